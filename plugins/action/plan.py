@@ -1,0 +1,71 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.gpunode.stack.plugins.module_utils import planner
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.plugin_utils import variables, wanted
+
+
+class ActionModule(ActionBase):
+    """Resolves, probes once and plans one host; see the module of the same name."""
+
+    TRANSFERS_FILES = False
+
+    def run(self, tmp=None, task_vars=None):
+        super().run(tmp, task_vars)
+        _, arguments = self.validate_argument_spec(
+            {"expect_converged": {"type": "bool", "default": False}}
+        )
+        site = wanted.site_of(task_vars, self._templar)
+        states, refusals = _resolve(site)
+        refusals += variables.unknown(
+            task_vars, wanted.known_variables(), [*wanted.COMPONENTS, "gpunode"]
+        )
+        answer = self._execute_module(
+            "gpunode.stack.node_facts", module_args=_probe(states), task_vars=task_vars
+        )
+        if "gpunode_facts" not in answer:
+            return answer
+        facts = answer["gpunode_facts"]
+        for component, state in states.items():
+            refusals += wanted.COMPONENTS[component].refusals(state, facts)
+        digests = {component: site.digest(component) for component in states}
+        plan = planner.plan(digests, facts["receipts"], refusals)
+        plan["runs"] = [
+            line for component, state in states.items()
+            for line in wanted.COMPONENTS[component].summary(state)
+        ]
+        result = {"changed": False, "plan": plan, "due": planner.due(plan)}
+        if arguments["expect_converged"] and not self._task.check_mode and plan["status"] != "converged":
+            result.update(failed=True, msg=_unfinished(plan))
+        return result
+
+
+def _resolve(site):
+    """Return ({component: wanted state}, [Refusal]) of the components wanted on the host."""
+    states, refusals = {}, []
+    try:
+        components = site.components()
+    except Refusal as refusal:
+        return {}, [refusal]
+    for component in components:
+        try:
+            states[component] = site.wanted(component)
+        except Refusal as refusal:
+            refusals.append(refusal)
+    return states, refusals
+
+
+def _probe(states):
+    """Return the arguments of node_facts: what the plan must know of the host, each thing once."""
+    asked = [wanted.COMPONENTS[component].probe(state) for component, state in states.items()]
+    return {key: sorted({item for probe in asked for item in probe[key]}) for key in ("paths", "users")}
+
+
+def _unfinished(plan):
+    """Return the sentence for a host that is still due after it was converged."""
+    reasons = [f"{name}: {'; '.join(plan['components'][name]['why'])}" for name in planner.due(plan)]
+    reasons += [f"{refusal['what']}: {refusal['because']}" for refusal in plan["refusals"]]
+    return f"The host was converged and still is not as wanted. {'. '.join(reasons)}"

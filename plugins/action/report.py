@@ -1,0 +1,37 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+import json
+import pathlib
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.gpunode.stack.plugins.plugin_utils import report
+
+
+class ActionModule(ActionBase):
+    """Shows a fleet's plans and stops where one is refused; see the module of the same name."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+
+    def run(self, tmp=None, task_vars=None):
+        super().run(tmp, task_vars)
+        _, arguments = self.validate_argument_spec({
+            "plans": {"type": "dict", "required": True},
+            "unreachable": {"type": "list", "elements": "str", "default": []},
+            "json": {"type": "str", "default": ""},
+        })
+        plans, unreachable = arguments["plans"], arguments["unreachable"]
+        if arguments["json"]:
+            document = json.dumps(report.as_document(plans, unreachable), indent=1, sort_keys=True)
+            path = pathlib.Path(arguments["json"])
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(document + "\n", encoding="utf-8")
+        return {
+            "changed": False,
+            "failed": report.fleet_status(plans) == "refused",
+            "msg": report.as_text(plans, unreachable),
+            # As ansible.builtin.debug does: the message is what the task is for.
+            "_ansible_verbose_always": True,
+        }

@@ -1,0 +1,31 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.plugin_utils import wanted
+
+
+class ActionModule(ActionBase):
+    """Resolves one component's variables on the controller; see the module of the same name."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+
+    def run(self, tmp=None, task_vars=None):
+        super().run(tmp, task_vars)
+        _, arguments = self.validate_argument_spec(
+            {"component": {"type": "str", "required": True, "choices": list(wanted.COMPONENTS)}}
+        )
+        site = wanted.site_of(task_vars, self._templar)
+        try:
+            component = arguments["component"]
+            return {
+                "changed": False,
+                "state": site.wanted(component),
+                "digest": site.digest(component),
+            }
+        except Refusal as refusal:
+            raise AnsibleActionFail(str(refusal)) from refusal

@@ -1,0 +1,57 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Which paths are ours to remove because a killed run left them half-built.
+
+Some things cannot be built aside and moved (a conda prefix has its own path
+inside), so they are built in place. The note written before and removed after
+is what tells our unfinished work from somebody else's folder.
+"""
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+
+from ansible_collections.gpunode.stack.plugins.module_utils import files, receipts
+
+_FOLDER = "building"
+
+
+def _note_of(path, state_dir):
+    return os.path.join(state_dir, _FOLDER, files.sha256_of_text(path))
+
+
+def is_unfinished(path, state_dir=receipts.STATE_DIR):
+    """Say whether ``path`` is a build of ours that did not end."""
+    return os.path.exists(_note_of(path, state_dir))
+
+
+@contextlib.contextmanager
+def building(path, state_dir=receipts.STATE_DIR):
+    """Mark ``path`` as under construction; a build that fails is removed, a killed one stays marked.
+
+    What an earlier unfinished build left at ``path`` is removed first.
+    """
+    note = _note_of(path, state_dir)
+    os.makedirs(os.path.dirname(note), mode=0o755, exist_ok=True)
+    if is_unfinished(path, state_dir):
+        _remove(path)
+    files.write_text(note, path + "\n", mode=0o600)
+    try:
+        yield
+    except Exception:
+        _remove(path)
+        os.unlink(note)
+        raise
+    os.unlink(note)
+
+
+def discard(path, state_dir=receipts.STATE_DIR):
+    """Remove a build that did not end, and the note about it."""
+    _remove(path)
+    os.unlink(_note_of(path, state_dir))
+
+
+def _remove(path):
+    if os.path.lexists(path):
+        shutil.rmtree(path)

@@ -1,0 +1,125 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Files and trees: digests, and writes that are whole or did not happen."""
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import grp
+import hashlib
+import os
+import pwd
+import stat
+import tempfile
+
+_CHUNK = 1 << 20
+
+
+def sha256_of_file(path):
+    """Return the hex sha256 of a file's content; OSError as ``open`` raises it."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as handle:
+        for chunk in iter(lambda: handle.read(_CHUNK), b""):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sha256_of_text(text):
+    """Return the hex sha256 of a string in UTF-8."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sha256_of_tree(root, ignore=()):
+    """Return one hex sha256 over a folder's relative names, kinds, execute bits and contents.
+
+    Owner, other mode bits and times are left out: a tree keeps its digest when
+    it is packed on one machine and unpacked on another.
+
+    :param root: the folder.
+    :param ignore: patterns (such as '*.pyc') of base names to pass over, at any depth.
+    :raises OSError: something in the tree cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path, relative in walk(root, ignore):
+        mode = os.lstat(path).st_mode
+        if stat.S_ISLNK(mode):
+            kind, content = "link", os.readlink(path)
+        elif stat.S_ISDIR(mode):
+            kind, content = "directory", ""
+        else:
+            kind = "program" if mode & 0o100 else "file"
+            content = sha256_of_file(path)
+        digest.update(f"{kind}\0{relative}\0{content}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def walk(root, ignore=()):
+    """Yield (path, path relative to root) of everything below ``root``, in one fixed order."""
+    for folder, names, files in os.walk(root):
+        names[:] = sorted(name for name in names if not _matches(name, ignore))
+        for name in sorted(names + [name for name in files if not _matches(name, ignore)]):
+            path = os.path.join(folder, name)
+            yield path, os.path.relpath(path, root)
+
+
+def _matches(name, patterns):
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def ownership(path):
+    """Return (owner, group, mode such as '0644') of a path, links not followed."""
+    status = os.lstat(path)
+    return user_name(status.st_uid), group_name(status.st_gid), f"{stat.S_IMODE(status.st_mode):04o}"
+
+
+def user_name(uid):
+    """Return the name of a numeric user id, or the number as text where it has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def group_name(gid):
+    """Return the name of a numeric group id, or the number as text where it has none."""
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
+@contextlib.contextmanager
+def replacing(path, owner="root", group="root", mode=0o644):
+    """Open a temporary binary file beside ``path`` that takes its place when the block ends well.
+
+    Readers see the old file or the new one, never a part; a full disk or a
+    kill leaves the old one.
+    """
+    handle = tempfile.NamedTemporaryFile(dir=os.path.dirname(path), prefix=".gpunode-", delete=False)
+    try:
+        with handle:
+            yield handle
+            handle.flush()
+            os.fchown(handle.fileno(), pwd.getpwnam(owner).pw_uid, grp.getgrnam(group).gr_gid)
+            os.fchmod(handle.fileno(), mode)
+            os.fsync(handle.fileno())
+        os.replace(handle.name, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(handle.name)
+        raise
+
+
+def write_text(path, text, owner="root", group="root", mode=0o644):
+    """Put ``text`` at ``path`` atomically; see :func:`replacing`."""
+    with replacing(path, owner, group, mode) as handle:
+        handle.write(text.encode())
+
+
+def point_link(path, target):
+    """Make ``path`` a symbolic link to ``target``, replacing an older link atomically."""
+    temporary = f"{path}.gpunode-new"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)
+    os.symlink(target, temporary)
+    os.replace(temporary, path)

@@ -1,0 +1,150 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a role placed on a host, and whether it is still there as placed.
+
+A manifest is a list of plain dicts, each with a ``kind``. The functions named
+after a kind make an entry by looking at the host; :func:`drift` compares a
+manifest with the host and says in sentences what differs.
+"""
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+
+from ansible_collections.gpunode.stack.plugins.module_utils import conda_prefix, files, systemd
+
+_SHOWN = 5
+
+
+def file(path):
+    """Return the entry of a regular file: digest, owner, group and mode."""
+    owner, group, mode = files.ownership(path)
+    return {
+        "kind": "file", "path": path, "sha256": files.sha256_of_file(path),
+        "owner": owner, "group": group, "mode": mode,
+    }
+
+
+def directory(path):
+    """Return the entry of a directory: owner, group and mode, not what is in it."""
+    owner, group, mode = files.ownership(path)
+    return {"kind": "directory", "path": path, "owner": owner, "group": group, "mode": mode}
+
+
+def tree(path, ignore=()):
+    """Return the entry of a folder with everything in it, but for names in ``ignore``."""
+    return dict(
+        directory(path), kind="tree", ignore=list(ignore), sha256=files.sha256_of_tree(path, ignore)
+    )
+
+
+def link(path):
+    """Return the entry of a symbolic link: where it points."""
+    return {"kind": "link", "path": path, "target": os.readlink(path)}
+
+
+def environment(path):
+    """Return the entry of a conda prefix: its conda packages and Python distributions."""
+    return {
+        "kind": "environment", "path": path,
+        "conda": conda_prefix.conda_package_names(path), "dists": conda_prefix.dist_names(path),
+    }
+
+
+def unit(name, active, enabled):
+    """Return the entry of a systemd unit that is to stay in the given states.
+
+    :param active: the ActiveState wanted, such as 'active'.
+    :param enabled: the UnitFileState wanted, such as 'enabled'.
+    """
+    return {"kind": "unit", "name": name, "active": active, "enabled": enabled}
+
+
+def user(name):
+    """Return the entry of a user account: its home and shell."""
+    account = pwd.getpwnam(name)
+    return {"kind": "user", "name": name, "home": account.pw_dir, "shell": account.pw_shell}
+
+
+def drift(entries, run=subprocess.run):
+    """Return a sentence for each way the host differs from a manifest; [] when it matches.
+
+    :param entries: the manifest.
+    :param run: what runs ``systemctl``, with the signature of subprocess.run.
+    """
+    names = [entry["name"] for entry in entries if entry["kind"] == "unit"]
+    units = systemd.show(names, ("ActiveState", "UnitFileState", "NeedDaemonReload"), run)
+    sentences = []
+    for entry in entries:
+        if entry["kind"] == "unit":
+            sentences += _unit_drift(entry, units.get(entry["name"], {}))
+        elif entry["kind"] == "user":
+            sentences += _user_drift(entry)
+        else:
+            sentences += _path_drift(entry)
+    return sentences
+
+
+def _unit_drift(entry, state):
+    sentences = []
+    for key, name in (("active", "ActiveState"), ("enabled", "UnitFileState")):
+        found = state.get(name) or "unknown"
+        if found != entry[key]:
+            sentences.append(f"unit {entry['name']} is {found}, should be {entry[key]}")
+    if state.get("NeedDaemonReload") == "yes":
+        sentences.append(f"unit {entry['name']} was changed on disk and not reloaded")
+    return sentences
+
+
+def _user_drift(entry):
+    try:
+        found = user(entry["name"])
+    except KeyError:
+        return [f"user {entry['name']} is gone"]
+    return _differences(f"user {entry['name']}", entry, found, ("home", "shell"))
+
+
+def _path_drift(entry):
+    path = entry["path"]
+    subject = f"{entry['kind']} {path}"
+    try:
+        if entry["kind"] == "tree":
+            found = tree(path, entry["ignore"])
+        else:
+            found = {"file": file, "directory": directory, "link": link, "environment": environment}[entry["kind"]](path)
+    except FileNotFoundError:
+        return [f"{subject} is gone"]
+    except OSError as error:
+        return [f"{subject} cannot be read: {error.strerror}"]
+    if entry["kind"] == "environment":
+        return _set_drift(subject, entry, found)
+    return _differences(subject, entry, found, ("target", "owner", "group", "mode", "sha256"))
+
+
+def _differences(subject, wanted, found, keys):
+    sentences = []
+    for key in keys:
+        if key in wanted and wanted[key] != found[key]:
+            if key == "sha256":
+                sentences.append(f"{subject} was changed")
+            else:
+                sentences.append(f"{subject} has {key} {found[key]}, should be {wanted[key]}")
+    return sentences
+
+
+def _set_drift(subject, wanted, found):
+    sentences = []
+    for key in ("conda", "dists"):
+        missing = sorted(set(wanted[key]) - set(found[key]))
+        extra = sorted(set(found[key]) - set(wanted[key]))
+        if missing:
+            sentences.append(f"{subject} lacks {_some(missing)}")
+        if extra:
+            sentences.append(f"{subject} has unasked {_some(extra)}")
+    return sentences
+
+
+def _some(names):
+    shown = ", ".join(names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"

@@ -1,0 +1,39 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What is to be done on one host, and why: facts and digests in, a plan out."""
+from __future__ import annotations
+
+
+def plan(digests, receipts, refusals):
+    """Return the plan of one host.
+
+    :param digests: {component: digest of what is wanted}, in the order of application.
+    :param receipts: the ``receipts`` of node_facts: {component: {digest, drift}}.
+    :param refusals: list of Refusal: what cannot work on this host.
+    :returns: {status, components: {name: {due, why}}, refusals}. A refused
+        host has no component that is due: nothing of it is touched.
+    """
+    if refusals:
+        unique = {str(refusal): refusal.as_dict() for refusal in refusals}
+        return {"status": "refused", "components": {}, "refusals": list(unique.values())}
+    reasons = {name: why_due(digest, receipts.get(name)) for name, digest in digests.items()}
+    components = {name: {"due": bool(why), "why": why} for name, why in reasons.items()}
+    changes = any(component["due"] for component in components.values())
+    return {"status": "changes" if changes else "converged", "components": components, "refusals": []}
+
+
+def why_due(digest, receipt):
+    """Return the sentences that say why a component is due; [] when it is not.
+
+    :param receipt: its receipt as node_facts reports it, or None.
+    """
+    if receipt is None:
+        return ["no receipt on the host"]
+    if receipt["digest"] != digest:
+        return ["something else is wanted than what the receipt names"]
+    return receipt["drift"]
+
+
+def due(host_plan):
+    """Return the names of the components that are due, in the order of their application."""
+    return [name for name, component in host_plan["components"].items() if component["due"]]

@@ -1,0 +1,26 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The one way this project says no: what is wrong, why, and what to do about it."""
+from __future__ import annotations
+
+
+class Refusal(Exception):
+    """Something cannot be done as asked, and nothing was changed.
+
+    Raised by pure functions and modules alike; the planner collects
+    refusals of a whole fleet, a module turns its own into a failure.
+
+    :param what: the thing refused, naming the offending value.
+    :param because: the reason, as observed.
+    :param remedy: what the reader should do next.
+    """
+
+    def __init__(self, what, because, remedy):
+        super().__init__(f"{what}: {because}. {remedy}")
+        self.what = what
+        self.because = because
+        self.remedy = remedy
+
+    def as_dict(self):
+        """Return the refusal as the plain dict that plans and modules report."""
+        return {"what": self.what, "because": self.because, "remedy": self.remedy}

@@ -1,0 +1,76 @@
+#!/usr/bin/python
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: receipt
+short_description: Say on the host that a component is done
+version_added: "0.1.0"
+description:
+  - Writes C(/var/lib/gpunode/<component>.json), readable by root alone, last and atomically.
+  - A host without a receipt, with another digest, or that no longer matches the manifest is due.
+author:
+  - gpunode contributors (@gpunode)
+options:
+  component:
+    description: The component whose proof has just succeeded.
+    type: str
+    required: true
+  digest:
+    description: Digest of what was asked for.
+    type: str
+    required: true
+  manifest:
+    description: What was placed on the host, as entries of module_utils/manifest.py.
+    type: list
+    elements: dict
+    required: true
+attributes:
+  check_mode:
+    description: Predicts whether the receipt would be written.
+    support: full
+  diff_mode:
+    description: A receipt is bookkeeping; its content is not shown.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Leave the receipt
+  gpunode.stack.receipt:
+    component: conda_env
+    digest: "{{ __conda_env_wanted.digest }}"
+    manifest: "{{ __conda_env_result.manifest }}"
+"""
+
+RETURN = r"""
+path:
+  description: Where the receipt lies.
+  returned: success
+  type: str
+  sample: /var/lib/gpunode/conda_env.json
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.gpunode.stack.plugins.module_utils import receipts
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "component": {"type": "str", "required": True},
+            "digest": {"type": "str", "required": True},
+            "manifest": {"type": "list", "elements": "dict", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    asked = module.params
+    found = receipts.read(asked["component"]) or {}
+    changed = (found.get("digest"), found.get("manifest")) != (asked["digest"], asked["manifest"])
+    if changed and not module.check_mode:
+        receipts.write(asked["component"], asked["digest"], asked["manifest"])
+    module.exit_json(changed=changed, path=receipts.path_of(asked["component"]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+#!/usr/bin/python
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+# The work is done on the controller, in plugins/action/report.py.
+
+DOCUMENTATION = r"""
+module: report
+short_description: Show the plans of a fleet, alike hosts together
+version_added: "0.1.0"
+description:
+  - Prints what is to be done on which hosts and why, or what runs on them where nothing is.
+  - Fails when a host is refused, with every refusal of the fleet in one message.
+author:
+  - gpunode contributors (@gpunode)
+options:
+  plans:
+    description: The C(plan) that M(gpunode.stack.plan) returned, by host.
+    type: dict
+    required: true
+  unreachable:
+    description: Hosts that did not answer.
+    type: list
+    elements: str
+    default: []
+  json:
+    description: Where to write the plans as JSON, on the controller. Empty to write none.
+    type: str
+    default: ""
+attributes:
+  check_mode:
+    description: It changes nothing on a host in any mode.
+    support: full
+  diff_mode:
+    description: There is nothing to differ.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Say what will be done
+  gpunode.stack.report:
+    plans: {node1: "{{ __preflight.plan }}"}
+  run_once: true
+"""
+
+RETURN = r"""
+msg:
+  description: The plans for people.
+  returned: always
+  type: str
+"""

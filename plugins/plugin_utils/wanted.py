@@ -1,0 +1,147 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""From a host's variables to what is wanted of it, component by component."""
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import pathlib
+
+import yaml
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.gpunode.stack.plugins.module_utils import files
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.plugin_utils import conda_env, gunicorn_app, miniforge
+
+PROJECT = pathlib.Path(__file__).resolve().parents[2]
+
+# In the order in which they are applied.
+COMPONENTS = {"miniforge": miniforge, "conda_env": conda_env, "gunicorn_app": gunicorn_app}
+
+# A component is wanted on a host where this list is not empty.
+_WANTED_BY = {
+    "miniforge": ("conda_env", "list"),
+    "conda_env": ("conda_env", "list"),
+    "gunicorn_app": ("gunicorn_app", "list"),
+}
+_NOT_WORK = ("README.md", "molecule")
+
+
+class Site:
+    """What one host's variables ask for.
+
+    Resolvers are handed the site to read controller files and to ask for
+    another component's state; each component is resolved once.
+
+    :param variables: {variable: value} with templates already resolved.
+    :param base: the folder at which relative controller paths start: the inventory's.
+    """
+
+    def __init__(self, variables, base):
+        self._variables = variables
+        self._base = pathlib.Path(base)
+        self._resolved = {}
+
+    def components(self):
+        """Return the names of the components wanted on the host, in the order of their application."""
+        return [name for name in COMPONENTS if self._is_wanted(name)]
+
+    def options(self, component):
+        """Return a component's options without their prefix: validated, with defaults applied.
+
+        :raises Refusal: an option is missing, unknown or of the wrong type.
+        """
+        prefix = f"{component}_"
+        spec = options_of(component)
+        given = {name: self._variables[name] for name in spec if self._variables.get(name) is not None}
+        result = ArgumentSpecValidator(spec).validate(given)
+        if result.error_messages:
+            raise Refusal(
+                f"the variables of {component}", "; ".join(result.error_messages),
+                f"See roles/{component}/README.md for what may be said",
+            )
+        return {name[len(prefix):]: value for name, value in result.validated_parameters.items()}
+
+    def wanted(self, component):
+        """Return a component's wanted state, a dict that JSON can carry.
+
+        :raises Refusal: what the user asked for cannot be.
+        """
+        if component not in self._resolved:
+            self._resolved[component] = COMPONENTS[component].resolve(self.options(component), self)
+        return self._resolved[component]
+
+    def digest(self, component):
+        """Return the hex sha256 over a component's wanted state and its own files."""
+        asked = json.dumps(self.wanted(component), sort_keys=True)
+        return hashlib.sha256(f"{asked}\n{_work_of(component)}".encode()).hexdigest()
+
+    def path(self, path):
+        """Return a controller path as an absolute one; relative ones start at the inventory's folder."""
+        return str(self._base / pathlib.Path(path).expanduser())
+
+    def read_text(self, path, option):
+        """Return the text of a controller file.
+
+        :param option: the option that names the file, for the message.
+        :raises Refusal: it cannot be read.
+        """
+        found = self.path(path)
+        try:
+            return pathlib.Path(found).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise Refusal(
+                f"{option}: {path}", f"{found} cannot be read on the controller: {error}",
+                "Name a text file by its absolute path or relative to the inventory's folder",
+            ) from error
+
+    def _is_wanted(self, component):
+        owner, option = _WANTED_BY[component]
+        return bool(self.options(owner)[option])
+
+
+@functools.cache
+def options_of(component):
+    """Return {option: specification} of a role, from its meta/argument_specs.yml."""
+    path = PROJECT / "roles" / component / "meta" / "argument_specs.yml"
+    return load_yaml(path)["argument_specs"]["main"]["options"]
+
+
+def load_yaml(path):
+    """Return the content of a YAML file of this project, by the fastest safe loader there is."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load(pathlib.Path(path).read_text(encoding="utf-8"), Loader=loader)
+
+
+def known_variables():
+    """Return the names of all variables that the roles of this project read."""
+    return {name for component in COMPONENTS for name in options_of(component)}
+
+
+@functools.cache
+def _work_of(component):
+    """Return a digest of the files that do a component's work."""
+    role = files.sha256_of_tree(PROJECT / "roles" / component, _NOT_WORK)
+    return role + files.sha256_of_file(PROJECT / "plugins" / "modules" / f"{component}.py")
+
+
+def plain(value):
+    """Return a value of Ansible's templating as plain dicts, lists and scalars."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, str) else value
+
+
+def site_of(task_vars, templar):
+    """Return the Site of the host an action plugin works for.
+
+    :param task_vars: the variables the action plugin was given.
+    :param templar: the action plugin's templar.
+    """
+    names = known_variables().intersection(task_vars)
+    variables = {name: plain(templar.template(task_vars[name])) for name in names}
+    return Site(variables, task_vars.get("inventory_dir") or task_vars["playbook_dir"])

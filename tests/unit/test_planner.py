@@ -1,0 +1,49 @@
+"""The plan of one host: facts and digests in, reasons out."""
+
+from ansible_collections.gpunode.stack.plugins.module_utils import planner
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+from hypothesis import given
+from hypothesis import strategies as st
+
+NAMES = st.lists(st.sampled_from(["miniforge", "conda_env", "gunicorn_app"]), unique=True)
+
+
+def receipt(digest="d", drift=()):
+    return {"digest": digest, "drift": list(drift)}
+
+
+def test_a_component_without_a_receipt_is_due():
+    plan = planner.plan({"miniforge": "d"}, {}, [])
+    assert planner.due(plan) == ["miniforge"]
+    assert plan["components"]["miniforge"]["why"] == ["no receipt on the host"]
+
+
+def test_a_receipt_for_something_else_makes_the_component_due():
+    assert planner.due(planner.plan({"miniforge": "new"}, {"miniforge": receipt("old")}, [])) == ["miniforge"]
+
+
+def test_drift_makes_a_component_due_and_is_the_reason_given():
+    plan = planner.plan({"miniforge": "d"}, {"miniforge": receipt(drift=["file /x is gone"])}, [])
+    assert plan["components"]["miniforge"] == {"due": True, "why": ["file /x is gone"]}
+
+
+@given(NAMES)
+def test_a_converged_host_is_never_due(names):
+    plan = planner.plan({name: "d" for name in names}, {name: receipt() for name in names}, [])
+    assert (plan["status"], planner.due(plan)) == ("converged", [])
+
+
+@given(NAMES)
+def test_what_is_due_keeps_the_order_of_application(names):
+    assert planner.due(planner.plan({name: "d" for name in names}, {}, [])) == names
+
+
+@given(NAMES)
+def test_a_refused_host_has_nothing_due(names):
+    plan = planner.plan({name: "d" for name in names}, {}, [Refusal("a", "b", "c")])
+    assert (plan["status"], planner.due(plan)) == ("refused", [])
+
+
+def test_the_same_refusal_is_said_once():
+    plan = planner.plan({}, {}, [Refusal("a", "b", "c"), Refusal("a", "b", "c")])
+    assert plan["refusals"] == [{"what": "a", "because": "b", "remedy": "c"}]

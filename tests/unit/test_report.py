@@ -1,0 +1,45 @@
+"""Plans as text and as a document."""
+
+from ansible_collections.gpunode.stack.plugins.plugin_utils import report
+
+
+def converged(*runs):
+    return {"status": "converged", "components": {}, "refusals": [], "runs": list(runs)}
+
+
+def changing(*why):
+    components = {"conda_env": {"due": True, "why": list(why)}, "miniforge": {"due": False, "why": []}}
+    return {"status": "changes", "components": components, "refusals": [], "runs": []}
+
+
+REFUSED = {
+    "status": "refused", "components": {}, "runs": [],
+    "refusals": [{"what": "port 9001", "because": "nginx has it", "remedy": "Stop nginx"}],
+}
+
+
+def test_alike_hosts_share_a_paragraph_with_their_count():
+    text = report.as_text({f"n{i}": converged("web on 80") for i in range(2000)}, [])
+    assert text.startswith("2000 hosts (")
+    assert text.count("\n") == 1
+
+
+def test_a_change_names_the_component_that_is_due_and_why():
+    text = report.as_text({"n1": changing("no receipt on the host")}, [])
+    assert "conda_env: no receipt on the host" in text
+    assert "miniforge" not in text
+
+
+def test_a_refusal_shows_what_why_and_the_remedy():
+    text = report.as_text({"n1": REFUSED}, [])
+    assert all(word in text for word in ("port 9001", "nginx has it", "Stop nginx"))
+
+
+def test_unreachable_hosts_are_named():
+    assert "n2" in report.as_text({"n1": converged()}, ["n2"])
+
+
+def test_the_fleet_is_as_grave_as_its_gravest_host():
+    assert report.fleet_status({"a": converged(), "b": changing("x")}) == "changes"
+    assert report.fleet_status({"a": converged(), "b": changing("x"), "c": REFUSED}) == "refused"
+    assert report.fleet_status({"a": converged()}) == "converged"
