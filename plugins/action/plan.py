@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 from __future__ import annotations
 
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+
 from ansible_collections.gpunode.stack.plugins.module_utils import planner
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.plugin_utils import variables, wanted
@@ -15,7 +17,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(
+        _dummy, arguments = self.validate_argument_spec(
             {"expect_converged": {"type": "bool", "default": False}}
         )
         site = wanted.site_of(task_vars, self._templar)
@@ -33,14 +35,15 @@ class ActionModule(ActionBase):
             refusals += wanted.COMPONENTS[component].refusals(state, facts)
         digests = {component: site.digest(component) for component in states}
         plan = planner.plan(digests, facts["receipts"], refusals)
-        plan["runs"] = [
-            line for component, state in states.items()
-            for line in wanted.COMPONENTS[component].summary(state)
-        ]
-        result = {"changed": False, "plan": plan, "due": planner.due(plan)}
-        if arguments["expect_converged"] and not self._task.check_mode and plan["status"] != "converged":
-            result.update(failed=True, msg=_unfinished(plan))
-        return result
+        plan["wanted"] = {
+            component: wanted.COMPONENTS[component].summary(state)
+            for component, state in states.items()
+        }
+        plan["address"] = str(self._templar.template(task_vars.get("ansible_host", "")))
+        expected = arguments["expect_converged"] and not self._task.check_mode
+        if expected and plan["status"] != "converged":
+            raise AnsibleActionFail(_unfinished(plan))
+        return {"changed": False, "plan": plan, "due": planner.due(plan)}
 
 
 def _resolve(site):
@@ -61,11 +64,15 @@ def _resolve(site):
 def _probe(states):
     """Return the arguments of node_facts: what the plan must know of the host, each thing once."""
     asked = [wanted.COMPONENTS[component].probe(state) for component, state in states.items()]
-    return {key: sorted({item for probe in asked for item in probe[key]}) for key in ("paths", "users")}
+    return {
+        key: sorted({item for probe in asked for item in probe[key]}) for key in ("paths", "users")
+    }
 
 
 def _unfinished(plan):
     """Return the sentence for a host that is still due after it was converged."""
-    reasons = [f"{name}: {'; '.join(plan['components'][name]['why'])}" for name in planner.due(plan)]
+    reasons = [
+        f"{name}: {'; '.join(plan['components'][name]['why'])}" for name in planner.due(plan)
+    ]
     reasons += [f"{refusal['what']}: {refusal['because']}" for refusal in plan["refusals"]]
     return f"The host was converged and still is not as wanted. {'. '.join(reasons)}"

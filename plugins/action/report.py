@@ -6,6 +6,7 @@ import json
 import pathlib
 
 from ansible.plugins.action import ActionBase
+
 from ansible_collections.gpunode.stack.plugins.plugin_utils import report
 
 
@@ -17,11 +18,13 @@ class ActionModule(ActionBase):
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec({
-            "plans": {"type": "dict", "required": True},
-            "unreachable": {"type": "list", "elements": "str", "default": []},
-            "json": {"type": "str", "default": ""},
-        })
+        _dummy, arguments = self.validate_argument_spec(
+            {
+                "plans": {"type": "dict", "required": True},
+                "unreachable": {"type": "list", "elements": "str", "default": []},
+                "json": {"type": "str", "default": ""},
+            }
+        )
         plans, unreachable = arguments["plans"], arguments["unreachable"]
         if arguments["json"]:
             document = json.dumps(report.as_document(plans, unreachable), indent=1, sort_keys=True)

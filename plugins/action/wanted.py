@@ -2,8 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 from __future__ import annotations
 
+import json
+
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+
+from ansible_collections.gpunode.stack.plugins.module_utils import urls
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.plugin_utils import wanted
 
@@ -16,16 +20,19 @@ class ActionModule(ActionBase):
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(
+        _dummy, arguments = self.validate_argument_spec(
             {"component": {"type": "str", "required": True, "choices": list(wanted.COMPONENTS)}}
         )
         site = wanted.site_of(task_vars, self._templar)
         try:
             component = arguments["component"]
+            state = site.wanted(component)
             return {
                 "changed": False,
-                "state": site.wanted(component),
+                "state": state,
                 "digest": site.digest(component),
+                # A mirror's or proxy's address may carry a password; the state stays usable.
+                "_ansible_no_log": bool(urls.passwords(json.dumps(state))),
             }
         except Refusal as refusal:
             raise AnsibleActionFail(str(refusal)) from refusal

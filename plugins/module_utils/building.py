@@ -6,6 +6,7 @@ Some things cannot be built aside and moved (a conda prefix has its own path
 inside), so they are built in place. The note written before and removed after
 is what tells our unfinished work from somebody else's folder.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -28,7 +29,7 @@ def is_unfinished(path, state_dir=receipts.STATE_DIR):
 
 @contextlib.contextmanager
 def building(path, state_dir=receipts.STATE_DIR):
-    """Mark ``path`` as under construction; a build that fails is removed, a killed one stays marked.
+    """Mark ``path`` as under construction; a failed build is removed, a killed one stays marked.
 
     What an earlier unfinished build left at ``path`` is removed first.
     """

@@ -1,6 +1,7 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What is in a conda prefix, read from its own records: no solver, no subprocess."""
+
 from __future__ import annotations
 
 import glob
@@ -19,7 +20,7 @@ def is_conda(prefix):
 
 
 def verdict(state):
-    """Return what a place that is to be a conda prefix holds: 'free', 'unfinished', 'conda' or 'foreign'.
+    """Return what is where a prefix is to be: 'free', 'unfinished', 'conda' or 'foreign'.
 
     :param state: the place as ``paths`` of node_facts describes it.
     """
@@ -32,9 +33,16 @@ def verdict(state):
     return "foreign"
 
 
-def foreign(what, prefix, remedy):
-    """Return the Refusal for a prefix that holds something we did not put there."""
-    return Refusal(what, f"{prefix} holds something else than a conda prefix", remedy)
+def foreign(what, prefix, option):
+    """Return the Refusal for a prefix that holds something we did not put there.
+
+    :param option: the option that decides where the prefix lies.
+    """
+    return Refusal(
+        what,
+        f"{prefix} holds something else than what is to be there",
+        f"Move it away or choose another {option}",
+    )
 
 
 def conda_records(prefix):
@@ -50,9 +58,13 @@ def conda_records(prefix):
         try:
             with open(path, encoding="utf-8") as handle:
                 full = json.load(handle)
-            record = {key: full.get(key) for key in ("name", "version", "build", "url", "md5", "sha256")}
+            record = {
+                key: full.get(key) for key in ("name", "version", "build", "url", "md5", "sha256")
+            }
             record["dists"] = [
-                os.path.dirname(name) for name in full.get("files", []) if name.endswith(".dist-info/METADATA")
+                os.path.dirname(name)
+                for name in full.get("files", [])
+                if name.endswith(".dist-info/METADATA")
             ]
             records[full["name"]] = record
         except (OSError, ValueError, KeyError, AttributeError):
@@ -61,18 +73,34 @@ def conda_records(prefix):
 
 
 def conda_package_names(prefix):
-    """Return the sorted 'name-version-build' of every package, from the record file names alone."""
+    """Return the sorted 'name-version-build' of every package, by the record file names alone."""
     names = os.listdir(os.path.join(prefix, "conda-meta")) if is_conda(prefix) else []
     return sorted(name[: -len(".json")] for name in names if name.endswith(".json"))
 
 
 def dist_infos(prefix):
-    """Return {dist-info folder relative to the prefix: (name, version)} of every Python distribution.
+    """Return {dist-info folder: (name, version)} of every Python distribution in a prefix.
 
-    Names are normalised as PEP 503 says; read from the folders' names, so
-    that a thousand of them cost a millisecond.
+    Folders are relative to the prefix, names normalised as PEP 503 says; read
+    from the folders' names, so that a thousand of them cost milliseconds.
     """
-    found = {}
+    return {
+        folder: dist for folder, dist in _dist_info_folders(prefix) if _has_metadata(prefix, folder)
+    }
+
+
+def dist_info_remains(prefix):
+    """Return the dist-info folders, relative to the prefix, of distributions that are gone.
+
+    pip leaves what a conda package did not list in its RECORD, and then
+    takes the rest for a distribution it cannot remove.
+    """
+    return [
+        folder for folder, _dist in _dist_info_folders(prefix) if not _has_metadata(prefix, folder)
+    ]
+
+
+def _dist_info_folders(prefix):
     for folder in glob.glob(os.path.join(glob.escape(prefix), "lib", "python3.*")):
         packages = os.path.join(folder, "site-packages")
         # conda's Python 3.10 and later come with a link lib/python3.1 to the real folder.
@@ -81,12 +109,15 @@ def dist_infos(prefix):
         for entry in os.listdir(packages):
             dist = parse_dist_info(entry)
             if dist:
-                found[os.path.relpath(os.path.join(packages, entry), prefix)] = dist
-    return found
+                yield os.path.relpath(os.path.join(packages, entry), prefix), dist
+
+
+def _has_metadata(prefix, folder):
+    return os.path.isfile(os.path.join(prefix, folder, "METADATA"))
 
 
 def dist_names(prefix):
-    """Return the sorted 'name==version' of every Python distribution in the prefix's site-packages."""
+    """Return the sorted 'name==version' of every Python distribution in the prefix."""
     return sorted(f"{name}=={version}" for name, version in dist_infos(prefix).values())
 
 
@@ -102,9 +133,9 @@ def normalise(name):
 
 
 def version_key(version):
-    """Return a Python version in a form in which equal ones of PEP 440 are equal ('1.0' and '1.0.0').
+    """Return a Python version in a form in which '1.0' and '1.0.0' are equal, as PEP 440 says.
 
-    Enough to compare a pin with what pip wrote down for the same release; it does not order.
+    Enough to compare a pin with what pip wrote down for it; it does not order.
     """
     match = re.fullmatch(r"v?(\d+(?:\.\d+)*)(.*)", version.strip().lower())
     if not match:

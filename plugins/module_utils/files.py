@@ -1,6 +1,7 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Files and trees: digests, and writes that are whole or did not happen."""
+
 from __future__ import annotations
 
 import contextlib
@@ -69,7 +70,11 @@ def _matches(name, patterns):
 def ownership(path):
     """Return (owner, group, mode such as '0644') of a path, links not followed."""
     status = os.lstat(path)
-    return user_name(status.st_uid), group_name(status.st_gid), f"{stat.S_IMODE(status.st_mode):04o}"
+    return (
+        user_name(status.st_uid),
+        group_name(status.st_gid),
+        f"{stat.S_IMODE(status.st_mode):04o}",
+    )
 
 
 def user_name(uid):
@@ -93,20 +98,22 @@ def replacing(path, owner="root", group="root", mode=0o644):
     """Open a temporary binary file beside ``path`` that takes its place when the block ends well.
 
     Readers see the old file or the new one, never a part; a full disk or a
-    kill leaves the old one.
+    kill leaves the old one. An owner or group of None is that of the process.
     """
-    handle = tempfile.NamedTemporaryFile(dir=os.path.dirname(path), prefix=".gpunode-", delete=False)
+    descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".gpunode-")
     try:
-        with handle:
+        with open(descriptor, "wb") as handle:
             yield handle
             handle.flush()
-            os.fchown(handle.fileno(), pwd.getpwnam(owner).pw_uid, grp.getgrnam(group).gr_gid)
+            uid = -1 if owner is None else pwd.getpwnam(owner).pw_uid
+            gid = -1 if group is None else grp.getgrnam(group).gr_gid
+            os.fchown(handle.fileno(), uid, gid)
             os.fchmod(handle.fileno(), mode)
             os.fsync(handle.fileno())
-        os.replace(handle.name, path)
+        os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(handle.name)
+            os.unlink(temporary)
         raise
 
 

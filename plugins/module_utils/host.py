@@ -1,6 +1,7 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """General facts of a host, under the names Ansible's own facts use."""
+
 from __future__ import annotations
 
 import os
@@ -10,13 +11,29 @@ import stat
 from ansible.module_utils.facts.system.distribution import Distribution
 from ansible.module_utils.facts.system.pkg_mgr import PkgMgrFactCollector
 from ansible.module_utils.facts.system.service_mgr import ServiceMgrFactCollector
+
 from ansible_collections.gpunode.stack.plugins.module_utils import building, conda_prefix
 
 _DISTRIBUTION = (
-    "distribution", "distribution_release", "distribution_version",
-    "distribution_major_version", "os_family",
+    "distribution",
+    "distribution_release",
+    "distribution_version",
+    "distribution_major_version",
+    "os_family",
 )
-_REAL_FILESYSTEMS = ("btrfs", "ext2", "ext3", "ext4", "f2fs", "nfs", "nfs4", "overlay", "xfs", "zfs")
+_FILESYSTEMS = (
+    "btrfs",
+    "ext2",
+    "ext3",
+    "ext4",
+    "f2fs",
+    "nfs",
+    "nfs4",
+    "overlay",
+    "tmpfs",
+    "xfs",
+    "zfs",
+)
 
 
 def general(module):
@@ -48,31 +65,40 @@ def own_kernel(proc="/proc"):
         with open(os.path.join(proc, "1", "environ"), "rb") as handle:
             if any(item.startswith(b"container=") for item in handle.read().split(b"\0")):
                 return False
-        mine, inits = os.stat(os.path.join(proc, "self", "root")), os.stat(os.path.join(proc, "1", "root"))
+        mine, inits = (
+            os.stat(os.path.join(proc, "self", "root")),
+            os.stat(os.path.join(proc, "1", "root")),
+        )
     except OSError:
         return False
     return (mine.st_dev, mine.st_ino) == (inits.st_dev, inits.st_ino)
 
 
 def mounts(proc="/proc"):
-    """Return [{mount, fstype, size_total, size_available}] in bytes, of file systems that hold files."""
-    found = []
-    with open(os.path.join(proc, "self", "mounts"), encoding="utf-8", errors="surrogateescape") as handle:
+    """Return [{mount, fstype, size_total, size_available}], in bytes, of what holds files.
+
+    Of several at one mount point the last one, which is the one that is seen.
+    """
+    found = {}
+    with open(
+        os.path.join(proc, "self", "mounts"), encoding="utf-8", errors="surrogateescape"
+    ) as handle:
         rows = [line.split() for line in handle]
-    for _device, mount, fstype, *_rest in rows:
-        if fstype not in _REAL_FILESYSTEMS and fstype != "tmpfs":
+    for _device, escaped, fstype, *_rest in rows:
+        mount = escaped.encode("latin-1", "surrogateescape").decode("unicode_escape")
+        if fstype not in _FILESYSTEMS or not os.path.isdir(mount):
             continue
-        mount = mount.encode("latin-1", "surrogateescape").decode("unicode_escape")
         try:
             room = os.statvfs(mount)
         except OSError:
             continue
-        found.append({
-            "mount": mount, "fstype": fstype,
+        found[mount] = {
+            "mount": mount,
+            "fstype": fstype,
             "size_total": room.f_blocks * room.f_frsize,
             "size_available": room.f_bavail * room.f_frsize,
-        })
-    return found
+        }
+    return list(found.values())
 
 
 def path_state(path, state_dir):

@@ -6,13 +6,18 @@ A manifest is a list of plain dicts, each with a ``kind``. The functions named
 after a kind make an entry by looking at the host; :func:`drift` compares a
 manifest with the host and says in sentences what differs.
 """
+
 from __future__ import annotations
 
 import os
 import pwd
-import subprocess
 
-from ansible_collections.gpunode.stack.plugins.module_utils import conda_prefix, files, systemd
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    child,
+    conda_prefix,
+    files,
+    systemd,
+)
 
 _SHOWN = 5
 
@@ -21,9 +26,18 @@ def file(path):
     """Return the entry of a regular file: digest, owner, group and mode."""
     owner, group, mode = files.ownership(path)
     return {
-        "kind": "file", "path": path, "sha256": files.sha256_of_file(path),
-        "owner": owner, "group": group, "mode": mode,
+        "kind": "file",
+        "path": path,
+        "sha256": files.sha256_of_file(path),
+        "owner": owner,
+        "group": group,
+        "mode": mode,
     }
+
+
+def presence(path):
+    """Return the entry of a file that is to be there, whatever is in it."""
+    return {"kind": "file", "path": path}
 
 
 def directory(path):
@@ -47,8 +61,10 @@ def link(path):
 def environment(path):
     """Return the entry of a conda prefix: its conda packages and Python distributions."""
     return {
-        "kind": "environment", "path": path,
-        "conda": conda_prefix.conda_package_names(path), "dists": conda_prefix.dist_names(path),
+        "kind": "environment",
+        "path": path,
+        "conda": conda_prefix.conda_package_names(path),
+        "dists": conda_prefix.dist_names(path),
     }
 
 
@@ -67,11 +83,11 @@ def user(name):
     return {"kind": "user", "name": name, "home": account.pw_dir, "shell": account.pw_shell}
 
 
-def drift(entries, run=subprocess.run):
+def drift(entries, run=child.run):
     """Return a sentence for each way the host differs from a manifest; [] when it matches.
 
     :param entries: the manifest.
-    :param run: what runs ``systemctl``, with the signature of subprocess.run.
+    :param run: what runs ``systemctl``, with the signature of child.run.
     """
     names = [entry["name"] for entry in entries if entry["kind"] == "unit"]
     units = systemd.show(names, ("ActiveState", "UnitFileState", "NeedDaemonReload"), run)
@@ -112,7 +128,12 @@ def _path_drift(entry):
         if entry["kind"] == "tree":
             found = tree(path, entry["ignore"])
         else:
-            found = {"file": file, "directory": directory, "link": link, "environment": environment}[entry["kind"]](path)
+            found = {
+                "file": file,
+                "directory": directory,
+                "link": link,
+                "environment": environment,
+            }[entry["kind"]](path)
     except FileNotFoundError:
         return [f"{subject} is gone"]
     except OSError as error:

@@ -1,6 +1,7 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """One mutating gpunode module at a time on a node."""
+
 from __future__ import annotations
 
 import contextlib

@@ -1,6 +1,7 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What is to be done on one host, and why: facts and digests in, a plan out."""
+
 from __future__ import annotations
 
 
@@ -19,7 +20,11 @@ def plan(digests, receipts, refusals):
     reasons = {name: why_due(digest, receipts.get(name)) for name, digest in digests.items()}
     components = {name: {"due": bool(why), "why": why} for name, why in reasons.items()}
     changes = any(component["due"] for component in components.values())
-    return {"status": "changes" if changes else "converged", "components": components, "refusals": []}
+    return {
+        "status": "changes" if changes else "converged",
+        "components": components,
+        "refusals": [],
+    }
 
 
 def why_due(digest, receipt):

@@ -1,13 +1,13 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Receipts: what a role leaves behind, after its proof, to say that it is done."""
+
 from __future__ import annotations
 
 import json
 import os
-import subprocess
 
-from ansible_collections.gpunode.stack.plugins.module_utils import files, manifest
+from ansible_collections.gpunode.stack.plugins.module_utils import child, files, manifest
 
 STATE_DIR = "/var/lib/gpunode"
 SCHEMA = 1
@@ -45,7 +45,7 @@ def write(component, digest, entries, state_dir=STATE_DIR):
     files.write_text(path_of(component, state_dir), text, mode=0o600)
 
 
-def survey(state_dir=STATE_DIR, run=subprocess.run):
+def survey(state_dir=STATE_DIR, run=child.run):
     """Return {component: {digest, drift}} for every readable receipt on the host."""
     found = {}
     names = sorted(os.listdir(state_dir)) if os.path.isdir(state_dir) else []

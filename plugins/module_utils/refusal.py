@@ -1,6 +1,7 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The one way this project says no: what is wrong, why, and what to do about it."""
+
 from __future__ import annotations
 
 

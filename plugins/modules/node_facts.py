@@ -8,9 +8,10 @@ module: node_facts
 short_description: Look at a host once and say everything the plan needs
 version_added: "0.1.0"
 description:
-  - Returns the general facts under the names Ansible's own facts use, disk room, listening ports with their owner,
-    and for every receipt whether the host still matches it.
-  - Changes nothing. A tool that is missing is an empty answer, never a failure, and types never change.
+  - Returns the general facts under the names Ansible's own facts use, disk room, listening ports
+    with their owner, and for every receipt whether the host still matches it.
+  - Changes nothing. A tool that is missing is an empty answer, never a failure, and types never
+    change.
 author:
   - gpunode contributors (@gpunode)
 options:
@@ -54,7 +55,13 @@ gpunode_facts:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gpunode.stack.plugins.module_utils import accounts, host, listening, receipts
+
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    accounts,
+    host,
+    listening,
+    receipts,
+)
 
 
 def collect(module, paths, users):

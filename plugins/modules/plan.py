@@ -10,8 +10,8 @@ module: plan
 short_description: Say what is to be done on a host, and why, before it is touched
 version_added: "0.1.0"
 description:
-  - Resolves every component wanted on the host, looks at the host once, refuses what cannot work, and says which
-    components are due.
+  - Resolves every component wanted on the host, looks at the host once, refuses what cannot work,
+    and says which components are due.
   - Costs one round trip and changes nothing.
 author:
   - gpunode contributors (@gpunode)
@@ -42,7 +42,10 @@ plan:
   description: The plan of the host, described in docs/architecture.md.
   returned: success
   type: dict
-  sample: {status: changes, components: {conda_env: {due: true, why: ["no receipt on the host"]}}, refusals: []}
+  sample:
+    status: changes
+    components: {conda_env: {due: true, why: ["no receipt on the host"]}}
+    refusals: []
 due:
   description: The components that are due, in the order of their application.
   returned: success

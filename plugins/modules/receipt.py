@@ -52,6 +52,7 @@ path:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.gpunode.stack.plugins.module_utils import receipts
 
 

@@ -10,8 +10,8 @@ module: wanted
 short_description: Turn a component's variables into its complete wanted state
 version_added: "0.1.0"
 description:
-  - Reads what the variables name on the controller (lock files, application folders) and resolves it to digests,
-    texts and paths, so that the module that follows needs nothing else.
+  - Reads what the variables name on the controller (lock files, application folders) and resolves
+    it to digests, texts and paths, so that the module that follows needs nothing else.
   - Runs on the controller and costs no round trip.
 author:
   - gpunode contributors (@gpunode)

@@ -1,0 +1,379 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A gunicorn application on a host: what is there, what is to be done, what stands in the way.
+
+``app`` is always one item of the wanted state's ``applications``, see
+plugin_utils/gunicorn_app.py.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import grp
+import os
+import pwd
+
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    accounts,
+    app_release,
+    child,
+    files,
+    in_use,
+    listening,
+    systemd,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+
+SECRETS_DIR = "/etc/gpunode"
+NOLOGIN = "/usr/sbin/nologin"
+# Lower user ids belong to services, which never log in; a person's account is left as it is.
+_FIRST_PERSON = 1000
+# What the running process was started from is read in its environment.
+UNIT_MARK = "GPUNODE_UNIT"
+SECRETS_MARK = "GPUNODE_SECRETS"
+TEMPORARY = ".gpunode-"
+_STATE = (
+    "ActiveState",
+    "SubState",
+    "UnitFileState",
+    "NeedDaemonReload",
+    "MainPID",
+    "NRestarts",
+)
+
+# verb: what a Host method is called; sentence: what people are told.
+Step = collections.namedtuple("Step", "verb argument sentence")
+
+
+def service_of(app):
+    """Return the name of an application's service unit."""
+    return f"{app['name']}.service"
+
+
+def socket_of(app):
+    """Return the name of an application's socket unit."""
+    return f"{app['name']}.socket"
+
+
+def units_of(app):
+    """Return the names of an application's units, in the order of their start."""
+    return [socket_of(app), service_of(app)]
+
+
+def unit_path(unit):
+    """Return where a unit's file lies."""
+    return os.path.join(systemd.UNIT_DIR, unit)
+
+
+def secrets_path(name):
+    """Return where an application's secrets lie."""
+    return os.path.join(SECRETS_DIR, f"{name}.env")
+
+
+def releases_of(app):
+    """Return the folder of an application's releases."""
+    return os.path.dirname(app["release"])
+
+
+def link_of(app):
+    """Return the link that shows people the release in service; nothing is started through it."""
+    return os.path.join(app["dir"], "current")
+
+
+def secrets_text(secrets, digest):
+    """Return the text of an EnvironmentFile=, '' where there are no secrets.
+
+    :param secrets: {variable: value}.
+    :param digest: what tells these secrets from others; goes into the text as a variable.
+    """
+    if not secrets:
+        return ""
+    lines = [
+        f"{key}={_quoted(value)}\n"
+        for key, value in sorted({**secrets, SECRETS_MARK: digest}.items())
+    ]
+    return "".join(lines)
+
+
+def _quoted(value):
+    """Return a value in the double quotes of an EnvironmentFile=, where it may hold newlines."""
+    for character in '\\"`$':
+        value = value.replace(character, f"\\{character}")
+    return f'"{value}"'
+
+
+def obstacles(app, account, rows):
+    """Return a Refusal for each thing on a host that an application cannot be set up against.
+
+    :param account: the row of accounts.survey() for the application's user.
+    :param rows: what listening.survey() found.
+    """
+    found = []
+    if account["sudo"]:
+        found.append(
+            Refusal(
+                f"user {app['user']} of application {app['name']}",
+                "it may become root on this host",
+                "Take it out of sudo, wheel, admin and sudoers, or name another user",
+            )
+        )
+    # A service of the same name, ours or made by hand, is what we are about to replace.
+    taken = listening.conflict(rows, app["listen"], units_of(app))
+    if taken:
+        found.append(
+            Refusal(
+                f"address {app['listen']} of application {app['name']}",
+                f"it is taken by {listening.owner(taken)}",
+                "Stop that process or let the application listen elsewhere",
+            )
+        )
+    return found
+
+
+def observe(app, secrets, rows, proc="/proc", run=child.run):
+    """Return what a host has of an application, as a dict for :func:`steps`.
+
+    :param secrets: its secrets, {variable: value}.
+    :param rows: what listening.survey() found.
+    """
+    account = accounts.survey([app["user"]], run)[app["user"]]
+    states = systemd.show(units_of(app), _STATE, run)
+    service = states.get(service_of(app), {})
+    listens = any(
+        (row["address"], row["port"]) == listening.parse(app["listen"])
+        and row["unit"] == socket_of(app)
+        for row in rows
+    )
+    text = secrets_text(secrets, app["secrets_digest"])
+    return {
+        "account": account,
+        "releases": _is_private(releases_of(app), account),
+        "release": _release_state(app),
+        "secrets": _secrets_state(app, text),
+        "units": {unit: _text_of(unit_path(unit), "0644") for unit in app["units"]},
+        "states": states,
+        "listens": listens and states.get(socket_of(app), {}).get("ActiveState") == "active",
+        "restart": reasons_to_restart(
+            app, process(service.get("MainPID", "0"), app["release"], proc)
+        ),
+        "link": _target_of(link_of(app)),
+        "releases_on_disk": _releases_on_disk(app),
+        "in_use": _used_by_others(app, proc),
+    }
+
+
+def steps(app, seen, keep):
+    """Return what is to be done, as three lists of Step: to prepare, switch over and clean up.
+
+    :param seen: what :func:`observe` found.
+    :param keep: how many earlier releases stay.
+    """
+    return _preparing(app, seen), _switching(app, seen), _cleaning(app, seen, keep)
+
+
+def _preparing(app, seen):
+    todo = []
+    if not seen["account"]["exists"]:
+        todo.append(Step("create_user", app, f"create user {app['user']}"))
+    elif seen["account"]["uid"] < _FIRST_PERSON and seen["account"]["shell"] != NOLOGIN:
+        todo.append(Step("forbid_login", app, f"set the shell of user {app['user']} to {NOLOGIN}"))
+    if not seen["releases"]:
+        todo.append(
+            Step("make_releases", app, f"make {releases_of(app)} a folder that only root writes")
+        )
+    if seen["release"] != "intact":
+        verb = "unpack" if seen["release"] == "absent" else "replace the changed"
+        todo.append(Step("place_release", app, f"{verb} release {app['release']}"))
+    return todo
+
+
+def _switching(app, seen):
+    todo = []
+    if seen["secrets"] == "differs":
+        todo.append(Step("write_secrets", app, f"write {secrets_path(app['name'])}"))
+    elif seen["secrets"] == "unwanted":
+        todo.append(Step("remove_secrets", app, f"remove {secrets_path(app['name'])}"))
+    written = [unit for unit in app["units"] if seen["units"][unit] != app["units"][unit]]
+    todo += [
+        Step("write_unit", (unit, app["units"][unit]), f"write {unit_path(unit)}")
+        for unit in written
+    ]
+    if written or any(state.get("NeedDaemonReload") == "yes" for state in seen["states"].values()):
+        todo.append(Step("reload_systemd", None, "reload systemd"))
+    for unit in units_of(app):
+        if seen["states"].get(unit, {}).get("UnitFileState") != "enabled":
+            todo.append(Step("enable", unit, f"enable {unit}"))
+    if not seen["listens"]:
+        todo.append(Step("open_socket", app, f"listen on {app['listen']} by {socket_of(app)}"))
+    service = service_of(app)
+    if seen["states"].get(service, {}).get("ActiveState") != "active":
+        todo.append(Step("restart", app, f"start {service}"))
+    elif _reason(seen):
+        todo.append(Step("restart", app, f"restart {service}: {_reason(seen)}"))
+    return todo
+
+
+def _reason(seen):
+    """Return why a running service is to be restarted, as one phrase; '' where it is not."""
+    if seen["restart"]:
+        return seen["restart"]
+    if seen["release"] != "intact":
+        return "its release is replaced"
+    return "" if seen["listens"] else "its socket is opened anew"
+
+
+def _cleaning(app, seen, keep):
+    todo = []
+    if seen["link"] != app["release"]:
+        todo.append(Step("point_link", app, f"point {link_of(app)} at {app['release']}"))
+    for path in superfluous(app, seen["releases_on_disk"], keep, seen["in_use"]):
+        todo.append(Step("remove", path, f"remove {path}"))
+    return todo
+
+
+def diffs(app, seen):
+    """Return what changes in the units, as Ansible shows differences."""
+    return [
+        {
+            "before_header": unit_path(unit),
+            "before": seen["units"][unit] or "",
+            "after_header": unit_path(unit),
+            "after": text,
+        }
+        for unit, text in app["units"].items()
+        if seen["units"][unit] != text
+    ]
+
+
+def superfluous(app, on_disk, keep, in_use):
+    """Return the release folders to be removed: unfinished ones, and earlier ones beyond ``keep``.
+
+    :param on_disk: paths in the folder of releases, newest first.
+    :param in_use: those of them that a process or a unit other than the application's uses.
+    """
+    unfinished = [path for path in on_disk if os.path.basename(path).startswith(TEMPORARY)]
+    earlier = [
+        path
+        for path in on_disk
+        if app_release.is_id(os.path.basename(path)) and path != app["release"]
+    ]
+    return sorted(unfinished + [path for path in earlier[keep:] if path not in in_use])
+
+
+def process(pid, release, proc="/proc"):
+    """Return {exe, in_release, marks} of a running process, or None where there is none.
+
+    ``exe`` is the program's path; ``in_release`` says whether it works in the
+    folder that is at ``release`` now; ``marks`` are the variables that say what
+    it was started from.
+    """
+    if not int(pid or 0):
+        return None
+    folder = os.path.join(proc, str(pid))
+    try:
+        with open(os.path.join(folder, "environ"), "rb") as handle:
+            items = handle.read().decode(errors="surrogateescape").split("\0")
+        marks = dict(
+            item.split("=", 1)
+            for item in items
+            if item.startswith((f"{UNIT_MARK}=", f"{SECRETS_MARK}="))
+        )
+        in_release = os.path.isdir(release) and os.path.samefile(
+            os.path.join(folder, "cwd"), release
+        )
+        return {
+            "exe": os.readlink(os.path.join(folder, "exe")),
+            "in_release": in_release,
+            "marks": marks,
+        }
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def reasons_to_restart(app, found):
+    """Return why a running process is not the one that is wanted, as one phrase; '' when it is.
+
+    :param found: what :func:`process` returned.
+    """
+    if found is None:
+        return "its main process is gone"
+    if found["marks"].get(UNIT_MARK) != app["unit_digest"]:
+        return "it was started from another unit"
+    if found["marks"].get(SECRETS_MARK, "") != app["secrets_digest"]:
+        return "it was started with other secrets"
+    if not found["exe"].startswith(f"{app['prefix']}/") or found["exe"].endswith(" (deleted)"):
+        return f"it runs {found['exe']}, not the environment {app['prefix']}"
+    if not found["in_release"]:
+        return f"it does not work in {app['release']}"
+    return ""
+
+
+def group_exists(name):
+    """Say whether there is a group of this name."""
+    try:
+        return bool(grp.getgrnam(name))
+    except KeyError:
+        return False
+
+
+def group_of(user):
+    """Return the name of a user's own group."""
+    return grp.getgrgid(pwd.getpwnam(user).pw_gid).gr_name
+
+
+def _is_private(folder, account):
+    """Say whether a folder belongs to root and can be read by the account's group alone."""
+    if not account["exists"] or os.path.islink(folder) or not os.path.isdir(folder):
+        return False
+    group = files.group_name(pwd.getpwuid(account["uid"]).pw_gid)
+    return files.ownership(folder) == ("root", group, "0750")
+
+
+def _release_state(app):
+    if not os.path.isdir(app["release"]):
+        return "absent"
+    owned = files.ownership(app["release"]) == ("root", "root", "0755")
+    return (
+        "intact" if owned and app_release.digest_of(app["release"]) == app["digest"] else "changed"
+    )
+
+
+def _secrets_state(app, text):
+    path = secrets_path(app["name"])
+    if not text:
+        return "unwanted" if os.path.lexists(path) else "as wanted"
+    return "as wanted" if _text_of(path, "0600") == text else "differs"
+
+
+def _text_of(path, mode):
+    """Return the text of a regular file of root's that has this mode, None of anything else."""
+    try:
+        with open(
+            os.open(path, os.O_RDONLY | os.O_NOFOLLOW), encoding="utf-8", errors="replace"
+        ) as handle:
+            return handle.read() if files.ownership(path) == ("root", "root", mode) else None
+    except OSError:
+        return None
+
+
+def _target_of(path):
+    return os.readlink(path) if os.path.islink(path) else None
+
+
+def _releases_on_disk(app):
+    """Return the paths in an application's folder of releases, newest first."""
+    folder = releases_of(app)
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        paths = [os.path.join(folder, name) for name in os.listdir(folder)]
+        return sorted(paths, key=lambda path: os.lstat(path).st_mtime, reverse=True)
+    return []
+
+
+def _used_by_others(app, proc):
+    """Return the releases that a process or a unit other than the application's uses."""
+    earlier = [path for path in _releases_on_disk(app) if path != app["release"]]
+    if not earlier:
+        return []
+    own = units_of(app)
+    return sorted(in_use.by_processes(earlier, proc, own) | in_use.by_units(earlier, besides=own))

@@ -1,0 +1,107 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""@EXPLICIT lock files: what conda is to link, by address and digest."""
+
+from __future__ import annotations
+
+import re
+
+HEADER = "@EXPLICIT"
+NOARCH = "noarch"
+
+_PACKAGE = re.compile(
+    r"(?P<url>[a-z]+://\S+/(?P<subdir>noarch|[a-z]+-[a-z0-9_]+)/(?P<file>[^/#\s]+)\.(?:conda|tar\.bz2))(?:#(?P<digest>\S+))?"
+)
+_MD5 = re.compile(r"[0-9a-f]{32}")
+# conda writes "sha256:" in front since it can read it; other tools write the digest alone.
+_SHA256 = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
+
+
+def parse(text):
+    """Return the packages of a lock: a list of dicts, in the order of the file.
+
+    Each has ``url`` (without digest), ``name, version, build, subdir``, and
+    ``md5`` or ``sha256``.
+
+    :raises ValueError: with a sentence, when this is no lock that can be
+        trusted: not explicit, a package without digest, named twice, or of
+        another platform than the others.
+    """
+    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
+    lines = [(number, line) for number, line in lines if line and not line.startswith("#")]
+    if not lines or lines[0][1] != HEADER:
+        raise ValueError(
+            f"it does not begin with {HEADER}, as `conda list --explicit --md5` writes it"
+        )
+    packages = [_package(number, line) for number, line in lines[1:]]
+    if not packages:
+        raise ValueError("it names no package")
+    names = [package["name"] for package in packages]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"it names {', '.join(twice)} more than once")
+    platforms = sorted({package["subdir"] for package in packages} - {NOARCH})
+    if len(platforms) > 1:
+        raise ValueError(f"it mixes packages for {' and '.join(platforms)}")
+    return packages
+
+
+def _package(number, line):
+    match = _PACKAGE.fullmatch(line)
+    parts = match.group("file").rsplit("-", 2) if match else []
+    if len(parts) != 3:
+        raise ValueError(f"line {number} is not the address of a conda package: {line}")
+    name, version, build = parts
+    return {
+        "url": match.group("url"),
+        "name": name,
+        "version": version,
+        "build": build,
+        "subdir": match.group("subdir"),
+        **_digest(number, line, match.group("digest") or ""),
+    }
+
+
+def _digest(number, line, digest):
+    if _MD5.fullmatch(digest):
+        return {"md5": digest}
+    match = _SHA256.fullmatch(digest)
+    if not match:
+        raise ValueError(f"line {number} has no md5 or sha256 after '#': {line}")
+    return {"sha256": match.group(1)}
+
+
+def platform(packages):
+    """Return the platform a lock is for, such as 'linux-64'; 'noarch' when it fits any."""
+    return next((package["subdir"] for package in packages if package["subdir"] != NOARCH), NOARCH)
+
+
+def render(packages):
+    """Return the lock file for conda.
+
+    A sha256 is left out: conda reads it only since version 25, and
+    package_cache.py checks it for all versions alike.
+    """
+    lines = [HEADER]
+    for package in packages:
+        lines.append(f"{package['url']}#{package['md5']}" if "md5" in package else package["url"])
+    return "\n".join(lines) + "\n"
+
+
+def label(package):
+    """Return how people name one build of a package: 'name=version=build'."""
+    return f"{package['name']}={package['version']}={package['build']}"
+
+
+def is_same(package, record):
+    """Say whether a package of a lock is the one of an installed record.
+
+    The digest decides where the record has it, the address elsewhere: the
+    same archive from another mirror is the same package.
+    """
+    if label(package) != label(record):
+        return False
+    kind = "md5" if "md5" in package else "sha256"
+    if record[kind]:
+        return record[kind] == package[kind]
+    return record["url"] == package["url"]

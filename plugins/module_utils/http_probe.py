@@ -1,0 +1,47 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One HTTP request to an address as systemd writes it: TCP or a unix socket."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+
+from ansible_collections.gpunode.stack.plugins.module_utils import listening
+
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+class _Connection(http.client.HTTPConnection):
+    """An HTTP connection to a ListenStream= address."""
+
+    def __init__(self, listen, timeout_s):
+        address, port = listening.parse(listen)
+        self._address = _LOOPBACK.get(address, address)
+        super().__init__("localhost", port or None, timeout=timeout_s)
+
+    def connect(self):
+        if self.port and not self._address.startswith("/"):
+            self.sock = socket.create_connection((self._address, self.port), self.timeout)
+        else:
+            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.sock.settimeout(self.timeout)
+            self.sock.connect(self._address)
+
+
+def complaint(listen, path, timeout_s):
+    """Return '' when GET ``path`` over ``listen`` answers 200, else a phrase that says what it did.
+
+    :param listen: a ListenStream= value; a wildcard address is asked over loopback.
+    :param path: the URL's path.
+    :param timeout_s: seconds to wait for each step of the exchange.
+    """
+    connection = _Connection(listen, timeout_s)
+    try:
+        connection.request("GET", path)
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        return f"gave no answer ({error or type(error).__name__})"
+    finally:
+        connection.close()
+    return "" if status == 200 else f"answered {status}"

@@ -1,0 +1,72 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Running the pip of a conda environment: only what is pinned by a hash, and never a question."""
+
+from __future__ import annotations
+
+import configparser
+import itertools
+import os
+
+from ansible_collections.gpunode.stack.plugins.module_utils import commands, urls
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+
+# As variables, since a pip of old Python versions does not know all of these as options.
+_ENVIRONMENT = {
+    "LC_ALL": "C.UTF-8",
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    "PIP_NO_INPUT": "1",
+    "PIP_RETRIES": "2",
+    "PIP_ROOT_USER_ACTION": "ignore",
+    "PYTHONNOUSERSITE": "1",
+}
+
+
+def install(prefix, requirements, config, execute, again=False):
+    """Install what a requirements file names into a prefix; every line of it carries hashes.
+
+    :param prefix: the conda environment.
+    :param requirements: path of the file.
+    :param config: path of the pip.conf to read besides the host's own.
+    :param execute: runs (argv, environment) and returns a CompletedProcess with text.
+    :param again: put these files in place anew and leave their dependencies alone.
+    :raises Refusal: pip failed, with its own reason.
+    """
+    repair = ["--no-deps", "--force-reinstall"] if again else []
+    _run(prefix, ["install", "--require-hashes", *repair, "-r", requirements], config, execute)
+
+
+def uninstall(prefix, names, config, execute):
+    """Remove Python distributions from a prefix; see :func:`install`."""
+    _run(prefix, ["uninstall", "--yes", *names], config, execute)
+
+
+def _run(prefix, arguments, config, execute):
+    what = f"pip {arguments[0]} in {prefix}"
+    result = commands.run(
+        what,
+        [os.path.join(prefix, "bin", "python"), "-m", "pip", *arguments],
+        dict(_ENVIRONMENT, PIP_CONFIG_FILE=config),
+        execute,
+        prefix,
+    )
+    if result.returncode:
+        raise Refusal(what, f"{_reason(result)} [{_index(config)}]", "Mend that and run again")
+
+
+def _reason(result):
+    """Return pip's own errors, and the last of its complaints about a broken connection."""
+    lines = commands.lines_of(result.stderr)
+    broken = [line for line in lines if "connection broken" in line][-1:]
+    errors = itertools.dropwhile(lambda line: not line.lower().startswith("error:"), lines)
+    told = broken + [line for line in errors if not line.startswith("WARNING:")]
+    return " / ".join(told) or commands.last_words(result, result.stderr)
+
+
+def _index(config):
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(config)
+    index = parser.get("global", "index-url", fallback=None)
+    return (
+        f"index {urls.shown(index)}" if index else "the index of the host's own pip configuration"
+    )
