@@ -1,0 +1,282 @@
+#!/usr/bin/python
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: miniforge
+short_description: Miniforge of a pinned version, and its configuration
+version_added: "0.1.0"
+description:
+  - Installs Miniforge from an installer of a known sha256 to a prefix, or adopts a conda of the
+    wanted version that is there already. Another version is updated in place by the installer.
+  - Writes C(.condarc) and C(pip.conf) of the installation, for mirrors, a proxy and a CA bundle.
+  - A prefix that holds something else is refused.
+author:
+  - gpunode contributors (@gpunode)
+options:
+  wanted:
+    description: The wanted state, as M(gpunode.stack.wanted) returns it for this component.
+    type: dict
+    required: true
+attributes:
+  check_mode:
+    description: Predicts exactly what the run that follows changes.
+    support: full
+  diff_mode:
+    description: Shows the configuration files that change, without passwords.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Bring Miniforge to that state
+  gpunode.stack.miniforge:
+    wanted: "{{ __miniforge_wanted.state }}"
+  register: __miniforge_result
+"""
+
+RETURN = r"""
+changes:
+  description: A sentence for each thing changed; in check mode, for each that would be.
+  returned: success
+  type: list
+  elements: str
+  sample: ["install Miniforge 26.7.2-0 in /opt/miniforge3", "write /opt/miniforge3/.condarc"]
+manifest:
+  description: What is in place, as entries of module_utils/manifest.py.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{kind: directory, path: /opt/miniforge3, owner: root, group: root, mode: "0755"}]
+"""
+
+import contextlib
+import functools
+import glob
+import json
+import os
+import pwd
+import shutil
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    building,
+    commands,
+    conda_cli,
+    conda_prefix,
+    disk,
+    download,
+    files,
+    host,
+    manifest,
+    node_lock,
+    receipts,
+    transient,
+    urls,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+
+_NAME = "miniforge"
+_WORK_DIR = os.path.join(download.CACHE_DIR, _NAME)
+_SETTLE_S = 1800
+
+
+def converge(wanted, execute, check_mode, state_dir=receipts.STATE_DIR, work_dir=_WORK_DIR):
+    """Bring Miniforge to the wanted state; return the module's result.
+
+    :param wanted: the wanted state.
+    :param execute: runs (argv, environment) and returns a CompletedProcess with text.
+    :param check_mode: only say what would be done.
+    :param state_dir: where the notes on unfinished builds lie.
+    :param work_dir: where the installer is put while it is needed.
+    :raises Refusal: the prefix holds something else, or the installation fails.
+    """
+    sentence, action = _installation(wanted, execute, state_dir, work_dir)
+    wanted_files = _configuration(wanted)
+    stale = [path for path, text in wanted_files.items() if not _is_written(path, text)]
+    changes = ([sentence] if sentence else []) + [f"write {path}" for path in stale]
+    diff = [_diff(path, _read(path), wanted_files[path]) for path in stale]
+    if not check_mode:
+        if sentence:
+            action()
+        for path, text in wanted_files.items():
+            if not _is_written(path, text):
+                files.write_text(path, text, mode=_mode(text))
+        if changes:
+            _prove(wanted, execute)
+    return {
+        "changed": bool(changes),
+        "changes": changes,
+        "diff": diff,
+        "manifest": _manifest(wanted),
+    }
+
+
+def _installation(wanted, execute, state_dir, work_dir):
+    """Return (sentence, action) for conda itself, (None, None) when it is of the wanted version."""
+    prefix, version = wanted["prefix"], wanted["version"]
+    install = functools.partial(_install, wanted, execute, state_dir, work_dir)
+    verdict = conda_prefix.verdict(host.path_state(prefix, state_dir))
+    if verdict in ("free", "unfinished"):
+        return f"install Miniforge {version} in {prefix}", install
+    # A base keeps its package cache in pkgs; an environment without conda has none.
+    if verdict == "foreign" or not (
+        _conda_record(prefix) or os.path.isdir(conda_cli.cache_of(prefix))
+    ):
+        raise conda_prefix.foreign("Miniforge", prefix, "miniforge_prefix")
+    found = _version(prefix, execute)
+    if found == wanted["conda_version"]:
+        return None, None
+    update = functools.partial(_update, wanted, execute, work_dir)
+    return (
+        f"bring {prefix} from conda {found or 'that does not answer'} to Miniforge {version}",
+        update,
+    )
+
+
+def _install(wanted, execute, state_dir, work_dir):
+    with _installer(wanted, work_dir) as installer, building.building(wanted["prefix"], state_dir):
+        # -f: an empty folder may be there, such as the mount point of a disk of its own.
+        _run_installer(installer, ["-b", "-f", "-p", wanted["prefix"]], wanted, execute)
+        _prove(wanted, execute)
+
+
+def _update(wanted, execute, work_dir):
+    with _installer(wanted, work_dir) as installer:
+        _run_installer(installer, ["-b", "-u", "-p", wanted["prefix"]], wanted, execute)
+        _prove(wanted, execute)
+
+
+@contextlib.contextmanager
+def _installer(wanted, work_dir):
+    """Give the path of the installer, its sha256 proven, and remove it after use.
+
+    One that a killed run left is used where it is whole.
+    """
+    asked = wanted["installer"]
+    path = os.path.join(work_dir, f"{asked['sha256']}.sh")
+    try:
+        download.fetch(
+            asked["url"], path, asked["sha256"], wanted["proxies"], wanted["ca_bundle"] or None
+        )
+        yield path
+    finally:
+        shutil.rmtree(work_dir, ignore_errors=True)
+
+
+def _run_installer(installer, arguments, wanted, execute):
+    what = f"install Miniforge {wanted['version']} in {wanted['prefix']}"
+    os.makedirs(os.path.dirname(wanted["prefix"]), mode=0o755, exist_ok=True)
+    # Some installers ask for HOME, which a unit of the system manager does not have.
+    environment = {"HOME": pwd.getpwuid(0).pw_dir, "LC_ALL": "C.UTF-8"}
+    argv = ["bash", installer, *arguments]
+    result = commands.run(what, argv, environment, execute, wanted["prefix"])
+    if result.returncode:
+        words = commands.last_words(result, result.stdout + result.stderr)
+        raise Refusal(what, f"the installer failed: {words}", "Mend that and run again")
+
+
+def _version(prefix, execute):
+    """Return the version of the conda installed in a prefix, None where none answers."""
+    try:
+        return _ask_version(prefix, execute)
+    except Refusal:
+        return None
+
+
+def _ask_version(prefix, execute):
+    return conda_cli.run(prefix, ["info"], execute).get("conda_version")
+
+
+def _prove(wanted, execute):
+    found = _ask_version(wanted["prefix"], execute)
+    if found != wanted["conda_version"]:
+        raise Refusal(
+            f"Miniforge {wanted['version']} in {wanted['prefix']}",
+            f"its conda says it is {found}, wanted is {wanted['conda_version']}",
+            "Correct miniforge_version if the installer holds another; else move the prefix away",
+        )
+
+
+def _configuration(wanted):
+    """Return {path: text} of the files that configure the installation."""
+    return {
+        os.path.join(wanted["prefix"], ".condarc"): wanted["condarc"],
+        wanted["pip_config"]: wanted["pip_conf"],
+    }
+
+
+def _read(path):
+    try:
+        with open(path, encoding="utf-8") as handle:
+            return handle.read()
+    except FileNotFoundError:
+        return None
+
+
+def _is_written(path, text):
+    return _read(path) == text and files.ownership(path) == ("root", "root", f"{_mode(text):04o}")
+
+
+def _mode(text):
+    """Return the mode of a file with this text: a password is for root alone."""
+    return 0o600 if urls.has_password(text) else 0o644
+
+
+def _diff(path, before, after):
+    return {
+        "before_header": path,
+        "before": urls.shown(before or ""),
+        "after_header": path,
+        "after": urls.shown(after),
+    }
+
+
+def _conda_record(prefix):
+    """Return the path of conda's own record of conda, or None."""
+    return next(
+        iter(glob.glob(os.path.join(glob.escape(prefix), "conda-meta", "conda-[0-9]*.json"))), None
+    )
+
+
+def _manifest(wanted):
+    """Return what is in place.
+
+    Of conda's own record the name counts, which tells its version; what is in it differs with
+    each installation.
+    """
+    program, record = (
+        os.path.join(wanted["prefix"], "bin", "conda"),
+        _conda_record(wanted["prefix"]),
+    )
+    entries = [
+        manifest.file(path) for path in (program, *_configuration(wanted)) if os.path.isfile(path)
+    ]
+    return entries + ([manifest.presence(record)] if record else [])
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={"wanted": {"type": "dict", "required": True}}, supports_check_mode=True
+    )
+    wanted = module.params["wanted"]
+    module.no_log_values |= urls.passwords(json.dumps(wanted))
+    execute = functools.partial(transient.execute, _NAME)
+    try:
+        if module.check_mode:
+            result = converge(wanted, execute, check_mode=True)
+        else:
+            with (
+                node_lock.held("bring Miniforge to its version"),
+                disk.watched("miniforge", wanted["prefix"]),
+            ):
+                transient.settle(_NAME, _SETTLE_S)
+                result = converge(wanted, execute, check_mode=False)
+    except Refusal as refusal:
+        module.fail_json(msg=str(refusal))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

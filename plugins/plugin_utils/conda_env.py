@@ -1,0 +1,183 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What is wanted of the conda environments of a host."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+
+from ansible_collections.gpunode.stack.plugins.module_utils import conda_lock, conda_prefix, disk
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.plugin_utils import pip_requirements
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_BUILD = re.compile(r".*-[0-9a-f]{12}")
+_DIGEST_LENGTH = 12
+# What a lock will take is not in it: a floor under which no environment is begun.
+_ROOM = disk.GIB
+# Platforms of conda, by the architecture that Linux names.
+_PLATFORMS = {"x86_64": "linux-64", "aarch64": "linux-aarch64", "ppc64le": "linux-ppc64le"}
+_MACHINES = {platform: machine for machine, platform in _PLATFORMS.items()}
+
+
+def resolve(options, site):
+    """Return the wanted state: for each environment its prefix, its link and what it is to hold."""
+    folder = os.path.normpath(options["dir"])
+    if not os.path.isabs(folder):
+        raise Refusal(
+            f"conda_env_dir {options['dir']}",
+            "it is not an absolute path",
+            "Write it from the root",
+        )
+    if options["keep"] < 0:
+        raise Refusal(
+            f"conda_env_keep {options['keep']}", "fewer than none cannot be kept", "Say 0 or more"
+        )
+    names = [item["name"] for item in options["list"]]
+    for name in names:
+        _check_name(name)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise Refusal(
+            f"conda_env_list: {', '.join(twice)}",
+            "two environments have that name",
+            "Give each its own name",
+        )
+    miniforge = site.wanted("miniforge")
+    return {
+        "dir": folder,
+        "keep": options["keep"],
+        "conda": miniforge["prefix"],
+        "pip_config": miniforge["pip_config"],
+        "environments": [_environment(item, folder, site) for item in options["list"]],
+    }
+
+
+def probe(state):
+    """Return what the plan must know of the host."""
+    paths = [path for env in state["environments"] for path in (env["prefix"], env["link"])]
+    return {"paths": [state["dir"], *paths], "users": []}
+
+
+def refusals(state, facts):
+    """Return a Refusal for each thing that cannot work on this host."""
+    found = []
+    platform = _PLATFORMS.get(facts["architecture"], f"linux-{facts['architecture']}")
+    if facts["paths"][state["dir"]]["kind"] not in ("absent", "directory"):
+        found.append(
+            Refusal(
+                f"conda_env_dir {state['dir']}",
+                "it is there and is not a folder",
+                "Move it away or choose another one",
+            )
+        )
+    for env in state["environments"]:
+        what = f"environment {env['name']}"
+        if env["platform"] not in (conda_lock.NOARCH, platform):
+            found.append(
+                Refusal(
+                    what,
+                    f"its lock is for another platform, {env['platform']}; the host is {platform}",
+                    f"Make a lock for {platform}",
+                )
+            )
+        if conda_prefix.verdict(facts["paths"][env["prefix"]]) == "foreign":
+            found.append(conda_prefix.foreign(what, env["prefix"], "conda_env_dir"))
+        if facts["paths"][env["link"]]["kind"] not in ("absent", "link"):
+            found.append(
+                Refusal(
+                    what,
+                    f"{env['link']} is not a link, and the link to the environment is to lie there",
+                    "Move it away or choose another name",
+                )
+            )
+    return found + disk.refusals(_room_needed(state, facts), facts["mounts"])
+
+
+def summary(state):
+    """Return a line for people about each environment of a converged host."""
+    return [
+        {"says": f"environment {env['name']} in {env['prefix']}"} for env in state["environments"]
+    ]
+
+
+def _room_needed(state, facts):
+    return [
+        (f"environment {env['name']}", env["prefix"], _ROOM)
+        for env in state["environments"]
+        if conda_prefix.verdict(facts["paths"][env["prefix"]]) in ("free", "unfinished")
+    ]
+
+
+def _check_name(name):
+    if not _NAME.fullmatch(name):
+        raise Refusal(
+            f"environment name '{name}'",
+            "it is to be made of letters, digits, '.', '_' and '-', and to begin with none of '.-'",
+            "Rename it in conda_env_list",
+        )
+    if _BUILD.fullmatch(name):
+        raise Refusal(
+            f"environment name '{name}'",
+            "it ends like the folder of a build does",
+            "Rename it in conda_env_list",
+        )
+
+
+def _environment(item, folder, site):
+    name = item["name"]
+    lock = _parsed(item, "lock", site, conda_lock.parse)
+    dists = _dists(item, lock, site)
+    prefix = os.path.join(folder, f"{name}-{_digest(lock, dists)}")
+    return {
+        "name": name,
+        "prefix": prefix,
+        "link": os.path.join(folder, name),
+        "platform": conda_lock.platform(lock),
+        "lock": lock,
+        "dists": dists,
+    }
+
+
+def _dists(item, lock, site):
+    if not item.get("requirements"):
+        return []
+    versions = {package["name"]: package["version"] for package in lock}
+    lacking = [name for name in ("python", "pip") if name not in versions]
+    if lacking:
+        raise Refusal(
+            f"environment {item['name']}: {item['requirements']}",
+            f"pip is to install it, and the lock has no {' and no '.join(lacking)}",
+            f"Add {' and '.join(lacking)} to the lock or drop the requirements",
+        )
+    machine = _MACHINES.get(conda_lock.platform(lock), "")
+    return _parsed(
+        item,
+        "requirements",
+        site,
+        lambda text: pip_requirements.parse(text, versions["python"], machine),
+    )
+
+
+def _parsed(item, key, site, parse):
+    text = site.read_text(item[key], f"conda_env_list: {item['name']}: {key}")
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise Refusal(
+            f"environment {item['name']}: {item[key]}",
+            str(error),
+            f"See roles/conda_env/README.md for how to write the {key}",
+        ) from error
+
+
+def _digest(lock, dists):
+    """Return what tells builds apart: the packages, wherever they come from, and the pins."""
+    packages = sorted(
+        [conda_lock.label(package), package.get("md5") or package["sha256"]] for package in lock
+    )
+    content = json.dumps([packages, [dist["line"] for dist in dists]])
+    return hashlib.sha256(content.encode()).hexdigest()[:_DIGEST_LENGTH]

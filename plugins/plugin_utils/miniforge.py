@@ -1,0 +1,175 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What is wanted of Miniforge on a host."""
+
+from __future__ import annotations
+
+import configparser
+import io
+import os
+import re
+
+import yaml
+
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    conda_prefix,
+    disk,
+    download,
+    urls,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.plugin_utils import catalog
+
+_MARK = "# Written by gpunode; what is changed here by hand is lost.\n"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_URL = re.compile(r"(?:https?|file)://\S+")
+_VERSION = re.compile(r"\d+(?:\.\d+)+-\d+")
+# Miniforge 26 unpacked with its package cache takes some 700 MiB, its installer some 100 MiB.
+_ROOM = disk.GIB
+_INSTALLER_ROOM = disk.GIB // 4
+_CONDARC = ("channels", "default_channels", "custom_channels", "channel_alias")
+
+
+def resolve(options, _site):
+    """Return the wanted state: installer, prefix, and the text of its two configuration files."""
+    prefix = os.path.normpath(options["prefix"])
+    if not os.path.isabs(prefix):
+        raise Refusal(
+            f"miniforge_prefix {options['prefix']}",
+            "it is not an absolute path",
+            "Write it from the root",
+        )
+    version, architecture, installer = _installer(options)
+    return {
+        "prefix": prefix,
+        "version": version,
+        "conda_version": version.split("-")[0],
+        "architecture": architecture,
+        "installer": installer,
+        "proxies": _proxies(options),
+        "ca_bundle": options.get("ca_bundle") or "",
+        "condarc": _condarc(options),
+        "pip_config": os.path.join(prefix, "pip.conf"),
+        "pip_conf": _pip_conf(options),
+    }
+
+
+def probe(state):
+    """Return what the plan must know of the host."""
+    bundle = [state["ca_bundle"]] if state["ca_bundle"] else []
+    return {"paths": [state["prefix"], *bundle], "users": []}
+
+
+def refusals(state, facts):
+    """Return a Refusal for each thing that cannot work on this host."""
+    found = []
+    verdict = conda_prefix.verdict(facts["paths"][state["prefix"]])
+    if verdict == "foreign":
+        found.append(conda_prefix.foreign("Miniforge", state["prefix"], "miniforge_prefix"))
+    if verdict in ("free", "unfinished"):
+        found += disk.refusals(
+            [
+                (f"Miniforge in {state['prefix']}", state["prefix"], _ROOM),
+                (f"its installer in {download.CACHE_DIR}", download.CACHE_DIR, _INSTALLER_ROOM),
+            ],
+            facts["mounts"],
+        )
+    if state["architecture"] not in ("", facts["architecture"]):
+        found.append(
+            Refusal(
+                f"Miniforge {state['version']}",
+                f"the catalog's installer is for {state['architecture']}, "
+                f"the host is {facts['architecture']}",
+                "Name an installer for this host with miniforge_url and miniforge_sha256",
+            )
+        )
+    if state["ca_bundle"] and facts["paths"][state["ca_bundle"]]["kind"] not in ("file", "link"):
+        found.append(
+            Refusal(
+                f"miniforge_ca_bundle {state['ca_bundle']}",
+                "there is no such file on the host",
+                "Put the certificates there first, or correct the path",
+            )
+        )
+    return found
+
+
+def summary(state):
+    """Return a line for people about what is on a converged host."""
+    return [{"says": f"conda {state['conda_version']} in {state['prefix']}"}]
+
+
+def _installer(options):
+    """Return (version, architecture or "", {url, sha256}) of the installer to use."""
+    rows = {row["version"]: row for row in catalog.rows("miniforge")}
+    if options.get("url"):
+        return _own_installer(options, rows)
+    if options.get("sha256"):
+        raise Refusal("miniforge_sha256", "it is said without miniforge_url", "Say both or neither")
+    version = options.get("version") or next(iter(rows))
+    if version not in rows:
+        raise Refusal(
+            f"miniforge_version {version}",
+            f"the catalog knows {', '.join(rows)}",
+            "Choose one of these, or name an installer with miniforge_url and miniforge_sha256",
+        )
+    row = rows[version]
+    return version, row["architecture"], {"url": row["url"], "sha256": row["sha256"]}
+
+
+def _own_installer(options, rows):
+    """Return the same of an installer that the user names, which may be one of the catalog's."""
+    url, version, sha256 = options["url"], options.get("version") or "", options.get("sha256")
+    if not _URL.fullmatch(url):
+        raise Refusal(
+            f"miniforge_url {urls.shown(url)}", "it is no http, https or file address", "Correct it"
+        )
+    if not _VERSION.fullmatch(version):
+        raise Refusal(
+            f"miniforge_version '{version}'",
+            "with miniforge_url it has to name the version of that installer, such as 26.7.2-0",
+            "Say the version that stands in the installer's name",
+        )
+    if sha256 and not _SHA256.fullmatch(sha256):
+        raise Refusal(
+            f"miniforge_sha256 {sha256}", "a sha256 is 64 digits from 0 to f", "Correct it"
+        )
+    if sha256:
+        return version, "", {"url": url, "sha256": sha256}
+    if version not in rows:
+        raise Refusal(
+            f"miniforge_url {urls.shown(url)}",
+            f"there is no miniforge_sha256, and the catalog does not know version {version}",
+            "Say the sha256 that the installer's publisher states",
+        )
+    return version, rows[version]["architecture"], {"url": url, "sha256": rows[version]["sha256"]}
+
+
+def _proxies(options):
+    return {scheme: address for scheme, address in (options.get("proxy") or {}).items() if address}
+
+
+def _condarc(options):
+    settings = {key: options[key] for key in _CONDARC if options.get(key)}
+    settings.update(auto_update_conda=False, notify_outdated_conda=False, show_channel_urls=True)
+    if _proxies(options):
+        settings["proxy_servers"] = _proxies(options)
+    if options.get("ca_bundle"):
+        settings["ssl_verify"] = options["ca_bundle"]
+    return _MARK + yaml.safe_dump(settings, sort_keys=True, default_flow_style=False)
+
+
+def _pip_conf(options):
+    """Return the text of pip.conf; pip takes one proxy for all."""
+    proxies = _proxies(options)
+    settings = {
+        "index-url": options.get("pip_index_url"),
+        "extra-index-url": "\n".join(options.get("pip_extra_index_urls") or []),
+        "proxy": proxies.get("https") or proxies.get("http"),
+        "cert": options.get("ca_bundle"),
+    }
+    parser = configparser.ConfigParser(interpolation=None)
+    parser["global"] = {key: value for key, value in settings.items() if value}
+    text = io.StringIO()
+    parser.write(text)
+    return _MARK + text.getvalue().rstrip("\n") + "\n"

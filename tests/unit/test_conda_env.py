@@ -1,0 +1,425 @@
+"""Environments: what is asked for is resolved or refused; prefixes converge from what they hold."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from ansible_collections.gpunode.stack.plugins.module_utils import building, disk
+from ansible_collections.gpunode.stack.plugins.module_utils.environment import Contents
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.modules import conda_env as module
+from ansible_collections.gpunode.stack.plugins.plugin_utils import conda_env, wanted
+
+MIRROR = "https://mirror.example/conda-forge"
+PYTHON = f"{MIRROR}/linux-64/python-3.11.7-h_0.conda#{'1' * 32}"
+PIP = f"{MIRROR}/noarch/pip-26.3-py_0.conda#{'2' * 32}"
+FLASK = f"{MIRROR}/noarch/flask-3.1.3-py_0.conda#{'3' * 32}"
+SIX = f"six==1.17.0 --hash=sha256:{'a' * 64}"
+FREE = {"kind": "absent", "empty": True, "conda": False, "unfinished": False}
+
+as_root = pytest.mark.skipif(
+    getpass.getuser() != "root", reason="files belong to root; run as root"
+)
+
+
+def text_of(*packages):
+    return "\n".join(["@EXPLICIT", *packages, ""])
+
+
+@pytest.fixture
+def resolve(tmp_path):
+    """Resolve environments whose locks and requirements lie beside an inventory."""
+
+    def resolve(packages=(PYTHON, PIP), requirements=None, name="web", **variables):
+        (tmp_path / "lock.txt").write_text(text_of(*packages))
+        item = {"name": name, "lock": "lock.txt"}
+        if requirements is not None:
+            (tmp_path / "requirements.txt").write_text(requirements)
+            item["requirements"] = "requirements.txt"
+        variables = {"conda_env_list": [item], **variables}
+        return wanted.Site(variables, str(tmp_path)).wanted("conda_env")
+
+    return resolve
+
+
+def only(state):
+    (environment,) = state["environments"]
+    return environment
+
+
+def facts(state, architecture="x86_64", room=10 * disk.GIB, **paths):
+    """Return facts of a bare host, but for the paths named by the keys they have in the state."""
+    env = only(state)
+    found = dict.fromkeys((state["dir"], env["prefix"], env["link"]), FREE)
+    found.update({{"dir": state["dir"], **env}[key]: value for key, value in paths.items()})
+    row = {"mount": "/", "fstype": "ext4", "size_total": room, "size_available": room}
+    return {"architecture": architecture, "mounts": [row], "paths": found}
+
+
+def test_an_environment_lies_under_its_name_and_content(resolve):
+    env = only(resolve())
+    assert env["link"] == "/opt/gpunode/envs/web"
+    assert env["prefix"].startswith("/opt/gpunode/envs/web-")
+    assert len(env["prefix"]) == len("/opt/gpunode/envs/web-") + 12
+
+
+def test_another_content_is_another_prefix_and_another_mirror_is_not(resolve):
+    plain = only(resolve())["prefix"]
+    other_mirror = [line.replace("mirror.example", "other.example") for line in (PYTHON, PIP)]
+    assert only(resolve(reversed(other_mirror)))["prefix"] == plain
+    others = {
+        plain,
+        only(resolve([PYTHON, PIP, FLASK]))["prefix"],
+        only(resolve([PYTHON, PIP.replace("2" * 32, "4" * 32)]))["prefix"],
+        only(resolve(requirements=SIX))["prefix"],
+        only(resolve(requirements=SIX.replace("a" * 64, "b" * 64)))["prefix"],
+    }
+    assert len(others) == 5
+
+
+def test_the_state_is_complete_for_the_node(resolve):
+    state = resolve(requirements=SIX, miniforge_prefix="/srv/conda", conda_env_dir="/srv/envs/")
+    assert (state["conda"], state["pip_config"]) == ("/srv/conda", "/srv/conda/pip.conf")
+    assert (state["dir"], state["keep"]) == ("/srv/envs", 1)
+    assert only(state)["platform"] == "linux-64"
+    assert only(state)["dists"] == [{"name": "six", "version": "1.17.0", "line": SIX}]
+    assert json.loads(json.dumps(state)) == state
+
+
+@pytest.mark.parametrize("name", ["web", "ob_prod", "_x", "py3.6", "a-b", "A..b"])
+def test_a_plain_name_is_taken(resolve, name):
+    assert only(resolve(name=name))["name"] == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../web", "a/b", "/web", "-web", ".web", "we b", "wéb", "web\n"]
+)
+def test_a_name_that_could_lead_elsewhere_is_refused(resolve, name):
+    with pytest.raises(Refusal, match="environment name"):
+        resolve(name=name)
+
+
+def test_a_name_like_a_build_is_refused(resolve):
+    with pytest.raises(Refusal, match="ends like the folder of a build"):
+        resolve(name="web-0123456789ab")
+
+
+def test_two_environments_of_one_name_are_refused(resolve):
+    twice = [{"name": "web", "lock": "lock.txt"}] * 2
+    with pytest.raises(Refusal, match="two environments have that name"):
+        resolve(conda_env_list=twice)
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"conda_env_dir": "envs"}, "not an absolute path"),
+        ({"conda_env_keep": -1}, "fewer than none"),
+        (
+            {"packages": [PYTHON.split("#", maxsplit=1)[0]]},
+            "web: lock.txt: line 2 has no md5 or sha256",
+        ),
+        ({"requirements": "six"}, "web: requirements.txt: line 1 does not pin"),
+        ({"packages": [PYTHON], "requirements": SIX}, "the lock has no pip"),
+        ({"packages": [FLASK], "requirements": SIX}, "the lock has no python and no pip"),
+        ({"conda_env_list": [{"name": "web", "lock": "gone.txt"}]}, "gone.txt cannot be read"),
+    ],
+)
+def test_what_cannot_be_resolved_is_refused_with_its_file(resolve, variables, words):
+    with pytest.raises(Refusal, match=words):
+        resolve(**variables)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, None),
+        ({"prefix": {**FREE, "kind": "directory", "empty": False, "conda": True}}, None),
+        ({"prefix": {**FREE, "kind": "directory", "empty": False, "unfinished": True}}, None),
+        ({"prefix": {**FREE, "kind": "directory", "empty": False}}, "holds something else"),
+        ({"link": {**FREE, "kind": "link", "empty": False}}, None),
+        ({"link": {**FREE, "kind": "directory"}}, "is not a link"),
+        ({"dir": {**FREE, "kind": "directory", "empty": False}}, None),
+        ({"dir": {**FREE, "kind": "file", "empty": False}}, "is not a folder"),
+        ({"architecture": "aarch64"}, "another platform, linux-64; the host is linux-aarch64"),
+        ({"room": disk.GIB // 2}, "0.5 GiB free, 1.0 GiB is needed"),
+    ],
+)
+def test_the_plan_refuses_what_cannot_work_on_the_host(resolve, changes, words):
+    state = resolve()
+    refusals = [str(refusal) for refusal in conda_env.refusals(state, facts(state, **changes))]
+    assert len(refusals) == (0 if words is None else 1)
+    assert all(words in refusal for refusal in refusals)
+
+
+def test_a_lock_bound_to_no_platform_fits_any(resolve):
+    state = resolve([FLASK])
+    assert conda_env.refusals(state, facts(state, architecture="aarch64")) == []
+
+
+def test_the_plan_asks_for_what_it_judges(resolve):
+    state = resolve()
+    assert set(conda_env.probe(state)["paths"]) == set(facts(state)["paths"])
+
+
+class Records:
+    """Stands for the builder: leaves the records that conda would, or fails half-way."""
+
+    def __init__(self, state_dir):
+        self.state_dir = state_dir
+        self.fails = None
+
+    def build(self, env):
+        with building.building(env["prefix"], self.state_dir):
+            os.makedirs(os.path.join(env["prefix"], "conda-meta"))
+            if self.fails is not None:
+                raise self.fails from None
+            self.repair(env)
+
+    def repair(self, env):
+        meta = os.path.join(env["prefix"], "conda-meta")
+        open(os.path.join(meta, "history"), "w", encoding="utf-8").close()
+        for name in os.listdir(meta):
+            if name.endswith(".json"):
+                os.unlink(os.path.join(meta, name))
+        for package in env["lock"]:
+            name = "-".join(package[key] for key in ("name", "version", "build"))
+            with open(os.path.join(meta, f"{name}.json"), "w", encoding="utf-8") as handle:
+                json.dump({**package, "files": []}, handle)
+
+
+class Host:
+    def __init__(self, tmp_path, resolve):
+        self.path = tmp_path / "envs"
+        self.state_dir = str(tmp_path / "state")
+        self.builder = Records(self.state_dir)
+        self._resolve = resolve
+
+    def real_builder(self, state, execute):
+        return module.Builder(state, execute, self.state_dir, f"{self.state_dir}/work")
+
+    def wanted(self, *packages, **variables):
+        return self._resolve(packages or (PYTHON, PIP), conda_env_dir=str(self.path), **variables)
+
+    def converge(self, state, check_mode=False):
+        return module.converge(state, self.builder, check_mode, self.state_dir)
+
+    def changes(self, state, check_mode=False):
+        found = self.converge(state, check_mode)["changes"]
+        return [sentence.replace(f"{self.path}/", "") for sentence in found]
+
+    def old_build(self, digit, age_s):
+        meta = self.path / f"web-{digit * 12}" / "conda-meta"
+        meta.mkdir(parents=True)
+        (meta / "history").write_text("")
+        moment = os.stat(self.path).st_mtime - age_s
+        os.utime(meta / "history", (moment, moment))
+        return meta.parent
+
+
+@pytest.fixture
+def host(tmp_path, resolve):
+    return Host(tmp_path, resolve)
+
+
+@as_root
+def test_a_bare_host_gets_the_environment_and_the_prediction_comes_true(host):
+    state = host.wanted()
+    predicted = host.converge(state, check_mode=True)
+    assert not host.path.exists()
+    done = host.converge(state)
+    target = os.path.basename(only(state)["prefix"])
+    assert predicted["changes"] == done["changes"]
+    assert [text.replace(f"{host.path}/", "") for text in done["changes"]] == [
+        f"create {host.path}",
+        f"build environment web (2 packages, 0 distributions) in {target}",
+        f"point web to {target}",
+    ]
+    assert predicted["diff"] == done["diff"]
+    assert done["diff"][0]["before"] == ""
+    assert done["diff"][0]["after"] == "pip=26.3=py_0\npython=3.11.7=h_0\n"
+    kinds = [entry["kind"] for entry in done["manifest"]]
+    assert (kinds, predicted["manifest"]) == (["directory", "environment", "link"], [])
+    assert host.changes(state) == []
+
+
+@as_root
+def test_drift_is_put_right_in_place(host):
+    state = host.wanted()
+    host.converge(state)
+    prefix = only(state)["prefix"]
+    os.unlink(f"{prefix}/conda-meta/pip-26.3-py_0.json")
+    predicted = host.converge(state, check_mode=True)
+    done = host.converge(state)
+    assert predicted["changes"] == done["changes"] == [f"install pip=26.3=py_0 in {prefix}"]
+    assert done["diff"][0]["before"] == "python=3.11.7=h_0\n"
+    assert host.changes(state) == []
+
+
+@as_root
+def test_a_removed_or_turned_link_is_pointed_again(host):
+    state = host.wanted()
+    host.converge(state)
+    target = os.path.basename(only(state)["prefix"])
+    for damage in (os.unlink, lambda link: (os.unlink(link), os.symlink("elsewhere", link))):
+        damage(only(state)["link"])
+        assert host.changes(state) == [f"point web to {target}"]
+        assert os.readlink(only(state)["link"]) == target
+
+
+@as_root
+def test_a_closed_folder_is_opened_again(host):
+    state = host.wanted()
+    host.converge(state)
+    host.path.chmod(0o700)
+    assert host.changes(state) == [f"give {host.path} to root, readable by all"]
+    assert host.changes(state) == []
+
+
+@as_root
+def test_a_build_that_fails_leaves_what_was_there(host):
+    old = host.wanted()
+    host.converge(old)
+    host.builder.fails = Refusal("conda", "mirror down", "wait")
+    with pytest.raises(Refusal, match="mirror down"):
+        host.converge(host.wanted(PYTHON, PIP, FLASK))
+    assert sorted(os.listdir(host.path)) == ["web", os.path.basename(only(old)["prefix"])]
+    assert os.readlink(only(old)["link"]) == os.path.basename(only(old)["prefix"])
+
+
+@as_root
+def test_what_a_killed_run_left_is_built_anew(host):
+    state = host.wanted()
+    host.path.mkdir()
+    host.builder.fails = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        host.converge(state)
+    assert os.path.isdir(only(state)["prefix"])
+    host.builder.fails = None
+    assert host.changes(state, check_mode=True)[-2].startswith("build environment web")
+    host.converge(state)
+    assert host.changes(state) == []
+
+
+@as_root
+@pytest.mark.parametrize("key", ["prefix", "link"])
+def test_what_is_not_ours_is_refused_and_left_alone(host, key):
+    state = host.wanted()
+    path = only(state)[key]
+    os.makedirs(path)
+    with open(os.path.join(path, "mine"), "w", encoding="utf-8"):
+        pass
+    for check_mode in (True, False):
+        with pytest.raises(Refusal, match=r"environment web"):
+            host.converge(state, check_mode)
+    assert os.listdir(path) == ["mine"]
+    assert os.listdir(host.path) == [os.path.basename(path)]
+
+
+@as_root
+def test_earlier_builds_beyond_the_newest_are_removed(host):
+    host.path.mkdir()
+    for digit, age_s in (("a", 30), ("b", 10), ("c", 20)):
+        host.old_build(digit, age_s)
+    state = host.wanted()
+    predicted = host.changes(state, check_mode=True)
+    assert host.changes(state) == predicted
+    assert predicted[-2:] == ["remove web-cccccccccccc", "remove web-aaaaaaaaaaaa"]
+    assert (host.path / "web-bbbbbbbbbbbb").exists()
+    assert host.changes(host.wanted(conda_env_keep=0)) == ["remove web-bbbbbbbbbbbb"]
+
+
+@as_root
+def test_a_build_that_a_process_lives_in_is_never_removed(host):
+    host.path.mkdir()
+    old = host.old_build("a", 10)
+    state = host.wanted(conda_env_keep=0)
+    with subprocess.Popen(["cat"], cwd=old, stdin=subprocess.PIPE) as process:
+        host.converge(state)
+        assert old.exists()
+        process.stdin.close()
+    assert host.changes(state) == ["remove web-aaaaaaaaaaaa"]
+
+
+@as_root
+def test_only_builds_of_environments_in_the_list_are_removed(host):
+    host.path.mkdir()
+    others = [
+        shutil.move(host.old_build("a", 10), host.path / name)
+        for name in ("other-aaaaaaaaaaaa", "web-notes", "web-aaaaaaaaaaaaa")
+    ]
+    stranger = host.path / "web-dddddddddddd"
+    stranger.mkdir()
+    host.converge(host.wanted(conda_env_keep=0))
+    assert all(os.path.exists(path) for path in [*others, stranger])
+
+
+@as_root
+def test_an_unfinished_build_of_another_content_is_removed(host):
+    state = host.wanted(PYTHON, PIP, FLASK)
+    host.path.mkdir()
+    host.builder.fails = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        host.converge(state)
+    host.builder.fails = None
+    left = os.path.basename(only(state)["prefix"])
+    assert f"remove unfinished {left}" in host.changes(host.wanted())
+    assert not os.path.exists(only(state)["prefix"])
+    assert not building.is_unfinished(only(state)["prefix"], host.state_dir)
+
+
+ARCHIVE = b"an archive"
+
+
+class Conda:
+    """Stands for the conda program: fetches an archive, and says that it linked it."""
+
+    def __init__(self, base, content=ARCHIVE):
+        self.cache = base / "pkgs"
+        self.content = content
+        self.asked = []
+        (base / "bin").mkdir(parents=True)
+        (base / "bin" / "conda").write_text("")
+        self.cache.mkdir()
+
+    def __call__(self, argv, _environment):
+        self.asked.append(
+            [word for word in argv if word in ("create", "--download-only", "--offline")]
+        )
+        if "--download-only" in argv:
+            (self.cache / "flask-3.1.3-py_0.conda").write_bytes(self.content)
+        return subprocess.CompletedProcess(argv, 0, "", "")
+
+
+@as_root
+@pytest.mark.parametrize("content", [ARCHIVE, b"tampered"])
+def test_an_archive_is_proven_by_its_sha256_before_conda_links_it(host, tmp_path, content):
+    package = f"{FLASK.split('#', maxsplit=1)[0]}#sha256:{hashlib.sha256(ARCHIVE).hexdigest()}"
+    state = {**host.wanted(package), "conda": str(tmp_path / "conda")}
+    conda = Conda(tmp_path / "conda", content)
+    host.builder = host.real_builder(state, conda)
+    # It never links, so the proof at the end fails where the digest did not.
+    words = "still is not what its lock says" if content == ARCHIVE else "the lock says"
+    with pytest.raises(Refusal, match=words):
+        host.converge(state)
+    linked = ["create", "--offline"] in conda.asked
+    assert linked is (content == ARCHIVE)
+    assert not os.path.exists(only(state)["prefix"])
+
+
+@as_root
+def test_what_cannot_be_repaired_is_said(host, tmp_path):
+    state = {**host.wanted(FLASK), "conda": str(tmp_path / "conda")}
+    host.converge(state)
+    os.unlink(f"{only(state)['prefix']}/conda-meta/flask-3.1.3-py_0.json")
+    host.builder = host.real_builder(state, Conda(tmp_path / "conda"))
+    with pytest.raises(Refusal, match=r"to do would be install flask=3\.1\.3=py_0"):
+        host.converge(state)
+    assert not Contents(only(state)).is_as_wanted()
