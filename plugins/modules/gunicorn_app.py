@@ -1,0 +1,114 @@
+#!/usr/bin/python
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: gunicorn_app
+short_description: Bring gunicorn applications of a host to their wanted state
+version_added: "0.1.0"
+description:
+  - Makes the user of each application, places its files as a release folder, writes its socket
+    and service units, starts it, and proves that it answers 200 over its address from that release
+    and its environment.
+  - Where an application does not do its work, what was in service before is put back in service and
+    the failure ends with what the application logged.
+  - A service is restarted when its running process was started from something else than what is
+    wanted, and only then.
+author:
+  - gpunode contributors (@gpunode)
+options:
+  wanted:
+    description: What M(gpunode.stack.wanted) made for the component C(gunicorn_app).
+    type: dict
+    required: true
+  secrets:
+    description:
+      - Environment variables that nobody but root and the application may read, by application.
+    type: json
+    default: "{}"
+  archives:
+    description:
+      - Archives on the host of the releases it lacks, by their digest.
+      - The action plugin of the same name sends them and sets this.
+    type: dict
+    default: {}
+attributes:
+  check_mode:
+    description: Predicts the changes and sends nothing.
+    support: full
+  diff_mode:
+    description: Shows the units; the changes are named one by one. Secrets are never shown.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: State what is wanted
+  gpunode.stack.wanted:
+    component: gunicorn_app
+  register: __gunicorn_app_wanted
+
+- name: Bring the applications to that state
+  gpunode.stack.gunicorn_app:
+    wanted: "{{ __gunicorn_app_wanted.state }}"
+    secrets: "{{ gunicorn_app_secrets }}"
+  register: __gunicorn_app_result
+"""
+
+RETURN = r"""
+changes:
+  description: A sentence for each thing that was changed, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
+  sample: [create user ob_cuda, write /etc/systemd/system/ob_cuda.service]
+manifest:
+  description: What is in place, as entries of module_utils/manifest.py.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{kind: unit, name: ob_cuda.service, active: active, enabled: enabled}]
+needs:
+  description: Digests of releases without an archive; where there are any, nothing was changed.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+"""
+
+import contextlib
+import json
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.gpunode.stack.plugins.module_utils import app_host, node_lock
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "wanted": {"type": "dict", "required": True},
+            # One text: as a dict, each of its values would be blanked out of our own answer.
+            "secrets": {"type": "json", "default": "{}", "no_log": True},
+            "archives": {"type": "dict", "default": {}},
+        },
+        supports_check_mode=True,
+    )
+    asked = module.params
+    try:
+        with (
+            contextlib.nullcontext()
+            if module.check_mode
+            else node_lock.held("bring applications to their wanted state")
+        ):
+            result = app_host.converge(
+                asked["wanted"], json.loads(asked["secrets"]), asked["archives"], module.check_mode
+            )
+    except Refusal as refusal:
+        module.fail_json(msg=str(refusal))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,362 @@
+"""What is wanted of applications: from options to units that systemd itself finds good."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+import pytest
+import yaml
+
+from ansible_collections.gpunode.stack.plugins.module_utils import app_release, app_service, systemd
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.plugin_utils import (
+    app_source,
+    gunicorn_app,
+    wanted,
+)
+
+LOCK = """\
+@EXPLICIT
+https://mirror.example/conda-forge/linux-64/python-3.11.7-0_cp311.conda#0123456789abcdef0123456789abcdef
+https://mirror.example/conda-forge/noarch/gunicorn-{gunicorn}-py_0.conda#0123456789abcdef0123456789abcdef
+"""
+FREE = {"kind": "absent", "empty": True, "conda": False, "unfinished": False}
+GOOD_USER = {"exists": False, "uid": -1, "home": "", "shell": "", "sudo": False}
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def source(tmp_path):
+    folder = tmp_path / "web"
+    folder.mkdir()
+    (folder / "main.py").write_text("app = print\n")
+    return folder
+
+
+@pytest.fixture
+def resolve(tmp_path, source):
+    """Return a function from changes of one good application to the wanted state."""
+
+    def resolved(*apps, gunicorn="23.0.0", **variables):
+        (tmp_path / "env.lock").write_text(LOCK.format(gunicorn=gunicorn))
+        base = {"name": "web", "environment": "env", "source": "web", "listen": "0.0.0.0:9001"}
+        values = {
+            "conda_env_list": [{"name": "env", "lock": "env.lock"}],
+            "gunicorn_app_list": [{**base, **app} for app in apps or [{}]],
+            **variables,
+        }
+        return wanted.Site(values, tmp_path).wanted("gunicorn_app")
+
+    return resolved
+
+
+def service(state, index=0):
+    app = state["applications"][index]
+    return app["units"][app_service.service_of(app)]
+
+
+def lines(text, key):
+    return re.findall(rf"^{key}=(.*)$", text, re.MULTILINE)
+
+
+# The wanted state
+
+
+def test_units_name_the_resolved_environment_and_release(resolve, source):
+    state = resolve()
+    (app,) = state["applications"]
+    digest = app_release.digest_of(source)
+    assert app["release"] == f"/srv/web/releases/{digest[:12]}"
+    assert re.fullmatch(r"/opt/gpunode/envs/env-[0-9a-f]{12}", app["prefix"])
+    text = service(state)
+    assert lines(text, "WorkingDirectory") == [app["release"]]
+    assert lines(text, "ExecStart")[0].startswith(f"{app['prefix']}/bin/python -m gunicorn ")
+    assert lines(text, "Environment")[0].startswith(f"PATH={app['prefix']}/bin:")
+    assert lines(text, "BindReadOnlyPaths") == [f"{app['release']} {app['prefix']}"]
+
+
+def test_the_address_stands_in_one_place(resolve):
+    (app,) = resolve({"listen": "192.0.2.7:9001"})["applications"]
+    holding = [unit for unit, text in app["units"].items() if "9001" in text]
+    assert holding == ["web.socket"]
+    assert lines(app["units"]["web.socket"], "ListenStream") == ["192.0.2.7:9001"]
+
+
+def test_the_state_is_the_same_on_every_controller(resolve, tmp_path, source):
+    before = resolve()
+    source.rename(tmp_path / "elsewhere")
+    assert resolve({"source": str(tmp_path / "elsewhere")}) == before
+    assert str(tmp_path) not in str(before)
+
+
+def test_changed_code_is_another_release_and_another_unit(resolve, source):
+    before = resolve()["applications"][0]
+    (source / "main.py").write_text("app = repr\n")
+    after = resolve()["applications"][0]
+    assert after["release"] != before["release"]
+    assert after["unit_digest"] != before["unit_digest"]
+
+
+def test_another_address_is_the_same_service(resolve):
+    one, other = resolve(), resolve({"listen": "0.0.0.0:9002"})
+    assert service(one) == service(other)
+
+
+def test_the_service_carries_the_digest_of_its_own_text(resolve):
+    (app,) = resolve()["applications"]
+    assert f"Environment=GPUNODE_UNIT={app['unit_digest']}\n" in service({"applications": [app]})
+    assert resolve({"workers": 3})["applications"][0]["unit_digest"] != app["unit_digest"]
+
+
+@pytest.mark.parametrize(
+    ("version", "told"), [("21.2.0", False), ("23.0.0", False), ("25.1.0", True), ("27.0.1", True)]
+)
+def test_gunicorn_is_told_to_open_no_control_socket_where_it_has_one(resolve, version, told):
+    text = service(resolve(gunicorn=version))
+    assert ("--no-control-socket" in lines(text, "ExecStart")[0]) is told
+
+
+def test_the_archive_of_the_release_is_ready_to_be_sent(resolve, tmp_path, source):
+    (app,) = resolve()["applications"]
+    app_release.unpack(app_source.archive_of(app["digest"]), tmp_path / "out")
+    assert (tmp_path / "out" / "main.py").read_text() == "app = print\n"
+
+
+def test_a_people_line_and_an_outside_port_are_summed_up(resolve):
+    state = resolve(
+        {}, {"name": "local", "listen": "127.0.0.1:1"}, {"name": "file", "listen": "/run/a.sock"}
+    )
+    summary = gunicorn_app.summary(state)
+    assert [item["port"] for item in summary] == [9001, None, None]
+    assert "web answers on 0.0.0.0:9001" in summary[0]["says"]
+
+
+# Secrets
+
+
+def test_secrets_are_not_in_the_wanted_state_and_still_make_it_another(resolve):
+    plain = resolve()
+    one = resolve(gunicorn_app_secrets={"web": {"TOKEN": "hunter2"}})
+    other = resolve(gunicorn_app_secrets={"web": {"TOKEN": "hunter3"}})
+    assert "hunter" not in str(one)
+    digests = [state["applications"][0]["secrets_digest"] for state in (plain, one, other)]
+    assert digests[0] == ""
+    assert len(set(digests)) == 3
+    assert lines(service(one), "EnvironmentFile") == ["/etc/gpunode/web.env"]
+    assert lines(service(plain), "EnvironmentFile") == []
+
+
+def test_a_variable_is_quoted_so_that_systemd_reads_it_back_unchanged(resolve):
+    text = service(resolve({"environment_variables": {"MODE": 'a "b" \\ 50% of\n$HOME'}}))
+    assert r'''Environment="MODE=a \"b\" \\ 50%% of\n$HOME"''' in text.splitlines()
+
+
+# systemd's own opinion
+
+APPS = {
+    "plain": {},
+    "everything": {
+        "user": "ob", "dir": "/home/ob/code", "listen": "[2001:db8::1]:9001", "workers": 8,
+        "threads": 4, "timeout_s": 90, "start_timeout_s": 180, "memory_max": "8G",
+        "environment_variables": {"MODE": 'a "b" \\ 50% of\n$HOME'},
+    },
+    "unix": {"listen": "/run/web/web.sock"},
+}  # fmt: skip
+
+
+@pytest.fixture(params=APPS)
+def on_disk(request, resolve, tmp_path):
+    """The folder with the units of an application whose python exists."""
+    secrets = {"web": {"TOKEN": "x"}} if request.param == "everything" else {}
+    (app,) = resolve(APPS[request.param], gunicorn_app_secrets=secrets)["applications"]
+    python = tmp_path / "prefix" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\n")
+    python.chmod(0o755)
+    folder = tmp_path / "units"
+    folder.mkdir()
+    for unit, text in app["units"].items():
+        (folder / unit).write_text(text.replace(app["prefix"], str(tmp_path / "prefix")))
+    return folder
+
+
+def test_systemd_finds_nothing_wrong_with_the_units(on_disk):
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *on_disk.iterdir()],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_service_is_exposed_to_2_0_at_most(on_disk):
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--threshold=20", "--no-pager",
+         on_disk / "web.service"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-200:]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[Service]\nExecStart=/no/such/program\n",
+        "[Service]\nExecStart=/bin/true\nNoNewThings=yes\n",
+        "[Service]\nExecStart=/bin/true\nUser=nobody\n",
+    ],
+)
+def test_a_broken_unit_is_refused_in_systemds_words(text):
+    with pytest.raises(systemd.UnitError, match=r"x\.service"):
+        systemd.verify({"x.service": text})
+
+
+# Bad input
+
+BAD = {
+    "name with a slash": ({"name": "a/b"}, "a/b"),
+    "name that is an option": ({"name": "-x"}, "-x"),
+    "unknown environment": ({"environment": "enf"}, "Did you mean env"),
+    "no such source": ({"source": "webb"}, "there is no .*webb on the controller"),
+    "sha256 of a folder": ({"sha256": "0" * 64}, "it is a folder"),
+    "no such module": ({"entry": "man:app"}, "neither man.py nor a package man"),
+    "no such object": ({"entry": "main:aap"}, "main.py defines no 'aap'"),
+    "entry of another form": ({"entry": "main.app"}, "module:object"),
+    "entry with a blank": ({"entry": "main:app --reload"}, "module:object"),
+    "user that is no user": ({"user": "a b"}, "a b"),
+    "relative dir": ({"dir": "srv/web"}, "absolute path"),
+    "dir that would split a line": ({"dir": "/srv/a b"}, "absolute path"),
+    "address without a port": ({"listen": "0.0.0.0"}, "ADDRESS:PORT"),
+    "no workers": ({"workers": 0}, "less than 1"),
+    "health path": ({"health_path": "healthz"}, "begins with '/'"),
+    "memory": ({"memory_max": "lots"}, "number of bytes"),
+    "variable that is none": ({"environment_variables": {"A B": "x"}}, "A B"),
+    "variable of the unit": ({"environment_variables": {"PATH": "/x"}}, "PATH"),
+    "variable that is a number": ({"environment_variables": {"PORT": 1}}, "in quotes"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused_with_its_value_and_a_remedy(resolve, case):
+    change, said = BAD[case]
+    with pytest.raises(Refusal, match=said) as refusal:
+        resolve(change)
+    assert refusal.value.remedy
+
+
+def test_a_misspelt_option_is_refused(resolve):
+    with pytest.raises(Refusal, match="wokers"):
+        resolve({"wokers": 2})
+
+
+def test_two_applications_cannot_share_a_name_or_an_address(resolve):
+    with pytest.raises(Refusal, match="two applications"):
+        resolve({}, {"listen": "0.0.0.0:9002"})
+    with pytest.raises(Refusal, match="application web has"):
+        resolve({}, {"name": "other", "listen": "127.0.0.1:9001"})
+
+
+def test_secrets_of_an_unknown_application_are_refused_with_the_nearest_name(resolve):
+    with pytest.raises(Refusal, match="Did you mean web"):
+        resolve(gunicorn_app_secrets={"wep": {"A": "x"}})
+
+
+def test_an_environment_without_gunicorn_is_refused(resolve, tmp_path):
+    (tmp_path / "bare.lock").write_text("".join(LOCK.splitlines(keepends=True)[:2]))
+    with pytest.raises(Refusal, match="nor its requirements name gunicorn"):
+        resolve(conda_env_list=[{"name": "env", "lock": "bare.lock"}])
+
+
+# What a host says against it
+
+
+def facts(state, **changes):
+    paths = dict.fromkeys(gunicorn_app.probe(state)["paths"], FREE)
+    found = {
+        "service_mgr": "systemd",
+        "users": dict.fromkeys(gunicorn_app.probe(state)["users"], GOOD_USER),
+        "listening": [],
+        "paths": paths,
+        "mounts": [
+            {"mount": "/", "fstype": "ext4", "size_total": 1 << 40, "size_available": 1 << 30}
+        ],
+    }
+    return {**found, **changes}
+
+
+def reasons(state, **changes):
+    return [str(refusal) for refusal in gunicorn_app.refusals(state, facts(state, **changes))]
+
+
+def test_a_fit_host_says_nothing_against_it(resolve):
+    assert reasons(resolve()) == []
+
+
+def test_a_user_that_may_become_root_is_refused(resolve):
+    (said,) = reasons(resolve(), users={"web": {**GOOD_USER, "exists": True, "sudo": True}})
+    assert "user web" in said
+    assert "become root" in said
+
+
+def taken_by(unit):
+    return [{"address": "0.0.0.0", "port": 9001, "pid": 7, "process": "nginx", "unit": unit}]
+
+
+def test_a_taken_address_names_who_has_it(resolve):
+    (said,) = reasons(resolve(), listening=taken_by("nginx.service"))
+    assert "0.0.0.0:9001" in said
+    assert "nginx (pid 7) of nginx.service" in said
+
+
+@pytest.mark.parametrize("unit", ["web.socket", "web.service"])
+def test_an_address_held_by_a_unit_of_the_applications_name_is_free(resolve, unit):
+    assert reasons(resolve(), listening=taken_by(unit)) == []
+
+
+def test_a_file_where_the_folder_should_be_is_refused(resolve):
+    state = resolve()
+    paths = {**facts(state)["paths"], "/srv/web": {**FREE, "kind": "file"}}
+    (said,) = reasons(state, paths=paths)
+    assert "/srv/web" in said
+
+
+def test_a_disk_without_room_is_refused_unless_the_release_is_there(resolve, source):
+    (source / "model.bin").write_bytes(b"x" * 5000)
+    state = resolve()
+    full = [{"mount": "/", "fstype": "ext4", "size_total": 1 << 40, "size_available": 4096}]
+    assert "/" in "".join(reasons(state, mounts=full))
+    release = state["applications"][0]["release"]
+    paths = {**facts(state)["paths"], release: {**FREE, "kind": "directory"}}
+    assert reasons(state, mounts=full, paths=paths) == []
+
+
+def test_a_host_without_systemd_is_refused(resolve):
+    (said,) = reasons(resolve(), service_mgr="openrc")
+    assert "systemd" in said
+
+
+# The inventories of this project
+
+
+def test_the_example_is_complete_but_for_its_lock(tmp_path):
+    folder = wanted.PROJECT / "inventory" / "example"
+    values = yaml.safe_load((folder / "group_vars" / "all.yml").read_text())
+    assert set(values) <= wanted.known_variables()
+    (environment,) = values["conda_env_list"]
+    (tmp_path / "ob_prod.lock").write_text(
+        LOCK.format(gunicorn="1").replace("python-3.11.7-0_cp311", "python-3.6.13-h12debd9_1")
+        + LOCK.splitlines()[1].replace("python-3.11.7-0_cp311", "pip-21.2.2-py36h06a4308_0")
+    )
+    environment["lock"] = str(tmp_path / "ob_prod.lock")
+    for item, key in ((environment, "requirements"), (values["gunicorn_app_list"][0], "source")):
+        item[key] = item[key].replace("{{ inventory_dir }}", str(folder))
+    (app,) = wanted.Site(values, folder).wanted("gunicorn_app")["applications"]
+    assert app["release"].startswith("/home/ob/ob_cuda_server/releases/")
+    text = app["units"]["ob_cuda.service"]
+    assert lines(text, "User") == ["ob"]
+    assert re.search(r"--workers 8 .*main:app$", lines(text, "ExecStart")[0])
+    assert lines(app["units"]["ob_cuda.socket"], "ListenStream") == ["0.0.0.0:9001"]
