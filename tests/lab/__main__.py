@@ -1,0 +1,57 @@
+"""`python -m lab`: the lab of the checkout that this file belongs to."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from lab import commands, host
+from lab.errors import LabError
+from lab.node import DEFAULT_COUNT, Lab
+from lab.paths import CHECKOUT
+
+CANNOT_RUN_HERE = 3
+
+
+def main(arguments=None):
+    """Do what the command line asks; return the exit status.
+
+    0: done. 1: it went wrong, and a message says how. 3: no lab can run on
+    this machine, and a sentence says why.
+    """
+    options = _parser().parse_args(arguments)
+    obstacle = host.obstacle()
+    if obstacle:
+        print(obstacle, file=sys.stderr)
+        return CANNOT_RUN_HERE
+    lab = Lab(CHECKOUT, say=lambda sentence: print(sentence, flush=True))
+    try:
+        if options.command == "up":
+            commands.up(lab, options.nodes, options.fresh)
+        elif options.command == "down":
+            commands.down(lab)
+    except LabError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 1
+    print("\n".join(commands.status(lab)) or "This lab was never up.")
+    return 0
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog="python -m lab", description=__doc__)
+    verbs = parser.add_subparsers(dest="command", required=True)
+    up = verbs.add_parser("up", help="bring the lab up, or repair it")
+    up.add_argument(
+        "--nodes",
+        type=int,
+        metavar="N",
+        help=f"how many nodes; default: as many as it has, or {DEFAULT_COUNT}",
+    )
+    up.add_argument("--fresh", action="store_true", help="make all nodes new")
+    verbs.add_parser("down", help="leave nothing of the lab running")
+    verbs.add_parser("status", help="show the nodes")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

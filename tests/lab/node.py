@@ -1,0 +1,390 @@
+"""Nodes, one by one and as the lab of a checkout."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_network
+from pathlib import Path
+
+from lab import (
+    base,
+    cgroup,
+    host,
+    inherit,
+    keys,
+    lock,
+    mounts,
+    network,
+    paths,
+    process,
+    ssh,
+    textfile,
+)
+from lab.command import run
+from lab.errors import LabError
+
+DEFAULT_COUNT = 2
+BOOT_TIMEOUT_S = 60
+#: A node that was up already and does not answer for so long is switched off and on.
+ANSWER_TIMEOUT_S = 20
+POWER_OFF_TIMEOUT_S = 20
+SSH_TIMEOUT_S = 60
+_POLL_S = 0.1
+_CONSOLE_LINES = 20
+_TESTS = Path(__file__).resolve().parent.parent
+_USER_ID = 1000
+
+
+class Node:
+    """One host of a lab: its files, its process and its answers."""
+
+    def __init__(self, lab_paths, net, number):
+        self.name = f"node{number}"
+        self.number = number
+        self.release = base.RELEASES[(number - 1) % len(base.RELEASES)]
+        self.address = net.node_address(number)
+        #: The node's root folder on this machine; mounted while the lab is up, stopped nodes too.
+        self.tree = lab_paths.tree(self.name)
+        self.console = lab_paths.nodes / self.name / "console.log"
+        self._network = net
+        self._paths = lab_paths
+        self._folder = lab_paths.nodes / self.name
+        self._record = self._folder / "launcher.json"
+        self._base_record = self._folder / "base"
+        self._proven = self._folder / "proven"
+        self._group = f"{lab_paths.label}/{self.name}"
+
+    def is_running(self):
+        """Return whether the node is switched on."""
+        return process.is_alive(self._record)
+
+    def host_key(self):
+        """Return the public host key, made now unless it is there."""
+        return keys.ensure(self._paths.keys / f"{self.name}_host", f"root@{self.name}")
+
+    def ensure(self, inherited):
+        """Make the node exist, run and answer, whatever state it is in.
+
+        :param inherited: what :func:`lab.inherit.gather` says of its release.
+        :raises LabError: it does not get there; says what it answered last.
+        """
+        base_tree = base.tree(self.release)
+        if self._base() != base_tree.name:
+            self.discard()
+            textfile.put(self._base_record, base_tree.name)
+        self._mount(base_tree)
+        self._furnish(inherited)
+        if self.is_running():
+            with contextlib.suppress(LabError):
+                self._wait_ready(ANSWER_TIMEOUT_S)
+                return
+        self.stop()
+        self._launch(inherited.folders)
+        self._wait_ready(BOOT_TIMEOUT_S)
+
+    def stop(self):
+        """Switch the node off in order, end what is left of it, and keep its files."""
+        process.stop(self._record, POWER_OFF_TIMEOUT_S)
+        cgroup.remove(self._group)
+        network.remove_interface(self._paths.host_interface(self.number))
+
+    def discard(self):
+        """Switch the node off and forget all that was ever written in it."""
+        self.stop()
+        # The record goes first: half a node must not count as one.
+        self._base_record.unlink(missing_ok=True)
+        mounts.release(self.tree)
+        for folder in ("upper", "work"):
+            mounts.remove_tree(self._folder / folder)
+        self._proven.unlink(missing_ok=True)
+
+    def ssh(self, command, timeout_s=SSH_TIMEOUT_S):
+        """Run a shell command on the node as its ordinary user; see :func:`lab.ssh.execute`."""
+        return ssh.execute(self._paths, self.address, command, timeout_s)
+
+    def _base(self):
+        return self._base_record.read_text(encoding="ascii") if self._base_record.exists() else None
+
+    def _mount(self, base_tree):
+        if mounts.is_mounted(self.tree):
+            return
+        layers = {"lowerdir": base_tree}
+        for option, folder in (("upperdir", "upper"), ("workdir", "work")):
+            layers[option] = self._folder / folder
+            layers[option].mkdir(exist_ok=True)
+        self.tree.mkdir(exist_ok=True)
+        shown = ",".join(f"{option}={folder}" for option, folder in layers.items())
+        run(["mount", "-t", "overlay", self._paths.label, "-o", shown, self.tree])
+
+    def _furnish(self, inherited):
+        """Put the node's own files and those that it inherits into its tree."""
+        net = self._network
+        host_key = self._paths.keys / f"{self.name}_host"
+        user_key = keys.ensure(self._paths.user_key, ssh.USER)
+        files = {
+            "/etc/hostname": (f"{self.name}\n", 0o644),
+            "/etc/hosts": (f"127.0.0.1 localhost\n127.0.1.1 {self.name}\n", 0o644),
+            "/etc/resolv.conf": (inherit.machine_resolver_text(net.address), 0o644),
+            "/etc/systemd/network/10-host0.network": (
+                network.host0_file(self.address, net.address, net.subnet.prefixlen),
+                0o644,
+            ),
+            "/etc/ssh/ssh_host_ed25519_key": (host_key.read_bytes(), 0o600),
+            "/etc/ssh/ssh_host_ed25519_key.pub": (f"{self.host_key()}\n", 0o644),
+            **inherited.files,
+        }
+        for path, (content, mode) in files.items():
+            textfile.put(textfile.inside(self.tree, path), content, mode)
+        textfile.put(
+            textfile.inside(self.tree, f"/home/{ssh.USER}/.ssh/authorized_keys"),
+            f"{user_key}\n",
+            0o600,
+            _USER_ID,
+        )
+
+    def _launch(self, folders):
+        self.console.unlink(missing_ok=True)
+        interface = self._paths.host_interface(self.number)
+        shown = [path.replace("\\", "\\\\").replace(":", "\\:") for path in folders]
+        nspawn = [
+            "systemd-nspawn",
+            "--quiet",
+            "--settings=no",
+            "--boot",
+            "--directory",
+            self.tree,
+            "--machine",
+            self._paths.machine_name(self.number),
+            "--hostname",
+            self.name,
+            "--network-bridge",
+            self._network.bridge,
+            "--register=no",
+            "--keep-unit",
+            "--link-journal=no",
+            "--console=read-only",
+            "--resolv-conf=off",
+            "--timezone=off",
+            *(f"--bind-ro={path}" for path in shown),
+        ]
+        process.start(
+            [
+                "unshare",
+                "--mount",
+                "--propagation",
+                "private",
+                "env",
+                f"PYTHONPATH={_TESTS}",
+                "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1",
+                # Debian decides what /tmp is, as on a real host.
+                "SYSTEMD_NSPAWN_TMPFS_TMP=0",
+                sys.executable,
+                "-m",
+                "lab.launcher",
+                self._group,
+                self.tree,
+                interface,
+                *nspawn,
+            ],
+            self.console,
+            self._record,
+        )
+
+    def _wait_ready(self, timeout_s):
+        """Wait until the node has booted and answers; a new one must have no failed unit."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            answer = self._state(max(deadline - time.monotonic(), 1))
+            if answer in ("running", "degraded"):
+                break
+            if not self.is_running():
+                raise LabError(f"{self.name} went off while it booted. {self._console_end()}")
+            if time.monotonic() >= deadline:
+                raise LabError(
+                    f"{self.name} ({self.address}) does not answer as {ssh.USER} with "
+                    f"sudo after {timeout_s} s, but: {answer}. {self._console_end()}"
+                )
+            time.sleep(_POLL_S)
+        if self._proven.exists():
+            return
+        if answer == "degraded":
+            failed = self.ssh("systemctl list-units --failed --plain --no-legend").stdout.strip()
+            raise LabError(
+                f"{self.name} is new, and units failed in it:\n{failed}\n{self._console_end()}"
+            )
+        textfile.put(self._proven, "")
+
+    def _state(self, timeout_s):
+        """Return what systemd in the node says of itself, or what stands between us and it."""
+        try:
+            done = self.ssh("sudo -n true && systemctl is-system-running --wait", timeout_s)
+        except LabError as error:
+            return str(error)
+        return done.stdout.strip() or done.stderr.strip()
+
+    def _console_end(self):
+        lines = []
+        if self.console.exists():
+            text = self.console.read_text(encoding="utf-8", errors="replace")
+            lines = [line for line in text.splitlines() if line.strip()][-_CONSOLE_LINES:]
+        return "\n".join([f"The end of {self.console}:", *lines])
+
+
+class Lab:
+    """The lab of one checkout."""
+
+    def __init__(self, checkout, say=lambda sentence: None):
+        """:param say: called with a sentence when there is something to wait for."""
+        self.paths = paths.LabPaths.of(checkout)
+        self._say = say
+
+    @property
+    def nodes(self):
+        """The lab's nodes, in order; none before the first :meth:`up`."""
+        count = self._settings().get("count", 0)
+        return [self._node(number) for number in range(1, count + 1)]
+
+    @property
+    def network(self):
+        """The lab's network.
+
+        :raises LabError: the lab was never up.
+        """
+        settings = self._settings()
+        if not settings:
+            raise LabError(f"{self.paths.checkout} has no lab: `make lab-up` starts it")
+        subnet = ip_network(settings["subnet"])
+        return network.Network(self.paths.bridge, subnet, self.paths.label)
+
+    def node(self, name):
+        """Return the node of that name.
+
+        :raises LabError: the lab has no such node.
+        """
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        known = ", ".join(node.name for node in self.nodes) or "none"
+        raise LabError(f"the lab has no node {name!r}; it has {known}")
+
+    def up(self, count=None, fresh=False):
+        """Make the lab consist of ``count`` nodes that answer, whatever state it is in.
+
+        :param count: how many; as many as it had, or two, by default. Nodes
+            beyond it are switched off and keep their files.
+        :param fresh: forget all that was ever written in the nodes.
+        :raises LabError: the lab does not get there.
+        """
+        if count is not None and not 1 <= count <= network.MAX_NODES:
+            raise LabError(f"a lab of {count} nodes is not possible: 1 to {network.MAX_NODES} are")
+        host.prepare()
+        with lock.held(self.paths.lock):
+            count = count or self._settings().get("count", DEFAULT_COUNT)
+            nodes = self._settle_network(count)
+            releases = sorted({node.release for node in nodes})
+            self._each(releases, lambda release: base.ensure(release, self._say))
+            self._each(self._beyond(count), Node.stop)
+            if fresh:
+                self._each(nodes, Node.discard)
+            keys.ensure(self.paths.user_key, ssh.USER)
+            host_keys = self._each(nodes, Node.host_key)
+            keys.write_known_hosts(
+                self.paths.known_hosts,
+                dict(zip([node.address for node in nodes], host_keys, strict=True)),
+            )
+            self._ensure(nodes)
+
+    def down(self):
+        """Leave nothing of the lab running: no process, mount, interface, rule or cgroup.
+
+        The nodes' files stay; the next :meth:`up` switches the same nodes on.
+        """
+        with lock.held(self.paths.lock):
+            self._each(self._beyond(0), Node.stop)
+            cgroup.remove(self.paths.label)
+            network.remove(self.paths.bridge, self.paths.label)
+            mounts.release(self.paths.nodes)
+
+    def remove(self):
+        """Take the lab down and forget its nodes, keys and subnet."""
+        self.down()
+        mounts.remove_tree(self.paths.state)
+
+    def fresh(self, name):
+        """Make one node new, as it was after its very first boot."""
+        with lock.held(self.paths.lock):
+            node = self.node(name)
+            node.discard()
+            self._ensure([node])
+
+    def stop(self, name):
+        """Switch one node off; its files stay, readable at :meth:`tree`."""
+        with lock.held(self.paths.lock):
+            self.node(name).stop()
+
+    def start(self, name):
+        """Switch one node on and wait until it answers."""
+        with lock.held(self.paths.lock):
+            self._ensure([self.node(name)])
+
+    def ssh(self, name, command, timeout_s=SSH_TIMEOUT_S):
+        """Run a shell command on a node as its ordinary user; see :func:`lab.ssh.execute`."""
+        return self.node(name).ssh(command, timeout_s)
+
+    def tree(self, name):
+        """Return the path of a node's root folder on this machine."""
+        return self.node(name).tree
+
+    def _ensure(self, nodes):
+        inherited = {
+            release: inherit.gather(release, base.tree(release))
+            for release in {node.release for node in nodes}
+        }
+        self._each(nodes, lambda node: node.ensure(inherited[node.release]))
+
+    def _settings(self):
+        try:
+            return json.loads(self.paths.settings.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+
+    def _node(self, number):
+        return Node(self.paths, self.network, number)
+
+    def _beyond(self, count):
+        """Return the nodes with a number above ``count`` that have a folder."""
+        numbers = sorted(
+            int(folder.name.removeprefix("node")) for folder in self.paths.nodes.glob("node*")
+        )
+        return [self._node(number) for number in numbers if number > count]
+
+    def _settle_network(self, count):
+        """Choose the lab's subnet, bring its network up, and return its nodes.
+
+        One lab of the machine at a time, or two could choose the same one.
+        """
+        with lock.held(paths.ROOT / "lock"):
+            recorded = self._settings().get("subnet")
+            taken = network.machine_routes(self.paths.bridge) + self._subnets_of_other_labs()
+            subnet = network.choose_subnet(self.paths.id, recorded and ip_network(recorded), taken)
+            if str(subnet) != recorded:
+                network.remove(self.paths.bridge, self.paths.label)
+            settings = {"checkout": str(self.paths.checkout), "subnet": str(subnet), "count": count}
+            textfile.put(self.paths.settings, json.dumps(settings, indent=1) + "\n")
+            network.ensure(self.network)
+        return self.nodes
+
+    def _subnets_of_other_labs(self):
+        """Return the subnets of the machine's other labs, up or down."""
+        records = [path for path in paths.ROOT.glob("*/lab.json") if path != self.paths.settings]
+        return [ip_network(json.loads(path.read_text("utf-8"))["subnet"]) for path in records]
+
+    @staticmethod
+    def _each(items, action):
+        """Call ``action`` on all items at the same time and return the results in order."""
+        with ThreadPoolExecutor(max_workers=20) as pool:
+            return list(pool.map(action, items))

@@ -1,0 +1,169 @@
+"""What cannot work is refused by value, reason and remedy, and the host stays as it was."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lab import fleet
+from lab.fleet import PROJECT
+
+pytestmark = pytest.mark.lab
+
+FILES = PROJECT / "inventory" / "lab" / "files"
+LOCK = PROJECT / "inventory" / "lab" / "generated" / "ob_cuda.lock"
+APP = {
+    "name": "ob_cuda",
+    "environment": "ob_cuda",
+    "source": str(PROJECT / "files" / "ob_cuda"),
+    "entry": "main:app",
+    "listen": "0.0.0.0:9001",
+}
+
+
+def environment(name="ob_cuda", lock=LOCK):
+    requirements = str(FILES / "ob_cuda.requirements.txt")
+    return {"conda_env_list": [{"name": name, "lock": str(lock), "requirements": requirements}]}
+
+
+def application(**changes):
+    return {"gunicorn_app_list": [{**APP, **changes}]}
+
+
+@pytest.fixture
+def refused(lab, tmp_path):
+    """Run site.yml on a converged node with other variables, and expect a refusal and no change."""
+    assert fleet.site("--limit", "node1", log=tmp_path / "ssh").status == 0
+
+    def attempt(variables, prepare="true", restore="true"):
+        assert lab.ssh("node1", f"sudo sh -c '{prepare}'", timeout_s=60).returncode == 0
+        try:
+            before = fleet.fingerprint(lab, "node1")
+            run = fleet.site("--limit", "node1", "-e", json.dumps(variables), log=tmp_path / "ssh")
+            assert run.status != 0
+            assert fleet.fingerprint(lab, "node1") == before, run.messages()
+        finally:
+            lab.ssh("node1", f"sudo sh -c '{restore}'", timeout_s=60)
+        return run
+
+    return attempt
+
+
+def test_a_misspelt_variable_is_refused_with_the_nearest_name(refused):
+    said = refused({"gunicron_app_list": []}).messages()
+    assert "gunicron_app_list" in said
+    assert "gunicorn_app_list" in said
+
+
+def test_a_misspelt_key_of_an_item_is_refused(refused):
+    assert "wokers" in refused(application(wokers=3)).messages()
+
+
+def test_a_wrong_sha256_installs_nothing(refused, lab):
+    said = refused({"miniforge_sha256": "0" * 64, "miniforge_prefix": "/opt/other"}).messages()
+    assert "0" * 64 in said
+    assert lab.ssh("node1", "test -e /opt/other").returncode != 0
+
+
+def test_an_unreachable_mirror_is_named(refused):
+    url = "http://127.0.0.1:9/Miniforge3.sh"
+    assert url in refused({"miniforge_url": url, "miniforge_prefix": "/opt/other"}).messages()
+
+
+def test_an_unreachable_channel_is_named_and_leaves_no_environment(refused, tmp_path):
+    # A version that no host has fetched yet: what lies in conda's cache needs no channel.
+    text = LOCK.read_text().replace("http://", "http://127.0.0.1:9/")
+    lock = tmp_path / "dead.lock"
+    lock.write_text(text.replace("gunicorn-23.0.0", "gunicorn-22.0.0"))
+    assert "127.0.0.1:9" in refused(environment(lock=lock)).messages()
+
+
+def test_a_corrupted_package_is_named_and_leaves_no_environment(refused, tmp_path):
+    lines = LOCK.read_text().splitlines()
+    flask = next(line for line in lines if "/flask-" in line)
+    lock = tmp_path / "corrupted.lock"
+    lock.write_text("\n".join(lines).replace(flask, flask.split("#")[0] + "#" + "0" * 32) + "\n")
+    assert "flask" in refused(environment(lock=lock)).messages()
+
+
+def test_a_lock_for_another_platform_is_refused(refused, tmp_path):
+    lock = tmp_path / "osx.lock"
+    lock.write_text(LOCK.read_text().replace("linux-64", "osx-arm64"))
+    assert "osx-arm64" in refused(environment(lock=lock)).messages()
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", ".", "-x", "a b", ""])
+def test_an_environment_name_that_is_no_name_is_refused(refused, name):
+    assert "conda_env_list" in refused({**environment(name), "gunicorn_app_list": []}).messages()
+
+
+def test_a_port_taken_by_another_process_names_it(refused):
+    said = refused(
+        application(listen="0.0.0.0:9009"),
+        prepare="systemd-run --quiet --unit=squatter python3 -m http.server 9009; sleep 1",
+        restore="systemctl stop squatter",
+    ).messages()
+    assert "9009" in said
+    assert "squatter.service" in said
+
+
+def test_an_application_without_the_named_entry_point_is_refused(refused):
+    said = refused(application(entry="main:aap")).messages()
+    assert "aap" in said
+    assert "main.py" in said
+
+
+def test_an_unknown_environment_is_refused_with_the_nearest_name(refused):
+    said = refused(application(environment="ob_cuad")).messages()
+    assert "ob_cuad" in said
+    assert "ob_cuda" in said
+
+
+def test_a_user_with_sudo_is_refused(refused):
+    said = refused(application(user="ops")).messages()
+    assert "ops" in said
+    assert "sudo" in said
+
+
+def test_a_disk_without_room_is_refused(refused):
+    said = refused(
+        {"conda_env_dir": "/mnt/small/envs"},
+        prepare="mkdir -p /mnt/small; mount -t tmpfs -o size=64m tmpfs /mnt/small",
+        restore="umount /mnt/small; rmdir /mnt/small",
+    ).messages()
+    assert "/mnt/small" in said
+
+
+def test_a_prefix_that_holds_something_else_is_refused(refused):
+    said = refused(
+        {"miniforge_prefix": "/opt/data"},
+        prepare="mkdir -p /opt/data; touch /opt/data/precious",
+        restore="rm /opt/data/precious; rmdir /opt/data",
+    ).messages()
+    assert "/opt/data" in said
+
+
+def test_an_application_that_cannot_start_leaves_the_previous_one_answering(refused, lab, tmp_path):
+    source = tmp_path / "broken"
+    source.mkdir()
+    (source / "main.py").write_text("app = None\nraise RuntimeError('broken on purpose')\n")
+    said = refused(application(source=str(source), start_timeout_s=20)).messages()
+    assert "broken on purpose" in said
+    assert (
+        lab.ssh(
+            "node1",
+            "python3 -c \"import urllib.request as u; u.urlopen('http://127.0.0.1:9001/')\"",
+        ).returncode
+        == 0
+    )
+
+
+def test_a_hand_made_service_of_the_same_name_is_taken_over(lab, tmp_path):
+    lab.fresh("node2")
+    unit = lab.tree("node2") / "etc/systemd/system/ob_cuda.service"
+    unit.write_text("[Service]\nExecStart=/usr/bin/python3 -m http.server 9001\n")
+    assert lab.ssh("node2", "sudo systemctl start ob_cuda.service").returncode == 0
+    run = fleet.site("--limit", "node2", log=tmp_path / "ssh")
+    assert run.status == 0, run.messages()
+    assert fleet.site("--limit", "node2", log=tmp_path / "ssh").changed == {"node2": 0}
