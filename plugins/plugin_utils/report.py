@@ -1,6 +1,7 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A fleet's plans as text that is read in seconds: alike hosts share a paragraph."""
+
 from __future__ import annotations
 
 import json
@@ -25,28 +26,34 @@ def as_text(plans, unreachable):
     :param plans: {host: plan}.
     :param unreachable: hosts that did not answer.
     """
-    paragraphs = [_paragraph(hosts, plan) for hosts, plan in _alike(plans)]
+    paragraphs = [_paragraph(hosts, plans) for hosts in _alike(plans)]
     if unreachable:
         paragraphs.append(f"{_hosts(sorted(unreachable))}: not reached, left out")
     return "\n".join(paragraphs)
 
 
 def _alike(plans):
-    """Return [(hosts, plan)] with hosts of one plan together, most of them first."""
+    """Return lists of hosts whose plans are the same but for their address, the longest first."""
     groups = {}
     for host in sorted(plans):
-        groups.setdefault(json.dumps(_shown(plans[host]), sort_keys=True), []).append(host)
-    ordered = sorted(groups.values(), key=lambda hosts: (-len(hosts), hosts))
-    return [(hosts, plans[hosts[0]]) for hosts in ordered]
+        same = {key: value for key, value in plans[host].items() if key != "address"}
+        groups.setdefault(json.dumps(same, sort_keys=True), []).append(host)
+    return sorted(groups.values(), key=lambda hosts: (-len(hosts), hosts))
 
 
-def _shown(plan):
-    return {key: value for key, value in plan.items() if key != "facts"}
+def _paragraph(hosts, plans):
+    plan = plans[hosts[0]]
+    named = [_named(host, plans[host]["address"]) for host in hosts]
+    return "\n".join(
+        [
+            f"{_hosts(named)}: {_SENTENCES[plan['status']]}",
+            *(f"    {line}" for line in _lines(plan)),
+        ]
+    )
 
 
-def _paragraph(hosts, plan):
-    head = f"{_hosts(hosts)}: {_SENTENCES[plan['status']]}"
-    return "\n".join([head, *(f"    {line}" for line in _lines(plan))])
+def _named(host, address):
+    return host if address in ("", host) else f"{host} at {address}"
 
 
 _SENTENCES = {
@@ -60,10 +67,11 @@ def _lines(plan):
     if plan["status"] == "refused":
         return [line for refusal in plan["refusals"] for line in _refusal_lines(refusal)]
     if plan["status"] == "converged":
-        return plan["runs"]
+        return [item["says"] for items in plan["wanted"].values() for item in items]
     return [
         f"{name}: {reason}"
-        for name, component in plan["components"].items() if component["due"]
+        for name, component in plan["components"].items()
+        if component["due"]
         for reason in component["why"]
     ]
 

@@ -1,6 +1,7 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Variables that nobody reads: Ansible ignores a misspelt one, an operator does not."""
+
 from __future__ import annotations
 
 import difflib
@@ -26,8 +27,11 @@ def unknown(names, known, prefixes):
         nearest = difflib.get_close_matches(name, known, n=1, cutoff=_ALIKE)
         if nearest or name.startswith(ours):
             nearest = nearest or difflib.get_close_matches(name, known, n=1, cutoff=0)
-            refusals.append(Refusal(
-                f"variable {name}", "no role reads it",
-                f"Did you mean {nearest[0]}? Correct it in the inventory or remove it",
-            ))
+            refusals.append(
+                Refusal(
+                    f"variable {name}",
+                    "no role reads it",
+                    f"Did you mean {nearest[0]}? Correct it in the inventory or remove it",
+                )
+            )
     return refusals

@@ -1,6 +1,7 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """From a host's variables to what is wanted of it, component by component."""
+
 from __future__ import annotations
 
 import functools
@@ -9,11 +10,15 @@ import json
 import pathlib
 
 import yaml
-
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
 from ansible_collections.gpunode.stack.plugins.module_utils import files
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.plugin_utils import conda_env, gunicorn_app, miniforge
+from ansible_collections.gpunode.stack.plugins.plugin_utils import (
+    conda_env,
+    gunicorn_app,
+    miniforge,
+)
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -26,7 +31,7 @@ _WANTED_BY = {
     "conda_env": ("conda_env", "list"),
     "gunicorn_app": ("gunicorn_app", "list"),
 }
-_NOT_WORK = ("README.md", "molecule")
+_NOT_WORK = ("README.md", "molecule", "__pycache__")
 
 
 class Site:
@@ -45,7 +50,7 @@ class Site:
         self._resolved = {}
 
     def components(self):
-        """Return the names of the components wanted on the host, in the order of their application."""
+        """Return the names of the components wanted on the host, in the order they are applied."""
         return [name for name in COMPONENTS if self._is_wanted(name)]
 
     def options(self, component):
@@ -55,14 +60,17 @@ class Site:
         """
         prefix = f"{component}_"
         spec = options_of(component)
-        given = {name: self._variables[name] for name in spec if self._variables.get(name) is not None}
+        given = {
+            name: self._variables[name] for name in spec if self._variables.get(name) is not None
+        }
         result = ArgumentSpecValidator(spec).validate(given)
         if result.error_messages:
             raise Refusal(
-                f"the variables of {component}", "; ".join(result.error_messages),
+                f"the variables of {component}",
+                "; ".join(result.error_messages),
                 f"See roles/{component}/README.md for what may be said",
             )
-        return {name[len(prefix):]: value for name, value in result.validated_parameters.items()}
+        return {name[len(prefix) :]: value for name, value in result.validated_parameters.items()}
 
     def wanted(self, component):
         """Return a component's wanted state, a dict that JSON can carry.
@@ -79,7 +87,7 @@ class Site:
         return hashlib.sha256(f"{asked}\n{_work_of(component)}".encode()).hexdigest()
 
     def path(self, path):
-        """Return a controller path as an absolute one; relative ones start at the inventory's folder."""
+        """Return a controller path made absolute; a relative one starts at the inventory."""
         return str(self._base / pathlib.Path(path).expanduser())
 
     def read_text(self, path, option):
@@ -93,7 +101,8 @@ class Site:
             return pathlib.Path(found).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise Refusal(
-                f"{option}: {path}", f"{found} cannot be read on the controller: {error}",
+                f"{option}: {path}",
+                f"{found} cannot be read on the controller: {error}",
                 "Name a text file by its absolute path or relative to the inventory's folder",
             ) from error
 
@@ -122,9 +131,19 @@ def known_variables():
 
 @functools.cache
 def _work_of(component):
-    """Return a digest of the files that do a component's work."""
-    role = files.sha256_of_tree(PROJECT / "roles" / component, _NOT_WORK)
-    return role + files.sha256_of_file(PROJECT / "plugins" / "modules" / f"{component}.py")
+    """Return a digest of the files that do a component's work.
+
+    The shared parts count for every component: with another version of this project each host is
+    looked at once more.
+    """
+    plugins = PROJECT / "plugins"
+    return "\n".join(
+        [
+            files.sha256_of_tree(PROJECT / "roles" / component, _NOT_WORK),
+            files.sha256_of_file(plugins / "modules" / f"{component}.py"),
+            files.sha256_of_tree(plugins / "module_utils", _NOT_WORK),
+        ]
+    )
 
 
 def plain(value):

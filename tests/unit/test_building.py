@@ -6,7 +6,9 @@ import pytest
 
 from ansible_collections.gpunode.stack.plugins.module_utils import building
 
-pytestmark = pytest.mark.skipif(getpass.getuser() != "root", reason="notes belong to root; run as root")
+pytestmark = pytest.mark.skipif(
+    getpass.getuser() != "root", reason="notes belong to root; run as root"
+)
 
 
 class Killed(BaseException):
@@ -28,8 +30,8 @@ def test_a_build_that_ends_well_is_no_longer_marked(tmp_path):
 
 
 def test_a_build_that_fails_leaves_nothing(tmp_path):
-    with pytest.raises(ValueError):
-        begin(tmp_path / "p", tmp_path / "state", ValueError())
+    with pytest.raises(ValueError, match="wrong"):
+        begin(tmp_path / "p", tmp_path / "state", ValueError("wrong"))
     assert not (tmp_path / "p").exists()
     assert not building.is_unfinished(str(tmp_path / "p"), str(tmp_path / "state"))
 

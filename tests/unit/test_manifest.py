@@ -10,6 +10,12 @@ import pytest
 from ansible_collections.gpunode.stack.plugins.module_utils import manifest, receipts
 
 
+def distribution(prefix, name):
+    folder = prefix / "lib/python3.11/site-packages" / f"{name}.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text("")
+
+
 def conda_package(prefix, name):
     (prefix / "conda-meta" / f"{name}.json").write_text("{}")
 
@@ -22,7 +28,7 @@ def prefix(tmp_path):
     (prefix / "conda-meta" / "history").write_text("")
     conda_package(prefix, "python-3.11.7-0")
     conda_package(prefix, "flask-3.1.3-py_0")
-    (prefix / "lib/python3.11/site-packages/Flask_Thing-1.0.dist-info").mkdir(parents=True)
+    distribution(prefix, "Flask_Thing-1.0")
     return prefix
 
 
@@ -36,11 +42,14 @@ def test_an_untouched_file_has_no_drift(tmp_path):
     assert drift(manifest.file(str(path))) == []
 
 
-@pytest.mark.parametrize("damage, word", [
-    (lambda path: path.write_text("b"), "was changed"),
-    (lambda path: path.chmod(0o600), "has mode 0600, should be 0644"),
-    (lambda path: path.unlink(), "is gone"),
-])
+@pytest.mark.parametrize(
+    ("damage", "word"),
+    [
+        (lambda path: path.write_text("b"), "was changed"),
+        (lambda path: path.chmod(0o600), "has mode 0600, should be 0644"),
+        (lambda path: path.unlink(), "is gone"),
+    ],
+)
 def test_a_damaged_file_is_drift(tmp_path, damage, word):
     path = tmp_path / "f"
     path.write_text("a")
@@ -49,6 +58,16 @@ def test_a_damaged_file_is_drift(tmp_path, damage, word):
     damage(path)
     assert len(drift(entry)) == 1
     assert word in drift(entry)[0]
+
+
+def test_a_file_that_is_only_to_be_there_may_hold_anything(tmp_path):
+    path = tmp_path / "f"
+    path.write_text("a")
+    entry = manifest.presence(str(path))
+    path.write_text("b")
+    assert drift(entry) == []
+    path.unlink()
+    assert drift(entry) == [f"file {path} is gone"]
 
 
 def test_a_link_that_points_elsewhere_is_drift(tmp_path):
@@ -61,12 +80,15 @@ def test_a_link_that_points_elsewhere_is_drift(tmp_path):
     assert "target b, should be a" in drift(entry)[0]
 
 
-@pytest.mark.parametrize("damage", [
-    lambda tree: (tree / "sub" / "new.py").write_text(""),
-    lambda tree: (tree / "sub" / "a.py").write_text("other"),
-    lambda tree: (tree / "sub" / "a.py").unlink(),
-    lambda tree: (tree / "sub" / "a.py").chmod(0o755),
-])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda tree: (tree / "sub" / "new.py").write_text(""),
+        lambda tree: (tree / "sub" / "a.py").write_text("other"),
+        lambda tree: (tree / "sub" / "a.py").unlink(),
+        lambda tree: (tree / "sub" / "a.py").chmod(0o755),
+    ],
+)
 def test_a_tree_in_which_anything_changed_is_drift(tmp_path, damage):
     tree = tmp_path / "t"
     (tree / "sub").mkdir(parents=True)
@@ -92,7 +114,7 @@ def test_a_package_taken_out_of_an_environment_is_drift(prefix):
 
 def test_a_distribution_put_into_an_environment_is_drift(prefix):
     entry = manifest.environment(str(prefix))
-    (prefix / "lib/python3.11/site-packages/requests-2.0.dist-info").mkdir()
+    distribution(prefix, "requests-2.0")
     assert drift(entry) == [f"environment {prefix} has unasked requests==2.0"]
 
 
@@ -101,12 +123,17 @@ def systemctl(answer):
 
 
 def test_a_stopped_unit_is_drift_and_other_units_are_not():
-    entries = [manifest.unit("a.socket", "active", "enabled"), manifest.unit("b.service", "active", "enabled")]
+    entries = [
+        manifest.unit("a.socket", "active", "enabled"),
+        manifest.unit("b.service", "active", "enabled"),
+    ]
     answer = (
         "Id=a.socket\nActiveState=active\nUnitFileState=enabled\nNeedDaemonReload=no\n\n"
         "Id=b.service\nActiveState=inactive\nUnitFileState=enabled\nNeedDaemonReload=no\n"
     )
-    assert manifest.drift(entries, systemctl(answer)) == ["unit b.service is inactive, should be active"]
+    assert manifest.drift(entries, systemctl(answer)) == [
+        "unit b.service is inactive, should be active"
+    ]
 
 
 def test_a_unit_changed_on_disk_and_not_reloaded_is_drift():
@@ -135,7 +162,9 @@ def test_receipts_survive_being_cut_short(tmp_path):
     assert receipts.survey(str(tmp_path)) == {}
 
 
-@pytest.mark.parametrize("content", [[], {"schema": 0, "digest": "d", "manifest": []}, {"schema": 1}])
+@pytest.mark.parametrize(
+    "content", [[], {"schema": 0, "digest": "d", "manifest": []}, {"schema": 1}]
+)
 def test_a_receipt_of_another_shape_counts_as_none(tmp_path, content):
     (tmp_path / "conda_env.json").write_text(json.dumps(content))
     assert receipts.read("conda_env", str(tmp_path)) is None

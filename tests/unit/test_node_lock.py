@@ -29,9 +29,9 @@ def holder(tmp_path):
 
 def test_the_second_run_names_the_first(holder):
     path, process = holder
-    with pytest.raises(Refusal, match=rf"build environments \(pid {process.pid}"):
-        with node_lock.held("serve applications", path, wait_s=0.3):
-            pass
+    named = pytest.raises(Refusal, match=rf"build environments \(pid {process.pid}")
+    with named, node_lock.held("serve applications", path, wait_s=0.3):
+        pass
 
 
 def test_a_killed_holder_leaves_no_lock(holder):

@@ -4,16 +4,35 @@ from ansible_collections.gpunode.stack.plugins.plugin_utils import report
 
 
 def converged(*runs):
-    return {"status": "converged", "components": {}, "refusals": [], "runs": list(runs)}
+    wanted = {"gunicorn_app": [{"says": says} for says in runs]}
+    return {
+        "status": "converged",
+        "components": {},
+        "refusals": [],
+        "wanted": wanted,
+        "address": "",
+    }
 
 
 def changing(*why):
-    components = {"conda_env": {"due": True, "why": list(why)}, "miniforge": {"due": False, "why": []}}
-    return {"status": "changes", "components": components, "refusals": [], "runs": []}
+    components = {
+        "conda_env": {"due": True, "why": list(why)},
+        "miniforge": {"due": False, "why": []},
+    }
+    return {
+        "status": "changes",
+        "components": components,
+        "refusals": [],
+        "wanted": {},
+        "address": "",
+    }
 
 
 REFUSED = {
-    "status": "refused", "components": {}, "runs": [],
+    "status": "refused",
+    "components": {},
+    "wanted": {},
+    "address": "",
     "refusals": [{"what": "port 9001", "because": "nginx has it", "remedy": "Stop nginx"}],
 }
 
@@ -43,3 +62,8 @@ def test_the_fleet_is_as_grave_as_its_gravest_host():
     assert report.fleet_status({"a": converged(), "b": changing("x")}) == "changes"
     assert report.fleet_status({"a": converged(), "b": changing("x"), "c": REFUSED}) == "refused"
     assert report.fleet_status({"a": converged()}) == "converged"
+
+
+def test_hosts_that_differ_in_their_address_alone_are_alike_and_named_with_it():
+    plans = {name: {**converged("web on 80"), "address": f"10.0.0.{name}"} for name in "12"}
+    assert report.as_text(plans, []).startswith("2 hosts (1 at 10.0.0.1, 2 at 10.0.0.2): converged")

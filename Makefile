@@ -1,0 +1,84 @@
+# The first use of any command makes the tool environment .venv.
+
+PYTHON ?= python3
+INVENTORY ?= inventory/lab
+# Number of lab nodes; what is up stays as it is where this is empty.
+NODES ?=
+# More arguments for ansible-playbook or pytest, such as ARGS="--limit node1".
+ARGS ?=
+
+BIN = .venv/bin
+PLAYBOOK = $(BIN)/ansible-playbook --inventory $(INVENTORY)
+LAB = PYTHONPATH=tests $(BIN)/python -m lab
+PYTEST = $(BIN)/pytest $(ARGS) --junit-xml=tests/output/$@.xml
+# `make test-full` runs the slow tests too.
+SPEED = -m "not slow"
+
+# ansible-lint and testinfra call Ansible's commands by their names.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.NOTPARALLEL:
+.PHONY: help site plan verify test test-full lint unit second-pair sanity lab-test bench lab-up lab-down docs requirements clean
+
+help:
+	@sed --quiet 's/^\([a-z-]*\):.* ## /\1\t/p' Makefile | expand --tabs=16
+
+.venv/complete: requirements.txt
+	tools/environment .venv $(PYTHON)
+
+site: .venv/complete ## converge every host; with the default inventory, boot the lab first
+ifeq ($(INVENTORY:%/=%),inventory/lab)
+	$(LAB) up
+endif
+	$(PLAYBOOK) site.yml $(ARGS)
+
+plan: .venv/complete ## what a run would change, and tests/output/plan.json
+	$(PLAYBOOK) playbooks/plan.yml $(ARGS)
+
+verify: plan ## the proofs, on the hosts of INVENTORY
+	$(PYTEST) tests/node --hosts=ansible://all --ansible-inventory=$(INVENTORY)
+
+test: unit lint second-pair sanity lab-test ## every test but the slow ones
+
+test-full: SPEED =
+test-full: test ## every test
+
+lint: .venv/complete ## ruff, yamllint, ansible-lint, changelog fragments, generated files
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/yamllint --strict .
+	$(BIN)/antsibull-changelog lint
+	tools/docs --check
+	$(BIN)/ansible-lint
+
+unit: .venv/complete ## the tests that need nothing
+	$(PYTEST) $(SPEED) tests/unit
+
+second-pair: .venv/complete ## unit tests on the other supported Python and core
+	tools/second-pair $(SPEED)
+
+sanity: .venv/complete ## ansible-test sanity
+	PYTHONPATH=tests $(BIN)/python tools/sanity.py
+
+lab-test: .venv/complete ## the tests on lab nodes
+	$(PYTEST) $(SPEED) tests/lab
+	$(MAKE) site verify INVENTORY=inventory/lab
+
+bench: .venv/complete ## first run, no-change runs, round trips per host
+	PYTHONPATH=tests $(BIN)/python tests/bench.py
+
+lab-up: .venv/complete ## boot the lab; NODES=n says how many nodes
+	$(LAB) up $(if $(NODES),--nodes $(NODES))
+
+lab-down: .venv/complete ## remove the lab, leaving nothing behind
+	$(LAB) down
+
+docs: .venv/complete ## defaults and READMEs of the roles, from their argument_specs
+	tools/docs
+
+requirements: .venv/complete ## requirements.txt from requirements.in
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header requirements.in --output-file requirements.txt
+
+clean: ## remove what was made here, but for the lab
+	rm -rf .venv* .ansible .pytest_cache .ruff_cache .hypothesis tests/output

@@ -1,0 +1,62 @@
+"""A folder that something lives in is known, and only that."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from ansible_collections.gpunode.stack.plugins.module_utils import in_use
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two builds of one name, where one's path begins with the other's."""
+    paths = [tmp_path / "web-1", tmp_path / "web-12"]
+    for path in paths:
+        path.mkdir()
+    return [str(path) for path in paths]
+
+
+@pytest.fixture
+def start():
+    """Start a process that is ended with the test."""
+    started = []
+
+    def start(*argv, **options):
+        started.append(subprocess.Popen(argv, stdin=subprocess.PIPE, **options))
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_a_working_folder_is_in_use(folders, start):
+    start("cat", cwd=folders[1])
+    assert in_use.by_processes(folders) == {folders[1]}
+
+
+def test_the_folder_of_a_running_program_is_in_use(folders, start):
+    program = shutil.copy(shutil.which("cat"), folders[0])
+    start(program)
+    assert in_use.by_processes(folders) == {folders[0]}
+
+
+def test_a_folder_that_only_an_argument_names_is_not_in_use(folders, start):
+    start("sh", "-c", "read line", folders[0])
+    assert in_use.by_processes(folders) == set()
+
+
+@pytest.mark.parametrize("name", ["ob_cuda.service", "ob_cuda.service.d/own.conf"])
+def test_a_unit_keeps_the_folder_it_names(folders, tmp_path, name):
+    unit = tmp_path / "system" / name
+    unit.parent.mkdir(parents=True)
+    unit.write_text(f"[Service]\nExecStart={folders[1]}/bin/python -m gunicorn\n")
+    assert in_use.by_units(folders, str(tmp_path / "system")) == {folders[1]}
+
+
+def test_no_unit_folder_keeps_nothing(folders, tmp_path):
+    assert in_use.by_units(folders, os.path.join(tmp_path, "none")) == set()
