@@ -65,6 +65,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.gpunode.stack.plugins.module_utils import (
     building,
+    component,
     conda_cli,
     conda_lock,
     conda_prefix,
@@ -75,7 +76,6 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     host,
     in_use,
     manifest,
-    node_lock,
     package_cache,
     pip_cli,
     receipts,
@@ -342,18 +342,13 @@ def main():
     wanted = module.params["wanted"]
     module.no_log_values |= urls.passwords(json.dumps(wanted))
     builder = Builder(wanted, functools.partial(transient.execute, _NAME))
-    try:
-        if module.check_mode:
-            result = converge(wanted, builder, check_mode=True)
-        else:
-            with (
-                node_lock.held("bring conda environments to their locks"),
-                disk.watched("conda_env", wanted["dir"]),
-            ):
-                transient.settle(_NAME, _SETTLE_S)
-                result = converge(wanted, builder, check_mode=False)
-    except Refusal as refusal:
-        module.fail_json(msg=str(refusal))
+    with (
+        component.at_work(module, "bring conda environments to their locks"),
+        disk.watched("conda_env", wanted["dir"]),
+    ):
+        if not module.check_mode:
+            transient.settle(_NAME, _SETTLE_S)
+        result = converge(wanted, builder, module.check_mode)
     module.exit_json(**result)
 
 

@@ -76,13 +76,11 @@ needs:
   sample: []
 """
 
-import contextlib
 import json
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.gpunode.stack.plugins.module_utils import app_host, node_lock
-from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils import app_host, component
 
 
 def main():
@@ -96,17 +94,10 @@ def main():
         supports_check_mode=True,
     )
     asked = module.params
-    try:
-        with (
-            contextlib.nullcontext()
-            if module.check_mode
-            else node_lock.held("bring applications to their wanted state")
-        ):
-            result = app_host.converge(
-                asked["wanted"], json.loads(asked["secrets"]), asked["archives"], module.check_mode
-            )
-    except Refusal as refusal:
-        module.fail_json(msg=str(refusal))
+    with component.at_work(module, "bring applications to their wanted state"):
+        result = app_host.converge(
+            asked["wanted"], json.loads(asked["secrets"]), asked["archives"], module.check_mode
+        )
     module.exit_json(**result)
 
 

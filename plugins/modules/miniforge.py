@@ -63,6 +63,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpunode.stack.plugins.module_utils import (
     building,
     commands,
+    component,
     conda_cli,
     conda_prefix,
     disk,
@@ -70,7 +71,6 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     files,
     host,
     manifest,
-    node_lock,
     receipts,
     transient,
     urls,
@@ -263,18 +263,13 @@ def main():
     wanted = module.params["wanted"]
     module.no_log_values |= urls.passwords(json.dumps(wanted))
     execute = functools.partial(transient.execute, _NAME)
-    try:
-        if module.check_mode:
-            result = converge(wanted, execute, check_mode=True)
-        else:
-            with (
-                node_lock.held("bring Miniforge to its version"),
-                disk.watched("miniforge", wanted["prefix"]),
-            ):
-                transient.settle(_NAME, _SETTLE_S)
-                result = converge(wanted, execute, check_mode=False)
-    except Refusal as refusal:
-        module.fail_json(msg=str(refusal))
+    with (
+        component.at_work(module, "bring Miniforge to its version"),
+        disk.watched("miniforge", wanted["prefix"]),
+    ):
+        if not module.check_mode:
+            transient.settle(_NAME, _SETTLE_S)
+        result = converge(wanted, execute, module.check_mode)
     module.exit_json(**result)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -155,6 +156,28 @@ def test_an_unreachable_host_is_reported_and_stops_nobody(converged, lab, tmp_pa
     assert run.stats["node2"]["unreachable"] == 1
     assert run.stats["node1"]["failures"] == 0
     assert "1 host (node2): not reached" in run.messages()
+
+
+def test_tags_apply_the_named_component_and_no_other(converged, lab, tmp_path):
+    broken = "ln -sfn /tmp /opt/gpunode/envs/ob_cuda; ln -sfn /tmp /srv/ob_cuda/current"
+    assert lab.ssh("node1", f"sudo sh -c '{broken}'").returncode == 0
+    tagged = fleet.site("--limit", "node1", "--tags", "conda_env", log=tmp_path / "ssh")
+    assert tagged.status == 0, tagged.messages()
+    assert lab.ssh("node1", "readlink /opt/gpunode/envs/ob_cuda").stdout != "/tmp\n"
+    assert lab.ssh("node1", "readlink /srv/ob_cuda/current").stdout == "/tmp\n"
+    rest = fleet.site("--limit", "node1", log=tmp_path / "ssh")
+    assert rest.status == 0, rest.messages()
+    assert lab.ssh("node1", "readlink /srv/ob_cuda/current").stdout != "/tmp\n"
+
+
+def test_two_runs_at_once_both_end_well(converged, lab, tmp_path):
+    lab.fresh("node2")
+    with ThreadPoolExecutor() as pool:
+        logs = [tmp_path / "one", tmp_path / "two"]
+        runs = list(pool.map(lambda log: fleet.site("--limit", "node2", log=log), logs))
+    for run in runs:
+        assert run.status == 0, run.messages()
+    assert fleet.site("--limit", "node2", log=tmp_path / "ssh").changed == {"node2": 0}
 
 
 # The task during which the controller dies, and how long into it.
