@@ -36,7 +36,7 @@ plan: .venv/complete ## what a run would change, and tests/output/plan.json
 	$(PLAYBOOK) playbooks/plan.yml $(ARGS)
 
 verify: plan ## the proofs, on the hosts of INVENTORY
-	$(PYTEST) tests/node --hosts=ansible://all --ansible-inventory=$(INVENTORY)
+	$(BIN)/pytest --junit-xml=tests/output/verify.xml tests/node --hosts=ansible://all --ansible-inventory=$(INVENTORY)
 
 test: unit lint second-pair sanity lab-test ## every test but the slow ones
 
@@ -63,7 +63,6 @@ sanity: .venv/complete ## ansible-test sanity
 
 lab-test: .venv/complete ## the tests on lab nodes
 	$(PYTEST) $(SPEED) tests/lab
-	$(MAKE) site verify INVENTORY=inventory/lab
 
 bench: .venv/complete ## first run, no-change runs, round trips per host
 	PYTHONPATH=tests $(BIN)/python tests/bench.py

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import re
 
 import pytest
@@ -86,6 +85,4 @@ def test_applications_answer_from_outside(host, apps):
         connection = http.client.HTTPConnection(address, app["port"], timeout=10)
         connection.request("GET", app["health_path"])
         answer = connection.getresponse()
-        body = answer.read()
-        assert answer.status == 200, body
-        assert json.loads(body)["prefix"] == app["prefix"]
+        assert answer.status == 200, answer.read()

@@ -1,0 +1,45 @@
+"""The commands of the README, as an operator types them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from lab.fleet import PROJECT
+
+pytestmark = pytest.mark.lab
+
+
+def make(*arguments):
+    """Run make in the checkout and return what it did; this run's own settings stay here."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+    return subprocess.run(
+        ["make", *arguments],
+        cwd=PROJECT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
+def test_make_site_says_what_runs_where(lab):
+    done = make("site")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for node in lab.nodes:
+        assert f"{node.name} at {node.address}" in done.stdout
+    assert "application ob_cuda answers on 0.0.0.0:9001" in done.stdout
+
+
+def test_make_verify_proves_each_host_and_leaves_junit(lab):
+    assert make("site").returncode == 0
+    done = make("verify")
+    assert done.returncode == 0, done.stdout + done.stderr
+    suite = ET.parse(PROJECT / "tests" / "output" / "verify.xml").getroot().find("testsuite")
+    assert int(suite.get("tests")) % len(lab.nodes) == 0
+    assert (int(suite.get("tests")) > 0, suite.get("skipped")) == (True, "0")
