@@ -190,7 +190,6 @@ KILLED_AT = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("place", KILLED_AT)
 def test_a_killed_run_started_again_reaches_the_same_state(converged, lab, tmp_path, place):
     wanted = fleet.fingerprint(lab, "node1")
