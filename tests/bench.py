@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from lab import commands, fleet
-from lab.node import Lab
+from lab.node import DEFAULT_COUNT, Lab
 
 RUNS = 3
 FLEETS = (2, 10)
@@ -28,6 +28,7 @@ def median_s(action):
 
 def main():
     lab = Lab(fleet.PROJECT, say=print)
+    before = len(lab.nodes) or DEFAULT_COUNT
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "ssh"
         for count in FLEETS:
@@ -44,6 +45,7 @@ def main():
                 f"round trips per host {len(trips) / count:g} (goal: 1)",
                 flush=True,
             )
+    commands.up(lab, before)
 
 
 if __name__ == "__main__":
