@@ -27,7 +27,7 @@ def main(arguments=None):
     lab = Lab(CHECKOUT, say=lambda sentence: print(sentence, flush=True))
     try:
         if options.command == "up":
-            commands.up(lab, options.nodes, options.fresh)
+            print(commands.up(lab, options.nodes, options.fresh))
         elif options.command == "down":
             commands.down(lab)
     except LabError as error:

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from lab import channel, inventory
 
+_SOURCES = {
+    "public": "conda packages come from the public channel",
+    "local": "conda packages come from a local channel: the public one cannot be reached",
+}
+
 
 def up(lab, count=None, fresh=False):
-    """Bring the lab up with all that belongs to it: nodes, conda channel, inventory."""
+    """Bring the lab up with all that belongs to it: nodes, conda channel, inventory.
+
+    :returns: a sentence that says where the nodes' conda packages come from.
+    """
     lab.up(count, fresh)
-    inventory.write(lab, channel.ensure(lab.paths, lab.network.address))
+    offered = channel.ensure(lab.paths, lab.network.address)
+    inventory.write(lab, offered)
+    return _SOURCES[offered["lab_channel"]]
 
 
 def down(lab):

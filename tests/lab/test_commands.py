@@ -33,6 +33,7 @@ def test_make_site_says_what_runs_where(lab):
     assert done.returncode == 0, done.stdout + done.stderr
     for node in lab.nodes:
         assert f"{node.name} at {node.address}" in done.stdout
+    assert "conda packages come from" in done.stdout
     assert "application ob_cuda answers on 0.0.0.0:9001" in done.stdout
 
 
