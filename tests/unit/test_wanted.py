@@ -101,3 +101,27 @@ def test_where_the_project_lies_is_no_part_of_a_wish(inventory, tmp_path_factory
 @pytest.mark.parametrize("component", wanted.COMPONENTS)
 def test_defaults_hold_no_templates(component):
     assert "{{" not in str(wanted.options_of(component))
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "roles/conda_env/tasks/main.yml",
+        "plugins/modules/conda_env.py",
+        "plugins/module_utils/files.py",
+    ],
+)
+def test_another_version_of_what_does_the_work_is_another_wish(
+    inventory, tmp_path_factory, monkeypatch, piece
+):
+    project = tmp_path_factory.mktemp("project")
+    for folder in ("roles", "plugins"):
+        shutil.copytree(wanted.PROJECT / folder, project / folder)
+    monkeypatch.setattr(wanted, "PROJECT", project)
+    # Without what earlier calls remember, and leaving nothing for later ones.
+    monkeypatch.setattr(wanted, "_work_of", wanted._work_of.__wrapped__)
+    before = site(inventory).digest("conda_env")
+    assert site(inventory).digest("conda_env") == before
+    with (project / piece).open("a") as file:
+        file.write("# another version\n")
+    assert site(inventory).digest("conda_env") != before
