@@ -34,7 +34,8 @@ class ActionModule(ActionBase):
         for component, state in states.items():
             refusals += wanted.COMPONENTS[component].refusals(state, facts)
         digests = {component: site.digest(component) for component in states}
-        plan = planner.plan(digests, facts["receipts"], refusals)
+        plan = planner.plan(digests, facts["receipts"], refusals, wanted.STANDS_ON)
+        plan["unwanted"] = {} if refusals else planner.unwanted(_names(states), facts["receipts"])
         plan["wanted"] = {
             component: wanted.COMPONENTS[component].summary(state)
             for component, state in states.items()
@@ -43,7 +44,9 @@ class ActionModule(ActionBase):
         expected = arguments["expect_converged"] and not self._task.check_mode
         if expected and plan["status"] != "converged":
             raise AnsibleActionFail(_unfinished(plan))
-        return {"changed": False, "plan": plan, "due": planner.due(plan)}
+        due = planner.due(plan)
+        absent = [name for name in due if wanted.COMPONENTS[name].absent(states[name])]
+        return {"changed": False, "plan": plan, "due": due, "absent": absent}
 
 
 def _resolve(site):
@@ -66,6 +69,15 @@ def _probe(states):
     asked = [wanted.COMPONENTS[component].probe(state) for component, state in states.items()]
     return {
         key: sorted({item for probe in asked for item in probe[key]}) for key in ("paths", "users")
+    }
+
+
+def _names(states):
+    """Return {component: names of all that its state speaks of}."""
+    return {
+        component: wanted.COMPONENTS[component].present(state)
+        + wanted.COMPONENTS[component].absent(state)
+        for component, state in states.items()
     }
 
 

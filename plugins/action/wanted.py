@@ -31,6 +31,8 @@ class ActionModule(ActionBase):
                 "changed": False,
                 "state": state,
                 "digest": site.digest(component),
+                "present": wanted.COMPONENTS[component].present(state),
+                "absent": wanted.COMPONENTS[component].absent(state),
                 # A mirror's or proxy's address may carry a password; the state stays usable.
                 "_ansible_no_log": bool(urls.passwords(json.dumps(state))),
             }

@@ -30,7 +30,6 @@ NOLOGIN = "/usr/sbin/nologin"
 # Lower user ids belong to services, which never log in; a person's account is left as it is.
 _FIRST_PERSON = 1000
 # What the running process was started from is read in its environment.
-UNIT_MARK = "GPUNODE_UNIT"
 SECRETS_MARK = "GPUNODE_SECRETS"
 TEMPORARY = ".gpunode-"
 _STATE = (
@@ -268,24 +267,22 @@ def process(pid, release, proc="/proc"):
     folder that is at ``release`` now; ``marks`` are the variables that say what
     it was started from.
     """
-    if not int(pid or 0):
+    environment = systemd.environment_of(pid, proc)
+    if environment is None:
         return None
     folder = os.path.join(proc, str(pid))
     try:
-        with open(os.path.join(folder, "environ"), "rb") as handle:
-            items = handle.read().decode(errors="surrogateescape").split("\0")
-        marks = dict(
-            item.split("=", 1)
-            for item in items
-            if item.startswith((f"{UNIT_MARK}=", f"{SECRETS_MARK}="))
-        )
         in_release = os.path.isdir(release) and os.path.samefile(
             os.path.join(folder, "cwd"), release
         )
         return {
             "exe": os.readlink(os.path.join(folder, "exe")),
             "in_release": in_release,
-            "marks": marks,
+            "marks": {
+                mark: environment[mark]
+                for mark in (systemd.UNIT_MARK, SECRETS_MARK)
+                if mark in environment
+            },
         }
     except (FileNotFoundError, ProcessLookupError):
         return None
@@ -298,7 +295,7 @@ def reasons_to_restart(app, found):
     """
     if found is None:
         return "its main process is gone"
-    if found["marks"].get(UNIT_MARK) != app["unit_digest"]:
+    if found["marks"].get(systemd.UNIT_MARK) != app["unit_digest"]:
         return "it was started from another unit"
     if found["marks"].get(SECRETS_MARK, "") != app["secrets_digest"]:
         return "it was started with other secrets"

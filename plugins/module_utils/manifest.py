@@ -40,6 +40,11 @@ def presence(path):
     return {"kind": "file", "path": path}
 
 
+def absence(path):
+    """Return the entry of a path at which nothing is to be."""
+    return {"kind": "absence", "path": path}
+
+
 def directory(path):
     """Return the entry of a directory: owner, group and mode, not what is in it."""
     owner, group, mode = files.ownership(path)
@@ -68,13 +73,15 @@ def environment(path):
     }
 
 
-def unit(name, active, enabled):
+def unit(name, active, enabled, mark=None):
     """Return the entry of a systemd unit that is to stay in the given states.
 
     :param active: the ActiveState wanted, such as 'active'.
     :param enabled: the UnitFileState wanted, such as 'enabled'.
+    :param mark: what the running main process is to have in the variable systemd.UNIT_MARK: the
+        digest of the unit that it was started from. Not looked at where it is None.
     """
-    return {"kind": "unit", "name": name, "active": active, "enabled": enabled}
+    return {"kind": "unit", "name": name, "active": active, "enabled": enabled, "mark": mark}
 
 
 def user(name):
@@ -90,13 +97,17 @@ def drift(entries, run=child.run):
     :param run: what runs ``systemctl``, with the signature of child.run.
     """
     names = [entry["name"] for entry in entries if entry["kind"] == "unit"]
-    units = systemd.show(names, ("ActiveState", "UnitFileState", "NeedDaemonReload"), run)
+    units = systemd.show(
+        names, ("ActiveState", "UnitFileState", "NeedDaemonReload", "MainPID"), run
+    )
     sentences = []
     for entry in entries:
         if entry["kind"] == "unit":
             sentences += _unit_drift(entry, units.get(entry["name"], {}))
         elif entry["kind"] == "user":
             sentences += _user_drift(entry)
+        elif entry["kind"] == "absence":
+            sentences += [f"{entry['path']} is back"] if os.path.lexists(entry["path"]) else []
         else:
             sentences += _path_drift(entry)
     return sentences
@@ -110,6 +121,10 @@ def _unit_drift(entry, state):
             sentences.append(f"unit {entry['name']} is {found}, should be {entry[key]}")
     if state.get("NeedDaemonReload") == "yes":
         sentences.append(f"unit {entry['name']} was changed on disk and not reloaded")
+    if entry["mark"] and state.get("ActiveState") == "active":
+        started = systemd.environment_of(state.get("MainPID")) or {}
+        if started.get(systemd.UNIT_MARK) != entry["mark"]:
+            sentences.append(f"unit {entry['name']} runs what another text of it started")
     return sentences
 
 

@@ -5,19 +5,25 @@
 from __future__ import annotations
 
 
-def plan(digests, receipts, refusals):
+def plan(digests, receipts, refusals, stands_on=None):
     """Return the plan of one host.
 
     :param digests: {component: digest of what is wanted}, in the order of application.
     :param receipts: the ``receipts`` of node_facts: {component: {digest, drift}}.
     :param refusals: list of Refusal: what cannot work on this host.
+    :param stands_on: {component: the component it runs from}; with that one it is due as well.
     :returns: {status, components: {name: {due, why}}, refusals}. A refused
         host has no component that is due: nothing of it is touched.
     """
     if refusals:
         unique = {str(refusal): refusal.as_dict() for refusal in refusals}
         return {"status": "refused", "components": {}, "refusals": list(unique.values())}
-    reasons = {name: why_due(digest, receipts.get(name)) for name, digest in digests.items()}
+    reasons = {}
+    for name, digest in digests.items():
+        ground = (stands_on or {}).get(name)
+        reasons[name] = why_due(digest, receipts.get(name)) or (
+            [f"it runs from what {ground} is about to change"] if reasons.get(ground) else []
+        )
     components = {name: {"due": bool(why), "why": why} for name, why in reasons.items()}
     changes = any(component["due"] for component in components.values())
     return {
@@ -37,6 +43,19 @@ def why_due(digest, receipt):
     if receipt["digest"] != digest:
         return ["something else is wanted than what the receipt names"]
     return receipt["drift"]
+
+
+def unwanted(names, receipts):
+    """Return {component: names of things} that gpunode placed and nobody asks for any more.
+
+    :param names: {component: names of the things that the inventory speaks of, absent ones too}.
+    :param receipts: the ``receipts`` of node_facts, whose ``names`` are what was placed.
+    """
+    left = {
+        component: sorted(set(receipt["names"]).difference(names.get(component, ())))
+        for component, receipt in receipts.items()
+    }
+    return {component: found for component, found in left.items() if found}
 
 
 def due(host_plan):

@@ -10,7 +10,7 @@ import os
 from ansible_collections.gpunode.stack.plugins.module_utils import child, files, manifest
 
 STATE_DIR = "/var/lib/gpunode"
-SCHEMA = 1
+SCHEMA = 2
 
 
 def path_of(component, state_dir=STATE_DIR):
@@ -29,24 +29,32 @@ def read(component, state_dir=STATE_DIR):
             receipt = json.load(handle)
     except (OSError, ValueError):
         return None
-    whole = isinstance(receipt, dict) and {"digest", "manifest"} <= receipt.keys()
+    whole = isinstance(receipt, dict) and {"digest", "manifest", "names"} <= receipt.keys()
     return receipt if whole and receipt.get("schema") == SCHEMA else None
 
 
-def write(component, digest, entries, state_dir=STATE_DIR):
+def write(component, digest, entries, names=(), state_dir=STATE_DIR):
     """Write a component's receipt atomically, readable by root alone.
 
     :param digest: the digest of what was asked for.
     :param entries: the manifest of what was placed (see manifest.py).
+    :param names: the names of the things that were placed and not removed since, whether they
+        are still asked for or not.
     """
     os.makedirs(state_dir, mode=0o755, exist_ok=True)
-    receipt = {"schema": SCHEMA, "component": component, "digest": digest, "manifest": entries}
+    receipt = {
+        "schema": SCHEMA,
+        "component": component,
+        "digest": digest,
+        "manifest": entries,
+        "names": sorted(names),
+    }
     text = json.dumps(receipt, indent=1, sort_keys=True) + "\n"
     files.write_text(path_of(component, state_dir), text, mode=0o600)
 
 
 def survey(state_dir=STATE_DIR, run=child.run):
-    """Return {component: {digest, drift}} for every readable receipt on the host."""
+    """Return {component: {digest, drift, names}} for every readable receipt on the host."""
     found = {}
     names = sorted(os.listdir(state_dir)) if os.path.isdir(state_dir) else []
     for name in names:
@@ -56,5 +64,6 @@ def survey(state_dir=STATE_DIR, run=child.run):
             found[component] = {
                 "digest": receipt["digest"],
                 "drift": manifest.drift(receipt["manifest"], run),
+                "names": receipt["names"],
             }
     return found

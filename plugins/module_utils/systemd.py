@@ -11,6 +11,8 @@ import tempfile
 from ansible_collections.gpunode.stack.plugins.module_utils import child
 
 UNIT_DIR = "/etc/systemd/system"
+# The variable in which our services carry the digest of the unit's text.
+UNIT_MARK = "GPUNODE_UNIT"
 _PATIENCE_S = 60
 
 
@@ -41,6 +43,21 @@ def show(units, properties, run=child.run):
         for block in answer.split("\n\n")
     ]
     return dict(zip(units, blocks))
+
+
+def environment_of(pid, proc="/proc"):
+    """Return the {variable: value} that a process was started with, None where there is none.
+
+    :param pid: its id, a number or its text; '0' and None are no process.
+    """
+    if not int(pid or 0):
+        return None
+    try:
+        with open(os.path.join(proc, str(pid), "environ"), "rb") as handle:
+            items = handle.read().decode(errors="surrogateescape").split("\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return dict(item.split("=", 1) for item in items if "=" in item)
 
 
 def tell(verb, *units, timeout_s=_PATIENCE_S, run=child.run):

@@ -52,4 +52,10 @@ due:
   type: list
   elements: str
   sample: [miniforge, conda_env]
+absent:
+  description: Those of them that are to remove something, which is done first and in reverse order.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 """

@@ -26,6 +26,18 @@ options:
     type: list
     elements: dict
     required: true
+  present:
+    description: Names of the things that are in place, as M(gpunode.stack.wanted) returns them.
+    type: list
+    elements: str
+    default: []
+  absent:
+    description:
+      - Names of the things that were removed. All others that were ever placed stay in the receipt,
+        so that the plan can name those that nobody asks for any more.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     description: Predicts whether the receipt would be written.
@@ -41,6 +53,8 @@ EXAMPLES = r"""
     component: conda_env
     digest: "{{ __conda_env_wanted.digest }}"
     manifest: "{{ __conda_env_result.manifest }}"
+    present: "{{ __conda_env_wanted.present }}"
+    absent: "{{ __conda_env_wanted.absent }}"
 """
 
 RETURN = r"""
@@ -62,14 +76,18 @@ def main():
             "component": {"type": "str", "required": True},
             "digest": {"type": "str", "required": True},
             "manifest": {"type": "list", "elements": "dict", "required": True},
+            "present": {"type": "list", "elements": "str", "default": []},
+            "absent": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
     asked = module.params
-    found = receipts.read(asked["component"]) or {}
-    changed = (found.get("digest"), found.get("manifest")) != (asked["digest"], asked["manifest"])
+    found = receipts.read(asked["component"]) or {"names": []}
+    names = sorted({*asked["present"], *found["names"]}.difference(asked["absent"]))
+    wanted = {"digest": asked["digest"], "manifest": asked["manifest"], "names": names}
+    changed = {key: found.get(key) for key in wanted} != wanted
     if changed and not module.check_mode:
-        receipts.write(asked["component"], asked["digest"], asked["manifest"])
+        receipts.write(asked["component"], asked["digest"], asked["manifest"], names)
     module.exit_json(changed=changed, path=receipts.path_of(asked["component"]))
 
 

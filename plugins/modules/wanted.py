@@ -48,4 +48,16 @@ digest:
   returned: success
   type: str
   sample: 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae
+present:
+  description: Names of the things that are to be in place.
+  returned: success
+  type: list
+  elements: str
+  sample: [ob_cuda]
+absent:
+  description: Names of the things that are to be removed.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 """

@@ -23,6 +23,11 @@ _PLATFORMS = {"x86_64": "linux-64", "aarch64": "linux-aarch64", "ppc64le": "linu
 _MACHINES = {platform: machine for machine, platform in _PLATFORMS.items()}
 
 
+def is_wanted(site):
+    """Say whether there is anything to do about environments on a host."""
+    return bool(site.options("conda_env")["list"])
+
+
 def resolve(options, site):
     """Return the wanted state: for each environment its prefix, its link and what it is to hold."""
     folder = os.path.normpath(options["dir"])
@@ -53,7 +58,18 @@ def resolve(options, site):
         "conda": miniforge["prefix"],
         "pip_config": miniforge["pip_config"],
         "environments": [_environment(item, folder, site) for item in options["list"]],
+        "absent": [],
     }
+
+
+def present(state):
+    """Return the names of the environments that are to be in place."""
+    return [env["name"] for env in state["environments"]]
+
+
+def absent(state):
+    """Return the names of the environments that are to be removed."""
+    return [env["name"] for env in state["absent"]]
 
 
 def probe(state):

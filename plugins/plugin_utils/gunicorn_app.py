@@ -21,6 +21,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     disk,
     files,
     listening,
+    systemd,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.plugin_utils import app_source, entry_point
@@ -36,10 +37,15 @@ _PATH = re.compile(r"(/[A-Za-z0-9._+@-]+)+")
 _URL_PATH = re.compile(r"/[A-Za-z0-9._~/?&=+-]*")
 _MEMORY = re.compile(r"[1-9][0-9]*[KMGT]?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_OURS = ("PATH", app_service.UNIT_MARK, app_service.SECRETS_MARK)
+_OURS = ("PATH", systemd.UNIT_MARK, app_service.SECRETS_MARK)
 _CONTROL_SOCKET_SINCE = (25, 1)
 # Slow on purpose: digests of secrets are kept, and a weak secret must not be found by trying.
 _STRETCH = 100_000
+
+
+def is_wanted(site):
+    """Say whether there is anything to do about applications on a host."""
+    return bool(site.options("gunicorn_app")["list"])
 
 
 def resolve(options, site):
@@ -73,7 +79,17 @@ def resolve(options, site):
                 f"application {one['name']} has {one['listen']}",
                 "Give each its own",
             )
-    return {"applications": applications, "keep": options["keep"]}
+    return {"applications": applications, "absent": [], "keep": options["keep"]}
+
+
+def present(state):
+    """Return the names of the applications that are to be in place."""
+    return [app["name"] for app in state["applications"]]
+
+
+def absent(state):
+    """Return the names of the applications that are to be removed."""
+    return [app["name"] for app in state["absent"]]
 
 
 def probe(state):
@@ -216,7 +232,7 @@ def _units(values, gunicorn_version):
         "secrets_file": app_service.secrets_path(values["name"])
         if values["secrets_digest"]
         else "",
-        "unit_mark": app_service.UNIT_MARK,
+        "unit_mark": systemd.UNIT_MARK,
     }
     digest = files.sha256_of_text(_rendered("app.service.j2", {**values, "unit_digest": ""}))
     units = {

@@ -30,6 +30,11 @@ _INSTALLER_ROOM = disk.GIB // 4
 _CONDARC = ("channels", "default_channels", "custom_channels", "channel_alias")
 
 
+def is_wanted(site):
+    """Say whether a host is to have Miniforge: where it is to have an environment."""
+    return any(item.get("state") != "absent" for item in site.options("conda_env")["list"])
+
+
 def resolve(options, _site):
     """Return the wanted state: installer, prefix, and the text of its two configuration files."""
     prefix = os.path.normpath(options["prefix"])
@@ -52,6 +57,16 @@ def resolve(options, _site):
         "pip_config": os.path.join(prefix, "pip.conf"),
         "pip_conf": _pip_conf(options),
     }
+
+
+def present(state):
+    """Return the names of what is to be in place."""
+    return [state["prefix"]]
+
+
+def absent(_state):
+    """Return the names of what is to be removed."""
+    return []
 
 
 def probe(state):

@@ -47,7 +47,7 @@ def _paragraph(hosts, plans):
     return "\n".join(
         [
             f"{_hosts(named)}: {_SENTENCES[plan['status']]}",
-            *(f"    {line}" for line in _lines(plan)),
+            *(f"    {line}" for line in [*_lines(plan), *_unwanted_lines(plan)]),
         ]
     )
 
@@ -73,6 +73,15 @@ def _lines(plan):
         for name, component in plan["components"].items()
         if component["due"]
         for reason in component["why"]
+    ]
+
+
+def _unwanted_lines(plan):
+    return [
+        f"{component} {name}: on the host, and not in the inventory any more; it stays until it is "
+        "given there with state: absent"
+        for component, names in plan["unwanted"].items()
+        for name in names
     ]
 
 

@@ -25,12 +25,8 @@ PROJECT = pathlib.Path(__file__).resolve().parents[2]
 # In the order in which they are applied.
 COMPONENTS = {"miniforge": miniforge, "conda_env": conda_env, "gunicorn_app": gunicorn_app}
 
-# A component is wanted on a host where this list is not empty.
-_WANTED_BY = {
-    "miniforge": ("conda_env", "list"),
-    "conda_env": ("conda_env", "list"),
-    "gunicorn_app": ("gunicorn_app", "list"),
-}
+# What changes the second is felt by the first, which is then looked at as well.
+STANDS_ON = {"gunicorn_app": "conda_env"}
 _NOT_WORK = ("README.md", "molecule", "__pycache__")
 
 
@@ -51,7 +47,7 @@ class Site:
 
     def components(self):
         """Return the names of the components wanted on the host, in the order they are applied."""
-        return [name for name in COMPONENTS if self._is_wanted(name)]
+        return [name for name, resolver in COMPONENTS.items() if resolver.is_wanted(self)]
 
     def options(self, component):
         """Return a component's options without their prefix: validated, with defaults applied.
@@ -105,10 +101,6 @@ class Site:
                 f"{found} cannot be read on the controller: {error}",
                 "Name a text file by its absolute path or relative to the inventory's folder",
             ) from error
-
-    def _is_wanted(self, component):
-        owner, option = _WANTED_BY[component]
-        return bool(self.options(owner)[option])
 
 
 @functools.cache

@@ -14,6 +14,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     app_host,
     app_release,
     app_service,
+    systemd,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 
@@ -174,7 +175,7 @@ def running(tmp_path):
     """A real process in a release folder, started with marks, and the APP that wants exactly it."""
     release = tmp_path / "release"
     release.mkdir()
-    marks = {app_service.UNIT_MARK: "d1", app_service.SECRETS_MARK: "s1"}
+    marks = {systemd.UNIT_MARK: "d1", app_service.SECRETS_MARK: "s1"}
     process = subprocess.Popen(["/bin/sleep", "60"], cwd=release, env=marks)
     exe = os.path.realpath("/bin/sleep")
     deadline = time.monotonic() + 5

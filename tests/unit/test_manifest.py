@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from ansible_collections.gpunode.stack.plugins.module_utils import manifest, receipts
+from ansible_collections.gpunode.stack.plugins.module_utils import manifest, receipts, systemd
 
 
 def distribution(prefix, name):
@@ -142,6 +142,31 @@ def test_a_unit_changed_on_disk_and_not_reloaded_is_drift():
     assert found == ["unit a.service was changed on disk and not reloaded"]
 
 
+def test_a_running_process_that_another_text_of_the_unit_started_is_drift():
+    process = subprocess.Popen(["/bin/sleep", "60"], env={systemd.UNIT_MARK: "old"})
+    try:
+        answer = f"ActiveState=active\nUnitFileState=enabled\nMainPID={process.pid}\n"
+        old, new = (
+            manifest.drift(
+                [manifest.unit("a.service", "active", "enabled", mark)], systemctl(answer)
+            )
+            for mark in ("old", "new")
+        )
+    finally:
+        process.kill()
+        process.wait(10)
+    assert old == []
+    assert new == ["unit a.service runs what another text of it started"]
+
+
+def test_what_was_removed_and_is_there_again_is_drift(tmp_path):
+    path = tmp_path / "app.service"
+    entry = manifest.absence(str(path))
+    assert drift(entry) == []
+    path.symlink_to("/nowhere")
+    assert drift(entry) == [f"{path} is back"]
+
+
 def test_a_user_that_is_gone_is_drift():
     entry = {"kind": "user", "name": "no-such-user-here", "home": "/", "shell": "/bin/sh"}
     assert drift(entry) == ["user no-such-user-here is gone"]
@@ -155,15 +180,17 @@ def test_receipts_survive_being_cut_short(tmp_path):
     owner = getpass.getuser()
     if owner != "root":
         pytest.skip("receipts belong to root; run as root to prove them")
-    receipts.write("conda_env", "d", [], str(tmp_path))
-    assert receipts.survey(str(tmp_path)) == {"conda_env": {"digest": "d", "drift": []}}
+    receipts.write("conda_env", "d", [], ["web"], str(tmp_path))
+    assert receipts.survey(str(tmp_path)) == {
+        "conda_env": {"digest": "d", "drift": [], "names": ["web"]}
+    }
     assert os.stat(tmp_path / "conda_env.json").st_mode & 0o777 == 0o600
     (tmp_path / "conda_env.json").write_text('{"schema": 1, "dig')
     assert receipts.survey(str(tmp_path)) == {}
 
 
 @pytest.mark.parametrize(
-    "content", [[], {"schema": 0, "digest": "d", "manifest": []}, {"schema": 1}]
+    "content", [[], {"schema": 1, "digest": "d", "manifest": []}, {"schema": 2}]
 )
 def test_a_receipt_of_another_shape_counts_as_none(tmp_path, content):
     (tmp_path / "conda_env.json").write_text(json.dumps(content))

@@ -9,8 +9,8 @@ from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refus
 NAMES = st.lists(st.sampled_from(["miniforge", "conda_env", "gunicorn_app"]), unique=True)
 
 
-def receipt(digest="d", drift=()):
-    return {"digest": digest, "drift": list(drift)}
+def receipt(digest="d", drift=(), names=()):
+    return {"digest": digest, "drift": list(drift), "names": list(names)}
 
 
 def test_a_component_without_a_receipt_is_due():
@@ -50,3 +50,33 @@ def test_a_refused_host_has_nothing_due(names):
 def test_the_same_refusal_is_said_once():
     plan = planner.plan({}, {}, [Refusal("a", "b", "c"), Refusal("a", "b", "c")])
     assert plan["refusals"] == [{"what": "a", "because": "b", "remedy": "c"}]
+
+
+STANDS_ON = {"gunicorn_app": "conda_env"}
+
+
+def test_what_runs_from_something_due_is_due_as_well():
+    digests = {"conda_env": "new", "gunicorn_app": "d"}
+    found = {"conda_env": receipt("old"), "gunicorn_app": receipt()}
+    plan = planner.plan(digests, found, [], STANDS_ON)
+    assert planner.due(plan) == ["conda_env", "gunicorn_app"]
+    assert plan["components"]["gunicorn_app"]["why"] == [
+        "it runs from what conda_env is about to change"
+    ]
+
+
+def test_what_runs_from_something_converged_is_left_alone():
+    names = ["conda_env", "gunicorn_app"]
+    plan = planner.plan(
+        dict.fromkeys(names, "d"), {name: receipt() for name in names}, [], STANDS_ON
+    )
+    assert planner.due(plan) == []
+
+
+def test_what_vanished_from_the_inventory_is_unwanted_and_nothing_else():
+    found = {"conda_env": receipt(names=["a", "b"]), "gunicorn_app": receipt(names=["web"])}
+    assert planner.unwanted({"conda_env": ["a", "c"]}, found) == {
+        "conda_env": ["b"],
+        "gunicorn_app": ["web"],
+    }
+    assert planner.unwanted({"conda_env": ["a", "b"], "gunicorn_app": ["web"]}, found) == {}

@@ -11,6 +11,7 @@ def converged(*runs):
         "refusals": [],
         "wanted": wanted,
         "address": "",
+        "unwanted": {},
     }
 
 
@@ -25,6 +26,7 @@ def changing(*why):
         "refusals": [],
         "wanted": {},
         "address": "",
+        "unwanted": {},
     }
 
 
@@ -33,6 +35,7 @@ REFUSED = {
     "components": {},
     "wanted": {},
     "address": "",
+    "unwanted": {},
     "refusals": [{"what": "port 9001", "because": "nginx has it", "remedy": "Stop nginx"}],
 }
 
@@ -67,3 +70,9 @@ def test_the_fleet_is_as_grave_as_its_gravest_host():
 def test_hosts_that_differ_in_their_address_alone_are_alike_and_named_with_it():
     plans = {name: {**converged("web on 80"), "address": f"10.0.0.{name}"} for name in "12"}
     assert report.as_text(plans, []).startswith("2 hosts (1 at 10.0.0.1, 2 at 10.0.0.2): converged")
+
+
+def test_what_nobody_asks_for_any_more_is_named_with_the_way_to_remove_it():
+    text = report.as_text({"n1": {**converged(), "unwanted": {"gunicorn_app": ["web"]}}}, [])
+    assert "gunicorn_app web" in text
+    assert "state: absent" in text
