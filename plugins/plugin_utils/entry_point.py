@@ -1,6 +1,6 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Whether an application has what gunicorn is told to serve, as far as reading it tells."""
+"""Whether an application has what is to be served, as far as reading it tells."""
 
 from __future__ import annotations
 
@@ -11,37 +11,49 @@ import re
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 
 _ENTRY = re.compile(r"((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*):([A-Za-z_]\w*)(?:\.[A-Za-z_]\w*)*(?:\(\))?")
+_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]*\.py")
 
 
-def check(folder, entry, what):
-    """Refuse an entry point that the application's files do not have.
+def check(folder, entry, server, what):
+    """Refuse an entry point of another form, or one that the application's files do not have.
 
-    :param folder: the application's files.
-    :param entry: 'module:object' or 'module:factory()'.
+    :param folder: the application's files; None where they are on a host alone.
+    :param entry: for gunicorn 'module:object' or 'module:factory()', for python a file.
+    :param server: 'gunicorn' or 'python'.
     :param what: the application, for messages.
     """
+    find = _file_to_run if server == "python" else _object_to_serve
+    find(folder and pathlib.Path(folder), entry, f"entry {entry} of {what}")
+
+
+def _file_to_run(folder, entry, what):
+    if not _FILE.fullmatch(entry) or ".." in entry.split("/"):
+        raise Refusal(
+            what,
+            "it is not the path of a Python file inside of the source",
+            "Write it such as main.py",
+        )
+    if folder and not (folder / entry).is_file():
+        raise Refusal(what, f"there is no {entry} in {folder}", "Correct the entry or the source")
+
+
+def _object_to_serve(folder, entry, what):
     match = _ENTRY.fullmatch(entry)
     if not match:
-        raise Refusal(
-            f"entry {entry} of {what}",
-            "it is not of the form module:object",
-            "Write it such as main:app",
-        )
+        raise Refusal(what, "it is not of the form module:object", "Write it such as main:app")
+    if not folder:
+        return
     module, name = match.groups()
-    path = _file_of(pathlib.Path(folder), module)
+    path = _file_of(folder, module)
     if path is None:
         raise Refusal(
-            f"entry {entry} of {what}",
+            what,
             f"there is neither {module.replace('.', '/')}.py nor a package {module} in {folder}",
             "Correct the entry or the source",
         )
     defined = names_of(path.read_bytes())
     if defined is not None and name not in defined:
-        raise Refusal(
-            f"entry {entry} of {what}",
-            f"{path} defines no '{name}'",
-            "Correct the entry or the source",
-        )
+        raise Refusal(what, f"{path} defines no '{name}'", "Correct the entry or the source")
 
 
 def names_of(source):

@@ -10,25 +10,22 @@ import hashlib
 import ipaddress
 import itertools
 import os
-import pathlib
 import re
-
-import jinja2
 
 from ansible_collections.gpunode.stack.plugins.module_utils import (
     app_release,
     app_service,
     disk,
-    files,
     listening,
     systemd,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.plugin_utils import app_source, entry_point
-
-_TEMPLATES = (
-    pathlib.Path(__file__).resolve().parents[2] / "roles/gunicorn_app/templates/etc/systemd/system"
+from ansible_collections.gpunode.stack.plugins.plugin_utils import (
+    app_source,
+    app_units,
+    entry_point,
 )
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -38,7 +35,8 @@ _URL_PATH = re.compile(r"/[A-Za-z0-9._~/?&=+-]*")
 _MEMORY = re.compile(r"[1-9][0-9]*[KMGT]?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _OURS = ("PATH", systemd.UNIT_MARK, app_service.SECRETS_MARK)
-_CONTROL_SOCKET_SINCE = (25, 1)
+# By what serves an application.
+_ENTRIES = {"gunicorn": "main:app", "python": "main.py"}
 # Slow on purpose: digests of secrets are kept, and a weak secret must not be found by trying.
 _STRETCH = 100_000
 
@@ -49,12 +47,14 @@ def is_wanted(site):
 
 
 def resolve(options, site):
-    """Return the wanted state: for each application its release, its units and how it is proven.
+    """Return the wanted state: what is to be served and how it is proven, and what is to go.
 
-    ``applications`` is a list of {name, user, dir, release, digest, size,
-    prefix, listen, health_path, start_timeout_s, units, unit_digest,
-    secrets_digest}: ``release`` is the folder on the host, ``digest`` that of
-    its content, ``size`` its bytes, ``units`` {unit: text}.
+    ``applications`` is a list of {name, server, user, dir, release, digest,
+    size, prefix, listen, health_path, start_timeout_s, units, unit_digest,
+    candidate, secrets_digest}: ``release`` is the folder on the host,
+    ``digest`` that of its content, or its first digits where a kept release
+    was named, ``size`` its bytes, and the units are those of app_units.
+    ``absent`` is a list of {name, user, dir}.
     """
     if options["keep"] < 0:
         raise Refusal(
@@ -65,13 +65,17 @@ def resolve(options, site):
     names = [item["name"] for item in options["list"]]
     for name in options["secrets"]:
         _known(name, names, "gunicorn_app_secrets", "gunicorn_app_list")
-    environments = {item["name"]: item for item in site.wanted("conda_env")["environments"]}
+    wanted, unwanted = (
+        [item for item in options["list"] if item["state"] == state]
+        for state in ("present", "absent")
+    )
     applications = [
-        _application(item, options["secrets"].get(item["name"]) or {}, environments, site)
-        for item in options["list"]
+        _application(item, options["secrets"].get(item["name"]) or {}, site) for item in wanted
     ]
+    gone = [_identity(item) for item in unwanted]
+    _refuse_both({app["name"] for app in applications} & {app["name"] for app in gone})
     for key in ("name", "dir"):
-        _refuse_twice(key, [app[key] for app in applications])
+        _refuse_twice(key, [app[key] for app in [*applications, *gone]])
     for one, other in itertools.combinations(applications, 2):
         if listening.overlap(listening.parse(one["listen"]), listening.parse(other["listen"])):
             raise Refusal(
@@ -79,7 +83,7 @@ def resolve(options, site):
                 f"application {one['name']} has {one['listen']}",
                 "Give each its own",
             )
-    return {"applications": applications, "absent": [], "keep": options["keep"]}
+    return {"applications": applications, "absent": gone, "keep": options["keep"]}
 
 
 def present(state):
@@ -119,11 +123,19 @@ def refusals(state, facts):
                     "Move it away or choose another one",
                 )
             )
-    needs = [
-        (f"application {app['name']}", app["release"], app["size"])
-        for app in state["applications"]
-        if facts["paths"][app["release"]]["kind"] == "absent"
+    lacking = [
+        app for app in state["applications"] if facts["paths"][app["release"]]["kind"] == "absent"
     ]
+    found += [
+        Refusal(
+            f"release {app['digest']} of application {app['name']}",
+            f"the host does not keep it in {os.path.dirname(app['release'])}",
+            "Name one that `make releases` lists for this host, or serve the source",
+        )
+        for app in lacking
+        if app_release.is_id(app["digest"])
+    ]
+    needs = [(f"application {app['name']}", app["release"], app["size"]) for app in lacking]
     return found + disk.refusals(needs, facts["mounts"])
 
 
@@ -140,6 +152,7 @@ def summary(state):
                 key: app[key]
                 for key in ("name", "user", "release", "prefix", "listen", "health_path")
             },
+            "units": sorted(app["units"]),
         }
         for app in state["applications"]
     ]
@@ -150,10 +163,17 @@ def _outside_port(listen):
     return port if port and not ipaddress.ip_address(address).is_loopback else None
 
 
-def _application(item, secrets, environments, site):
+def _identity(item):
+    """Return {name, user, dir}: what tells an application on a host from others."""
     name = item["name"]
     what = f"application {name}"
     _demand(_NAME, name, "application name", "a name is made of letters, digits, '_' and '-'")
+    if name.endswith(app_units.CANDIDATE):
+        raise Refusal(
+            f"application name: '{name}'",
+            f"a name that ends in {app_units.CANDIDATE} is that of another one's candidate",
+            "Rename it in gunicorn_app_list",
+        )
     user = item.get("user") or name
     _demand(
         _USER,
@@ -165,6 +185,13 @@ def _application(item, secrets, environments, site):
     _demand(
         _PATH, folder, f"dir of {what}", "it is an absolute path of letters, digits and '._+@-'"
     )
+    return {"name": name, "user": user, "dir": folder}
+
+
+def _application(item, secrets, site):
+    app = _identity(item)
+    name = item["name"]
+    what = f"application {name}"
     _demand(
         _URL_PATH,
         item["health_path"],
@@ -193,8 +220,65 @@ def _application(item, secrets, environments, site):
         ) from error
     _check_variables(item["environment_variables"], f"environment_variables of {what}")
     _check_variables(secrets, f"gunicorn_app_secrets of {what}")
+    environment = _environment_of(item["environment"], what, site)
+    if item["server"] == "gunicorn":
+        _demand_gunicorn(environment, what)
+    entry = item.get("entry") or _ENTRIES[item["server"]]
+    app.update(
+        server=item["server"],
+        listen=item["listen"],
+        prefix=environment["prefix"],
+        health_path=item["health_path"],
+        start_timeout_s=item["start_timeout_s"],
+        secrets_digest=_secrets_digest(name, secrets),
+        **(_kept if item.get("release") else _sent)(item, app, entry, site),
+    )
+    return {**app, **app_units.render({**item, **app, "entry": entry})}
+
+
+def _sent(item, app, entry, site):
+    """Return {release, digest, size} of the release that the source makes, ready to be sent."""
+    source = app_source.folder_of(item["source"], item.get("sha256"), site)
+    app_release.check(source)
+    entry_point.check(source, entry, item["server"], f"application {item['name']}")
+    digest = app_release.digest_of(source)
+    app_source.pack(source, digest)
+    return {
+        "release": _release_folder(app, app_release.id_of(digest)),
+        "digest": digest,
+        "size": app_release.size_of(source),
+    }
+
+
+def _kept(item, app, entry, _site):
+    """Return {release, digest, size} of a release that is named, of which only its id is known."""
+    name = item["release"]
+    if not app_release.is_id(name):
+        raise Refusal(
+            f"release {name} of application {item['name']}",
+            "it is not the 12 digits of 0-9 and a-f that the folder of a release has as name",
+            "Name one that `make releases` lists",
+        )
+    entry_point.check(None, entry, item["server"], f"application {item['name']}")
+    return {"release": _release_folder(app, name), "digest": name, "size": 0}
+
+
+def _release_folder(app, name):
+    return os.path.join(app["dir"], "releases", name)
+
+
+def _environment_of(name, what, site):
+    """Return the wanted state of the environment that an application runs from."""
+    state = site.wanted("conda_env")
+    if name in [env["name"] for env in state["absent"]]:
+        raise Refusal(
+            f"environment {name} of {what}",
+            "conda_env_list says that it is to be absent",
+            "Keep it, name another one, or let the application be absent too",
+        )
+    environments = {env["name"]: env for env in state["environments"]}
     environment = environments[
-        _known(item["environment"], environments, f"environment of {what}", "conda_env_list")
+        _known(name, environments, f"environment of {what}", "conda_env_list")
     ]
     _demand(
         _PATH,
@@ -202,77 +286,20 @@ def _application(item, secrets, environments, site):
         f"prefix of {what}",
         "it is an absolute path of letters, digits and '._+@-'",
     )
-
-    source = app_source.folder_of(item["source"], item.get("sha256"), site)
-    app_release.check(source)
-    entry_point.check(source, item["entry"], what)
-    digest = app_release.digest_of(source)
-    app_source.pack(source, digest)
-    app = {
-        "name": name,
-        "user": user,
-        "dir": folder,
-        "listen": item["listen"],
-        "release": os.path.join(folder, "releases", app_release.id_of(digest)),
-        "digest": digest,
-        "size": app_release.size_of(source),
-        "prefix": environment["prefix"],
-        "health_path": item["health_path"],
-        "start_timeout_s": item["start_timeout_s"],
-        "secrets_digest": _secrets_digest(name, secrets),
-    }
-    return {**app, **_units({**item, **app}, _gunicorn_version(environment, what))}
+    return environment
 
 
-def _units(values, gunicorn_version):
-    """Return {units, unit_digest}: the unit files, of which the service holds its own digest."""
-    values = {
-        **values,
-        "has_control_socket": gunicorn_version >= _CONTROL_SOCKET_SINCE,
-        "secrets_file": app_service.secrets_path(values["name"])
-        if values["secrets_digest"]
-        else "",
-        "unit_mark": systemd.UNIT_MARK,
-    }
-    digest = files.sha256_of_text(_rendered("app.service.j2", {**values, "unit_digest": ""}))
-    units = {
-        app_service.socket_of(values): _rendered("app.socket.j2", values),
-        app_service.service_of(values): _rendered(
-            "app.service.j2", {**values, "unit_digest": digest}
-        ),
-    }
-    return {"units": units, "unit_digest": digest}
-
-
-def _rendered(template, values):
-    engine = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    engine.filters["unit_quoted"] = unit_quoted
-    return engine.get_template(template).render(values)
-
-
-def unit_quoted(text):
-    """Return a text in the double quotes of a unit file, which systemd reads back unchanged."""
-    for character, escaped in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("%", "%%")):
-        text = text.replace(character, escaped)
-    return f'"{text}"'
-
-
-def _gunicorn_version(environment, what):
-    """Return the version of gunicorn that an environment is to hold, as a tuple of numbers."""
-    for package in [*environment["dists"], *environment["lock"]]:
-        if package["name"] == "gunicorn":
-            return tuple(int(number) for number in re.findall(r"\d+", package["version"]))
-    raise Refusal(
-        f"environment {environment['name']} of {what}",
-        "neither its lock nor its requirements name gunicorn",
-        "Add gunicorn to the requirements",
-    )
+def _demand_gunicorn(environment, what):
+    """Refuse an environment whose description lacks gunicorn; a kept build is known to its host."""
+    if environment["lock"] is None:
+        return
+    names = {package["name"] for package in [*environment["dists"], *environment["lock"]]}
+    if "gunicorn" not in names:
+        raise Refusal(
+            f"environment {environment['name']} of {what}",
+            "neither its lock nor its requirements name gunicorn",
+            "Add gunicorn to the requirements, or serve it with server: python",
+        )
 
 
 def _secrets_digest(name, secrets):
@@ -310,6 +337,15 @@ def _known(name, names, what, where):
             f"Did you mean {nearest[0]}?" if nearest else f"Describe it in {where}",
         )
     return name
+
+
+def _refuse_both(names):
+    for name in sorted(names):
+        raise Refusal(
+            f"application {name} in gunicorn_app_list",
+            "it is to be present and to be absent",
+            "Keep one of the two",
+        )
 
 
 def _refuse_twice(key, values):

@@ -42,7 +42,7 @@ CANNOT_BE_TOLD = {
 
 def checked(folder, source, entry="main:app"):
     (folder / "main.py").write_text(source + "\n")
-    entry_point.check(str(folder), entry, "application web")
+    entry_point.check(str(folder), entry, "gunicorn", "application web")
 
 
 @pytest.mark.parametrize("case", [*DEFINES, *CANNOT_BE_TOLD])
@@ -64,9 +64,9 @@ def test_a_factory_and_an_attribute_are_entries(tmp_path, entry):
 def test_a_package_is_a_module(tmp_path):
     (tmp_path / "web" / "api").mkdir(parents=True)
     (tmp_path / "web" / "api" / "__init__.py").write_text("app = 1\n")
-    entry_point.check(str(tmp_path), "web.api:app", "application web")
+    entry_point.check(str(tmp_path), "web.api:app", "gunicorn", "application web")
     with pytest.raises(Refusal, match=r"neither web/apo\.py nor a package web\.apo"):
-        entry_point.check(str(tmp_path), "web.apo:app", "application web")
+        entry_point.check(str(tmp_path), "web.apo:app", "gunicorn", "application web")
 
 
 @pytest.mark.parametrize(
@@ -75,3 +75,26 @@ def test_a_package_is_a_module(tmp_path):
 def test_an_entry_of_another_form_is_refused(tmp_path, entry):
     with pytest.raises(Refusal, match="module:object"):
         checked(tmp_path, "app = 1", entry)
+
+
+def test_a_file_to_run_is_looked_for_in_the_source(tmp_path):
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / "serve.py").touch()
+    entry_point.check(str(tmp_path), "web/serve.py", "python", "application web")
+    with pytest.raises(Refusal, match=r"there is no web/swerve\.py in"):
+        entry_point.check(str(tmp_path), "web/swerve.py", "python", "application web")
+
+
+@pytest.mark.parametrize("entry", ["main:app", "/bin/sh.py", "../main.py", "a b.py", "-m.py"])
+def test_a_file_to_run_of_another_form_is_refused(tmp_path, entry):
+    with pytest.raises(Refusal, match="inside of the source"):
+        entry_point.check(str(tmp_path), entry, "python", "application web")
+
+
+@pytest.mark.parametrize(
+    ("server", "good", "bad"), [("gunicorn", "main:app", "main"), ("python", "main.py", "main")]
+)
+def test_without_the_files_only_the_form_is_looked_at(server, good, bad):
+    entry_point.check(None, good, server, "application web")
+    with pytest.raises(Refusal, match="application web"):
+        entry_point.check(None, bad, server, "application web")

@@ -113,14 +113,6 @@ def test_the_service_carries_the_digest_of_its_own_text(resolve):
     assert resolve({"workers": 3})["applications"][0]["unit_digest"] != app["unit_digest"]
 
 
-@pytest.mark.parametrize(
-    ("version", "told"), [("21.2.0", False), ("23.0.0", False), ("25.1.0", True), ("27.0.1", True)]
-)
-def test_gunicorn_is_told_to_open_no_control_socket_where_it_has_one(resolve, version, told):
-    text = service(resolve(gunicorn=version))
-    assert ("--no-control-socket" in lines(text, "ExecStart")[0]) is told
-
-
 def test_the_archive_of_the_release_is_ready_to_be_sent(resolve, tmp_path, source):
     (app,) = resolve()["applications"]
     app_release.unpack(app_source.archive_of(app["digest"]), tmp_path / "out")
