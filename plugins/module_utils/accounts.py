@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import subprocess
@@ -21,6 +22,19 @@ def survey(names, run=child.run):
     :param run: what runs ``sudo``, with the signature of child.run.
     """
     return {name: _account(name, run) for name in names}
+
+
+def group_exists(name):
+    """Say whether there is a group of this name."""
+    try:
+        return bool(grp.getgrnam(name))
+    except KeyError:
+        return False
+
+
+def group_of(user):
+    """Return the name of a user's own group."""
+    return grp.getgrgid(pwd.getpwnam(user).pw_gid).gr_name
 
 
 def _account(name, run):

@@ -7,23 +7,22 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import time
 
 from ansible_collections.gpunode.stack.plugins.module_utils import (
+    accounts,
+    app_fallback,
+    app_plan,
+    app_proof,
     app_release,
     app_service,
     child,
     files,
-    http_probe,
     listening,
     manifest,
     systemd,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 
-_POLL_S = 0.25
-_ANSWER_S = 10
-_STOP_S = 120
 # A worker's traceback and gunicorn's own after it.
 _JOURNAL_LINES = 60
 
@@ -45,11 +44,11 @@ def converge(wanted, secrets, archives, check_mode, run=child.run):
     rows = listening.survey(run=run)
     plans, diff = [], []
     for app in wanted["applications"]:
-        seen = app_service.observe(app, secrets.get(app["name"], {}), rows, run=run)
+        seen = app_plan.observe(app, secrets.get(app["name"], {}), rows, run=run)
         for obstacle in app_service.obstacles(app, seen["account"], rows):
             raise obstacle
-        plans.append((app, app_service.steps(app, seen, wanted["keep"])))
-        diff += app_service.diffs(app, seen)
+        plans.append((app, app_plan.steps(app, seen, wanted["keep"])))
+        diff += app_plan.diffs(app, seen)
     changes = [step.sentence for _app, stages in plans for stage in stages for step in stage]
     needs = [
         step.argument["digest"]
@@ -93,7 +92,7 @@ def _manifest(app):
 
 
 class Host:
-    """Does the steps of app_service.steps() on this host.
+    """Does the steps of app_plan.steps() on this host.
 
     :param secrets: {application: {variable: value}}.
     :param archives: {digest of a release: path of its archive}.
@@ -140,11 +139,11 @@ class Host:
                     str(error),
                     "Nothing was put in place",
                 ) from error
-        before = _Before(app, self._run)
+        before = app_fallback.Before(app, self._run)
         try:
             self._do(steps)
-            prove(app, self._run)
-        except (systemd.UnitError, NotServing, OSError) as error:
+            app_proof.prove(app, self._run)
+        except (systemd.UnitError, app_proof.NotServing, OSError) as error:
             log = systemd.journal(app_service.service_of(app), _JOURNAL_LINES, self._run)
             outcome = before.bring_back() if steps else "Nothing was changed"
             raise Refusal(
@@ -164,9 +163,7 @@ class Host:
 
     def create_user(self, app):
         """Create the system user, who owns nothing and cannot log in."""
-        group = (
-            ["--gid", app["user"]] if app_service.group_exists(app["user"]) else ["--user-group"]
-        )
+        group = ["--gid", app["user"]] if accounts.group_exists(app["user"]) else ["--user-group"]
         self._account_tool(
             app,
             [
@@ -202,7 +199,7 @@ class Host:
             if not os.path.isdir(path):
                 os.makedirs(path, mode=0o755)
                 os.chmod(path, 0o755)
-        shutil.chown(folder, "root", app_service.group_of(app["user"]))
+        shutil.chown(folder, "root", accounts.group_of(app["user"]))
         os.chmod(folder, 0o750)
 
     def place_release(self, app):
@@ -252,13 +249,17 @@ class Host:
 
     def open_socket(self, app):
         """Have systemd listen on the address; the service of this name is stopped before."""
-        systemd.tell("stop", *app_service.units_of(app), timeout_s=_STOP_S, run=self._run)
+        systemd.tell(
+            "stop", *app_service.units_of(app), timeout_s=app_fallback.STOP_S, run=self._run
+        )
         systemd.tell("start", app_service.socket_of(app), run=self._run)
 
     def restart(self, app):
         """Start or restart the service; the socket keeps requests waiting meanwhile."""
         service = app_service.service_of(app)
-        systemd.tell("restart", service, timeout_s=_start_patience_s(app), run=self._run)
+        systemd.tell(
+            "restart", service, timeout_s=app_fallback.start_patience_s(app), run=self._run
+        )
 
     def point_link(self, app):
         """Show people which release is in service."""
@@ -268,110 +269,3 @@ class Host:
         """Remove a release folder, or what is left of one."""
         if os.path.lexists(path):
             shutil.rmtree(path)
-
-
-def _start_patience_s(app):
-    """Return the seconds a restart may take: the old process ends, the new one says it is ready."""
-    return app["start_timeout_s"] + _STOP_S
-
-
-class NotServing(Exception):
-    """An application does not answer as it should; the text says what it does instead."""
-
-
-def prove(app, run=child.run, sleep=time.sleep):
-    """Wait until the application answers 200 over its address, from its release and environment.
-
-    :param run: what runs ``systemctl``.
-    :raises NotServing: it did not within its ``start_timeout_s``, or died meanwhile.
-    """
-    unit = app_service.service_of(app)
-    deadline = time.monotonic() + app["start_timeout_s"]
-    restarts = None
-    while True:
-        patience_s = max(1, min(_ANSWER_S, deadline - time.monotonic()))
-        complaint = http_probe.complaint(app["listen"], app["health_path"], patience_s)
-        state = systemd.show([unit], ("ActiveState", "MainPID", "NRestarts"), run).get(unit, {})
-        restarts = restarts or state.get("NRestarts")
-        if state.get("ActiveState") == "failed" or state.get("NRestarts") != restarts:
-            raise NotServing("it dies as soon as it is started")
-        if not complaint:
-            break
-        if time.monotonic() >= deadline:
-            raise NotServing(
-                f"for {app['start_timeout_s']} s, GET {app['health_path']} on {app['listen']} "
-                f"{complaint}"
-            )
-        sleep(_POLL_S)
-    reason = app_service.reasons_to_restart(
-        app, app_service.process(state.get("MainPID"), app["release"])
-    )
-    if reason:
-        raise NotServing(f"something answers on {app['listen']}, but {reason}")
-
-
-class _Before:
-    """What an application's units and secrets were before a change, and the way back to it."""
-
-    def __init__(self, app, run):
-        self._run = run
-        self._start_s = _start_patience_s(app)
-        self._units = app_service.units_of(app)
-        paths = [app_service.unit_path(unit) for unit in self._units] + [
-            app_service.secrets_path(app["name"])
-        ]
-        self._contents = {path: _content(path) for path in paths}
-        self._states = systemd.show(self._units, ("ActiveState", "UnitFileState"), run)
-
-    def bring_back(self):
-        """Put everything back as it was, and say in one sentence how far that went."""
-        try:
-            self._bring_back()
-        except (systemd.UnitError, OSError) as error:
-            return f"What was in service before could not be brought back ({error})"
-        if self._were("ActiveState", "active"):
-            return "What was in service before is in service again"
-        return "Its units are gone again"
-
-    def _were(self, key, value):
-        return [unit for unit in self._units if self._states.get(unit, {}).get(key) == value]
-
-    def _bring_back(self):
-        enabled, active = (
-            self._were("UnitFileState", "enabled"),
-            self._were("ActiveState", "active"),
-        )
-        systemd.tell("stop", *self._units, timeout_s=_STOP_S, run=self._run)
-        for unit in self._units:
-            if unit not in enabled:
-                systemd.tell("disable", unit, run=self._run)
-            # A unit that is not failed cannot be reset, which is as good.
-            with contextlib.suppress(systemd.UnitError):
-                systemd.tell("reset-failed", unit, run=self._run)
-        for path, content in self._contents.items():
-            _put(path, content)
-        systemd.tell("daemon-reload", run=self._run)
-        for unit in active:
-            systemd.tell("start", unit, timeout_s=self._start_s, run=self._run)
-
-
-def _content(path):
-    """Return what is at ``path`` for :func:`_put`: (target, None), (bytes, mode), or None."""
-    if os.path.islink(path):
-        return os.readlink(path), None
-    try:
-        with open(path, "rb") as handle:
-            return handle.read(), os.fstat(handle.fileno()).st_mode & 0o777
-    except FileNotFoundError:
-        return None
-
-
-def _put(path, content):
-    if content is None:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-    elif content[1] is None:
-        files.point_link(path, content[0])
-    else:
-        with files.replacing(path, mode=content[1]) as handle:
-            handle.write(content[0])

@@ -12,6 +12,8 @@ import pytest
 
 from ansible_collections.gpunode.stack.plugins.module_utils import (
     app_host,
+    app_plan,
+    app_process,
     app_release,
     app_service,
     systemd,
@@ -64,7 +66,7 @@ VIRGIN = {
 
 def changes(keep=1, **seen):
     """Return the sentences for a converged host on which something is different."""
-    stages = app_service.steps(APP, {**CONVERGED, **seen}, keep)
+    stages = app_plan.steps(APP, {**CONVERGED, **seen}, keep)
     return [step.sentence for stage in stages for step in stage]
 
 
@@ -138,7 +140,7 @@ def test_a_persons_account_keeps_its_shell():
 
 def test_every_step_is_something_a_host_can_do():
     for seen in (VIRGIN, *({**CONVERGED, **seen} for seen, _repair in DAMAGE.values())):
-        for stage in app_service.steps(APP, seen, 0):
+        for stage in app_plan.steps(APP, seen, 0):
             assert [step.verb for step in stage if not hasattr(app_host.Host, step.verb)] == []
 
 
@@ -158,13 +160,13 @@ UNFINISHED = f"/srv/web/releases/{app_service.TEMPORARY}new-abc"
     ],
 )
 def test_the_newest_earlier_releases_stay_and_those_in_use(keep, in_use, removed):
-    found = app_service.superfluous(APP, [RELEASE, *EARLIER], keep, in_use)
+    found = app_plan.superfluous(APP, [RELEASE, *EARLIER], keep, in_use)
     assert found == removed
 
 
 def test_what_a_killed_run_left_is_removed_and_what_is_not_ours_stays():
     on_disk = [UNFINISHED, RELEASE, "/srv/web/releases/precious"]
-    assert app_service.superfluous(APP, on_disk, 1, []) == [UNFINISHED]
+    assert app_plan.superfluous(APP, on_disk, 1, []) == [UNFINISHED]
 
 
 # The running process
@@ -190,8 +192,8 @@ def running(tmp_path):
 
 
 def reason(process, wanted):
-    return app_service.reasons_to_restart(
-        wanted, app_service.process(process.pid, wanted["release"])
+    return app_process.reasons_to_restart(
+        wanted, app_process.process(process.pid, wanted["release"])
     )
 
 
@@ -227,7 +229,7 @@ def test_a_process_that_is_gone_is_restarted(running):
     process.kill()
     process.wait()
     assert "gone" in reason(process, wanted)
-    assert app_service.process("0", "/") is None
+    assert app_process.process("0", "/") is None
 
 
 # Secrets

@@ -1,0 +1,55 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What an application's running process was started from, read in /proc."""
+
+from __future__ import annotations
+
+import os
+
+from ansible_collections.gpunode.stack.plugins.module_utils import app_service, systemd
+
+
+def process(pid, release, proc="/proc"):
+    """Return {exe, in_release, marks} of a running process, or None where there is none.
+
+    ``exe`` is the program's path; ``in_release`` says whether it works in the
+    folder that is at ``release`` now; ``marks`` are the variables that say what
+    it was started from.
+    """
+    environment = systemd.environment_of(pid, proc)
+    if environment is None:
+        return None
+    folder = os.path.join(proc, str(pid))
+    try:
+        in_release = os.path.isdir(release) and os.path.samefile(
+            os.path.join(folder, "cwd"), release
+        )
+        return {
+            "exe": os.readlink(os.path.join(folder, "exe")),
+            "in_release": in_release,
+            "marks": {
+                mark: environment[mark]
+                for mark in (systemd.UNIT_MARK, app_service.SECRETS_MARK)
+                if mark in environment
+            },
+        }
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def reasons_to_restart(app, found):
+    """Return why a running process is not the one that is wanted, as one phrase; '' when it is.
+
+    :param found: what :func:`process` returned.
+    """
+    if found is None:
+        return "its main process is gone"
+    if found["marks"].get(systemd.UNIT_MARK) != app["unit_digest"]:
+        return "it was started from another unit"
+    if found["marks"].get(app_service.SECRETS_MARK, "") != app["secrets_digest"]:
+        return "it was started with other secrets"
+    if not found["exe"].startswith(f"{app['prefix']}/") or found["exe"].endswith(" (deleted)"):
+        return f"it runs {found['exe']}, not the environment {app['prefix']}"
+    if not found["in_release"]:
+        return f"it does not work in {app['release']}"
+    return ""
