@@ -1,14 +1,13 @@
-"""What is wanted of applications: from options to units that systemd itself finds good."""
+"""What is wanted of applications: from options to the wanted state, and what a host says against it."""
 
 from __future__ import annotations
 
 import re
-import subprocess
 
 import pytest
 import yaml
 
-from ansible_collections.gpunode.stack.plugins.module_utils import app_release, app_service, systemd
+from ansible_collections.gpunode.stack.plugins.module_utils import app_release, app_service
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.plugin_utils import (
     app_source,
@@ -107,12 +106,6 @@ def test_another_address_is_the_same_service(resolve):
     assert service(one) == service(other)
 
 
-def test_the_service_carries_the_digest_of_its_own_text(resolve):
-    (app,) = resolve()["applications"]
-    assert f"Environment=GPUNODE_UNIT={app['unit_digest']}\n" in service({"applications": [app]})
-    assert resolve({"workers": 3})["applications"][0]["unit_digest"] != app["unit_digest"]
-
-
 def test_the_archive_of_the_release_is_ready_to_be_sent(resolve, tmp_path, source):
     (app,) = resolve()["applications"]
     app_release.unpack(app_source.archive_of(app["digest"]), tmp_path / "out")
@@ -143,68 +136,114 @@ def test_secrets_are_not_in_the_wanted_state_and_still_make_it_another(resolve):
     assert lines(service(plain), "EnvironmentFile") == []
 
 
-def test_a_variable_is_quoted_so_that_systemd_reads_it_back_unchanged(resolve):
-    text = service(resolve({"environment_variables": {"MODE": 'a "b" \\ 50% of\n$HOME'}}))
-    assert r'''Environment="MODE=a \"b\" \\ 50%% of\n$HOME"''' in text.splitlines()
+# Releases that the host keeps
+
+KEPT = {"release": "0123456789ab", "source": None}
 
 
-# systemd's own opinion
-
-APPS = {
-    "plain": {},
-    "everything": {
-        "user": "ob", "dir": "/home/ob/code", "listen": "[2001:db8::1]:9001", "workers": 8,
-        "threads": 4, "timeout_s": 90, "start_timeout_s": 180, "memory_max": "8G",
-        "environment_variables": {"MODE": 'a "b" \\ 50% of\n$HOME'},
-    },
-    "unix": {"listen": "/run/web/web.sock"},
-}  # fmt: skip
+def test_a_kept_release_is_served_without_reading_the_source(resolve, source):
+    (source / "main.py").unlink()
+    (app,) = resolve({"release": "0123456789ab"})["applications"]
+    assert app["release"] == "/srv/web/releases/0123456789ab"
+    assert (app["digest"], app["size"]) == ("0123456789ab", 0)
+    assert resolve(KEPT)["applications"] == [app]
 
 
-@pytest.fixture(params=APPS)
-def on_disk(request, resolve, tmp_path):
-    """The folder with the units of an application whose python exists."""
-    secrets = {"web": {"TOKEN": "x"}} if request.param == "everything" else {}
-    (app,) = resolve(APPS[request.param], gunicorn_app_secrets=secrets)["applications"]
-    python = tmp_path / "prefix" / "bin" / "python"
-    python.parent.mkdir(parents=True)
-    python.write_text("#!/bin/sh\n")
-    python.chmod(0o755)
-    folder = tmp_path / "units"
-    folder.mkdir()
-    for unit, text in app["units"].items():
-        (folder / unit).write_text(text.replace(app["prefix"], str(tmp_path / "prefix")))
-    return folder
+def test_a_kept_release_has_the_unit_that_it_had_when_it_was_new(resolve, source):
+    new = resolve()["applications"][0]
+    (source / "main.py").write_text("app = repr\n")
+    kept = resolve({"release": new["digest"][:12]})["applications"][0]
+    assert kept["units"] == new["units"]
 
 
-def test_systemd_finds_nothing_wrong_with_the_units(on_disk):
-    done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", *on_disk.iterdir()],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
+def test_a_release_that_the_host_does_not_keep_is_refused_by_its_id(resolve):
+    state = resolve(KEPT)
+    (said,) = reasons(state)
+    assert "release 0123456789ab of application web" in said
+    assert "make releases" in said
+    there = {state["applications"][0]["release"]: {**FREE, "kind": "directory"}}
+    assert reasons(state, paths={**facts(state)["paths"], **there}) == []
 
 
-def test_the_service_is_exposed_to_2_0_at_most(on_disk):
-    done = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", "--threshold=20", "--no-pager",
-         on_disk / "web.service"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-200:]
+def test_a_kept_build_of_an_environment_is_known_to_its_host_alone(resolve, monkeypatch):
+    site_wanted = wanted.Site.wanted
+
+    def kept(site, component):
+        state = site_wanted(site, component)
+        if component == "conda_env":
+            for environment in state["environments"]:
+                environment["lock"] = environment["dists"] = None
+        return state
+
+    monkeypatch.setattr(wanted.Site, "wanted", kept)
+    assert resolve()["applications"]
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "[Service]\nExecStart=/no/such/program\n",
-        "[Service]\nExecStart=/bin/true\nNoNewThings=yes\n",
-        "[Service]\nExecStart=/bin/true\nUser=nobody\n",
-    ],
-)
-def test_a_broken_unit_is_refused_in_systemds_words(text):
-    with pytest.raises(systemd.UnitError, match=r"x\.service"):
-        systemd.verify({"x.service": text})
+# Servers
+
+
+def test_a_python_server_needs_no_gunicorn_and_runs_main_py(resolve, tmp_path):
+    (tmp_path / "bare.lock").write_text("".join(LOCK.splitlines(keepends=True)[:2]))
+    bare = [{"name": "env", "lock": "bare.lock"}]
+    (app,) = resolve({"server": "python"}, conda_env_list=bare)["applications"]
+    assert app["server"] == "python"
+    assert lines(app["units"]["web.service"], "ExecStart")[0].endswith("/bin/python main.py")
+
+
+# Removal
+
+GONE = {"name": "old", "state": "absent", "environment": None, "source": None, "listen": None}
+
+
+def test_an_application_that_is_to_go_needs_no_more_than_its_name(resolve):
+    state = resolve({}, GONE, {**GONE, "name": "older", "user": "ob", "dir": "/home/ob/"})
+    assert state["absent"] == [
+        {"name": "old", "user": "old", "dir": "/srv/old"},
+        {"name": "older", "user": "ob", "dir": "/home/ob"},
+    ]
+    assert gunicorn_app.present(state) == ["web"]
+    assert gunicorn_app.absent(state) == ["old", "older"]
+    assert reasons(state) == []
+
+
+def test_all_can_go_without_an_environment_being_left(resolve):
+    state = resolve(GONE, conda_env_list=[])
+    assert state["applications"] == []
+    assert gunicorn_app.absent(state) == ["old"]
+
+
+def test_secrets_of_an_application_that_is_to_go_may_stay_in_the_vault(resolve):
+    assert resolve({}, GONE, gunicorn_app_secrets={"old": {"TOKEN": "x"}})["absent"]
+
+
+def test_an_application_cannot_be_present_and_absent(resolve):
+    with pytest.raises(Refusal, match="to be present and to be absent"):
+        resolve({}, {**GONE, "name": "web"})
+
+
+def test_what_goes_cannot_take_the_folder_of_what_stays(resolve):
+    with pytest.raises(Refusal, match="/srv/web"):
+        resolve({}, {**GONE, "dir": "/srv/web"})
+
+
+def test_an_application_cannot_run_from_an_environment_that_is_to_go(resolve, monkeypatch):
+    site_wanted = wanted.Site.wanted
+
+    def without(site, component):
+        state = site_wanted(site, component)
+        if component == "conda_env":
+            state = {**state, "environments": [], "absent": [{"name": "env"}]}
+        return state
+
+    monkeypatch.setattr(wanted.Site, "wanted", without)
+    with pytest.raises(Refusal, match="environment env of application web: conda_env_list says"):
+        resolve()
+
+
+@pytest.mark.parametrize("missing", ["environment", "listen", "source"])
+def test_a_present_application_says_what_it_is(resolve, missing):
+    with pytest.raises(Refusal, match=missing):
+        resolve({missing: None})
 
 
 # Bad input
@@ -217,6 +256,14 @@ BAD = {
     "sha256 of a folder": ({"sha256": "0" * 64}, "it is a folder"),
     "no such module": ({"entry": "man:app"}, "neither man.py nor a package man"),
     "no such object": ({"entry": "main:aap"}, "main.py defines no 'aap'"),
+    "python file that is not there": ({"server": "python", "entry": "x.py"}, "no x.py in"),
+    "python entry of another form": ({"server": "python", "entry": "main:app"}, "Python file"),
+    "entry of a kept release": ({"release": "0" * 12, "entry": "main"}, "module:object"),
+    "server that is none": ({"server": "waitress"}, "waitress"),
+    "release that is a path": ({"release": "../0123456789"}, "12 digits"),
+    "release that is a whole digest": ({"release": "0" * 64}, "12 digits"),
+    "name of a candidate": ({"name": "web-candidate"}, "candidate"),
+    "state that is none": ({"state": "gone"}, "gone"),
     "entry of another form": ({"entry": "main.app"}, "module:object"),
     "entry with a blank": ({"entry": "main:app --reload"}, "module:object"),
     "user that is no user": ({"user": "a b"}, "a b"),
