@@ -57,7 +57,9 @@ class Site:
         prefix = f"{component}_"
         spec = options_of(component)
         given = {
-            name: self._variables[name] for name in spec if self._variables.get(name) is not None
+            name: _said(self._variables[name])
+            for name in spec
+            if self._variables.get(name) is not None
         }
         result = ArgumentSpecValidator(spec).validate(given)
         if result.error_messages:
@@ -101,6 +103,18 @@ class Site:
                 f"{found} cannot be read on the controller: {error}",
                 "Name a text file by its absolute path or relative to the inventory's folder",
             ) from error
+
+
+def _said(value):
+    """Return the value of an option without what its items leave empty: that was not said."""
+    if not isinstance(value, list):
+        return value
+    return [
+        {key: given for key, given in item.items() if given is not None}
+        if isinstance(item, dict)
+        else item
+        for item in value
+    ]
 
 
 @functools.cache

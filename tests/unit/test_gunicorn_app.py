@@ -1,4 +1,4 @@
-"""What is wanted of applications: from options to the wanted state, and what a host says against it."""
+"""What is wanted of applications: from options to wanted state, and what a host says against it."""
 
 from __future__ import annotations
 
@@ -118,6 +118,7 @@ def test_a_people_line_and_an_outside_port_are_summed_up(resolve):
     )
     summary = gunicorn_app.summary(state)
     assert [item["port"] for item in summary] == [9001, None, None]
+    assert summary[0]["units"] == ["web.service", "web.socket"]
     assert "web answers on 0.0.0.0:9001" in summary[0]["says"]
 
 
@@ -398,4 +399,5 @@ def test_the_example_is_complete_but_for_its_lock(tmp_path):
     text = app["units"]["ob_cuda.service"]
     assert lines(text, "User") == ["ob"]
     assert re.search(r"--workers 8 .*main:app$", lines(text, "ExecStart")[0])
+    assert lines(text, "DeviceAllow") == ["char-nvidia* rwm"]
     assert lines(app["units"]["ob_cuda.socket"], "ListenStream") == ["0.0.0.0:9001"]

@@ -56,6 +56,15 @@ def test_an_option_that_was_not_said_has_the_default_of_its_specification(invent
     assert site(inventory).options("miniforge")["prefix"] == spec["default"]
 
 
+def test_an_option_of_an_item_that_is_left_empty_was_not_said(inventory):
+    listed = [{**VARIABLES["gunicorn_app_list"][0], "workers": None, "source": None}]
+    with pytest.raises(Refusal, match="source, release"):
+        site(inventory, gunicorn_app_list=listed).options("gunicorn_app")
+    listed[0]["source"] = "app"
+    (item,) = site(inventory, gunicorn_app_list=listed).options("gunicorn_app")["list"]
+    assert item["workers"] == 2
+
+
 def test_an_unknown_key_of_an_item_is_refused_by_name(inventory):
     listed = [{**VARIABLES["conda_env_list"][0], "lcok": "x"}]
     with pytest.raises(Refusal, match="lcok"):
