@@ -23,6 +23,29 @@ def wanted_labels(environment):
     )
 
 
+def labels_of(prefix):
+    """Return the sorted names of what a prefix holds, whatever it was built from."""
+    return Contents({"prefix": prefix, "lock": [], "dists": []}).labels()
+
+
+def difference(before, after):
+    """Return {'added', 'changed', 'removed': names} between two lists of labels."""
+    old, new = _by_name(before), _by_name(after)
+    return {
+        "added": sorted(set(new) - set(old)),
+        "changed": sorted(name for name in set(old) & set(new) if old[name] != new[name]),
+        "removed": sorted(set(old) - set(new)),
+    }
+
+
+def _by_name(labels):
+    """Return {name: labels}; a package and a distribution may share a name."""
+    found = {}
+    for label in labels:
+        found.setdefault(label.partition("=")[0], set()).add(label)
+    return found
+
+
 class Contents:
     """What an environment's prefix holds, seen against what is wanted of it.
 

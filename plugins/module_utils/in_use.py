@@ -13,31 +13,39 @@ UNIT_DIR = "/etc/systemd/system"
 
 
 def by_processes(folders, proc="/proc", besides=()):
-    """Return those folders that a running process works in, or has its program or libraries from.
+    """Return {folder: who} of those that a running process lives in.
+
+    It works there, or has its program or libraries from there. ``who`` is one such process, in
+    words.
 
     :param besides: units whose processes do not count.
     """
-    used = set()
+    used = {}
     for pid in os.listdir(proc):
-        if (
-            pid.isdigit()
-            and listening.unit_of(_text(os.path.join(proc, pid, "cgroup"))) not in besides
-        ):
+        if not pid.isdigit():
+            continue
+        unit = listening.unit_of(_text(os.path.join(proc, pid, "cgroup")))
+        if unit not in besides:
             text = _places_of(os.path.join(proc, pid))
-            used.update(folder for folder in folders if _names(folder, text))
+            name = _text(os.path.join(proc, pid, "comm")).strip()
+            who = f"process {name} (pid {pid})" + (f" of {unit}" if unit else "")
+            used.update({folder: who for folder in folders if _names(folder, text)})
     return used
 
 
 def by_units(folders, unit_dir=UNIT_DIR, besides=()):
-    """Return the set of those folders that a unit file or drop-in of the administrator names.
+    """Return {folder: who} of those that a unit file or drop-in of the administrator names.
 
     :param besides: units whose files do not count.
     """
-    used = set()
+    used = {}
     for parent, _folders, names in os.walk(unit_dir):
         for name in set(names).difference(besides):
-            text = _text(os.path.join(parent, name))
-            used.update(folder for folder in folders if _names(folder, text))
+            path = os.path.join(parent, name)
+            text = _text(path)
+            who = f"unit {os.path.relpath(path, unit_dir)}"
+            # The unit itself comes before the links by which it is wanted.
+            used = {**{folder: who for folder in folders if _names(folder, text)}, **used}
     return used
 
 

@@ -15,6 +15,7 @@ import pwd
 from ansible_collections.gpunode.stack.plugins.module_utils import (
     child,
     conda_prefix,
+    distribution_packages,
     files,
     systemd,
 )
@@ -90,12 +91,19 @@ def user(name):
     return {"kind": "user", "name": name, "home": account.pw_dir, "shell": account.pw_shell}
 
 
+def package(name):
+    """Return the entry of a package of the distribution that is to be installed."""
+    return {"kind": "package", "name": name}
+
+
 def drift(entries, run=child.run):
     """Return a sentence for each way the host differs from a manifest; [] when it matches.
 
     :param entries: the manifest.
-    :param run: what runs ``systemctl``, with the signature of child.run.
+    :param run: what runs ``systemctl`` and the package database, with the signature of child.run.
     """
+    packages = [entry["name"] for entry in entries if entry["kind"] == "package"]
+    lacking = distribution_packages.missing(packages, run)
     names = [entry["name"] for entry in entries if entry["kind"] == "unit"]
     units = systemd.show(
         names, ("ActiveState", "UnitFileState", "NeedDaemonReload", "MainPID"), run
@@ -106,6 +114,8 @@ def drift(entries, run=child.run):
             sentences += _unit_drift(entry, units.get(entry["name"], {}))
         elif entry["kind"] == "user":
             sentences += _user_drift(entry)
+        elif entry["kind"] == "package":
+            sentences += [f"package {entry['name']} is gone"] if entry["name"] in lacking else []
         elif entry["kind"] == "absence":
             sentences += [f"{entry['path']} is back"] if os.path.lexists(entry["path"]) else []
         else:

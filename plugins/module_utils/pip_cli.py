@@ -46,7 +46,12 @@ def _run(prefix, arguments, config, execute):
     result = commands.run(
         what,
         [os.path.join(prefix, "bin", "python"), "-m", "pip", *arguments],
-        dict(_ENVIRONMENT, PIP_CONFIG_FILE=config),
+        # Beside the configuration, so that it goes when that goes, and root's home stays clean.
+        dict(
+            _ENVIRONMENT,
+            PIP_CACHE_DIR=os.path.join(os.path.dirname(config), "pip-cache"),
+            PIP_CONFIG_FILE=config,
+        ),
         execute,
         prefix,
     )

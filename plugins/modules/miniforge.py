@@ -11,6 +11,8 @@ description:
   - Installs Miniforge from an installer of a known sha256 to a prefix, or adopts a conda of the
     wanted version that is there already. Another version is updated in place by the installer.
   - Writes C(.condarc) and C(pip.conf) of the installation, for mirrors, a proxy and a CA bundle.
+  - Removes an installation that is to be absent, with its caches and what conda noted about it in
+    root's home, unless something runs from it or environments of others lie in it.
   - A prefix that holds something else is refused.
 author:
   - gpunode contributors (@gpunode)
@@ -52,7 +54,6 @@ manifest:
 
 import contextlib
 import functools
-import glob
 import json
 import os
 import pwd
@@ -71,6 +72,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     files,
     host,
     manifest,
+    miniforge_removal,
     receipts,
     transient,
     urls,
@@ -120,10 +122,7 @@ def _installation(wanted, execute, state_dir, work_dir):
     verdict = conda_prefix.verdict(host.path_state(prefix, state_dir))
     if verdict in ("free", "unfinished"):
         return f"install Miniforge {version} in {prefix}", install
-    # A base keeps its package cache in pkgs; an environment without conda has none.
-    if verdict == "foreign" or not (
-        _conda_record(prefix) or os.path.isdir(conda_cli.cache_of(prefix))
-    ):
+    if verdict == "foreign" or not miniforge_removal.is_base(prefix):
         raise conda_prefix.foreign("Miniforge", prefix, "miniforge_prefix")
     found = _version(prefix, execute)
     if found == wanted["conda_version"]:
@@ -233,13 +232,6 @@ def _diff(path, before, after):
     }
 
 
-def _conda_record(prefix):
-    """Return the path of conda's own record of conda, or None."""
-    return next(
-        iter(glob.glob(os.path.join(glob.escape(prefix), "conda-meta", "conda-[0-9]*.json"))), None
-    )
-
-
 def _manifest(wanted):
     """Return what is in place.
 
@@ -248,7 +240,7 @@ def _manifest(wanted):
     """
     program, record = (
         os.path.join(wanted["prefix"], "bin", "conda"),
-        _conda_record(wanted["prefix"]),
+        miniforge_removal.record_of(wanted["prefix"]),
     )
     entries = [
         manifest.file(path) for path in (program, *_configuration(wanted)) if os.path.isfile(path)
@@ -269,7 +261,10 @@ def main():
     ):
         if not module.check_mode:
             transient.settle(_NAME, _SETTLE_S)
-        result = converge(wanted, execute, module.check_mode)
+        if wanted["state"] == "absent":
+            result = miniforge_removal.converge(wanted["prefix"], module.check_mode)
+        else:
+            result = converge(wanted, execute, module.check_mode)
     module.exit_json(**result)
 
 

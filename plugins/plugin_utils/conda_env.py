@@ -4,18 +4,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
 
-from ansible_collections.gpunode.stack.plugins.module_utils import conda_lock, conda_prefix, disk
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    app_service,
+    conda_lock,
+    conda_prefix,
+    disk,
+    distribution_packages,
+    env_build,
+    env_host,
+)
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.plugin_utils import pip_requirements
+from ansible_collections.gpunode.stack.plugins.plugin_utils import catalog, pip_requirements
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
-_BUILD = re.compile(r".*-[0-9a-f]{12}")
-_DIGEST_LENGTH = 12
+_MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 # What a lock will take is not in it: a floor under which no environment is begun.
 _ROOM = disk.GIB
 # Platforms of conda, by the architecture that Linux names.
@@ -51,14 +56,26 @@ def resolve(options, site):
             "two environments have that name",
             "Give each its own name",
         )
+    for name in options["system_packages"]:
+        _check_package(name)
     miniforge = site.wanted("miniforge")
+    items = [item for item in options["list"] if item["state"] == "present"]
+    environments = [_wanted(item, folder, site) for item in items]
     return {
         "dir": folder,
+        "remove_dir": not environments,
         "keep": options["keep"],
         "conda": miniforge["prefix"],
         "pip_config": miniforge["pip_config"],
-        "environments": [_environment(item, folder, site) for item in options["list"]],
-        "absent": [],
+        "system_packages": list(dict.fromkeys(options["system_packages"])),
+        "libraries": catalog.rows("shared_libraries") if _imports(items) else [],
+        "environments": environments,
+        "absent": [
+            {"name": item["name"], "link": os.path.join(folder, item["name"]), "dir": folder}
+            for item in options["list"]
+            if item["state"] == "absent"
+        ],
+        "leaving": _units_leaving(site),
     }
 
 
@@ -90,9 +107,22 @@ def refusals(state, facts):
                 "Move it away or choose another one",
             )
         )
+    managers = distribution_packages.MANAGERS
+    if state["system_packages"] and facts["pkg_mgr"] not in managers:
+        found.append(
+            Refusal(
+                f"conda_env_system_packages {', '.join(state['system_packages'])}",
+                f"the host's packages are managed by {facts['pkg_mgr']}, which is none of "
+                f"{', '.join(managers)}",
+                "Install them by hand and leave them out for this host",
+            )
+        )
     for env in state["environments"]:
         what = f"environment {env['name']}"
-        if env["platform"] not in (conda_lock.NOARCH, platform):
+        is_named = env["lock"] is None
+        if is_named and conda_prefix.verdict(facts["paths"][env["prefix"]]) != "conda":
+            found.append(env_host.not_kept(env))
+        if not is_named and env["platform"] not in (conda_lock.NOARCH, platform):
             found.append(
                 Refusal(
                     what,
@@ -124,7 +154,8 @@ def _room_needed(state, facts):
     return [
         (f"environment {env['name']}", env["prefix"], _ROOM)
         for env in state["environments"]
-        if conda_prefix.verdict(facts["paths"][env["prefix"]]) in ("free", "unfinished")
+        if env["lock"] is not None
+        and conda_prefix.verdict(facts["paths"][env["prefix"]]) in ("free", "unfinished")
     ]
 
 
@@ -135,7 +166,7 @@ def _check_name(name):
             "it is to be made of letters, digits, '.', '_' and '-', and to begin with none of '.-'",
             "Rename it in conda_env_list",
         )
-    if _BUILD.fullmatch(name):
+    if env_build.name_of(name):
         raise Refusal(
             f"environment name '{name}'",
             "it ends like the folder of a build does",
@@ -143,19 +174,81 @@ def _check_name(name):
         )
 
 
+def _check_package(name):
+    if not distribution_packages.NAME.fullmatch(name):
+        raise Refusal(
+            f"conda_env_system_packages: '{name}'",
+            "it is no name of a package: letters, digits, '+', '.', '_' and '-' inside",
+            "Name the package alone, without version or architecture",
+        )
+
+
+def _imports(items):
+    return [module for item in items for module in item["imports"]]
+
+
+def _units_leaving(site):
+    """Return the units of the applications that go before environments do."""
+    leaving = [
+        item for item in site.options("gunicorn_app")["list"] if item.get("state") == "absent"
+    ]
+    return [
+        unit
+        for item in leaving
+        for unit in (app_service.socket_of(item), app_service.service_of(item))
+    ]
+
+
+def _wanted(item, folder, site):
+    for module in item["imports"]:
+        if not _MODULE.fullmatch(module):
+            raise Refusal(
+                f"environment {item['name']}: imports: '{module}'",
+                "it is no name of a Python module",
+                "Name it as in an import statement, such as cv2",
+            )
+    if item.get("build"):
+        return _kept(item, folder)
+    return _environment(item, folder, site)
+
+
+def _kept(item, folder):
+    """Return what is wanted of an environment of which a build on the host is named."""
+    if not env_build.ID.fullmatch(item["build"]):
+        raise Refusal(
+            f"environment {item['name']}: build '{item['build']}'",
+            "a build is named by the 12 digits of 0-9 and a-f at the end of its folder's name",
+            "Correct it",
+        )
+    content = {"platform": None, "lock": None, "dists": None}
+    return _described(item, folder, item["build"], content)
+
+
+def _described(item, folder, build_id, content):
+    return {
+        "name": item["name"],
+        "prefix": os.path.join(folder, env_build.folder_of(item["name"], build_id)),
+        "link": os.path.join(folder, item["name"]),
+        "imports": item["imports"],
+        **content,
+    }
+
+
 def _environment(item, folder, site):
-    name = item["name"]
+    if not item.get("lock"):
+        raise Refusal(
+            f"environment {item['name']}",
+            "it has no lock",
+            "Name its lock, or with state: absent have it removed",
+        )
     lock = _parsed(item, "lock", site, conda_lock.parse)
     dists = _dists(item, lock, site)
-    prefix = os.path.join(folder, f"{name}-{_digest(lock, dists)}")
-    return {
-        "name": name,
-        "prefix": prefix,
-        "link": os.path.join(folder, name),
+    content = {
         "platform": conda_lock.platform(lock),
         "lock": lock,
         "dists": dists,
     }
+    return _described(item, folder, env_build.id_of(lock, dists), content)
 
 
 def _dists(item, lock, site):
@@ -188,12 +281,3 @@ def _parsed(item, key, site, parse):
             str(error),
             f"See roles/conda_env/README.md for how to write the {key}",
         ) from error
-
-
-def _digest(lock, dists):
-    """Return what tells builds apart: the packages, wherever they come from, and the pins."""
-    packages = sorted(
-        [conda_lock.label(package), package.get("md5") or package["sha256"]] for package in lock
-    )
-    content = json.dumps([packages, [dist["line"] for dist in dists]])
-    return hashlib.sha256(content.encode()).hexdigest()[:_DIGEST_LENGTH]

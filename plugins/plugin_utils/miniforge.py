@@ -31,11 +31,11 @@ _CONDARC = ("channels", "default_channels", "custom_channels", "channel_alias")
 
 
 def is_wanted(site):
-    """Say whether a host is to have Miniforge: where it is to have an environment."""
-    return any(item.get("state") != "absent" for item in site.options("conda_env")["list"])
+    """Say whether a host is to have Miniforge, as any with an environment is, or to lose it."""
+    return bool(_environments(site)) or site.options("miniforge")["state"] == "absent"
 
 
-def resolve(options, _site):
+def resolve(options, site):
     """Return the wanted state: installer, prefix, and the text of its two configuration files."""
     prefix = os.path.normpath(options["prefix"])
     if not os.path.isabs(prefix):
@@ -44,8 +44,11 @@ def resolve(options, _site):
             "it is not an absolute path",
             "Write it from the root",
         )
+    if options["state"] == "absent":
+        return _absent(prefix, _environments(site))
     version, architecture, installer = _installer(options)
     return {
+        "state": "present",
         "prefix": prefix,
         "version": version,
         "conda_version": version.split("-")[0],
@@ -54,24 +57,45 @@ def resolve(options, _site):
         "proxies": _proxies(options),
         "ca_bundle": options.get("ca_bundle") or "",
         "condarc": _condarc(options),
-        "pip_config": os.path.join(prefix, "pip.conf"),
+        "pip_config": _pip_config(prefix),
         "pip_conf": _pip_conf(options),
     }
 
 
+def _environments(site):
+    """Return the names of the environments that the host is to have."""
+    return [
+        item["name"] for item in site.options("conda_env")["list"] if item["state"] == "present"
+    ]
+
+
+def _absent(prefix, environments):
+    if environments:
+        raise Refusal(
+            "miniforge_state absent",
+            f"environments are wanted that it makes and repairs: {', '.join(environments)}",
+            "Give them state: absent as well, or leave Miniforge",
+        )
+    return {"state": "absent", "prefix": prefix, "pip_config": _pip_config(prefix)}
+
+
+def _pip_config(prefix):
+    return os.path.join(prefix, "pip.conf")
+
+
 def present(state):
     """Return the names of what is to be in place."""
-    return [state["prefix"]]
+    return [state["prefix"]] if state["state"] == "present" else []
 
 
-def absent(_state):
+def absent(state):
     """Return the names of what is to be removed."""
-    return []
+    return [state["prefix"]] if state["state"] == "absent" else []
 
 
 def probe(state):
     """Return what the plan must know of the host."""
-    bundle = [state["ca_bundle"]] if state["ca_bundle"] else []
+    bundle = [state["ca_bundle"]] if state.get("ca_bundle") else []
     return {"paths": [state["prefix"], *bundle], "users": []}
 
 
@@ -81,6 +105,8 @@ def refusals(state, facts):
     verdict = conda_prefix.verdict(facts["paths"][state["prefix"]])
     if verdict == "foreign":
         found.append(conda_prefix.foreign("Miniforge", state["prefix"], "miniforge_prefix"))
+    if state["state"] == "absent":
+        return found
     if verdict in ("free", "unfinished"):
         found += disk.refusals(
             [
@@ -111,6 +137,8 @@ def refusals(state, facts):
 
 def summary(state):
     """Return a line for people about what is on a converged host."""
+    if state["state"] == "absent":
+        return [{"says": f"no conda in {state['prefix']}"}]
     return [{"says": f"conda {state['conda_version']} in {state['prefix']}"}]
 
 

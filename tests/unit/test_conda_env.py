@@ -11,10 +11,15 @@ import subprocess
 
 import pytest
 
-from ansible_collections.gpunode.stack.plugins.module_utils import building, disk
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    building,
+    disk,
+    env_build,
+    env_builder,
+    env_host,
+)
 from ansible_collections.gpunode.stack.plugins.module_utils.environment import Contents
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.modules import conda_env as module
 from ansible_collections.gpunode.stack.plugins.plugin_utils import conda_env, wanted
 
 MIRROR = "https://mirror.example/conda-forge"
@@ -54,13 +59,13 @@ def only(state):
     return environment
 
 
-def facts(state, architecture="x86_64", room=10 * disk.GIB, **paths):
+def facts(state, architecture="x86_64", room=10 * disk.GIB, pkg_mgr="apt", **paths):
     """Return facts of a bare host, but for the paths named by the keys they have in the state."""
     env = only(state)
     found = dict.fromkeys((state["dir"], env["prefix"], env["link"]), FREE)
     found.update({{"dir": state["dir"], **env}[key]: value for key, value in paths.items()})
     row = {"mount": "/", "fstype": "ext4", "size_total": room, "size_available": room}
-    return {"architecture": architecture, "mounts": [row], "paths": found}
+    return {"architecture": architecture, "mounts": [row], "paths": found, "pkg_mgr": pkg_mgr}
 
 
 def test_an_environment_lies_under_its_name_and_content(resolve):
@@ -193,6 +198,7 @@ class Records:
             name = "-".join(package[key] for key in ("name", "version", "build"))
             with open(os.path.join(meta, f"{name}.json"), "w", encoding="utf-8") as handle:
                 json.dump({**package, "files": []}, handle)
+        env_build.record(env)
 
 
 class Host:
@@ -203,13 +209,16 @@ class Host:
         self._resolve = resolve
 
     def real_builder(self, state, execute):
-        return module.Builder(state, execute, self.state_dir, f"{self.state_dir}/work")
+        return env_builder.Builder(state, execute, self.state_dir, f"{self.state_dir}/work")
 
     def wanted(self, *packages, **variables):
         return self._resolve(packages or (PYTHON, PIP), conda_env_dir=str(self.path), **variables)
 
     def converge(self, state, check_mode=False):
-        return module.converge(state, self.builder, check_mode, self.state_dir)
+        state = env_host.complete(state, self.state_dir)
+        return env_host.converge(
+            state, self.builder, ("bookworm", "Debian"), check_mode, self.state_dir
+        )
 
     def changes(self, state, check_mode=False):
         found = self.converge(state, check_mode)["changes"]
@@ -220,7 +229,7 @@ class Host:
         meta.mkdir(parents=True)
         (meta / "history").write_text("")
         moment = os.stat(self.path).st_mtime - age_s
-        os.utime(meta / "history", (moment, moment))
+        os.utime(meta.parent, (moment, moment))
         return meta.parent
 
 
@@ -246,7 +255,8 @@ def test_a_bare_host_gets_the_environment_and_the_prediction_comes_true(host):
     assert done["diff"][0]["before"] == ""
     assert done["diff"][0]["after"] == "pip=26.3=py_0\npython=3.11.7=h_0\n"
     kinds = [entry["kind"] for entry in done["manifest"]]
-    assert (kinds, predicted["manifest"]) == (["directory", "environment", "link"], [])
+    assert kinds == ["directory", "environment", "file", "link"]
+    assert predicted["manifest"] == []
     assert host.changes(state) == []
 
 

@@ -27,6 +27,7 @@ def start():
 
     def start(*argv, **options):
         started.append(subprocess.Popen(argv, stdin=subprocess.PIPE, **options))
+        return started[-1]
 
     yield start
     for process in started:
@@ -35,19 +36,21 @@ def start():
 
 
 def test_a_working_folder_is_in_use(folders, start):
-    start("cat", cwd=folders[1])
-    assert in_use.by_processes(folders) == {folders[1]}
+    process = start("cat", cwd=folders[1])
+    used = in_use.by_processes(folders)
+    assert list(used) == [folders[1]]
+    assert used[folders[1]].startswith(f"process cat (pid {process.pid})")
 
 
 def test_the_folder_of_a_running_program_is_in_use(folders, start):
     program = shutil.copy(shutil.which("cat"), folders[0])
     start(program)
-    assert in_use.by_processes(folders) == {folders[0]}
+    assert list(in_use.by_processes(folders)) == [folders[0]]
 
 
 def test_a_folder_that_only_an_argument_names_is_not_in_use(folders, start):
     start("sh", "-c", "read line", folders[0])
-    assert in_use.by_processes(folders) == set()
+    assert in_use.by_processes(folders) == {}
 
 
 @pytest.mark.parametrize("name", ["ob_cuda.service", "ob_cuda.service.d/own.conf"])
@@ -55,8 +58,8 @@ def test_a_unit_keeps_the_folder_it_names(folders, tmp_path, name):
     unit = tmp_path / "system" / name
     unit.parent.mkdir(parents=True)
     unit.write_text(f"[Service]\nExecStart={folders[1]}/bin/python -m gunicorn\n")
-    assert in_use.by_units(folders, str(tmp_path / "system")) == {folders[1]}
+    assert in_use.by_units(folders, str(tmp_path / "system")) == {folders[1]: f"unit {name}"}
 
 
 def test_no_unit_folder_keeps_nothing(folders, tmp_path):
-    assert in_use.by_units(folders, os.path.join(tmp_path, "none")) == set()
+    assert in_use.by_units(folders, os.path.join(tmp_path, "none")) == {}

@@ -1,0 +1,281 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Packages of the host's distribution: which are there, and installing those that are not.
+
+No transaction is begun that was not simulated first. One that would touch a
+kernel image or remove anything is refused by name.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+import re
+import shutil
+import time
+
+from ansible_collections.gpunode.stack.plugins.module_utils import child, commands
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+
+#: What a package may be called. At its end '-' would mean to apt that it is to go.
+NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9+._-]*[A-Za-z0-9+])?")
+#: Package managers, as node_facts names them, whose hosts can be given packages.
+MANAGERS = ("apt", "dnf")
+LOCK_WAIT_S = 600
+_POLL_S = 2
+_ASK_S = 60
+
+# Names of the packages that a transaction would put in place or take away.
+Transaction = collections.namedtuple("Transaction", "placed removed")
+
+
+# NEEDRESTART_SUSPEND: on Ubuntu a library is reason enough to restart the services that use it.
+_ENVIRONMENT = {
+    "DEBIAN_FRONTEND": "noninteractive",
+    "LC_ALL": "C.UTF-8",
+    "NEEDRESTART_SUSPEND": "1",
+}
+
+
+class Apt:
+    """Debian and its family."""
+
+    kernel = re.compile(r"(?:linux-(?:signed-)?image|linux-modules|(?:pve|proxmox)-kernel)(?:-.+)?")
+    locked = re.compile(r"Could not get lock .*")
+    # What an attempt may fail for, and the command after which it is worth another one.
+    cures = (
+        (re.compile(r"Unable to locate package|Failed to fetch"), ["apt-get", "--quiet", "update"]),
+        (
+            re.compile(r"dpkg was interrupted"),
+            ["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"],
+        ),
+    )
+    # Without Pattern-Only a misspelt name with a '.' in it is a pattern that many packages match.
+    _install = (
+        *("apt-get", "--quiet", "--yes", "--no-remove", "--no-install-recommends"),
+        *("-o", "APT::Cmd::Pattern-Only=true"),
+        *("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"),
+        "install",
+    )
+
+    def installed(self, _names, run):
+        """Return the names of all packages that are installed or stood for by one that is."""
+        answer = run(
+            ["dpkg-query", "--show", "--showformat=${db:Status-Abbrev}\t${Package}\t${Provides}\n"],
+            capture_output=True,
+            text=True,
+            timeout=_ASK_S,
+        )
+        found = set()
+        for line in answer.stdout.splitlines():
+            status, name, provides = line.split("\t")
+            if status[1:] == "i ":
+                found.add(name)
+                found.update(item.split()[0] for item in provides.split(",") if item.strip())
+        return found
+
+    def installation(self, names):
+        """Return the command that installs packages."""
+        return [*self._install, *names]
+
+    def simulation(self, names):
+        """Return the command that tells what an installation would do, and changes nothing."""
+        return [*self._install, "--simulate", *names]
+
+    def foreseen(self, answer):
+        """Return the Transaction that a simulation told of; None where it failed."""
+        if answer.returncode:
+            return None
+        steps = [line.split()[:2] for line in answer.stdout.splitlines()]
+        return Transaction(
+            [step[1] for step in steps if step[:1] == ["Inst"]],
+            [step[1] for step in steps if step[:1] in (["Remv"], ["Purg"])],
+        )
+
+
+class Dnf:
+    """Enterprise Linux 8 and later, by dnf 4."""
+
+    kernel = re.compile(r"kernel(?:-rt|-64k|-uek|-debug)*(?:-core|-modules(?:-.+)?)?")
+    locked = re.compile(r".* already locked by .*")
+    cures = (
+        (
+            re.compile(r"No match for argument|Unable to find a match|Failed to download"),
+            ["dnf", "--quiet", "--setopt=exit_on_lock=True", "makecache", "--refresh"],
+        ),
+    )
+    # exit_on_lock: it waits without end and without a word otherwise.
+    _install = (
+        *("dnf", "--setopt=exit_on_lock=True", "--setopt=install_weak_deps=False"),
+        "install",
+    )
+
+    def installed(self, names, run):
+        """Return those of the names that an installed package has or stands for."""
+        answer = run(
+            ["rpm", "--query", "--whatprovides", *names],
+            env={**os.environ, **_ENVIRONMENT},
+            capture_output=True,
+            text=True,
+            timeout=_ASK_S,
+        )
+        lacking = re.findall(r"^no package provides (\S+)$", answer.stdout, re.MULTILINE)
+        return set(names).difference(lacking)
+
+    def installation(self, names):
+        """Return the command that installs packages."""
+        return [*self._install, "--assumeyes", *names]
+
+    def simulation(self, names):
+        """Return the command that tells what an installation would do, and changes nothing."""
+        return [*self._install, "--assumeno", *names]
+
+    def foreseen(self, answer):
+        """Return the Transaction that a simulation told of; None where it failed.
+
+        The table is that of dnf 4, dnf/cli/output.py, list_transaction().
+        """
+        if answer.returncode and "Operation aborted" not in answer.stdout + answer.stderr:
+            return None
+        placed, removed, goes = [], [], False
+        for line in answer.stdout.partition("Transaction Summary")[0].splitlines():
+            heading = re.fullmatch(r"(\w+ing)\b.*:", line)
+            replaced = re.fullmatch(r" +replacing +(\S+)\.\S+ \S+", line)
+            package = re.match(r" (\S+)", line)
+            if heading:
+                goes = heading.group(1) == "Removing"
+            elif replaced:
+                removed.append(replaced.group(1))
+            elif package:
+                (removed if goes else placed).append(package.group(1))
+        # The line above the first heading names the columns.
+        return Transaction([name for name in placed if name != "Package"], removed)
+
+
+def missing(names, run=child.run, manager=None):
+    """Return those packages that are not installed whole, in order; all, where nobody can tell.
+
+    A name that an installed package provides counts as installed: a library keeps its old name
+    as one of those when it is renamed.
+
+    :param names: package names.
+    :param run: what runs the package database, with the signature of child.run.
+    """
+    manager = manager or _managers_own()
+    found = manager.installed(names, run) if names and manager else set()
+    return [name for name in names if name not in found]
+
+
+def check(names, execute, manager=None):
+    """Raise a Refusal where installing packages would do harm, as far as can be told now.
+
+    A package that is not known yet, or lists that are not there, are none: see :func:`install`.
+
+    :param execute: runs (argv, environment) and returns a CompletedProcess with text.
+    """
+    manager = manager or _required(names)
+    _judge(
+        names, manager, manager.foreseen(_run(names, manager.simulation(names), manager, execute))
+    )
+
+
+def install(names, execute, run=child.run, manager=None):
+    """Install packages that are missing; see :func:`check` for what is refused.
+
+    Lists that are stale are fetched anew, and what a killed run left half-configured is brought
+    to its end. A lock that another one holds is waited for.
+
+    :raises Refusal: it would do harm, it failed, or the lock was still held.
+    """
+    manager = manager or _required(names)
+    tried, told = [], []
+    while True:
+        answer = _run(names, manager.simulation(names), manager, execute)
+        foreseen = manager.foreseen(answer)
+        _judge(names, manager, foreseen)
+        if foreseen:
+            answer = _run(names, manager.installation(names), manager, execute)
+            if answer.returncode == 0:
+                break
+        words = answer.stdout + answer.stderr
+        cure = next(
+            (cure for sign, cure in manager.cures if sign.search(words) and cure not in tried), None
+        )
+        if cure is None:
+            told.append(_reason(answer))
+            raise Refusal(_what(names), " / ".join(told), "Mend that and run again")
+        tried.append(cure)
+        cured = _run(names, cure, manager, execute)
+        told += [_reason(cured)] if cured.returncode else []
+    left = missing(names, run, manager)
+    if left:
+        raise Refusal(
+            _what(left),
+            "it was installed, and the host does not know it by that name",
+            "Name what this distribution calls it",
+        )
+
+
+def _managers_own():
+    """Return the manager of this host's packages, None where it is none that is known here."""
+    if shutil.which("apt-get") and shutil.which("dpkg-query"):
+        return Apt()
+    return Dnf() if shutil.which("dnf") else None
+
+
+def _required(names):
+    manager = _managers_own()
+    if manager is None:
+        raise Refusal(
+            _what(names),
+            "the host has neither apt-get nor dnf",
+            "Install what is needed there by hand and leave it out of the list",
+        )
+    return manager
+
+
+def _run(names, argv, manager, execute, wait_s=LOCK_WAIT_S):
+    """Run a command of the package manager, again and again while another one holds its lock."""
+    deadline = time.monotonic() + wait_s
+    while True:
+        answer = commands.run(_what(names), argv, _ENVIRONMENT, execute, "/usr and /var")
+        held = manager.locked.search(answer.stdout + answer.stderr) if answer.returncode else None
+        if not held:
+            return answer
+        if time.monotonic() >= deadline:
+            raise Refusal(
+                _what(names),
+                f"another one was still at work after {wait_s} s: {held.group(0)}",
+                "Wait for it to end, and run again",
+            )
+        time.sleep(_POLL_S)
+
+
+def _judge(names, manager, foreseen):
+    """Raise a Refusal where a Transaction does more than to add packages and newer versions."""
+    if foreseen is None:
+        return
+    kernels = [
+        name for name in (*foreseen.placed, *foreseen.removed) if manager.kernel.fullmatch(name)
+    ]
+    for because, touched in (
+        ("it would touch the kernel of the host", kernels),
+        ("it would remove what others may need", foreseen.removed),
+    ):
+        if touched:
+            raise Refusal(
+                _what(names),
+                f"{because}: {', '.join(touched)}",
+                "Do that by hand where it is meant, and run again",
+            )
+
+
+def _what(names):
+    return f"install {', '.join(names)}"
+
+
+def _reason(answer):
+    errors = [
+        line for line in commands.lines_of(answer.stderr) if line.startswith(("E:", "Error:"))
+    ]
+    return " / ".join(errors) or commands.last_words(answer, answer.stderr or answer.stdout)
