@@ -18,7 +18,7 @@ SPEED = -m "not slow"
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .NOTPARALLEL:
-.PHONY: help site plan verify test test-full lint unit second-pair sanity lab-test bench lab-up lab-down docs requirements clean
+.PHONY: help site plan lock verify test test-full lint unit second-pair sanity lab-test bench lab-up lab-down docs requirements clean
 
 help:
 	@sed --quiet 's/^\([a-z-]*\):.* ## /\1\t/p' Makefile | expand --tabs=16
@@ -34,6 +34,9 @@ endif
 
 plan: .venv/complete ## what a run would change, and tests/output/plan.json
 	$(PLAYBOOK) playbooks/plan.yml $(ARGS)
+
+lock: .venv/complete ## solve environments with packages into their locks
+	$(PLAYBOOK) playbooks/lock.yml $(ARGS)
 
 verify: plan ## the proofs, on the hosts of INVENTORY
 	$(BIN)/pytest --junit-xml=tests/output/verify.xml tests/node --hosts=ansible://all --ansible-inventory=$(INVENTORY)

@@ -6,20 +6,43 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
 from ansible_collections.gpunode.stack.plugins.module_utils import commands, urls
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 
 _SHOWN = 3
+_LINES = 12
 
-# CONDA_SOLVER: a lock is not solved, and the classic solver is part of conda itself.
 # CONDA_REGISTER_ENVS: nothing is written into root's home.
 _ENVIRONMENT = {
     "CONDA_NUMBER_CHANNEL_NOTICES": "0",
     "CONDA_REGISTER_ENVS": "false",
-    "CONDA_SOLVER": "classic",
     "LC_ALL": "C.UTF-8",
 }
+# A lock is not solved, and the classic solver is part of conda itself.
+_NOT_SOLVING = {"CONDA_SOLVER": "classic"}
+
+# What conda 24 calls PackagesNotFoundError, 26 calls PackagesNotFoundInChannelsError; each solver
+# puts its own name before UnsatisfiableError.
+_REMEDIES = (
+    (
+        re.compile("PackagesNotFound"),
+        "Correct its name or version, or add the channel that has it",
+    ),
+    (re.compile("Unsatisfiable"), "Ask for less exact versions of the packages named"),
+    (
+        re.compile("InvalidMatchSpec|InvalidVersionSpec"),
+        "Write it as name=version or name>=version",
+    ),
+    (
+        re.compile("CondaHTTPError|CondaSSLError|ProxyError|UnavailableInvalidChannel"),
+        "Correct the channel, or the mirror, proxy and CA bundle of miniforge on the way to it",
+    ),
+)
+_ANY_REMEDY = "Mend that and run again"
+# How conda dies where it cannot put its error into JSON.
+_DEATH = re.compile(r"^conda\.(?:\w+\.)*(\w+): (.+)$", re.MULTILINE)
 
 
 def cache_of(base):
@@ -27,13 +50,25 @@ def cache_of(base):
     return os.path.join(base, "pkgs")
 
 
-def run(base, arguments, execute, prefix=None):
+def solve(base, prefix, channels, packages, execute):
+    """Create an environment of what conda's own solver finds for a spec, from these channels alone.
+
+    :param prefix: where; nothing may be there.
+    :raises Refusal: there is no solution, or it could not be fetched; see :func:`run`.
+    """
+    sources = [argument for channel in channels for argument in ("--channel", channel)]
+    arguments = ["create", "--yes", "--no-default-packages", "--override-channels", *sources]
+    run(base, [*arguments, *packages], execute, prefix, {})
+
+
+def run(base, arguments, execute, prefix=None, environment=None):
     """Run the conda of an installation and return its answer: a dict, {} where it says nothing.
 
     :param base: the prefix conda is installed in.
     :param arguments: what follows ``conda``; --prefix, --json and --quiet are added.
     :param prefix: the environment to work on, where it is another one than the base.
     :param execute: runs (argv, environment) and returns a CompletedProcess with text.
+    :param environment: settings of this command; without it those for commands that solve nothing.
     :raises Refusal: there is no conda, or it failed, with its own reason.
     """
     what = f"conda {arguments[0]} in {prefix or base}"
@@ -48,12 +83,16 @@ def run(base, arguments, execute, prefix=None):
     result = commands.run(
         what,
         [conda, *arguments, *place, "--json", "--quiet"],
-        dict(_ENVIRONMENT, CONDA_PKGS_DIRS=cache_of(base)),
+        {
+            **_ENVIRONMENT,
+            **(_NOT_SOLVING if environment is None else environment),
+            "CONDA_PKGS_DIRS": cache_of(base),
+        },
         execute,
         f"{prefix or base} or of {cache_of(base)}",
     )
     if result.returncode:
-        raise Refusal(what, _reason(result), "Mend that and run again")
+        raise _refusal(what, result)
     return _answer(result.stdout)
 
 
@@ -65,14 +104,26 @@ def _answer(text):
     return answer if isinstance(answer, dict) else {}
 
 
-def _reason(result):
-    """Return why conda failed: from its JSON, or the end of stderr where it died before that."""
-    answer = _answer(result.stdout)
-    if not answer:
-        return commands.last_words(result, result.stderr)
-    reasons = list(dict.fromkeys(_sentence(error) for error in answer.get("errors", [answer])))
+def _refusal(what, result):
+    """Return why conda failed: from its JSON, or from stderr where it died before that."""
+    errors = _errors(result)
+    if not errors:
+        return Refusal(what, commands.last_words(result, result.stderr), _ANY_REMEDY)
+    reasons = list(dict.fromkeys(_sentence(error) for error in errors))
     more = f" (and {len(reasons) - _SHOWN} more)" if len(reasons) > _SHOWN else ""
-    return urls.shown("; ".join(reasons[:_SHOWN])) + more
+    name = errors[0].get("exception_name", "")
+    remedies = [remedy for kind, remedy in _REMEDIES if kind.search(name)]
+    return Refusal(
+        what, urls.shown("; ".join(reasons[:_SHOWN])) + more, (remedies or [_ANY_REMEDY])[0]
+    )
+
+
+def _errors(result):
+    answer = _answer(result.stdout)
+    if answer:
+        return answer.get("errors", [answer])
+    deaths = _DEATH.findall(result.stderr)
+    return [{"exception_name": name, "message": words} for name, words in deaths[-1:]]
 
 
 def _sentence(error):
@@ -83,5 +134,13 @@ def _sentence(error):
             f"{error['url']} has {kind} {error['actual_checksum']}, "
             f"the lock says {error['expected_checksum']}"
         )
-    message = str(error.get("message") or error.get("error") or "no message").strip()
-    return f"{name}: {message.splitlines()[0]}"
+    if name.startswith("PackagesNotFound"):
+        return f"no channel has {', '.join(error['packages'])}"
+    lines = [line.strip() for line in _message(error).splitlines() if line.strip()]
+    if name.endswith("UnsatisfiableError"):
+        return f"{name}: {' / '.join(lines[:_LINES])}"
+    return f"{name}: {lines[0]}"
+
+
+def _message(error):
+    return str(error.get("message") or error.get("error") or "").strip() or "no message"

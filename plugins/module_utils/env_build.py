@@ -31,8 +31,12 @@ def id_of(lock, dists):
     packages = sorted(
         [conda_lock.label(package), package.get("md5") or package["sha256"]] for package in lock
     )
-    content = json.dumps([packages, [dist["line"] for dist in dists]])
-    return hashlib.sha256(content.encode()).hexdigest()[:_ID_LENGTH]
+    return id_from([packages, [dist["line"] for dist in dists]])
+
+
+def id_from(content):
+    """Return the id that tells this content, plain lists and dicts, from any other."""
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:_ID_LENGTH]
 
 
 def folder_of(name, build_id):

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import configparser
 import itertools
+import json
 import os
 
-from ansible_collections.gpunode.stack.plugins.module_utils import commands, urls
+from ansible_collections.gpunode.stack.plugins.module_utils import commands, conda_prefix, urls
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 
 # As variables, since a pip of old Python versions does not know all of these as options.
@@ -41,7 +42,33 @@ def uninstall(prefix, names, config, execute):
     _run(prefix, ["uninstall", "--yes", *names], config, execute)
 
 
+def resolve(prefix, wishes, config, execute):
+    """Return what pip would install for these requirements, as its report says; change nothing.
+
+    :param wishes: requirements such as 'flask>=3'; what the prefix has already counts.
+    :returns: dicts with ``name`` (as PEP 503 compares it), ``version`` and ``sha256``.
+    :raises Refusal: pip failed, or found something without a sha256.
+    """
+    arguments = ["install", "--dry-run", "--quiet", "--report", "-", *wishes]
+    report = json.loads(_run(prefix, arguments, config, execute))
+    return [_resolved(item) for item in report["install"]]
+
+
+def _resolved(item):
+    metadata, source = item["metadata"], item["download_info"]
+    sha256 = source.get("archive_info", {}).get("hashes", {}).get("sha256")
+    if not sha256:
+        raise Refusal(
+            f"{metadata['name']} {metadata['version']}",
+            f"the index gives no sha256 for {urls.shown(source['url'])}",
+            "Use an index that does, or another version",
+        )
+    name = conda_prefix.normalise(metadata["name"])
+    return {"name": name, "version": metadata["version"], "sha256": sha256}
+
+
 def _run(prefix, arguments, config, execute):
+    """Run pip and return what it printed."""
     what = f"pip {arguments[0]} in {prefix}"
     result = commands.run(
         what,
@@ -57,6 +84,7 @@ def _run(prefix, arguments, config, execute):
     )
     if result.returncode:
         raise Refusal(what, f"{_reason(result)} [{_index(config)}]", "Mend that and run again")
+    return result.stdout
 
 
 def _reason(result):

@@ -17,7 +17,11 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     env_host,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.plugin_utils import catalog, pip_requirements
+from ansible_collections.gpunode.stack.plugins.plugin_utils import (
+    catalog,
+    conda_spec,
+    pip_requirements,
+)
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
@@ -46,16 +50,7 @@ def resolve(options, site):
         raise Refusal(
             f"conda_env_keep {options['keep']}", "fewer than none cannot be kept", "Say 0 or more"
         )
-    names = [item["name"] for item in options["list"]]
-    for name in names:
-        _check_name(name)
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise Refusal(
-            f"conda_env_list: {', '.join(twice)}",
-            "two environments have that name",
-            "Give each its own name",
-        )
+    _check_names([item["name"] for item in options["list"]])
     for name in options["system_packages"]:
         _check_package(name)
     miniforge = site.wanted("miniforge")
@@ -150,6 +145,32 @@ def summary(state):
     ]
 
 
+def orders(site):
+    """Return what it takes to solve each environment of a host that has packages.
+
+    Each is an order of conda_spec.py, and what the node is to solve it with: ``conda`` and
+    ``pip_config``, and ``prefix``, where the environment is built for a while. That is named like
+    a build of it, so that what a killed run leaves is collected with those.
+    """
+    options = site.options("conda_env")
+    listed = [item for item in options["list"] if item.get("state") != "absent"]
+    _check_names([item["name"] for item in listed])
+    found = []
+    for item in listed:
+        if not item.get("packages"):
+            continue
+        order = conda_spec.order(item, site)
+        miniforge = site.wanted("miniforge")
+        build = env_build.folder_of(item["name"], env_build.id_from(order["spec"]))
+        order["node"] = {
+            "conda": miniforge["prefix"],
+            "pip_config": miniforge["pip_config"],
+            "prefix": os.path.join(os.path.normpath(options["dir"]), build),
+        }
+        found.append(order)
+    return found
+
+
 def _room_needed(state, facts):
     return [
         (f"environment {env['name']}", env["prefix"], _ROOM)
@@ -157,6 +178,18 @@ def _room_needed(state, facts):
         if env["lock"] is not None
         and conda_prefix.verdict(facts["paths"][env["prefix"]]) in ("free", "unfinished")
     ]
+
+
+def _check_names(names):
+    for name in names:
+        _check_name(name)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise Refusal(
+            f"conda_env_list: {', '.join(twice)}",
+            "two environments have that name",
+            "Give each its own name",
+        )
 
 
 def _check_name(name):
@@ -235,12 +268,7 @@ def _described(item, folder, build_id, content):
 
 
 def _environment(item, folder, site):
-    if not item.get("lock"):
-        raise Refusal(
-            f"environment {item['name']}",
-            "it has no lock",
-            "Name its lock, or with state: absent have it removed",
-        )
+    item = conda_spec.located(item, site)
     lock = _parsed(item, "lock", site, conda_lock.parse)
     dists = _dists(item, lock, site)
     content = {

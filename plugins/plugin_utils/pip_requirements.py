@@ -38,6 +38,19 @@ def parse(text, python_version, machine):
     return [dists[name] for name in sorted(dists)]
 
 
+def check_wish(text):
+    """Raise ValueError, with a sentence, where pip cannot be asked for this and pin what it finds.
+
+    :param text: a requirement such as 'flask>=3'.
+    """
+    try:
+        requirement = _requirement(text)
+    except ValueError as error:
+        raise ValueError("pip would not understand it") from error
+    if requirement.url:
+        raise ValueError("it is an address, and only versions from an index are pinned")
+
+
 def _logical_lines(text):
     """Yield (number of its first line, line) with continuations joined and comments left out."""
     parts, first = [], 0

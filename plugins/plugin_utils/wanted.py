@@ -38,9 +38,11 @@ class Site:
 
     :param variables: {variable: value} with templates already resolved.
     :param base: the folder at which relative controller paths start: the inventory's.
+    :ivar inventory: the sources of the inventory in use, as absolute paths.
     """
 
-    def __init__(self, variables, base):
+    def __init__(self, variables, base, inventory=()):
+        self.inventory = list(inventory)
         self._variables = variables
         self._base = pathlib.Path(base)
         self._resolved = {}
@@ -169,4 +171,5 @@ def site_of(task_vars, templar):
     """
     names = known_variables().intersection(task_vars)
     variables = {name: plain(templar.template(task_vars[name])) for name in names}
-    return Site(variables, task_vars.get("inventory_dir") or task_vars["playbook_dir"])
+    base = task_vars.get("inventory_dir") or task_vars["playbook_dir"]
+    return Site(variables, base, task_vars.get("ansible_inventory_sources") or [])

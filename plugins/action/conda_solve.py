@@ -1,0 +1,54 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+import os
+import pathlib
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.gpunode.stack.plugins.module_utils import files, urls
+from ansible_collections.gpunode.stack.plugins.plugin_utils import conda_spec, wanted
+
+
+class ActionModule(ActionBase):
+    """Solves on the host and writes on the controller; see the module of the same name."""
+
+    TRANSFERS_FILES = False
+
+    def run(self, tmp=None, task_vars=None):
+        super().run(tmp, task_vars)
+        order = wanted.plain(self._task.args["order"])
+        answer = self._execute_module(module_args={"order": order}, task_vars=task_vars)
+        if answer.get("failed"):
+            return answer
+        result = {"changed": True, "changes": [f"solve {order['name']} into {order['files'][0]}"]}
+        if self._task.check_mode:
+            return result
+        texts = dict(zip(order["files"], conda_spec.texts(order, answer), strict=True))
+        before = {path: _read(path) for path in texts}
+        for path, text in texts.items():
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            # An address may carry a password; what a killed run leaves is told by the digests.
+            mode = 0o600 if urls.has_password(text) else 0o644
+            files.write_text(path, text, owner=None, group=None, mode=mode)
+        return {
+            **result,
+            "diff": [_diff(path, before[path], text) for path, text in texts.items()],
+            "msg": conda_spec.report(order, list(before.values()), list(texts.values())),
+            # As ansible.builtin.debug does: the message is what the task is for.
+            "_ansible_verbose_always": True,
+        }
+
+
+def _read(path):
+    return pathlib.Path(path).read_text(encoding="utf-8") if os.path.exists(path) else ""
+
+
+def _diff(path, before, after):
+    return {
+        "before_header": path,
+        "before": urls.shown(before),
+        "after_header": path,
+        "after": urls.shown(after),
+    }

@@ -1,0 +1,35 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.gpunode.stack.plugins.plugin_utils import conda_spec, wanted
+
+
+class ActionModule(ActionBase):
+    """Chooses who solves what; see the module of the same name."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+
+    def run(self, tmp=None, task_vars=None):
+        super().run(tmp, task_vars)
+        _dummy, arguments = self.validate_argument_spec(
+            {
+                "orders": {"type": "dict", "required": True},
+                "unreachable": {"type": "list", "elements": "str", "default": []},
+            }
+        )
+        orders = wanted.plain(arguments["orders"])
+        solves, refusals = conda_spec.choose(orders)
+        if refusals:
+            raise AnsibleActionFail("\n".join(map(str, refusals)))
+        return {
+            "changed": False,
+            "solves": solves,
+            "msg": conda_spec.announcement(orders, solves, arguments["unreachable"]),
+            # As ansible.builtin.debug does: the message is what the task is for.
+            "_ansible_verbose_always": True,
+        }

@@ -1,0 +1,41 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+import json
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.gpunode.stack.plugins.module_utils import urls
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.plugin_utils import conda_env, wanted
+
+
+class ActionModule(ActionBase):
+    """Compares specs with their locks, on the controller; see the module of the same name."""
+
+    TRANSFERS_FILES = False
+
+    def run(self, tmp=None, task_vars=None):
+        super().run(tmp, task_vars)
+        self.validate_argument_spec({})
+        try:
+            orders = conda_env.orders(wanted.site_of(task_vars, self._templar))
+        except Refusal as refusal:
+            raise AnsibleActionFail(str(refusal)) from refusal
+        if any(order["why"] for order in orders):
+            # Who is to solve has to be there.
+            answer = self._execute_module(
+                "gpunode.stack.node_facts",
+                module_args={"paths": [], "users": []},
+                task_vars=task_vars,
+            )
+            if "gpunode_facts" not in answer:
+                return answer
+        return {
+            "changed": False,
+            "orders": orders,
+            # A channel's address may carry a password; the orders stay usable.
+            "_ansible_no_log": bool(urls.passwords(json.dumps(orders))),
+        }
