@@ -19,6 +19,8 @@ from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refus
 
 # Where modules put what they need only while they work.
 CACHE_DIR = "/var/cache/gpunode"
+# Where the certificates lie that the controller handed over.
+CA_PATH = "/etc/gpunode/ca.pem"
 
 _CHUNK = 1 << 20
 _SILENCE_S = 60

@@ -25,12 +25,15 @@ from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refus
 _WHAT = "remove Miniforge"
 
 
-def converge(prefix, check_mode, state_dir=receipts.STATE_DIR, home=None):
+def converge(
+    prefix, check_mode, state_dir=receipts.STATE_DIR, home=None, certificates=download.CA_PATH
+):
     """Remove the conda installation of a prefix; return the module's result.
 
     :param check_mode: only say what would be done.
     :param state_dir: where the notes on unfinished builds lie.
     :param home: root's home, in which conda notes its environments.
+    :param certificates: the path of those that were handed over for conda.
     :raises Refusal: something else lies there, or something needs it.
     """
     notes = os.path.join(home or pwd.getpwuid(0).pw_dir, ".conda", "environments.txt")
@@ -46,6 +49,11 @@ def converge(prefix, check_mode, state_dir=receipts.STATE_DIR, home=None):
         changes.append(f"remove {prefix}")
         if not check_mode:
             _remove(prefix, state_dir)
+    if os.path.lexists(certificates):
+        changes.append(f"remove {certificates}")
+        if not check_mode:
+            os.unlink(certificates)
+            _remove_if_empty(os.path.dirname(certificates))
     return {
         "changed": bool(changes),
         "changes": changes,

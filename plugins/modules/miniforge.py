@@ -95,16 +95,20 @@ def converge(wanted, execute, check_mode, state_dir=receipts.STATE_DIR, work_dir
     :raises Refusal: the prefix holds something else, or the installation fails.
     """
     sentence, action = _installation(wanted, execute, state_dir, work_dir)
-    wanted_files = _configuration(wanted)
+    certificates = _certificates(wanted)
+    wanted_files = {**certificates, **_configuration(wanted)}
     stale = [path for path, text in wanted_files.items() if not _is_written(path, text)]
-    changes = ([sentence] if sentence else []) + [f"write {path}" for path in stale]
+    changes = ([sentence] if sentence else []) + [
+        f"remove {path}" if wanted_files[path] is None else f"write {path}" for path in stale
+    ]
     diff = [_diff(path, _read(path), wanted_files[path]) for path in stale]
     if not check_mode:
+        if wanted["ca_text"]:
+            # The download trusts them.
+            _settle(certificates)
         if sentence:
             action()
-        for path, text in wanted_files.items():
-            if not _is_written(path, text):
-                files.write_text(path, text, mode=_mode(text))
+        _settle(wanted_files)
         if changes:
             _prove(wanted, execute)
     return {
@@ -198,6 +202,16 @@ def _prove(wanted, execute):
         )
 
 
+def _certificates(wanted):
+    """Return {path: text} of the certificates that the controller hands over, None for no file.
+
+    Nothing is returned where the user's own lie at that very place.
+    """
+    if wanted["ca_text"] is None and wanted["ca_bundle"] == wanted["ca_path"]:
+        return {}
+    return {wanted["ca_path"]: wanted["ca_text"]}
+
+
 def _configuration(wanted):
     """Return {path: text} of the files that configure the installation."""
     return {
@@ -214,7 +228,19 @@ def _read(path):
         return None
 
 
+def _settle(wanted_files):
+    for path, text in wanted_files.items():
+        if not _is_written(path, text):
+            if text is None:
+                os.unlink(path)
+            else:
+                os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+                files.write_text(path, text, mode=_mode(text))
+
+
 def _is_written(path, text):
+    if text is None:
+        return not os.path.lexists(path)
     return _read(path) == text and files.ownership(path) == ("root", "root", f"{_mode(text):04o}")
 
 
@@ -228,7 +254,7 @@ def _diff(path, before, after):
         "before_header": path,
         "before": urls.shown(before or ""),
         "after_header": path,
-        "after": urls.shown(after),
+        "after": urls.shown(after or ""),
     }
 
 
@@ -242,9 +268,8 @@ def _manifest(wanted):
         os.path.join(wanted["prefix"], "bin", "conda"),
         miniforge_removal.record_of(wanted["prefix"]),
     )
-    entries = [
-        manifest.file(path) for path in (program, *_configuration(wanted)) if os.path.isfile(path)
-    ]
+    placed = (program, *_certificates(wanted), *_configuration(wanted))
+    entries = [manifest.file(path) for path in placed if os.path.isfile(path)]
     return entries + ([manifest.presence(record)] if record else [])
 
 

@@ -23,6 +23,8 @@ from ansible_collections.gpunode.stack.plugins.plugin_utils import catalog
 _MARK = "# Written by gpunode; what is changed here by hand is lost.\n"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _URL = re.compile(r"(?:https?|file)://\S+")
+_CERTIFICATE = "-----BEGIN CERTIFICATE-----"
+_PRIVATE_KEY = re.compile("-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _VERSION = re.compile(r"\d+(?:\.\d+)+-\d+")
 # Miniforge 26 unpacked with its package cache takes some 700 MiB, its installer some 100 MiB.
 _ROOM = disk.GIB
@@ -36,7 +38,11 @@ def is_wanted(site):
 
 
 def resolve(options, site):
-    """Return the wanted state: installer, prefix, and the text of its two configuration files."""
+    """Return the wanted state: installer, prefix, certificates, and the text of its configuration.
+
+    ``ca_bundle`` is the path of the certificates to trust, '' for the host's own; ``ca_text`` is
+    what is to lie in ``ca_path``, None for nothing.
+    """
     prefix = os.path.normpath(options["prefix"])
     if not os.path.isabs(prefix):
         raise Refusal(
@@ -47,6 +53,8 @@ def resolve(options, site):
     if options["state"] == "absent":
         return _absent(prefix, _environments(site))
     version, architecture, installer = _installer(options)
+    ca_text = _ca_text(options, site)
+    options = {**options, "ca_bundle": download.CA_PATH if ca_text else options.get("ca_bundle")}
     return {
         "state": "present",
         "prefix": prefix,
@@ -55,7 +63,9 @@ def resolve(options, site):
         "architecture": architecture,
         "installer": installer,
         "proxies": _proxies(options),
-        "ca_bundle": options.get("ca_bundle") or "",
+        "ca_bundle": options["ca_bundle"] or "",
+        "ca_path": download.CA_PATH,
+        "ca_text": ca_text,
         "condarc": _condarc(options),
         "pip_config": _pip_config(prefix),
         "pip_conf": _pip_conf(options),
@@ -95,8 +105,7 @@ def absent(state):
 
 def probe(state):
     """Return what the plan must know of the host."""
-    bundle = [state["ca_bundle"]] if state.get("ca_bundle") else []
-    return {"paths": [state["prefix"], *bundle], "users": []}
+    return {"paths": [state["prefix"], *_expected_bundle(state)], "users": []}
 
 
 def refusals(state, facts):
@@ -124,14 +133,15 @@ def refusals(state, facts):
                 "Name an installer for this host with miniforge_url and miniforge_sha256",
             )
         )
-    if state["ca_bundle"] and facts["paths"][state["ca_bundle"]]["kind"] not in ("file", "link"):
-        found.append(
-            Refusal(
-                f"miniforge_ca_bundle {state['ca_bundle']}",
-                "there is no such file on the host",
-                "Put the certificates there first, or correct the path",
-            )
+    found += [
+        Refusal(
+            f"miniforge_ca_bundle {path}",
+            "there is no such file on the host",
+            "Correct the path, or name a file of the controller with miniforge_ca_source",
         )
+        for path in _expected_bundle(state)
+        if facts["paths"][path]["kind"] not in ("file", "link")
+    ]
     return found
 
 
@@ -186,6 +196,30 @@ def _own_installer(options, rows):
             "Say the sha256 that the installer's publisher states",
         )
     return version, rows[version]["architecture"], {"url": url, "sha256": rows[version]["sha256"]}
+
+
+def _expected_bundle(state):
+    """Return [path] of the certificates that the host is to have before we come, [] for none."""
+    if state["state"] == "absent" or not state["ca_bundle"] or state["ca_text"] is not None:
+        return []
+    return [state["ca_bundle"]]
+
+
+def _ca_text(options, site):
+    """Return the certificates to hand over to the host, None for none."""
+    if not options.get("ca_source"):
+        return None
+    what = f"miniforge_ca_source {options['ca_source']}"
+    if options.get("ca_bundle"):
+        raise Refusal(what, "there is miniforge_ca_bundle as well", "Say one of them")
+    text = site.read_text(options["ca_source"], "miniforge_ca_source")
+    if _CERTIFICATE not in text:
+        raise Refusal(what, f"it holds no {_CERTIFICATE}", "Name a file of certificates in PEM")
+    if _PRIVATE_KEY.search(text):
+        raise Refusal(
+            what, "it holds a private key, which no host needs", "Leave only the certificates in it"
+        )
+    return text
 
 
 def _proxies(options):

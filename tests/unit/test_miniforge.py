@@ -9,9 +9,10 @@ import os
 import subprocess
 
 import pytest
+import trustme
 import yaml
 
-from ansible_collections.gpunode.stack.plugins.module_utils import building, disk
+from ansible_collections.gpunode.stack.plugins.module_utils import building, disk, download
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.modules import miniforge as module
 from ansible_collections.gpunode.stack.plugins.plugin_utils import catalog, miniforge, wanted
@@ -158,6 +159,44 @@ def test_certificates_have_to_be_on_the_host():
     assert miniforge.refusals(asked, facts(paths=there)) == []
 
 
+@pytest.fixture
+def authority(tmp_path):
+    path = tmp_path / "authority.pem"
+    trustme.CA().cert_pem.write_to_path(path)
+    return path
+
+
+def test_certificates_of_the_controller_are_handed_over_and_trusted_by_all(authority):
+    asked = state(miniforge_ca_source=str(authority))
+    assert asked["ca_text"] == authority.read_text()
+    assert asked["ca_bundle"] == asked["ca_path"] == "/etc/gpunode/ca.pem"
+    assert yaml.safe_load(asked["condarc"])["ssl_verify"] == "/etc/gpunode/ca.pem"
+    assert "cert = /etc/gpunode/ca.pem" in asked["pip_conf"].splitlines()
+    assert miniforge.probe(asked)["paths"] == ["/opt/miniforge3"]
+    assert miniforge.refusals(asked, facts()) == []
+
+
+def test_certificates_lie_beside_the_inventory(authority):
+    site = wanted.Site({"miniforge_ca_source": authority.name}, authority.parent)
+    assert site.wanted("miniforge")["ca_text"] == authority.read_text()
+
+
+def test_what_cannot_be_handed_over_as_certificates_is_refused(authority):
+    both = {"miniforge_ca_source": str(authority), "miniforge_ca_bundle": "/etc/ssl/own.pem"}
+    with pytest.raises(Refusal, match="miniforge_ca_bundle as well"):
+        state(**both)
+    with pytest.raises(Refusal, match=r"miniforge_ca_source: /none\.pem"):
+        state(miniforge_ca_source="/none.pem")
+    key = trustme.CA().private_key_pem.bytes().decode()
+    authority.write_text(authority.read_text() + key)
+    with pytest.raises(Refusal, match="holds a private key") as refused:
+        state(miniforge_ca_source=str(authority))
+    assert key.splitlines()[1] not in str(refused.value)
+    authority.write_text("no certificate")
+    with pytest.raises(Refusal, match="holds no -----BEGIN CERTIFICATE"):
+        state(miniforge_ca_source=str(authority))
+
+
 # An installer with the options of Miniforge's own, whose conda knows its version and no more.
 INSTALLER = """#!/bin/sh
 set -eu
@@ -220,7 +259,8 @@ class Host:
 
 
 @pytest.fixture
-def host(tmp_path):
+def host(tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "CA_PATH", str(tmp_path / "etc" / "ca.pem"))
     return Host(tmp_path)
 
 
@@ -299,6 +339,34 @@ def test_a_changed_file_is_written_again(host, name):
     (host.prefix / name).chmod(0o666)
     assert host.converge(host.wanted())["changes"] == [f"write {host.prefix}/{name}"]
     assert host.converge(host.wanted())["changes"] == []
+
+
+@as_root
+def test_certificates_are_there_before_the_download_and_go_with_the_option(host, authority):
+    path = host.path / "etc" / "ca.pem"
+    asked = host.wanted(fail=f"[ -f {path} ] || exit 1", miniforge_ca_source=str(authority))
+    predicted = host.converge(asked, check_mode=True)["changes"]
+    assert not path.exists()
+    done = host.converge(asked)
+    assert predicted == done["changes"]
+    assert f"write {path}" in done["changes"]
+    assert path.read_text() == authority.read_text()
+    assert str(path) in {entry["path"] for entry in done["manifest"]}
+    assert host.converge(asked)["changes"] == []
+    path.write_text("changed")
+    assert host.converge(asked)["changes"] == [f"write {path}"]
+    assert f"remove {path}" in host.converge(host.wanted())["changes"]
+    assert not path.exists()
+    assert host.converge(host.wanted())["changes"] == []
+
+
+@as_root
+def test_certificates_that_the_user_put_to_our_place_stay(host, authority):
+    path = host.path / "etc" / "ca.pem"
+    path.parent.mkdir()
+    authority.rename(path)
+    host.converge(host.wanted(miniforge_ca_bundle=str(path)))
+    assert path.exists()
 
 
 @as_root
