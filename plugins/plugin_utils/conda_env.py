@@ -20,6 +20,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refus
 from ansible_collections.gpunode.stack.plugins.plugin_utils import (
     catalog,
     conda_spec,
+    mirrors,
     pip_requirements,
 )
 
@@ -53,9 +54,10 @@ def resolve(options, site):
     _check_names([item["name"] for item in options["list"]])
     for name in options["system_packages"]:
         _check_package(name)
+    mirrors.check(options["mirrors"])
     miniforge = site.wanted("miniforge")
     items = [item for item in options["list"] if item["state"] == "present"]
-    environments = [_wanted(item, folder, site) for item in items]
+    environments = [_wanted(item, options["mirrors"], folder, site) for item in items]
     return {
         "dir": folder,
         "remove_dir": not environments,
@@ -232,7 +234,7 @@ def _units_leaving(site):
     ]
 
 
-def _wanted(item, folder, site):
+def _wanted(item, replaced, folder, site):
     for module in item["imports"]:
         if not _MODULE.fullmatch(module):
             raise Refusal(
@@ -242,7 +244,7 @@ def _wanted(item, folder, site):
             )
     if item.get("build"):
         return _kept(item, folder)
-    return _environment(item, folder, site)
+    return _environment(item, replaced, folder, site)
 
 
 def _kept(item, folder):
@@ -267,9 +269,9 @@ def _described(item, folder, build_id, content):
     }
 
 
-def _environment(item, folder, site):
+def _environment(item, replaced, folder, site):
     item = conda_spec.located(item, site)
-    lock = _parsed(item, "lock", site, conda_lock.parse)
+    lock = mirrors.of_packages(_parsed(item, "lock", site, conda_lock.parse), replaced)
     dists = _dists(item, lock, site)
     content = {
         "platform": conda_lock.platform(lock),

@@ -68,6 +68,15 @@ def facts(state, architecture="x86_64", room=10 * disk.GIB, pkg_mgr="apt", **pat
     return {"architecture": architecture, "mounts": [row], "paths": found, "pkg_mgr": pkg_mgr}
 
 
+def test_another_mirror_changes_the_addresses_and_nothing_else(resolve):
+    there = {MIRROR: "https://company.example/conda"}
+    env, moved = only(resolve()), only(resolve(conda_env_mirrors=there))
+    assert moved["lock"][0]["url"] == (
+        "https://company.example/conda/linux-64/python-3.11.7-h_0.conda"
+    )
+    assert {**env, "lock": []} == {**moved, "lock": []}
+
+
 def test_an_environment_lies_under_its_name_and_content(resolve):
     env = only(resolve())
     assert env["link"] == "/opt/gpunode/envs/web"
