@@ -30,6 +30,10 @@ def main(arguments=None):
             print(commands.up(lab, options.nodes, options.fresh))
         elif options.command == "down":
             commands.down(lab)
+        elif options.command == "borrow":
+            commands.borrow(lab, options.inventory)
+        elif options.command == "give-back":
+            commands.give_back(lab)
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1
@@ -50,6 +54,11 @@ def _parser():
     up.add_argument("--fresh", action="store_true", help="make all nodes new")
     verbs.add_parser("down", help="leave nothing of the lab running")
     verbs.add_parser("status", help="show the nodes")
+    borrow = verbs.add_parser("borrow", help="add a fresh node beside the lab's own")
+    borrow.add_argument(
+        "--inventory", required=True, metavar="FILE", help="where to write an inventory of it"
+    )
+    verbs.add_parser("give-back", help="remove that node; leave the lab on or off as it was")
     return parser
 
 

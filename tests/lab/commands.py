@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab import channel, inventory
+from lab import channel, inventory, proxy, textfile
 
 _SOURCES = {
     "public": "conda packages come from the public channel",
@@ -23,8 +23,31 @@ def up(lab, count=None, fresh=False):
 
 def down(lab):
     """Leave nothing of the lab running."""
+    proxy.stop(lab.paths.state)
     channel.stop(lab.paths)
     lab.down()
+
+
+def borrow(lab, path):
+    """Add a fresh node to the lab, which may be off, and write an inventory of it alone.
+
+    Its variables are those of any node and ``lab_proxy``, the URL of a proxy that runs for it.
+
+    :param path: the inventory's file.
+    """
+    guest = lab.lend()
+    offered = channel.ensure(lab.paths, lab.network.address)
+    proxy.ensure(lab.network.address, lab.paths.state)
+    variables = {**offered, "lab_proxy": proxy.url(lab.network.address)}
+    textfile.put(path, inventory.render([guest], lab.paths, variables))
+
+
+def give_back(lab):
+    """Leave the lab as it was before :func:`borrow`, on or off."""
+    proxy.stop(lab.paths.state)
+    lab.take_back()
+    if not any(node.is_running() for node in lab.nodes):
+        down(lab)
 
 
 def status(lab):

@@ -16,6 +16,7 @@ _PREFIX_LENGTH = 24
 _FIRST_NODE_HOST = 10
 MAX_NODES = 200
 _IPTABLES = ["iptables", "--wait", "10"]
+_ANSWERS = ["-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED"]
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,27 @@ def rules(network):
     engines set it.
     """
     bridge, subnet = network.bridge, str(network.subnet)
-    label = ["-m", "comment", "--comment", network.label]
-    answers = ["-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED"]
+    label = _labelled(network.label)
     return [
         ("nat", "POSTROUTING", ["-s", subnet, "!", "-d", subnet, *label, "-j", "MASQUERADE"]),
         ("filter", "FORWARD", ["-i", bridge, *label, "-j", "ACCEPT"]),
-        ("filter", "FORWARD", ["-o", bridge, *answers, *label, "-j", "ACCEPT"]),
+        ("filter", "FORWARD", ["-o", bridge, *_ANSWERS, *label, "-j", "ACCEPT"]),
         ("filter", "INPUT", ["-i", bridge, *label, "-j", "ACCEPT"]),
+    ]
+
+
+def confining_rules(network, address, port):
+    """Return the rules that leave a node nothing but a TCP port of this machine, the last on top.
+
+    :param address: the node's.
+    """
+    source, label = ["-i", network.bridge, "-s", address], _labelled(_confined(network.label))
+    to_port = ["-p", "tcp", "--dport", str(port)]
+    return [
+        ("filter", "FORWARD", [*source, *label, "-j", "REJECT"]),
+        ("filter", "INPUT", [*source, *label, "-j", "REJECT"]),
+        ("filter", "INPUT", [*source, *to_port, *label, "-j", "ACCEPT"]),
+        ("filter", "INPUT", [*source, *_ANSWERS, *label, "-j", "ACCEPT"]),
     ]
 
 
@@ -106,13 +121,14 @@ def exists(interface):
 
 
 def ensure(network):
-    """Bring up the bridge with its address, forwarding and the firewall rules."""
+    """Bring up the bridge with its address, forwarding and the firewall rules, no node confined."""
     if not exists(network.bridge):
         run(["ip", "link", "add", network.bridge, "type", "bridge"])
     interface = f"{network.address}/{network.subnet.prefixlen}"
     run(["ip", "address", "replace", interface, "dev", network.bridge])
     run(["ip", "link", "set", network.bridge, "up"])
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1\n", encoding="ascii")
+    free(network.label)
     for table, chain, arguments in rules(network):
         there = run([*_IPTABLES, "-t", table, "-C", chain, *arguments], check=False)
         if there.returncode:
@@ -121,10 +137,20 @@ def ensure(network):
 
 def remove(bridge, label):
     """Remove the bridge and every firewall rule of the lab, whatever is there of them."""
-    for table in ("nat", "filter"):
-        for arguments in deletions(run([*_IPTABLES, "-t", table, "-S"]).stdout, label):
-            run([*_IPTABLES, "-t", table, *arguments])
+    free(label)
+    _delete_rules(label)
     remove_interface(bridge)
+
+
+def confine(network, address, port):
+    """Leave the node with this address nothing but one TCP port of this machine."""
+    for table, chain, arguments in confining_rules(network, address, port):
+        run([*_IPTABLES, "-t", table, "-I", chain, *arguments])
+
+
+def free(label):
+    """Undo :func:`confine` for every node of the lab with this label."""
+    _delete_rules(_confined(label))
 
 
 def remove_interface(name):
@@ -134,6 +160,20 @@ def remove_interface(name):
         # It may have gone by itself since the look.
         if done.returncode and exists(name):
             raise LabError(f"`ip link delete {name}` fails: {done.stderr.strip()}")
+
+
+def _labelled(label):
+    return ["-m", "comment", "--comment", label]
+
+
+def _confined(label):
+    return f"{label}-confined"
+
+
+def _delete_rules(label):
+    for table in ("nat", "filter"):
+        for arguments in deletions(run([*_IPTABLES, "-t", table, "-S"]).stdout, label):
+            run([*_IPTABLES, "-t", table, *arguments])
 
 
 def host0_file(address, gateway, prefix_length):

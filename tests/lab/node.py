@@ -28,6 +28,8 @@ from lab.command import run
 from lab.errors import LabError
 
 DEFAULT_COUNT = 2
+#: The number of the guest, a node beside the lab's own.
+GUEST = network.MAX_NODES + 1
 BOOT_TIMEOUT_S = 60
 #: A node that was up already and does not answer for so long is switched off and on.
 ANSWER_TIMEOUT_S = 20
@@ -290,12 +292,7 @@ class Lab:
             self._each(self._beyond(count), Node.stop)
             if fresh:
                 self._each(nodes, Node.discard)
-            keys.ensure(self.paths.user_key, ssh.USER)
-            host_keys = self._each(nodes, Node.host_key)
-            keys.write_known_hosts(
-                self.paths.known_hosts,
-                dict(zip([node.address for node in nodes], host_keys, strict=True)),
-            )
+            self._write_keys(nodes)
             self._ensure(nodes)
 
     def down(self):
@@ -338,6 +335,44 @@ class Lab:
     def tree(self, name):
         """Return the path of a node's root folder on this machine."""
         return self.node(name).tree
+
+    def lend(self):
+        """Make the guest new and return it: a node beside the lab's own, which may be off.
+
+        The next :meth:`up` or :meth:`down` switches it off.
+
+        :raises LabError: it does not get there.
+        """
+        host.prepare()
+        with lock.held(self.paths.lock):
+            nodes = self._settle_network(self._settings().get("count", DEFAULT_COUNT))
+            guest = self._node(GUEST)
+            base.ensure(guest.release, self._say)
+            guest.discard()
+            self._write_keys([*nodes, guest])
+            self._ensure([guest])
+        return guest
+
+    def take_back(self):
+        """Switch the guest off and forget it, if there is one."""
+        with lock.held(self.paths.lock):
+            if self._settings():
+                self._node(GUEST).discard()
+
+    @contextlib.contextmanager
+    def confined(self, name, port):
+        """Leave a node no way out but to one TCP port of this machine, for a ``with`` block."""
+        network.confine(self.network, self.node(name).address, port)
+        try:
+            yield
+        finally:
+            network.free(self.paths.label)
+
+    def _write_keys(self, nodes):
+        keys.ensure(self.paths.user_key, ssh.USER)
+        host_keys = self._each(nodes, Node.host_key)
+        addresses = [node.address for node in nodes]
+        keys.write_known_hosts(self.paths.known_hosts, dict(zip(addresses, host_keys, strict=True)))
 
     def _ensure(self, nodes):
         inherited = {

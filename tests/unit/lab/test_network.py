@@ -83,6 +83,28 @@ def test_every_rule_is_deleted_by_its_label_and_no_other_is():
     assert all(rule[0] == "-D" for rule in deleted)
 
 
+def test_confining_rules_go_by_a_label_of_their_own():
+    added = [
+        shlex.join(["-A", chain, *arguments])
+        for _table, chain, arguments in network.confining_rules(NET, "10.213.7.11", 3128)
+    ]
+    own = f"{NET.label}-confined"
+    assert network.deletions("\n".join(added), NET.label) == []
+    assert len(network.deletions("\n".join(added), own)) == len(added)
+
+
+def test_a_confined_node_is_left_one_port_and_the_answers_to_who_calls_it():
+    rules = [arguments for _table, _chain, arguments in network.confining_rules(NET, "10.0.0.1", 9)]
+    assert all(arguments[:4] == ["-i", NET.bridge, "-s", "10.0.0.1"] for arguments in rules)
+    kept = [arguments for arguments in rules if arguments[-1] == "ACCEPT"]
+    # Inserted one after the other, the last is asked first.
+    assert rules[-len(kept) :] == kept
+    assert [" ".join(arguments[4:8]) for arguments in kept] == [
+        "-p tcp --dport 9",
+        "-m conntrack --ctstate RELATED,ESTABLISHED",
+    ]
+
+
 def test_the_nodes_network_file_has_its_address_and_way_out():
     parser = configparser.ConfigParser()
     parser.optionxform = str
