@@ -33,14 +33,18 @@ class Pressure:
         return self.answers.total()
 
     def more(self, count, timeout_s=60):
-        """Wait until ``count`` more requests have been answered or lost.
+        """Wait until ``count`` more requests have been answered or lost; see :meth:`until`."""
+        goal = self._ended + count
+        self.until(lambda: self._ended >= goal, timeout_s)
 
-        :raises AssertionError: that took longer than ``timeout_s``.
+    def until(self, condition, timeout_s=60):
+        """Wait until ``condition()`` holds, which is asked after each request.
+
+        :raises AssertionError: it did not within ``timeout_s``.
         """
         with self._changed:
-            goal = self._ended + count
-            reached = self._changed.wait_for(lambda: self._ended >= goal, timeout_s)
-        assert reached, f"no {count} requests ended within {timeout_s} s; {self}"
+            holds = self._changed.wait_for(condition, timeout_s)
+        assert holds, f"what was waited for did not come within {timeout_s} s; {self}"
 
     def __str__(self):
         shown = "".join(f"\n  {sentence}" for sentence in self.lost[:_SHOWN])
