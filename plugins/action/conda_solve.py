@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.gpunode.stack.plugins.module_utils import files, urls
@@ -25,7 +26,10 @@ class ActionModule(ActionBase):
         result = {"changed": True, "changes": [f"solve {order['name']} into {order['files'][0]}"]}
         if self._task.check_mode:
             return result
-        texts = dict(zip(order["files"], conda_spec.texts(order, answer), strict=True))
+        try:
+            texts = dict(zip(order["files"], conda_spec.texts(order, answer), strict=True))
+        except ValueError as error:
+            raise AnsibleActionFail(f"Solving {order['name']} gave no lock: {error}.") from error
         before = {path: _read(path) for path in texts}
         for path, text in texts.items():
             os.makedirs(os.path.dirname(path), exist_ok=True)

@@ -19,13 +19,15 @@ class ActionModule(ActionBase):
         _dummy, arguments = self.validate_argument_spec(
             {
                 "orders": {"type": "dict", "required": True},
+                "refusals": {"type": "list", "elements": "str", "default": []},
                 "unreachable": {"type": "list", "elements": "str", "default": []},
             }
         )
         orders = wanted.plain(arguments["orders"])
-        solves, refusals = conda_spec.choose(orders)
+        solves, disagreements = conda_spec.choose(orders)
+        refusals = [*arguments["refusals"], *map(str, disagreements)]
         if refusals:
-            raise AnsibleActionFail("\n".join(map(str, refusals)))
+            raise AnsibleActionFail("\n".join(refusals))
         return {
             "changed": False,
             "solves": solves,

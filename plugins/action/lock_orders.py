@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.gpunode.stack.plugins.module_utils import urls
@@ -21,9 +20,9 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         self.validate_argument_spec({})
         try:
-            orders = conda_env.orders(wanted.site_of(task_vars, self._templar))
+            orders, refusals = conda_env.orders(wanted.site_of(task_vars, self._templar)), []
         except Refusal as refusal:
-            raise AnsibleActionFail(str(refusal)) from refusal
+            orders, refusals = [], [str(refusal)]
         if any(order["why"] for order in orders):
             # Who is to solve has to be there.
             answer = self._execute_module(
@@ -36,6 +35,7 @@ class ActionModule(ActionBase):
         return {
             "changed": False,
             "orders": orders,
+            "refusals": refusals,
             # A channel's address may carry a password; the orders stay usable.
             "_ansible_no_log": bool(urls.passwords(json.dumps(orders))),
         }

@@ -11,7 +11,8 @@ short_description: Choose one host for each lock that is to be solved
 version_added: "0.2.0"
 description:
   - Each lock is solved by the first host that asks for it, in the order given.
-  - Fails where two environments would have different specs solved into one file.
+  - Fails where a host refused its own, or two environments would have different specs solved into
+    one file; every refusal of the fleet is in that one message.
 author:
   - gpunode contributors (@gpunode)
 options:
@@ -19,6 +20,11 @@ options:
     description: The C(orders) that M(gpunode.stack.lock_orders) returned, by host.
     type: dict
     required: true
+  refusals:
+    description: The C(refusals) that M(gpunode.stack.lock_orders) returned, of all hosts.
+    type: list
+    elements: str
+    default: []
   unreachable:
     description: Hosts that did not answer.
     type: list

@@ -46,4 +46,9 @@ orders:
         conda: /opt/miniforge3
         pip_config: /opt/miniforge3/pip.conf
         prefix: /opt/gpunode/envs/web-0f6a2b1c9d3e
+refusals:
+  description: A sentence for what cannot be solved as it is asked for.
+  returned: success
+  type: list
+  elements: str
 """

@@ -163,11 +163,15 @@ def texts(order, solution):
     """Return the texts of an order's files.
 
     :param solution: ``packages`` and ``dists``, as the node found them.
+    :raises ValueError: the node found what no lock or requirements can say.
     """
     lock = lock_text(order["spec"], solution["packages"])
-    if len(order["files"]) == 1:
+    versions = {package["name"]: package["version"] for package in conda_lock.parse(lock)}
+    if not order["spec"]["pip"]:
         return [lock]
-    return [lock, requirements_text(order["spec"], lock, solution["dists"])]
+    requirements = requirements_text(order["spec"], lock, solution["dists"])
+    pip_requirements.parse(requirements, versions["python"], "")
+    return [lock, requirements]
 
 
 def announcement(orders, solves, unreachable):
@@ -182,8 +186,9 @@ def announcement(orders, solves, unreachable):
         for host, wish in _wishes(orders)
         if wish["name"] in solves.get(host, [])
     ]
-    count = len({wish["files"][0] for _host, wish in _wishes(orders)})
-    lines = lines or [f"nothing to solve: {count} of {count} locks are as asked for"]
+    locks = sorted({wish["files"][0] for _host, wish in _wishes(orders)})
+    state = f"as asked for: {', '.join(locks)}" if locks else "no environment has packages"
+    lines = lines or [f"nothing to solve, {state}"]
     return "\n".join(lines + [f"{host}: not reached, left out" for host in unreachable])
 
 
@@ -202,10 +207,12 @@ def report(order, before, after):
 def _contents(texts):
     """Return {name: version, as people read it} of all that a lock and its requirements name."""
     lock, *requirements = texts
-    found = {
-        package["name"]: f"{package['version']} ({package['build']})"
-        for package in (conda_lock.parse(lock) if lock else [])
-    }
+    try:
+        packages = conda_lock.parse(lock)
+    except ValueError:
+        # There was none, or not a whole one.
+        packages = []
+    found = {package["name"]: f"{package['version']} ({package['build']})" for package in packages}
     pins = [pin for text in requirements for pin in _PIN.findall(text)]
     return {**found, **{f"{name} (pip)": version for name, version in pins}}
 

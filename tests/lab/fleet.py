@@ -41,11 +41,12 @@ class Run:
         return [play["play"]["name"] for play in self.output["plays"] if play["tasks"]]
 
     def results(self, host):
-        """Yield (task name, result) of a host, in the order of the run."""
+        """Yield (task name, result) of a host, in the order of the run, each turn of a loop too."""
         for play in self.output["plays"]:
             for task in play["tasks"]:
                 if host in task["hosts"]:
-                    yield task["task"]["name"], task["hosts"][host]
+                    for result in _turns(task["hosts"][host]):
+                        yield task["task"]["name"], result
 
     def changes(self, host):
         """Return the sentences with which the modules said what they changed on a host."""
@@ -60,8 +61,16 @@ class Run:
         said = []
         for play in self.output["plays"]:
             for task in play["tasks"]:
-                said += [str(result.get("msg", "")) for result in task["hosts"].values()]
+                said += [
+                    str(turn.get("msg", ""))
+                    for result in task["hosts"].values()
+                    for turn in _turns(result)
+                ]
         return "\n".join(said)
+
+
+def _turns(result):
+    return [result, *result.get("results", [])]
 
 
 def command(playbook, *arguments):
