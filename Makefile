@@ -18,7 +18,7 @@ SPEED = -m "not slow"
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .NOTPARALLEL:
-.PHONY: help site plan lock verify test test-full lint unit second-pair sanity lab-test bench lab-up lab-down docs requirements clean
+.PHONY: help site plan lock releases verify test test-full lint unit second-pair sanity lab-test bench lab-up lab-down docs requirements clean
 
 help:
 	@sed --quiet 's/^\([a-z-]*\):.* ## /\1\t/p' Makefile | expand --tabs=16
@@ -37,6 +37,9 @@ plan: .venv/complete ## what a run would change, and tests/output/plan.json
 
 lock: .venv/complete ## solve environments with packages into their locks
 	$(PLAYBOOK) playbooks/lock.yml $(ARGS)
+
+releases: .venv/complete ## what each host keeps and runs, and how to go back
+	$(PLAYBOOK) playbooks/releases.yml $(ARGS)
 
 verify: plan ## the proofs, on the hosts of INVENTORY
 	$(BIN)/pytest --junit-xml=tests/output/verify.xml tests/node --hosts=ansible://all --ansible-inventory=$(INVENTORY)

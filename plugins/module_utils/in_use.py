@@ -20,17 +20,11 @@ def by_processes(folders, proc="/proc", besides=()):
 
     :param besides: units whose processes do not count.
     """
-    used = {}
-    for pid in os.listdir(proc):
-        if not pid.isdigit():
-            continue
-        unit = listening.unit_of(_text(os.path.join(proc, pid, "cgroup")))
-        if unit not in besides:
-            text = _places_of(os.path.join(proc, pid))
-            name = _text(os.path.join(proc, pid, "comm")).strip()
-            who = f"process {name} (pid {pid})" + (f" of {unit}" if unit else "")
-            used.update({folder: who for folder in folders if _names(folder, text)})
-    return used
+    return {
+        folder: f"process {program} (pid {pid})" + (f" of {unit}" if unit else "")
+        for folder, pid, program, unit in _residents(folders, proc)
+        if unit not in besides
+    }
 
 
 def by_units(folders, unit_dir=UNIT_DIR, besides=()):
@@ -39,14 +33,49 @@ def by_units(folders, unit_dir=UNIT_DIR, besides=()):
     :param besides: units whose files do not count.
     """
     used = {}
+    for folder, path in _mentions(folders, unit_dir):
+        # The unit itself comes before the links by which it is wanted.
+        if os.path.basename(path) not in besides:
+            used.setdefault(folder, f"unit {path}")
+    return used
+
+
+def users(folders, proc="/proc", unit_dir=UNIT_DIR):
+    """Return {folder: sorted names} of who lives in folders or names them, as above.
+
+    A name is that of a unit, or of a program that runs in no service: sessions come and go.
+    """
+    found = {folder: set() for folder in folders}
+    for folder, _pid, program, unit in _residents(folders, proc):
+        found[folder].add(unit if unit.endswith(".service") else program)
+    for folder, path in _mentions(folders, unit_dir):
+        # A drop-in lies in a folder that is called like its unit.
+        unit, _dot, kind = os.path.basename(os.path.dirname(path)).rpartition(".")
+        found[folder].add(unit if kind == "d" else os.path.basename(path))
+    return {folder: sorted(names) for folder, names in found.items()}
+
+
+def _residents(folders, proc):
+    """Yield (folder, process id, program, unit or "") for each process that lives in a folder."""
+    for pid in os.listdir(proc):
+        if pid.isdigit():
+            process = os.path.join(proc, pid)
+            text = _places_of(process)
+            for folder in folders:
+                if _names(folder, text):
+                    unit = listening.unit_of(_text(os.path.join(process, "cgroup")))
+                    yield folder, pid, _text(os.path.join(process, "comm")).strip(), unit
+
+
+def _mentions(folders, unit_dir):
+    """Yield (folder, path relative to ``unit_dir``) for each file of a unit that names a folder."""
     for parent, _folders, names in os.walk(unit_dir):
-        for name in set(names).difference(besides):
+        for name in names:
             path = os.path.join(parent, name)
             text = _text(path)
-            who = f"unit {os.path.relpath(path, unit_dir)}"
-            # The unit itself comes before the links by which it is wanted.
-            used = {**{folder: who for folder in folders if _names(folder, text)}, **used}
-    return used
+            for folder in folders:
+                if _names(folder, text):
+                    yield folder, os.path.relpath(path, unit_dir)
 
 
 def _places_of(process):

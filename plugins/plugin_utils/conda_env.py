@@ -40,13 +40,7 @@ def is_wanted(site):
 
 def resolve(options, site):
     """Return the wanted state: for each environment its prefix, its link and what it is to hold."""
-    folder = os.path.normpath(options["dir"])
-    if not os.path.isabs(folder):
-        raise Refusal(
-            f"conda_env_dir {options['dir']}",
-            "it is not an absolute path",
-            "Write it from the root",
-        )
+    folder = folder_from(options["dir"])
     if options["keep"] < 0:
         raise Refusal(
             f"conda_env_keep {options['keep']}", "fewer than none cannot be kept", "Say 0 or more"
@@ -74,6 +68,18 @@ def resolve(options, site):
         ],
         "leaving": _units_leaving(site),
     }
+
+
+def folder_from(path):
+    """Return the folder of environments, from conda_env_dir.
+
+    :raises Refusal: the path is relative.
+    """
+    if not os.path.isabs(path):
+        raise Refusal(
+            f"conda_env_dir {path}", "it is not an absolute path", "Write it from the root"
+        )
+    return os.path.normpath(path)
 
 
 def present(state):

@@ -72,7 +72,7 @@ def resolve(options, site):
     applications = [
         _application(item, options["secrets"].get(item["name"]) or {}, site) for item in wanted
     ]
-    gone = [_identity(item) for item in unwanted]
+    gone = [identity(item) for item in unwanted]
     _refuse_both({app["name"] for app in applications} & {app["name"] for app in gone})
     for key in ("name", "dir"):
         _refuse_twice(key, [app[key] for app in [*applications, *gone]])
@@ -163,7 +163,7 @@ def _outside_port(listen):
     return port if port and not ipaddress.ip_address(address).is_loopback else None
 
 
-def _identity(item):
+def identity(item):
     """Return {name, user, dir}: what tells an application on a host from others."""
     name = item["name"]
     what = f"application {name}"
@@ -189,7 +189,7 @@ def _identity(item):
 
 
 def _application(item, secrets, site):
-    app = _identity(item)
+    app = identity(item)
     name = item["name"]
     what = f"application {name}"
     _demand(

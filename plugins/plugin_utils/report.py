@@ -26,27 +26,41 @@ def as_text(plans, unreachable):
     :param plans: {host: plan}.
     :param unreachable: hosts that did not answer.
     """
-    paragraphs = [_paragraph(hosts, plans) for hosts in _alike(plans)]
-    if unreachable:
-        paragraphs.append(f"{_hosts(sorted(unreachable))}: not reached, left out")
-    return "\n".join(paragraphs)
+    same = {
+        host: {key: value for key, value in plan.items() if key != "address"}
+        for host, plan in plans.items()
+    }
+    paragraphs = [_paragraph(hosts, plans) for hosts in alike(same)]
+    return "\n".join(paragraphs + left_out(unreachable))
 
 
-def _alike(plans):
-    """Return lists of hosts whose plans are the same but for their address, the longest first."""
+def alike(found):
+    """Return lists of the hosts of which the same was found, the longest first.
+
+    :param found: {host: anything that JSON can carry}.
+    """
     groups = {}
-    for host in sorted(plans):
-        same = {key: value for key, value in plans[host].items() if key != "address"}
-        groups.setdefault(json.dumps(same, sort_keys=True), []).append(host)
+    for host in sorted(found):
+        groups.setdefault(json.dumps(found[host], sort_keys=True), []).append(host)
     return sorted(groups.values(), key=lambda hosts: (-len(hosts), hosts))
+
+
+def named(addresses):
+    """Return how many hosts there are and which, from {host: address}."""
+    return _hosts([_named(host, address) for host, address in addresses.items()])
+
+
+def left_out(unreachable):
+    """Return the lines about hosts that did not answer."""
+    return [f"{_hosts(sorted(unreachable))}: not reached, left out"] if unreachable else []
 
 
 def _paragraph(hosts, plans):
     plan = plans[hosts[0]]
-    named = [_named(host, plans[host]["address"]) for host in hosts]
     return "\n".join(
         [
-            f"{_hosts(named)}: {_SENTENCES[plan['status']]}",
+            f"{named({host: plans[host]['address'] for host in hosts})}: "
+            f"{_SENTENCES[plan['status']]}",
             *(f"    {line}" for line in [*_lines(plan), *_unwanted_lines(plan)]),
         ]
     )
@@ -65,7 +79,7 @@ _SENTENCES = {
 
 def _lines(plan):
     if plan["status"] == "refused":
-        return [line for refusal in plan["refusals"] for line in _refusal_lines(refusal)]
+        return [line for refusal in plan["refusals"] for line in refusal_lines(refusal)]
     if plan["status"] == "converged":
         return [item["says"] for items in plan["wanted"].values() for item in items]
     return [
@@ -85,7 +99,8 @@ def _unwanted_lines(plan):
     ]
 
 
-def _refusal_lines(refusal):
+def refusal_lines(refusal):
+    """Return the lines of one refusal, {what, because, remedy}."""
     return [f"{refusal['what']}: {refusal['because']}", f"    {refusal['remedy']}"]
 
 

@@ -169,7 +169,12 @@ def site_of(task_vars, templar):
     :param task_vars: the variables the action plugin was given.
     :param templar: the action plugin's templar.
     """
-    names = known_variables().intersection(task_vars)
-    variables = {name: plain(templar.template(task_vars[name])) for name in names}
+    variables = variables_of(task_vars, templar)
     base = task_vars.get("inventory_dir") or task_vars["playbook_dir"]
     return Site(variables, base, task_vars.get("ansible_inventory_sources") or [])
+
+
+def variables_of(task_vars, templar):
+    """Return those variables of a host that roles read, with templates resolved."""
+    names = known_variables().intersection(task_vars)
+    return {name: plain(templar.template(task_vars[name])) for name in names}

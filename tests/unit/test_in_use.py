@@ -63,3 +63,26 @@ def test_a_unit_keeps_the_folder_it_names(folders, tmp_path, name):
 
 def test_no_unit_folder_keeps_nothing(folders, tmp_path):
     assert in_use.by_units(folders, os.path.join(tmp_path, "none")) == {}
+
+
+def test_users_are_named_by_their_unit_or_else_by_their_program(folders, tmp_path, start):
+    start("cat", cwd=folders[1])
+    wants = tmp_path / "system" / "multi-user.target.wants"
+    own = tmp_path / "system" / "web.service.d"
+    for folder in (wants, own):
+        folder.mkdir(parents=True)
+    (own / "own.conf").write_text(f"[Service]\nWorkingDirectory={folders[1]}\n")
+    (tmp_path / "system" / "tool.service").write_text(f"ExecStart={folders[0]}/bin/tool\n")
+    (wants / "tool.service").symlink_to("../tool.service")
+    found = in_use.users(folders, unit_dir=str(tmp_path / "system"))
+    assert found == {folders[0]: ["tool.service"], folders[1]: ["cat", "web.service"]}
+
+
+def test_a_program_of_a_service_goes_by_the_name_of_the_service(folders, tmp_path):
+    process = tmp_path / "proc" / "7"
+    process.mkdir(parents=True)
+    (process / "cwd").symlink_to(folders[0])
+    (process / "cgroup").write_text("0::/system.slice/web.service\n")
+    (process / "comm").write_text("python\n")
+    found = in_use.users(folders, str(tmp_path / "proc"), str(tmp_path / "none"))
+    assert found == {folders[0]: ["web.service"], folders[1]: []}
