@@ -18,7 +18,7 @@ SPEED = -m "not slow"
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .NOTPARALLEL:
-.PHONY: help site plan lock releases verify test test-full lint unit second-pair sanity lab-test bench lab-up lab-down docs requirements clean
+.PHONY: help site plan lock releases verify test test-full lint unit second-pair sanity lab-test molecule bench lab-up lab-down docs requirements clean
 
 help:
 	@sed --quiet 's/^\([a-z-]*\):.* ## /\1\t/p' Makefile | expand --tabs=16
@@ -69,6 +69,9 @@ sanity: .venv/complete ## ansible-test sanity
 
 lab-test: .venv/complete ## the tests on lab nodes
 	$(PYTEST) $(SPEED) tests/lab
+
+molecule: .venv/complete ## the molecule scenarios of every role, each on a fresh node of the lab
+	$(PYTEST) tests/lab/test_molecule.py
 
 bench: .venv/complete ## first run, no-change runs, round trips per host
 	PYTHONPATH=tests $(BIN)/python tests/bench.py

@@ -37,14 +37,15 @@ def ensure(paths, address):
 
     :param paths: the lab's LabPaths.
     :param address: the lab's own address, which nodes can reach.
-    :returns: ``lab_channel`` ("public" or "local"), ``lab_locks`` ({"md5": path, "sha256":
-        path}), and options of the miniforge role.
+    :returns: ``lab_channel`` ("public" or "local"), ``lab_channel_url``, ``lab_locks`` ({"md5":
+        path, "sha256": path}), and options of the miniforge role.
     :raises LabError: it could not be built, served or solved.
     """
     tools = toolbox.ensure(lab_paths.ROOT)
     channel = _public() if public.is_reachable() else _local(tools, paths, address)
     return {
         "lab_channel": channel.kind,
+        "lab_channel_url": channel.url,
         "lab_locks": _locks(tools, channel, paths.checkout / "inventory" / "lab" / "generated"),
         **channel.options,
     }

@@ -1,0 +1,20 @@
+"""Says what it runs as."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+
+def make():
+    """Return the application."""
+    return _answer
+
+
+def _answer(environ, start_response):
+    found = environ["PATH_INFO"] in ("/", "/ready")
+    start_response("200 OK" if found else "404 Not Found", [("Content-Type", "application/json")])
+    said = {key: os.environ.get(key) for key in ("GREETING", "TOKEN")}
+    said.update(prefix=sys.prefix, release=os.getcwd(), threaded=environ["wsgi.multithread"])
+    return [json.dumps(said).encode()]

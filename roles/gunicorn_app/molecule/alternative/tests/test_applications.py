@@ -1,0 +1,64 @@
+"""Both applications answer, and run as all options say."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+
+import pytest
+
+
+@pytest.fixture
+def address(host):
+    """Where the host is reached."""
+    return host.backend.get_variables()["ansible_host"]
+
+
+@pytest.fixture
+def web(host):
+    """Properties of the service that gunicorn serves."""
+    names = "User,MemoryMax,TimeoutStartUSec,DevicePolicy,MemoryDenyWriteExecute,ExecStart"
+    lines = host.check_output(f"systemctl show web.service --property={names}").splitlines()
+    return dict(line.split("=", 1) for line in lines)
+
+
+def ask(url):
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return answer.read()
+
+
+def test_the_application_answers_from_its_environment_and_release(address):
+    said = json.loads(ask(f"http://{address}:9101/"))
+    assert said["prefix"].startswith("/opt/gpunode/envs/web-")
+    assert said["release"].startswith("/srv/elsewhere/web/releases/")
+
+
+def test_the_application_has_its_variables_and_its_secret(host, address):
+    said = json.loads(ask(f"http://{address}:9101/ready"))
+    assert (said["GREETING"], said["TOKEN"]) == ("good morning", "for-the-application-alone")
+    assert host.run("grep -rs for-the-application-alone /etc /srv").stdout == ""
+
+
+def test_the_application_runs_as_its_user_in_one_worker_with_threads(host, web, address):
+    assert web["User"] == "webuser"
+    assert json.loads(ask(f"http://{address}:9101/"))["threaded"] is True
+    main = host.check_output("systemctl show web.service --property=MainPID --value")
+    assert len(host.check_output(f"ps -o pid= --ppid {main}").split()) == 1
+    for words in ("--workers 1", "--threads 3", "--timeout 40"):
+        assert words in web["ExecStart"]
+
+
+def test_the_unit_shows_what_it_was_allowed_and_denied(web):
+    assert web["MemoryMax"] == str(1 << 30)
+    assert web["MemoryDenyWriteExecute"] == "no"
+
+
+def test_the_application_that_serves_itself_answers_without_a_socket_unit(host, address):
+    assert ask(f"http://{address}:9102/") == b"plain"
+    assert host.service("plain.service").is_enabled
+    assert not host.file("/etc/systemd/system/plain.socket").exists
+
+
+def test_what_is_to_be_absent_is(host):
+    assert host.check_output("find /etc/systemd/system -name 'gone*'") == ""
+    assert not host.file("/srv/gone").exists

@@ -1,0 +1,114 @@
+"""Each role has a scenario without options and one with all of them."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.gpunode.stack.plugins.plugin_utils import wanted
+
+ROOT = Path(__file__).resolve().parents[2]
+SCENARIOS = ("default", "alternative")
+#: What `alternative` leaves as it is by default, and the reason.
+LEFT = {
+    "miniforge": {
+        "miniforge_state": "its other value leaves nothing: tests/lab/test_removal.py",
+        "miniforge_version": "the inventory says it, with the lab's installer: tests/lab/inventory.py",
+        "miniforge_url": "the inventory says it, with the lab's installer: tests/lab/inventory.py",
+        "miniforge_sha256": "the inventory says it, with the lab's installer: tests/lab/inventory.py",
+        "miniforge_ca_source": "excludes ca_bundle: tests/lab/test_company_network.py",
+    },
+    "conda_env": {
+        "conda_env_list.packages": "solved into a lock beforehand: tests/lab/test_lock.py",
+        "conda_env_list.channels": "solved into a lock beforehand: tests/lab/test_lock.py",
+        "conda_env_list.pip": "solved into a lock beforehand: tests/lab/test_lock.py",
+        "conda_env_list.build": "names what the host keeps: tests/lab/test_environments.py",
+    },
+    "gunicorn_app": {
+        "gunicorn_app_list.release": "names what the host keeps: tests/lab/test_releases.py",
+    },
+}
+
+
+def unchanged(options, values, where=""):
+    """Return the paths of the options, nested ones too, that have no value but their default.
+
+    :param options: {option: specification}.
+    :param values: a list of {option: value}: one value other than the default is enough.
+    """
+    found = []
+    for name, option in options.items():
+        given = [one[name] for one in values if name in one]
+        if all(value == option.get("default") for value in given):
+            found.append(f"{where}{name}")
+        elif "options" in option:
+            items = [item for value in given for item in _as_list(value)]
+            found += unchanged(option["options"], items, f"{where}{name}.")
+    return found
+
+
+def _as_list(value):
+    return value if isinstance(value, list) else [value]
+
+
+def variables(role, scenario):
+    """Return the variables that a scenario's playbook sets, those of its plays and its roles."""
+    plays = wanted.load_yaml(ROOT / "roles" / role / "molecule" / scenario / "converge.yml")
+    found = {}
+    for play in plays:
+        for holder in [play, *play["roles"]]:
+            found.update(holder.get("vars", {}))
+    return found
+
+
+@pytest.mark.parametrize("role", wanted.COMPONENTS)
+def test_the_default_scenario_sets_no_option(role):
+    assert variables(role, "default") == {}
+
+
+@pytest.mark.parametrize("role", wanted.COMPONENTS)
+def test_the_alternative_scenario_sets_every_option_to_another_value(role):
+    options = wanted.options_of(role)
+    assert set(unchanged(options, [variables(role, "alternative")])) == set(LEFT[role])
+
+
+@pytest.mark.parametrize("role", wanted.COMPONENTS)
+def test_what_the_alternative_scenario_leaves_is_proven_elsewhere(role):
+    for reason in LEFT[role].values():
+        assert (ROOT / reason.rpartition(": ")[2]).is_file(), reason
+
+
+def test_an_option_that_a_scenario_forgets_is_found():
+    options = {
+        "plain": {"default": 1},
+        "bare": {},
+        "items": {"default": [], "options": {"name": {}, "deep": {"options": {"x": {}}}}},
+    }
+    assert unchanged(options, [{}]) == ["plain", "bare", "items"]
+    given = {"plain": 1, "bare": "b", "items": [{"name": "n"}, {"deep": {}}]}
+    assert unchanged(options, [given]) == ["plain", "items.deep.x"]
+    given = {"plain": 2, "bare": "b", "items": [{"name": "n"}, {"deep": {"x": 0}}]}
+    assert unchanged(options, [given]) == []
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("role", wanted.COMPONENTS)
+def test_each_scenario_verifies_something(role, scenario):
+    # Where molecule finds no test it only warns.
+    folder = ROOT / "roles" / role / "molecule" / scenario
+    verifier = wanted.load_yaml(folder / "molecule.yml").get("verifier", {})
+    files = list((folder / verifier.get("directory", "tests")).glob("test_*.py"))
+    claims = [
+        node.name
+        for file in files
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    ]
+    assert claims
+
+
+def test_no_role_has_another_kind_of_scenario():
+    found = {path.parent.name for path in ROOT.glob("roles/*/molecule/*/molecule.yml")}
+    assert found == set(SCENARIOS)
