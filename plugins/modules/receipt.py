@@ -85,7 +85,9 @@ def main():
     found = receipts.read(asked["component"]) or {"names": []}
     names = sorted({*asked["present"], *found["names"]}.difference(asked["absent"]))
     wanted = {"digest": asked["digest"], "manifest": asked["manifest"], "names": names}
-    changed = {key: found.get(key) for key in wanted} != wanted
+    # Where nothing of a component is, was or is to be, there is nothing to remember.
+    is_empty = not (names or asked["manifest"] or "digest" in found)
+    changed = not is_empty and {key: found.get(key) for key in wanted} != wanted
     if changed and not module.check_mode:
         receipts.write(asked["component"], asked["digest"], asked["manifest"], names)
     module.exit_json(changed=changed, path=receipts.path_of(asked["component"]))
