@@ -20,6 +20,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     package_cache,
     pip_cli,
     receipts,
+    urls,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 
@@ -85,10 +86,16 @@ class Builder:
         """Have conda fetch packages, prove them, and link them without the network."""
         cache = conda_cli.cache_of(self._base)
         package_cache.drop_unproven(packages, cache)
-        with self._file(prefix, "lock", conda_lock.render(packages)) as lock:
+        # conda notes the addresses of packages in files that all can read.
+        text, netrc = urls.to_netrc(conda_lock.render(packages))
+        with (
+            self._file(prefix, "lock", text) as lock,
+            self._file(prefix, "netrc", netrc) as passwords,
+        ):
             arguments = [verb, "--file", lock, "--yes"]
+            settings = {"NETRC": passwords} if netrc else {}
             try:
-                self._conda(prefix, [*arguments, "--download-only"])
+                self._conda(prefix, [*arguments, "--download-only"], settings)
             except Refusal:
                 # A damaged archive fails to unpack; its digest says more than conda does.
                 package_cache.check(package_cache.present(packages, cache), cache)
@@ -112,8 +119,11 @@ class Builder:
         finally:
             shutil.rmtree(self._work_dir, ignore_errors=True)
 
-    def _conda(self, prefix, arguments):
-        conda_cli.run(self._base, arguments, self.execute, prefix)
+    def _conda(self, prefix, arguments, settings=None):
+        def execute(argv, environment):
+            return self.execute(argv, {**environment, **(settings or {})})
+
+        conda_cli.run(self._base, arguments, execute, prefix)
 
 
 def _prove(env):

@@ -5,8 +5,12 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote
 
 _USER_INFO = re.compile(r"(?<=://)([^/@:\s]*)(?::([^/@\s]*))?@")
+_USER_AND_HOST = re.compile(rf"{_USER_INFO.pattern}([^/:\s\[]+)")
+# Quotes are read differently by Python's versions, so nothing that needs them is written.
+_PLAIN = re.compile(r"[^\s\"'\\#]+")
 
 
 def shown(text):
@@ -22,3 +26,26 @@ def has_password(text):
 def passwords(text):
     """Return the passwords in the URLs of a text, and users without one, which tokens are."""
     return {password or user for user, password in _USER_INFO.findall(text)} - {""}
+
+
+def to_netrc(text):
+    """Return (text, netrc): a text without the users and passwords of its URLs, and a file of them.
+
+    Programs write down the addresses that they are given, and not what a netrc file adds. What such
+    a file cannot say stays where it is: a second user of one host, a user without a password, and
+    what would have to be quoted. The netrc is "" where there is nothing to say.
+    """
+    users = {}
+
+    def take(match):
+        user, password, host = (unquote(part or "") for part in match.groups())
+        plain = _PLAIN.fullmatch(user) and _PLAIN.fullmatch(password)
+        if not plain or users.setdefault(host, (user, password)) != (user, password):
+            return match.group()
+        return match.group(3)
+
+    bare = _USER_AND_HOST.sub(take, text)
+    return bare, "".join(
+        f"machine {host} login {user} password {password}\n"
+        for host, (user, password) in users.items()
+    )
