@@ -52,7 +52,7 @@ class Apt:
     )
     # Without Pattern-Only a misspelt name with a '.' in it is a pattern that many packages match.
     _install = (
-        *("apt-get", "--quiet", "--yes", "--no-remove", "--no-install-recommends"),
+        *("apt-get", "--quiet", "--yes", "--no-install-recommends"),
         *("-o", "APT::Cmd::Pattern-Only=true"),
         *("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"),
         "install",
@@ -76,7 +76,7 @@ class Apt:
 
     def installation(self, names):
         """Return the command that installs packages."""
-        return [*self._install, *names]
+        return [*self._install, "--no-remove", *names]
 
     def simulation(self, names):
         """Return the command that tells what an installation would do, and changes nothing."""
@@ -234,9 +234,9 @@ def _required(names):
     return manager
 
 
-def _run(names, argv, manager, execute, wait_s=LOCK_WAIT_S):
+def _run(names, argv, manager, execute):
     """Run a command of the package manager, again and again while another one holds its lock."""
-    deadline = time.monotonic() + wait_s
+    deadline = time.monotonic() + LOCK_WAIT_S
     while True:
         answer = commands.run(_what(names), argv, _ENVIRONMENT, execute, "/usr and /var")
         held = manager.locked.search(answer.stdout + answer.stderr) if answer.returncode else None
@@ -245,7 +245,7 @@ def _run(names, argv, manager, execute, wait_s=LOCK_WAIT_S):
         if time.monotonic() >= deadline:
             raise Refusal(
                 _what(names),
-                f"another one was still at work after {wait_s} s: {held.group(0)}",
+                f"another one was still at work after {LOCK_WAIT_S} s: {held.group(0)}",
                 "Wait for it to end, and run again",
             )
         time.sleep(_POLL_S)

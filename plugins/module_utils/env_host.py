@@ -13,7 +13,6 @@ from __future__ import annotations
 import collections
 import functools
 import os
-import shutil
 
 from ansible_collections.gpunode.stack.plugins.module_utils import (
     building,
@@ -146,7 +145,7 @@ def _removal_steps(wanted, check_mode, state_dir):
         # In a real run, the applications that are to go have gone by now.
         _require_unused(env, builds, wanted["leaving"] if check_mode else ())
         for path in builds:
-            remove = functools.partial(_remove_build, path, state_dir)
+            remove = functools.partial(building.remove, path, state_dir)
             steps.append(Step([f"remove {path}"], remove))
         if os.path.islink(env["link"]):
             steps.append(Step([f"remove {env['link']}"], functools.partial(os.unlink, env["link"])))
@@ -170,13 +169,6 @@ def _require_unused(env, builds, leaving):
             f"{who} lives in {path}",
             "End it or let it use another environment, and run again",
         )
-
-
-def _remove_build(path, state_dir):
-    if building.is_unfinished(path, state_dir):
-        building.discard(path, state_dir)
-    else:
-        shutil.rmtree(path)
 
 
 def _remove_folder(folder):
@@ -289,7 +281,7 @@ def _collection_steps(wanted, state_dir):
         ]
         unused.sort(key=lambda path: (path == serving, os.stat(path).st_mtime), reverse=True)
         steps += [
-            Step([f"remove {path}"], functools.partial(shutil.rmtree, path))
+            Step([f"remove {path}"], functools.partial(building.remove, path, state_dir))
             for path in unused[wanted["keep"] :]
         ]
     return steps

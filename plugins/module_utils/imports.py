@@ -48,32 +48,33 @@ os._exit(0)
 Failure = collections.namedtuple("Failure", "module reason libraries wanting")
 
 
-def check(prefix, modules, run=child.run, timeout_s=TIMEOUT_S):
+def check(prefix, modules, run=child.run, timeout_s=TIMEOUT_S, account="nobody"):
     """Return a Failure for each module that the Python of a prefix cannot import.
 
     :param prefix: the conda environment.
     :param modules: names of modules.
     :param run: what runs commands, with the signature of child.run.
+    :param account: the user to import as; None for the own one.
     """
     found = []
     with tempfile.TemporaryDirectory(prefix="gpunode-") as home:
-        nobody = _nobody(home)
+        identity = _identity(account, home)
         for module in modules:
-            failure = _attempt(prefix, module, home, nobody, run, timeout_s)
+            failure = _attempt(prefix, module, home, identity, run, timeout_s)
             found += [failure] if failure else []
     return found
 
 
-def _nobody(home):
-    """Return the subprocess options for the account without rights, which is given ``home``."""
-    if os.geteuid():
+def _identity(account, home):
+    """Return the subprocess options for running as an account, which is given ``home``."""
+    if account is None:
         return {}
-    account = pwd.getpwnam("nobody")
-    os.chown(home, account.pw_uid, account.pw_gid)
-    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+    user = pwd.getpwnam(account)
+    os.chown(home, user.pw_uid, user.pw_gid)
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
-def _attempt(prefix, module, home, nobody, run, timeout_s):
+def _attempt(prefix, module, home, identity, run, timeout_s):
     def execute(*argv):
         return run(
             # It ends what the import started as well.
@@ -89,7 +90,7 @@ def _attempt(prefix, module, home, nobody, run, timeout_s):
             text=True,
             errors="replace",
             timeout=timeout_s + 30,
-            **nobody,
+            **identity,
         )
 
     python = os.path.join(prefix, "bin", "python")

@@ -7,7 +7,6 @@ from __future__ import annotations
 import glob
 import os
 import pwd
-import shutil
 
 from ansible_collections.gpunode.stack.plugins.module_utils import (
     building,
@@ -48,7 +47,8 @@ def converge(
     if is_there:
         changes.append(f"remove {prefix}")
         if not check_mode:
-            _remove(prefix, state_dir)
+            building.remove(prefix, state_dir)
+            _remove_if_empty(download.CACHE_DIR)
     if os.path.lexists(certificates):
         changes.append(f"remove {certificates}")
         if not check_mode:
@@ -131,21 +131,6 @@ def _write_notes(notes, text):
         return
     os.unlink(notes)
     _remove_if_empty(os.path.dirname(notes))
-
-
-def _remove(prefix, state_dir):
-    if building.is_unfinished(prefix, state_dir):
-        building.discard(prefix, state_dir)
-    elif os.path.ismount(prefix):
-        for name in os.listdir(prefix):
-            path = os.path.join(prefix, name)
-            if os.path.isdir(path) and not os.path.islink(path):
-                shutil.rmtree(path)
-            else:
-                os.unlink(path)
-    else:
-        shutil.rmtree(prefix)
-    _remove_if_empty(download.CACHE_DIR)
 
 
 def _remove_if_empty(folder):

@@ -27,6 +27,7 @@ PYTHON = f"{MIRROR}/linux-64/python-3.11.7-h_0.conda#{'1' * 32}"
 PIP = f"{MIRROR}/noarch/pip-26.3-py_0.conda#{'2' * 32}"
 FLASK = f"{MIRROR}/noarch/flask-3.1.3-py_0.conda#{'3' * 32}"
 SIX = f"six==1.17.0 --hash=sha256:{'a' * 64}"
+ITEM = ("build", "imports", "state")
 FREE = {"kind": "absent", "empty": True, "conda": False, "unfinished": False}
 
 as_root = pytest.mark.skipif(
@@ -45,6 +46,7 @@ def resolve(tmp_path):
     def resolve(packages=(PYTHON, PIP), requirements=None, name="web", **variables):
         (tmp_path / "lock.txt").write_text(text_of(*packages))
         item = {"name": name, "lock": "lock.txt"}
+        item.update({key: variables.pop(key) for key in ITEM if key in variables})
         if requirements is not None:
             (tmp_path / "requirements.txt").write_text(requirements)
             item["requirements"] = "requirements.txt"
@@ -144,6 +146,11 @@ def test_two_environments_of_one_name_are_refused(resolve):
         ({"packages": [PYTHON], "requirements": SIX}, "the lock has no pip"),
         ({"packages": [FLASK], "requirements": SIX}, "the lock has no python and no pip"),
         ({"conda_env_list": [{"name": "web", "lock": "gone.txt"}]}, "gone.txt cannot be read"),
+        ({"conda_env_list": [{"name": "web"}]}, "environment web: it has no lock"),
+        ({"imports": ["os; x"]}, "imports: 'os; x': it is no name of a Python module"),
+        ({"imports": ["-c"]}, "no name of a Python module"),
+        ({"build": "latest"}, "build 'latest': a build is named by the 12 digits"),
+        ({"conda_env_system_packages": ["libgl1", "libx11-6-"]}, "'libx11-6-': it is no name of"),
     ],
 )
 def test_what_cannot_be_resolved_is_refused_with_its_file(resolve, variables, words):
@@ -173,6 +180,52 @@ def test_the_plan_refuses_what_cannot_work_on_the_host(resolve, changes, words):
     assert all(words in refusal for refusal in refusals)
 
 
+@pytest.mark.parametrize(
+    ("prefix", "words"),
+    [
+        ({**FREE, "kind": "directory", "empty": False, "conda": True}, None),
+        (FREE, "it is not kept on the host"),
+        ({**FREE, "kind": "directory", "conda": True, "unfinished": True}, "never finished"),
+    ],
+)
+def test_a_build_that_is_named_must_be_kept_on_the_host(resolve, prefix, words):
+    state = resolve(build="0123456789ab")
+    found = facts(state, architecture="aarch64", room=0, prefix=prefix)
+    refusals = [str(refusal) for refusal in conda_env.refusals(state, found)]
+    assert len(refusals) == (0 if words is None else 1)
+    assert all(words in refusal for refusal in refusals)
+
+
+def test_a_build_that_is_named_is_wanted_without_its_lock(resolve):
+    env = only(resolve(build="0123456789ab", conda_env_dir="/srv"))
+    assert (env["prefix"], env["link"]) == ("/srv/web-0123456789ab", "/srv/web")
+    assert (env["lock"], env["dists"], env["platform"]) == (None, None, None)
+
+
+def test_system_packages_need_a_manager_that_is_known(resolve):
+    state = resolve(conda_env_system_packages=["libgl1", "libgl1"])
+    assert state["system_packages"] == ["libgl1"]
+    assert conda_env.refusals(state, facts(state)) == []
+    (refusal,) = conda_env.refusals(state, facts(state, pkg_mgr="zypper"))
+    assert "managed by zypper, which is none of apt, dnf" in str(refusal)
+
+
+def test_the_catalogs_libraries_go_along_where_something_is_imported(resolve):
+    assert resolve()["libraries"] == []
+    libraries = resolve(imports=["cv2"])["libraries"]
+    assert {"soname": "libcuda.so.1", "brought_by": "the NVIDIA driver"} in libraries
+
+
+def test_an_environment_that_is_to_go_needs_its_name_alone(resolve):
+    items = [{"name": "old", "state": "absent"}, {"name": "web", "lock": "lock.txt"}]
+    state = resolve(conda_env_list=items)
+    link = "/opt/gpunode/envs/old"
+    assert state["absent"] == [{"name": "old", "link": link, "dir": "/opt/gpunode/envs"}]
+    assert (conda_env.present(state), conda_env.absent(state)) == (["web"], ["old"])
+    assert state["remove_dir"] is False
+    assert resolve(conda_env_list=items[:1])["remove_dir"] is True
+
+
 def test_a_lock_bound_to_no_platform_fits_any(resolve):
     state = resolve([FLASK])
     assert conda_env.refusals(state, facts(state, architecture="aarch64")) == []
@@ -189,6 +242,7 @@ class Records:
     def __init__(self, state_dir):
         self.state_dir = state_dir
         self.fails = None
+        self.execute = None
 
     def build(self, env):
         with building.building(env["prefix"], self.state_dir):
@@ -392,6 +446,277 @@ def test_an_unfinished_build_of_another_content_is_removed(host):
     assert f"remove unfinished {left}" in host.changes(host.wanted())
     assert not os.path.exists(only(state)["prefix"])
     assert not building.is_unfinished(only(state)["prefix"], host.state_dir)
+
+
+@as_root
+def test_a_build_says_what_it_was_built_from_to_root_alone(host):
+    state = host.wanted(requirements=SIX)
+    host.converge(state)
+    path = env_build.record_of(only(state)["prefix"])
+    with open(path, encoding="utf-8") as handle:
+        said = json.load(handle)
+    assert said == {key: only(state)[key] for key in ("lock", "dists")}
+    assert os.stat(path).st_mode & 0o777 == 0o600
+
+
+@as_root
+@pytest.mark.parametrize(
+    "damage",
+    [os.unlink, lambda path: os.chmod(path, 0o644), lambda path: open(path, "w").close()],
+)
+def test_a_build_that_does_not_say_it_any_more_is_made_to(host, damage):
+    state = host.wanted()
+    host.converge(state)
+    damage(env_build.record_of(only(state)["prefix"]))
+    sentence = f"write {os.path.basename(only(state)['prefix'])}/{env_build.RECORD}"
+    assert host.changes(state, check_mode=True) == [sentence]
+    assert host.changes(state) == [sentence]
+    assert host.changes(state) == []
+
+
+@as_root
+def test_only_a_build_or_repair_tells_that_an_environment_changed(host):
+    state = host.wanted()
+    host.converge(state)
+    prefix = only(state)["prefix"]
+    path = env_build.record_of(prefix)
+    os.utime(path, (1000, 1000))
+    os.chmod(path, 0o644)
+    host.converge(state)
+    assert os.stat(path).st_mtime == 1000
+    os.unlink(f"{prefix}/conda-meta/pip-26.3-py_0.json")
+    host.converge(state)
+    assert os.stat(path).st_mtime > 1000
+
+
+@as_root
+def test_a_kept_build_is_gone_back_to_and_held_to_its_own_lock(host):
+    old, new = host.wanted(), host.wanted(PYTHON, PIP, FLASK)
+    host.converge(old)
+    host.converge(new)
+    prefix = only(old)["prefix"]
+    back = host.wanted(build=prefix[-12:])
+    predicted, done = host.converge(back, check_mode=True), host.converge(back)
+    assert predicted["changes"] == done["changes"]
+    assert done["changes"] == [f"point {host.path}/web to {os.path.basename(prefix)}"]
+    assert predicted["diff"] == done["diff"]
+    assert done["diff"][0]["before_header"] == only(new)["prefix"]
+    assert done["diff"][0]["after_header"] == prefix
+    assert os.path.exists(only(new)["prefix"])
+    os.unlink(f"{prefix}/conda-meta/pip-26.3-py_0.json")
+    assert host.changes(back) == [f"install pip=26.3=py_0 in {os.path.basename(prefix)}"]
+    assert host.changes(back) == []
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (os.unlink, "cannot be read: No such file"),
+        (lambda path: open(path, "w").close(), "is no record of a build"),
+        (lambda path: env_build.files.write_text(path, "[]"), "is no record of a build"),
+        (
+            lambda path: env_build.files.write_text(path, '{"lock": [], "dists": []}'),
+            "was changed: what it says would make web-",
+        ),
+    ],
+)
+def test_a_kept_build_that_does_not_say_what_it_is_is_not_gone_back_to(host, damage, words):
+    state = host.wanted()
+    host.converge(state)
+    damage(env_build.record_of(only(state)["prefix"]))
+    with pytest.raises(Refusal, match=words):
+        host.converge(host.wanted(build=only(state)["prefix"][-12:]))
+
+
+@as_root
+def test_a_build_that_is_not_kept_is_refused(host):
+    with pytest.raises(Refusal, match="it is not kept on the host"):
+        host.converge(host.wanted(build="0123456789ab"))
+
+
+@as_root
+def test_a_new_build_is_compared_with_the_one_in_service(host):
+    old = host.wanted(PYTHON, PIP)
+    host.converge(old)
+    new = host.wanted(PYTHON.replace("3.11.7", "3.11.8"), FLASK)
+    predicted, done = host.converge(new, check_mode=True), host.converge(new)
+    assert predicted["diff"] == done["diff"]
+    (shown,) = done["diff"]
+    assert shown["before_header"] == only(old)["prefix"]
+    assert shown["before"] == "pip=26.3=py_0\npython=3.11.7=h_0\n"
+    assert shown["after"] == "flask=3.1.3=py_0\npython=3.11.8=h_0\n"
+    assert "(2 packages, 0 distributions, 1 added, 1 changed, 1 removed)" in done["changes"][0]
+    assert predicted["changes"] == done["changes"]
+
+
+@as_root
+def test_the_builds_that_were_in_service_last_are_kept(host):
+    first, second = host.wanted(), host.wanted(PYTHON, PIP, FLASK)
+    third = host.wanted(PYTHON, FLASK)
+    host.converge(first)
+    host.converge(second)
+    # Back to the first, which now was in service later than the second was built.
+    host.converge(host.wanted(build=only(first)["prefix"][-12:]))
+    assert os.path.exists(only(second)["prefix"])
+    host.converge(third)
+    assert os.path.exists(only(first)["prefix"])
+    assert not os.path.exists(only(second)["prefix"])
+
+
+class Python:
+    """Stands for an environment's Python: modules that cannot be imported, until they can."""
+
+    def __init__(self, *broken):
+        self.broken = list(broken)
+
+    def __call__(self, argv, **_options):
+        answer = {}
+        if argv[-1] in self.broken:
+            answer = {"type": "ImportError", "text": f"no {argv[-1]}", "path": None}
+        return subprocess.CompletedProcess(argv, 0, json.dumps(answer), "")
+
+
+@pytest.fixture
+def trying(host, monkeypatch):
+    """Converge with a Python whose imports fail as one says."""
+
+    def trying(state, *broken, check_mode=False):
+        state = env_host.complete(state, host.state_dir)
+        return env_host.converge(
+            state, host.builder, ("bookworm",), check_mode, host.state_dir, Python(*broken)
+        )["changes"]
+
+    return trying
+
+
+@as_root
+def test_a_build_that_cannot_be_imported_stays_and_is_not_put_into_service(host, trying):
+    old = host.wanted()
+    host.converge(old)
+    new = host.wanted(PYTHON, PIP, FLASK, imports=["flask", "six"], conda_env_keep=0)
+    predicted = trying(new, check_mode=True)
+    with pytest.raises(Refusal, match="web: flask: ImportError: no flask; web: six"):
+        trying(new, "flask", "six")
+    assert os.readlink(only(old)["link"]) == os.path.basename(only(old)["prefix"])
+    assert os.path.exists(only(new)["prefix"])
+    assert os.path.exists(only(old)["prefix"])
+    with pytest.raises(Refusal, match="web: six"):
+        trying(new, "six", check_mode=True)
+    done = trying(new)
+    assert done == predicted[1:]
+    assert done[0].startswith("point ")
+
+
+@as_root
+def test_nothing_is_imported_before_there_is_something_to_import(host, trying):
+    trying(host.wanted(imports=["flask"]), "flask", check_mode=True)
+
+
+@as_root
+def test_an_environment_that_is_adopted_is_imported_too(host, trying):
+    host.converge(host.wanted())
+    with pytest.raises(Refusal, match="no flask"):
+        trying(host.wanted(imports=["flask"]), "flask")
+
+
+@as_root
+def test_packages_are_installed_before_anything_is_built(host, monkeypatch):
+    installed = []
+    packages = env_host.distribution_packages
+    monkeypatch.setattr(
+        packages,
+        "missing",
+        lambda names, _run: [name for name in names if name not in installed],
+    )
+    monkeypatch.setattr(packages, "check", lambda _names, _execute: None)
+    monkeypatch.setattr(packages, "install", lambda names, *_how: installed.extend(names))
+    state = host.wanted(conda_env_system_packages=["libgl1", "libsm6"])
+    predicted, done = host.changes(state, check_mode=True), host.converge(state)
+    assert predicted[:2] == done["changes"][:2] == ["install libgl1", "install libsm6"]
+    assert [entry["name"] for entry in done["manifest"] if entry["kind"] == "package"] == installed
+    assert host.changes(state) == []
+
+
+@as_root
+def test_packages_that_would_do_harm_leave_everything_as_it_is(host, monkeypatch):
+    packages = env_host.distribution_packages
+    monkeypatch.setattr(packages, "missing", lambda names, _run: names)
+
+    def check(names, _execute):
+        raise Refusal(f"install {names[0]}", "it would touch the kernel", "do not")
+
+    monkeypatch.setattr(packages, "check", check)
+    for check_mode in (True, False):
+        with pytest.raises(Refusal, match="touch the kernel"):
+            host.converge(host.wanted(conda_env_system_packages=["libgl1"]), check_mode)
+    assert not host.path.exists()
+
+
+def gone(host, *names, **variables):
+    items = [{"name": name, "state": "absent"} for name in names]
+    return host.wanted(conda_env_list=items, **variables)
+
+
+@as_root
+def test_an_environment_that_is_to_go_leaves_nothing(host):
+    host.converge(host.wanted())
+    host.converge(host.wanted(PYTHON, PIP, FLASK))
+    half = host.wanted(PYTHON)
+    host.builder.fails = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        host.converge(half)
+    state = gone(host, "web")
+    predicted, done = host.converge(state, check_mode=True), host.converge(state)
+    assert predicted["changes"] == done["changes"]
+    assert len(done["changes"]) == 5
+    assert not host.path.exists()
+    assert not building.is_unfinished(only(half)["prefix"], host.state_dir)
+    assert done["manifest"] == [{"kind": "absence", "path": f"{host.path}/web"}]
+    assert host.changes(state) == []
+
+
+@as_root
+@pytest.mark.parametrize("wish", [gone, lambda host, _name: host.wanted(conda_env_keep=0)])
+def test_a_removal_that_was_cut_off_is_brought_to_its_end(host, monkeypatch, wish):
+    old = host.wanted(PYTHON, PIP, FLASK)
+    host.converge(old)
+    host.converge(host.wanted())
+
+    def cut_off(path):
+        os.unlink(os.path.join(path, "conda-meta", "history"))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            host.converge(wish(host, "web"))
+    host.converge(wish(host, "web"))
+    assert not os.path.exists(only(old)["prefix"])
+    assert os.listdir(f"{host.state_dir}/building") == []
+
+
+@as_root
+def test_what_is_beside_an_environment_that_is_to_go_stays(host):
+    host.converge(host.wanted())
+    host.converge(host.wanted(name="web-old"))
+    (host.path / "web-notes").mkdir()
+    (host.path / "web-0123456789ab").mkdir()
+    host.converge(gone(host, "web"))
+    assert {"web-old", "web-notes", "web-0123456789ab"} < set(os.listdir(host.path))
+    assert not (host.path / "web").is_symlink()
+
+
+@as_root
+def test_an_environment_that_something_lives_in_does_not_go(host):
+    state = host.wanted()
+    host.converge(state)
+    with subprocess.Popen(["cat"], cwd=only(state)["prefix"], stdin=subprocess.PIPE) as process:
+        for check_mode in (True, False):
+            with pytest.raises(Refusal, match=rf"process cat \(pid {process.pid}\).* lives in"):
+                host.converge(gone(host, "web"), check_mode)
+        process.stdin.close()
+    assert host.changes(state) == []
 
 
 ARCHIVE = b"an archive"

@@ -9,6 +9,8 @@ import pytest
 from ansible_collections.gpunode.stack.plugins.module_utils import conda_prefix
 from ansible_collections.gpunode.stack.plugins.module_utils.environment import (
     Contents,
+    difference,
+    labels_of,
     wanted_labels,
 )
 
@@ -88,6 +90,20 @@ def test_what_is_as_wanted_needs_nothing(prefix):
     assert todo(prefix) == []
     environment = {"lock": [PYTHON, FLASK], "dists": [SIX]}
     assert prefix.contents([PYTHON, FLASK], [SIX]).labels() == wanted_labels(environment)
+
+
+def test_what_a_prefix_holds_is_told_without_knowing_what_is_wanted(prefix):
+    assert labels_of(str(prefix.path)) == wanted_labels({"lock": [PYTHON, FLASK], "dists": [SIX]})
+
+
+def test_what_changed_between_two_builds_is_told_by_name():
+    before = ["flask=3.0=py_0", "pip=26=py_0", "six==1.16.0", "numpy==1.0"]
+    after = ["flask=3.0=py_1", "pip=26=py_0", "six==1.17.0", "tqdm==4.0"]
+    assert difference(before, after) == {
+        "added": ["tqdm"],
+        "changed": ["flask", "six"],
+        "removed": ["numpy"],
+    }
 
 
 def test_a_removed_package_is_installed(prefix):

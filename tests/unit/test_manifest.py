@@ -105,6 +105,18 @@ def test_ignored_names_in_a_tree_are_no_drift(tmp_path):
     assert drift(entry) == []
 
 
+def test_a_package_of_the_distribution_that_was_removed_is_drift(monkeypatch):
+    there = ["libc6"]
+    packages = manifest.distribution_packages
+    monkeypatch.setattr(
+        packages, "missing", lambda names, _run: [name for name in names if name not in there]
+    )
+    entries = [manifest.package("libc6"), manifest.package("libgl1")]
+    assert manifest.drift(entries) == ["package libgl1 is gone"]
+    there.append("libgl1")
+    assert manifest.drift(entries) == []
+
+
 def test_a_package_taken_out_of_an_environment_is_drift(prefix):
     entry = manifest.environment(str(prefix))
     assert drift(entry) == []

@@ -6,13 +6,19 @@ import getpass
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 
 import pytest
 import trustme
 import yaml
 
-from ansible_collections.gpunode.stack.plugins.module_utils import building, disk, download
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    building,
+    disk,
+    download,
+    miniforge_removal,
+)
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.modules import miniforge as module
 from ansible_collections.gpunode.stack.plugins.plugin_utils import catalog, miniforge, wanted
@@ -423,3 +429,115 @@ def test_passwords_are_for_root_and_in_no_diff(host):
     for name in (".condarc", "pip.conf"):
         assert "geheim" in (host.prefix / name).read_text()
         assert (host.prefix / name).stat().st_mode & 0o777 == 0o600
+
+
+def removal(host, check_mode=False):
+    return miniforge_removal.converge(
+        str(host.prefix), check_mode, host.places["state_dir"], str(host.path / "root")
+    )
+
+
+def noted(host, *lines):
+    notes = host.path / "root" / ".conda" / "environments.txt"
+    notes.parent.mkdir(parents=True, exist_ok=True)
+    notes.write_text("".join(f"{line}\n" for line in lines))
+    return notes
+
+
+def test_it_is_wanted_to_go_only_with_the_environments():
+    asked = state(miniforge_state="absent")
+    assert asked == {
+        "state": "absent",
+        "prefix": "/opt/miniforge3",
+        "pip_config": "/opt/miniforge3/pip.conf",
+    }
+    assert (miniforge.present(asked), miniforge.absent(asked)) == ([], ["/opt/miniforge3"])
+    with pytest.raises(Refusal, match="environments are wanted that it makes and repairs: web"):
+        state(miniforge_state="absent", conda_env_list=[{"name": "web", "lock": "l"}])
+    site = wanted.Site({"miniforge_state": "absent"}, "/inventory")
+    assert miniforge.is_wanted(site)
+    assert not miniforge.is_wanted(wanted.Site({}, "/inventory"))
+
+
+def test_what_is_to_go_needs_no_room_and_must_be_ours():
+    asked = state(miniforge_state="absent", miniforge_ca_bundle="/etc/ssl/own.pem")
+    assert miniforge.probe(asked)["paths"] == ["/opt/miniforge3"]
+    assert miniforge.refusals(asked, facts(room=0, architecture="aarch64")) == []
+    foreign = facts({**FREE, "kind": "directory", "empty": False})
+    assert "something else" in str(miniforge.refusals(asked, foreign)[0])
+
+
+@as_root
+def test_an_installation_that_is_to_go_leaves_nothing(host):
+    host.converge(host.wanted())
+    notes = noted(host, host.prefix, f"{host.prefix}/envs/x")
+    predicted, done = removal(host, check_mode=True), removal(host)
+    assert predicted["changes"] == done["changes"]
+    assert done["changes"] == [f"remove {notes}", f"remove {host.prefix}"]
+    assert not host.prefix.exists()
+    assert not notes.parent.exists()
+    assert done["manifest"] == [{"kind": "absence", "path": str(host.prefix)}]
+    assert removal(host)["changes"] == []
+
+
+@as_root
+def test_what_conda_noted_of_others_stays(host):
+    host.converge(host.wanted())
+    notes = noted(host, f"{host.prefix}-too/envs/x", f"{host.prefix}/envs/x")
+    assert removal(host)["changes"][0] == f"take {host.prefix} out of {notes}"
+    assert notes.read_text() == f"{host.prefix}-too/envs/x\n"
+
+
+@as_root
+def test_a_removal_that_was_cut_off_is_brought_to_its_end(host, monkeypatch):
+    host.converge(host.wanted())
+
+    def cut_off(path):
+        (host.prefix / "conda-meta" / "history").unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            removal(host)
+    assert removal(host)["changes"] == [f"remove {host.prefix}"]
+    assert not host.prefix.exists()
+
+
+@as_root
+def test_a_disk_that_is_mounted_there_is_emptied_and_stays(host, monkeypatch):
+    host.converge(host.wanted())
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == str(host.prefix))
+    done = removal(host)
+    assert (os.listdir(host.prefix), done["manifest"]) == ([], [])
+    assert removal(host)["changes"] == []
+
+
+@as_root
+def test_an_installation_that_something_lives_in_does_not_go(host):
+    host.converge(host.wanted())
+    with subprocess.Popen(["cat"], cwd=host.prefix, stdin=subprocess.PIPE) as process:
+        for check_mode in (True, False):
+            with pytest.raises(Refusal, match=rf"process cat \(pid {process.pid}\)"):
+                removal(host, check_mode)
+        process.stdin.close()
+    assert host.converge(host.wanted())["changes"] == []
+
+
+@as_root
+def test_an_installation_with_environments_of_others_does_not_go(host):
+    host.converge(host.wanted())
+    (host.prefix / "envs" / "hers" / "conda-meta").mkdir(parents=True)
+    (host.prefix / "envs" / "hers" / "conda-meta" / "history").write_text("")
+    with pytest.raises(Refusal, match=r"made by hand: .*/envs/hers"):
+        removal(host)
+    assert (host.prefix / "bin" / "conda").exists()
+
+
+@as_root
+def test_what_is_no_conda_installation_does_not_go(host):
+    host.prefix.mkdir()
+    (host.prefix / "notes.txt").write_text("mine")
+    with pytest.raises(Refusal, match="holds something else"):
+        removal(host)
+    assert (host.prefix / "notes.txt").exists()
