@@ -21,7 +21,8 @@ from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refus
 
 # A cold disk and a large framework take their time.
 TIMEOUT_S = 300
-_TIMED_OUT = 124
+# What timeout says of its own, see its manual.
+_TIMED_OUT, _NOT_RUN = 124, 126
 _NOT_LOADED = re.compile(r"([^\s:'\"/]+\.so[.\w]*): cannot open shared object file")
 _NOT_FOUND = re.compile(r"^\s*(\S+) => not found$", re.MULTILINE)
 
@@ -121,6 +122,8 @@ def _reason(done, answer, timeout_s):
         return f"{answer['type']}: {answer['text'].strip().partition(chr(10))[0]}"
     if done.returncode == _TIMED_OUT:
         return f"it did not end within {timeout_s} s"
+    if done.returncode == _NOT_RUN:
+        return "not everyone may run this Python: a folder above it is closed to others"
     number = -done.returncode if done.returncode < 0 else done.returncode - 128
     if number > 0:
         return f"it crashed with {signal.Signals(number).name}"

@@ -80,7 +80,6 @@ def main():
         argument_spec={"wanted": {"type": "dict", "required": True}}, supports_check_mode=True
     )
     wanted = module.params["wanted"]
-    module.no_log_values |= urls.passwords(json.dumps(wanted))
     builder = env_builder.Builder(wanted, functools.partial(transient.execute, _NAME))
     with (
         component.at_work(module, "bring conda environments to their locks"),
@@ -89,6 +88,7 @@ def main():
         if not module.check_mode:
             transient.settle(_NAME, _SETTLE_S)
         wanted = env_host.complete(wanted)
+        module.no_log_values |= urls.passwords(json.dumps(wanted))
         keys = imports.catalog_keys(host.general(module))
         result = env_host.converge(wanted, builder, keys, module.check_mode)
     module.exit_json(**result)

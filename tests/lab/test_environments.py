@@ -19,11 +19,14 @@ NODE = "node2"
 def converge(lab, tmp_path):
     """Run site.yml on one node with one environment of the given lock, and no application."""
 
-    def attempt(name, lock, *arguments, build=None, **options):
-        item = {"name": name, "build": build} if build else {"name": name, "lock": str(lock)}
-        variables = {"conda_env_list": [item], "gunicorn_app_list": [], **options}
-        limit = ("--limit", NODE, "-e", json.dumps(variables))
-        return fleet.site(*limit, *arguments, log=tmp_path / "ssh")
+    def attempt(name, lock, **options):
+        variables = {
+            "conda_env_list": [{"name": name, "lock": str(lock)}],
+            "gunicorn_app_list": [],
+            **options,
+        }
+        arguments = ("--limit", NODE, "-e", json.dumps(variables))
+        return fleet.site(*arguments, log=tmp_path / "ssh")
 
     yield attempt
     lab.fresh(NODE)
@@ -81,36 +84,3 @@ def test_a_build_that_a_process_lives_in_stays_until_the_process_is_gone(lab, co
     third_lock.write_text(without(lock, "flask", "click"))
     assert converge("tool", third_lock, conda_env_keep=0).status == 0
     assert prefixes(lab, "tool") == {current(lab, "tool")}
-
-
-def test_a_kept_build_is_gone_back_to_and_held_to_its_lock(lab, converge, tmp_path):
-    lock = LOCKS / "ob_cuda.lock"
-    assert converge("tool", lock).status == 0
-    first = current(lab, "tool")
-    smaller = tmp_path / "smaller.lock"
-    smaller.write_text(without(lock, "flask"))
-    switched = converge("tool", smaller, "--diff")
-    assert "11 packages, 0 distributions, 1 removed" in "".join(switched.changes(NODE))
-    second = current(lab, "tool")
-
-    build = first.rpartition("-")[2]
-    predicted = converge("tool", None, "--check", "--diff", build=build)
-    back = converge("tool", None, "--diff", build=build)
-    assert back.status == 0, back.messages()
-    assert predicted.changes(NODE) == back.changes(NODE)
-    assert [says.split()[0] for says in back.changes(NODE)] == ["point"]
-    assert predicted.diffs(NODE) == back.diffs(NODE) != []
-    assert current(lab, "tool") == first
-    assert prefixes(lab, "tool") == {first, second}
-    assert converge("tool", None, build=build).changed == {NODE: 0}
-
-    broken = f"/opt/miniforge3/bin/conda remove -yq --force --offline -p {first} click"
-    assert lab.ssh(NODE, f"sudo {broken}", timeout_s=120).returncode == 0
-    repair = converge("tool", None, build=build)
-    assert "lacks click-" in repair.messages()
-    assert [says.split("=")[0] for says in repair.changes(NODE)] == ["install click"]
-
-    refused = converge("tool", None, build="0123456789ab")
-    assert refused.status != 0
-    assert "tool-0123456789ab: it is not kept on the host" in refused.messages()
-    assert current(lab, "tool") == first

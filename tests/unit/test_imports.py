@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import sysconfig
+import tempfile
 import venv
 
 import pytest
@@ -14,6 +16,11 @@ from ansible_collections.gpunode.stack.plugins.plugin_utils import catalog
 
 ROWS = catalog.rows("shared_libraries")
 BOOKWORM = ("bookworm", "Debian")
+
+
+as_root = pytest.mark.skipif(
+    getpass.getuser() != "root", reason="becomes another account; run as root"
+)
 
 
 class Prefix:
@@ -153,6 +160,24 @@ def test_a_python_that_does_not_start_is_told_alike():
 
 def _done(stdout, status=0, stderr=""):
     return imports.child.subprocess.CompletedProcess([], status, stdout, stderr)
+
+
+@as_root
+def test_modules_are_imported_as_nobody():
+    # pytest's own folders are closed to others.
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        os.makedirs(f"{folder}/bin")
+        with open(f"{folder}/bin/python", "w", encoding="utf-8") as handle:
+            handle.write('#!/bin/sh\nid -un > "$HOME/who" && read -r who < "$HOME/who"\n')
+            handle.write(
+                'echo "{\\"type\\": \\"By\\", \\"text\\": \\"$who\\", \\"path\\": null}"\n'
+            )
+        os.chmod(f"{folder}/bin/python", 0o755)
+        assert imports.check(folder, ["x"]) == [Failure("x", "By: nobody", [], None)]
+        os.chmod(folder, 0o700)
+        (failure,) = imports.check(folder, ["x"])
+        assert failure.reason.startswith("not everyone may run this Python")
 
 
 def refused(*failures, keys=BOOKWORM, listed=()):
