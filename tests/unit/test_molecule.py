@@ -15,9 +15,9 @@ SCENARIOS = ("default", "alternative")
 LEFT = {
     "miniforge": {
         "miniforge_state": "its other value leaves nothing: tests/lab/test_removal.py",
-        "miniforge_version": "the inventory says it, with the lab's installer: tests/lab/inventory.py",
-        "miniforge_url": "the inventory says it, with the lab's installer: tests/lab/inventory.py",
-        "miniforge_sha256": "the inventory says it, with the lab's installer: tests/lab/inventory.py",
+        "miniforge_version": "the inventory says it: tests/lab/inventory.py",
+        "miniforge_url": "the inventory says it: tests/lab/inventory.py",
+        "miniforge_sha256": "the inventory says it: tests/lab/inventory.py",
         "miniforge_ca_source": "excludes ca_bundle: tests/lab/test_company_network.py",
     },
     "conda_env": {
@@ -58,7 +58,7 @@ def variables(role, scenario):
     plays = wanted.load_yaml(ROOT / "roles" / role / "molecule" / scenario / "converge.yml")
     found = {}
     for play in plays:
-        for holder in [play, *play["roles"]]:
+        for holder in [play, *play.get("roles", [])]:
             found.update(holder.get("vars", {}))
     return found
 
