@@ -203,12 +203,7 @@ def _prove(wanted, execute):
 
 
 def _certificates(wanted):
-    """Return {path: text} of the certificates that the controller hands over, None for no file.
-
-    Nothing is returned where the user's own lie at that very place.
-    """
-    if wanted["ca_text"] is None and wanted["ca_bundle"] == wanted["ca_path"]:
-        return {}
+    """Return {path: text} of the certificates that the controller hands over, None for no file."""
     return {wanted["ca_path"]: wanted["ca_text"]}
 
 

@@ -207,6 +207,12 @@ def _expected_bundle(state):
 
 def _ca_text(options, site):
     """Return the certificates to hand over to the host, None for none."""
+    if options.get("ca_bundle") == download.CA_PATH:
+        raise Refusal(
+            f"miniforge_ca_bundle {download.CA_PATH}",
+            "what lies there is made and removed by this role",
+            "Name the certificates on the controller with miniforge_ca_source",
+        )
     if not options.get("ca_source"):
         return None
     what = f"miniforge_ca_source {options['ca_source']}"

@@ -80,6 +80,7 @@ def test_an_installer_of_ones_own_needs_no_catalog():
         ({**OWN, "miniforge_version": None}, "has to name the version"),
         ({**OWN, "miniforge_url": "ftp://mirror.example/m.sh"}, "no http, https or file"),
         ({"miniforge_prefix": "miniforge3"}, "not an absolute path"),
+        ({"miniforge_ca_bundle": "/etc/gpunode/ca.pem"}, "made and removed by this role"),
     ],
 )
 def test_what_cannot_be_resolved_is_refused(variables, words):
@@ -364,15 +365,6 @@ def test_certificates_are_there_before_the_download_and_go_with_the_option(host,
     assert f"remove {path}" in host.converge(host.wanted())["changes"]
     assert not path.exists()
     assert host.converge(host.wanted())["changes"] == []
-
-
-@as_root
-def test_certificates_that_the_user_put_to_our_place_stay(host, authority):
-    path = host.path / "etc" / "ca.pem"
-    path.parent.mkdir()
-    authority.rename(path)
-    host.converge(host.wanted(miniforge_ca_bundle=str(path)))
-    assert path.exists()
 
 
 @as_root
