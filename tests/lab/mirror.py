@@ -5,6 +5,7 @@ Its certificate is that of an authority which no host knows.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import functools
 import hashlib
@@ -68,17 +69,19 @@ def wheels(requirements):
 
 
 @contextlib.contextmanager
-def running(address, root, folder):
+def running(address, root, folder, users=()):
     """Serve ``root`` on an address of this machine for a ``with`` block; gives the Mirror.
 
     :param folder: where the authority's certificate is put.
+    :param users: as ``user:password``, who is let in; everybody where there are none.
     """
     authority = trustme.CA()
     authority.cert_pem.write_to_path(folder / "authority.pem")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert(address).configure_cert(context)
     mirror = Mirror(f"https://{address}:{PORT}", folder / "authority.pem")
-    handler = functools.partial(_Handler, mirror.requests, directory=root)
+    tickets = {f"Basic {base64.b64encode(user.encode()).decode()}" for user in users}
+    handler = functools.partial(_Handler, mirror.requests, tickets, directory=root)
     with http.server.ThreadingHTTPServer((address, PORT), handler) as server:
         # A client that says nothing keeps its own thread waiting, and nobody else.
         server.socket = context.wrap_socket(
@@ -94,9 +97,19 @@ def running(address, root, folder):
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
-    def __init__(self, requests, *arguments, **options):
+    def __init__(self, requests, tickets, *arguments, **options):
         self._requests = requests
+        self._tickets = tickets
         super().__init__(*arguments, **options)
+
+    def send_head(self):
+        if not self._tickets or self.headers["Authorization"] in self._tickets:
+            return super().send_head()
+        self.send_response(401)
+        self.send_header("WWW-Authenticate", 'Basic realm="mirror"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        return None
 
     def log_request(self, *_arguments):
         self._requests.append(self.path)

@@ -134,7 +134,8 @@ def company(lab, tmp_path_factory):
     lock.write_text(explicit.text(packages, "md5", "what the public channel has"))
     mirror.furnish(root, served, mirror.wheels(pins))
     installer = local.installer_path(served)
-    with mirror.running(lab.network.address, root, folder) as ours:
+    users = [f"reader:{MARK}{what}" for what in ("installer", "channel", "index", "mirror")]
+    with mirror.running(lab.network.address, root, folder, users) as ours:
 
         def address(what):
             return ours.url.replace("://", f"://reader:{MARK}{what}@")
