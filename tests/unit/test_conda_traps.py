@@ -14,10 +14,13 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     conda_cli,
     conda_lock,
     conda_prefix,
+    env_build,
+    env_builder,
+    env_host,
     environment,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.modules import conda_env, conda_solve
+from ansible_collections.gpunode.stack.plugins.modules import conda_solve
 
 as_root = pytest.mark.skipif(
     getpass.getuser() != "root", reason="files belong to root; run as root"
@@ -79,12 +82,14 @@ class Built:
             "environments": [web],
             "absent": [],
             "system_packages": [],
+            "remove_dir": False,
         }
 
     def converge(self, conda, execute, check_mode=True, **changes):
         state = self.wanted(conda, **changes)
-        builder = conda_env.Builder(state, execute, self.state_dir, self.work_dir)
-        result = conda_env.converge(state, builder, check_mode, self.state_dir)
+        env_build.record(state["environments"][0])
+        builder = env_builder.Builder(state, execute, self.state_dir, self.work_dir)
+        result = env_host.converge(state, builder, (), check_mode, self.state_dir)
         return [text for text in result["changes"] if "point " not in text and "give " not in text]
 
 
@@ -104,7 +109,7 @@ def asked(built, conda):
     extra = {**built.record, "name": "distro", "version": "1.9.0"}
     pin = {"name": "six", "version": "1.17.0", "line": "six==1.17.0 --hash=sha256:" + "0" * 64}
     (web,) = built.wanted(conda, dists=[pin])["environments"]
-    builder = conda_env.Builder(built.wanted(conda), conda, built.state_dir, built.work_dir)
+    builder = env_builder.Builder(built.wanted(conda), conda, built.state_dir, built.work_dir)
     meta = built.prefix / "conda-meta"
     (meta / "gunicorn-22.0.0-py_0.json").unlink()
     (meta / "distro-1.9.0-py_0.json").write_text(json.dumps({**extra, "files": []}))
