@@ -146,7 +146,7 @@ def test_two_environments_of_one_name_are_refused(resolve):
         ({"packages": [PYTHON], "requirements": SIX}, "the lock has no pip"),
         ({"packages": [FLASK], "requirements": SIX}, "the lock has no python and no pip"),
         ({"conda_env_list": [{"name": "web", "lock": "gone.txt"}]}, "gone.txt cannot be read"),
-        ({"conda_env_list": [{"name": "web"}]}, "environment web: it has neither packages nor a lock"),
+        ({"conda_env_list": [{"name": "web"}]}, "it has neither packages nor a lock"),
         ({"imports": ["os; x"]}, "imports: 'os; x': it is no name of a Python module"),
         ({"imports": ["-c"]}, "no name of a Python module"),
         ({"build": "latest"}, "build 'latest': a build is named by the 12 digits"),
