@@ -36,7 +36,8 @@ def test_the_application_answers_from_its_environment_and_release(address):
 def test_the_application_has_its_variables_and_its_secret(host, address):
     said = json.loads(ask(f"http://{address}:9101/ready"))
     assert (said["GREETING"], said["TOKEN"]) == ("good morning", "for-the-application-alone")
-    assert host.run("grep -rs for-the-application-alone /etc /srv").stdout == ""
+    with host.sudo("nobody"):
+        assert host.run("grep -rs for-the-application-alone /etc /srv").stdout == ""
 
 
 def test_the_application_runs_as_its_user_in_one_worker_with_threads(host, web, address):
