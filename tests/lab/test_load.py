@@ -68,7 +68,18 @@ class Pressed:
         """Bring another release into service through site.yml."""
         self._release += 1
         (self._folder / "main.py").write_text(CODE.format(number=self._release, slow_s=SLOW_S))
-        arguments = ("--limit", NODE, "-e", json.dumps(self.variables))
+        self._converge(self.variables)
+
+    def remove(self):
+        """Leave nothing of it on the node."""
+        gone = {
+            key: [{"name": item["name"], "state": "absent"} for item in items]
+            for key, items in self.variables.items()
+        }
+        self._converge(gone)
+
+    def _converge(self, variables):
+        arguments = ("--limit", NODE, "-e", json.dumps(variables))
         run = fleet.site(*arguments, log=self._folder.with_suffix(".ssh"))
         assert run.status == 0, run.messages()
 
@@ -111,7 +122,8 @@ def pressed(request, lab, tmp_path_factory):
             {"name": NAME, "lock": str(lock), "requirements": str(wheel)}
         ]
     found.next_release()
-    return found
+    yield found
+    found.remove()
 
 
 def renew(pressure, action):
