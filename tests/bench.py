@@ -1,17 +1,34 @@
-"""`make bench`: what a run costs, as ratios within this run; the machine is shared and noisy."""
+"""`make bench`: what runs, switches and builds cost; the machine is shared and noisy.
+
+Ratios within this run say more than seconds.
+"""
 
 from __future__ import annotations
 
+import datetime
+import functools
+import itertools
+import json
 import statistics
 import tempfile
 import time
 from pathlib import Path
 
 from lab import commands, fleet
+from lab.load import load
 from lab.node import DEFAULT_COUNT, Lab
 
 RUNS = 3
 FLEETS = (2, 10)
+NODE = "node1"
+LOCK = fleet.PROJECT / "inventory" / "lab" / "generated" / "ob_cuda.lock"
+PORT = 9500
+CODE = """\
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Length", "{length}")])
+    return [b"{answer}"]
+"""
+_MIB = 1 << 20
 
 
 def timed(action):
@@ -26,25 +43,113 @@ def median_s(action):
     return statistics.median(timed(action)[0] for _run in range(RUNS))
 
 
+def ended_well(run):
+    """Return a run of a playbook that is to have ended well."""
+    assert run.status == 0, run.messages()
+    return run
+
+
+def converge(folder, **variables):
+    """Run site.yml on one node with these variables and return the Run."""
+    arguments = ("--limit", NODE, "-e", json.dumps(variables))
+    return ended_well(fleet.site(*arguments, log=folder / "ssh"))
+
+
+def fleets(lab, folder):
+    """Converge fleets of several sizes, and measure runs that have nothing to do."""
+    log = folder / "ssh"
+    for count in FLEETS:
+        commands.up(lab, count, count == FLEETS[0])
+        first_s, _run = timed(lambda: ended_well(fleet.site(log=log)))
+        nothing_s = median_s(lambda: fleet.site(log=log))
+        trips = fleet.site(log=log).round_trips
+        probe_s = median_s(lambda: fleet.run("tests/lab/probe.yml", log=log))
+        yield (
+            f"{count} nodes: first run {first_s:.1f} s, no-change run {nothing_s:.2f} s, "
+            f"node_facts alone {probe_s:.2f} s, "
+            f"ratio {nothing_s / probe_s:.2f} (goal: at most 2), "
+            f"round trips per host {len(trips) / count:g} (goal: 1)"
+        )
+
+
+def switches(lab, folder):
+    """Switch an application forth and back between two releases while clients ask."""
+    source = folder / "source"
+    source.mkdir()
+    app = {
+        "name": "bench",
+        "environment": "ob_cuda",
+        "source": str(source),
+        "listen": f"0.0.0.0:{PORT}",
+        "health_path": "/",
+    }
+
+    def serve(answer):
+        (source / "main.py").write_text(CODE.format(length=len(answer), answer=answer))
+        return converge(folder, gunicorn_app_list=[app])
+
+    serve("back")
+    nothing_s = median_s(lambda: serve("back"))
+    taken = {"forth": [], "back": []}
+    asking = functools.partial(load, lab.node(NODE).address, PORT, clients=2)
+    with asking() as single, asking(kept=True) as kept:
+        for way in list(taken) * RUNS:
+            taken[way].append(timed(functools.partial(serve, way))[0])
+    forth_s, back_s = map(statistics.median, taken.values())
+    sent, lost = single.sent + kept.sent, len(single.lost) + len(kept.lost)
+    yield (
+        f"switching releases under load: forth {forth_s:.1f} s, back {back_s:.1f} s, "
+        f"no-change run without load {nothing_s:.1f} s, "
+        f"ratios {forth_s / nothing_s:.1f} and {back_s / nothing_s:.1f}, "
+        f"{lost} of {sent} requests lost (goal: 0)"
+    )
+
+
+def builds(folder):
+    """Build an environment twice from packages that the host has, and look at what is kept."""
+    shorter = folder / "shorter.lock"
+    lines = LOCK.read_text().splitlines(keepends=True)
+    shorter.write_text("".join(line for line in lines if "/flask-" not in line))
+    taken = []
+    for lock in (LOCK, shorter):
+        wanted = {"conda_env_list": [{"name": "bench", "lock": str(lock)}], "gunicorn_app_list": []}
+        run = converge(folder, **wanted)
+        taken.append(task_s(run, "Bring the environments to that state"))
+    run = ended_well(fleet.run("playbooks/releases.yml", "--limit", NODE, log=folder / "ssh"))
+    kept = next(result["kept"] for _task, result in run.results(NODE) if "kept" in result)
+    (environment,) = [env for env in kept["environments"] if env["name"] == "bench"]
+    sizes = [
+        f"{build['bytes'] / _MIB:.0f} MiB, {build['own'] / _MIB:.0f} of its own"
+        for build in environment["builds"]
+    ]
+    yield (
+        f"building an environment from packages that are there: {taken[0]:.1f} s, "
+        f"another with a package less: {taken[1]:.1f} s; "
+        f"disk per kept build: {'; '.join(sizes)}"
+    )
+
+
+def task_s(run, name):
+    """Return the seconds that a task of a run took."""
+    for play in run.output["plays"]:
+        for task in play["tasks"]:
+            if task["task"]["name"] == name:
+                duration = task["task"]["duration"]
+                start, end = (
+                    datetime.datetime.fromisoformat(duration[key]) for key in ("start", "end")
+                )
+                return (end - start).total_seconds()
+    raise AssertionError(f"the run had no task {name!r}")
+
+
 def main():
     lab = Lab(fleet.PROJECT, say=print)
     before = len(lab.nodes) or DEFAULT_COUNT
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "ssh"
-        for count in FLEETS:
-            commands.up(lab, count, count == FLEETS[0])
-            first_s, first = timed(lambda: fleet.site(log=log))
-            assert first.status == 0, first.messages()
-            nothing_s = median_s(lambda: fleet.site(log=log))
-            trips = fleet.site(log=log).round_trips
-            probe_s = median_s(lambda: fleet.run("tests/lab/probe.yml", log=log))
-            print(
-                f"{count} nodes: first run {first_s:.1f} s, no-change run {nothing_s:.2f} s, "
-                f"node_facts alone {probe_s:.2f} s, "
-                f"ratio {nothing_s / probe_s:.2f} (goal: at most 2), "
-                f"round trips per host {len(trips) / count:g} (goal: 1)",
-                flush=True,
-            )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for says in itertools.chain(fleets(lab, folder), switches(lab, folder), builds(folder)):
+            print(says, flush=True)
+    lab.fresh(NODE)
     commands.up(lab, before)
 
 
