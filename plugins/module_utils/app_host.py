@@ -1,94 +1,27 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Setting up gunicorn applications on a host: doing the steps, proving the effect, going back."""
+"""Setting up an application on a host: doing the steps, proving the effect, going back."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
+import time
 
 from ansible_collections.gpunode.stack.plugins.module_utils import (
     accounts,
+    app_candidate,
     app_fallback,
-    app_plan,
+    app_journal,
+    app_process,
     app_proof,
     app_release,
     app_service,
     child,
     files,
-    listening,
-    manifest,
     systemd,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
-
-# A worker's traceback and gunicorn's own after it.
-_JOURNAL_LINES = 60
-
-
-def converge(wanted, secrets, archives, check_mode, run=child.run):
-    """Bring all applications to their wanted state, each proven before the next.
-
-    Nothing is changed where something stands in the way of any of them, or
-    where the archive of a release that the host lacks was not handed over.
-
-    :param wanted: the wanted state, see plugin_utils/gunicorn_app.py.
-    :param secrets: {application: {variable: value}}.
-    :param archives: {digest of a release: path of its archive on this host}.
-    :param run: what runs commands, with the signature of child.run.
-    :returns: {changed, changes, diff, manifest, needs}; ``needs`` are digests of releases
-        whose archives are missing.
-    :raises Refusal: something stands in the way, or an application does not do its work.
-    """
-    rows = listening.survey(run=run)
-    plans, diff = [], []
-    for app in wanted["applications"]:
-        seen = app_plan.observe(app, secrets.get(app["name"], {}), rows, run=run)
-        for obstacle in app_service.obstacles(app, seen["account"], rows):
-            raise obstacle
-        plans.append((app, app_plan.steps(app, seen, wanted["keep"])))
-        diff += app_plan.diffs(app, seen)
-    changes = [step.sentence for _app, stages in plans for stage in stages for step in stage]
-    needs = [
-        step.argument["digest"]
-        for _app, (preparing, _switching, _cleaning) in plans
-        for step in preparing
-        if step.verb == "place_release" and step.argument["digest"] not in archives
-    ]
-    if not check_mode and not needs:
-        host = Host(secrets, archives, run)
-        for app, stages in plans:
-            host.apply(app, *stages)
-    entries = [entry for app in wanted["applications"] for entry in _manifest(app)]
-    return {
-        "changes": changes,
-        "changed": bool(changes),
-        "diff": diff,
-        "manifest": entries,
-        "needs": [] if check_mode else needs,
-    }
-
-
-def _manifest(app):
-    """Return the manifest of what is in place of an application: all, once it is converged."""
-    paths = [app_service.unit_path(unit) for unit in app["units"]]
-    if app["secrets_digest"]:
-        paths.append(app_service.secrets_path(app["name"]))
-    makers = [
-        (manifest.user, app["user"]),
-        (manifest.directory, app_service.releases_of(app)),
-        (lambda path: manifest.tree(path, app_release.IGNORED), app["release"]),
-        *((manifest.file, path) for path in paths),
-        (manifest.link, app_service.link_of(app)),
-    ]
-    entries = []
-    for make, subject in makers:
-        with contextlib.suppress(FileNotFoundError, KeyError):
-            entries.append(make(subject))
-    return entries + [
-        manifest.unit(unit, "active", "enabled") for unit in app_service.units_of(app)
-    ]
 
 
 class Host:
@@ -104,9 +37,10 @@ class Host:
         self._archives = archives
         self._run = run
 
-    def apply(self, app, preparing, switching, cleaning):
+    def apply(self, app, plan):
         """Do an application's steps; what was in service before is so again where it fails.
 
+        :param plan: what app_plan.steps() returned.
         :raises Refusal: it failed; the text ends with what the application logged.
         """
         if not os.access(os.path.join(app["prefix"], "bin", "python"), os.X_OK):
@@ -116,48 +50,59 @@ class Host:
                 "Set the environment up first (the conda_env component)",
             )
         is_new = not os.path.isdir(app["release"])
-        self._do(preparing)
+        self._do(plan.preparing)
         try:
-            self._switch_over(app, switching)
+            self._verify(app, plan)
+            self._do(plan.trying)
+            self._switch_over(app, plan.switching)
         except Refusal:
             if is_new:
                 self.remove(app["release"])
             raise
-        self._do(cleaning)
+        self._do(plan.cleaning)
 
     def _do(self, steps):
         for step in steps:
             getattr(self, step.verb)(step.argument)
 
-    def _switch_over(self, app, steps):
-        if any(step.verb == "write_unit" for step in steps):
-            try:
-                systemd.verify(app["units"], self._run)
-            except systemd.UnitError as error:
-                raise Refusal(
-                    f"the units of application {app['name']}",
-                    str(error),
-                    "Nothing was put in place",
-                ) from error
-        before = app_fallback.Before(app, self._run)
+    def _verify(self, app, plan):
+        """Have systemd read the units that are about to be put in place."""
+        texts = {}
+        if any(step.verb == "write_unit" for step in plan.switching):
+            texts.update(app["units"])
+        if plan.trying:
+            texts[app_candidate.unit_of(app["name"])] = app["candidate"]
         try:
-            self._do(steps)
-            app_proof.prove(app, self._run)
-        except (systemd.UnitError, app_proof.NotServing, OSError) as error:
-            log = systemd.journal(app_service.service_of(app), _JOURNAL_LINES, self._run)
-            outcome = before.bring_back() if steps else "Nothing was changed"
+            if texts:
+                systemd.verify(texts, self._run)
+        except systemd.UnitError as error:
             raise Refusal(
-                f"application {app['name']}",
+                f"the units of application {app['name']}",
                 str(error),
-                f"{outcome}. Correct the application and run again. Its journal ends with:\n"
-                + self._redacted(app, log),
+                "Nothing was put in place",
             ) from error
 
-    def _redacted(self, app, text):
-        for value in self._secrets.get(app["name"], {}).values():
-            if value:
-                text = text.replace(value, "********")
-        return text
+    def _switch_over(self, app, steps):
+        before, since = app_fallback.Before(app, self._run), time.time()
+        try:
+            self._do(steps)
+            self._prove(app)
+        except (systemd.UnitError, app_proof.NotServing, OSError) as error:
+            # Before what served goes on logging.
+            log = app_journal.read(app_service.service_of(app), since, self._run)
+            raise app_journal.failure(
+                f"application {app['name']}",
+                error,
+                before.bring_back() if steps else "Nothing was changed",
+                log,
+                self._secrets.get(app["name"], {}),
+            ) from error
+
+    def _prove(self, app):
+        main = app_proof.prove(app, app_service.service_of(app), app["listen"], self._run)
+        reason = app_process.reasons_to_restart(app, app_process.process(main, app["release"]))
+        if reason:
+            raise app_proof.NotServing(f"something answers on {app['listen']}, but {reason}")
 
     # One method for each verb of a Step.
 
@@ -175,6 +120,8 @@ class Host:
                 app["dir"],
                 "--shell",
                 app_service.NOLOGIN,
+                "--comment",
+                app_service.ACCOUNT_MARK,
                 app["user"],
             ],
         )
@@ -234,6 +181,19 @@ class Host:
         """Remove the secrets of an application that has none any more."""
         os.unlink(app_service.secrets_path(app["name"]))
 
+    def remove_candidate(self, app):
+        """Remove what a killed run left of a candidate."""
+        app_candidate.remove(app["name"], self._run)
+
+    def try_out(self, app):
+        """Have the release prove itself before anything in service is touched."""
+        app_candidate.try_out(app, self._secrets.get(app["name"], {}), self._run)
+
+    def remove_unit(self, unit):
+        """Stop and remove a unit that the application has no more."""
+        systemd.tell("disable", "--now", unit, timeout_s=app_service.STOP_S, run=self._run)
+        os.unlink(app_service.unit_path(unit))
+
     def write_unit(self, unit_and_text):
         """Write a unit's file."""
         unit, text = unit_and_text
@@ -250,19 +210,24 @@ class Host:
     def open_socket(self, app):
         """Have systemd listen on the address; the service of this name is stopped before."""
         systemd.tell(
-            "stop", *app_service.units_of(app), timeout_s=app_fallback.STOP_S, run=self._run
+            "stop", *app_service.units_of(app), timeout_s=app_service.STOP_S, run=self._run
         )
         systemd.tell("start", app_service.socket_of(app), run=self._run)
 
     def restart(self, app):
         """Start or restart the service; the socket keeps requests waiting meanwhile."""
-        service = app_service.service_of(app)
-        systemd.tell(
-            "restart", service, timeout_s=app_fallback.start_patience_s(app), run=self._run
+        patience_s = app_fallback.start_patience_s(app)
+        systemd.tell("restart", app_service.service_of(app), timeout_s=patience_s, run=self._run)
+
+    def reload(self, app):
+        """Have gunicorn replace its workers, each once it has answered what it was asked."""
+        app_proof.renew_workers(
+            app, app_service.service_of(app), app_fallback.start_patience_s(app), self._run
         )
 
     def point_link(self, app):
-        """Show people which release is in service."""
+        """Show people which release is in service; its folder's time says since when."""
+        os.utime(app["release"])
         files.point_link(app_service.link_of(app), app["release"])
 
     def remove(self, path):

@@ -1,10 +1,12 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What an application's running process was started from, read in /proc."""
+"""An application's running processes: what they were started from, read in /proc."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 
 from ansible_collections.gpunode.stack.plugins.module_utils import app_service, systemd
 
@@ -37,8 +39,22 @@ def process(pid, release, proc="/proc"):
         return None
 
 
+def misplaced(app, found):
+    """Return what is wrong with where a process runs, as the end of a sentence; '' for nothing.
+
+    :param found: what :func:`process` returned.
+    """
+    if found is None:
+        return "is gone"
+    if not found["exe"].startswith(f"{app['prefix']}/") or found["exe"].endswith(" (deleted)"):
+        return f"runs {found['exe']}, not the environment {app['prefix']}"
+    if not found["in_release"]:
+        return f"does not work in {app['release']}"
+    return ""
+
+
 def reasons_to_restart(app, found):
-    """Return why a running process is not the one that is wanted, as one phrase; '' when it is.
+    """Return why a running main process is not the one that is wanted; '' when it is.
 
     :param found: what :func:`process` returned.
     """
@@ -48,8 +64,47 @@ def reasons_to_restart(app, found):
         return "it was started from another unit"
     if found["marks"].get(app_service.SECRETS_MARK, "") != app["secrets_digest"]:
         return "it was started with other secrets"
-    if not found["exe"].startswith(f"{app['prefix']}/") or found["exe"].endswith(" (deleted)"):
-        return f"it runs {found['exe']}, not the environment {app['prefix']}"
-    if not found["in_release"]:
-        return f"it does not work in {app['release']}"
-    return ""
+    wrong = misplaced(app, found)
+    return f"it {wrong}" if wrong else ""
+
+
+def workers(app, pid, proc="/proc"):
+    """Return the ids of the processes that answer for an application, besides its main one.
+
+    Those of gunicorn are the children of the main process. What ``python
+    main.py`` starts is its own affair: nothing is known of it.
+
+    :param pid: the main process.
+    """
+    if app["server"] != "gunicorn" or not int(pid or 0):
+        return set()
+    return {
+        int(name)
+        for name in os.listdir(proc)
+        if name.isdigit() and _parent(_status(name, proc)) == str(pid)
+    }
+
+
+def oldest_start(pids, proc="/proc"):
+    """Return when the oldest of some processes was started, in seconds since 1970, or None."""
+    statuses = [_status(pid, proc) for pid in pids]
+    ticks = [int(status[19]) for status in statuses if status]
+    if not ticks:
+        return None
+    # The kernel counts from its start, in ticks; that moment moves when the clock is set.
+    booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return booted + min(ticks) / os.sysconf("SC_CLK_TCK")
+
+
+def _status(pid, proc):
+    """Return the fields of /proc/PID/stat from the state on, [] for a process that is gone."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        with open(os.path.join(proc, str(pid), "stat"), encoding="utf-8", errors="replace") as text:
+            # The name before may hold blanks and parentheses.
+            fields = text.read().rpartition(")")[2].split()
+        return [] if fields[0] == "Z" else fields
+    return []
+
+
+def _parent(status):
+    return status[1] if status else None

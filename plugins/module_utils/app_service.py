@@ -15,9 +15,15 @@ from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refus
 
 SECRETS_DIR = "/etc/gpunode"
 NOLOGIN = "/usr/sbin/nologin"
+# The first words of each unit that we write.
+OURS = "# Written by gpunode"
+# The comment of an account that we made, and may remove again.
+ACCOUNT_MARK = "gpunode"
 # What the running process was started from is read in its environment.
 SECRETS_MARK = "GPUNODE_SECRETS"
 TEMPORARY = ".gpunode-"
+# systemd ends what does not stop within its own time; this bounds only the wait for that.
+STOP_S = 900
 
 
 def service_of(app):
@@ -30,9 +36,14 @@ def socket_of(app):
     return f"{app['name']}.socket"
 
 
-def units_of(app):
-    """Return the names of an application's units, in the order of their start."""
+def own_units(app):
+    """Return the names of all units that an application may have, in the order of their start."""
     return [socket_of(app), service_of(app)]
+
+
+def units_of(app):
+    """Return the names of the units that an application is to have, in the order of their start."""
+    return [unit for unit in own_units(app) if unit in app["units"]]
 
 
 def unit_path(unit):
@@ -48,6 +59,11 @@ def secrets_path(name):
 def releases_of(app):
     """Return the folder of an application's releases."""
     return os.path.dirname(app["release"])
+
+
+def releases_in(folder):
+    """Return the folder of releases below an application's ``dir``."""
+    return os.path.join(folder, "releases")
 
 
 def link_of(app):
@@ -93,7 +109,7 @@ def obstacles(app, account, rows):
             )
         )
     # A service of the same name, ours or made by hand, is what we are about to replace.
-    taken = listening.conflict(rows, app["listen"], units_of(app))
+    taken = listening.conflict(rows, app["listen"], own_units(app))
     if taken:
         found.append(
             Refusal(

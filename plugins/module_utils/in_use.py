@@ -1,6 +1,6 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Which folders something on the host still lives in."""
+"""Which folders something on the host still lives in, and which users something runs as."""
 
 from __future__ import annotations
 
@@ -53,6 +53,34 @@ def users(folders, proc="/proc", unit_dir=UNIT_DIR):
         unit, _dot, kind = os.path.basename(os.path.dirname(path)).rpartition(".")
         found[folder].add(unit if kind == "d" else os.path.basename(path))
     return {folder: sorted(names) for folder, names in found.items()}
+
+
+def user_by_processes(uid, proc="/proc", besides=()):
+    """Say whether a process of a user runs.
+
+    :param uid: the user's numeric id.
+    :param besides: units whose processes do not count.
+    """
+    pattern = re.compile(rf"^Uid:\s+{uid}\s", re.MULTILINE)
+    return any(
+        pid.isdigit()
+        and pattern.search(_text(os.path.join(proc, pid, "status")))
+        and listening.unit_of(_text(os.path.join(proc, pid, "cgroup"))) not in besides
+        for pid in os.listdir(proc)
+    )
+
+
+def user_by_units(user, unit_dir=UNIT_DIR, besides=()):
+    """Say whether a unit file or drop-in of the administrator runs something as a user.
+
+    :param besides: units whose files do not count.
+    """
+    pattern = re.compile(rf"^\s*User\s*=\s*{re.escape(user)}\s*$", re.MULTILINE)
+    return any(
+        pattern.search(_text(os.path.join(parent, name)))
+        for parent, _folders, names in os.walk(unit_dir)
+        for name in set(names).difference(besides)
+    )
 
 
 def _residents(folders, proc):

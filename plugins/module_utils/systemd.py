@@ -99,14 +99,20 @@ def verify(texts, run=child.run):
         raise UnitError(f"systemd-analyze verify: {words.replace(folder + os.sep, '')}")
 
 
-def journal(unit, lines, run=child.run):
-    """Return the last ``lines`` lines that a unit logged, as text."""
+def journal(unit, lines, since, run=child.run):
+    """Return the last ``lines`` lines that a unit logged, as text.
+
+    :param since: nothing older than this, in seconds since 1970.
+    """
     try:
-        return run(
+        # What was said last may still be on its way to the journal.
+        run(["journalctl", "--sync"], capture_output=True, timeout=_PATIENCE_S)
+        # With --since, --lines would give the first ones.
+        text = run(
             [
                 "journalctl",
                 f"--unit={unit}",
-                f"--lines={lines}",
+                f"--since=@{int(since)}",
                 "--no-pager",
                 "--quiet",
                 "--output=short",
@@ -117,3 +123,4 @@ def journal(unit, lines, run=child.run):
         ).stdout.strip()
     except (OSError, subprocess.TimeoutExpired):
         return ""
+    return "\n".join(text.splitlines()[-lines:])

@@ -80,7 +80,7 @@ import json
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.gpunode.stack.plugins.module_utils import app_host, component
+from ansible_collections.gpunode.stack.plugins.module_utils import app_converge, component
 
 
 def main():
@@ -95,7 +95,7 @@ def main():
     )
     asked = module.params
     with component.at_work(module, "bring applications to their wanted state"):
-        result = app_host.converge(
+        result = app_converge.converge(
             asked["wanted"], json.loads(asked["secrets"]), asked["archives"], module.check_mode
         )
     module.exit_json(**result)

@@ -148,6 +148,8 @@ def test_the_candidate_is_the_service_with_one_worker_and_an_address_of_its_own(
         f"ExecStartPre={checked}",
         f"ExecStart={alone}",
         "Restart=no",
+        "RuntimeMaxSec=120",
+        "SystemCallFilter=@chown",
     }
 
 

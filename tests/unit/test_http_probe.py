@@ -88,3 +88,14 @@ def test_a_server_that_speaks_no_http_is_a_complaint():
         listen = f"127.0.0.1:{server.getsockname()[1]}"
         assert http_probe.complaint(listen, "/healthz", 5).startswith("gave no answer (")
         thread.join(5)
+
+
+def test_a_wait_in_vain_ends_when_the_look_says_so():
+    class GoneError(Exception):
+        pass
+
+    def look():
+        raise GoneError
+
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(GoneError):
+        http_probe.complaint(f"127.0.0.1:{server.getsockname()[1]}", "/healthz", 60, look)

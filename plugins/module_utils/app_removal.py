@@ -1,0 +1,213 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Removing applications: everything that was ever set up for one, and nothing else.
+
+``item`` is always one of the wanted state's ``absent``: {name, user, dir}.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import functools
+import glob
+import os
+import pwd
+import shutil
+
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    app_candidate,
+    app_release,
+    app_service,
+    app_state,
+    child,
+    in_use,
+    manifest,
+    systemd,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+
+# sentence: what people are told; action: does it.
+Step = collections.namedtuple("Step", "sentence action")
+
+
+def units_of(item):
+    """Return the names of all units that an application may have left."""
+    return [*app_service.own_units(item), app_candidate.unit_of(item["name"])]
+
+
+def obstacles(items):
+    """Return a Refusal for each thing that keeps applications from being removed."""
+    found = []
+    for item in items:
+        what = f"application {item['name']}, which is to be removed"
+        found += [
+            Refusal(what, f"{path} was not written by gpunode", "Remove it by hand, or keep it")
+            for path in map(app_service.unit_path, app_service.own_units(item))
+            if os.path.lexists(path) and not _is_ours(path)
+        ]
+        found += [
+            Refusal(what, f"{who} uses {path}", "Stop it and run again")
+            for path, who in app_state.used_by_others(_releases(item), item["name"]).items()
+        ]
+    return found
+
+
+def steps(items, wanted_users=(), proc="/proc", run=child.run):
+    """Return the Steps that leave nothing of some applications on this host.
+
+    :param wanted_users: users of applications that stay.
+    """
+    todo = []
+    for item in items:
+        todo += _unit_steps(item, run)
+        secrets = (app_service.secrets_path(item["name"]), app_candidate.secrets_path(item["name"]))
+        todo += [_removing(path, _unlink) for path in secrets if os.path.lexists(path)]
+        todo += _folder_steps(item)
+    own = [unit for item in items for unit in units_of(item)]
+    for user in dict.fromkeys(item["user"] for item in items):
+        if user not in wanted_users and _is_removable(user, own, proc):
+            action = functools.partial(_remove_user, user, run)
+            todo.append(Step(f"remove user {user}", action))
+    return todo
+
+
+def apply(todo):
+    """Do the steps.
+
+    :raises Refusal: a unit does not stop, or an account does not go.
+    """
+    for step in todo:
+        try:
+            step.action()
+        except systemd.UnitError as error:
+            raise Refusal(step.sentence, str(error), "Look at the unit and run again") from error
+
+
+def entries(items):
+    """Return the manifest of what is not there any more of some applications."""
+    paths = [
+        path
+        for item in items
+        for path in (
+            *map(app_service.unit_path, app_service.own_units(item)),
+            app_service.releases_in(item["dir"]),
+        )
+    ]
+    return [manifest.absence(path) for path in paths if not os.path.lexists(path)]
+
+
+def _unit_steps(item, run):
+    units = units_of(item)
+    states = systemd.show(units, ("ActiveState", "FragmentPath", "NeedDaemonReload"), run)
+    places = {unit: _unit_place(unit, item) for unit in units}
+    todo = []
+    for unit in units:
+        state = states.get(unit, {})
+        # A distribution's unit of that name is none of ours.
+        ours = state.get("FragmentPath", "") in ("", places[unit])
+        if ours and state.get("ActiveState", "inactive") != "inactive":
+            todo.append(Step(f"stop {unit}", functools.partial(_stop, unit, run)))
+    for unit in units:
+        todo += [_removing(path, _unlink) for path in _files_of(unit, places[unit])]
+    forgotten = any(state.get("NeedDaemonReload") == "yes" for state in states.values())
+    if todo or forgotten:
+        todo.append(Step("reload systemd", functools.partial(_reload, units, run)))
+    return todo
+
+
+def _unit_place(unit, item):
+    if unit == app_candidate.unit_of(item["name"]):
+        return app_candidate.unit_path(item["name"])
+    return app_service.unit_path(unit)
+
+
+def _files_of(unit, path):
+    """Return the paths by which systemd knows a unit of ours: links, drop-ins, its file."""
+    found = glob.glob(os.path.join(systemd.UNIT_DIR, "*.wants", unit))
+    found += [drop_in for drop_in in glob.glob(f"{path}.d/*") if _is_ours(drop_in)]
+    return sorted(found) + ([path] if os.path.lexists(path) else [])
+
+
+def _folder_steps(item):
+    """Return the steps that remove releases, the link, and the folders that are empty then."""
+    folder, link = app_service.releases_in(item["dir"]), app_service.link_of(item)
+    todo = [_removing(path, shutil.rmtree) for path in _releases(item)]
+    going = set(_releases(item))
+    if os.path.islink(link):
+        todo.append(_removing(link, _unlink))
+        going.add(link)
+    for parent in (folder, item["dir"]):
+        is_folder = os.path.isdir(parent) and not os.path.islink(parent)
+        if is_folder and _children(parent) <= going:
+            todo.append(_removing(parent, os.rmdir))
+            going.add(parent)
+    return todo
+
+
+def _releases(item):
+    """Return the paths of an application's releases, finished or not."""
+    return sorted(
+        path
+        for path in _children(app_service.releases_in(item["dir"]))
+        if app_release.is_id(os.path.basename(path))
+        or os.path.basename(path).startswith(app_service.TEMPORARY)
+    )
+
+
+def _children(folder):
+    if os.path.islink(folder) or not os.path.isdir(folder):
+        return set()
+    return {os.path.join(folder, name) for name in os.listdir(folder)}
+
+
+def _is_ours(path):
+    with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as handle:
+        return handle.readline().startswith(app_service.OURS)
+    return False
+
+
+def _is_removable(user, own, proc):
+    """Say whether we made an account, and nothing else runs as it or is to."""
+    try:
+        account = pwd.getpwnam(user)
+    except KeyError:
+        return False
+    return (
+        account.pw_gecos == app_service.ACCOUNT_MARK
+        and not in_use.user_by_units(user, besides=own)
+        and not in_use.user_by_processes(account.pw_uid, proc, own)
+    )
+
+
+def _removing(path, action):
+    return Step(f"remove {path}", functools.partial(action, path))
+
+
+def _unlink(path):
+    """Remove a file or link, and its folder where that was there for such files alone."""
+    os.unlink(path)
+    folder = os.path.dirname(path)
+    if folder in (app_service.SECRETS_DIR, app_candidate.RUN_DIR) or folder.endswith(
+        (".d", ".wants")
+    ):
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)
+
+
+def _stop(unit, run):
+    systemd.tell("stop", unit, timeout_s=app_service.STOP_S, run=run)
+
+
+def _reload(units, run):
+    systemd.tell("daemon-reload", run=run)
+    for unit in units:
+        # A unit that is not failed cannot be reset, which is as good.
+        with contextlib.suppress(systemd.UnitError):
+            systemd.tell("reset-failed", unit, run=run)
+
+
+def _remove_user(user, run):
+    done = run(["userdel", user], capture_output=True, text=True)
+    if done.returncode:
+        raise Refusal(f"user {user}", f"userdel: {done.stderr.strip()}", "Remove it by hand")

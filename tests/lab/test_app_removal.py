@@ -1,0 +1,77 @@
+"""Applications that are to go leave a host as it was before they came."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lab import fleet
+from lab.demo import Demo
+
+pytestmark = pytest.mark.lab
+
+# Everything but what the application has no part in: receipts, logs, caches, and what systemd and
+# Debian keep about accounts and units besides.
+TRACES = " ; ".join(
+    (
+        "find / -xdev "
+        + " ".join(
+            f"-path {path} -prune -o"
+            for path in (
+                "/proc", "/sys", "/tmp", "/var/log", "/var/lib/gpunode", "/var/cache",
+                "/var/lib/systemd", "/home/lab",
+            )
+        )
+        + " -not -name \"*-\" -not -name \"*.pyc\" -not -name __pycache__ -print",
+        "find /run/systemd/system /run/gpunode* /run/demo* /etc/systemd/system.control 2>/dev/null",
+        "cut -d: -f1 /etc/passwd /etc/group",
+        "systemctl list-units --all --plain --no-legend \"demo*\" | cut -d\" \" -f1",
+    )
+)  # fmt: skip
+
+
+def traces(demo):
+    """Return what is on the node, as a set of lines."""
+    return set(demo.root(TRACES).splitlines())
+
+
+@pytest.fixture
+def demo(lab, tmp_path):
+    found = Demo(lab, tmp_path)
+    found.options["dir"] = "/srv/demo"
+    found.secrets = {"TOKEN": "x"}
+    yield found
+    lab.fresh("node1")
+
+
+def test_an_application_that_is_to_go_leaves_nothing_and_what_is_not_ours_stays(demo, tmp_path):
+    nothing = json.dumps({"gunicorn_app_list": []})
+    assert fleet.site("--limit", "node1", "-e", nothing, log=tmp_path / "ssh").status == 0
+    before = traces(demo)
+    demo.converge()
+    first = demo.ask()["release"]
+    placed = traces(demo) - before
+    assert {first, "/etc/gpunode/demo.env", "demo.service", "demo"} < placed
+
+    # Something else works in a release: nothing is taken from under it.
+    demo.root(f"systemd-run --quiet --unit=visitor --working-directory={first} sleep 300")
+    demo.options = {"name": "demo", "dir": "/srv/demo", "state": "absent"}
+    demo.secrets = {}
+    refused = demo.run()
+    assert refused.status != 0
+    assert f"something else on this host uses {first}" in refused.messages()
+    assert traces(demo) >= placed
+    demo.root("systemctl stop visitor")
+
+    predicted = demo.converge("--check")
+    assert demo.converge() == predicted
+    assert "remove user demo" in predicted
+    assert traces(demo) == before
+    assert demo.converge() == []
+
+    # What comes back is reported and removed again.
+    unit = "/etc/systemd/system/demo.service"
+    demo.root(f'mkdir -p /srv/demo/releases && echo "# Written by gpunode" > {unit}')
+    assert demo.converge("--check") == demo.converge() != []
+    assert traces(demo) == before

@@ -1,0 +1,133 @@
+"""What is removed of an application, and what is not."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from web_app import Systemd
+
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    app_candidate,
+    app_removal,
+    app_service,
+    in_use,
+    systemd,
+)
+
+OURS = f"{app_service.OURS}; changes made here are replaced.\n[Service]\nUser=web\n"
+RUNNING = {"ActiveState": "active"}
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    """Empty folders for all that an application has, and what is to go."""
+    for module, name in (
+        (systemd, "UNIT_DIR"), (app_service, "SECRETS_DIR"), (app_candidate, "UNIT_DIR"),
+        (app_candidate, "RUN_DIR"),
+    ):  # fmt: skip
+        folder = tmp_path / f"{module.__name__.rpartition('.')[2]}-{name}"
+        folder.mkdir()
+        monkeypatch.setattr(module, name, str(folder))
+    monkeypatch.setattr(in_use, "by_units", lambda folders, besides: {})
+    return {"name": "web", "user": "no-such-user", "dir": str(tmp_path / "web")}
+
+
+def place(path, text=""):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as handle:
+        handle.write(text)
+
+
+def placed(item):
+    """Set an application up, and return the paths of all there is of it."""
+    place(f"{item['dir']}/releases/{'a' * 12}/main.py")
+    place(f"{item['dir']}/releases/{app_service.TEMPORARY}new-x/main.py")
+    os.symlink("a", app_service.link_of(item))
+    place(app_service.secrets_path("web"))
+    place(app_candidate.secrets_path("web"))
+    place(app_candidate.unit_path("web"), OURS)
+    for unit in ("web.socket", "web.service"):
+        place(app_service.unit_path(unit), OURS)
+        place(f"{app_service.unit_path(unit)}.d/ours.conf", OURS)
+        place(f"{systemd.UNIT_DIR}/multi-user.target.wants/{unit}")
+
+
+def sentences(item, **units):
+    return [step.sentence for step in app_removal.steps([item], run=Systemd(**units).run)]
+
+
+def test_where_nothing_is_left_nothing_is_done(host):
+    assert sentences(host) == []
+    assert app_removal.obstacles([host]) == []
+    assert len(app_removal.entries([host])) == 3
+
+
+def test_all_there_is_of_an_application_goes(host, tmp_path):
+    before = sorted(map(str, tmp_path.rglob("*")))
+    placed(host)
+    manager = Systemd(**{"web_socket": RUNNING, "web_service": RUNNING})
+    steps = app_removal.steps([host], run=manager.run)
+    app_removal.apply(steps)
+    said = [step.sentence for step in steps]
+    assert said[:2] == ["stop web.socket", "stop web.service"]
+    assert f"remove {app_service.unit_path('web.service')}" in said
+    assert "reload systemd" in said
+    assert manager.told[:3] == ["stop web.socket", "stop web.service", "daemon-reload"]
+    left = sorted(map(str, tmp_path.rglob("*")))
+    # The folders of secrets go with the last secret.
+    assert set(left) < set(before)
+    assert sentences(host) == []
+
+
+def test_what_lies_among_an_applications_things_and_is_not_ours_stays(host):
+    placed(host)
+    precious = f"{host['dir']}/releases/precious/notes"
+    drop_in = f"{app_service.unit_path('web.service')}.d/admin.conf"
+    place(precious)
+    place(drop_in, "[Service]\n")
+    app_removal.apply(app_removal.steps([host], run=Systemd().run))
+    assert os.path.exists(precious)
+    assert os.path.exists(drop_in)
+    assert os.listdir(host["dir"]) == ["releases"]
+    assert sentences(host) == []
+    assert len(app_removal.entries([host])) == 2
+
+
+def test_a_unit_of_that_name_that_we_did_not_write_is_refused(host):
+    place(app_service.unit_path("web.service"), "[Service]\n")
+    (refusal,) = app_removal.obstacles([host])
+    assert "was not written by gpunode" in refusal.because
+
+
+def test_a_release_that_something_else_uses_is_refused_with_its_user(host, monkeypatch):
+    placed(host)
+    who = {f"{host['dir']}/releases/{'a' * 12}": "process sleep (pid 7)"}
+    monkeypatch.setattr(in_use, "by_units", lambda folders, besides: who)
+    (refusal,) = app_removal.obstacles([host])
+    assert refusal.because.startswith("process sleep (pid 7) uses ")
+
+
+def test_a_distributions_unit_of_that_name_is_not_stopped(host):
+    theirs = {"ActiveState": "active", "FragmentPath": "/lib/systemd/system/web.service"}
+    assert sentences(host, web_service=theirs) == []
+
+
+@pytest.mark.parametrize(
+    ("comment", "unit_of_another", "wanted", "goes"),
+    [
+        ("gpunode", False, (), True),
+        ("Web master", False, (), False),
+        ("gpunode", True, (), False),
+        ("gpunode", False, ("nobody",), False),
+    ],
+)
+def test_a_user_goes_where_we_made_it_and_nothing_else_runs_as_it(
+    host, monkeypatch, comment, unit_of_another, wanted, goes
+):
+    account = type("Account", (), {"pw_gecos": comment, "pw_uid": 2**31})
+    monkeypatch.setattr(app_removal.pwd, "getpwnam", lambda name: account)
+    monkeypatch.setattr(in_use, "user_by_units", lambda user, besides: unit_of_another)
+    item = {**host, "user": "nobody"}
+    steps = app_removal.steps([item], wanted, run=Systemd().run)
+    assert [step.sentence for step in steps] == (["remove user nobody"] if goes else [])
