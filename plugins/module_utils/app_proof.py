@@ -80,21 +80,25 @@ def renew_workers(app, unit, timeout_s, run=child.run, sleep=time.sleep):
 
 
 def _first_answer(app, listen, watch, sleep):
-    """Return the workers there were before and after the first answer."""
+    """Return the workers there were before and after the first answer.
+
+    An answer counts once a worker was seen before it: one that died of it is missed then.
+    """
+    has_workers = app["server"] == "gunicorn"
     while True:
         watch.look()
         workers = app_process.workers(app, watch.main)
         patience_s = max(1, min(_ANSWER_S, watch.deadline - time.monotonic()))
         complaint = _ask(app, listen, patience_s, watch)
         watch.look()
-        if not complaint:
+        if not complaint and (workers or not has_workers):
             watch.phase = _ANSWERING
             return workers | app_process.workers(app, watch.main)
         if time.monotonic() >= watch.deadline:
             if watch.phase == _RUNNING:
                 # Of another program this says more than that it does not answer.
                 _check_processes(app, watch.main, app_process.workers(app, watch.main))
-            raise NotServing(watch.unfinished(complaint))
+            raise NotServing(watch.unfinished(complaint or "its workers come and go"))
         sleep(_POLL_S)
 
 

@@ -11,10 +11,12 @@ description:
   - Makes the user of each application, places its files as a release folder, writes its socket
     and service units, starts it, and proves that it answers 200 over its address from that release
     and its environment.
-  - Where an application does not do its work, what was in service before is put back in service and
-    the failure ends with what the application logged.
+  - Before that, a candidate in a unit of its own proves the same on a private socket. What fails
+    there touches nothing in service; what fails later is taken back. Either failure says why, and
+    ends with what the application logged.
   - A service is restarted when its running process was started from something else than what is
-    wanted, and only then.
+    wanted, and only then; gunicorn is reloaded when its environment was repaired under its workers.
+  - Applications that are to be absent are removed first, with all that was ever set up for them.
 author:
   - gpunode contributors (@gpunode)
 options:

@@ -60,7 +60,7 @@ def test_an_application_that_is_to_go_leaves_nothing_and_what_is_not_ours_stays(
     demo.secrets = {}
     refused = demo.run()
     assert refused.status != 0
-    assert f"something else on this host uses {first}" in refused.messages()
+    assert f"of visitor.service uses {first}" in refused.messages()
     assert traces(demo) >= placed
     demo.root("systemctl stop visitor")
 

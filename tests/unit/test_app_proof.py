@@ -34,9 +34,9 @@ def work():
         answers += 1
         if mode == "dies":
             os._exit(1)
-print("ready", flush=True)
 while True:
     worker = os.fork() or work()
+    print("ready", flush=True)
     os.waitpid(worker, 0)
 """
 UNIT = "web.service"
