@@ -85,7 +85,9 @@ def test_a_file_to_run_is_looked_for_in_the_source(tmp_path):
         entry_point.check(str(tmp_path), "web/swerve.py", "python", "application web")
 
 
-@pytest.mark.parametrize("entry", ["main:app", "/bin/sh.py", "../main.py", "a b.py", "-m.py"])
+@pytest.mark.parametrize(
+    "entry", ["main:app", "/bin/sh.py", "../main.py", "web/../../main.py", "a b.py", "-m.py"]
+)
 def test_a_file_to_run_of_another_form_is_refused(tmp_path, entry):
     with pytest.raises(Refusal, match="inside of the source"):
         entry_point.check(str(tmp_path), entry, "python", "application web")

@@ -166,18 +166,10 @@ def test_a_release_that_the_host_does_not_keep_is_refused_by_its_id(resolve):
     assert reasons(state, paths={**facts(state)["paths"], **there}) == []
 
 
-def test_a_kept_build_of_an_environment_is_known_to_its_host_alone(resolve, monkeypatch):
-    site_wanted = wanted.Site.wanted
-
-    def kept(site, component):
-        state = site_wanted(site, component)
-        if component == "conda_env":
-            for environment in state["environments"]:
-                environment["lock"] = environment["dists"] = None
-        return state
-
-    monkeypatch.setattr(wanted.Site, "wanted", kept)
-    assert resolve()["applications"]
+def test_a_kept_build_of_an_environment_is_known_to_its_host_alone(resolve):
+    build = [{"name": "env", "build": "0123456789ab"}]
+    (app,) = resolve(conda_env_list=build)["applications"]
+    assert app["prefix"] == "/opt/gpunode/envs/env-0123456789ab"
 
 
 # Servers
@@ -227,18 +219,9 @@ def test_what_goes_cannot_take_the_folder_of_what_stays(resolve):
         resolve({}, {**GONE, "dir": "/srv/web"})
 
 
-def test_an_application_cannot_run_from_an_environment_that_is_to_go(resolve, monkeypatch):
-    site_wanted = wanted.Site.wanted
-
-    def without(site, component):
-        state = site_wanted(site, component)
-        if component == "conda_env":
-            state = {**state, "environments": [], "absent": [{"name": "env"}]}
-        return state
-
-    monkeypatch.setattr(wanted.Site, "wanted", without)
+def test_an_application_cannot_run_from_an_environment_that_is_to_go(resolve):
     with pytest.raises(Refusal, match="environment env of application web: conda_env_list says"):
-        resolve()
+        resolve(conda_env_list=[{"name": "env", "state": "absent"}])
 
 
 @pytest.mark.parametrize("missing", ["environment", "listen", "source"])
