@@ -14,6 +14,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     app_service,
     app_state,
     child,
+    env_build,
     listening,
     manifest,
 )
@@ -91,7 +92,13 @@ def _manifest(app):
         with contextlib.suppress(FileNotFoundError, KeyError):
             entries.append(make(subject))
     marks = {app_service.service_of(app): app["unit_digest"]}
-    return entries + [
-        manifest.unit(unit, "active", "enabled", marks.get(unit))
-        for unit in app_service.units_of(app)
+    record = env_build.record_of(app["prefix"])
+    return [
+        *entries,
+        *(
+            manifest.unit(unit, "active", "enabled", marks.get(unit))
+            for unit in app_service.units_of(app)
+        ),
+        # A run that was killed between a repair and the reload leaves old workers.
+        manifest.fresh(app_service.service_of(app), record, app["server"] == "gunicorn"),
     ]

@@ -4,11 +4,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import time
 
-from ansible_collections.gpunode.stack.plugins.module_utils import app_service, systemd
+from ansible_collections.gpunode.stack.plugins.module_utils import app_service, processes, systemd
 
 
 def process(pid, release, proc="/proc"):
@@ -76,35 +74,4 @@ def workers(app, pid, proc="/proc"):
 
     :param pid: the main process.
     """
-    if app["server"] != "gunicorn" or not int(pid or 0):
-        return set()
-    return {
-        int(name)
-        for name in os.listdir(proc)
-        if name.isdigit() and _parent(_status(name, proc)) == str(pid)
-    }
-
-
-def oldest_start(pids, proc="/proc"):
-    """Return when the oldest of some processes was started, in seconds since 1970, or None."""
-    statuses = [_status(pid, proc) for pid in pids]
-    ticks = [int(status[19]) for status in statuses if status]
-    if not ticks:
-        return None
-    # The kernel counts from its start, in ticks; that moment moves when the clock is set.
-    booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
-    return booted + min(ticks) / os.sysconf("SC_CLK_TCK")
-
-
-def _status(pid, proc):
-    """Return the fields of /proc/PID/stat from the state on, [] for a process that is gone."""
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        with open(os.path.join(proc, str(pid), "stat"), encoding="utf-8", errors="replace") as text:
-            # The name before may hold blanks and parentheses.
-            fields = text.read().rpartition(")")[2].split()
-        return [] if fields[0] == "Z" else fields
-    return []
-
-
-def _parent(status):
-    return status[1] if status else None
+    return processes.children(pid, proc) if app["server"] == "gunicorn" else set()

@@ -11,14 +11,16 @@ import pwd
 from ansible_collections.gpunode.stack.plugins.module_utils import (
     accounts,
     app_candidate,
-    app_environment,
     app_process,
     app_release,
     app_service,
     child,
+    env_build,
+    environment,
     files,
     in_use,
     listening,
+    processes,
     systemd,
 )
 
@@ -52,13 +54,21 @@ def observe(app, secrets, rows, check_mode=False, proc="/proc", run=child.run):
         "states": states,
         "listens": _listens(app, rows, states),
         "restart": app_process.reasons_to_restart(app, found),
-        "repaired": app_environment.is_newer(app["prefix"], _started(app, service, proc))
-        or (check_mode and app_environment.is_damaged(app["prefix"])),
+        "repaired": _is_repaired(app, service, proc) or (check_mode and is_damaged(app["prefix"])),
         "candidate_left": app_candidate.is_left(app["name"], run),
         "link": _target_of(app_service.link_of(app)),
         "releases_on_disk": releases_on_disk(app_service.releases_of(app)),
         "in_use": _used_by_others(app, proc),
     }
+
+
+def is_damaged(prefix):
+    """Say whether an environment is not what it was built from: conda_env would repair it."""
+    try:
+        lock, dists = env_build.read_record(prefix)
+    except ValueError:
+        return False
+    return not environment.Contents({"prefix": prefix, "lock": lock, "dists": dists}).is_as_wanted()
 
 
 def releases_on_disk(folder):
@@ -124,11 +134,11 @@ def _listens(app, rows, states):
     return is_held and states.get(socket, {}).get("ActiveState") == "active"
 
 
-def _started(app, service, proc):
-    """Return when the oldest process that answers was started; None where none does."""
+def _is_repaired(app, service, proc):
+    """Say whether what answers was started before its environment was last changed by us."""
     main = service.get("MainPID", "0")
     pids = app_process.workers(app, main, proc) or {main}
-    return app_process.oldest_start(pids, proc)
+    return processes.started_before(pids, env_build.record_of(app["prefix"]), proc)
 
 
 def _used_by_others(app, proc):

@@ -17,6 +17,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     conda_prefix,
     distribution_packages,
     files,
+    processes,
     systemd,
 )
 
@@ -85,6 +86,16 @@ def unit(name, active, enabled, mark=None):
     return {"kind": "unit", "name": name, "active": active, "enabled": enabled, "mark": mark}
 
 
+def fresh(unit_name, path, by_children):
+    """Return the entry of a running unit that was started after a file was last written.
+
+    :param unit_name: the service; one that does not run is as good.
+    :param path: the file; one that is not there is older than everything.
+    :param by_children: whether the children of the main process do its work, as gunicorn's do.
+    """
+    return {"kind": "fresh", "name": unit_name, "path": path, "by_children": by_children}
+
+
 def user(name):
     """Return the entry of a user account: its home and shell."""
     account = pwd.getpwnam(name)
@@ -104,7 +115,7 @@ def drift(entries, run=child.run):
     """
     packages = [entry["name"] for entry in entries if entry["kind"] == "package"]
     lacking = distribution_packages.missing(packages, run)
-    names = [entry["name"] for entry in entries if entry["kind"] == "unit"]
+    names = [entry["name"] for entry in entries if entry["kind"] in ("unit", "fresh")]
     units = systemd.show(
         names, ("ActiveState", "UnitFileState", "NeedDaemonReload", "MainPID"), run
     )
@@ -112,6 +123,8 @@ def drift(entries, run=child.run):
     for entry in entries:
         if entry["kind"] == "unit":
             sentences += _unit_drift(entry, units.get(entry["name"], {}))
+        elif entry["kind"] == "fresh":
+            sentences += _fresh_drift(entry, units.get(entry["name"], {}))
         elif entry["kind"] == "user":
             sentences += _user_drift(entry)
         elif entry["kind"] == "package":
@@ -136,6 +149,14 @@ def _unit_drift(entry, state):
         if started.get(systemd.UNIT_MARK) != entry["mark"]:
             sentences.append(f"unit {entry['name']} runs what another text of it started")
     return sentences
+
+
+def _fresh_drift(entry, state):
+    main = state.get("MainPID", "0")
+    workers = processes.children(main) if entry["by_children"] else set()
+    if not processes.started_before(workers or {main}, entry["path"]):
+        return []
+    return [f"unit {entry['name']} runs since before {entry['path']} was written"]
 
 
 def _user_drift(entry):

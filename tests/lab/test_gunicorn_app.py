@@ -125,10 +125,14 @@ def test_an_environment_that_was_repaired_under_the_workers_reloads_them(demo):
     predicted = demo.converge("--check")
     with demo.polled() as pressure:
         assert demo.converge() == predicted
-    assert predicted[-1] == "reload demo.service: its environment was repaired after it started"
+    reload = "reload demo.service: its environment was repaired after it started"
+    assert predicted[-1] == reload
     assert pressure.lost == []
     assert demo.main_process() == main
     assert demo.workers() & workers == set()
+    # A run that is killed after the repair owes the reload.
+    demo.root(f"touch {prefix}/.gpunode.lock")
+    assert demo.converge() == [reload]
     assert demo.converge() == []
 
 

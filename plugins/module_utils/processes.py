@@ -1,0 +1,60 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Running processes: who is whose child, and since when each runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+
+
+def children(pid, proc="/proc"):
+    """Return the ids of the living children of a process.
+
+    :param pid: its id, a number or its text; '0' and None are no process.
+    """
+    if not int(pid or 0):
+        return set()
+    return {
+        int(name)
+        for name in os.listdir(proc)
+        if name.isdigit() and _parent(_status(name, proc)) == str(pid)
+    }
+
+
+def oldest_start(pids, proc="/proc"):
+    """Return when the oldest of some processes was started, in seconds since 1970, or None."""
+    statuses = [_status(pid, proc) for pid in pids]
+    ticks = [int(status[19]) for status in statuses if status]
+    if not ticks:
+        return None
+    # The kernel counts from its start, in ticks; that moment moves when the clock is set.
+    booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return booted + min(ticks) / os.sysconf("SC_CLK_TCK")
+
+
+def started_before(pids, path, proc="/proc"):
+    """Say whether one of some processes was started before a file was last written.
+
+    Of processes that are gone, and of a file that is not there, it is not said.
+    """
+    start = oldest_start(pids, proc)
+    try:
+        return start is not None and os.stat(path).st_mtime > start
+    except OSError:
+        return False
+
+
+def _status(pid, proc):
+    """Return the fields of /proc/PID/stat from the state on, [] for a process that is gone."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        with open(os.path.join(proc, str(pid), "stat"), encoding="utf-8", errors="replace") as text:
+            # The name before may hold blanks and parentheses.
+            fields = text.read().rpartition(")")[2].split()
+        return [] if fields[0] == "Z" else fields
+    return []
+
+
+def _parent(status):
+    return status[1] if status else None

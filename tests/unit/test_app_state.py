@@ -1,0 +1,72 @@
+"""What a host has of an application."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from web_app import APP, Systemd
+
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    app_release,
+    app_state,
+    env_build,
+    files,
+)
+
+PACKAGE = {
+    "name": "python", "version": "3.11.7", "build": "0", "md5": "0" * 32, "url": "x",
+}  # fmt: skip
+
+
+@pytest.fixture
+def app(tmp_path, monkeypatch):
+    """An application whose release is in place."""
+    release = tmp_path / "releases" / ("a" * 12)
+    release.mkdir(parents=True)
+    (release / "main.py").write_text("app = 1\n")
+    monkeypatch.setattr(files, "ownership", lambda path: ("root", "root", "0755"))
+    return {**APP, "release": str(release), "digest": app_release.digest_of(release)}
+
+
+def seen(app, **options):
+    return app_state.observe(app, {}, [], run=Systemd().run, **options)
+
+
+def test_a_release_is_known_by_its_digest_and_a_named_one_by_as_much_as_its_id(app):
+    assert seen(app)["release"] == "intact"
+    named = {**app, "digest": app_release.id_of(app["digest"])}
+    assert seen(named)["release"] == "intact"
+    assert seen({**app, "digest": "0" * 12})["release"] == "changed"
+    assert seen({**app, "release": "/no/such"})["release"] == "absent"
+
+
+def test_releases_are_in_the_order_in_which_they_were_in_service(app):
+    folder = os.path.dirname(app["release"])
+    for name, moment in (("b" * 12, 3000), ("c" * 12, 1000)):
+        os.mkdir(os.path.join(folder, name))
+        os.utime(os.path.join(folder, name), (moment, moment))
+    os.utime(app["release"], (2000, 2000))
+    names = [os.path.basename(path)[0] for path in app_state.releases_on_disk(folder)]
+    assert names == ["b", "a", "c"]
+    assert app_state.releases_on_disk("/no/such") == []
+
+
+def built(folder, lock):
+    """Return the prefix of an environment that holds nothing, recorded as built from ``lock``."""
+    prefix = folder / env_build.folder_of("env", env_build.id_of(lock, []))
+    prefix.mkdir()
+    env_build.record({"prefix": str(prefix), "lock": lock, "dists": []})
+    return str(prefix)
+
+
+def test_an_environment_is_damaged_when_it_is_not_what_it_was_built_from(tmp_path):
+    assert not app_state.is_damaged(built(tmp_path, []))
+    assert app_state.is_damaged(built(tmp_path, [PACKAGE]))
+    assert not app_state.is_damaged("/no/such")
+
+
+def test_check_mode_foresees_the_repair_of_a_damaged_environment(app, tmp_path):
+    damaged = {**app, "prefix": built(tmp_path, [PACKAGE])}
+    assert seen(damaged, check_mode=True)["repaired"]
+    assert not seen(damaged)["repaired"]
