@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from ansible_collections.gpunode.stack.plugins.module_utils import child, systemd
@@ -59,10 +60,14 @@ def cause(log):
 
 
 def redacted(text, secrets):
-    """Return a text without the values of secrets, nor any line of one of several lines."""
+    """Return a text without the values of secrets, nor any line of one of several lines.
+
+    Programs write them as they are, or quoted as Python and JSON do.
+    """
     hidden = set()
     for value in secrets.values():
-        hidden.update((value, repr(value)[1:-1], *value.splitlines()))
+        for part in (value, *value.splitlines()):
+            hidden.update((part, repr(part)[1:-1], json.dumps(part)[1:-1]))
     # The longest first: one may be part of another.
     for value in sorted(filter(str.strip, hidden), key=len, reverse=True):
         text = text.replace(value, "********")

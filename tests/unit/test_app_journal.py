@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from web_app import Systemd
 
@@ -48,6 +50,12 @@ def test_no_secret_is_told_nor_a_line_of_one_nor_one_that_holds_another():
     secrets = {"A": "abc", "B": "abcdef", "KEY": "-----\nline one\n-----", "EMPTY": ""}
     text = "abcdef abc line one ('-----\\nline one\\n-----')"
     assert app_journal.redacted(text, secrets) == "******** ******** ******** ('********')"
+
+
+@pytest.mark.parametrize("written", [str, repr, json.dumps])
+def test_no_secret_is_told_however_a_program_quotes_it(written):
+    secret = "back\\slash \"odd\" and 'so' on"
+    assert "odd" not in app_journal.redacted(written(secret), {"ODD": secret})
 
 
 def test_the_end_of_what_was_logged_is_read():
