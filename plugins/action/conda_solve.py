@@ -8,7 +8,7 @@ import pathlib
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.gpunode.stack.plugins.module_utils import files, urls
+from ansible_collections.gpunode.stack.plugins.module_utils import files
 from ansible_collections.gpunode.stack.plugins.plugin_utils import conda_spec, wanted
 
 
@@ -33,9 +33,8 @@ class ActionModule(ActionBase):
         before = {path: _read(path) for path in texts}
         for path, text in texts.items():
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            # An address may carry a password; what a killed run leaves is told by the digests.
-            mode = 0o600 if urls.has_password(text) else 0o644
-            files.write_text(path, text, owner=None, group=None, mode=mode)
+            # What a killed run leaves of the two is told by the digest in the second.
+            files.write_text(path, text, owner=None, group=None)
         return {
             **result,
             "diff": [_diff(path, before[path], text) for path, text in texts.items()],
@@ -52,7 +51,7 @@ def _read(path):
 def _diff(path, before, after):
     return {
         "before_header": path,
-        "before": urls.shown(before),
+        "before": before,
         "after_header": path,
-        "after": urls.shown(after),
+        "after": after,
     }

@@ -2,11 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 from __future__ import annotations
 
-import json
-
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.gpunode.stack.plugins.module_utils import urls
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.plugin_utils import conda_env, wanted
 
@@ -32,10 +29,4 @@ class ActionModule(ActionBase):
             )
             if "gpunode_facts" not in answer:
                 return answer
-        return {
-            "changed": False,
-            "orders": orders,
-            "refusals": refusals,
-            # A channel's address may carry a password; the orders stay usable.
-            "_ansible_no_log": bool(urls.passwords(json.dumps(orders))),
-        }
+        return {"changed": False, "orders": orders, "refusals": refusals}

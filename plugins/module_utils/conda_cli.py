@@ -50,15 +50,16 @@ def cache_of(base):
     return os.path.join(base, "pkgs")
 
 
-def solve(base, prefix, channels, packages, execute):
+def solve(base, prefix, channels, packages, execute, cache):
     """Create an environment of what conda's own solver finds for a spec, from these channels alone.
 
     :param prefix: where; nothing may be there.
+    :param cache: the folder that packages are fetched to.
     :raises Refusal: there is no solution, or it could not be fetched; see :func:`run`.
     """
     sources = [argument for channel in channels for argument in ("--channel", channel)]
     arguments = ["create", "--yes", "--no-default-packages", "--override-channels", *sources]
-    run(base, [*arguments, *packages], execute, prefix, {})
+    run(base, [*arguments, *packages], execute, prefix, {"CONDA_PKGS_DIRS": cache})
 
 
 def run(base, arguments, execute, prefix=None, environment=None):
@@ -85,8 +86,8 @@ def run(base, arguments, execute, prefix=None, environment=None):
         [conda, *arguments, *place, "--json", "--quiet"],
         {
             **_ENVIRONMENT,
-            **(_NOT_SOLVING if environment is None else environment),
             "CONDA_PKGS_DIRS": cache_of(base),
+            **(_NOT_SOLVING if environment is None else environment),
         },
         execute,
         f"{prefix or base} or of {cache_of(base)}",

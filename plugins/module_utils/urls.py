@@ -18,6 +18,11 @@ def shown(text):
     return _USER_INFO.sub("***@", text)
 
 
+def bare(text):
+    """Return a text with its URLs as they are without user and password."""
+    return _USER_INFO.sub("", text)
+
+
 def has_password(text):
     """Say whether a URL in the text carries a user or password."""
     return _USER_INFO.search(text) is not None

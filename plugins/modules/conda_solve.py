@@ -50,6 +50,7 @@ msg:
   type: str
 """
 
+import contextlib
 import functools
 import os
 import shutil
@@ -62,25 +63,29 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     conda_cli,
     conda_prefix,
     disk,
+    download,
     host,
     pip_cli,
     receipts,
     transient,
+    urls,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 
 # The same unit as for building environments: whoever works on them waits for the other.
 _UNIT = "conda_env"
 _SETTLE_S = 1800
+_CACHE_DIR = os.path.join(download.CACHE_DIR, "conda_solve")
 _KEPT = ("name", "version", "build", "url", "md5", "sha256")
 
 
-def solve(order, execute, state_dir=receipts.STATE_DIR):
+def solve(order, execute, state_dir=receipts.STATE_DIR, cache_dir=_CACHE_DIR):
     """Return ({packages, dists}) that a spec is solved into, and leave nothing on the host.
 
     :param order: an order of plugin_utils/conda_env.py.
     :param execute: runs (argv, environment) and returns a CompletedProcess with text.
     :param state_dir: where the notes on unfinished builds lie.
+    :param cache_dir: where conda's packages are put for a while, where they are not to be kept.
     :raises Refusal: it cannot be solved, or something else lies where it would be built.
     """
     node, spec = order["node"], order["spec"]
@@ -89,17 +94,35 @@ def solve(order, execute, state_dir=receipts.STATE_DIR):
     if conda_prefix.verdict(host.path_state(prefix, state_dir)) not in ("free", "unfinished"):
         raise conda_prefix.foreign(what, prefix, "conda_env_dir")
     os.makedirs(os.path.dirname(prefix), mode=0o755, exist_ok=True)
-    with building.building(prefix, state_dir):
+    with building.building(prefix, state_dir), _cache(node, cache_dir, state_dir) as cache:
         try:
-            conda_cli.solve(node["conda"], prefix, spec["channels"], spec["packages"], execute)
+            wishes = (spec["channels"], spec["packages"])
+            conda_cli.solve(node["conda"], prefix, *wishes, execute, cache)
             records = conda_prefix.conda_records(prefix)
-            packages = [{key: records[name][key] for key in _KEPT} for name in sorted(records)]
+            packages = [_package(records[name]) for name in sorted(records)]
             dists = _dists(what, node, spec["pip"], records, execute) if spec["pip"] else []
         except Refusal as refusal:
             raise Refusal(f"{what}: {refusal.what}", refusal.because, refusal.remedy) from refusal
         _check(what, packages)
         shutil.rmtree(prefix)
     return {"packages": packages, "dists": dists}
+
+
+@contextlib.contextmanager
+def _cache(node, cache_dir, state_dir):
+    """Give the folder that conda fetches packages to.
+
+    conda writes the passwords of its channels into that, readable by all; where there are any it
+    is one that root alone can enter, and does not stay.
+    """
+    if not node["has_passwords"]:
+        yield conda_cli.cache_of(node["conda"])
+        return
+    os.makedirs(os.path.dirname(cache_dir), mode=0o755, exist_ok=True)
+    with building.building(cache_dir, state_dir):
+        os.mkdir(cache_dir, 0o700)
+        yield cache_dir
+        shutil.rmtree(cache_dir)
 
 
 def _dists(what, node, wishes, records, execute):
@@ -111,6 +134,11 @@ def _dists(what, node, wishes, records, execute):
             f"Add {' and '.join(lacking)} to the packages",
         )
     return pip_cli.resolve(node["prefix"], wishes, node["pip_config"], execute)
+
+
+def _package(record):
+    """Return what a lock says of a conda package; never a password."""
+    return {**{key: record[key] for key in _KEPT}, "url": urls.bare(record["url"] or "")}
 
 
 def _check(what, packages):

@@ -15,6 +15,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     distribution_packages,
     env_build,
     env_host,
+    urls,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.plugin_utils import (
@@ -156,9 +157,10 @@ def summary(state):
 def orders(site):
     """Return what it takes to solve each environment of a host that has packages.
 
-    Each is an order of conda_spec.py, and what the node is to solve it with: ``conda`` and
-    ``pip_config``, and ``prefix``, where the environment is built for a while. That is named like
-    a build of it, so that what a killed run leaves is collected with those.
+    Each is an order of conda_spec.py, and what the node is to solve it with: ``conda``,
+    ``pip_config``, ``has_passwords`` (whether conda's channels do), and ``prefix``, where the
+    environment is built for a while. That is named like a build of it, so that what a killed run
+    leaves is collected with those.
     """
     options = site.options("conda_env")
     listed = [item for item in options["list"] if item.get("state") != "absent"]
@@ -173,6 +175,7 @@ def orders(site):
         order["node"] = {
             "conda": miniforge["prefix"],
             "pip_config": miniforge["pip_config"],
+            "has_passwords": urls.has_password(miniforge["condarc"]),
             "prefix": os.path.join(os.path.normpath(options["dir"]), build),
         }
         found.append(order)

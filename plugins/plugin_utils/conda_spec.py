@@ -257,6 +257,12 @@ def _plain(what, kind, text):
         raise Refusal(
             f"{what}: {kind} '{plain}'", "it is empty or begins with '-'", "Write its name"
         )
+    if urls.has_password(plain):
+        raise Refusal(
+            f"{what}: {kind} {urls.shown(plain)}",
+            "a user or password in it would stand in the lock and in the host's logs",
+            "Name the channel, and say its address with miniforge_custom_channels",
+        )
     return plain
 
 
@@ -291,7 +297,7 @@ def _reasons(spec, paths, texts):
         for sentence in _differences(name, spec[kind], said[name])
     ]
     if differing:
-        return [urls.shown(f"{lock} was solved for something else: {', '.join(differing)}")]
+        return [f"{lock} was solved for something else: {', '.join(differing)}"]
     digest = files.sha256_of_text(texts[lock])
     return [
         f"{path} was not solved with {lock} as it is now"

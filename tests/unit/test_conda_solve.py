@@ -34,15 +34,18 @@ class Node:
         (self.base / "bin").mkdir(parents=True)
         (self.base / "bin" / "conda").write_text("")
         self.prefix = tmp_path / "envs" / "web-0123456789ab"
-        self.state_dir = str(tmp_path / "state")
+        self.state_dir, self.cache = str(tmp_path / "state"), tmp_path / "cache" / "conda_solve"
         self.version, self.brings, self.changes = "24.7", ("gunicorn", "python", "pip"), {}
         self.pip = recordings.answer("pip", "report")
-        self.asked = []
+        self.has_passwords = False
+        self.asked, self.cache_modes = [], []
 
     def __call__(self, argv, environment):
         self.asked.append((argv, environment))
         if argv[0] == f"{self.prefix}/bin/python":
             return self.pip
+        if os.path.isdir(environment["CONDA_PKGS_DIRS"]):
+            self.cache_modes.append(os.stat(environment["CONDA_PKGS_DIRS"]).st_mode & 0o777)
         meta = self.prefix / "conda-meta"
         meta.mkdir(parents=True)
         (meta / "history").write_text("")
@@ -58,14 +61,19 @@ class Node:
             "node": {
                 "conda": str(self.base),
                 "pip_config": f"{self.base}/pip.conf",
+                "has_passwords": self.has_passwords,
                 "prefix": str(self.prefix),
             },
         }
-        return conda_solve.solve(order, execute or self, self.state_dir)
+        return conda_solve.solve(order, execute or self, self.state_dir, str(self.cache))
 
     def is_clean(self):
         left = os.listdir(self.prefix.parent)
-        return not left and not building.is_unfinished(str(self.prefix), self.state_dir)
+        return (
+            not left
+            and not self.cache.exists()
+            and not building.is_unfinished(str(self.prefix), self.state_dir)
+        )
 
 
 @pytest.fixture
@@ -87,6 +95,22 @@ def test_the_solver_is_the_one_this_conda_is_set_up_with(node):
     ((argv, environment),) = node.asked
     assert argv[-5:] == ["gunicorn=22", "--prefix", str(node.prefix), "--json", "--quiet"]
     assert "CONDA_SOLVER" not in environment
+
+
+def test_packages_are_fetched_to_where_they_are_kept(node):
+    node.solve()
+    assert node.asked[0][1]["CONDA_PKGS_DIRS"] == f"{node.base}/pkgs"
+
+
+def test_what_conda_writes_of_passwords_is_for_root_alone_and_does_not_stay(node):
+    node.has_passwords = True
+    node.solve()
+    assert node.asked[0][1]["CONDA_PKGS_DIRS"] == str(node.cache)
+    assert node.cache_modes == [0o700]
+    assert node.is_clean()
+    with pytest.raises(Refusal):
+        node.solve(execute=lambda argv, _env: recordings.answer("24.7", "not-found", argv))
+    assert node.is_clean()
 
 
 def test_pip_finds_its_part_in_the_environment_that_conda_made(node):
@@ -145,6 +169,12 @@ def test_a_package_that_no_lock_can_name_is_refused(node):
     with pytest.raises(Refusal, match="no address and digest of gunicorn"):
         node.solve()
     assert node.is_clean()
+
+
+def test_a_password_in_what_conda_noted_is_left_out(node):
+    url = recordings.content("24.7", "conda-meta")["url"]
+    node.brings, node.changes = ("gunicorn",), {"url": url.replace("//", "//ob:geheim@")}
+    assert [package["url"] for package in node.solve()["packages"]] == [url]
 
 
 def test_a_solve_that_fails_leaves_nothing(node):

@@ -227,11 +227,17 @@ def test_half_a_spec_and_one_that_cannot_be_are_refused(inventory, item, words):
     assert words in inventory.refusal({"name": "web", **item})
 
 
-def test_a_password_of_a_channel_is_not_shown(inventory):
-    inventory.solve({**ITEM, "channels": ["https://ob:geheim@x.example/c"]})
-    said = inventory.refusal({**ITEM, "channels": ["https://ob:anders@x.example/c"]})
+def test_a_password_in_a_channel_is_refused_and_not_shown(inventory):
+    said = inventory.refusal({**ITEM, "channels": ["https://ob:geheim@x.example/c"]})
+    assert "channel https://***@x.example/c: a user or password in it would stand" in said
     assert "geheim" not in said
-    assert "anders" not in said
+
+
+@pytest.mark.parametrize("secret", ["", "ob:geheim@"])
+def test_the_node_is_told_whether_its_channels_have_passwords(inventory, secret):
+    order = inventory.order(miniforge_channel_alias=f"https://{secret}x.example/c")
+    assert order["node"]["has_passwords"] is bool(secret)
+    assert "geheim" not in json.dumps(order)
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,12 @@ def asked(built, conda):
     order = {
         "name": "web",
         "spec": {"channels": ["conda-forge", "pytorch"], "packages": ["gunicorn"], "pip": []},
-        "node": {"conda": str(conda.base), "pip_config": "", "prefix": f"{built.prefix}-new"},
+        "node": {
+            "conda": str(conda.base),
+            "pip_config": "",
+            "has_passwords": False,
+            "prefix": f"{built.prefix}-new",
+        },
     }
     for attempt in (
         lambda: builder.repair(web),
@@ -294,7 +299,12 @@ def test_a_missing_package_is_named_alike_whatever_conda_calls_that(conda, versi
     )
     with pytest.raises(Refusal) as refused:
         conda_cli.solve(
-            str(conda.base), "/envs/new", ["conda-forge"], ["x"], lambda *_arguments: answer
+            str(conda.base),
+            "/envs/new",
+            ["conda-forge"],
+            ["x"],
+            lambda *_arguments: answer,
+            "/pkgs",
         )
     assert refused.value.because == "no channel has nosuchpkg"
     assert refused.value.remedy.startswith("Correct its name or version, or add the channel")
@@ -318,7 +328,12 @@ def test_a_solve_that_fails_names_what_is_wrong_and_what_to_do(
     answer = recordings.answer(version, name)
     with pytest.raises(Refusal) as refused:
         conda_cli.solve(
-            str(conda.base), "/envs/new", ["conda-forge"], ["x"], lambda *_arguments: answer
+            str(conda.base),
+            "/envs/new",
+            ["conda-forge"],
+            ["x"],
+            lambda *_arguments: answer,
+            "/pkgs",
         )
     assert because in refused.value.because
     assert refused.value.remedy.startswith(remedy)
@@ -328,7 +343,7 @@ def test_a_solve_that_fails_names_what_is_wrong_and_what_to_do(
 def test_another_solver_puts_its_name_before_the_same_error(tmp_path):
     conda = Conda(tmp_path, "26.7", "unsatisfiable-rattler")
     with pytest.raises(Refusal, match=r"__glibc >=2\.35.*Ask for less exact versions"):
-        conda_cli.solve(str(conda.base), "/envs/new", ["conda-forge"], ["x"], conda)
+        conda_cli.solve(str(conda.base), "/envs/new", ["conda-forge"], ["x"], conda, "/pkgs")
 
 
 @both
