@@ -24,12 +24,14 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
 )
 
 UNIT_DIR = "/run/systemd/system"
+# What the name of a candidate has behind that of its application.
+SUFFIX = "-candidate"
 RUN_DIR = os.path.join("/run", os.path.basename(receipts.STATE_DIR))
 
 
 def unit_of(name):
     """Return the name of the candidate's unit of an application."""
-    return f"{name}-candidate.service"
+    return f"{name}{SUFFIX}.service"
 
 
 def unit_path(name):
@@ -39,12 +41,17 @@ def unit_path(name):
 
 def secrets_path(name):
     """Return where a candidate's secrets lie."""
-    return os.path.join(RUN_DIR, f"{name}-candidate.env")
+    return os.path.join(RUN_DIR, f"{name}{SUFFIX}.env")
+
+
+def runtime_directory(name):
+    """Return the candidate's folder, as RuntimeDirectory= names it."""
+    return f"{name}{SUFFIX}"
 
 
 def socket_path(name):
     """Return the unix socket on which a candidate answers."""
-    return f"/run/{name}-candidate/http.sock"
+    return f"/run/{runtime_directory(name)}/http.sock"
 
 
 def is_left(name, run=child.run):

@@ -8,13 +8,16 @@ import pathlib
 
 import jinja2
 
-from ansible_collections.gpunode.stack.plugins.module_utils import app_service, files, systemd
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    app_candidate,
+    app_service,
+    files,
+    systemd,
+)
 
 _TEMPLATES = (
     pathlib.Path(__file__).resolve().parents[2] / "roles/gunicorn_app/templates/etc/systemd/system"
 )
-# What the name of a candidate's service has behind that of its application.
-CANDIDATE = "-candidate"
 
 
 def render(values):
@@ -47,9 +50,9 @@ def render(values):
         **service,
         "candidate": True,
         "socket": "",
-        "bind": f"unix:/run/{name}{CANDIDATE}/http.sock",
-        "runtime_directory": f"{name}{CANDIDATE}",
-        "secrets_file": f"/run/gpunode/{name}{CANDIDATE}.env" if secret else "",
+        "bind": f"unix:{app_candidate.socket_path(name)}",
+        "runtime_directory": app_candidate.runtime_directory(name),
+        "secrets_file": app_candidate.secrets_path(name) if secret else "",
         "workers": 1,
     }
     units = {app_service.service_of(values): _rendered("app.service.j2", service)}

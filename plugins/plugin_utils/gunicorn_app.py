@@ -13,6 +13,7 @@ import os
 import re
 
 from ansible_collections.gpunode.stack.plugins.module_utils import (
+    app_candidate,
     app_release,
     app_service,
     disk,
@@ -168,10 +169,10 @@ def identity(item):
     name = item["name"]
     what = f"application {name}"
     _demand(_NAME, name, "application name", "a name is made of letters, digits, '_' and '-'")
-    if name.endswith(app_units.CANDIDATE):
+    if name.endswith(app_candidate.SUFFIX):
         raise Refusal(
             f"application name: '{name}'",
-            f"a name that ends in {app_units.CANDIDATE} is that of another one's candidate",
+            f"a name that ends in {app_candidate.SUFFIX} is that of another one's candidate",
             "Rename it in gunicorn_app_list",
         )
     user = item.get("user") or name
