@@ -116,7 +116,7 @@ def builds(folder):
         run = converge(folder, **wanted)
         taken.append(task_s(run, "Bring the environments to that state"))
     run = ended_well(fleet.run("playbooks/releases.yml", "--limit", NODE, log=folder / "ssh"))
-    kept = next(result["kept"] for _task, result in run.results(NODE) if "kept" in result)
+    (kept,) = [result["kept"] for _task, result in run.results(NODE) if "kept" in result]
     (environment,) = [env for env in kept["environments"] if env["name"] == "bench"]
     sizes = [
         f"{build['bytes'] / _MIB:.0f} MiB, {build['own'] / _MIB:.0f} of its own"

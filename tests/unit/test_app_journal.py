@@ -20,8 +20,10 @@ LOGS = {
         journal('  File "main.py", line 1', "    app = (", "SyntaxError: '(' was never closed"),
         "SyntaxError: '(' was never closed",
     ),
-    "its own": (journal(*TRACEBACK, "web.errors.ModelError: no model", "Shutting down"),
-        "web.errors.ModelError: no model"),
+    "its own": (
+        journal(*TRACEBACK, "web.errors.ModelError: no model", "Shutting down"),
+        "web.errors.ModelError: no model",
+    ),
     "the last of two": (journal("ValueError: 1", "During handling", "OSError: 2"), "OSError: 2"),
     "without a text": (journal(*TRACEBACK, "AssertionError"), "AssertionError"),
     "variable": (

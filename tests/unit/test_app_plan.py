@@ -47,9 +47,9 @@ VIRGIN = {
 }
 
 
-def changes(app=APP, keep=1, **seen):
+def changes(app=None, keep=1, **seen):
     """Return the sentences for a converged host on which something is different."""
-    stages = app_plan.steps(app, {**CONVERGED, **seen}, keep)
+    stages = app_plan.steps(app or APP, {**CONVERGED, **seen}, keep)
     return [step.sentence for stage in stages for step in stage]
 
 
