@@ -8,7 +8,6 @@ import json
 from lab import fleet
 from lab.load import load
 
-PORT = 9100
 CODE = """\
 import os
 from flask import Flask, jsonify
@@ -39,7 +38,7 @@ class Demo:
         self._log = folder / "ssh"
         self.options = {
             "name": "demo", "environment": "ob_cuda", "source": str(self._source),
-            "listen": f"0.0.0.0:{PORT}", "dir": "/home/demo/code", "start_timeout_s": 20,
+            "listen": "0.0.0.0:9100", "dir": "/home/demo/code", "start_timeout_s": 20,
         }  # fmt: skip
         self.secrets = {}
         self.code(CODE)
@@ -75,8 +74,7 @@ class Demo:
 
     def ask(self):
         """Return what the application says of itself."""
-        port = int(self.options["listen"].rpartition(":")[2])
-        connection = http.client.HTTPConnection(self.address, port, timeout=10)
+        connection = http.client.HTTPConnection(self.address, self._port(), timeout=10)
         connection.request("GET", "/healthz")
         return json.load(connection.getresponse())
 
@@ -86,7 +84,7 @@ class Demo:
 
     def polled(self):
         """Ask for its release all the time during a ``with`` block; see :func:`lab.load.load`."""
-        return load(self.address, PORT, "/release", clients=1, pause_s=0.02)
+        return load(self.address, self._port(), "/release", clients=1, pause_s=0.02)
 
     def main_process(self):
         """Return the id of the main process that serves."""
@@ -95,3 +93,6 @@ class Demo:
     def workers(self):
         """Return the ids of its workers."""
         return set(self.root(f"pgrep --parent {self.main_process()}").split())
+
+    def _port(self):
+        return int(self.options["listen"].rpartition(":")[2])

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from lab import fleet
+from lab import fleet, ssh
 from lab.demo import Demo
 
 pytestmark = pytest.mark.lab
@@ -20,7 +20,7 @@ TRACES = " ; ".join(
             f"-path {path} -prune -o"
             for path in (
                 "/proc", "/sys", "/tmp", "/var/log", "/var/lib/gpunode", "/var/cache",
-                "/var/lib/systemd", "/home/lab",
+                "/var/lib/systemd", f"/home/{ssh.USER}/.ansible",
             )
         )
         + " -not -name \"*-\" -not -name \"*.pyc\" -not -name __pycache__ -print",
