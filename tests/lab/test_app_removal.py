@@ -45,14 +45,25 @@ def demo(lab, tmp_path):
     lab.fresh("node1")
 
 
-def test_an_application_that_is_to_go_leaves_nothing_and_what_is_not_ours_stays(demo, tmp_path):
+def without_applications(log):
+    """Run site.yml with an inventory that has no application."""
     nothing = json.dumps({"gunicorn_app_list": []})
-    assert fleet.site("--limit", "node1", "-e", nothing, log=tmp_path / "ssh").status == 0
+    return fleet.site("--limit", "node1", "-e", nothing, log=log)
+
+
+def test_an_application_that_is_to_go_leaves_nothing_and_what_is_not_ours_stays(demo, tmp_path):
+    assert without_applications(tmp_path / "ssh").status == 0
     before = traces(demo)
     demo.converge()
     first = demo.ask()["release"]
     placed = traces(demo) - before
     assert {first, "/etc/gpunode/demo.env", "demo.service", "demo"} < placed
+
+    # What merely vanished from the inventory stays, and is named.
+    forgotten = without_applications(tmp_path / "ssh")
+    assert (forgotten.status, forgotten.changes("node1")) == (0, [])
+    assert "gunicorn_app demo: on the host, and not in the inventory any" in forgotten.messages()
+    assert demo.ask()["release"] == first
 
     # Something else works in a release: nothing is taken from under it.
     demo.root(f"systemd-run --quiet --unit=visitor --working-directory={first} sleep 300")
