@@ -108,9 +108,6 @@ def test_a_release_that_works_replaces_the_other_and_no_request_is_lost(demo):
     assert pressure.lost == []
     assert set(pressure.answers) == {before.encode(), after.encode()}
     assert no_candidate(demo)
-    # The next test begins where this one did.
-    demo.code(CODE)
-    demo.converge()
 
 
 def test_what_a_candidate_logs_is_told_without_its_secrets(demo):
