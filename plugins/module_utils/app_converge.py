@@ -39,9 +39,7 @@ def converge(wanted, secrets, archives, check_mode, run=child.run):
     for obstacle in app_removal.obstacles(going):
         raise obstacle
     removing = app_removal.steps(going, {app["user"] for app in applications}, run=run)
-    # An address that an application gives up is free for another.
-    given_up = [unit for item in going for unit in app_removal.units_of(item)]
-    rows = [row for row in listening.survey(run=run) if row["unit"] not in given_up]
+    rows = app_service.rows_besides(wanted["leaving"], listening.survey(run=run))
     plans, diff = [], []
     for app in applications:
         seen = app_state.observe(app, secrets.get(app["name"], {}), rows, check_mode, run=run)

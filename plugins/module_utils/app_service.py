@@ -93,6 +93,14 @@ def _quoted(value):
     return f'"{value}"'
 
 
+def rows_besides(leaving, rows):
+    """Return the rows of listening.survey() without those of units that are to go.
+
+    :param leaving: names of units; an address that they hold is free for another application.
+    """
+    return [row for row in rows if row["unit"] not in leaving]
+
+
 def obstacles(app, account, rows):
     """Return a Refusal for each thing on a host that an application cannot be set up against.
 

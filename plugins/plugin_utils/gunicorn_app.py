@@ -55,7 +55,7 @@ def resolve(options, site):
     candidate, secrets_digest}: ``release`` is the folder on the host,
     ``digest`` that of its content, or its first digits where a kept release
     was named, ``size`` its bytes, and the units are those of app_units.
-    ``absent`` is a list of {name, user, dir}.
+    ``absent`` is a list of {name, user, dir}, and ``leaving`` are their units.
     """
     if options["keep"] < 0:
         raise Refusal(
@@ -84,7 +84,13 @@ def resolve(options, site):
                 f"application {one['name']} has {one['listen']}",
                 "Give each its own",
             )
-    return {"applications": applications, "absent": gone, "keep": options["keep"]}
+    leaving = [unit for app in gone for unit in app_service.own_units(app)]
+    return {
+        "applications": applications,
+        "absent": gone,
+        "leaving": leaving,
+        "keep": options["keep"],
+    }
 
 
 def present(state):
@@ -114,8 +120,9 @@ def refusals(state, facts):
                 "Leave it empty for this host",
             )
         )
+    rows = app_service.rows_besides(state["leaving"], facts["listening"])
     for app in state["applications"]:
-        found += app_service.obstacles(app, facts["users"][app["user"]], facts["listening"])
+        found += app_service.obstacles(app, facts["users"][app["user"]], rows)
         if facts["paths"][app["dir"]]["kind"] in ("file", "other"):
             found.append(
                 Refusal(

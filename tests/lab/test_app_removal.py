@@ -86,3 +86,17 @@ def test_an_application_that_is_to_go_leaves_nothing_and_what_is_not_ours_stays(
     demo.root(f'mkdir -p /srv/demo/releases && echo "# Written by gpunode" > {unit}')
     assert demo.converge("--check") == demo.converge() != []
     assert traces(demo) == before
+
+
+def test_an_address_goes_over_from_an_application_to_another_in_one_run(demo, tmp_path):
+    demo.secrets = {}
+    demo.converge()
+    heir = {**demo.options, "name": "heir", "dir": "/srv/heir"}
+    gone = {"name": "demo", "dir": "/srv/demo", "state": "absent"}
+    both = ("--limit", "node1", "-e", json.dumps({"gunicorn_app_list": [gone, heir]}))
+    predicted = fleet.site(*both, "--check", log=tmp_path / "ssh")
+    assert predicted.status == 0, predicted.messages()
+    run = fleet.site(*both, log=tmp_path / "ssh")
+    assert run.status == 0, run.messages()
+    assert run.changes("node1") == predicted.changes("node1")
+    assert demo.ask()["release"].startswith("/srv/heir/")

@@ -340,6 +340,12 @@ def test_an_address_held_by_a_unit_of_the_applications_name_is_free(resolve, uni
     assert reasons(resolve(), listening=taken_by(unit)) == []
 
 
+def test_an_address_held_by_an_application_that_is_to_go_is_free(resolve):
+    state = resolve({}, {"name": "old", "state": "absent"})
+    assert reasons(state, listening=taken_by("old.socket")) == []
+    assert reasons(state, listening=taken_by("older.socket")) != []
+
+
 def test_a_file_where_the_folder_should_be_is_refused(resolve):
     state = resolve()
     paths = {**facts(state)["paths"], "/srv/web": {**FREE, "kind": "file"}}
