@@ -1,0 +1,36 @@
+"""Real combinations of host and wanted stack with their verdicts; see standins/combinations.yml."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import yaml
+
+FILE = Path(__file__).resolve().parents[1] / "standins" / "combinations.yml"
+
+_CONTENT = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+#: {refusals, due, notices: {rule: what it says}}
+RULES = _CONTENT["rules"]
+BASES = _CONTENT["bases"]
+ROWS = _CONTENT["rows"]
+
+
+def merged(under, over):
+    """Return a dict with the values of ``over`` laid on ``under``: dicts merge, all else replaces.
+
+    Nothing in it is shared with either of the two.
+    """
+    result = copy.deepcopy(under)
+    for key, value in over.items():
+        if isinstance(value, dict) and isinstance(result.get(key), dict):
+            result[key] = merged(result[key], value)
+        else:
+            result[key] = copy.deepcopy(value)
+    return result
+
+
+def facts_of(row):
+    """Return the complete facts of a row, or of a base: its own laid on those of its base."""
+    under = facts_of(BASES[row["base"]]) if "base" in row else {}
+    return merged(under, row.get("facts", {}))
