@@ -9,10 +9,19 @@ import pathlib
 
 import yaml
 
-_CATALOG = pathlib.Path(__file__).resolve().parents[2] / "roles" / "catalog" / "vars" / "main.yml"
+_CATALOG = pathlib.Path(__file__).resolve().parents[2] / "roles" / "catalog" / "vars" / "main"
 
 
 @functools.cache
 def rows(name):
     """Return a list of the catalog, newest first, by its name without the 'catalog_' in front."""
-    return yaml.safe_load(_CATALOG.read_text(encoding="utf-8"))[f"catalog_{name}"]
+    return _lists()[f"catalog_{name}"]
+
+
+@functools.cache
+def _lists():
+    """Return the lists of all files by their names, as Ansible has them."""
+    documents = [
+        yaml.safe_load(path.read_text(encoding="utf-8")) for path in _CATALOG.glob("*.yml")
+    ]
+    return {name: entries for document in documents for name, entries in document.items()}
