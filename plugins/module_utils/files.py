@@ -111,9 +111,12 @@ def replacing(path, owner="root", group="root", mode=0o644):
             os.fchmod(handle.fileno(), mode)
             os.fsync(handle.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
+        if isinstance(error, OSError) and error.filename is None:
+            # A write that finds the disk full does not say where.
+            error.filename = path
         raise
 
 

@@ -14,11 +14,9 @@ import ipaddress
 import os
 import re
 import subprocess
-import sys
 
-from ansible_collections.gpunode.stack.plugins.module_utils import child
+from ansible_collections.gpunode.stack.plugins.module_utils import child, proc_net
 
-_TCP_LISTEN = "0A"
 _UNIX_LISTEN = "00010000"
 _UNIX_STREAM = "0001"
 
@@ -125,35 +123,12 @@ def unit_of(cgroups):
 
 def _sockets(proc):
     """Return {inode: (address, port)} of every listening socket."""
-    sockets = {}
-    for table in ("tcp", "tcp6"):
-        for fields in _table(proc, table):
-            if fields[3] == _TCP_LISTEN:
-                address, port = fields[1].split(":")
-                sockets[fields[9]] = _address(address), int(port, 16)
-    for fields in _table(proc, "unix"):
+    sockets = proc_net.tcp_sockets(proc, proc_net.TCP_LISTEN)
+    for fields in proc_net.rows(proc, "unix"):
         listens = fields[3] == _UNIX_LISTEN and fields[4] == _UNIX_STREAM
         if listens and len(fields) > 7 and fields[7].startswith("/"):
             sockets[fields[6]] = fields[7], 0
     return sockets
-
-
-def _table(proc, name):
-    """Yield the fields of each row of a table in /proc/net; nothing where the kernel has none."""
-    with (
-        contextlib.suppress(FileNotFoundError),
-        open(os.path.join(proc, "net", name), encoding="utf-8", errors="surrogateescape") as lines,
-    ):
-        next(lines, None)
-        for line in lines:
-            yield line.split()
-
-
-def _address(digits):
-    """Return the address in the kernel's hexadecimal: 32-bit words in the host's byte order."""
-    words = [bytes.fromhex(digits[start : start + 8]) for start in range(0, len(digits), 8)]
-    step = -1 if sys.byteorder == "little" else 1
-    return str(ipaddress.ip_address(b"".join(word[::step] for word in words)))
 
 
 def _holders(proc, inodes, above=0):

@@ -8,7 +8,7 @@ import os
 import subprocess
 import tempfile
 
-from ansible_collections.gpunode.stack.plugins.module_utils import child
+from ansible_collections.gpunode.stack.plugins.module_utils import child, files
 
 UNIT_DIR = "/etc/systemd/system"
 # The variable in which our services carry the digest of the unit's text.
@@ -43,6 +43,16 @@ def show(units, properties, run=child.run):
         for block in answer.split("\n\n")
     ]
     return dict(zip(units, blocks))
+
+
+def files_of(units, run=child.run):
+    """Return {unit: path of the file that systemd has of it, or ''}, of an alias that of its unit.
+
+    :param units: unit names.
+    :param run: what runs ``systemctl``.
+    """
+    found = show(units, ("LoadState", "FragmentPath"), run)
+    return {unit: found.get(unit, {}).get("FragmentPath", "") for unit in units}
 
 
 def environment_of(pid, proc="/proc"):
@@ -84,8 +94,7 @@ def verify(texts, run=child.run):
     with tempfile.TemporaryDirectory(prefix="gpunode-") as folder:
         paths = [os.path.join(folder, unit) for unit in texts]
         for path, text in zip(paths, texts.values()):
-            with open(path, "w", encoding="utf-8") as handle:
-                handle.write(text)
+            files.write_text(path, text, owner=None, group=None)
         done = run(
             ["systemd-analyze", "verify", "--man=no", *paths],
             capture_output=True,

@@ -9,9 +9,10 @@ short_description: Look at a host once and say everything the plan needs
 version_added: "0.1.0"
 description:
   - Returns the general facts under the names Ansible's own facts use, disk room, listening ports
-    with their owner, and for every receipt whether the host still matches it.
-  - Changes nothing. A tool that is missing is an empty answer, never a failure, and types never
-    change.
+    with their owner, GPUs, driver, kernels and RDMA, and for every receipt whether the host still
+    matches it.
+  - Changes nothing but a cache of its own, C(/var/cache/gpunode/initramfs.json). A tool that is
+    missing is an empty answer, never a failure, and types never change.
 author:
   - gpunode contributors (@gpunode)
 options:
@@ -25,6 +26,17 @@ options:
     type: list
     elements: str
     default: []
+  units:
+    description: Units to say the file of.
+    type: list
+    elements: str
+    default: []
+  root:
+    description:
+      - The folder that stands for C(/) in what is said of GPUs, driver, kernels and RDMA, such as
+        a mounted image. Where it is another one than C(/) no program of it is run.
+    type: path
+    default: /
 attributes:
   check_mode:
     description: It changes nothing in any mode.
@@ -44,7 +56,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 gpunode_facts:
-  description: The facts, described in docs/architecture.md.
+  description: The facts, described in docs/architecture.md and docs/facts.md.
   returned: success
   type: dict
   sample:
@@ -54,24 +66,35 @@ gpunode_facts:
     receipts: {conda_env: {digest: 2c26b46b, drift: []}}
 """
 
+import os
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.gpunode.stack.plugins.module_utils import (
     accounts,
+    child,
+    gpu_host,
     host,
     listening,
     receipts,
+    systemd,
 )
 
 
-def collect(module, paths, users):
+def collect(module, paths, users, units, root):
     """Return all facts of this host; see docs/architecture.md for their shape."""
+    general = host.general(module)
+    own_kernel = host.own_kernel()
+    running = general["kernel"] if own_kernel else ""
+    run = child.run if root == "/" else gpu_host.no_programs
     return {
-        **host.general(module),
-        "own_kernel": host.own_kernel(),
+        **general,
+        **gpu_host.survey(root, running, os.getpid(), run),
+        "own_kernel": own_kernel,
         "mounts": host.mounts(),
         "paths": {path: host.path_state(path, receipts.STATE_DIR) for path in paths},
         "users": accounts.survey(users),
+        "units": systemd.files_of(units),
         "listening": listening.survey(),
         "receipts": receipts.survey(),
     }
@@ -82,10 +105,13 @@ def main():
         argument_spec={
             "paths": {"type": "list", "elements": "path", "default": []},
             "users": {"type": "list", "elements": "str", "default": []},
+            "units": {"type": "list", "elements": "str", "default": []},
+            "root": {"type": "path", "default": "/"},
         },
         supports_check_mode=True,
     )
-    facts = collect(module, module.params["paths"], module.params["users"])
+    asked = module.params
+    facts = collect(module, asked["paths"], asked["users"], asked["units"], asked["root"])
     module.exit_json(changed=False, gpunode_facts=facts)
 
 

@@ -1,0 +1,46 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""NVIDIA's Fabric Manager, without which GPUs behind NVSwitches compute nothing."""
+
+from __future__ import annotations
+
+import re
+
+from ansible_collections.gpunode.stack.plugins.module_utils import child, systemd
+
+_UNIT = "nvidia-fabricmanager.service"
+_PROGRAM = "nv-fabricmanager"
+# Such as "Fabric Manager version is : 450.102.04".
+_VERSION = re.compile(r"version is\s*:\s*([0-9][0-9.]*)")
+# The driver's own version, without what the distribution puts around it.
+_PACKAGE = re.compile(r"(?:nvidia|cuda-drivers)-fabricmanager(?:-[0-9]+)?")
+_PACKAGED = re.compile(r"(?:[0-9]+:)?([0-9]+(?:\.[0-9]+)+)(?:[-+~].*)?")
+
+
+def survey(tree, packages=(), run=child.run):
+    """Return {version, active, enabled}.
+
+    :param packages: rows of stack_packages.survey, which tell the version where the program
+        does not.
+    :param run: what runs ``systemctl``, with the signature of child.run.
+    """
+    states = systemd.show([_UNIT], ["ActiveState", "UnitFileState"], run).get(_UNIT, {})
+    return {
+        "version": _version_of_program(tree) or _version_of_package(packages),
+        "active": states.get("ActiveState") == "active",
+        "enabled": states.get("UnitFileState") == "enabled",
+    }
+
+
+def _version_of_program(tree):
+    if not tree.has_program(_PROGRAM):
+        return ""
+    match = _VERSION.search(tree.answer(_PROGRAM, "--version"))
+    return match.group(1) if match else ""
+
+
+def _version_of_package(packages):
+    versions = [
+        _PACKAGED.fullmatch(row["version"]) for row in packages if _PACKAGE.fullmatch(row["name"])
+    ]
+    return next((match.group(1) for match in versions if match), "")

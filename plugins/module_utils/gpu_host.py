@@ -1,0 +1,63 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""All that is to be known of a host with GPUs and RDMA devices; docs/facts.md has the shape."""
+
+from __future__ import annotations
+
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    child,
+    fabric_manager,
+    gpu_clients,
+    gpu_faults,
+    kernels,
+    management,
+    nvidia_driver,
+    nvidia_smi,
+    pci,
+    rdma,
+    rivals,
+    secure_boot,
+    stack_packages,
+    tree,
+    vgpu_licensing,
+    virtualization,
+)
+
+
+def no_programs(argv, **_options):
+    """Run nothing: what a root other than "/" has for programs cannot be run here.
+
+    :raises FileNotFoundError: always, as child.run does for a program that is not there.
+    """
+    raise FileNotFoundError(argv[0])
+
+
+def survey(root, running, pid, run=child.run):
+    """Return the facts of docs/facts.md.
+
+    :param root: the folder that stands for "/"; see tree.Tree.
+    :param running: the release of the kernel that the host runs as its own, '' for none.
+    :param pid: the process whose connection is that of this run.
+    :param run: what runs programs, with the signature of child.run.
+    """
+    host = tree.Tree(root, run)
+    packages = stack_packages.survey(host)
+    return {
+        "virtualization": virtualization.detect(host),
+        "gpus": pci.gpus(host),
+        "nvswitches": pci.nvswitches(host),
+        "rdma_devices": rdma.devices(host),
+        "kernels": kernels.survey(host, running),
+        "secure_boot": secure_boot.survey(host),
+        "driver": nvidia_driver.survey(host),
+        "packages": packages,
+        "nvidia_smi": nvidia_smi.survey(host),
+        "fabric_manager": fabric_manager.survey(host, packages, run),
+        "licensing": vgpu_licensing.survey(host, run),
+        "rivals": rivals.survey(host),
+        "gpu_clients": gpu_clients.clients(host),
+        "gpu_faults": gpu_faults.faults(host),
+        "rdma_stack": rdma.stack(host),
+        "peer_memory": rdma.peer_memory(host),
+        "management": management.survey(host, pid),
+    }

@@ -1,0 +1,144 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""RDMA on a host: its devices, whose stack drives them, and how GPU memory gets registered.
+
+Devices are read as Documentation/ABI/stable/sysfs-class-infiniband of the Linux kernel has them.
+"""
+
+from __future__ import annotations
+
+import re
+
+_DEVICES = "/sys/class/infiniband"
+
+# The names `ofed_info -s` puts before the version. DOCA's is that of the bundle it is built from:
+# https://linux.mellanox.com/public/repo/doca/3.2.2/SOURCES/mlnx_ofed/OFED-internal-25.10-2.4.1.tgz
+_KINDS = {"MLNX_OFED_LINUX": "mlnx_ofed", "OFED-internal": "doca"}
+# DOCA Documentation 3.2.0, "DOCA Profiles". The package doca-host, which brings no more than their
+# repository, is none of them.
+_DOCA_PROFILE = r"doca-(?:all|networking|ofed|roce|host-basic)\S*"
+
+_PEER_MEMORY_MODULES = ("nv_peer_mem", "nvidia_peermem")
+# The first wins, modules-load.d(5). Where /lib is no link to /usr/lib, systemd reads both.
+_MODULES_LOAD_FOLDERS = (
+    "/etc/modules-load.d",
+    "/run/modules-load.d",
+    "/usr/local/lib/modules-load.d",
+    "/usr/lib/modules-load.d",
+    "/lib/modules-load.d",
+)
+
+
+def devices(tree):
+    """Return one row per RDMA device, its ports and the network interfaces on it included."""
+    return [_device(tree, name) for name in tree.names(_DEVICES)]
+
+
+def stack(tree):
+    """Return {kind, version} of what drives the RDMA devices; see docs/facts.md.
+
+    DOCA-Host leaves ofed_info out from 4.0 on (openucx/ucx, pull request 11538), so that its
+    packages must tell, which do not carry the version of the stack.
+    """
+    answer = re.match(r"(\S+?)-(\d\S*?):?\s", tree.answer("ofed_info", "-s") + "\n")
+    if answer and answer.group(1) in _KINDS:
+        return {"kind": _KINDS[answer.group(1)], "version": answer.group(2)}
+    return {"kind": "doca" if _has_doca(tree) else "inbox", "version": ""}
+
+
+def peer_memory(tree):
+    """Return which modules and clients register GPU memory with the RDMA core, now and at boot.
+
+    ``headers`` says whether a driver that is built here gets the symbols for it.
+    """
+    running = {line.split()[0] for line in tree.lines("/proc/modules")}
+    return {
+        "loaded": _peer_memory_modules(running),
+        "clients": tree.names("/sys/kernel/mm/memory_peers"),
+        "at_boot": _peer_memory_modules(_modules_at_boot(tree)),
+        "headers": any(
+            re.search(rb"\sib_register_peer_memory_client\s", tree.data(f"{folder}/Module.symvers"))
+            for folder in _symbol_folders(tree)
+        ),
+    }
+
+
+def _device(tree, name):
+    folder = f"{_DEVICES}/{name}"
+    return {
+        "name": name,
+        "address": tree.target(f"{folder}/device"),
+        "driver": tree.target(f"{folder}/device/driver"),
+        "firmware": tree.text(f"{folder}/fw_ver"),
+        "board": tree.text(f"{folder}/board_id"),
+        "sriov_total": tree.number(f"{folder}/device/sriov_totalvfs"),
+        "sriov_active": tree.number(f"{folder}/device/sriov_numvfs"),
+        "interfaces": tree.names(f"{folder}/device/net"),
+        "ports": [_port(tree, folder, number) for number in _numbers(tree, f"{folder}/ports")],
+    }
+
+
+def _port(tree, device, number):
+    folder = f"{device}/ports/{number}"
+    rate = re.match("[0-9]{1,9}", tree.text(f"{folder}/rate"))
+    pkeys = [tree.text(f"{folder}/pkeys/{index}") for index in _numbers(tree, f"{folder}/pkeys")]
+    return {
+        "port": number,
+        "state": tree.text(f"{folder}/state").partition(": ")[2],
+        "link_layer": tree.text(f"{folder}/link_layer"),
+        "rate_gbps": int(rate.group()) if rate else 0,
+        "pkeys": [pkey for pkey in pkeys if pkey not in ("", "0x0000")],
+    }
+
+
+def _numbers(tree, folder):
+    """Return the names in a folder that are numbers, as such and in their order."""
+    return sorted(int(name) for name in tree.names(folder) if re.fullmatch("[0-9]{1,9}", name))
+
+
+def _has_doca(tree):
+    """Say whether a profile of DOCA is installed."""
+    if tree.exists("/var/lib/dpkg/status"):
+        # dpkg writes the status of a package right after its name.
+        pattern = rf"^Package: {_DOCA_PROFILE}\nStatus: \S+ ok installed$"
+        return bool(re.search(pattern, tree.text("/var/lib/dpkg/status"), re.MULTILINE))
+    names = tree.answer("rpm", "--query", "--all", "--queryformat", "%{NAME}\n", "doca-*")
+    return bool(re.search(rf"^{_DOCA_PROFILE}$", names, re.MULTILINE))
+
+
+def _peer_memory_modules(names):
+    """Return those of the modules that register GPU memory; '-' and '_' are one in their names."""
+    written = {name.replace("-", "_") for name in names}
+    return [module for module in _PEER_MEMORY_MODULES if module in written]
+
+
+def _modules_at_boot(tree):
+    """Return the words that begin the lines by which systemd and Debian load modules at boot.
+
+    Comments give words as well, which are no names of modules.
+    """
+    files = {"": "/etc/modules"}
+    for folder in reversed(_MODULES_LOAD_FOLDERS):
+        files.update({name: f"{folder}/{name}" for name in tree.names(folder)})
+    return {
+        line.split()[0]
+        for name, path in files.items()
+        if path == "/etc/modules" or name.endswith(".conf")
+        for line in tree.lines(path)
+    }
+
+
+def _symbol_folders(tree):
+    """Return the folders in which the driver's build looks for the symbols of the RDMA core.
+
+    Those of any kernel: NVIDIA/open-gpu-kernel-modules@df1c9a3de2be4b130f4fc7680f7198193d8ac6ad:
+    kernel-open/conftest.sh, ib_peer_memory_symbols. Kernels of Ubuntu have them without OFED.
+    """
+    ofed, dkms = "/usr/src/ofa_kernel", "/var/lib/dkms/mlnx-ofed-kernel"
+    kernels = [f"{ofed}/{name}" for name in tree.names(ofed)]
+    return [
+        f"/lib/modules/{tree.text('/proc/sys/kernel/osrelease')}/build",
+        *kernels,
+        *(f"{folder}/{name}" for folder in kernels for name in tree.names(folder)),
+        *(f"{dkms}/{version}/build" for version in tree.names(dkms)),
+    ]

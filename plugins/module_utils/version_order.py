@@ -1,0 +1,47 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Versions of packages and kernels, ordered as dpkg orders them."""
+
+from __future__ import annotations
+
+import re
+
+
+def key(version):
+    """Return what sorts versions as `dpkg --compare-versions` does, deb-version(7)."""
+    epoch, colon, rest = version.partition(":")
+    upstream, _dash, revision = (rest if colon else version).rpartition("-")
+    if not upstream:
+        upstream, revision = revision, ""
+    return (_number(epoch if colon else ""), _parts(upstream), _parts(revision))
+
+
+def kernel_key(release):
+    """Return what sorts kernels by their release, the one that GRUB puts first being the greatest.
+
+    grub-mkconfig_lib, version_test_gt(): a release candidate is older than the release.
+    """
+    return _parts(re.sub(r"[._-](pre|rc|test|git|old|trunk)", r"~\1", release))
+
+
+def _parts(text):
+    """Return the parts in turn: what is no digit, by its characters, and then a number.
+
+    The last one is empty, since an end sorts before letters and after '~'.
+    """
+    return [
+        ([*map(_weight, other), 0], _number(digits))
+        for other, digits in re.findall(r"([^0-9]*)([0-9]*)", text)
+    ]
+
+
+def _weight(character):
+    if character == "~":
+        return -1
+    return ord(character) + (0 if character.isascii() and character.isalpha() else 0x110000)
+
+
+def _number(digits):
+    """Return what sorts numbers written in digits, however many there are."""
+    digits = digits.lstrip("0")
+    return len(digits), digits

@@ -1,0 +1,57 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""How a vGPU guest gets its license: the daemon nvidia-gridd and what it was told.
+
+Of the tokens, which are credentials, the names are told and nothing of what is in them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from ansible_collections.gpunode.stack.plugins.module_utils import child, systemd
+
+_UNIT = "nvidia-gridd.service"
+_CONFIGURATION = "/etc/nvidia/gridd.conf"
+_TOKENS = "/etc/nvidia/ClientConfigToken"
+_SETTING = re.compile(r"""\s*(\w+)\s*=\s*(["']?)(.*?)\2\s*""")
+_LINES = 200
+
+
+def survey(tree, run=child.run):
+    """Return {unit, active, server, tokens, feature_type, says}; see docs/facts.md.
+
+    :param run: what runs ``systemctl``, with the signature of child.run.
+    """
+    states = systemd.show([_UNIT], ["LoadState", "ActiveState"], run).get(_UNIT, {})
+    there = states.get("LoadState") == "loaded"
+    settings = {
+        match.group(1): match.group(3)
+        for match in map(_SETTING.fullmatch, tree.lines(_CONFIGURATION))
+        if match
+    }
+    tokens = tree.names(os.path.normpath(settings.get("ClientConfigTokenPath") or _TOKENS))
+    return {
+        "unit": there,
+        "active": states.get("ActiveState") == "active",
+        "server": settings.get("ServerAddress", ""),
+        "tokens": [name for name in tokens if name.endswith(".tok")],
+        "feature_type": settings.get("FeatureType", ""),
+        "says": _last_word(tree) if there else "",
+    }
+
+
+def _last_word(tree):
+    """Return the last line in the daemon's log of this boot that speaks of a license."""
+    log = tree.answer(
+        "journalctl",
+        f"--unit={_UNIT}",
+        "--boot",
+        f"--lines={_LINES}",
+        "--output=cat",
+        "--no-pager",
+        "--quiet",
+    )
+    lines = [line.strip() for line in log.splitlines() if re.search("licen[cs]", line, re.I)]
+    return (lines or [""])[-1]

@@ -1,0 +1,67 @@
+"""Fabric Manager: its version and the states of its unit."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+from trees import planted
+
+from ansible_collections.gpunode.stack.plugins.module_utils import fabric_manager
+
+PROGRAM = {"/usr/bin/nv-fabricmanager": ""}
+PACKAGE = {"name": "nvidia-fabricmanager-535", "version": "535.161.08-1"}
+
+
+def systemctl(active="inactive", enabled=""):
+    def run(argv, **_options):
+        answer = f"ActiveState={active}\nUnitFileState={enabled}\n"
+        return subprocess.CompletedProcess(argv, 0, answer, "")
+
+    return run
+
+
+def test_the_program_tells_its_version(tmp_path):
+    answers = {"nv-fabricmanager": "Fabric Manager version is : 535.161.08\n"}
+    tree = planted(tmp_path, PROGRAM, answers=answers)
+    facts = fabric_manager.survey(tree, [{**PACKAGE, "version": "1.2-1"}], systemctl())
+    assert facts["version"] == "535.161.08"
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "told"),
+    [
+        ("nvidia-fabricmanager-535", "535.161.08-1", "535.161.08"),
+        ("nvidia-fabricmanager-535", "535.161.08-0ubuntu1", "535.161.08"),
+        ("nvidia-fabricmanager", "580.95.05-1", "580.95.05"),
+        ("nvidia-fabric-manager", "580.95.05-1", ""),
+        ("nvidia-fabricmanager", "3:550.54.14-1.el9", "550.54.14"),
+        ("nvidia-fabricmanager", "rubbish", ""),
+    ],
+)
+def test_the_package_tells_the_version_where_the_program_does_not(tmp_path, name, version, told):
+    tree = planted(tmp_path, PROGRAM, answers={"nv-fabricmanager": b"\xff\x00"})
+    rows = [{"name": "libcuda1", "version": "1.2"}, {"name": name, "version": version}]
+    assert fabric_manager.survey(tree, rows, systemctl())["version"] == told
+
+
+@pytest.mark.parametrize(
+    ("states", "active", "enabled"),
+    [
+        (("active", "enabled"), True, True),
+        (("failed", "enabled"), False, True),
+        (("active", "disabled"), True, False),
+        (("inactive", ""), False, False),
+    ],
+)
+def test_the_states_of_the_unit_are_told(tmp_path, states, active, enabled):
+    facts = fabric_manager.survey(planted(tmp_path), (), systemctl(*states))
+    assert facts == {"version": "", "active": active, "enabled": enabled}
+
+
+def test_a_host_without_systemd_has_none(tmp_path):
+    def run(argv, **_options):
+        raise FileNotFoundError(argv[0])
+
+    facts = fabric_manager.survey(planted(tmp_path), (), run)
+    assert facts == {"version": "", "active": False, "enabled": False}

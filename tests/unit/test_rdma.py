@@ -1,0 +1,202 @@
+"""RDMA devices, the stack that drives them, and peer memory, from small trees."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from trees import looked_at, planted
+
+from ansible_collections.gpunode.stack.plugins.module_utils import rdma
+
+MLX5 = "/sys/class/infiniband/mlx5_0"
+PORT = f"{MLX5}/ports/1"
+FILES = {
+    f"{MLX5}/fw_ver": "28.39.3560\n",
+    f"{MLX5}/board_id": "MT_0000000838\n",
+    f"{PORT}/state": "4: ACTIVE\n",
+    f"{PORT}/link_layer": "InfiniBand\n",
+    f"{PORT}/rate": "400 Gb/sec (4X NDR)\n",
+    f"{PORT}/pkeys/0": "0xffff\n",
+    f"{PORT}/pkeys/2": "0x8001\n",
+    f"{PORT}/pkeys/10": "0x8002\n",
+    f"{PORT}/pkeys/11": "0x0000\n",
+    "/sys/devices/0000:5e:00.0/sriov_totalvfs": "16\n",
+    "/sys/devices/0000:5e:00.0/sriov_numvfs": "2\n",
+    "/sys/devices/0000:5e:00.0/net/ibs1/mtu": "2044\n",
+}
+LINKS = {
+    f"{MLX5}/device": "../../../devices/0000:5e:00.0",
+    "/sys/devices/0000:5e:00.0/driver": "../../bus/pci/drivers/mlx5_core",
+}
+HEADERS = "0x00000000\tib_register_peer_memory_client\tdrivers/infiniband/core/ib_core\tEXPORT\t\n"
+
+
+def test_a_device_is_told_with_its_ports_its_partitions_and_its_interfaces(tmp_path):
+    assert rdma.devices(planted(tmp_path, FILES, LINKS)) == [
+        {
+            "name": "mlx5_0",
+            "address": "0000:5e:00.0",
+            "driver": "mlx5_core",
+            "firmware": "28.39.3560",
+            "board": "MT_0000000838",
+            "sriov_total": 16,
+            "sriov_active": 2,
+            "interfaces": ["ibs1"],
+            "ports": [
+                {
+                    "port": 1,
+                    "state": "ACTIVE",
+                    "link_layer": "InfiniBand",
+                    "rate_gbps": 400,
+                    "pkeys": ["0xffff", "0x8001", "0x8002"],
+                }
+            ],
+        }
+    ]
+
+
+def test_a_port_that_is_down_and_slow_is_told(tmp_path):
+    files = {f"{PORT}/state": "1: DOWN\n", f"{PORT}/rate": "2.5 Gb/sec (1X SDR)\n"}
+    ((port,),) = (row["ports"] for row in rdma.devices(planted(tmp_path, files)))
+    assert (port["state"], port["rate_gbps"], port["pkeys"]) == ("DOWN", 2, [])
+
+
+def test_a_device_that_is_no_pci_function_has_no_address(tmp_path):
+    (row,) = rdma.devices(planted(tmp_path, {"/sys/class/infiniband/rxe0/fw_ver": ""}))
+    assert (row["address"], row["driver"], row["sriov_total"], row["interfaces"]) == ("", "", 0, [])
+
+
+@pytest.mark.parametrize(
+    ("answer", "stack"),
+    [
+        ("MLNX_OFED_LINUX-4.3-1.0.1.0:\n", ("mlnx_ofed", "4.3-1.0.1.0")),
+        ("MLNX_OFED_LINUX-24.10-1.1.4.0:", ("mlnx_ofed", "24.10-1.1.4.0")),
+        ("OFED-internal-25.10-1.7.1:\n", ("doca", "25.10-1.7.1")),
+        ("OFED-internal-24.10-1.1.4.0.200:\n", ("doca", "24.10-1.1.4.0.200")),
+        ("something-1.2:\n", ("inbox", "")),
+        ("-:\n", ("inbox", "")),
+        ("", ("inbox", "")),
+    ],
+)
+def test_the_stack_is_the_one_that_ofed_info_names(tmp_path, answer, stack):
+    tree = planted(tmp_path, answers={"ofed_info": answer})
+    assert tuple(rdma.stack(tree).values()) == stack
+
+
+@pytest.mark.parametrize(
+    ("package", "status", "kind"),
+    [
+        ("doca-ofed", "install", "doca"),
+        ("doca-networking", "hold", "doca"),
+        ("doca-ofed-generic", "install", "doca"),
+        ("doca-host", "install", "inbox"),
+        ("rdma-core", "install", "inbox"),
+    ],
+)
+def test_without_ofed_info_an_installed_profile_of_doca_tells(tmp_path, package, status, kind):
+    text = f"Package: bash\nStatus: install ok installed\n\nPackage: {package}\n"
+    files = {"/var/lib/dpkg/status": f"{text}Status: {status} ok installed\nVersion: 1\n"}
+    assert rdma.stack(planted(tmp_path, files)) == {"kind": kind, "version": ""}
+
+
+def test_a_profile_of_doca_that_was_removed_does_not_tell(tmp_path):
+    text = "Package: doca-ofed\nStatus: deinstall ok config-files\n"
+    assert rdma.stack(planted(tmp_path, {"/var/lib/dpkg/status": text}))["kind"] == "inbox"
+
+
+@pytest.mark.parametrize(
+    ("packages", "kind"),
+    [("doca-host\ndoca-ofed\n", "doca"), ("doca-host\n", "inbox"), ("", "inbox")],
+)
+def test_where_there_is_no_dpkg_rpm_is_asked_for_the_profile(tmp_path, packages, kind):
+    assert rdma.stack(planted(tmp_path, answers={"rpm": packages}))["kind"] == kind
+
+
+def test_peer_memory_modules_and_clients_that_are_there_are_told(tmp_path):
+    files = {
+        "/proc/modules": "nvidia_peermem 16384 0 - Live 0x0\nnvidia 1 1 nvidia_peermem, Live 0x0\n",
+        "/sys/kernel/mm/memory_peers/nv_mem/version": "1.1-0\n",
+    }
+    state = rdma.peer_memory(planted(tmp_path, files))
+    assert (state["loaded"], state["clients"]) == (["nvidia_peermem"], ["nv_mem"])
+
+
+@pytest.mark.parametrize(
+    ("files", "modules"),
+    [
+        ({"/etc/modules-load.d/nvidia-peermem.conf": "nvidia-peermem\n"}, ["nvidia_peermem"]),
+        ({"/usr/lib/modules-load.d/gpu.conf": "# both\nnv_peer_mem\n nvidia_peermem\n"},
+         ["nv_peer_mem", "nvidia_peermem"]),
+        ({"/run/modules-load.d/a.conf": "nv_peer_mem\n"}, ["nv_peer_mem"]),
+        ({"/etc/modules": "loop\nnv_peer_mem\n"}, ["nv_peer_mem"]),
+        ({"/etc/modules-load.d/a.conf": "#nv_peer_mem\n;nv_peer_mem\n"}, []),
+        ({"/etc/modules-load.d/a.conf.bak": "nv_peer_mem\n"}, []),
+        ({"/usr/lib/modules-load.d/a.conf": "nv_peer_mem\n", "/etc/modules-load.d/a.conf": ""}, []),
+        ({}, []),
+    ],
+)  # fmt: skip
+def test_a_peer_memory_module_is_loaded_at_boot_where_systemd_or_debian_is_told_so(
+    tmp_path, files, modules
+):
+    assert rdma.peer_memory(planted(tmp_path, files))["at_boot"] == modules
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "/usr/src/ofa_kernel/default",
+        "/usr/src/ofa_kernel/6.1.0-40-amd64",
+        "/usr/src/ofa_kernel/x86_64/6.1.0-40-amd64",
+        "/var/lib/dkms/mlnx-ofed-kernel/24.10/build",
+        "/lib/modules/5.15.0-25-generic/build",
+    ],
+)
+def test_headers_are_there_where_the_build_of_the_driver_would_find_them(tmp_path, folder):
+    files = {
+        "/proc/sys/kernel/osrelease": "5.15.0-25-generic\n",
+        f"{folder}/Module.symvers": f"0x1\tib_open\tib_core\tEXPORT_SYMBOL\t\n{HEADERS}",
+    }
+    assert rdma.peer_memory(planted(tmp_path, files))["headers"] is True
+
+
+def test_symbols_of_another_kind_or_of_another_kernel_are_no_headers(tmp_path):
+    files = {
+        "/proc/sys/kernel/osrelease": "6.1.0-40-amd64\n",
+        "/lib/modules/5.15.0-25-generic/build/Module.symvers": HEADERS,
+        "/usr/src/ofa_kernel/default/Module.symvers": HEADERS.replace("_client", "_client_ex"),
+    }
+    assert rdma.peer_memory(planted(tmp_path, files))["headers"] is False
+
+
+def test_a_host_without_rdma_has_none(tmp_path):
+    tree = planted(tmp_path)
+    assert rdma.devices(tree) == []
+    assert rdma.stack(tree) == {"kind": "inbox", "version": ""}
+    assert rdma.peer_memory(tree) == {
+        "loaded": [],
+        "clients": [],
+        "at_boot": [],
+        "headers": False,
+    }
+
+
+@given(st.dictionaries(st.sampled_from(sorted(FILES)), st.binary()), st.binary())
+def test_no_content_is_an_error(rubbish, other):
+    files = {
+        **FILES,
+        "/proc/modules": other,
+        "/proc/sys/kernel/osrelease": other,
+        "/etc/modules": other,
+        "/var/lib/dpkg/status": other,
+        "/usr/src/ofa_kernel/default/Module.symvers": other,
+        **rubbish,
+    }
+
+    def look(tree):
+        return rdma.devices(tree), rdma.stack(tree), rdma.peer_memory(tree)
+
+    ((device,), stack, peers) = looked_at(look, files, LINKS, {"ofed_info": other})
+    assert [type(value) for value in device.values()] == [str] * 5 + [int] * 2 + [list] * 2
+    assert set(map(type, stack.values())) == {str}
+    assert [type(value) for value in peers.values()] == [list, list, list, bool]
