@@ -2,12 +2,21 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 from __future__ import annotations
 
+import datetime
+
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.gpunode.stack.plugins.module_utils import planner
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.plugin_utils import variables, wanted
+from ansible_collections.gpunode.stack.plugins.plugin_utils import (
+    cuda_needs,
+    stack,
+    stack_catalog,
+    stack_plan,
+    variables,
+    wanted,
+)
 
 
 class ActionModule(ActionBase):
@@ -22,6 +31,8 @@ class ActionModule(ActionBase):
         )
         site = wanted.site_of(task_vars, self._templar)
         states, refusals = _resolve(site)
+        asked, unclear = _stack(site)
+        refusals += unclear
         refusals += variables.unknown(
             task_vars, wanted.known_variables(), [*wanted.COMPONENTS, "gpunode"]
         )
@@ -33,8 +44,11 @@ class ActionModule(ActionBase):
         facts = answer["gpunode_facts"]
         for component, state in states.items():
             refusals += wanted.COMPONENTS[component].refusals(state, facts)
+        gpu = _stack_plan(asked, states, facts)
+        refusals += gpu.pop("refusals")
         digests = {component: site.digest(component) for component in states}
-        plan = planner.plan(digests, facts["receipts"], refusals, wanted.STANDS_ON)
+        plan = planner.plan(digests, facts["receipts"], refusals, wanted.STANDS_ON, gpu["steps"])
+        plan["stack"] = gpu
         plan["unwanted"] = {} if refusals else planner.unwanted(_names(states), facts["receipts"])
         plan["wanted"] = {
             component: wanted.COMPONENTS[component].summary(state)
@@ -42,9 +56,9 @@ class ActionModule(ActionBase):
         }
         plan["address"] = str(self._templar.template(task_vars.get("ansible_host", "")))
         expected = arguments["expect_converged"] and not self._task.check_mode
-        if expected and plan["status"] != "converged":
-            raise AnsibleActionFail(_unfinished(plan))
         due = planner.due(plan)
+        if expected and (due or plan["refusals"]):
+            raise AnsibleActionFail(_unfinished(plan))
         absent = [name for name in due if wanted.COMPONENTS[name].absent(states[name])]
         return {"changed": False, "plan": plan, "due": due, "absent": absent}
 
@@ -64,11 +78,35 @@ def _resolve(site):
     return states, refusals
 
 
+def _stack(site):
+    """Return (wanted GPU stack, [Refusal]); what cannot be understood is not wanted either."""
+    try:
+        return site.stack(), []
+    except Refusal as refusal:
+        return stack.NOTHING, [refusal]
+
+
+def _stack_plan(asked, states, facts):
+    """Return the plan of the GPU stack; where none is wanted, environments may need a driver."""
+    environments = states.get("conda_env", {}).get("environments", [])
+    return {
+        "name": asked["name"],
+        **stack_plan.plan(
+            asked,
+            facts,
+            stack_catalog.of_project(),
+            cuda_needs.of(environments),
+            f"{datetime.date.today():%Y-%m}",
+        ),
+    }
+
+
 def _probe(states):
     """Return the arguments of node_facts: what the plan must know of the host, each thing once."""
     asked = [wanted.COMPONENTS[component].probe(state) for component, state in states.items()]
     return {
-        key: sorted({item for probe in asked for item in probe[key]}) for key in ("paths", "users")
+        key: sorted({item for probe in asked for item in probe.get(key, ())})
+        for key in ("paths", "users", "units")
     }
 
 

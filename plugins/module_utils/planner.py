@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 
-def plan(digests, receipts, refusals, stands_on=None):
+def plan(digests, receipts, refusals, stands_on=None, steps=()):
     """Return the plan of one host.
 
     :param digests: {component: digest of what is wanted}, in the order of application.
     :param receipts: the ``receipts`` of node_facts: {component: {digest, drift}}.
     :param refusals: list of Refusal: what cannot work on this host.
     :param stands_on: {component: the component it runs from}; with that one it is due as well.
+    :param steps: what is to be done to the host besides; see stack_plan.py.
     :returns: {status, components: {name: {due, why}}, refusals}. A refused
         host has no component that is due: nothing of it is touched.
     """
@@ -25,9 +26,9 @@ def plan(digests, receipts, refusals, stands_on=None):
             [f"it runs from what {ground} is about to change"] if reasons.get(ground) else []
         )
     components = {name: {"due": bool(why), "why": why} for name, why in reasons.items()}
-    changes = any(component["due"] for component in components.values())
+    is_due = any(component["due"] for component in components.values())
     return {
-        "status": "changes" if changes else "converged",
+        "status": "changes" if is_due or steps else "converged",
         "components": components,
         "refusals": [],
     }

@@ -14,14 +14,21 @@ class Refusal(Exception):
     :param what: the thing refused, naming the offending value.
     :param because: the reason, as observed.
     :param remedy: what the reader should do next.
+    :param rule: the name of the rule that says so, for programs; '' where it has none.
     """
 
-    def __init__(self, what, because, remedy):
+    def __init__(self, what, because, remedy, rule=""):
         super().__init__(f"{what}: {because}. {remedy}")
         self.what = what
         self.because = because
         self.remedy = remedy
+        self.rule = rule
 
     def as_dict(self):
         """Return the refusal as the plain dict that plans and modules report."""
-        return {"what": self.what, "because": self.because, "remedy": self.remedy}
+        return {
+            "what": self.what,
+            "because": self.because,
+            "remedy": self.remedy,
+            "rule": self.rule,
+        }

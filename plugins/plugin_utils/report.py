@@ -61,7 +61,10 @@ def _paragraph(hosts, plans):
         [
             f"{named({host: plans[host]['address'] for host in hosts})}: "
             f"{_SENTENCES[plan['status']]}",
-            *(f"    {line}" for line in [*_lines(plan), *_unwanted_lines(plan)]),
+            *(
+                f"    {line}"
+                for line in [*_lines(plan), *_notice_lines(plan), *_unwanted_lines(plan)]
+            ),
         ]
     )
 
@@ -87,7 +90,26 @@ def _lines(plan):
         for name, component in plan["components"].items()
         if component["due"]
         for reason in component["why"]
-    ]
+    ] + _step_lines(plan["stack"]["steps"])
+
+
+def _step_lines(steps):
+    """Return the steps of a GPU stack as a table: what, from and to, why; and what it takes."""
+    ways = [f"{step['from']} -> {step['to']}" if step["from"] else step["to"] for step in steps]
+    wide = max((len(step["component"]) for step in steps), default=0)
+    wider = max(map(len, ways), default=0)
+    lines = []
+    for step, way in zip(steps, ways, strict=True):
+        lines.append(f"{step['component']:{wide}}  {way:{wider}}  {'; '.join(step['why'])}")
+        if step["interrupts"]:
+            lines.append(f"{'':{wide}}  interrupts {', '.join(step['interrupts'])}")
+    if steps:
+        lines.append("The GPU stack is planned only: this version has no roles that apply it.")
+    return lines
+
+
+def _notice_lines(plan):
+    return [f"note: {notice['says']}" for notice in plan["stack"]["notices"]]
 
 
 def _unwanted_lines(plan):

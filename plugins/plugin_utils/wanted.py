@@ -18,6 +18,8 @@ from ansible_collections.gpunode.stack.plugins.plugin_utils import (
     conda_env,
     gunicorn_app,
     miniforge,
+    stack,
+    stack_catalog,
 )
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
@@ -27,6 +29,9 @@ COMPONENTS = {"miniforge": miniforge, "conda_env": conda_env, "gunicorn_app": gu
 
 # What changes the second is felt by the first, which is then looked at as well.
 STANDS_ON = {"gunicorn_app": "conda_env"}
+
+# What the variables begin with that belong to no component alone.
+FLEET_PREFIX = "gpunode_"
 _NOT_WORK = ("README.md", "molecule", "__pycache__")
 
 
@@ -56,8 +61,17 @@ class Site:
 
         :raises Refusal: an option is missing, unknown or of the wrong type.
         """
-        prefix = f"{component}_"
-        spec = options_of(component)
+        return self._validated(options_of(component), f"{component}_", component)
+
+    def stack(self):
+        """Return the GPU stack that is wanted, as stack.resolve does; None where none is.
+
+        :raises Refusal: an option is unknown or of the wrong type, or there is no such stack.
+        """
+        options = self._validated(fleet_options(), FLEET_PREFIX, "preflight")
+        return stack.resolve(options, stack_catalog.of_project())
+
+    def _validated(self, spec, prefix, role):
         given = {
             name: _said(self._variables[name])
             for name in spec
@@ -66,9 +80,9 @@ class Site:
         result = ArgumentSpecValidator(spec).validate(given)
         if result.error_messages:
             raise Refusal(
-                f"the variables of {component}",
+                f"the variables of {role}",
                 "; ".join(result.error_messages),
-                f"See roles/{component}/README.md for what may be said",
+                f"See roles/{role}/README.md for what may be said",
             )
         return {name[len(prefix) :]: value for name, value in result.validated_parameters.items()}
 
@@ -132,9 +146,18 @@ def load_yaml(path):
     return yaml.load(pathlib.Path(path).read_text(encoding="utf-8"), Loader=loader)
 
 
+@functools.cache
+def fleet_options():
+    """Return {option: specification} of what is said of a host as a whole, not of one component."""
+    options = options_of("preflight")
+    return {name: option for name, option in options.items() if name.startswith(FLEET_PREFIX)}
+
+
 def known_variables():
     """Return the names of all variables that the roles of this project read."""
-    return {name for component in COMPONENTS for name in options_of(component)}
+    return {name for component in COMPONENTS for name in options_of(component)} | set(
+        fleet_options()
+    )
 
 
 @functools.cache

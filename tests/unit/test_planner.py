@@ -49,7 +49,7 @@ def test_a_refused_host_has_nothing_due(names):
 
 def test_the_same_refusal_is_said_once():
     plan = planner.plan({}, {}, [Refusal("a", "b", "c"), Refusal("a", "b", "c")])
-    assert plan["refusals"] == [{"what": "a", "because": "b", "remedy": "c"}]
+    assert plan["refusals"] == [{"what": "a", "because": "b", "remedy": "c", "rule": ""}]
 
 
 STANDS_ON = {"gunicorn_app": "conda_env"}
@@ -80,3 +80,8 @@ def test_what_vanished_from_the_inventory_is_unwanted_and_nothing_else():
         "gunicorn_app": ["web"],
     }
     assert planner.unwanted({"conda_env": ["a", "b"], "gunicorn_app": ["web"]}, found) == {}
+
+
+def test_a_host_with_steps_besides_its_components_is_to_be_changed():
+    plan = planner.plan({"miniforge": "d"}, {"miniforge": receipt()}, [], steps=[{}])
+    assert (plan["status"], planner.due(plan)) == ("changes", [])

@@ -2,6 +2,8 @@
 
 from ansible_collections.gpunode.stack.plugins.plugin_utils import report
 
+NO_STACK = {"name": "", "steps": [], "notices": []}
+
 
 def converged(*runs):
     wanted = {"gunicorn_app": [{"says": says} for says in runs]}
@@ -12,6 +14,7 @@ def converged(*runs):
         "wanted": wanted,
         "address": "",
         "unwanted": {},
+        "stack": NO_STACK,
     }
 
 
@@ -27,6 +30,7 @@ def changing(*why):
         "wanted": {},
         "address": "",
         "unwanted": {},
+        "stack": NO_STACK,
     }
 
 
@@ -36,6 +40,7 @@ REFUSED = {
     "wanted": {},
     "address": "",
     "unwanted": {},
+    "stack": NO_STACK,
     "refusals": [{"what": "port 9001", "because": "nginx has it", "remedy": "Stop nginx"}],
 }
 
@@ -76,3 +81,56 @@ def test_what_nobody_asks_for_any_more_is_named_with_the_way_to_remove_it():
     text = report.as_text({"n1": {**converged(), "unwanted": {"gunicorn_app": ["web"]}}}, [])
     assert "gunicorn_app web" in text
     assert "state: absent" in text
+
+
+def step(component, **changes):
+    return {
+        "component": component,
+        "rules": [],
+        "why": ["550.90.07 is installed"],
+        "from": "550.90.07",
+        "to": "580 open",
+        "interrupts": [],
+        "consent": [],
+        **changes,
+    }
+
+
+def stacked(*steps, notices=()):
+    stack = {
+        "name": "r580",
+        "steps": list(steps),
+        "notices": [{"rule": "end-of-life", "says": says} for says in notices],
+    }
+    return {**changing(), "stack": stack}
+
+
+def test_a_step_shows_from_to_and_why_in_columns():
+    plan = stacked(step("nvidia_driver"), step("reboot", **{"from": "", "to": "580"}))
+    lines = report.as_text({"n1": plan}, []).splitlines()
+    assert lines[1].startswith("    nvidia_driver  550.90.07 -> 580 open  550.90.07 is installed")
+    assert lines[2].index("580") == lines[1].index("550.90.07")
+    assert lines[2].index("550.90.07 is") == lines[1].index("550.90.07 is")
+
+
+def test_a_step_says_what_it_interrupts():
+    plan = stacked(step("reboot", interrupts=["everything on the host"]))
+    assert "interrupts everything on the host" in report.as_text({"n1": plan}, [])
+
+
+def test_notices_are_shown_whatever_becomes_of_the_host():
+    noticed = stacked(notices=["R470 has ended"])["stack"]
+    for plan in (converged("web"), changing("x"), REFUSED):
+        assert "note: R470 has ended" in report.as_text({"n1": {**plan, "stack": noticed}}, [])
+
+
+def test_two_thousand_hosts_of_a_few_kinds_are_read_at_a_glance():
+    kinds = [
+        converged("web on 80"),
+        stacked(step("nvidia_driver")),
+        {**REFUSED, "address": ""},
+        stacked(step("mlnx_ofed"), step("nvidia_driver"), step("reboot")),
+    ]
+    text = report.as_text({f"gpu{i}": kinds[i % 4] for i in range(2000)}, ["gone"])
+    assert len(text.splitlines()) < 30
+    assert text.count("500 hosts (") == 4

@@ -1,0 +1,398 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One host and what is wanted of it, and all that follows from the two together.
+
+The rules of the planner ask here; nothing is decided twice.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from functools import cached_property
+
+from ansible_collections.gpunode.stack.plugins.module_utils import gpu_architectures
+from ansible_collections.gpunode.stack.plugins.plugin_utils import versions
+
+PEER_MODULES = ("nv_peer_mem", "nvidia_peermem")
+# What the driver itself runs: no client whose work is interrupted.
+_DAEMONS = (
+    "nvidia-persistenced",
+    "nv-fabricmanager",
+    "nvidia-gridd",
+    "nvidia-persiste",
+    "nv-fabricmanage",
+)
+# The driver's packages carry its version; those of container tools and peer memory have their own.
+_DRIVER_VERSION = re.compile(r"(?:\d+:)?(\d{3}\.\d{2,3}(?:\.\d{2})?)(?![\d.])")
+_FABRIC_MANAGER = "fabricmanager"
+RED_HAT = ("RedHat", "Rocky", "AlmaLinux", "CentOS", "OracleLinux")
+# From the branch on that NVIDIA's installer itself takes the open modules where all GPUs can.
+_OPEN_BY_DEFAULT = "560"
+# GPUDirect RDMA by dma-buf: GPU Operator documentation, "GPUDirect RDMA and GPUDirect Storage".
+_DMABUF_KERNEL = "5.12"
+# The best first.
+_ROUTES = ("dmabuf", "nvidia_peermem", "nv_peer_mem")
+
+# What a host tells of itself where it tells nothing: facts of an older version lack keys.
+EMPTY = {
+    "distribution": "",
+    "distribution_major_version": "",
+    "distribution_version": "",
+    "kernel": "",
+    "own_kernel": False,
+    "virtualization": "",
+    "gpus": [],
+    "nvswitches": [],
+    "rdma_devices": [],
+    "kernels": [],
+    "secure_boot": {
+        "efi": False,
+        "enabled": False,
+        "setup_mode": False,
+        "key": "",
+        "key_enrolled": False,
+    },
+    "driver": {
+        "loaded": {"version": "", "open": False},
+        "modules": [],
+        "dkms": [],
+        "libraries": [],
+        "runfile": "",
+    },
+    "packages": [],
+    "nvidia_smi": {
+        "asked": False,
+        "answered": False,
+        "says": "",
+        "driver_version": "",
+        "cuda_version": "",
+        "gpus": [],
+    },
+    "fabric_manager": {"version": "", "active": False, "enabled": False},
+    "licensing": {
+        "unit": False,
+        "active": False,
+        "server": "",
+        "tokens": [],
+        "feature_type": "",
+        "says": "",
+    },
+    "rivals": {
+        name: {"loaded": False, "blacklisted": False, "initramfs": []}
+        for name in ("nouveau", "nova_core")
+    },
+    "gpu_clients": [],
+    "gpu_faults": [],
+    "rdma_stack": {"kind": "inbox", "version": ""},
+    "peer_memory": {"loaded": [], "clients": [], "at_boot": [], "headers": False},
+    "management": {"interface": "", "lower": [], "found_by": ""},
+}
+
+
+def completed(facts, empty=None):
+    """Return facts with each key that is missing, or of another type, as if nothing were there."""
+    empty = EMPTY if empty is None else empty
+    found = dict(facts)
+    for key, default in empty.items():
+        if not isinstance(facts.get(key), type(default)):
+            found[key] = copy.deepcopy(default)
+        elif isinstance(default, dict):
+            found[key] = completed(facts[key], default)
+    return found
+
+
+class Case:
+    """A host's facts and its wanted stack.
+
+    :param wanted: what stack.resolve returned.
+    :param facts: of node_facts.
+    :param known: the StackCatalog.
+    :param needs: [{by, cuda, pytorch}]: what environments were built for, '' where not told.
+    :param today: the date as 'YYYY-MM', against which ends of life are held.
+    """
+
+    def __init__(self, wanted, facts, known, needs, today):
+        self.wanted = wanted
+        self.facts = completed(facts)
+        self.known = known
+        self.needs = needs
+        self.today = today
+        self.driver = wanted["driver"]
+        self.ofed = wanted["ofed"]
+        self.peer_memory = wanted["peer_memory"]
+        self.consent = wanted["consent"]
+
+    # The host's GPUs.
+
+    @cached_property
+    def gpus(self):
+        """{address: architecture} of the GPUs whose architecture is known."""
+        return {
+            gpu["address"]: gpu["architecture"] for gpu in self.facts["gpus"] if gpu["architecture"]
+        }
+
+    @cached_property
+    def architectures(self):
+        """The names of the architectures among the GPUs, oldest first."""
+        return [name for name in gpu_architectures.NAMES if name in self.gpus.values()]
+
+    def architectures_that(self, open_modules):
+        """Return those architectures to which open modules are 'never', 'possible', 'required'."""
+        rows = self.known.architectures
+        return [
+            name
+            for name in self.architectures
+            if name in rows and rows[name]["open_modules"] == open_modules
+        ]
+
+    @cached_property
+    def is_vgpu(self):
+        """Whether the driver itself says that a GPU here is a virtual one."""
+        return any(gpu["mode"] == "vgpu" for gpu in self.facts["nvidia_smi"]["gpus"])
+
+    @cached_property
+    def clients(self):
+        """Those who use a GPU, without the driver's own daemons."""
+        return [row for row in self.facts["gpu_clients"] if row["process"] not in _DAEMONS]
+
+    # Its kernels.
+
+    @cached_property
+    def kernels(self):
+        """The kernels that are to have the driver: running, next to boot, and all with headers."""
+        rows = self.facts["kernels"]
+        return [row for row in rows if row["running"] or row["next"] or row["headers"]]
+
+    @cached_property
+    def targets(self):
+        """Those of them that the host runs or will run; where none does, as in an image, all."""
+        return [row for row in self.kernels if row["running"] or row["next"]] or self.kernels
+
+    # The driver that is there.
+
+    @cached_property
+    def loaded(self):
+        """The version of the loaded module, '' where none is."""
+        return self.facts["driver"]["loaded"]["version"]
+
+    @cached_property
+    def rivals(self):
+        """The names of the kernel's own drivers that are loaded and may have the GPU."""
+        return [name for name, rival in self.facts["rivals"].items() if rival["loaded"]]
+
+    @cached_property
+    def packaged(self):
+        """The version of the driver's packages, '' where there is none."""
+        found = [
+            match[1]
+            for package in self.driver_packages
+            if (match := _DRIVER_VERSION.match(package["version"]))
+        ]
+        return versions.ordered(found)[-1] if found else ""
+
+    @cached_property
+    def driver_packages(self):
+        """The packages that carry the driver's version, Fabric Manager's not among them."""
+        return [
+            package
+            for package in self.facts["packages"]
+            if _DRIVER_VERSION.match(package["version"]) and _FABRIC_MANAGER not in package["name"]
+        ]
+
+    @cached_property
+    def runfile(self):
+        """The version that a .run installed, '' where none did."""
+        return self.facts["driver"]["runfile"]
+
+    @cached_property
+    def methods(self):
+        """How the driver was installed: 'runfile', 'package', both or none of them."""
+        found = {"runfile": self.runfile, "package": self.packaged}
+        return [method for method, version in found.items() if version]
+
+    @cached_property
+    def installed(self):
+        """The version on disk, '' where there is none; of several the one that is managed."""
+        on_disk = [*self.module_versions, *self.facts["driver"]["libraries"]]
+        return self.runfile or self.packaged or (versions.ordered(on_disk) or [""])[-1]
+
+    def modules_for(self, kernel):
+        """Return {name: row} of the modules on disk for a kernel."""
+        return self._modules.get(kernel, {})
+
+    @cached_property
+    def _modules(self):
+        found = {}
+        for row in self.facts["driver"]["modules"]:
+            found.setdefault(row["kernel"], {}).setdefault(row["name"], row)
+        return found
+
+    @cached_property
+    def module_versions(self):
+        """The versions of nvidia.ko on disk for the kernels that the host runs or will run."""
+        rows = [self.modules_for(kernel["release"]).get("nvidia") for kernel in self.targets]
+        return versions.ordered(row["version"] for row in rows if row and row["version"])
+
+    @cached_property
+    def installed_types(self):
+        """The kinds of modules on disk: 'open', 'proprietary'."""
+        rows = [row for row in self.facts["driver"]["modules"] if row["name"] == "nvidia"]
+        return sorted({"open" if row["open"] else "proprietary" for row in rows})
+
+    # The driver that is to be there.
+
+    @cached_property
+    def branch(self):
+        """The branch that is wanted, else the one that is there."""
+        there = versions.branch(self.installed or self.loaded)
+        return self.driver["branch"] if self.driver else there
+
+    @cached_property
+    def version(self):
+        """The wanted version as far as it is said: a whole one, or a branch; else what is there."""
+        if not self.driver:
+            return self.installed or self.loaded
+        return self.driver["version"] or self.branch
+
+    @cached_property
+    def branch_row(self):
+        """The catalog's row of that branch, None where it is not known."""
+        return self.known.branches.get(self.branch)
+
+    @cached_property
+    def module_type(self):
+        """'open' or 'proprietary': as said, as the GPUs require, as it is there, as is usual."""
+        said = self.driver["modules"] if self.driver else "auto"
+        if said in ("open", "proprietary"):
+            return said
+        if self.architectures_that("never"):
+            return "proprietary"
+        if self.architectures_that("required"):
+            return "open"
+        if len(self.installed_types) == 1 and self._offers(self.installed_types[0]):
+            return self.installed_types[0]
+        guest = bool(self.wanted["vgpu"])
+        is_usual = bool(self.branch) and not versions.is_below(self.branch, _OPEN_BY_DEFAULT)
+        can = not guest or all(
+            self.known.architectures.get(name, {}).get("open_guest") for name in self.architectures
+        )
+        return "open" if is_usual and can else "proprietary"
+
+    def _offers(self, module_type):
+        return not self.branch_row or module_type in self.branch_row["module_types"]
+
+    # RDMA and peer memory.
+
+    @cached_property
+    def ofed_kind(self):
+        """The RDMA stack that will be there: as wanted, else as it is."""
+        return self.ofed["kind"] if self.ofed else self.facts["rdma_stack"]["kind"]
+
+    @cached_property
+    def ofed_version(self):
+        """Its version, '' for the distribution's own."""
+        return self.ofed["version"] if self.ofed else self.facts["rdma_stack"]["version"]
+
+    @cached_property
+    def ofed_file(self):
+        """(bundle, sha256) of MLNX_OFED: as said, else as published for this distribution."""
+        if self.ofed["file"]:
+            return self.ofed["file"], self.ofed["sha256"]
+        row = self.known.ofed(self.ofed["version"])
+        if not row or row["version"] != self.ofed["version"] or "url" not in row:
+            return "", ""
+        url = row["url"].format(distribution=f"{self._vendor_distribution}")
+        digests = {file["url"]: file["sha256"] for file in row.get("files", [])}
+        return url, digests.get(url, "")
+
+    @cached_property
+    def _vendor_distribution(self):
+        """The distribution as Mellanox writes it: 'rhel7.3', 'ubuntu22.04', 'debian12.5'."""
+        name = self.facts["distribution"]
+        name = "rhel" if name in RED_HAT else name.lower()
+        return f"{name}{self.facts['distribution_version']}"
+
+    @cached_property
+    def distribution(self):
+        """The distribution as the catalog names it: 'Debian 12', 'Ubuntu 22.04', 'RedHat 9'."""
+        name = self.facts["distribution"]
+        # Ubuntu's major version is a year with two releases.
+        part = "distribution_version" if name == "Ubuntu" else "distribution_major_version"
+        return f"{'RedHat' if name in RED_HAT else name} {self.facts[part]}"
+
+    @cached_property
+    def package_row(self):
+        """The catalog's row of the packages that bring the wanted branch, None without one."""
+        return self.known.packages(self.distribution, self.branch)
+
+    @cached_property
+    def has_peer_api(self):
+        """Whether the RDMA stack that will be there takes peer memory clients."""
+        if self.ofed_kind != "inbox":
+            return True
+        return self.facts["rdma_stack"]["kind"] == "inbox" and self.facts["peer_memory"]["headers"]
+
+    @cached_property
+    def is_over_rdma(self):
+        """The interfaces of RDMA devices that carry the connection to the host; [] for none."""
+        devices = {name for row in self.facts["rdma_devices"] for name in row["interfaces"]}
+        return sorted(devices.intersection(self.facts["management"]["lower"]))
+
+    @cached_property
+    def route(self):
+        """How peer memory is to work: as said, or what this host can do best; '' if not ours."""
+        if not self.peer_memory:
+            return ""
+        if self.peer_memory["route"] != "auto":
+            return self.peer_memory["route"]
+        if not self.facts["rdma_devices"]:
+            return "none"
+        possible = [name for name in _ROUTES if not self.why_not(name)]
+        return possible[0] if possible else "none"
+
+    def why_not(self, route):
+        """Return what keeps a route from working on this host; [] where nothing does."""
+        lacks = []
+        if route in PEER_MODULES and not self.has_peer_api:
+            lacks.append(
+                "the distribution's own RDMA stack (inbox) takes no peer memory clients; MLNX_OFED "
+                "and DOCA-OFED do"
+            )
+        if self.branch_row and route in _ROUTES and route not in self.branch_row["peer_memory"]:
+            able = [n for n, row in self.known.branches.items() if route in row["peer_memory"]]
+            lacks.append(
+                f"it goes with driver branches {able[-1]} to {able[0]}, not {self.version}"
+            )
+        if route == "dmabuf":
+            lacks += self._why_no_dmabuf()
+        return lacks
+
+    def _why_no_dmabuf(self):
+        lacks = []
+        if self.module_type != "open":
+            lacks.append("dma-buf needs the open kernel modules")
+        old = [
+            k["release"] for k in self.targets if versions.is_below(k["release"], _DMABUF_KERNEL)
+        ]
+        if old:
+            lacks.append(f"dma-buf needs kernel {_DMABUF_KERNEL} or later, and {old[0]} is older")
+        never = self.architectures_that("never")
+        if never:
+            lacks.append(f"dma-buf needs Turing or later, and there is {never[0].capitalize()}")
+        return lacks
+
+    @cached_property
+    def tag(self):
+        """The tag of nv_peer_mem: as said, else the newest that fits the RDMA stack."""
+        if self.peer_memory["tag"]:
+            return self.peer_memory["tag"]
+        fitting = [name for name in self.known.tags if not self.misfit(name)]
+        return fitting[0] if fitting else ""
+
+    def misfit(self, tag):
+        """Say whether a tag of nv_peer_mem is known not to build with the RDMA stack."""
+        tag_row, ofed_row = self.known.tags.get(tag), self.known.ofed(self.ofed_version)
+        return bool(
+            tag_row and ofed_row and tag_row["needs_client_ex"] and not ofed_row["peer_client_ex"]
+        )

@@ -1,0 +1,61 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The catalog's rows about drivers, CUDA and RDMA, found by what they are asked for."""
+
+from __future__ import annotations
+
+import functools
+
+from ansible_collections.gpunode.stack.plugins.plugin_utils import catalog, versions
+
+
+class StackCatalog:
+    """Looks up rows; None where the catalog has none, which means that it is not known.
+
+    :param rows: returns the rows of a list by its name, as catalog.rows does.
+    """
+
+    def __init__(self, rows=catalog.rows):
+        self.stacks = {row["name"]: row for row in rows("stacks")}
+        self.architectures = {row["name"]: row for row in rows("gpu_architectures")}
+        self.branches = {row["branch"]: row for row in rows("driver_branches")}
+        self.vgpu = {row["release"]: row for row in rows("vgpu")}
+        self.tags = {row["tag"]: row for row in rows("nv_peer_mem")}
+        self._drivers = {(row["version"], row["flavour"]): row for row in rows("drivers")}
+        self._packages = {
+            (row["distribution"], row["branch"]): row for row in reversed(rows("driver_packages"))
+        }
+        # Enterprise Linux 7 takes .run files alone.
+        self.distributions = {name for name, _branch in self._packages} | {"RedHat 7"}
+        self._ofed = {row["version"]: row for row in rows("ofed")}
+        self._cuda = {row["cuda"]: row for row in rows("cuda")}
+        self._pytorch = {row["pytorch"]: row for row in rows("pytorch")}
+
+    def driver(self, version, flavour):
+        """Return the row of a driver's release, 'tesla' or 'grid'."""
+        return self._drivers.get((version, flavour))
+
+    def packages(self, distribution, branch):
+        """Return the row of the packages that bring a branch to a distribution ('Debian 12')."""
+        return self._packages.get((distribution, branch))
+
+    def ofed(self, version):
+        """Return the row of an OFED release; without one, that of its series ('5.8-...')."""
+        series = version.partition("-")[0]
+        return self._ofed.get(version) or next(
+            (row for name, row in self._ofed.items() if name.partition("-")[0] == series), None
+        )
+
+    def cuda(self, version):
+        """Return the row of a CUDA release by its first two numbers ('12.4' of '12.4.1')."""
+        return self._cuda.get(versions.series(version))
+
+    def pytorch(self, version):
+        """Return the row of a PyTorch release by its first two numbers."""
+        return self._pytorch.get(versions.series(version))
+
+
+@functools.cache
+def of_project():
+    """Return the catalog of this project."""
+    return StackCatalog()

@@ -1,0 +1,266 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What is to be done on a host, and why: a rule each, which yields sentences of a case.
+
+All of it follows from the state of the host; nothing depends on what a run did before.
+"""
+
+from __future__ import annotations
+
+from ansible_collections.gpunode.stack.plugins.plugin_utils import stack_case, versions
+
+
+def ofed_not_installed(case):
+    if case.facts["rdma_stack"]["kind"] == "inbox" and case.ofed["kind"] != "inbox":
+        yield f"{case.ofed['kind']} is not installed"
+
+
+def ofed_other_version(case):
+    found, wanted = case.facts["rdma_stack"], case.ofed
+    if found["kind"] == "inbox":
+        return
+    if wanted["kind"] == "inbox":
+        yield f"{found['kind']} {found['version']} is installed in place of the distribution's own"
+    elif (found["kind"], found["version"]) != (wanted["kind"], wanted["version"]):
+        yield f"{found['kind']} {found['version']} is installed"
+
+
+def driver_not_installed(case):
+    if not case.installed:
+        yield "no driver is installed"
+
+
+def driver_other_version(case):
+    wanted, found = case.driver["version"], case.installed
+    if not found:
+        return
+    differs = wanted != found if wanted else case.driver["branch"] != versions.branch(found)
+    if differs:
+        yield f"{found} is installed"
+
+
+def driver_other_module_type(case):
+    others = [name for name in case.installed_types if name != case.module_type]
+    if others:
+        asks = case.architectures_that("never") or case.architectures_that("required")
+        yield f"its modules are {' and '.join(others)}, and {case.module_type} ones are wanted" + (
+            f", as {asks[0].capitalize()} asks for" if asks else ""
+        )
+
+
+def driver_other_method(case):
+    if case.methods and case.driver["method"] not in case.methods:
+        words = {"package": "by packages", "runfile": "by a .run file"}
+        found, wanted = words[case.methods[0]], words[case.driver["method"]]
+        yield f"it was installed {found}, and is to be {wanted}"
+
+
+def driver_mixed_methods(case):
+    if len(case.methods) > 1:
+        yield f"a .run file installed {case.runfile} beside packages of {case.packaged}"
+
+
+def driver_libraries_mismatch(case):
+    libraries = case.facts["driver"]["libraries"]
+    others = [name for name in libraries if name not in case.module_versions]
+    if case.module_versions and others:
+        yield (
+            f"libraries of {', '.join(others)} do not work with modules of "
+            f"{', '.join(case.module_versions)}"
+        )
+
+
+def driver_fabric_manager_mismatch(case):
+    found = case.facts["fabric_manager"]["version"]
+    if case.facts["nvswitches"] and found and case.installed and found != case.installed:
+        yield f"Fabric Manager is {found}, and it works with a driver of its own version alone"
+
+
+def driver_no_fabric_manager(case):
+    found = case.facts["fabric_manager"]
+    if case.facts["nvswitches"] and not found["version"]:
+        yield "there are NVSwitches and no Fabric Manager: CUDA does not start without it"
+    elif case.facts["nvswitches"] and not found["enabled"]:
+        yield "Fabric Manager is not started at boot: CUDA does not start without it"
+
+
+def driver_kernel_without_module(case):
+    if not case.installed:
+        return
+    for kernel in case.kernels:
+        if "nvidia" not in case.modules_for(kernel["release"]):
+            yield (
+                f"kernel {kernel['release']} has no nvidia module"
+                + (": the next boot would come up without a GPU" if kernel["next"] else "")
+                + ("" if kernel["headers"] else ", and no headers to build one with")
+            )
+
+
+def driver_rebuild_after_ofed(case):
+    if case.route != "nvidia_peermem" or not case.facts["peer_memory"]["headers"]:
+        return
+    for kernel in case.targets:
+        module = case.modules_for(kernel["release"]).get("nvidia_peermem")
+        if module and "ib_core" not in module["depends"]:
+            yield (
+                f"nvidia_peermem for kernel {kernel['release']} was built before the RDMA stack "
+                "was there, and registers with nothing"
+            )
+
+
+def driver_rival(case):
+    """A module that is loaded, and would not be any more after a reboot, is no rival."""
+    for name, rival in case.facts["rivals"].items():
+        if rival["initramfs"]:
+            yield f"{name} is in the initramfs of kernel {', '.join(rival['initramfs'])}"
+        # An installation blacklists nouveau; nova is in few kernels, and matters where it is seen.
+        matters = rival["loaded"] or (case.installed and name == "nouveau")
+        if matters and not rival["blacklisted"]:
+            yield f"{name} is not blacklisted{' and is loaded' if rival['loaded'] else ''}"
+
+
+def driver_not_loaded(case):
+    kernels = [kernel for kernel in case.targets if kernel["running"]]
+    has_module = any("nvidia" in case.modules_for(kernel["release"]) for kernel in kernels)
+    if case.facts["own_kernel"] and has_module and not case.loaded and not case.rivals:
+        yield "it is installed and not loaded"
+
+
+def license_not_held(case):
+    units = case.facts["licensing"]
+    gpus = case.facts["nvidia_smi"]["gpus"]
+    unlicensed = [gpu for gpu in gpus if not gpu["license"].startswith("Licensed")]
+    if not case.facts["nvidia_smi"]["answered"]:
+        yield "the driver does not answer, so there is no licence yet"
+    elif unlicensed:
+        status = unlicensed[0]["license"] or "no licence status"
+        yield (
+            f"{unlicensed[0]['address']} says {status}"
+            + (f"; nvidia-gridd says {units['says']}" if units["says"] else "")
+            + ("" if units["unit"] else "; there is no nvidia-gridd.service")
+        )
+
+
+def peer_other_route(case):
+    facts = case.facts["peer_memory"]
+    for name in [] if _are_two(case) else _others(case):
+        where = [
+            words
+            for words, names in (("loaded", facts["loaded"]), ("loaded at boot", facts["at_boot"]))
+            if name in names
+        ]
+        if where:
+            yield f"{name} is {' and '.join(where)}, and the route is {case.route}"
+
+
+def peer_two_modules(case):
+    if _are_two(case):
+        yield f"{' and '.join(stack_case.PEER_MODULES)} are both there, and only one may be"
+
+
+def peer_not_installed(case):
+    if case.route in stack_case.PEER_MODULES:
+        for kernel in case.targets:
+            if case.route not in case.modules_for(kernel["release"]):
+                yield f"kernel {kernel['release']} has no {case.route} module"
+
+
+def peer_other_version(case):
+    if case.route == "nv_peer_mem":
+        for kernel in case.targets:
+            module = case.modules_for(kernel["release"]).get("nv_peer_mem")
+            if module and module["version"] not in ("", case.tag):
+                yield f"nv_peer_mem {module['version']} is there for kernel {kernel['release']}"
+
+
+def peer_not_at_boot(case):
+    if _is_installed(case) and case.route not in case.facts["peer_memory"]["at_boot"]:
+        yield f"{case.route} is not loaded at boot"
+
+
+def peer_not_loaded(case):
+    is_up = case.facts["own_kernel"] and case.loaded
+    if _is_installed(case) and is_up and case.route not in case.facts["peer_memory"]["loaded"]:
+        yield f"{case.route} is not loaded"
+
+
+def _is_installed(case):
+    """Say whether the route's module is there, and none that has to give way first."""
+    if case.route not in stack_case.PEER_MODULES or any(peer_not_installed(case)):
+        return False
+    return not any(peer_other_route(case)) and not _are_two(case)
+
+
+def _are_two(case):
+    facts = case.facts["peer_memory"]
+    return any(len(names) > 1 for names in (facts["loaded"], facts["at_boot"]))
+
+
+def _others(case):
+    return [name for name in stack_case.PEER_MODULES if name != case.route]
+
+
+def reboot_pending(case):
+    """What is loaded is not what is on disk: only a reboot, or unloading, ends that."""
+    if not case.facts["own_kernel"]:
+        return
+    if case.installed and case.rivals and not any(driver_rival(case)):
+        yield f"{' and '.join(case.rivals)} has the GPU"
+    loaded = case.facts["driver"]["loaded"]
+    for kernel in case.targets:
+        module = case.modules_for(kernel["release"]).get("nvidia")
+        if not kernel["running"] or not loaded["version"] or not module:
+            continue
+        if module["version"] and module["version"] != loaded["version"]:
+            yield f"the loaded module is {loaded['version']}, and {module['version']} is on disk"
+        elif module["open"] != loaded["open"]:
+            yield (
+                f"the loaded module is the {'open' if loaded['open'] else 'proprietary'} one, and "
+                "the other is on disk"
+            )
+
+
+# By component, in the order of application: RDMA before the driver, since nvidia_peermem gets its
+# peer symbols only where the RDMA stack's headers are there when it is built; peer memory last.
+RULES = {
+    "mlnx_ofed": {"not-installed": ofed_not_installed, "other-version": ofed_other_version},
+    "nvidia_driver": {
+        "not-installed": driver_not_installed,
+        "other-version": driver_other_version,
+        "other-module-type": driver_other_module_type,
+        "other-method": driver_other_method,
+        "mixed-methods": driver_mixed_methods,
+        "libraries-mismatch": driver_libraries_mismatch,
+        "fabric-manager-mismatch": driver_fabric_manager_mismatch,
+        "no-fabric-manager": driver_no_fabric_manager,
+        "kernel-without-module": driver_kernel_without_module,
+        "rebuild-after-ofed": driver_rebuild_after_ofed,
+        "rival-driver": driver_rival,
+        "not-loaded": driver_not_loaded,
+    },
+    "vgpu_license": {"unlicensed": license_not_held},
+    "peer_memory": {
+        "not-installed": peer_not_installed,
+        "other-version": peer_other_version,
+        "other-route": peer_other_route,
+        "two-peer-modules": peer_two_modules,
+        "not-loaded": peer_not_loaded,
+        "not-loaded-at-boot": peer_not_at_boot,
+    },
+    "reboot": {"reboot-pending": reboot_pending},
+}
+
+
+def applies(component, case):
+    """Say whether a component is ours to look after on a host.
+
+    A host without a GPU needs no driver; an image is for hosts that will have one.
+    """
+    has_use = bool(case.facts["gpus"]) or not case.facts["own_kernel"]
+    return {
+        "mlnx_ofed": case.ofed is not None,
+        "nvidia_driver": case.driver is not None and has_use,
+        "vgpu_license": case.wanted["vgpu"] is not None,
+        "peer_memory": case.peer_memory is not None,
+        "reboot": case.driver is not None or case.ofed is not None,
+    }[component]

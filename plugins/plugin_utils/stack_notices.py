@@ -1,0 +1,150 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What people should know and nothing stops for: a rule each, which yields sentences of a case.
+
+A combination about which nothing is known is said to be unknown.
+"""
+
+from __future__ import annotations
+
+from ansible_collections.gpunode.stack.plugins.plugin_utils import stack_refusals, versions
+
+
+def unknown_driver(case, due):
+    if case.driver and not case.branch_row:
+        yield f"driver branch {case.branch} is not in the catalog: what it goes with is unknown"
+        return
+    version = case.driver["version"] if case.driver else ""
+    if version and not case.known.driver(version, case.driver["flavour"]):
+        yield f"driver {version} is not in the catalog; it is taken for one of its branch"
+
+
+def unknown_gpu(case, due):
+    for gpu in case.facts["gpus"] if case.driver else []:
+        if not gpu["architecture"]:
+            yield (
+                f"GPU {gpu['device']} at {gpu['address']} is not in the table of architectures: "
+                "whether the driver knows it is unknown"
+            )
+
+
+def unknown_kernel(case, due):
+    if not case.driver or not due.get("nvidia_driver"):
+        return
+    # Distributions patch what they package.
+    is_packaged = case.driver["method"] == "package"
+    tested = ((case.package_row if is_packaged else case.branch_row) or {}).get("kernel_tested")
+    if not tested:
+        return
+    for kernel in case.targets:
+        if versions.is_below(tested, versions.series(kernel["release"])):
+            yield (
+                f"whether driver branch {case.branch} builds for kernel {kernel['release']} is "
+                f"unknown: up to {tested} it is known to"
+            )
+
+
+def unknown_ofed(case, due):
+    if case.ofed and case.ofed["kind"] != "inbox" and not case.known.ofed(case.ofed["version"]):
+        yield (
+            f"{case.ofed['kind']} {case.ofed['version']} is not in the catalog: what it goes with "
+            "is unknown"
+        )
+
+
+def unknown_distribution(case, due):
+    if case.driver and case.distribution not in case.known.distributions:
+        yield f"{case.distribution} is a distribution that gpunode does not know"
+
+
+def no_compiler(case, due):
+    if not due.get("nvidia_driver"):
+        return
+    for kernel in case.targets:
+        if kernel["headers"] and kernel["compiler"] and not kernel["compiler_found"]:
+            yield (
+                f"kernel {kernel['release']} was built with {kernel['compiler']}, which is not "
+                "there: modules of another compiler may not build or load"
+            )
+
+
+def held_update(case, due):
+    yield from _held(case, by_security=False)
+
+
+def held_security_update(case, due):
+    yield from _held(case, by_security=True)
+
+
+def _held(case, by_security):
+    for package in case.driver_packages if case.driver else []:
+        if package["offered"] and package["offered_by_security"] == by_security:
+            yield (
+                f"{package['name']} is held at {package['version']}, and the repository offers "
+                f"{package['offered']}{', a security update' * by_security}"
+            )
+
+
+def end_of_life(case, due):
+    row = (case.branch_row if case.driver else None) or {}
+    ends = row.get("end_of_life", "")
+    if row.get("ended") or "" < ends < case.today:
+        yield f"NVIDIA supports driver branch {case.branch} no longer" + (
+            f", since {ends}" if ends else ""
+        )
+
+
+def no_gpu(case, due):
+    if case.driver and not case.facts["gpus"]:
+        yield "no NVIDIA GPU is to be seen on this host"
+
+
+def no_headers(case, due):
+    if not case.driver:
+        return
+    for kernel in case.facts["kernels"]:
+        if not kernel["headers"] and (kernel["running"] or kernel["next"]):
+            yield (
+                f"kernel {kernel['release']} has no headers: modules can be built for it once they "
+                "are installed"
+            )
+
+
+def restart_would_cut_the_connection(case, due):
+    if due.get("mlnx_ofed") and case.is_over_rdma:
+        yield (
+            f"the connection to this host runs over {case.facts['management']['interface']}, which "
+            f"stands on RDMA devices ({', '.join(case.is_over_rdma)}): openibd is not restarted, "
+            "the host is to be rebooted instead"
+        )
+
+
+def sick_gpu_noticed(case, due):
+    if case.driver and not due.get("nvidia_driver"):
+        yield from stack_refusals.faults(case)
+
+
+def loaded_from_elsewhere(case, due):
+    if case.driver and case.loaded and not case.installed:
+        yield (
+            f"driver {case.loaded} is loaded and is not on this host's disk; where a container "
+            "brings it, leave the driver out of what is wanted here"
+        )
+
+
+RULES = {
+    "unknown-driver": unknown_driver,
+    "unknown-gpu": unknown_gpu,
+    "unknown-kernel": unknown_kernel,
+    "unknown-ofed": unknown_ofed,
+    "unknown-distribution": unknown_distribution,
+    "held-update": held_update,
+    "held-security-update": held_security_update,
+    "end-of-life": end_of_life,
+    "no-gpu": no_gpu,
+    "no-headers": no_headers,
+    "no-compiler": no_compiler,
+    "restart-would-cut-the-connection": restart_would_cut_the_connection,
+    "sick-gpu": sick_gpu_noticed,
+    "loaded-from-elsewhere": loaded_from_elsewhere,
+}

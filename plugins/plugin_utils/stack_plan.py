@@ -1,0 +1,147 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The plan of a host's GPU stack: facts, wanted stack and catalog in, steps or refusals out."""
+
+from __future__ import annotations
+
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.plugin_utils import (
+    stack_case,
+    stack_due,
+    stack_notices,
+    stack_refusals,
+)
+
+# What is done to a loaded module: the old one stays until the host was rebooted.
+_UNTIL_REBOOT = stack_refusals.REPLACING - {"fabric-manager-mismatch"}
+
+
+def plan(wanted, facts, known, needs=(), today=""):
+    """Return {steps, refusals, notices} of a host's GPU stack.
+
+    A step is {component, rules, why: [sentence], from, to, interrupts: [str], consent: [names that
+    it needs, given or not]}, in the order of application, and the last one may be the reboot. A
+    notice is {rule, says}. A refused host has no steps: nothing of it is touched.
+
+    :param wanted: what stack.resolve returned.
+    :param known: the StackCatalog.
+    :param needs: [{by, cuda, pytorch}], see stack_case.Case.
+    :param today: the date as 'YYYY-MM'.
+    """
+    case = stack_case.Case(wanted, facts, known, needs, today)
+    due = {component: _due(component, case) for component in stack_due.RULES}
+    refusals = [
+        Refusal(*words, rule=rule)
+        for rule, found in stack_refusals.RULES.items()
+        for words in found(case, due)
+    ]
+    notices = [
+        {"rule": rule, "says": says}
+        for rule, found in stack_notices.RULES.items()
+        for says in found(case, due)
+    ]
+    if refusals:
+        return {"steps": [], "refusals": refusals, "notices": notices}
+    due["reboot"].update(_reboots(case, due))
+    steps = [_step(component, reasons, case) for component, reasons in due.items() if reasons]
+    return {"steps": steps, "refusals": [], "notices": notices + _missing_consents(steps, case)}
+
+
+def _due(component, case):
+    """Return {rule: [sentence]} of what makes a component due."""
+    if not stack_due.applies(component, case):
+        return {}
+    found = {rule: list(says(case)) for rule, says in stack_due.RULES[component].items()}
+    return {rule: says for rule, says in found.items() if says}
+
+
+def _reboots(case, due):
+    """Return {rule: [sentence]} of what the steps before make a reboot necessary for."""
+    if not case.facts["own_kernel"]:
+        return {}
+    why = []
+    if case.loaded and _UNTIL_REBOOT.intersection(due["nvidia_driver"]):
+        why.append(f"module {case.loaded} stays loaded until then")
+    if case.rivals and due["nvidia_driver"]:
+        why.append(f"{' and '.join(case.rivals)} has the GPU until then")
+    if due["mlnx_ofed"] and not _restarts_openibd(case):
+        why.append("the RDMA modules that are loaded now stay until then")
+    return {"takes-effect-by-reboot": why} if why else {}
+
+
+def _restarts_openibd(case):
+    """Say whether openibd is restarted for a changed RDMA stack; otherwise the host is rebooted."""
+    prefers_reboot = "reboot" in case.consent and "restart_openibd" not in case.consent
+    return not case.is_over_rdma and not prefers_reboot
+
+
+def _missing_consents(steps, case):
+    return [
+        {
+            "rule": "needs-consent",
+            "says": f"{step['component']} waits for gpunode_consent: [{', '.join(missing)}]",
+        }
+        for step in steps
+        if (missing := [name for name in step["consent"] if name not in case.consent])
+    ]
+
+
+def _step(component, reasons, case):
+    return {
+        "component": component,
+        "rules": sorted(reasons),
+        "why": [says for found in reasons.values() for says in found],
+        "from": _FROM[component](case),
+        "to": _TO[component](case),
+        "interrupts": _interrupts(component, reasons, case),
+        "consent": list(_consents(component, reasons, case)),
+    }
+
+
+def _interrupts(component, reasons, case):
+    if component == "reboot":
+        return ["everything on the host"]
+    if component == "mlnx_ofed" and _restarts_openibd(case):
+        return ["RDMA traffic"]
+    if component == "nvidia_driver" and stack_refusals.REPLACING.intersection(reasons):
+        # Programs that start find libraries and module of two versions.
+        return ["work on the GPUs"] if case.loaded else []
+    return []
+
+
+def _consents(component, reasons, case):
+    if component == "reboot":
+        yield "reboot"
+    if component == "mlnx_ofed" and _restarts_openibd(case):
+        yield "restart_openibd"
+    if component == "nvidia_driver":
+        if {"other-method", "mixed-methods"}.intersection(reasons):
+            yield "change_method"
+        if case.clients and stack_refusals.REPLACING.intersection(reasons):
+            yield "stop_gpu_clients"
+
+
+def _described(kind, version):
+    return f"{kind} {version}".strip()
+
+
+def _driver_to_be(case):
+    return f"{case.version} {case.module_type}"
+
+
+_FROM = {
+    "mlnx_ofed": lambda case: _described(*case.facts["rdma_stack"].values()),
+    "nvidia_driver": lambda case: case.installed,
+    "vgpu_license": lambda case: "",
+    "peer_memory": lambda case: ", ".join(case.facts["peer_memory"]["loaded"]),
+    "reboot": lambda case: "",
+}
+_TO = {
+    "mlnx_ofed": lambda case: _described(case.ofed["kind"], case.ofed["version"]),
+    "nvidia_driver": _driver_to_be,
+    "vgpu_license": lambda case: "licensed",
+    "peer_memory": lambda case: _described(
+        case.route, case.tag if case.route == "nv_peer_mem" else ""
+    ),
+    "reboot": lambda case: "",
+}

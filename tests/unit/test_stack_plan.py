@@ -1,0 +1,190 @@
+"""The plan of a GPU stack: every real combination's verdict, and what holds for any host."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+
+import combinations
+import gpu_hosts
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.plugin_utils import (
+    report,
+    stack,
+    stack_case,
+    stack_due,
+    stack_notices,
+    stack_plan,
+    stack_refusals,
+)
+
+TODAY = "2026-11"
+ORDER = list(stack_due.RULES)
+# More than five thousand hosts a run, all properties together.
+MANY = settings(max_examples=900, deadline=None, suppress_health_check=list(HealthCheck))
+MORE = settings(MANY, max_examples=2500)
+NO_WISH = {"steps": [], "notices": []}
+
+
+def planned(wanted, facts, needs=()):
+    return stack_plan.plan(wanted, facts, gpu_hosts.KNOWN, needs, TODAY)
+
+
+def plan_of(row):
+    """Return the plan of a row of combinations.yml, as an operator's variables ask for it."""
+    options = {
+        name.removeprefix("gpunode_"): value
+        for name, value in row["wanted"].items()
+        if name != "needs"
+    }
+    try:
+        wanted = stack.resolve(options, gpu_hosts.KNOWN)
+    except Refusal as refusal:
+        return {**NO_WISH, "refusals": [refusal]}
+    return planned(wanted, combinations.facts_of(row), row["wanted"].get("needs", ()))
+
+
+def verdict_of(plan):
+    """Return the verdict of a plan, with the keys that a row may have."""
+    status = "refused" if plan["refusals"] else "changes" if plan["steps"] else "converged"
+    due = {step["component"]: set(step["rules"]) for step in plan["steps"]}
+    # A row tells a reboot that is due today; one that a change will need is told by `reboot`.
+    due = {name: rules - {"takes-effect-by-reboot"} for name, rules in due.items()}
+    return {
+        "status": status,
+        "refusals": {refusal.rule for refusal in plan["refusals"]},
+        "due": {name: rules for name, rules in due.items() if rules},
+        "reboot": any(step["component"] == "reboot" for step in plan["steps"]),
+        "consent": {name for step in plan["steps"] for name in step["consent"]},
+    }
+
+
+def text_of(plan):
+    """Return what people are told of a plan."""
+    whole = {
+        "status": "refused" if plan["refusals"] else "changes",
+        "components": {},
+        "wanted": {},
+        "unwanted": {},
+        "address": "",
+        "refusals": [refusal.as_dict() for refusal in plan["refusals"]],
+        "stack": {"steps": plan["steps"], "notices": plan["notices"]},
+    }
+    return report.as_text({"host": whole}, [])
+
+
+def expected_of(row):
+    verdict = dict(row["verdict"])
+    verdict.pop("notices", None)
+    for key in {"refusals", "consent"} & verdict.keys():
+        verdict[key] = set(verdict[key])
+    if "due" in verdict:
+        verdict["due"] = {name: set(rules) for name, rules in verdict["due"].items()}
+    return verdict
+
+
+@pytest.mark.parametrize("row", combinations.ROWS, ids=lambda row: row["claim"])
+def test_a_real_combination_has_the_right_verdict(row):
+    plan = plan_of(row)
+    found, expected = verdict_of(plan), expected_of(row)
+    assert {key: found[key] for key in expected} == expected, text_of(plan)
+    assert set(row["verdict"].get("notices", ())) <= {notice["rule"] for notice in plan["notices"]}
+    missing = [words for words in row.get("says", ()) if words not in text_of(plan)]
+    assert missing == [], text_of(plan)
+
+
+def test_every_rule_is_exercised_by_a_real_combination():
+    exercised = {"refusals": set(), "due": set(), "notices": set()}
+    for row in combinations.ROWS:
+        verdict = row["verdict"]
+        exercised["refusals"].update(verdict.get("refusals", ()))
+        exercised["due"].update(
+            (component, rule)
+            for component, rules in verdict.get("due", {}).items()
+            for rule in rules
+        )
+        exercised["notices"].update(verdict.get("notices", ()))
+    assert set(stack_refusals.RULES) | {"unknown-stack"} == exercised["refusals"]
+    assert {(name, rule) for name, rules in stack_due.RULES.items() for rule in rules} == exercised[
+        "due"
+    ]
+    assert {*stack_notices.RULES, "needs-consent"} == exercised["notices"]
+
+
+@MANY
+@given(gpu_hosts.OPTIONS, gpu_hosts.FACTS, gpu_hosts.NEEDS)
+def test_any_host_and_any_wish_have_a_plan_that_json_can_carry(options, facts, needs):
+    plan = planned(gpu_hosts.wanted(options), facts, needs)
+    plan["refusals"] = [refusal.as_dict() for refusal in plan["refusals"]]
+    assert json.loads(json.dumps(plan)) == plan
+
+
+@MANY
+@given(gpu_hosts.OPTIONS, gpu_hosts.FACTS)
+def test_steps_come_in_the_order_in_which_they_build_on_each_other(options, facts):
+    found = [step["component"] for step in planned(gpu_hosts.wanted(options), facts)["steps"]]
+    assert found == [component for component in ORDER if component in found]
+
+
+@MANY
+@given(gpu_hosts.OPTIONS, gpu_hosts.FACTS, gpu_hosts.NEEDS)
+def test_a_refused_host_has_no_steps(options, facts, needs):
+    plan = planned(gpu_hosts.wanted(options), facts, needs)
+    assert not (plan["refusals"] and plan["steps"])
+
+
+@MORE
+@given(gpu_hosts.converged())
+def test_a_host_that_is_as_wanted_has_nothing_to_do(host):
+    plan = planned(*host)
+    assert [str(refusal) for refusal in plan["refusals"]] == []
+    assert plan["steps"] == []
+
+
+def test_the_rdma_stack_comes_before_the_driver_and_peer_memory_after_both():
+    assert ORDER == ["mlnx_ofed", "nvidia_driver", "vgpu_license", "peer_memory", "reboot"]
+
+
+def test_facts_of_a_version_that_knew_no_gpus_are_those_of_a_host_that_has_none():
+    assert stack_case.completed({}) == stack_case.EMPTY
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("gpus", {}), ("driver", []), ("own_kernel", "yes"), ("rdma_stack", None)]
+)
+def test_a_fact_of_another_type_is_as_good_as_none(key, value):
+    assert stack_case.completed({key: value})[key] == stack_case.EMPTY[key]
+
+
+def test_what_facts_say_is_kept_and_what_they_lack_within_is_added():
+    found = stack_case.completed({"driver": {"runfile": "535.161.08"}, "paths": {}})
+    assert found["driver"] == {**stack_case.EMPTY["driver"], "runfile": "535.161.08"}
+    assert found["paths"] == {}
+
+
+def test_nothing_is_planned_where_nothing_is_wanted():
+    row = next(row for row in combinations.ROWS if row["base"] == "debian12-h100")
+    assert planned(stack.NOTHING, combinations.facts_of(row)) == {
+        "steps": [],
+        "refusals": [],
+        "notices": [],
+    }
+
+
+def test_an_environment_is_held_against_the_driver_though_no_stack_is_wanted():
+    facts = combinations.facts_of(combinations.BASES["el7-v100-r440"])
+    needs = [{"by": "environment web", "cuda": "12.4", "pytorch": ""}]
+    (refusal,) = planned(stack.NOTHING, facts, needs)["refusals"]
+    assert refusal.rule == "cuda-needs-newer-driver"
+    assert "this host has 440.33.01" in refusal.because
+
+
+def test_the_facts_page_and_the_planner_name_the_same_facts():
+    page = (pathlib.Path(__file__).parents[2] / "docs" / "facts.md").read_text()
+    named = set(re.findall(r"^    ([a-z_]+) {2,}\S", page, re.MULTILINE))
+    general = {"distribution", "distribution_major_version", "distribution_version", "kernel"}
+    assert named == set(stack_case.EMPTY) - general - {"own_kernel"}
