@@ -21,11 +21,13 @@ class ActionModule(ActionBase):
                 "orders": {"type": "dict", "required": True},
                 "refusals": {"type": "list", "elements": "str", "default": []},
                 "unreachable": {"type": "list", "elements": "str", "default": []},
+                "upgrade": {"type": "list", "elements": "str", "default": []},
             }
         )
         orders = wanted.plain(arguments["orders"])
         solves, disagreements = conda_spec.choose(orders)
-        refusals = [*arguments["refusals"], *map(str, disagreements)]
+        unknown = conda_spec.unknown(orders, arguments["upgrade"])
+        refusals = [*arguments["refusals"], *map(str, [*disagreements, *unknown])]
         if refusals:
             raise AnsibleActionFail("\n".join(refusals))
         return {

@@ -15,9 +15,12 @@ class ActionModule(ActionBase):
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
-        self.validate_argument_spec({})
+        _dummy, arguments = self.validate_argument_spec(
+            {"upgrade": {"type": "list", "elements": "str", "default": []}}
+        )
         try:
-            orders, refusals = conda_env.orders(wanted.site_of(task_vars, self._templar)), []
+            site = wanted.site_of(task_vars, self._templar)
+            orders, refusals = conda_env.orders(site, arguments["upgrade"]), []
         except Refusal as refusal:
             orders, refusals = [], [str(refusal)]
         if any(order["why"] for order in orders):

@@ -11,8 +11,9 @@ short_description: Choose one host for each lock that is to be solved
 version_added: "0.2.0"
 description:
   - Each lock is solved by the first host that asks for it, in the order given.
-  - Fails where a host refused its own, or two environments would have different specs solved into
-    one file; every refusal of the fleet is in that one message.
+  - Fails where a host refused its own, two environments would have different specs solved into
+    one file, or an environment to be upgraded is none with packages; every refusal of the fleet is
+    in that one message.
 author:
   - gpunode contributors (@gpunode)
 options:
@@ -27,6 +28,11 @@ options:
     default: []
   unreachable:
     description: Hosts that did not answer.
+    type: list
+    elements: str
+    default: []
+  upgrade:
+    description: Names of environments that M(gpunode.stack.lock_orders) was told to solve again.
     type: list
     elements: str
     default: []

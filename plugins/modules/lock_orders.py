@@ -16,6 +16,12 @@ description:
     that it can be reached.
 author:
   - gpunode contributors (@gpunode)
+options:
+  upgrade:
+    description: Names of environments to solve again though their locks are as asked for.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     description: It changes nothing in any mode.

@@ -154,8 +154,10 @@ def summary(state):
     ]
 
 
-def orders(site):
+def orders(site, upgrade=()):
     """Return what it takes to solve each environment of a host that has packages.
+
+    :param upgrade: names of those to be solved again though nothing else asks for it.
 
     Each is an order of conda_spec.py, and what the node is to solve it with: ``conda``,
     ``pip_config``, ``has_passwords`` (whether conda's channels do), and ``prefix``, where the
@@ -169,7 +171,7 @@ def orders(site):
     for item in listed:
         if not item.get("packages"):
             continue
-        order = conda_spec.order(item, site)
+        order = conda_spec.order(item, site, is_upgrade=item["name"] in upgrade)
         miniforge = site.wanted("miniforge")
         build = env_build.folder_of(item["name"], env_build.id_from(order["spec"]))
         order["node"] = {

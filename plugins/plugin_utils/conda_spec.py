@@ -22,7 +22,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.plugin_utils import pip_requirements
 
-_TITLE = "# Solved by `make lock`. For newer versions remove this file and run it again."
+_TITLE = "# Solved by `make lock`, not to be edited; docs/environments.md says how to upgrade it."
 # What an item of each list is called in the header, and by people.
 _KINDS = {"channels": "channel", "packages": "package", "pip": "pip requirement"}
 _LOCK = "lock sha256"
@@ -50,13 +50,14 @@ def located(item, site):
     return {**item, "lock": lock, **({"requirements": requirements[0]} if requirements else {})}
 
 
-def order(item, site):
+def order(item, site, is_upgrade=False):
     """Return what it takes to solve an item with packages, a dict that JSON can carry.
 
     It has ``name``, ``spec``, ``files`` (the controller paths of the lock and, with a pip part, of
     the requirements), and ``why``: sentences that say why it is to be solved, none where the files
     are what the spec was solved into.
 
+    :param is_upgrade: newer versions are asked for.
     :raises Refusal: the spec cannot be, or a file in its place was not made by solving.
     """
     what = f"environment {item['name']}"
@@ -78,7 +79,7 @@ def order(item, site):
         "name": item["name"],
         "spec": spec,
         "files": paths,
-        "why": _reasons(spec, paths, texts),
+        "why": _reasons(spec, paths, texts) or ["newer versions are asked for"] * is_upgrade,
     }
 
 
@@ -144,6 +145,24 @@ def choose(orders):
         if wish["why"] and not known:
             solves.setdefault(host, []).append(wish["name"])
     return solves, list(refusals.values())
+
+
+def unknown(orders, upgrade):
+    """Return a Refusal for each environment that is to be upgraded and that no host solves.
+
+    :param orders: {host: [order]}.
+    :param upgrade: names of environments.
+    """
+    known = sorted({wish["name"] for _host, wish in _wishes(orders)})
+    return [
+        Refusal(
+            f"lock_upgrade {name}",
+            "no host that was reached has an environment of that name with packages",
+            f"There are {', '.join(known)}" if known else "Leave it out",
+        )
+        for name in upgrade
+        if name not in known
+    ]
 
 
 def _wishes(orders):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 
 import pytest
@@ -12,6 +13,7 @@ from lab import fleet
 pytestmark = pytest.mark.lab
 
 SPEC = {"packages": ["python=3", "pip", "flask=3.0"], "pip": ["colorama<0.4.6", "idna"]}
+SPARE = fleet.PROJECT / "inventory/lab/generated/ob_cuda.lock"
 FILES = ("files/web.lock", "files/web.requirements.txt")
 
 
@@ -32,6 +34,10 @@ class Inventory:
 
     def lock(self, *arguments):
         return fleet.run("playbooks/lock.yml", "-i", self.folder, *arguments, log=self._log)
+
+    def write(self, texts):
+        for name, text in texts.items():
+            (self.folder / name).write_text(text)
 
     def texts(self):
         return {name: (self.folder / name).read_text() for name in FILES}
@@ -120,6 +126,40 @@ def test_a_second_run_solves_nothing(converged, inventory):
     assert (again.status, set(again.changed.values())) == (0, {0}), again.messages()
     assert again.round_trips == []
     assert inventory.texts() == before
+
+
+def older(texts):
+    """Return the files for any flask, as of a time when the channel had earlier versions.
+
+    One package of today is not in them, and one is that nobody needs any more.
+    """
+    lock, requirements = texts.values()
+    spare = next(line for line in SPARE.read_text().splitlines() if "/gunicorn-" in line)
+    lines = [line for line in lock.splitlines() if "/click-" not in line]
+    aged = "\n".join([*lines, spare, ""]).replace("# package: flask=3.0", "# package: flask")
+    digests = [hashlib.sha256(text.encode()).hexdigest() for text in (lock, aged)]
+    requirements = requirements.replace("# package: flask=3.0", "# package: flask")
+    return dict(zip(FILES, (aged, requirements.replace(*digests)), strict=True))
+
+
+def test_newer_versions_come_when_asked_for_and_the_difference_is_shown(converged, inventory):
+    before = inventory.texts()
+    inventory.ask(packages=["python=3", "pip", "flask"])
+    inventory.write(older(before))
+    unasked = inventory.lock()
+    assert (unasked.status, set(unasked.changed.values())) == (0, {0}), unasked.messages()
+    misspelt = inventory.lock("-e", "lock_upgrade=wbe")
+    assert misspelt.status != 0
+    assert "lock_upgrade wbe" in misspelt.messages()
+    assert "There are web" in misspelt.messages()
+    assert inventory.texts() == older(before)
+    upgrade = inventory.lock("-e", "lock_upgrade=web")
+    assert upgrade.status == 0, upgrade.messages()
+    for sentence in ("added: click ", "removed: gunicorn ", "changed: flask 3.0.3 (py_0) -> 3.1.3"):
+        assert sentence in upgrade.messages()
+    assert "/flask-3.1.3-" in inventory.texts()[FILES[0]]
+    inventory.write(before)
+    inventory.ask()
 
 
 def test_another_spec_is_refused_until_it_is_solved(converged, inventory):

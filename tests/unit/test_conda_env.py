@@ -570,11 +570,12 @@ class Python:
     def __init__(self, *broken):
         self.broken = list(broken)
 
-    def __call__(self, argv, **_options):
+    def __call__(self, argv, **options):
         answer = {}
         if argv[-1] in self.broken:
             answer = {"type": "ImportError", "text": f"no {argv[-1]}", "path": None}
-        return subprocess.CompletedProcess(argv, 0, json.dumps(answer), "")
+        options["stdout"].write(json.dumps(answer).encode())
+        return subprocess.CompletedProcess(argv, 0)
 
 
 @pytest.fixture

@@ -40,8 +40,8 @@ class Inventory:
         asked = {"conda_env_list": list(items), **variables}
         return wanted.Site(asked, self.folder, ["/srv/inv"])
 
-    def orders(self, *items, **variables):
-        return conda_env.orders(self.site(*items, **variables))
+    def orders(self, *items, upgrade=(), **variables):
+        return conda_env.orders(self.site(*items, **variables), upgrade)
 
     def order(self, item=None, **variables):
         (order,) = self.orders(item or ITEM, **variables)
@@ -299,6 +299,22 @@ def test_where_all_is_solved_nobody_solves(inventory):
     assert conda_spec.announcement(orders, {}, []) == f"nothing to solve, as asked for: {lock}"
     said = conda_spec.announcement({"n1": []}, {}, [])
     assert said == "nothing to solve, no environment has packages"
+
+
+def test_what_is_to_be_upgraded_is_solved_again_though_its_lock_is_as_asked_for(inventory):
+    inventory.solve()
+    assert inventory.order(upgrade=["other"])["why"] == []
+    order = inventory.order(upgrade=["web"])
+    assert order["why"] == ["newer versions are asked for"]
+    assert conda_spec.choose({"n1": [order]}) == ({"n1": ["web"]}, [])
+
+
+def test_what_is_to_be_upgraded_and_is_not_there_is_refused(inventory):
+    orders = {"n1": [], "n2": [inventory.order()]}
+    assert conda_spec.unknown(orders, ["web"]) == []
+    (refusal,) = conda_spec.unknown(orders, ["web", "wbe"])
+    assert str(refusal).startswith("lock_upgrade wbe: no host that was reached")
+    assert refusal.remedy == "There are web"
 
 
 @pytest.mark.parametrize("key", ["lock", "requirements"])
