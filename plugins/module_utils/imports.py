@@ -47,6 +47,7 @@ os._exit(0)
 # A module that cannot be imported: a sentence that says why, or, where shared libraries are
 # missing, their sonames and the file that wants them.
 Failure = collections.namedtuple("Failure", "module reason libraries wanting")
+_Ended = collections.namedtuple("_Ended", "status stdout stderr")
 
 
 def check(prefix, modules, run=child.run, timeout_s=TIMEOUT_S, account="nobody"):
@@ -77,26 +78,29 @@ def _identity(account, home):
 
 def _attempt(prefix, module, home, identity, run, timeout_s):
     def execute(*argv):
-        return run(
-            # It ends what the import started as well.
-            ["timeout", "--kill-after=10", str(timeout_s), *argv],
-            cwd=home,
-            env={
-                "HOME": home,
-                "LC_ALL": "C.UTF-8",
-                "PATH": f"{prefix}/bin:/usr/bin:/bin",
-                "TMPDIR": home,
-            },
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout_s + 30,
-            **identity,
-        )
+        # In files: the end of a pipe does not come before that of all who have it open, and what
+        # an import leaves running has.
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            done = run(
+                # It ends what the import started as well.
+                ["timeout", "--kill-after=10", str(timeout_s), *argv],
+                cwd=home,
+                env={
+                    "HOME": home,
+                    "LC_ALL": "C.UTF-8",
+                    "PATH": f"{prefix}/bin:/usr/bin:/bin",
+                    "TMPDIR": home,
+                },
+                stdout=out,
+                stderr=err,
+                timeout=timeout_s + 30,
+                **identity,
+            )
+            return _Ended(done.returncode, _text_of(out), _text_of(err))
 
     python = os.path.join(prefix, "bin", "python")
     done = execute(python, "-I", "-B", "-c", _PROGRAM, module)
-    answer = _answer(done.stdout) if done.returncode == 0 else None
+    answer = _answer(done.stdout) if done.status == 0 else None
     if answer == {}:
         return None
     text, wanting = (answer["text"], answer["path"]) if answer else (done.stderr, python)
@@ -107,6 +111,11 @@ def _attempt(prefix, module, home, identity, run, timeout_s):
     told = execute("ldd", wanting).stdout if wanting else ""
     libraries = list(dict.fromkeys([first.group(1), *_NOT_FOUND.findall(told)]))
     return Failure(module, None, libraries, wanting)
+
+
+def _text_of(file):
+    file.seek(0)
+    return file.read().decode(errors="replace")
 
 
 def _answer(stdout):
@@ -120,15 +129,16 @@ def _answer(stdout):
 def _reason(done, answer, timeout_s):
     if answer:
         return f"{answer['type']}: {answer['text'].strip().partition(chr(10))[0]}"
-    if done.returncode == _TIMED_OUT:
+    if done.status == _TIMED_OUT:
         return f"it did not end within {timeout_s} s"
-    if done.returncode == _NOT_RUN:
+    if done.status == _NOT_RUN:
         return "not everyone may run this Python: a folder above it is closed to others"
-    number = -done.returncode if done.returncode < 0 else done.returncode - 128
-    if number > 0:
+    number = -done.status if done.status < 0 else done.status - 128
+    # A program may end by itself with a status that is none of a signal's.
+    if number in tuple(signal.Signals):
         return f"it crashed with {signal.Signals(number).name}"
     last = done.stderr.strip().rpartition("\n")[2]
-    return last or f"it ended with status {done.returncode} and said nothing"
+    return last or f"it ended with status {done.status} and said nothing"
 
 
 def catalog_keys(facts):

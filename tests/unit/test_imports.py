@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import getpass
+import json
 import os
+import subprocess
 import sysconfig
 import tempfile
+import time
 import venv
 
 import pytest
@@ -60,6 +63,10 @@ def test_what_can_be_imported_is_no_failure(prefix):
         ("import sys\nsys.exit(3)", "SystemExit: 3"),
         ("import os\nos.abort()", "it crashed with SIGABRT"),
         ("import os\nos._exit(7)", "it ended with status 7 and said nothing"),
+        # Of no signal, and of signals that have no name.
+        ("import os\nos._exit(255)", "it ended with status 255 and said nothing"),
+        ("import os\nos._exit(160)", "it ended with status 160 and said nothing"),
+        ("import os\nos._exit(163)", "it ended with status 163 and said nothing"),
     ],
 )
 def test_a_failure_is_told_in_one_line(prefix, text, reason):
@@ -81,6 +88,17 @@ def test_an_import_that_hangs_is_ended_with_all_it_started(prefix, tmp_path):
     ]
     for pid in pids.read_text().split():
         assert _is_gone(pid)
+
+
+def test_an_import_that_leaves_something_running_is_not_waited_for(prefix):
+    prefix.module(
+        "leaves",
+        "import subprocess\n"
+        "child = subprocess.Popen(['sh', '-c', 'exec sleep 5'], start_new_session=True)\n",
+    )
+    start = time.monotonic()
+    assert prefix.check("leaves") == []
+    assert time.monotonic() - start < 4
 
 
 def _is_gone(pid):
@@ -136,18 +154,19 @@ def test_ldd_is_asked_for_what_the_loader_did_not_come_to():
         "path": "/env/cv2.so",
     }
 
-    def run(argv, **_options):
-        return _done(said if argv[3] == "ldd" else f"noise\n{imports.json.dumps(answer)}\n")
+    def run(argv, **options):
+        return _done(options, said if argv[3] == "ldd" else f"noise\n{json.dumps(answer)}\n")
 
     (failure,) = imports.check("/env", ["cv2"], run, account=None)
     assert failure == Failure("cv2", None, ["libGL.so.1", "libX11.so.6"], "/env/cv2.so")
 
 
 def test_a_python_that_does_not_start_is_told_alike():
-    def run(argv, **_options):
+    def run(argv, **options):
         if argv[3] == "ldd":
-            return _done("\tlibssl.so.3 => not found\n")
+            return _done(options, "\tlibssl.so.3 => not found\n")
         return _done(
+            options,
             "",
             127,
             "python: error while loading shared libraries: libssl.so.3: cannot "
@@ -158,8 +177,10 @@ def test_a_python_that_does_not_start_is_told_alike():
     assert failure == Failure("ssl", None, ["libssl.so.3"], "/env/bin/python")
 
 
-def _done(stdout, status=0, stderr=""):
-    return imports.child.subprocess.CompletedProcess([], status, stdout, stderr)
+def _done(options, stdout, status=0, stderr=""):
+    options["stdout"].write(stdout.encode())
+    options["stderr"].write(stderr.encode())
+    return subprocess.CompletedProcess([], status)
 
 
 @as_root
@@ -212,6 +233,16 @@ def test_all_that_is_missing_is_told_at_once_with_the_line_to_write():
 def test_a_package_is_called_as_its_distribution_calls_it(keys, package):
     failure = Failure("cv2", None, ["libgthread-2.0.so.0"], None)
     assert f"[{package}]" in refused(failure, keys=keys).remedy
+
+
+def test_enterprise_linux_has_a_name_for_all_but_what_it_lacks():
+    # tbb there is an older one; of portaudio no package is known.
+    unnamed = [row["soname"] for row in ROWS if "RedHat" not in row.get("packages", {"RedHat": ""})]
+    assert unnamed == ["libtbb.so.12", "libportaudio.so.2"]
+    numa = Failure("numa", None, ["libnuma.so.1", "libtbb.so.12"], None)
+    said = refused(numa, keys=("Plow", "RedHat")).remedy
+    assert "[numactl-libs]" in said
+    assert "Find the package of libtbb.so.12" in said
 
 
 def test_the_drivers_own_library_is_no_package_to_name():
