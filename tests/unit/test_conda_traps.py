@@ -152,6 +152,13 @@ def test_a_newer_version_in_the_channel_is_no_change(built, conda, version):
 
 @as_root
 @both
+def test_what_is_installed_is_not_held_by_freezing_it(asked, version):
+    assert actions(version, "install-frozen") == actions(version, "install-upgrades")
+    assert not [argv for argv in conda_commands(asked) if "--freeze-installed" in argv]
+
+
+@as_root
+@both
 def test_the_same_package_from_another_channel_is_no_change(built, conda, version):
     found = actions(version, "install-other-channel")
     assert sorted(found["LINK"]) == sorted(found["UNLINK"]) != []
@@ -186,6 +193,9 @@ def test_conda_is_never_asked_to_install_by_name_into_what_is_there(asked, versi
 def test_no_dry_run_is_asked_for(asked, built, conda, version):
     refused = recordings.answer(version, "create-dry-run-there")
     assert "Cannot `create --dry-run` with an existing conda environment" in refused.stdout
+    # From a file there is one, and the older conda does not say in it what it would do.
+    foreseen = recordings.content(version, "env-create-dry-run")["stdout"]
+    assert ("actions" in foreseen) is (version == "26.7")
     assert not [argv for argv in conda_commands(asked) if "--dry-run" in argv]
     # Check mode foresees a change of what is there without conda.
     (built.prefix / "conda-meta" / "gunicorn-22.0.0-py_0.json").unlink(missing_ok=True)
@@ -216,11 +226,16 @@ def test_what_the_lock_no_longer_names_is_found_without_conda(built, conda, vers
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "flag"), [("env-update-dry-run", "--dry-run"), ("env-update-yes", "--yes")]
+)
 @both
-def test_a_flag_that_conda_does_not_know_is_a_failure_though_it_says_nothing(conda, version):
-    answer = recordings.answer(version, "env-update-dry-run")
+def test_a_flag_that_conda_does_not_know_is_a_failure_though_it_says_nothing(
+    conda, version, name, flag
+):
+    answer = recordings.answer(version, name)
     assert (answer.returncode, answer.stdout) == (2, "")
-    with pytest.raises(Refusal, match="unrecognized arguments: --dry-run"):
+    with pytest.raises(Refusal, match=f"unrecognized arguments: {flag}"):
         conda_cli.run(str(conda.base), ["env"], lambda *_arguments: answer)
 
 
@@ -282,6 +297,11 @@ def test_digests_are_read_from_conda_meta_which_always_has_them(built, version):
     planned = recordings.content(version, "create-dry-run")["stdout"]["actions"]
     assert planned["FETCH"] == []  # it is all in the cache
     assert not [item for item in planned["LINK"] if {"md5", "sha256", "url"} & set(item)]
+    # What it did fetch it calls otherwise than what it linked.
+    done = recordings.content(version, "create")["stdout"]["actions"]
+    assert {"build", "fn", "url", "md5", "sha256"} <= set.intersection(*map(set, done["FETCH"]))
+    assert {"build_string", "dist_name"} <= set.intersection(*map(set, done["LINK"]))
+    assert not [item for item in done["LINK"] if {"build", "fn", "md5", "sha256"} & set(item)]
     record = conda_prefix.conda_records(str(built.prefix))["gunicorn"]
     assert record["url"].endswith("/noarch/gunicorn-22.0.0-py_0.conda")
     assert (len(record["md5"]), len(record["sha256"])) == (32, 64)
