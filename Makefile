@@ -73,7 +73,7 @@ lab-test: .venv/complete ## the tests on lab nodes
 molecule: .venv/complete ## the molecule scenarios of every role, each on a fresh node of the lab
 	$(PYTEST) tests/lab/test_molecule.py
 
-bench: .venv/complete ## what first runs, no-change runs, switches and builds cost
+bench: .venv/complete ## what first runs, no-change runs, switches and builds cost; makes the lab's nodes new
 	PYTHONPATH=tests $(BIN)/python tests/bench.py
 
 lab-up: .venv/complete ## boot the lab; NODES=n says how many nodes

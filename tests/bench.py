@@ -146,12 +146,14 @@ def task_s(run, name):
 def main():
     lab = Lab(fleet.PROJECT, say=print)
     before = len(lab.nodes) or DEFAULT_COUNT
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for says in itertools.chain(fleets(lab, folder), switches(lab, folder), builds(folder)):
-            print(says, flush=True)
-    lab.fresh(NODE)
-    commands.up(lab, before)
+    try:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            for says in itertools.chain(fleets(lab, folder), switches(lab, folder), builds(folder)):
+                print(says, flush=True)
+    finally:
+        commands.up(lab, before)
+        lab.fresh(NODE)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
-from lab import commands, host
+from lab import commands, host, process
 from lab.errors import LabError
 from lab.node import DEFAULT_COUNT, Lab
 from lab.paths import CHECKOUT
@@ -31,14 +32,19 @@ def main(arguments=None):
         elif options.command == "down":
             commands.down(lab)
         elif options.command == "borrow":
-            commands.borrow(lab, options.inventory)
+            commands.borrow(lab, options.inventory, _borrower())
         elif options.command == "give-back":
-            commands.give_back(lab)
+            commands.give_back(lab, _borrower())
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1
     print("\n".join(commands.status(lab)) or "This lab was never up.")
     return 0
+
+
+def _borrower():
+    """Return the id of the process on whose behalf this one runs: molecule, or else its parent."""
+    return process.ancestor("molecule") or os.getppid()
 
 
 def _parser():

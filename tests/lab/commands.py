@@ -28,24 +28,25 @@ def down(lab):
     lab.down()
 
 
-def borrow(lab, path):
+def borrow(lab, path, borrower):
     """Add a fresh node to the lab, which may be off, and write an inventory of it alone.
 
     Its variables are those of any node and ``lab_proxy``, the URL of a proxy that runs for it.
 
     :param path: the inventory's file.
+    :param borrower: the id of the process that it is for.
     """
-    guest = lab.lend()
+    guest = lab.lend(borrower)
     offered = channel.ensure(lab.paths, lab.network.address)
     proxy.ensure(lab.network.address, lab.paths.state)
     variables = {**offered, "lab_proxy": proxy.url(lab.network.address)}
     textfile.put(path, inventory.render([guest], lab.paths, variables))
 
 
-def give_back(lab):
+def give_back(lab, borrower):
     """Leave the lab as it was before :func:`borrow`, on or off."""
+    lab.take_back(borrower)
     proxy.stop(lab.paths.state)
-    lab.take_back()
     if not any(node.is_running() for node in lab.nodes):
         down(lab)
 

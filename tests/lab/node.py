@@ -336,15 +336,18 @@ class Lab:
         """Return the path of a node's root folder on this machine."""
         return self.node(name).tree
 
-    def lend(self):
+    def lend(self, borrower):
         """Make the guest new and return it: a node beside the lab's own, which may be off.
 
         The next :meth:`up` or :meth:`down` switches it off.
 
-        :raises LabError: it does not get there.
+        :param borrower: the id of the process that it is for; nobody else gets it while that runs.
+        :raises LabError: it does not get there, or is lent to another process.
         """
         host.prepare()
         with lock.held(self.paths.lock):
+            self._require_not_lent(borrower)
+            process.note(borrower, self.paths.borrower)
             nodes = self._settle_network(self._settings().get("count", DEFAULT_COUNT))
             guest = self._node(GUEST)
             base.ensure(guest.release, self._say)
@@ -353,11 +356,26 @@ class Lab:
             self._ensure([guest])
         return guest
 
-    def take_back(self):
-        """Switch the guest off and forget it, if there is one."""
+    def take_back(self, borrower):
+        """Switch the guest off and forget it, if there is one.
+
+        :param borrower: the id of the process that it was for.
+        :raises LabError: it is lent to another process.
+        """
         with lock.held(self.paths.lock):
+            self._require_not_lent(borrower)
             if self._settings():
                 self._node(GUEST).discard()
+            self.paths.borrower.unlink(missing_ok=True)
+
+    def _require_not_lent(self, borrower):
+        """Refuse where another process than ``borrower`` has the guest, and still runs."""
+        pid = process.live_pid(self.paths.borrower)
+        if pid not in (None, borrower):
+            raise LabError(
+                f"the lab's spare node is lent to process {pid}, which still runs; "
+                f"`ps {pid}` shows it. Wait for it or end it, then run again"
+            )
 
     @contextlib.contextmanager
     def confined(self, name, port):

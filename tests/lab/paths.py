@@ -52,6 +52,11 @@ class LabPaths:
         return self.state / "lab.json"
 
     @property
+    def borrower(self):
+        """The record of the process that the guest is lent to."""
+        return self.state / "borrower.json"
+
+    @property
     def nodes(self):
         """The folder with one folder per node."""
         return self.state / "nodes"

@@ -45,14 +45,30 @@ def start(argv, log, record):
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ],
     )
+    note(pid, record)
+    return pid
+
+
+def note(pid, record):
+    """Write the file by which a process is known to the functions below."""
     identity = {"pid": pid, "start": start_time(pid), "boot": _machine_boot_id()}
     textfile.put(record, json.dumps(identity) + "\n")
-    return pid
+
+
+def ancestor(name):
+    """Return the id of the nearest process of that name that this one descends from, or None."""
+    pid = os.getppid()
+    while pid:
+        command, fields = _status(pid)
+        if command == name:
+            return pid
+        pid = int(fields[1])
+    return None
 
 
 def is_alive(record):
     """Return whether the very process that ``record`` names still runs."""
-    return _live_pid(record) is not None
+    return live_pid(record) is not None
 
 
 def stop(record, timeout_s):
@@ -60,7 +76,7 @@ def stop(record, timeout_s):
 
     :param timeout_s: seconds it has to end by itself after SIGTERM, before SIGKILL.
     """
-    pid = _live_pid(record)
+    pid = live_pid(record)
     if pid is not None:
         _signal(pid, signal.SIGTERM)
         if not _ended_within(record, timeout_s):
@@ -74,14 +90,14 @@ def stop(record, timeout_s):
 def start_time(pid):
     """Return when a process started, in clock ticks since boot, or None if it has ended."""
     try:
-        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        _command, fields = _status(pid)
     except (FileNotFoundError, ProcessLookupError):
         return None
-    state, *fields = status.rpartition(")")[2].split()
-    return None if state in _ENDED_STATES else int(fields[18])
+    return None if fields[0] in _ENDED_STATES else int(fields[19])
 
 
-def _live_pid(record):
+def live_pid(record):
+    """Return the id of the very process that ``record`` names, or None if it has ended."""
     try:
         identity = json.loads(Path(record).read_text(encoding="utf-8"))
         pid = identity["pid"]
@@ -91,6 +107,13 @@ def _live_pid(record):
     if started is None or (identity["boot"], identity["start"]) != (_machine_boot_id(), started):
         return None
     return pid
+
+
+def _status(pid):
+    """Return (name, [state, parent's id, ...]) of a process, as proc(5) has them."""
+    status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    before, _parenthesis, after = status.rpartition(")")
+    return before.partition("(")[2], after.split()
 
 
 def _ended_within(record, timeout_s):

@@ -15,7 +15,11 @@ pytestmark = pytest.mark.lab
 
 def make(*arguments):
     """Run make in the checkout and return what it did; this run's own settings stay here."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith("MAKE") and key not in ("ARGS", "INVENTORY", "NODES")
+    }
     return subprocess.run(
         ["make", *arguments],
         cwd=PROJECT,
