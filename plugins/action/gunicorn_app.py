@@ -29,6 +29,11 @@ class ActionModule(ActionBase):
         if result.get("needs") and not result.get("failed"):
             arguments["archives"] = {digest: self._send(digest) for digest in result["needs"]}
             result = self._execute_module(module_args=arguments, task_vars=task_vars)
+            if result.get("needs") and not result.get("failed"):
+                raise AnsibleActionFail(
+                    f"Release {', '.join(result['needs'])} went from the host during this run, and "
+                    "nothing was changed: another run is at work there. Run again."
+                )
         return result
 
     def _send(self, digest):

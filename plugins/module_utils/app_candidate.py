@@ -59,10 +59,11 @@ def is_left(name, run=child.run):
     return any(map(os.path.lexists, _places(name))) or _state(name, run) != "inactive"
 
 
-def try_out(app, secrets, run=child.run, sleep=time.sleep):
+def try_out(app, secrets, outcome, run=child.run, sleep=time.sleep):
     """Start an application's candidate, prove that it does its work, and leave no trace of it.
 
     :param secrets: its secrets, {variable: value}.
+    :param outcome: returns how the host is left where it does not, as a sentence without its end.
     :raises Refusal: it does not; the text ends with what it logged.
     """
     unit, since = unit_of(app["name"]), time.time()
@@ -73,7 +74,7 @@ def try_out(app, secrets, run=child.run, sleep=time.sleep):
         raise app_journal.failure(
             f"application {app['name']}, release {app['release']} as a candidate",
             error,
-            "Nothing in service was touched",
+            outcome(),
             app_journal.read(unit, since, run),
             secrets,
         ) from error

@@ -17,6 +17,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     env_build,
     listening,
     manifest,
+    systemd,
 )
 
 
@@ -40,11 +41,13 @@ def converge(wanted, secrets, archives, check_mode, run=child.run):
         raise obstacle
     removing = app_removal.steps(going, {app["user"] for app in applications}, run=run)
     rows = app_service.rows_besides(wanted["leaving"], listening.survey(run=run))
+    own = [unit for app in applications for unit in app_service.own_units(app)]
+    unit_files = systemd.files_of(own, run)
     plans, diff = [], []
     for app in applications:
         seen = app_state.observe(app, secrets.get(app["name"], {}), rows, check_mode, run=run)
         for obstacle in [
-            *app_service.obstacles(app, seen["account"], rows),
+            *app_service.obstacles(app, seen["account"], rows, unit_files),
             *app_plan.obstacles(app, seen),
         ]:
             raise obstacle

@@ -1,13 +1,27 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What was in service before a change, and the way back to it."""
+"""What was in service before a change, and the way back to it.
+
+It is noted on the host before the change and until its proof: a run that is killed in between
+leaves units that nobody has proven, and the next one must not take these for what served.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 
-from ansible_collections.gpunode.stack.plugins.module_utils import app_service, files, systemd
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    app_service,
+    files,
+    folders,
+    receipts,
+    systemd,
+)
+
+# What is about to be started again served a moment ago.
+_AT_WORK = ("active", "reloading", "activating")
 
 
 def start_patience_s(app):
@@ -15,16 +29,39 @@ def start_patience_s(app):
     return app["start_timeout_s"] + app_service.STOP_S
 
 
+def note_of(name):
+    """Return where it is noted what an application was before a change that is not proven yet."""
+    return os.path.join(receipts.STATE_DIR, f"{name}.before")
+
+
 class Before:
-    """What an application's units and secrets were before a change, and the way back to it."""
+    """What an application's units and secrets were before a change, and the way back to it.
+
+    :ivar is_noted: whether a change was begun and not proven, by this run or one that was killed.
+    """
 
     def __init__(self, app, run):
         self._run = run
         self._start_s = start_patience_s(app)
         self._units = app_service.own_units(app)
-        paths = [*map(app_service.unit_path, self._units), app_service.secrets_path(app["name"])]
-        self._contents = {path: _content(path) for path in paths}
-        self._states = self._show()
+        self._note = note_of(app["name"])
+        noted = _read(self._note)
+        self.is_noted = noted is not None
+        self._contents, self._states = noted or self._snapshot(app["name"])
+
+    def note(self):
+        """Note it on the host, before anything of it is changed."""
+        if not self.is_noted:
+            os.makedirs(os.path.dirname(self._note), mode=0o755, exist_ok=True)
+            # It holds the secrets.
+            files.write_text(self._note, json.dumps([self._contents, self._states]), mode=0o600)
+            self.is_noted = True
+
+    def forget(self):
+        """Remove the note, once what is in service now is proven, or it is as it was before."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._note)
+        self.is_noted = False
 
     def bring_back(self):
         """Put everything back as it was, and say in one sentence how far that went.
@@ -33,20 +70,35 @@ class Before:
         """
         try:
             self._bring_back()
+            self.forget()
         except (systemd.UnitError, OSError) as error:
             return f"What was in service before could not be brought back ({error})"
-        if self._were("ActiveState", "active"):
+        if self._served():
             return "What was in service before is in service again"
+        if any(self._contents[app_service.unit_path(unit)] for unit in self._units):
+            return "Its units are as they were before"
         return "Its units are gone again"
+
+    def _snapshot(self, name):
+        paths = [*map(app_service.unit_path, self._units), app_service.secrets_path(name)]
+        return {path: _content(path) for path in paths}, self._show()
 
     def _show(self):
         return systemd.show(self._units, ("ActiveState", "UnitFileState"), self._run)
+
+    def _served(self):
+        """Return the units that were at work."""
+        return [
+            unit
+            for unit in self._units
+            if self._states.get(unit, {}).get("ActiveState") in _AT_WORK
+        ]
 
     def _were(self, key, value):
         return [unit for unit in self._units if self._states.get(unit, {}).get(key) == value]
 
     def _bring_back(self):
-        active = self._were("ActiveState", "active")
+        active = self._served()
         # systemd opens no socket while its service runs.
         stays = self._socket_stays()
         self._stop([unit for unit in self._units if not stays or unit not in active])
@@ -55,6 +107,7 @@ class Before:
                 systemd.tell("disable", unit, run=self._run)
         for path, content in self._contents.items():
             _put(path, content)
+        folders.remove_if_empty(app_service.SECRETS_DIR)
         systemd.tell("daemon-reload", run=self._run)
         for unit in self._units:
             # A unit that is not failed cannot be reset, which is as good.
@@ -74,7 +127,7 @@ class Before:
         if _content(path) != self._contents[path]:
             return False
         active = self._show().get(unit, {}).get("ActiveState") == "active"
-        return active or unit not in self._were("ActiveState", "active")
+        return active or unit not in self._served()
 
     def _stop(self, units):
         """Stop those of some units that run."""
@@ -90,23 +143,38 @@ def _is_socket(unit):
     return unit.endswith(".socket")
 
 
+def _read(note):
+    """Return what a note says, None where there is none."""
+    try:
+        with open(note, encoding="utf-8") as handle:
+            return json.load(handle)
+    except FileNotFoundError:
+        return None
+
+
 def _content(path):
-    """Return what is at ``path`` for :func:`_put`: (target, None), (bytes, mode), or None."""
+    """Return what is at ``path`` for :func:`_put`: [target, None], [text, mode], or None."""
     if os.path.islink(path):
-        return os.readlink(path), None
+        return [os.readlink(path), None]
     try:
         with open(path, "rb") as handle:
-            return handle.read(), os.fstat(handle.fileno()).st_mode & 0o777
+            text = handle.read().decode(errors="surrogateescape")
+            return [text, os.fstat(handle.fileno()).st_mode & 0o777]
     except FileNotFoundError:
         return None
 
 
 def _put(path, content):
+    # What did not change needs no room on a disk that is full.
+    if content == _content(path):
+        return
     if content is None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
-    elif content[1] is None:
+        return
+    folders.make(os.path.dirname(path))
+    if content[1] is None:
         files.point_link(path, content[0])
     else:
         with files.replacing(path, mode=content[1]) as handle:
-            handle.write(content[0])
+            handle.write(content[0].encode(errors="surrogateescape"))

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import time
@@ -16,9 +17,12 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     app_process,
     app_proof,
     app_release,
+    app_removal,
     app_service,
+    app_state,
     child,
     files,
+    folders,
     systemd,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
@@ -36,6 +40,7 @@ class Host:
         self._secrets = secrets
         self._archives = archives
         self._run = run
+        self._mended = set()
 
     def apply(self, app, plan):
         """Do an application's steps; what was in service before is so again where it fails.
@@ -49,14 +54,14 @@ class Host:
                 "it has no bin/python on this host",
                 "Set the environment up first (the conda_env component)",
             )
-        is_new = not os.path.isdir(app["release"])
-        self._do(plan.preparing)
         try:
+            self._do(plan.preparing)
             self._verify(app, plan)
             self._do(plan.trying)
             self._switch_over(app, plan.switching)
-        except Refusal:
-            if is_new:
+        except Exception:
+            # One that a killed run brought here is no better for that.
+            if app["release"] not in app_state.served(app):
                 self.remove(app["release"])
             raise
         self._do(plan.cleaning)
@@ -79,11 +84,28 @@ class Host:
             raise Refusal(
                 f"the units of application {app['name']}",
                 str(error),
-                "Nothing was put in place",
+                self._before_the_switch(app),
             ) from error
+
+    def _before_the_switch(self, app):
+        """Say how a failure before the switch leaves what is in service.
+
+        Where a killed run has switched and proven nothing, this is the moment to go back.
+        """
+        before = app_fallback.Before(app, self._run)
+        if before.is_noted:
+            return before.bring_back()
+        if app["release"] in self._mended:
+            return (
+                "What had been changed in the release in service was put right, "
+                "nothing else in service was touched"
+            )
+        return "Nothing in service was touched"
 
     def _switch_over(self, app, steps):
         before, since = app_fallback.Before(app, self._run), time.time()
+        if steps:
+            before.note()
         try:
             self._do(steps)
             self._prove(app)
@@ -93,10 +115,11 @@ class Host:
             raise app_journal.failure(
                 f"application {app['name']}",
                 error,
-                before.bring_back() if steps else "Nothing was changed",
+                before.bring_back() if before.is_noted else "Nothing was changed",
                 log,
                 self._secrets.get(app["name"], {}),
             ) from error
+        before.forget()
 
     def _prove(self, app):
         main = app_proof.prove(app, app_service.service_of(app), app["listen"], self._run)
@@ -142,10 +165,7 @@ class Host:
     def make_releases(self, app):
         """Make the folder of the releases: root writes, the application reads, nobody else."""
         folder = app_service.releases_of(app)
-        for path in (app["dir"], folder):
-            if not os.path.isdir(path):
-                os.makedirs(path, mode=0o755)
-                os.chmod(path, 0o755)
+        folders.make(folder)
         shutil.chown(folder, "root", accounts.group_of(app["user"]))
         os.chmod(folder, 0o750)
 
@@ -166,20 +186,24 @@ class Host:
                 f"its archive holds {found}, not {app['digest']}",
                 "Run again; the application's folder was changed during the run",
             )
+        os.utime(fresh, (app_state.NEVER, app_state.NEVER))
         if os.path.lexists(app["release"]):
+            if app["release"] in app_state.served(app)[:1]:
+                self._mended.add(app["release"])
             os.rename(app["release"], changed)
         os.rename(fresh, app["release"])
         self.remove(changed)
 
     def write_secrets(self, app):
         """Write the secrets, for root's eyes: systemd reads them before it drops privileges."""
-        os.makedirs(app_service.SECRETS_DIR, mode=0o755, exist_ok=True)
+        folders.make(app_service.SECRETS_DIR)
         text = app_service.secrets_text(self._secrets[app["name"]], app["secrets_digest"])
         files.write_text(app_service.secrets_path(app["name"]), text, mode=0o600)
 
     def remove_secrets(self, app):
         """Remove the secrets of an application that has none any more."""
         os.unlink(app_service.secrets_path(app["name"]))
+        folders.remove_if_empty(app_service.SECRETS_DIR)
 
     def remove_candidate(self, app):
         """Remove what a killed run left of a candidate."""
@@ -187,7 +211,8 @@ class Host:
 
     def try_out(self, app):
         """Have the release prove itself before anything in service is touched."""
-        app_candidate.try_out(app, self._secrets.get(app["name"], {}), self._run)
+        secrets, outcome = self._secrets.get(app["name"], {}), self._before_the_switch
+        app_candidate.try_out(app, secrets, functools.partial(outcome, app), self._run)
 
     def remove_unit(self, unit):
         """Stop and remove a unit that the application has no more."""
@@ -229,6 +254,10 @@ class Host:
         """Show people which release is in service; its folder's time says since when."""
         os.utime(app["release"])
         files.point_link(app_service.link_of(app), app["release"])
+
+    def remove_socket(self, path):
+        """Remove the unix socket of an earlier address."""
+        app_removal.remove_socket(path)
 
     def remove(self, path):
         """Remove a release folder, or what is left of one."""

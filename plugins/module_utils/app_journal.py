@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import re
 
-from ansible_collections.gpunode.stack.plugins.module_utils import child, systemd
+from ansible_collections.gpunode.stack.plugins.module_utils import child, disk, systemd
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 
 # A worker's traceback and gunicorn's own after it.
@@ -33,12 +33,20 @@ def read(unit, since, run=child.run):
 def failure(what, error, outcome, log, secrets):
     """Return the Refusal for an application that does not do its work.
 
+    Of a full disk it says that alone: the application cannot be blamed for it.
+
     :param what: which one, in words.
     :param error: what was seen of it from outside.
     :param outcome: how the host was left, as a sentence without its end.
     :param log: what it logged.
     :param secrets: its secrets, {variable: value}; none of them is told.
     """
+    if disk.ran_out(error):
+        return Refusal(
+            what,
+            f"the file system of {error.filename} is full" if error.filename else str(error),
+            f"{outcome}. Free room there and run again",
+        )
     log = redacted(log, secrets)
     because = [redacted(str(error), secrets), cause(log)]
     return Refusal(

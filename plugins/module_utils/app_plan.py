@@ -141,7 +141,10 @@ def _cleaning(app, seen, keep):
     if seen["link"] != app["release"]:
         sentence = f"point {app_service.link_of(app)} at {app['release']}"
         todo.append(Step("point_link", app, sentence))
-    for path in superfluous(app, seen["releases_on_disk"], keep, seen["in_use"]):
+    if seen["socket_left"]:
+        path = seen["socket_left"]
+        todo.append(Step("remove_socket", path, f"remove {path}"))
+    for path in superfluous(app, seen, keep):
         todo.append(Step("remove", path, f"remove {path}"))
     return todo
 
@@ -160,18 +163,20 @@ def diffs(app, seen):
     ]
 
 
-def superfluous(app, on_disk, keep, in_use):
-    """Return the release folders to be removed: unfinished ones, and earlier ones beyond ``keep``.
+def superfluous(app, seen, keep):
+    """Return the release folders to be removed.
 
-    :param on_disk: paths in the folder of releases, the last one in service first.
-    :param in_use: those of them that a process or a unit other than the application's uses.
+    Those are unfinished ones, ones that never were in service, and earlier ones beyond ``keep``;
+    none that something else than the application uses.
+
+    :param seen: what app_state.observe() found.
     """
-    unfinished = [
-        path for path in on_disk if os.path.basename(path).startswith(app_service.TEMPORARY)
-    ]
-    earlier = [
-        path
-        for path in on_disk
-        if app_release.is_id(os.path.basename(path)) and path != app["release"]
-    ]
-    return sorted(unfinished + [path for path in earlier[keep:] if path not in in_use])
+    on_disk = filter(_is_ours, seen["releases_on_disk"])
+    others = [path for path in on_disk if path != app["release"]]
+    kept = [path for path in seen["served"] if path in others][:keep]
+    return sorted(path for path in others if path not in (*kept, *seen["in_use"]))
+
+
+def _is_ours(path):
+    name = os.path.basename(path)
+    return app_release.is_id(name) or name.startswith(app_service.TEMPORARY)

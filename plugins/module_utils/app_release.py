@@ -11,7 +11,7 @@ import shutil
 import stat
 import tarfile
 
-from ansible_collections.gpunode.stack.plugins.module_utils import files
+from ansible_collections.gpunode.stack.plugins.module_utils import disk, files
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 
 IGNORED = (".git", "__pycache__", "*.pyc")
@@ -87,6 +87,7 @@ def unpack(archive, folder):
 
     :raises Refusal: it is no tar archive, or holds something else than files,
         folders and links that stay inside.
+    :raises OSError: the file system of ``folder`` is full.
     """
     os.mkdir(folder)
     os.chmod(folder, 0o755)
@@ -96,6 +97,9 @@ def unpack(archive, folder):
                 _unpack_member(tar, member, folder)
     except (tarfile.TarError, EOFError, OSError) as error:
         shutil.rmtree(folder)
+        if disk.ran_out(error):
+            error.filename = folder
+            raise
         raise Refusal(
             f"archive {archive}",
             f"it cannot be unpacked: {error}",

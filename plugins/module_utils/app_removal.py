@@ -12,15 +12,18 @@ import contextlib
 import functools
 import glob
 import os
+import pathlib
 import pwd
 import shutil
 
 from ansible_collections.gpunode.stack.plugins.module_utils import (
     app_candidate,
+    app_fallback,
     app_release,
     app_service,
     app_state,
     child,
+    folders,
     in_use,
     manifest,
     systemd,
@@ -50,6 +53,18 @@ def obstacles(items):
             Refusal(what, f"{who} uses {path}", "Stop it and run again")
             for path, who in app_state.used_by_others(_releases(item), item["name"]).items()
         ]
+        placed = _placed_otherwise(item)
+        if placed:
+            said, found_on_host = (
+                " and ".join(f"{key}: {place[key]}" for key in placed) for place in (item, placed)
+            )
+            found.append(
+                Refusal(
+                    what,
+                    f"it was set up with {found_on_host}, not with {said}",
+                    f"Write {found_on_host} in its item of gunicorn_app_list",
+                )
+            )
     return found
 
 
@@ -61,8 +76,12 @@ def steps(items, wanted_users=(), proc="/proc", run=child.run):
     todo = []
     for item in items:
         todo += _unit_steps(item, run)
-        secrets = (app_service.secrets_path(item["name"]), app_candidate.secrets_path(item["name"]))
-        todo += [_removing(path, _unlink) for path in secrets if os.path.lexists(path)]
+        kept = (
+            app_service.secrets_path(item["name"]),
+            app_candidate.secrets_path(item["name"]),
+            app_fallback.note_of(item["name"]),
+        )
+        todo += [_removing(path, _unlink) for path in kept if os.path.lexists(path)]
         todo += _folder_steps(item)
     own = [unit for item in items for unit in units_of(item)]
     for user in dict.fromkeys(item["user"] for item in items):
@@ -84,6 +103,13 @@ def apply(todo):
             raise Refusal(step.sentence, str(error), "Look at the unit and run again") from error
 
 
+def remove_socket(path):
+    """Remove a unix socket, and the folder that systemd made for it, where that is empty."""
+    os.unlink(path)
+    if path.startswith("/run/"):
+        folders.remove_if_empty(os.path.dirname(path))
+
+
 def entries(items):
     """Return the manifest of what is not there any more of some applications."""
     paths = [
@@ -97,6 +123,20 @@ def entries(items):
     return [manifest.absence(path) for path in paths if not os.path.lexists(path)]
 
 
+def _placed_otherwise(item):
+    """Return {option: value} of what an application was set up with, where its item differs.
+
+    The units tell, which go first: what an item does not name would be left and never found again.
+    """
+    text = _our_text(app_service.unit_path(app_service.service_of(item)))
+    release = app_service.setting(text, "WorkingDirectory")
+    placed = {
+        "user": app_service.setting(text, "User"),
+        "dir": os.path.dirname(os.path.dirname(release)),
+    }
+    return {key: value for key, value in placed.items() if value not in ("", item[key])}
+
+
 def _unit_steps(item, run):
     units = units_of(item)
     states = systemd.show(units, ("ActiveState", "FragmentPath", "NeedDaemonReload"), run)
@@ -108,12 +148,20 @@ def _unit_steps(item, run):
         ours = state.get("FragmentPath", "") in ("", places[unit])
         if ours and state.get("ActiveState", "inactive") != "inactive":
             todo.append(Step(f"stop {unit}", functools.partial(_stop, unit, run)))
+    todo += _socket_steps(item)
     for unit in units:
         todo += [_removing(path, _unlink) for path in _files_of(unit, places[unit])]
     forgotten = any(state.get("NeedDaemonReload") == "yes" for state in states.values())
     if todo or forgotten:
         todo.append(Step("reload systemd", functools.partial(_reload, units, run)))
     return todo
+
+
+def _socket_steps(item):
+    """Return the step that removes the unix socket on which an application is reached, if any."""
+    text = _our_text(app_service.unit_path(app_service.socket_of(item)))
+    path = app_service.unix_socket_of(text)
+    return [_removing(path, remove_socket)] if os.path.lexists(path) else []
 
 
 def _unit_place(unit, item):
@@ -142,6 +190,13 @@ def _folder_steps(item):
         if is_folder and _children(parent) <= going:
             todo.append(_removing(parent, os.rmdir))
             going.add(parent)
+    for parent in map(str, pathlib.PurePath(item["dir"]).parents):
+        if not os.path.lexists(parent):
+            continue
+        if not folders.is_ours(parent) or not _children(parent) <= going:
+            break
+        todo.append(_removing(parent, os.rmdir))
+        going.add(parent)
     return todo
 
 
@@ -162,9 +217,15 @@ def _children(folder):
 
 
 def _is_ours(path):
+    return _our_text(path) != ""
+
+
+def _our_text(path):
+    """Return the text of a unit's file or drop-in that we wrote, '' of any other and of none."""
     with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as handle:
-        return handle.readline().startswith(app_service.OURS)
-    return False
+        text = handle.read()
+        return text if text.startswith(app_service.OURS) else ""
+    return ""
 
 
 def _is_removable(user, own, proc):

@@ -9,6 +9,7 @@ plugin_utils/gunicorn_app.py.
 from __future__ import annotations
 
 import os
+import re
 
 from ansible_collections.gpunode.stack.plugins.module_utils import listening, systemd
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
@@ -66,6 +67,23 @@ def releases_in(folder):
     return os.path.join(folder, "releases")
 
 
+def runtime_folder(name):
+    """Return the folder below /run that an application has while it runs, and may write to."""
+    return f"/run/gpunode-{name}"
+
+
+def setting(text, key):
+    """Return the value of the first line of a unit's text that sets ``key``, or ''."""
+    found = re.search(rf"^{key}=(.*)$", text, re.MULTILINE)
+    return found.group(1) if found else ""
+
+
+def unix_socket_of(text):
+    """Return the path of the unix socket that the text of a socket unit listens on, or ''."""
+    listen = setting(text, "ListenStream")
+    return listen if listen.startswith(os.sep) else ""
+
+
 def link_of(app):
     """Return the link that shows people the release in service; nothing is started through it."""
     return os.path.join(app["dir"], "current")
@@ -101,13 +119,23 @@ def rows_besides(leaving, rows):
     return [row for row in rows if row["unit"] not in leaving]
 
 
-def obstacles(app, account, rows):
+def obstacles(app, account, rows, unit_files):
     """Return a Refusal for each thing on a host that an application cannot be set up against.
 
     :param account: the row of accounts.survey() for the application's user.
     :param rows: what listening.survey() found.
+    :param unit_files: what systemd.files_of() found of the application's own units.
     """
-    found = []
+    # A unit that was made by hand lies where ours does, and is taken over.
+    found = [
+        Refusal(
+            f"application {app['name']}",
+            f"{unit} is there already, from {unit_files[unit]}",
+            "Rename the application in gunicorn_app_list",
+        )
+        for unit in own_units(app)
+        if unit_files.get(unit, "") not in ("", unit_path(unit))
+    ]
     if account["sudo"]:
         found.append(
             Refusal(

@@ -24,6 +24,8 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     systemd,
 )
 
+# The time of a release's folder that never was in service.
+NEVER = 0
 _STATE = ("ActiveState", "UnitFileState", "NeedDaemonReload", "MainPID")
 
 
@@ -53,11 +55,13 @@ def observe(app, secrets, rows, check_mode=False, proc="/proc", run=child.run):
         ],
         "states": states,
         "listens": _listens(app, rows, states),
+        "socket_left": _socket_left(app),
         "restart": app_process.reasons_to_restart(app, found),
         "repaired": _is_repaired(app, service, proc) or (check_mode and is_damaged(app["prefix"])),
         "candidate_left": app_candidate.is_left(app["name"], run),
         "link": _target_of(app_service.link_of(app)),
         "releases_on_disk": releases_on_disk(app_service.releases_of(app)),
+        "served": served(app),
         "in_use": _used_by_others(app, proc),
     }
 
@@ -72,15 +76,27 @@ def is_damaged(prefix):
 
 
 def releases_on_disk(folder):
-    """Return the paths in a folder of releases, in the order in which they were in service.
+    """Return the paths in a folder of releases, by the times of their folders, the latest first.
 
-    The last one first. A release that goes into service is touched (Host.point_link), so that
-    after a way back the one that was left counts by when it served, not by when it came.
+    A release is placed with the time NEVER, and touched when it goes into service
+    (Host.point_link): after a way back, the one that was left counts by when it served.
     """
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         paths = [os.path.join(folder, name) for name in os.listdir(folder)]
         return sorted(paths, key=lambda path: os.lstat(path).st_mtime, reverse=True)
     return []
+
+
+def served(app):
+    """Return the releases that ever were in service, the last one first.
+
+    The first one is what the link names, since that was put there after its proof.
+    """
+    on_disk = releases_on_disk(app_service.releases_of(app))
+    releases = [path for path in on_disk if app_release.is_id(os.path.basename(path))]
+    link = _target_of(app_service.link_of(app))
+    first = [path for path in releases if path == link]
+    return first + [path for path in releases if path != link and os.lstat(path).st_mtime != NEVER]
 
 
 def _is_private(folder, account):
@@ -132,6 +148,13 @@ def _listens(app, rows, states):
         for row in rows
     )
     return is_held and states.get(socket, {}).get("ActiveState") == "active"
+
+
+def _socket_left(app):
+    """Return the unix socket of an earlier address, a file that nobody needs after the change."""
+    text = _text_of(app_service.unit_path(app_service.socket_of(app)), "0644") or ""
+    path = app_service.unix_socket_of(text)
+    return path if path != app["listen"] and os.path.lexists(path) else ""
 
 
 def _is_repaired(app, service, proc):

@@ -58,9 +58,14 @@ def watched(what, path):
     try:
         yield
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise full(what, path) from error
+        if ran_out(error):
+            raise full(what, error.filename or path) from error
         raise
+
+
+def ran_out(error):
+    """Say whether an exception means that a file system was full."""
+    return isinstance(error, OSError) and error.errno == errno.ENOSPC
 
 
 def full(what, path):

@@ -27,8 +27,9 @@ def applications(items, proc="/proc", run=child.run):
     """Return for each application what is kept of it and what is at work.
 
     Each is {name, dir, releases, named, runs}: ``releases`` are {id, placed, intact}, newest
-    first, with the Unix time at which each was placed; ``named`` is the folder that its service is
-    to start in, ``runs`` the one that its process works in, "" where there is none.
+    first, with the Unix time at which each was put into service, app_state.NEVER where it was not;
+    ``named`` is the folder that its service is to start in, ``runs`` the one that its process works
+    in, "" where there is none.
 
     :param items: [{name, dir}].
     :param run: what runs ``systemctl``, with the signature of child.run.

@@ -14,6 +14,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     conda_prefix,
     download,
     files,
+    folders,
     host,
     in_use,
     manifest,
@@ -48,12 +49,12 @@ def converge(
         changes.append(f"remove {prefix}")
         if not check_mode:
             building.remove(prefix, state_dir)
-            _remove_if_empty(download.CACHE_DIR)
+            folders.remove_if_empty(download.CACHE_DIR)
     if os.path.lexists(certificates):
         changes.append(f"remove {certificates}")
         if not check_mode:
             os.unlink(certificates)
-            _remove_if_empty(os.path.dirname(certificates))
+            folders.remove_if_empty(os.path.dirname(certificates))
     return {
         "changed": bool(changes),
         "changes": changes,
@@ -130,9 +131,4 @@ def _write_notes(notes, text):
         files.write_text(notes, text, mode=os.stat(notes).st_mode & 0o777)
         return
     os.unlink(notes)
-    _remove_if_empty(os.path.dirname(notes))
-
-
-def _remove_if_empty(folder):
-    if os.path.isdir(folder) and not os.listdir(folder):
-        os.rmdir(folder)
+    folders.remove_if_empty(os.path.dirname(notes))

@@ -82,7 +82,12 @@ import json
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.gpunode.stack.plugins.module_utils import app_converge, component
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    app_converge,
+    component,
+    disk,
+    systemd,
+)
 
 
 def main():
@@ -96,7 +101,10 @@ def main():
         supports_check_mode=True,
     )
     asked = module.params
-    with component.at_work(module, "bring applications to their wanted state"):
+    with (
+        component.at_work(module, "bring applications to their wanted state"),
+        disk.watched("gunicorn_app", systemd.UNIT_DIR),
+    ):
         result = app_converge.converge(
             asked["wanted"], json.loads(asked["secrets"]), asked["archives"], module.check_mode
         )

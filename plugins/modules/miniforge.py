@@ -70,6 +70,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     disk,
     download,
     files,
+    folders,
     host,
     manifest,
     miniforge_removal,
@@ -228,6 +229,7 @@ def _settle(wanted_files):
         if not _is_written(path, text):
             if text is None:
                 os.unlink(path)
+                folders.remove_if_empty(os.path.dirname(path))
             else:
                 os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
                 files.write_text(path, text, mode=_mode(text))

@@ -15,6 +15,7 @@ import tempfile
 
 from ansible_collections.gpunode.stack.plugins.module_utils import (
     app_release,
+    disk,
     download,
     files,
     urls,
@@ -112,7 +113,8 @@ def _unpacked(archive, sha256):
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as aside:
             fresh = pathlib.Path(aside) / "source"
-            app_release.unpack(str(archive), str(fresh))
+            with disk.watched(f"source {archive}", str(fresh)):
+                app_release.unpack(str(archive), str(fresh))
             # Another host's run of the same moment may have been faster, with the same content.
             with contextlib.suppress(OSError):
                 fresh.rename(folder)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 
 import jinja2
@@ -39,7 +40,7 @@ def render(values):
         "socket": app_service.socket_of(values) if by_gunicorn else "",
         "bind": "",
         # Of its own: a unix socket at /run/<name>/ would be removed with a folder of the service.
-        "runtime_directory": f"gpunode-{name}",
+        "runtime_directory": os.path.basename(app_service.runtime_folder(name)),
         "secrets_file": app_service.secrets_path(name) if secret else "",
         "unit_mark": systemd.UNIT_MARK,
         "unit_digest": "",

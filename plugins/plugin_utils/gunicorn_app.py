@@ -105,8 +105,12 @@ def absent(state):
 
 def probe(state):
     """Return what the plan must know of the host."""
-    paths = [path for app in state["applications"] for path in (app["dir"], app["release"])]
-    return {"paths": paths, "users": [app["user"] for app in state["applications"]]}
+    applications = state["applications"]
+    return {
+        "paths": [path for app in applications for path in (app["dir"], app["release"])],
+        "users": [app["user"] for app in applications],
+        "units": [unit for app in applications for unit in app_service.own_units(app)],
+    }
 
 
 def refusals(state, facts):
@@ -122,7 +126,8 @@ def refusals(state, facts):
         )
     rows = app_service.rows_besides(state["leaving"], facts["listening"])
     for app in state["applications"]:
-        found += app_service.obstacles(app, facts["users"][app["user"]], rows)
+        account = facts["users"][app["user"]]
+        found += app_service.obstacles(app, account, rows, facts["units"])
         if facts["paths"][app["dir"]]["kind"] in ("file", "other"):
             found.append(
                 Refusal(
@@ -220,12 +225,7 @@ def _application(item, secrets, site):
     for key in ("workers", "threads", "timeout_s", "start_timeout_s"):
         if item[key] < 1:
             raise Refusal(f"{key} {item[key]} of {what}", "it is less than 1", "Say 1 or more")
-    try:
-        listening.parse(item["listen"])
-    except ValueError as error:
-        raise Refusal(
-            f"listen {item['listen']} of {what}", str(error), "Write it such as 0.0.0.0:9001"
-        ) from error
+    _check_listen(item, what)
     _check_variables(item["environment_variables"], f"environment_variables of {what}")
     _check_variables(secrets, f"gunicorn_app_secrets of {what}")
     environment = _environment_of(item["environment"], what, site)
@@ -242,6 +242,29 @@ def _application(item, secrets, site):
         **(_kept if item.get("release") else _sent)(item, app, entry, site),
     )
     return {**app, **app_units.render({**item, **app, "entry": entry})}
+
+
+def _check_listen(item, what):
+    """Refuse an address that is none, or that the server cannot have."""
+    listen, where = item["listen"], f"listen {item['listen']} of {what}"
+    try:
+        address, port = listening.parse(listen)
+    except ValueError as error:
+        raise Refusal(where, str(error), "Write it such as 0.0.0.0:9001") from error
+    folder = app_service.runtime_folder(item["name"])
+    is_within = address.startswith(folder + os.sep)
+    if is_within and item["server"] == "gunicorn":
+        raise Refusal(
+            where,
+            f"{folder} comes and goes with the service, and the socket is to stay",
+            f"Write it such as /run/{item['name']}/http.sock",
+        )
+    if not port and not is_within and item["server"] == "python":
+        raise Refusal(
+            where,
+            f"the program has to make the socket itself, and may do so in {folder} alone",
+            f"Let it listen on {folder}/http.sock",
+        )
 
 
 def _sent(item, app, entry, site):
@@ -319,6 +342,8 @@ def _secrets_digest(name, secrets):
 
 
 def _check_variables(variables, what):
+    if not isinstance(variables, dict):
+        raise Refusal(what, "it is not variables with their values", "Write them as NAME: value")
     for key, value in variables.items():
         if not _VARIABLE.fullmatch(key) or key in _OURS:
             raise Refusal(

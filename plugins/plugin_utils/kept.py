@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import time
 
+from ansible_collections.gpunode.stack.plugins.module_utils import app_state
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.plugin_utils import (
     conda_env,
@@ -94,6 +95,8 @@ def _unmeasured(_item):
 
 def _measured(item):
     """Return when a release or build came to the host, and what a build takes on the disk."""
+    if item.get("placed") == app_state.NEVER:
+        return ""
     if "placed" in item:
         return f"placed {_clock(item['placed'])}  "
     size, own = (round(item[key] / _MIB) for key in ("bytes", "own"))
@@ -128,6 +131,8 @@ def _release_state(app, path, release):
         said.append(f"{service} still runs it, and is to run another")
     if not release["intact"]:
         said.append("changed by hand")
+    elif not said and release["placed"] == app_state.NEVER:
+        said.append("was never in service")
     elif not said:
         said.append(f"go back: release: {release['id']}")
     return ", ".join(said)

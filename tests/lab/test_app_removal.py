@@ -7,7 +7,7 @@ import json
 import pytest
 
 from lab import fleet, ssh
-from lab.demo import Demo
+from lab.demo import CODE, Demo
 
 pytestmark = pytest.mark.lab
 
@@ -31,6 +31,21 @@ TRACES = " ; ".join(
 )  # fmt: skip
 
 
+# A server on the unix socket that its own folder is for.
+BY_ITSELF = """\
+import os, socketserver
+from http.server import BaseHTTPRequestHandler
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+    def log_message(self, *arguments):
+        pass
+path = os.path.join(os.environ["RUNTIME_DIRECTORY"], "http.sock")
+socketserver.UnixStreamServer(path, Handler).serve_forever()
+"""
+
+
 def traces(demo):
     """Return what is on the node, as a set of lines."""
     return set(demo.root(TRACES).splitlines())
@@ -39,7 +54,8 @@ def traces(demo):
 @pytest.fixture
 def demo(lab, tmp_path):
     found = Demo(lab, tmp_path)
-    found.options["dir"] = "/srv/demo"
+    # On the way there lie folders that nobody has made yet.
+    found.options["dir"] = "/srv/company/demo"
     found.secrets = {"TOKEN": "x"}
     yield found
     lab.fresh("node1")
@@ -65,16 +81,21 @@ def test_an_application_that_is_to_go_leaves_nothing_and_what_is_not_ours_stays(
     assert "gunicorn_app demo: on the host, and not in the inventory any" in forgotten.messages()
     assert demo.ask()["release"] == first
 
+    demo.secrets = {}
+    gone = {"name": "demo", "dir": demo.options["dir"], "state": "absent"}
     # Something else works in a release: nothing is taken from under it.
     demo.root(f"systemd-run --quiet --unit=visitor --working-directory={first} sleep 300")
-    demo.options = {"name": "demo", "dir": "/srv/demo", "state": "absent"}
-    demo.secrets = {}
-    refused = demo.run()
-    assert refused.status != 0
-    assert f"of visitor.service uses {first}" in refused.messages()
+    refused = refused_while_it_serves(demo, gone)
+    assert f"of visitor.service uses {first}" in refused
     assert traces(demo) >= placed
     demo.root("systemctl stop visitor")
 
+    # What is not said of it would be left.
+    refused = refused_while_it_serves(demo, {"name": "demo", "state": "absent"})
+    assert "it was set up with dir: /srv/company/demo, not with dir: /srv/demo" in refused
+    assert traces(demo) >= placed
+
+    demo.options = gone
     predicted = demo.converge("--check")
     assert demo.converge() == predicted
     assert "remove user demo" in predicted
@@ -83,8 +104,51 @@ def test_an_application_that_is_to_go_leaves_nothing_and_what_is_not_ours_stays(
 
     # What comes back is reported and removed again.
     unit = "/etc/systemd/system/demo.service"
-    demo.root(f'mkdir -p /srv/demo/releases && echo "# Written by gpunode" > {unit}')
+    folder = f"{gone['dir']}/releases"
+    demo.root(f'mkdir -p {folder} && echo "# Written by gpunode" > {unit}')
     assert demo.converge("--check") == demo.converge() != []
+    # By hand, folders are made for other things, too.
+    demo.root("rmdir /srv/company")
+    assert traces(demo) == before
+
+
+def refused_while_it_serves(demo, item):
+    """Ask for another item, see that it is refused while nobody who asks notices; what is said."""
+    serving = demo.options
+    with demo.polled() as pressure:
+        demo.options = item
+        run = demo.run()
+    demo.options = serving
+    assert run.status != 0
+    assert pressure.lost == []
+    assert set(pressure.answers) == {demo.ask()["release"].encode()}
+    return run.messages()
+
+
+def test_a_unix_socket_goes_with_the_address_and_with_the_application(demo, tmp_path):
+    assert without_applications(tmp_path / "ssh").status == 0
+    before = traces(demo)
+    demo.secrets = {}
+    demo.options["listen"] = "/run/demo/earlier.sock"
+    demo.converge()
+    assert "/run/demo/earlier.sock" in traces(demo)
+
+    demo.code(BY_ITSELF)
+    demo.options |= {"server": "python", "listen": "/run/gpunode-demo/http.sock"}
+    predicted = demo.converge("--check")
+    assert "remove /run/demo/earlier.sock" in predicted
+    assert demo.converge() == predicted
+    assert "/run/gpunode-demo/http.sock" in traces(demo)
+    assert "/run/demo" not in traces(demo)
+    assert demo.converge() == []
+
+    demo.code(CODE)
+    demo.options |= {"server": "gunicorn", "listen": "/run/demo/http.sock"}
+    demo.converge()
+    demo.options = {"name": "demo", "dir": demo.options["dir"], "state": "absent"}
+    predicted = demo.converge("--check")
+    assert "remove /run/demo/http.sock" in predicted
+    assert demo.converge() == predicted
     assert traces(demo) == before
 
 
@@ -92,7 +156,7 @@ def test_an_address_goes_over_from_an_application_to_another_in_one_run(demo, tm
     demo.secrets = {}
     demo.converge()
     heir = {**demo.options, "name": "heir", "dir": "/srv/heir"}
-    gone = {"name": "demo", "dir": "/srv/demo", "state": "absent"}
+    gone = {"name": "demo", "dir": demo.options["dir"], "state": "absent"}
     both = ("--limit", "node1", "-e", json.dumps({"gunicorn_app_list": [gone, heir]}))
     predicted = fleet.site(*both, "--check", log=tmp_path / "ssh")
     assert predicted.status == 0, predicted.messages()

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from lab.channel import ENVIRONMENT, explicit, local, public, toolbox
 from lab.channel.local import interpreter
 from lab.command import run
 from lab.fleet import PROJECT
+from lab.load import load
 
 pytestmark = pytest.mark.lab
 
@@ -172,6 +174,13 @@ def reaches(lab, address, port):
     return lab.ssh(NODE, f"python3 -c '{program}'").returncode == 0
 
 
+def led(node, way_out):
+    """Return where the proxy has led a node so far."""
+    mine = [line for line in way_out() if f" {node.address}:" in line]
+    # What it refuses, as without the password, leads nowhere.
+    return {line.split(" - ")[3] for line in mine} - {"CONNECT None:None"}
+
+
 def shown_password(text):
     """Return the lines of a text in which the proxy's password stands."""
     return [line for line in text.splitlines() if proxy.PASSWORD in line]
@@ -201,15 +210,6 @@ def test_a_node_that_a_killed_test_confined_is_freed_by_the_next_up(lab, company
     assert reaches(lab, lab.network.address, mirror.PORT)
 
 
-def test_a_proxy_that_refuses_is_named_without_its_password(confined, variables, lab, tmp_path):
-    run = fleet.site(*variables("wrong-and-secret"), log=tmp_path / "ssh")
-    assert run.status != 0
-    assert "407" in run.messages()
-    assert "the proxy and CA bundle on the way" in run.messages()
-    assert "wrong-and-secret" not in run.text
-    assert lab.ssh(NODE, "test -e /opt/miniforge3").returncode == 1
-
-
 def test_check_mode_needs_none_of_it_and_hides_the_password(wordy):
     status, text = wordy
     assert status == 0, text
@@ -221,6 +221,21 @@ def test_the_application_answers(site, confined):
     assert site.status == 0, site.messages()
     with urllib.request.urlopen(f"http://{confined.address}:9001/", timeout=10) as answer:
         assert answer.read() == b"ob cuda server online!"
+
+
+def test_a_proxy_that_refuses_is_named_without_its_password_and_what_serves_goes_on(
+    site, confined, variables, lab, tmp_path
+):
+    elsewhere = ("-e", json.dumps({"miniforge_prefix": "/opt/elsewhere"}))
+    with load(confined.address, 9001, clients=1) as pressure:
+        run = fleet.site(*variables("wrong-and-secret"), *elsewhere, log=tmp_path / "ssh")
+    assert run.status != 0
+    assert "407" in run.messages()
+    assert "the proxy and CA bundle on the way" in run.messages()
+    assert "wrong-and-secret" not in run.text
+    assert lab.ssh(NODE, "test -e /opt/elsewhere").returncode == 1
+    assert pressure.lost == []
+    assert set(pressure.answers) == {b"ob cuda server online!"}
 
 
 def test_the_run_hides_the_password(site):
@@ -240,10 +255,36 @@ def test_the_mirror_gave_installer_packages_and_wheels(site, company, packages, 
 
 
 def test_the_proxy_led_the_host_to_the_mirror_and_nowhere_else(site, confined, company, way_out):
-    mine = [line for line in way_out() if f" {confined.address}:" in line]
-    led = {line.split(" - ")[3] for line in mine}
-    # What it refuses, as without the password, leads nowhere.
-    assert led - {"CONNECT None:None"} == {f"CONNECT {company.url.removeprefix('https://')}"}
+    assert led(confined, way_out) == {f"CONNECT {company.url.removeprefix('https://')}"}
+
+
+def test_the_host_still_reaches_the_mirror_by_the_proxy_alone(site, lab):
+    assert reaches(lab, lab.network.address, proxy.PORT)
+    assert not reaches(lab, lab.network.address, mirror.PORT)
+
+
+@pytest.fixture(scope="module")
+def solved(site, variables, lab, tmp_path_factory):
+    """The run that solves a spec on the host, where its inventory lies, and what it asked for."""
+    folder = tmp_path_factory.mktemp("inventory")
+    shutil.copy(lab.paths.inventory, folder / "hosts.yml")
+    item = {"name": "solved", "packages": ["python=3", "pip", "flask=3.1"], "pip": ["numpy"]}
+    wanted = ("-e", json.dumps({"conda_env_list": [item]}))
+    log = folder.with_name("ssh")
+    return fleet.run("playbooks/lock.yml", "-i", folder, *variables(), *wanted, log=log), folder
+
+
+def test_an_environment_is_solved_from_the_mirror_alone(solved, company, confined, way_out):
+    run, folder = solved
+    assert run.status == 0, run.messages()
+    assert shown_password(run.text) == []
+    lock = (folder / "files" / "solved.lock").read_text()
+    requirements = (folder / "files" / "solved.requirements.txt").read_text()
+    # The address that the channel's name stands for on this host.
+    assert f"{company.url}/conda/{public.CHANNEL}/noarch/flask-3.1" in lock
+    assert "numpy==" in requirements
+    assert shown_password(lock + requirements) == []
+    assert led(confined, way_out) == {f"CONNECT {company.url.removeprefix('https://')}"}
 
 
 def test_nobody_but_root_reads_the_password_on_the_host(site, lab):

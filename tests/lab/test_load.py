@@ -145,6 +145,9 @@ def test_no_request_is_lost_in_reloads_restarts_and_a_change_of_release(pressed)
         renew(single, pressed.next_release)
     assert single.lost == kept.lost == [], f"single: {single}; kept: {kept}"
     assert min(single.answered, kept.answered) > ENOUGH
+    # The server closes each connection with its answer: a client that would keep it is told so, and
+    # has none on which a request could be lost.
+    assert kept.opened == kept.sent
 
 
 @pytest.mark.slow

@@ -9,19 +9,23 @@ import functools
 import hashlib
 import http.server
 import json
+import os
 import subprocess
 import tarfile
+import tempfile
 import threading
+import time
 
 import pytest
 
 from lab import fleet, mirror, paths
 from lab.channel import explicit, local, public, toolbox
 from lab.channel.local import interpreter
+from lab.load import load
 
 pytestmark = pytest.mark.lab
 
-NODE, NAME = "node2", "secretive"
+NODE, NAME, PORT = "node2", "secretive", 9400
 MARK = "Unseen7-"
 #: MARK as a pattern that does not match itself.
 PATTERN = "[U]nseen7-"
@@ -55,10 +59,11 @@ while sleep 0.2; do
 done 2>/dev/null | tr "\\\\0" "\\\\n" > /var/tmp/watched
 """
 # For anybody, wherever files are; what is larger is no text. find has to be able to come back to
-# where it began.
+# where it began, and complains of nothing but of what keeps it from searching at all.
 _READABLE = """
 cd /
-find {folders} -xdev -type f -readable -size -4M {among} -exec grep -lsE "{pattern}" {{}} + || true
+find {folders} -ignore_readdir_race -xdev -type d ! \\( -readable -executable \\) -prune \\
+    -o -type f -readable -size -4M {among} -exec grep -lsE "{pattern}" {{}} + || true
 """
 
 
@@ -166,7 +171,7 @@ def asking(company, archives, tmp_path_factory):
             "name": NAME,
             "environment": NAME,
             **archives(code),
-            "listen": "0.0.0.0:9400",
+            "listen": f"0.0.0.0:{PORT}",
             "health_path": "/",
             "start_timeout_s": 20,
             **changes,
@@ -183,11 +188,9 @@ def asking(company, archives, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def began(node, tmp_path_factory):
-    """A file that was made before any of the runs."""
-    path = tmp_path_factory.mktemp("began") / "now"
-    path.write_text("")
-    return path
+def began(node):
+    """When the first of the runs began, in seconds since 1970."""
+    return time.time()
 
 
 @pytest.fixture(scope="module")
@@ -274,22 +277,39 @@ def test_receipts_hold_no_secret(applied, node):
     assert node(f'grep -rlsE "{PATTERN}" /var/lib/gpunode || true') == ""
 
 
-def test_nothing_that_others_can_read_on_the_controller_holds_a_secret(applied, began):
+def readable_here(began):
+    """Return the files of the controller since ``began`` that anybody can read, with a secret."""
     home = subprocess.run(["sh", "-c", "echo ~"], capture_output=True, text=True, check=True)
     folders = f"/tmp /var/tmp /dev/shm {home.stdout.strip()} {fleet.PROJECT}"
-    search = _READABLE.format(folders=folders, among=f"-cnewer {began}", pattern=PATTERN)
+    search = _READABLE.format(folders=folders, among=f"-newerct @{began}", pattern=PATTERN)
     nobody = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
     done = subprocess.run(
         [*nobody, "sh", "-c", search], capture_output=True, text=True, check=True, timeout=120
     )
-    assert done.stdout == ""
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+def test_nothing_that_others_can_read_on_the_controller_holds_a_secret(applied, began):
+    assert readable_here(began) == []
+
+
+def test_a_secret_in_the_open_on_the_controller_would_be_found(applied, began):
+    with tempfile.NamedTemporaryFile("w", dir="/var/tmp") as unguarded:
+        unguarded.write(f"{MARK}open")
+        unguarded.flush()
+        os.chmod(unguarded.name, 0o644)
+        assert readable_here(began) == [unguarded.name]
 
 
 def test_an_application_that_tells_its_environment_and_dies_tells_the_operator_no_secret(
-    applied, asking
+    applied, asking, lab
 ):
-    status, text = spoken("site.yml", *asking(TALKATIVE))
+    with load(lab.node(NODE).address, PORT, clients=1) as pressure:
+        status, text = spoken("site.yml", *asking(TALKATIVE))
     assert status != 0
+    assert pressure.lost == []
+    assert set(pressure.answers) == {b"ok"}
     assert "RuntimeError" in text
     assert "********" in text
     assert told(text) == []

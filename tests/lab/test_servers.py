@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 
 import pytest
 
 from lab import fleet
 from lab.fleet import PROJECT
+from lab.load import load
 
 pytestmark = pytest.mark.lab
 
@@ -31,8 +33,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
         self.wfile.write(os.getcwd().encode())
-HTTPServer(("0.0.0.0", 9110), Handler).serve_forever()
+HTTPServer(("0.0.0.0", {port}), Handler).serve_forever()
 """
+BROKEN = "raise RuntimeError('broken on purpose')\n"
 # What a just-in-time compiler does: memory that is written, then run.
 WRITES_AND_RUNS = """\
 import mmap
@@ -57,13 +60,17 @@ class Servers:
         (folder / "bare.lock").write_text("".join(x for x in lines if "/gunicorn-" not in x))
         (folder / "newer.txt").write_text(NEWER)
         for name in APPS:
-            self.code(name, PLAIN if name == "plain" else WSGI)
+            self.code(name, PLAIN.format(port=9110) if name == "plain" else WSGI)
         self.code("jit", WRITES_AND_RUNS + WSGI)
 
     def code(self, name, text):
         """Give an application its code."""
         (self._folder / name).mkdir(exist_ok=True)
         (self._folder / name / "main.py").write_text(text)
+
+    def source(self, name):
+        """Return the folder with an application's code."""
+        return str(self._folder / name)
 
     def run(self, apps, *arguments):
         """Run site.yml with the named applications, {name: options}."""
@@ -78,7 +85,7 @@ class Servers:
                 },
             ],
             "gunicorn_app_list": [
-                {"name": name, "source": str(self._folder / name), **common, **app}
+                {"name": name, "source": self.source(name), **common, **app}
                 for name, app in apps.items()
             ],
         }
@@ -86,9 +93,9 @@ class Servers:
             "--limit", "node1", "-e", json.dumps(variables), *arguments, log=self._folder / "ssh"
         )
 
-    def converge(self, *arguments):
-        """Run site.yml with all applications and return what it changed."""
-        run = self.run(APPS, *arguments)
+    def converge(self, *arguments, **apps):
+        """Run site.yml with all applications, some of them otherwise; return what it changed."""
+        run = self.run({**APPS, **apps}, *arguments)
         assert run.status == 0, run.messages()
         return run.changes("node1")
 
@@ -98,16 +105,35 @@ class Servers:
         assert answer.returncode == 0, answer.stderr
         return answer.stdout.strip()
 
+    def polled(self, name):
+        """Ask an application all the time during a ``with`` block; see :func:`lab.load.load`."""
+        return load(self._lab.node("node1").address, port_of(name), clients=1)
+
     def ask(self, name):
         """Return the folder that an application says it works in."""
-        port = int(APPS[name]["listen"].rpartition(":")[2])
-        connection = http.client.HTTPConnection(self._lab.nodes[0].address, port, timeout=10)
+        address = self._lab.node("node1").address
+        connection = http.client.HTTPConnection(address, port_of(name), timeout=10)
         connection.request("GET", "/")
         return connection.getresponse().read().decode()
+
+    def wait(self, name):
+        """Return what :meth:`ask` does, once a Python server that was started answers."""
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                return self.ask(name)
+            except ConnectionError:
+                assert time.monotonic() < deadline, f"{name} does not answer"
+                time.sleep(0.1)
 
     def journal(self, name):
         """Return all that an application's service has logged."""
         return self.root(f"journalctl --no-pager --output=cat -u {name}.service")
+
+
+def port_of(name):
+    """Return the port on which an application answers."""
+    return int(APPS[name]["listen"].rpartition(":")[2])
 
 
 @pytest.fixture(scope="module")
@@ -159,15 +185,87 @@ def test_the_control_socket_of_a_newer_gunicorn_answers_root_and_is_closed_to_ot
 
 
 def test_a_service_that_says_it_uses_gpus_starts_where_there_is_none(servers):
-    shown = servers.root("systemctl show gpu.service -p After -p PrivateDevices -p ActiveState")
-    assert "ActiveState=active" in shown
-    assert "PrivateDevices=no" in shown
-    assert "modprobe@nvidia_uvm.service" in shown
+    names = "After,PrivateDevices,DevicePolicy,DeviceAllow,ActiveState"
+    shown = servers.root(f"systemctl show gpu.service --property={names}").splitlines()
+    assert {
+        "ActiveState=active", "PrivateDevices=no", "DevicePolicy=closed",
+        "DeviceAllow=char-nvidia* rwm",
+    } <= set(shown)  # fmt: skip
+    assert "modprobe@nvidia_uvm.service" in "".join(shown)
 
 
 def test_memory_that_is_written_and_run_is_for_those_that_ask(servers):
     servers.code("strict", WRITES_AND_RUNS + WSGI)
-    run = servers.run({**APPS, "strict": {"listen": "0.0.0.0:9115"}})
+    serving = servers.ask("jit")
+    with servers.polled("jit") as pressure:
+        run = servers.run({**APPS, "strict": {"listen": "0.0.0.0:9115"}})
     assert run.status != 0
     assert "PermissionError" in run.messages().split("journal ends with:")[1]
-    assert servers.ask("jit")
+    assert pressure.lost == []
+    assert set(pressure.answers) == {serving.encode()}
+
+
+def test_a_name_that_a_unit_of_the_distribution_has_is_refused_before_anything_is_touched(servers):
+    serving = servers.ask("older")
+    source = {"source": servers.source("older")}
+    with servers.polled("older") as pressure:
+        run = servers.run({**APPS, "ssh": {"listen": "0.0.0.0:9116", **source}})
+    assert run.status != 0
+    assert "ssh.service is there already, from " in run.messages()
+    assert run.changes("node1") == []
+    assert servers.root("ls -d /srv/ssh /etc/systemd/system/ssh.s* 2>/dev/null || true") == ""
+    assert pressure.lost == []
+    assert set(pressure.answers) == {serving.encode()}
+
+
+def placed(servers, name):
+    """Return what is in place of an application: its units and their states, its releases."""
+    return servers.root(
+        f"md5sum /etc/systemd/system/{name}.s*; ls /srv/{name}/releases; "
+        f"systemctl is-active {name}.service {name}.socket; "
+        f"systemctl is-enabled {name}.service {name}.socket; true"
+    )
+
+
+def test_a_change_of_a_python_server_that_does_not_work_is_taken_back(servers):
+    serving, before = servers.ask("plain"), placed(servers, "plain")
+    servers.code("plain", BROKEN)
+    run = servers.run(APPS)
+    servers.code("plain", PLAIN.format(port=port_of("plain")))
+    assert run.status != 0
+    assert "broken on purpose" in run.messages()
+    assert "What was in service before is in service again" in run.messages()
+    assert servers.wait("plain") == serving
+    assert placed(servers, "plain") == before
+    assert servers.converge() == []
+
+
+def test_a_change_to_another_server_that_does_not_work_is_taken_back_with_the_socket(servers):
+    serving, before = servers.ask("older"), placed(servers, "older")
+    servers.code("older", BROKEN)
+    run = servers.run({**APPS, "older": {**APPS["older"], "server": "python"}})
+    servers.code("older", WSGI)
+    assert run.status != 0
+    assert "broken on purpose" in run.messages()
+    assert "What was in service before is in service again" in run.messages()
+    assert servers.ask("older") == serving
+    assert placed(servers, "older") == before
+    assert servers.converge() == []
+
+
+def test_an_application_goes_from_gunicorn_to_python_and_back(servers):
+    before = servers.ask("older")
+    by_itself = {**APPS["older"], "server": "python"}
+    servers.code("older", PLAIN.format(port=port_of("older")))
+    predicted = servers.converge("--check", older=by_itself)
+    assert "remove /etc/systemd/system/older.socket" in predicted
+    assert servers.converge(older=by_itself) == predicted
+    assert servers.ask("older") != before
+    assert "older.socket" not in placed(servers, "older").partition("active")[0]
+    assert servers.converge(older=by_itself) == []
+    servers.code("older", WSGI)
+    predicted = servers.converge("--check")
+    assert "listen on 0.0.0.0:9111 by older.socket" in predicted
+    assert servers.converge() == predicted
+    assert servers.ask("older") == before
+    assert servers.converge() == []

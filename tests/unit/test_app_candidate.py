@@ -49,7 +49,7 @@ def nothing_left(tmp_path):
 
 
 def test_a_candidate_is_proven_on_its_own_socket_and_leaves_nothing(host, proof, tmp_path):
-    app_candidate.try_out(WITH_SECRETS, {"TOKEN": "abc"}, host.run)
+    app_candidate.try_out(WITH_SECRETS, {"TOKEN": "abc"}, lambda: "All is well", host.run)
     assert proof["unit"] == (UNIT, "/run/web-candidate/http.sock", APP["candidate"])
     assert proof["secrets"] == ('GPUNODE_SECRETS="s1"\nTOKEN="abc"\n', 0o600)
     assert host.told == [
@@ -62,9 +62,9 @@ def test_a_candidate_is_proven_on_its_own_socket_and_leaves_nothing(host, proof,
 def test_a_candidate_that_fails_is_told_without_secrets_and_leaves_nothing(host, proof, tmp_path):
     proof["complaint"], host.log = "it dies", "node python[7]: ValueError: abc"
     with pytest.raises(Refusal) as refused:
-        app_candidate.try_out(WITH_SECRETS, {"TOKEN": "abc"}, host.run)
+        app_candidate.try_out(WITH_SECRETS, {"TOKEN": "abc"}, lambda: "All is well", host.run)
     said = str(refused.value)
-    assert "it dies: ValueError: ********. Nothing in service was touched" in said
+    assert "it dies: ValueError: ********. All is well" in said
     assert "abc" not in said
     assert nothing_left(tmp_path)
 
@@ -73,7 +73,7 @@ def test_a_candidate_that_fails_is_told_without_secrets_and_leaves_nothing(host,
 def test_a_systemd_that_does_not_as_told_is_a_refusal(host, proof, told):
     host.refuses = (told,)
     with pytest.raises(Refusal, match=told):
-        app_candidate.try_out(APP, {}, host.run)
+        app_candidate.try_out(APP, {}, str, host.run)
 
 
 def test_what_is_left_of_a_candidate_is_seen_and_removed(host, tmp_path):

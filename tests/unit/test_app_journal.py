@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 
 import pytest
@@ -65,6 +66,15 @@ def test_the_end_of_what_was_logged_is_read():
     systemd.log = "\n".join(f"line {number}" for number in range(100))
     read = app_journal.read("web.service", 0, systemd.run).splitlines()
     assert (read[0], read[-1]) == ("line 40", "line 99")
+
+
+def test_a_full_disk_is_not_laid_to_the_application():
+    full = OSError(errno.ENOSPC, "No space left on device", "/etc/systemd/system/web.service")
+    said = str(app_journal.failure("application web", full, "All is as before", "x: Error", {}))
+    assert said == (
+        "application web: the file system of /etc/systemd/system/web.service is full. "
+        "All is as before. Free room there and run again"
+    )
 
 
 def test_a_failure_says_what_was_seen_why_and_how_the_host_was_left():

@@ -21,12 +21,14 @@ CONVERGED = {
         for unit in APP["units"]
     },
     "listens": True,
+    "socket_left": "",
     "unwanted_units": [],
     "restart": "",
     "repaired": False,
     "candidate_left": False,
     "link": RELEASE,
     "releases_on_disk": [RELEASE],
+    "served": [RELEASE],
     "in_use": [],
 }
 VIRGIN = {
@@ -37,12 +39,14 @@ VIRGIN = {
     "units": {"web.socket": None, "web.service": None},
     "states": {"web.socket": {}, "web.service": {}},
     "listens": False,
+    "socket_left": "",
     "unwanted_units": [],
     "restart": "its main process is gone",
     "repaired": False,
     "candidate_left": False,
     "link": None,
     "releases_on_disk": [],
+    "served": [],
     "in_use": [],
 }
 
@@ -61,6 +65,11 @@ def state(unit, **properties):
 
 def test_a_converged_host_needs_nothing():
     assert changes() == []
+
+
+def test_the_unix_socket_of_an_earlier_address_goes_last():
+    said = changes(listens=False, socket_left="/run/web/old.sock")
+    assert said[-1] == "remove /run/web/old.sock"
 
 
 def test_a_virgin_host_gets_everything_in_order():
@@ -193,11 +202,20 @@ UNFINISHED = f"/srv/web/releases/{app_service.TEMPORARY}new-abc"
         (0, [EARLIER[2]], EARLIER[:2]),
     ],
 )
-def test_the_newest_earlier_releases_stay_and_those_in_use(keep, in_use, removed):
-    found = app_plan.superfluous(APP, [RELEASE, *EARLIER], keep, in_use)
-    assert found == removed
+def test_those_that_served_last_stay_and_those_in_use(keep, in_use, removed):
+    assert superfluous([RELEASE, *EARLIER], [RELEASE, *EARLIER], keep, in_use) == removed
+
+
+def superfluous(on_disk, served, keep=1, in_use=()):
+    seen = {"releases_on_disk": on_disk, "served": served, "in_use": in_use}
+    return app_plan.superfluous(APP, seen, keep)
 
 
 def test_what_a_killed_run_left_is_removed_and_what_is_not_ours_stays():
     on_disk = [UNFINISHED, RELEASE, "/srv/web/releases/precious"]
-    assert app_plan.superfluous(APP, on_disk, 1, []) == [UNFINISHED]
+    assert superfluous(on_disk, [RELEASE]) == [UNFINISHED]
+
+
+def test_a_release_that_never_served_takes_nobodys_place():
+    killed, served, older = EARLIER
+    assert superfluous([killed, served, older], [served, older]) == [killed, older]

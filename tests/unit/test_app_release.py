@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import tarfile
@@ -126,6 +127,18 @@ def test_a_hostile_archive_is_refused_and_leaves_nothing(tmp_path, kind):
     with pytest.raises(Refusal):
         app_release.unpack(archive, tmp_path / "in" / "out")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.tar", "in"]
+
+
+def test_a_full_disk_is_no_fault_of_the_archive_and_leaves_nothing(source, tmp_path, monkeypatch):
+    def full(*_arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    app_release.pack(source, tmp_path / "a.tar.gz")
+    monkeypatch.setattr(app_release.shutil, "copyfileobj", full)
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        app_release.unpack(tmp_path / "a.tar.gz", tmp_path / "out")
+    assert raised.value.filename == tmp_path / "out"
+    assert not (tmp_path / "out").exists()
 
 
 def test_half_an_archive_is_refused_and_leaves_nothing(source, tmp_path):

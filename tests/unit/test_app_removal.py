@@ -9,13 +9,17 @@ from web_app import Systemd
 
 from ansible_collections.gpunode.stack.plugins.module_utils import (
     app_candidate,
+    app_fallback,
     app_removal,
     app_service,
+    folders,
     in_use,
+    receipts,
     systemd,
 )
 
-OURS = f"{app_service.OURS}; changes made here are replaced.\n[Service]\nUser=web\n"
+OURS = f"{app_service.OURS}; changes made here are replaced.\n"
+SERVICE = "[Service]\nUser={user}\nWorkingDirectory={dir}/releases/0123456789ab\n"
 RUNNING = {"ActiveState": "active"}
 
 
@@ -24,7 +28,7 @@ def host(tmp_path, monkeypatch):
     """Empty folders for all that an application has, and what is to go."""
     for module, name in (
         (systemd, "UNIT_DIR"), (app_service, "SECRETS_DIR"), (app_candidate, "UNIT_DIR"),
-        (app_candidate, "RUN_DIR"),
+        (app_candidate, "RUN_DIR"), (receipts, "STATE_DIR"),
     ):  # fmt: skip
         folder = tmp_path / f"{module.__name__.rpartition('.')[2]}-{name}"
         folder.mkdir()
@@ -39,16 +43,21 @@ def place(path, text=""):
         handle.write(text)
 
 
-def placed(item):
-    """Set an application up, and return the paths of all there is of it."""
+def placed(item, listen="0.0.0.0:9001"):
+    """Set an application up."""
     place(f"{item['dir']}/releases/{'a' * 12}/main.py")
     place(f"{item['dir']}/releases/{app_service.TEMPORARY}new-x/main.py")
     os.symlink("a", app_service.link_of(item))
     place(app_service.secrets_path("web"))
+    place(app_fallback.note_of("web"))
     place(app_candidate.secrets_path("web"))
     place(app_candidate.unit_path("web"), OURS)
-    for unit in ("web.socket", "web.service"):
-        place(app_service.unit_path(unit), OURS)
+    texts = {
+        "web.socket": f"[Socket]\nListenStream={listen}\n",
+        "web.service": SERVICE.format(**item),
+    }
+    for unit, text in texts.items():
+        place(app_service.unit_path(unit), OURS + text)
         place(f"{app_service.unit_path(unit)}.d/ours.conf", OURS)
         place(f"{systemd.UNIT_DIR}/multi-user.target.wants/{unit}")
 
@@ -92,6 +101,66 @@ def test_what_lies_among_an_applications_things_and_is_not_ours_stays(host):
     assert os.listdir(host["dir"]) == ["releases"]
     assert sentences(host) == []
     assert len(app_removal.entries([host])) == 2
+
+
+def test_a_unix_socket_goes_and_what_lies_beside_it_stays(host, tmp_path):
+    path = str(tmp_path / "run" / "web.sock")
+    place(path)
+    place(f"{tmp_path}/run/other.sock")
+    placed(host, listen=path)
+    steps = app_removal.steps([host], run=Systemd().run)
+    assert f"remove {path}" in [step.sentence for step in steps]
+    app_removal.apply(steps)
+    assert os.listdir(tmp_path / "run") == ["other.sock"]
+
+
+def test_the_folder_that_systemd_made_for_a_socket_goes_with_it(monkeypatch):
+    removed = []
+    for name in ("unlink", "rmdir"):
+        monkeypatch.setattr(app_removal.os, name, removed.append)
+    app_removal.remove_socket("/run/web/web.sock")
+    app_removal.remove_socket("/srv/web.sock")
+    assert removed == ["/run/web/web.sock", "/run/web", "/srv/web.sock"]
+
+
+def test_the_folders_made_on_the_way_to_an_application_go_when_they_are_empty(host, tmp_path):
+    deep = {**host, "dir": str(tmp_path / "made" / "two" / "web")}
+    beside = str(tmp_path / "made" / "precious")
+    folders.make(app_service.releases_in(deep["dir"]))
+    if not folders.is_ours(tmp_path / "made"):
+        pytest.skip("this file system has no extended attributes")
+    place(beside)
+    app_removal.apply(app_removal.steps([deep], run=Systemd().run))
+    assert os.listdir(tmp_path / "made") == ["precious"]
+    os.unlink(beside)
+    app_removal.apply(app_removal.steps([deep], run=Systemd().run))
+    assert not (tmp_path / "made").exists()
+    assert tmp_path.exists()
+
+
+def test_a_folder_that_was_there_before_an_application_stays(host, tmp_path):
+    deep = {**host, "dir": str(tmp_path / "theirs" / "web")}
+    (tmp_path / "theirs").mkdir()
+    folders.make(app_service.releases_in(deep["dir"]))
+    app_removal.apply(app_removal.steps([deep], run=Systemd().run))
+    assert os.listdir(tmp_path / "theirs") == []
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"dir": "/home/ob/web"}, "dir: /home/ob/web"),
+        ({"user": "ob"}, "user: ob"),
+        ({"user": "ob", "dir": "/home/ob/web"}, "user: ob and dir: /home/ob/web"),
+    ],
+)
+def test_an_application_that_was_set_up_otherwise_is_refused_with_what_to_write(host, other, said):
+    placed(host)
+    assert app_removal.obstacles([host]) == []
+    place(app_service.unit_path("web.service"), OURS + SERVICE.format(**{**host, **other}))
+    (refusal,) = app_removal.obstacles([host])
+    assert refusal.because.startswith(f"it was set up with {said}, not with ")
+    assert refusal.remedy == f"Write {said} in its item of gunicorn_app_list"
 
 
 def test_a_unit_of_that_name_that_we_did_not_write_is_refused(host):

@@ -9,6 +9,7 @@ from web_app import APP, Systemd
 
 from ansible_collections.gpunode.stack.plugins.module_utils import (
     app_release,
+    app_service,
     app_state,
     env_build,
     files,
@@ -52,6 +53,21 @@ def test_releases_are_in_the_order_in_which_they_were_in_service(app):
     assert app_state.releases_on_disk("/no/such") == []
 
 
+def test_what_never_was_in_service_is_not_among_those_that_served(app):
+    folder, moments = os.path.dirname(app["release"]), {"b": 3000, "c": 1000, "d": app_state.NEVER}
+    for name, moment in moments.items():
+        os.mkdir(os.path.join(folder, name * 12))
+        os.utime(os.path.join(folder, name * 12), (moment, moment))
+    os.mkdir(os.path.join(folder, f"{app_service.TEMPORARY}new-x"))
+    os.utime(app["release"], (app_state.NEVER, app_state.NEVER))
+    app = {**app, "dir": os.path.dirname(folder)}
+    assert [os.path.basename(path)[0] for path in app_state.served(app)] == ["b", "c"]
+    # What the link names is in service, whenever it came.
+    os.symlink(os.path.join(folder, "c" * 12), app_service.link_of(app))
+    assert [os.path.basename(path)[0] for path in app_state.served(app)] == ["c", "b"]
+    assert seen(app)["served"] == app_state.served(app)
+
+
 def built(folder, lock):
     """Return the prefix of an environment that holds nothing, recorded as built from ``lock``."""
     prefix = folder / env_build.folder_of("env", env_build.id_of(lock, []))
@@ -70,3 +86,20 @@ def test_check_mode_foresees_the_repair_of_a_damaged_environment(app, tmp_path):
     damaged = {**app, "prefix": built(tmp_path, [PACKAGE])}
     assert seen(damaged, check_mode=True)["repaired"]
     assert not seen(damaged)["repaired"]
+
+
+@pytest.mark.parametrize(
+    ("listens", "exists", "left"),
+    [("old", True, True), ("old", False, False), ("new", True, False)],
+)
+def test_the_unix_socket_of_an_earlier_address_is_left(
+    app, tmp_path, monkeypatch, listens, exists, left
+):
+    monkeypatch.setattr(app_service.systemd, "UNIT_DIR", str(tmp_path))
+    monkeypatch.setattr(files, "ownership", lambda path: ("root", "root", "0644"))
+    path = tmp_path / listens
+    (tmp_path / "web.socket").write_text(f"[Socket]\nListenStream={path}\n")
+    if exists:
+        path.write_text("")
+    found = seen({**app, "listen": str(tmp_path / "new")})["socket_left"]
+    assert found == (str(path) if left else "")

@@ -101,6 +101,12 @@ def test_gunicorn_finds_a_folder_for_its_control_socket_that_is_no_other_units()
     assert "control-socket" not in text
 
 
+def test_a_python_server_has_a_folder_for_a_socket_that_others_can_reach():
+    text = service(**PYTHON, listen="/run/gpunode-web/http.sock")
+    assert lines(text, "RuntimeDirectory") == ["gpunode-web"]
+    assert lines(text, "RuntimeDirectoryMode") == []
+
+
 def test_a_connection_carries_one_request():
     assert " --keep-alive 0 " in lines(service(), "ExecStart")[0]
 
@@ -176,6 +182,7 @@ APPS = {
     "unix": {"listen": "/run/web/web.sock"},
     "jit": {"jit": True},
     "python": PYTHON,
+    "python on a unix socket": {**PYTHON, "listen": "/run/gpunode-web/http.sock"},
 }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from ansible_collections.gpunode.stack.plugins.module_utils import disk
+from ansible_collections.gpunode.stack.plugins.module_utils import disk, files
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 
 
@@ -45,6 +45,17 @@ def test_needs_on_two_file_systems_are_counted_apart():
 
 def test_an_unknown_file_system_refuses_nothing():
     assert disk.refusals([("a", "/opt/a", disk.GIB)], []) == []
+
+
+def test_a_write_that_finds_no_room_is_told_by_its_file(tmp_path, monkeypatch):
+    def full(_descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    path = tmp_path / "unit"
+    with pytest.raises(Refusal, match=f"the file system of {path} is full"), disk.watched("x", "/"):
+        files.write_text(str(path), "text", owner=None, group=None)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -254,13 +254,17 @@ BAD = {
     "relative dir": ({"dir": "srv/web"}, "absolute path"),
     "dir that would split a line": ({"dir": "/srv/a b"}, "absolute path"),
     "address without a port": ({"listen": "0.0.0.0"}, "ADDRESS:PORT"),
+    "socket in a folder that goes": ({"listen": "/run/gpunode-web/x"}, "comes and goes"),
+    "socket that a program cannot make": (
+        {"server": "python", "entry": "main.py", "listen": "/run/web/x"}, "/run/gpunode-web alone",
+    ),
     "no workers": ({"workers": 0}, "less than 1"),
     "health path": ({"health_path": "healthz"}, "begins with '/'"),
     "memory": ({"memory_max": "lots"}, "number of bytes"),
     "variable that is none": ({"environment_variables": {"A B": "x"}}, "A B"),
     "variable of the unit": ({"environment_variables": {"PATH": "/x"}}, "PATH"),
     "variable that is a number": ({"environment_variables": {"PORT": 1}}, "in quotes"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -288,6 +292,14 @@ def test_secrets_of_an_unknown_application_are_refused_with_the_nearest_name(res
         resolve(gunicorn_app_secrets={"wep": {"A": "x"}})
 
 
+@pytest.mark.parametrize("secrets", [{"web": "hunter2"}, {"web": ["hunter2"]}, "hunter2"])
+def test_secrets_without_a_name_are_refused_and_not_told(resolve, secrets):
+    with pytest.raises(Refusal, match="gunicorn_app_secrets") as refusal:
+        resolve(gunicorn_app_secrets=secrets)
+    assert refusal.value.remedy
+    assert "hunter2" not in str(refusal.value)
+
+
 def test_an_environment_without_gunicorn_is_refused(resolve, tmp_path):
     (tmp_path / "bare.lock").write_text("".join(LOCK.splitlines(keepends=True)[:2]))
     with pytest.raises(Refusal, match="nor its requirements name gunicorn"):
@@ -302,6 +314,7 @@ def facts(state, **changes):
     found = {
         "service_mgr": "systemd",
         "users": dict.fromkeys(gunicorn_app.probe(state)["users"], GOOD_USER),
+        "units": dict.fromkeys(gunicorn_app.probe(state)["units"], ""),
         "listening": [],
         "paths": paths,
         "mounts": [
@@ -344,6 +357,16 @@ def test_an_address_held_by_an_application_that_is_to_go_is_free(resolve):
     state = resolve({}, {"name": "old", "state": "absent"})
     assert reasons(state, listening=taken_by("old.socket")) == []
     assert reasons(state, listening=taken_by("older.socket")) != []
+
+
+@pytest.mark.parametrize("unit", ["web.service", "web.socket"])
+def test_a_unit_of_that_name_that_comes_from_elsewhere_is_refused(resolve, unit):
+    state = resolve()
+    theirs = {**facts(state)["units"], unit: f"/usr/lib/systemd/system/{unit}"}
+    (said,) = reasons(state, units=theirs)
+    assert f"{unit} is there already, from /usr/lib/systemd/system/{unit}" in said
+    # Ours, or one that was made by hand.
+    assert reasons(state, units={**theirs, unit: f"/etc/systemd/system/{unit}"}) == []
 
 
 def test_a_file_where_the_folder_should_be_is_refused(resolve):

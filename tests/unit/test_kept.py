@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.gpunode.stack.plugins.module_utils import (
     app_release,
+    app_state,
     building,
     env_build,
 )
@@ -169,7 +170,7 @@ def test_a_file_shared_with_the_package_cache_is_not_a_builds_own(tmp_path):
 NEW, OLD = "aaaaaaaaaaaa", "bbbbbbbbbbbb"
 
 
-def host(address="", refusals=(), named=NEW, runs=NEW, placed=0, **changes):
+def host(address="", refusals=(), named=NEW, runs=NEW, placed=1, **changes):
     """Return what the module would say of a host with two releases and two builds."""
     folder = "/srv/web/releases"
     app = {
@@ -209,6 +210,12 @@ def test_what_is_in_service_and_the_line_for_going_back_are_shown():
         "400 MiB,   100 of its own  in service, used by web.service"
     )
     assert line(environment, OLD).endswith(f"build: {OLD}")
+
+
+def test_a_release_that_never_was_in_service_is_none_to_go_back_to():
+    text = kept.as_text({"n1": host(placed=app_state.NEVER)}, [])
+    assert line(text, NEW).endswith(f"{NEW}  in service")
+    assert line(text, OLD).endswith(f"{OLD}  was never in service")
 
 
 def test_a_process_that_still_runs_another_release_is_told():

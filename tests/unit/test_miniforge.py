@@ -363,7 +363,7 @@ def test_certificates_are_there_before_the_download_and_go_with_the_option(host,
     path.write_text("changed")
     assert host.converge(asked)["changes"] == [f"write {path}"]
     assert f"remove {path}" in host.converge(host.wanted())["changes"]
-    assert not path.exists()
+    assert not path.parent.exists()
     assert host.converge(host.wanted())["changes"] == []
 
 

@@ -17,7 +17,10 @@ def address(host):
 @pytest.fixture
 def web(host):
     """Properties of the service that gunicorn serves."""
-    names = "User,MemoryMax,TimeoutStartUSec,DevicePolicy,MemoryDenyWriteExecute,ExecStart"
+    names = (
+        "User,MemoryMax,TimeoutStartUSec,PrivateDevices,DevicePolicy,DeviceAllow,"
+        "MemoryDenyWriteExecute,ExecStart"
+    )
     lines = host.check_output(f"systemctl show web.service --property={names}").splitlines()
     return dict(line.split("=", 1) for line in lines)
 
@@ -52,6 +55,12 @@ def test_the_application_runs_as_its_user_in_one_worker_with_threads(host, web, 
 def test_the_unit_shows_what_it_was_allowed_and_denied(web):
     assert web["MemoryMax"] == str(1 << 30)
     assert web["MemoryDenyWriteExecute"] == "no"
+    assert (web["PrivateDevices"], web["DevicePolicy"]) == ("no", "closed")
+    assert web["DeviceAllow"] == "char-nvidia* rwm"
+
+
+def test_the_start_may_take_as_long_as_was_said(web):
+    assert web["TimeoutStartUSec"] == "1min 30s"
 
 
 def test_the_application_that_serves_itself_answers_without_a_socket_unit(host, address):
