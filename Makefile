@@ -74,7 +74,7 @@ molecule: .venv/complete ## the molecule scenarios of every role, each on a fres
 	$(PYTEST) tests/lab/test_molecule.py
 
 bench: .venv/complete ## what first runs, no-change runs, switches and builds cost; makes the lab's nodes new
-	PYTHONPATH=tests $(BIN)/python tests/bench.py
+	PYTHONPATH=tests:tests/unit:collections $(BIN)/python tests/bench.py
 
 lab-up: .venv/complete ## boot the lab; NODES=n says how many nodes
 	$(LAB) up $(if $(NODES),--nodes $(NODES))

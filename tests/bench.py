@@ -5,6 +5,7 @@ Ratios within this run say more than seconds.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import functools
 import itertools
@@ -14,11 +15,17 @@ import tempfile
 import time
 from pathlib import Path
 
+import combinations
+
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.plugin_utils import stack, stack_catalog, stack_plan
 from lab import commands, fleet
 from lab.load import load
 from lab.node import DEFAULT_COUNT, Lab
 
 RUNS = 3
+CROWD = 1000
+PLANNED = (1000, 10000)
 FLEETS = (2, 10)
 NODE = "node1"
 LOCK = fleet.PROJECT / "inventory" / "lab" / "generated" / "ob_cuda.lock"
@@ -129,6 +136,52 @@ def builds(folder):
     )
 
 
+def probes(lab, folder):
+    """Look at a node that is idle, and at one with a thousand processes."""
+    crowd = f"for i in $(seq {CROWD}); do setsid sleep 600 </dev/null >/dev/null 2>&1 & done"
+    look = functools.partial(fleet.run, "tests/lab/probe.yml", "--limit", NODE, log=folder / "ssh")
+    idle_s, idle = median_s(look), facts_bytes(look())
+    lab.ssh(NODE, crowd)
+    crowded_s, crowded = median_s(look), facts_bytes(look())
+    lab.ssh(NODE, "pkill -x sleep")
+    yield (
+        f"probe of an idle node: {idle_s:.2f} s, {idle} bytes of facts; with {CROWD} processes: "
+        f"{crowded_s:.2f} s, {crowded} bytes, ratio {crowded_s / idle_s:.2f}"
+    )
+
+
+def facts_bytes(run):
+    """Return how many bytes the facts of the bench's node take."""
+    ended_well(run)
+    return next(
+        len(json.dumps(result["gpunode_facts"]))
+        for _task, result in run.results(NODE)
+        if "gpunode_facts" in result
+    )
+
+
+def plans():
+    """Plan the GPU stacks of large fleets, composed of the real combinations."""
+    known = stack_catalog.of_project()
+    hosts = []
+    for row in combinations.ROWS:
+        # What is not understood is refused before any host is planned.
+        with contextlib.suppress(Refusal):
+            wanted = stack.resolve(combinations.options_of(row), known)
+            hosts.append((wanted, combinations.facts_of(row)))
+    taken = {}
+    for count in PLANNED:
+        fleet_of = itertools.islice(itertools.cycle(hosts), count)
+        taken[count], _plans = timed(
+            lambda some=fleet_of: [stack_plan.plan(*host, known) for host in some]
+        )
+    yield (
+        "planning GPU stacks: "
+        + ", ".join(f"{count} hosts in {seconds:.2f} s" for count, seconds in taken.items())
+        + f" (goal: {PLANNED[-1]} under 5 s)"
+    )
+
+
 def task_s(run, name):
     """Return the seconds that a task of a run took."""
     for play in run.output["plays"]:
@@ -149,7 +202,14 @@ def main():
     try:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            for says in itertools.chain(fleets(lab, folder), switches(lab, folder), builds(folder)):
+            measured = itertools.chain(
+                plans(),
+                fleets(lab, folder),
+                probes(lab, folder),
+                switches(lab, folder),
+                builds(folder),
+            )
+            for says in measured:
                 print(says, flush=True)
     finally:
         commands.up(lab, before)

@@ -84,7 +84,10 @@ def _lines(plan):
     if plan["status"] == "refused":
         return [line for refusal in plan["refusals"] for line in refusal_lines(refusal)]
     if plan["status"] == "converged":
-        return [item["says"] for items in plan["wanted"].values() for item in items]
+        stack = plan["stack"]["name"]
+        return [item["says"] for items in plan["wanted"].values() for item in items] + (
+            [f"GPU stack {stack}"] if stack else []
+        )
     return [
         f"{name}: {reason}"
         for name, component in plan["components"].items()

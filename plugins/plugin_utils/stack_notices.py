@@ -77,12 +77,16 @@ def held_security_update(case, due):
 
 
 def _held(case, by_security):
+    alike = {}
     for package in case.driver_packages if case.driver else []:
         if package["offered"] and package["offered_by_security"] == by_security:
-            yield (
-                f"{package['name']} is held at {package['version']}, and the repository offers "
-                f"{package['offered']}{', a security update' * by_security}"
-            )
+            alike.setdefault((package["version"], package["offered"]), []).append(package["name"])
+    for (version, offered), names in alike.items():
+        others = f" and {len(names) - 1} more are" if len(names) > 1 else " is"
+        yield (
+            f"{names[0]}{others} held at {version}, and the repository offers {offered}"
+            + (", a security update" if by_security else "")
+        )
 
 
 def end_of_life(case, due):
@@ -122,6 +126,9 @@ def restart_would_cut_the_connection(case, due):
 def sick_gpu_noticed(case, due):
     if case.driver and not due.get("nvidia_driver"):
         yield from stack_refusals.faults(case)
+    for gpu in case.facts["nvidia_smi"]["gpus"] if case.driver else []:
+        if gpu["retirement_pending"]:
+            yield f"{gpu['address']}: broken memory is to be retired at the next reset or reboot"
 
 
 def loaded_from_elsewhere(case, due):

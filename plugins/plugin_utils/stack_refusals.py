@@ -330,20 +330,17 @@ def sick_gpu(case, due):
 
 
 def faults(case):
-    """Return a sentence for each GPU of a host that is not well."""
+    """Return a sentence for each GPU of a host that is broken."""
     found = [
-        f"{row['address']}: Xid {row['xid']}, {row['says']}"
-        if row["xid"]
-        else f"{row['address']}: {row['says']}"
+        f"{row['address']}: {row['says']}"
         for row in case.facts["gpu_faults"]
         if row["xid"] in _FATAL or "fallen off the bus" in row["says"]
     ]
-    for gpu in case.facts["nvidia_smi"]["gpus"]:
-        if gpu["remapping_failed"]:
-            found.append(f"{gpu['address']}: its memory has no rows left to replace broken ones")
-        elif gpu["retirement_pending"]:
-            found.append(f"{gpu['address']}: memory is to be retired at the next reset")
-    return found
+    return found + [
+        f"{gpu['address']}: its memory has no rows left to replace broken ones"
+        for gpu in case.facts["nvidia_smi"]["gpus"]
+        if gpu["remapping_failed"]
+    ]
 
 
 # NVIDIA, "Xid Errors": 48 double bit ECC error, 64 failed row remapping, 79 fallen off the bus,

@@ -34,3 +34,12 @@ def facts_of(row):
     """Return the complete facts of a row, or of a base: its own laid on those of its base."""
     under = facts_of(BASES[row["base"]]) if "base" in row else {}
     return merged(under, row.get("facts", {}))
+
+
+def options_of(row):
+    """Return what a row wants of its host, as stack.resolve takes it."""
+    return {
+        name.removeprefix("gpunode_"): value
+        for name, value in row["wanted"].items()
+        if name != "needs"
+    }

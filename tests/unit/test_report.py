@@ -118,6 +118,11 @@ def test_a_step_says_what_it_interrupts():
     assert "interrupts everything on the host" in report.as_text({"n1": plan}, [])
 
 
+def test_a_converged_host_says_which_stack_it_has():
+    plan = {**converged("web on 80"), "stack": {"name": "r580", "steps": [], "notices": []}}
+    assert "GPU stack r580" in report.as_text({"n1": plan}, [])
+
+
 def test_notices_are_shown_whatever_becomes_of_the_host():
     noticed = stacked(notices=["R470 has ended"])["stack"]
     for plan in (converged("web"), changing("x"), REFUSED):

@@ -8,9 +8,11 @@ import re
 
 import combinations
 import gpu_hosts
+import hosts
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from ansible_collections.gpunode.stack.plugins.module_utils import planner
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.plugin_utils import (
     report,
@@ -36,13 +38,8 @@ def planned(wanted, facts, needs=()):
 
 def plan_of(row):
     """Return the plan of a row of combinations.yml, as an operator's variables ask for it."""
-    options = {
-        name.removeprefix("gpunode_"): value
-        for name, value in row["wanted"].items()
-        if name != "needs"
-    }
     try:
-        wanted = stack.resolve(options, gpu_hosts.KNOWN)
+        wanted = stack.resolve(combinations.options_of(row), gpu_hosts.KNOWN)
     except Refusal as refusal:
         return {**NO_WISH, "refusals": [refusal]}
     return planned(wanted, combinations.facts_of(row), row["wanted"].get("needs", ()))
@@ -63,18 +60,20 @@ def verdict_of(plan):
     }
 
 
-def text_of(plan):
-    """Return what people are told of a plan."""
-    whole = {
-        "status": "refused" if plan["refusals"] else "changes",
-        "components": {},
+def whole(plan):
+    """Return the plan of a host of which the GPU stack is all that is wanted."""
+    return {
+        **planner.plan({}, {}, plan["refusals"], steps=plan["steps"]),
         "wanted": {},
         "unwanted": {},
         "address": "",
-        "refusals": [refusal.as_dict() for refusal in plan["refusals"]],
-        "stack": {"steps": plan["steps"], "notices": plan["notices"]},
+        "stack": {"name": "", "steps": plan["steps"], "notices": plan["notices"]},
     }
-    return report.as_text({"host": whole}, [])
+
+
+def text_of(plan):
+    """Return what people are told of a plan."""
+    return report.as_text({"host": whole(plan)}, [])
 
 
 def expected_of(row):
@@ -143,6 +142,22 @@ def test_a_host_that_is_as_wanted_has_nothing_to_do(host):
     plan = planned(*host)
     assert [str(refusal) for refusal in plan["refusals"]] == []
     assert plan["steps"] == []
+
+
+def test_a_fleet_of_two_thousand_composed_hosts_is_read_at_a_glance():
+    debian = {"own_kernel": True, "distribution": "Debian", "distribution_major_version": "12"}
+    wanted = stack.resolve({"stack": "r535"}, gpu_hosts.KNOWN)
+    kinds = [
+        whole(planned(wanted, {**hosts.load(name)["facts"], **debian})) for name in hosts.NAMES
+    ]
+    fleet = {f"gpu{number}": kinds[number % len(kinds)] for number in range(2000)}
+    text = report.as_text(fleet, [])
+    assert len(text.splitlines()) < 100
+    assert sum(int(count) for count in re.findall(r"^(\d+) hosts ", text, re.MULTILINE)) == 2000
+    document = json.loads(json.dumps(report.as_document(fleet, [])))
+    assert document["status"] == "refused"
+    statuses = {plan["status"] for plan in document["hosts"].values()}
+    assert (len(document["hosts"]), statuses) == (2000, {"refused", "changes", "converged"})
 
 
 def test_the_rdma_stack_comes_before_the_driver_and_peer_memory_after_both():
