@@ -7,6 +7,7 @@ import re
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from combinations import BASES, ROWS, RULES, facts_of, merged
+from facts_shape import GENERAL, GPU_HOST, misfits
 
 from ansible_collections.gpunode.stack.plugins.plugin_utils import wanted as options_of_roles
 
@@ -19,164 +20,10 @@ OPTIONS = {
 COMPONENTS = {"mlnx_ofed", "nvidia_driver", "vgpu_license", "peer_memory", "reboot"}
 CONSENTS = {"reboot", "restart_openibd", "stop_gpu_clients", "change_method"}
 VERDICT = {"status", "refusals", "due", "notices", "reboot", "consent"}
-#: What a host may want: {variable: {its key: the pattern of its values}}.
-#: The facts of docs/architecture.md and docs/facts.md. A list has the shape of its rows; a dict
-#: whose keys are names of the host's own is the type itself.
-_RIVAL = {"loaded": bool, "blacklisted": bool, "initramfs": [str]}
-SHAPE = {
-    **dict.fromkeys(
-        (
-            "hostname",
-            "distribution",
-            "distribution_release",
-            "distribution_version",
-            "distribution_major_version",
-            "os_family",
-            "kernel",
-            "architecture",
-            "pkg_mgr",
-            "service_mgr",
-            "python_version",
-            "virtualization",
-        ),
-        str,
-    ),
-    "own_kernel": bool,
-    "mounts": [{"mount": str, "fstype": str, "size_total": int, "size_available": int}],
-    "paths": dict,
-    "users": dict,
-    "listening": [{"address": str, "port": int, "pid": int, "process": str, "unit": str}],
-    "receipts": dict,
-    "gpus": [
-        {
-            "address": str,
-            "device": str,
-            "subsystem": str,
-            "class": str,
-            "driver": str,
-            "architecture": str,
-        }
-    ],
-    "nvswitches": [{"address": str, "device": str, "driver": str}],
-    "rdma_devices": [
-        {
-            "name": str,
-            "address": str,
-            "driver": str,
-            "firmware": str,
-            "board": str,
-            "sriov_total": int,
-            "sriov_active": int,
-            "interfaces": [str],
-            "ports": [
-                {
-                    "port": int,
-                    "state": str,
-                    "link_layer": str,
-                    "rate_gbps": int,
-                    "pkeys": [str],
-                }
-            ],
-        }
-    ],
-    "kernels": [
-        {
-            "release": str,
-            "running": bool,
-            "next": bool,
-            "headers": bool,
-            "compiler": str,
-            "compiler_found": bool,
-        }
-    ],
-    "secure_boot": {
-        "efi": bool,
-        "enabled": bool,
-        "setup_mode": bool,
-        "key": str,
-        "key_enrolled": bool,
-    },
-    "driver": {
-        "loaded": {"version": str, "open": bool},
-        "modules": [
-            {
-                "kernel": str,
-                "name": str,
-                "path": str,
-                "version": str,
-                "open": bool,
-                "depends": [str],
-                "signer": str,
-            }
-        ],
-        "dkms": [{"name": str, "version": str, "kernel": str, "state": str}],
-        "libraries": [str],
-        "runfile": str,
-    },
-    "packages": [{"name": str, "version": str, "offered": str, "offered_by_security": bool}],
-    "nvidia_smi": {
-        "asked": bool,
-        "answered": bool,
-        "says": str,
-        "driver_version": str,
-        "cuda_version": str,
-        "gpus": [
-            {
-                "address": str,
-                "name": str,
-                "mode": str,
-                "license": str,
-                "ecc_uncorrected": int,
-                "retirement_pending": bool,
-                "remapping_failed": bool,
-                "fabric_state": str,
-            }
-        ],
-    },
-    "fabric_manager": {"version": str, "active": bool, "enabled": bool},
-    "licensing": {
-        "unit": bool,
-        "active": bool,
-        "server": str,
-        "tokens": [str],
-        "feature_type": str,
-        "says": str,
-    },
-    "rivals": {"nouveau": _RIVAL, "nova_core": _RIVAL},
-    "gpu_clients": [{"pid": int, "process": str, "unit": str, "devices": [str]}],
-    "gpu_faults": [{"address": str, "xid": int, "says": str}],
-    "rdma_stack": {"kind": str, "version": str},
-    "peer_memory": {"loaded": [str], "clients": [str], "at_boot": [str], "headers": bool},
-    "management": {"interface": str, "lower": [str], "found_by": str},
-}
+SHAPE = {**GENERAL, **GPU_HOST}
 
 each_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row["claim"])
 each_base = pytest.mark.parametrize("name", BASES)
-
-
-def misfits(value, shape, where=""):
-    """Return what keeps a value from having a shape, one sentence each."""
-    if isinstance(shape, type):
-        return [] if type(value) is shape else [f"{where} is {value!r}, no {shape.__name__}"]
-    if isinstance(shape, list):
-        if not isinstance(value, list):
-            return [f"{where} is {value!r}, no list"]
-        return [
-            found
-            for index, item in enumerate(value)
-            for found in misfits(item, shape[0], f"{where}[{index}]")
-        ]
-    if not isinstance(value, dict):
-        return [f"{where} is {value!r}, no dict"]
-    return [f"{where}.{key} is missing" for key in shape if key not in value] + [
-        found
-        for key, item in value.items()
-        for found in (
-            misfits(item, shape[key], f"{where}.{key}")
-            if key in shape
-            else [f"{where}.{key} is no fact"]
-        )
-    ]
 
 
 def exercised(kind):

@@ -9,126 +9,9 @@ from pathlib import Path
 
 import hosts
 import pytest
+from facts_shape import GPU_HOST, misfits
 
 FACTS = Path(__file__).resolve().parents[2] / "docs" / "facts.md"
-
-RIVAL = {"loaded": bool, "blacklisted": bool, "initramfs": [str]}
-# docs/facts.md once more, for a test to compare with.
-SHAPE = {
-    "virtualization": str,
-    "gpus": [
-        {
-            "address": str,
-            "device": str,
-            "subsystem": str,
-            "class": str,
-            "driver": str,
-            "architecture": str,
-        }
-    ],
-    "nvswitches": [{"address": str, "device": str, "driver": str}],
-    "rdma_devices": [
-        {
-            "name": str,
-            "address": str,
-            "driver": str,
-            "firmware": str,
-            "board": str,
-            "sriov_total": int,
-            "sriov_active": int,
-            "interfaces": [str],
-            "ports": [
-                {"port": int, "state": str, "link_layer": str, "rate_gbps": int, "pkeys": [str]}
-            ],
-        }
-    ],
-    "kernels": [
-        {
-            "release": str,
-            "running": bool,
-            "next": bool,
-            "headers": bool,
-            "compiler": str,
-            "compiler_found": bool,
-        }
-    ],
-    "secure_boot": {
-        "efi": bool,
-        "enabled": bool,
-        "setup_mode": bool,
-        "key": str,
-        "key_enrolled": bool,
-    },
-    "driver": {
-        "loaded": {"version": str, "open": bool},
-        "modules": [
-            {
-                "kernel": str,
-                "name": str,
-                "path": str,
-                "version": str,
-                "open": bool,
-                "depends": [str],
-                "signer": str,
-            }
-        ],
-        "dkms": [{"name": str, "version": str, "kernel": str, "state": str}],
-        "libraries": [str],
-        "runfile": str,
-    },
-    "packages": [{"name": str, "version": str, "offered": str, "offered_by_security": bool}],
-    "nvidia_smi": {
-        "asked": bool,
-        "answered": bool,
-        "says": str,
-        "driver_version": str,
-        "cuda_version": str,
-        "gpus": [
-            {
-                "address": str,
-                "name": str,
-                "mode": str,
-                "license": str,
-                "ecc_uncorrected": int,
-                "retirement_pending": bool,
-                "remapping_failed": bool,
-                "fabric_state": str,
-            }
-        ],
-    },
-    "fabric_manager": {"version": str, "active": bool, "enabled": bool},
-    "licensing": {
-        "unit": bool,
-        "active": bool,
-        "server": str,
-        "tokens": [str],
-        "feature_type": str,
-        "says": str,
-    },
-    "rivals": {"nouveau": RIVAL, "nova_core": RIVAL},
-    "gpu_clients": [{"pid": int, "process": str, "unit": str, "devices": [str]}],
-    "gpu_faults": [{"address": str, "xid": int, "says": str}],
-    "rdma_stack": {"kind": str, "version": str},
-    "peer_memory": {"loaded": [str], "clients": [str], "at_boot": [str], "headers": bool},
-    "management": {"interface": str, "lower": [str], "found_by": str},
-}
-
-
-def misfits(shape, value, where="facts"):
-    """Return what in a value is not of a shape, as 'where: what it is'."""
-    if isinstance(shape, dict):
-        if not isinstance(value, dict) or set(value) != set(shape):
-            return [f"{where}: {value}"]
-        return [text for key in shape for text in misfits(shape[key], value[key], f"{where}.{key}")]
-    if isinstance(shape, list):
-        if not isinstance(value, list):
-            return [f"{where}: {value}"]
-        return [
-            text
-            for number, item in enumerate(value)
-            for text in misfits(shape[0], item, f"{where}[{number}]")
-        ]
-    return [] if type(value) is shape else [f"{where}: {value!r}"]
 
 
 def keys(shape):
@@ -154,12 +37,12 @@ def each_host(request):
 
 def test_the_facts_are_those_of_the_page():
     page = FACTS.read_text(encoding="utf-8")
-    assert set(re.findall(r"^    ([a-z_]+) {2,}", page, re.MULTILINE)) == set(SHAPE)
-    assert keys(SHAPE) - set(re.findall(r"[a-z_]+", page)) == set()
+    assert set(re.findall(r"^    ([a-z_]+) {2,}", page, re.MULTILINE)) == set(GPU_HOST)
+    assert keys(GPU_HOST) - set(re.findall(r"[a-z_]+", page)) == set()
 
 
 def test_a_host_has_every_fact_in_its_shape(host):
-    assert misfits(SHAPE, host["facts"]) == []
+    assert misfits(host["facts"], GPU_HOST) == []
 
 
 @pytest.mark.parametrize(
@@ -172,7 +55,7 @@ def test_a_host_has_every_fact_in_its_shape(host):
     ],
 )
 def test_another_shape_is_noticed(value):
-    assert misfits(RIVAL, value)
+    assert misfits(value, GPU_HOST["rivals"]["nouveau"])
 
 
 def test_a_host_says_what_it_is_and_where_it_comes_from(host):
