@@ -132,11 +132,13 @@ def _lower(tree, interface):
     an InfiniBand partition stands in the file "parent" (torvalds/linux@
     0e1c438c44dd9cde56effb44c5f1cfeda72e108d:Documentation/infiniband/ipoib.rst).
     """
-    found = [interface]
-    for upper in found:
+    found, ahead = [], [interface]
+    while ahead:
+        upper = ahead.pop(0)
+        if not upper or upper in found:
+            continue
+        found.append(upper)
         folder = f"{_INTERFACES}/{upper}"
-        links = [name[len("lower_") :] for name in tree.names(folder) if name.startswith("lower_")]
-        for name in [*links, tree.text(f"{folder}/parent")]:
-            if name and name not in found:
-                found.append(name)
+        ahead += [name[len("lower_") :] for name in tree.names(folder) if name.startswith("lower_")]
+        ahead.append(tree.text(f"{folder}/parent"))
     return found

@@ -135,7 +135,9 @@ GENERAL = {
 def misfits(value, shape, where=""):
     """Return what keeps a value from having a shape, one sentence each."""
     if isinstance(shape, type):
-        return [] if type(value) is shape else [f"{where} is {value!r}, no {shape.__name__}"]
+        # In Python a truth value is a number, too.
+        fits = isinstance(value, shape) and isinstance(value, bool) == (shape is bool)
+        return [] if fits else [f"{where} is {value!r}, no {shape.__name__}"]
     if isinstance(shape, list):
         if not isinstance(value, list):
             return [f"{where} is {value!r}, no list"]

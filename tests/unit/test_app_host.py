@@ -100,7 +100,7 @@ def test_an_application_without_its_environment_is_refused_before_anything_is_do
 class Web:
     """An application that serves one release, and a host that is to bring it to another.
 
-    :ivar complaint: what the proof, or the candidate's, says; '' where all is well.
+    :ivar complaints: what the proof, or the candidate's, raises; () where all is well.
     """
 
     def __init__(self, folder, host, app):
@@ -108,7 +108,7 @@ class Web:
         self.old = str(folder / "web" / "releases" / ("a" * 12))
         self.app = {**app, "dir": str(folder / "web"), "prefix": str(folder / "env")}
         self.app["release"] = os.path.join(os.path.dirname(self.old), app["digest"][:12])
-        self.complaint = ""
+        self.complaints = ()
         self.archive = str(folder / "release.tar.gz")
 
     def host(self):
@@ -139,10 +139,8 @@ class Web:
         return names(os.path.dirname(self.old))
 
     def prove(self, _app, unit, *_arguments):
-        if isinstance(self.complaint, BaseException):
-            raise self.complaint
-        if self.complaint:
-            raise app_proof.NotServing(self.complaint)
+        for complaint in self.complaints:
+            raise complaint
 
 
 @pytest.fixture
@@ -178,7 +176,7 @@ def test_a_release_counts_as_one_that_served_once_it_is_proven(web):
 @pytest.mark.parametrize("tried", [True, False])
 def test_a_release_that_is_refused_does_not_stay_though_a_killed_run_had_brought_it(web, tried):
     web.host().place_release(web.app)
-    web.complaint = "it dies"
+    web.complaints = [app_proof.NotServing("it dies")]
     said = web.refusal(tried=tried)
     assert ("Nothing in service was touched" in said) is tried
     assert ("What was in service before is in service again" in said) is not tried
@@ -188,11 +186,11 @@ def test_a_release_that_is_refused_does_not_stay_though_a_killed_run_had_brought
 
 @pytest.mark.parametrize("tried", [True, False])
 def test_what_a_run_switched_that_was_killed_before_its_proof_is_taken_back_by_the_next(web, tried):
-    web.complaint = KeyboardInterrupt()
+    web.complaints = [KeyboardInterrupt()]
     with pytest.raises(KeyboardInterrupt):
         web.apply(tried=False)
     assert web.unit() == web.app["units"]["web.service"]
-    web.complaint = "it dies"
+    web.complaints = [app_proof.NotServing("it dies")]
     assert "What was in service before is in service again" in web.refusal(tried=tried)
     assert web.unit() == "before"
     assert web.releases() == ["a" * 12]
@@ -202,7 +200,7 @@ def test_what_is_said_of_a_mended_release_in_service_is_true(web):
     os.symlink(web.app["release"], f"{web.folder}/link")
     os.replace(f"{web.folder}/link", app_service.link_of(web.app))
     os.makedirs(os.path.join(web.app["release"], "changed"))
-    web.complaint = "it dies"
+    web.complaints = [app_proof.NotServing("it dies")]
     assert "What had been changed in the release in service was put right" in web.refusal()
     assert names(web.app["release"]) == ["main.py"]
 
