@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import re
 
+from ansible_collections.gpunode.stack.plugins.module_utils import kernels, pci
+
 _LINES = 2000
 _JOURNAL = (
     *("journalctl", "--dmesg", "--boot", "--grep=NVRM", f"--lines={_LINES}"),
@@ -31,8 +33,11 @@ _GPU = re.compile(rf"NVRM: .*?\bGPU (?:at )?(?:PCI:)?{_ADDRESS}", re.I)
 def faults(tree):
     """Return [{address, xid, says}], one row per GPU and kind with what was said last.
 
-    A GPU that fell off the bus without a number has xid 0.
+    A GPU that fell off the bus without a number has xid 0. Nothing is asked where there is neither
+    a GPU nor the driver.
     """
+    if not pci.gpus(tree) and "nvidia" not in kernels.loaded_modules(tree):
+        return []
     # With --grep and --lines, journalctl begins with the newest.
     told = list(_faults(tree.answer(*_JOURNAL)))[::-1] or _faults(tree.answer(*_DMESG))
     return [

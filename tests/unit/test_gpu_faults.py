@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from trees import planted
 
 from ansible_collections.gpunode.stack.plugins.module_utils import gpu_faults
 from ansible_collections.gpunode.stack.plugins.module_utils.tree import Tree
@@ -23,7 +26,9 @@ def told_by(**logs):
             raise FileNotFoundError(argv[0])
         return subprocess.CompletedProcess(argv, 0, logs[argv[0]].encode(), b"")
 
-    return gpu_faults.faults(Tree(run=run))
+    with tempfile.TemporaryDirectory() as folder:
+        planted(Path(folder), {"/proc/modules": "nvidia 61440 0 - Live 0x0\n"})
+        return gpu_faults.faults(Tree(folder, run))
 
 
 def faults(*lines):

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import random
+import subprocess
+
 import hosts
 import pytest
+from facts_shape import GPU_HOST, misfits
 
 from ansible_collections.gpunode.stack.plugins.module_utils import gpu_host
 
@@ -24,3 +29,51 @@ def test_a_whole_host_is_seen_as_it_is(name, tmp_path):
     assert {key: found[key] for key in differing} == {
         key: host["facts"].get(key) for key in differing
     }
+
+
+@pytest.mark.parametrize("name", hosts.NAMES)
+def test_rubbish_in_every_file_is_no_error_and_changes_no_type(name, tmp_path):
+    host, dice = hosts.load(name), random.Random(name)
+    run = hosts.lay_down(host, tmp_path)
+    for folder, _folders, files in os.walk(tmp_path):
+        for file in (os.path.join(folder, each) for each in files):
+            if not os.path.islink(file):
+                with open(file, "wb") as handle:
+                    handle.write(dice.randbytes(dice.randrange(200)))
+    running = host["facts"]["kernels"][0]["release"] if host["facts"]["kernels"] else ""
+    assert misfits(gpu_host.survey(str(tmp_path), running, NOBODY, run), GPU_HOST) == []
+
+
+@pytest.mark.parametrize("name", hosts.NAMES)
+def test_programs_that_answer_rubbish_fail_or_hang_are_no_error(name, tmp_path):
+    host, dice = hosts.load(name), random.Random(name)
+    hosts.lay_down(host, tmp_path)
+
+    def run(argv, **options):
+        fate = dice.choice(
+            [subprocess.TimeoutExpired(argv, 1), PermissionError(13, "no"), 0, 1, -9]
+        )
+        if isinstance(fate, Exception):
+            raise fate
+        printed = dice.randbytes(300)
+        printed = printed.decode("latin-1") if options.get("text") else printed
+        return subprocess.CompletedProcess(argv, fate, printed, printed)
+
+    assert misfits(gpu_host.survey(str(tmp_path), "", NOBODY, run), GPU_HOST) == []
+
+
+def test_a_host_with_nothing_on_it_is_no_error(tmp_path):
+    found = gpu_host.survey(str(tmp_path), "", NOBODY, gpu_host.no_programs)
+    assert misfits(found, GPU_HOST) == []
+
+
+def test_a_host_without_gpus_is_asked_for_nothing_about_them(tmp_path):
+    host, asked = hosts.load("no-gpu"), []
+    run = hosts.lay_down(host, tmp_path)
+
+    def noted(argv, **options):
+        asked.append(os.path.basename(argv[0]))
+        return run(argv, **options)
+
+    gpu_host.survey(str(tmp_path), "", NOBODY, noted)
+    assert not {"nvidia-smi", "journalctl", "dmesg", "nv-fabricmanager"} & set(asked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 import time
@@ -78,6 +79,11 @@ def test_a_failed_program_has_no_answer(status, answer):
         return subprocess.CompletedProcess(argv, status, b"yes\n", b"")
 
     assert Tree(run=run).answer("any") == answer
+
+
+def test_a_pipe_in_a_files_place_keeps_nobody_waiting(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert Tree(str(tmp_path)).text("/pipe") == ""
 
 
 def test_a_link_from_the_root_stays_inside_a_tree_that_stands_for_it(tmp_path):
