@@ -47,8 +47,15 @@ class StackCatalog:
         )
 
     def cuda(self, version):
-        """Return the row of a CUDA release by its first two numbers ('12.4' of '12.4.1')."""
-        return self._cuda.get(versions.series(version))
+        """Return the row of a CUDA release by its first two numbers ('12.4' of '12.4.1').
+
+        One that is later than the catalog runs on what the others of its major version run on.
+        """
+        series = versions.series(version)
+        newest = next(iter(self._cuda.values()))
+        is_later = versions.is_below(newest["cuda"], series)
+        is_same = versions.branch(newest["cuda"]) == versions.branch(series)
+        return newest if is_later and is_same else self._cuda.get(series)
 
     def pytorch(self, version):
         """Return the row of a PyTorch release by its first two numbers."""

@@ -20,9 +20,9 @@ def ofed_other_version(case):
     if found["kind"] == "inbox":
         return
     if wanted["kind"] == "inbox":
-        yield f"{found['kind']} {found['version']} is installed in place of the distribution's own"
+        yield f"{stack_case.described(found)} is installed in place of the distribution's own"
     elif (found["kind"], found["version"]) != (wanted["kind"], wanted["version"]):
-        yield f"{found['kind']} {found['version']} is installed"
+        yield f"{stack_case.described(found)} is installed"
 
 
 def driver_not_installed(case):
@@ -62,12 +62,13 @@ def driver_mixed_methods(case):
 
 def driver_libraries_mismatch(case):
     libraries = case.facts["driver"]["libraries"]
-    others = [name for name in libraries if name not in case.module_versions]
-    if case.module_versions and others:
-        yield (
-            f"libraries of {', '.join(others)} do not work with modules of "
-            f"{', '.join(case.module_versions)}"
-        )
+    for kernel in case.targets if libraries else []:
+        version = case.modules_for(kernel["release"]).get("nvidia", {}).get("version")
+        if version and {version} != set(libraries):
+            yield (
+                f"the module for kernel {kernel['release']} is {version}, and there are libraries "
+                f"of {' and '.join(libraries)}: they work with a module of their own version alone"
+            )
 
 
 def driver_fabric_manager_mismatch(case):

@@ -44,6 +44,15 @@ def unknown_kernel(case, due):
             )
 
 
+def unknown_cuda(case, due):
+    for need in case.needs if case.version else []:
+        if not case.known.cuda(need["cuda"]):
+            yield (
+                f"{need['by']}: CUDA {need['cuda']} is not in the catalog: which driver it needs "
+                "is unknown"
+            )
+
+
 def unknown_ofed(case, due):
     if case.ofed and case.ofed["kind"] != "inbox" and not case.known.ofed(case.ofed["version"]):
         yield (
@@ -143,6 +152,7 @@ RULES = {
     "unknown-driver": unknown_driver,
     "unknown-gpu": unknown_gpu,
     "unknown-kernel": unknown_kernel,
+    "unknown-cuda": unknown_cuda,
     "unknown-ofed": unknown_ofed,
     "unknown-distribution": unknown_distribution,
     "held-update": held_update,

@@ -13,7 +13,7 @@ from ansible_collections.gpunode.stack.plugins.plugin_utils import (
 )
 
 # What is done to a loaded module: the old one stays until the host was rebooted.
-_UNTIL_REBOOT = stack_refusals.REPLACING - {"fabric-manager-mismatch"}
+_UNTIL_REBOOT = (stack_refusals.REPLACING | {"not-installed"}) - {"fabric-manager-mismatch"}
 
 
 def plan(wanted, facts, known, needs=(), today=""):
@@ -121,27 +121,25 @@ def _consents(component, reasons, case):
             yield "stop_gpu_clients"
 
 
-def _described(kind, version):
-    return f"{kind} {version}".strip()
-
-
 def _driver_to_be(case):
     return f"{case.version} {case.module_type}"
 
 
+def _route_to_be(case):
+    return f"{case.route} {case.tag}" if case.route == "nv_peer_mem" else case.route
+
+
 _FROM = {
-    "mlnx_ofed": lambda case: _described(*case.facts["rdma_stack"].values()),
+    "mlnx_ofed": lambda case: stack_case.described(case.facts["rdma_stack"]),
     "nvidia_driver": lambda case: case.installed,
     "vgpu_license": lambda case: "",
     "peer_memory": lambda case: ", ".join(case.facts["peer_memory"]["loaded"]),
     "reboot": lambda case: "",
 }
 _TO = {
-    "mlnx_ofed": lambda case: _described(case.ofed["kind"], case.ofed["version"]),
+    "mlnx_ofed": lambda case: stack_case.described(case.ofed),
     "nvidia_driver": _driver_to_be,
     "vgpu_license": lambda case: "licensed",
-    "peer_memory": lambda case: _described(
-        case.route, case.tag if case.route == "nv_peer_mem" else ""
-    ),
+    "peer_memory": _route_to_be,
     "reboot": lambda case: "",
 }

@@ -160,6 +160,36 @@ def test_a_fleet_of_two_thousand_composed_hosts_is_read_at_a_glance():
     assert (len(document["hosts"]), statuses) == (2000, {"refused", "changes", "converged"})
 
 
+def test_a_module_of_another_branch_for_the_next_kernel_is_no_match_for_the_libraries():
+    facts = combinations.facts_of(combinations.BASES["debian12-h100-r580"])
+    (running,) = facts["kernels"]
+    upcoming = {**running, "release": "6.1.0-41-amd64", "running": False}
+    module = {**facts["driver"]["modules"][0], "kernel": "6.1.0-41-amd64", "version": "535.261.03"}
+    facts["kernels"] = [upcoming, {**running, "next": False}]
+    facts["driver"]["modules"].append(module)
+    plan = planned(stack.resolve({"stack": "r580"}, gpu_hosts.KNOWN), facts)
+    assert verdict_of(plan)["due"] == {"nvidia_driver": {"libraries-mismatch"}}
+    assert "6.1.0-41-amd64 is 535.261.03" in text_of(plan)
+
+
+def test_a_module_that_stays_loaded_after_its_driver_was_removed_takes_a_reboot():
+    facts = combinations.facts_of(combinations.BASES["debian12-h100-r580"])
+    facts["packages"] = []
+    facts["driver"] |= {"modules": [], "dkms": [], "libraries": []}
+    plan = planned(stack.resolve({"stack": "r580"}, gpu_hosts.KNOWN), facts)
+    assert verdict_of(plan)["due"] == {"nvidia_driver": {"not-installed"}}
+    assert verdict_of(plan)["reboot"]
+
+
+def test_an_rdma_stack_that_is_half_installed_is_finished():
+    facts = combinations.facts_of(combinations.BASES["debian12-h100-doca"])
+    facts["rdma_stack"] = {"kind": "doca", "version": ""}
+    options = {"ofed_kind": "doca", "ofed_version": "24.10-1.1.4.0"}
+    plan = planned(stack.resolve(options, gpu_hosts.KNOWN), facts)
+    assert verdict_of(plan)["due"] == {"mlnx_ofed": {"other-version"}}
+    assert "doca -> doca 24.10-1.1.4.0" in text_of(plan)
+
+
 def test_the_rdma_stack_comes_before_the_driver_and_peer_memory_after_both():
     assert ORDER == ["mlnx_ofed", "nvidia_driver", "vgpu_license", "peer_memory", "reboot"]
 
