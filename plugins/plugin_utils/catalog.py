@@ -7,7 +7,7 @@ from __future__ import annotations
 import functools
 import pathlib
 
-import yaml
+from ansible_collections.gpunode.stack.plugins.plugin_utils import yaml_file
 
 _CATALOG = pathlib.Path(__file__).resolve().parents[2] / "roles" / "catalog" / "vars" / "main"
 
@@ -21,7 +21,5 @@ def rows(name):
 @functools.cache
 def _lists():
     """Return the lists of all files by their names, as Ansible has them."""
-    documents = [
-        yaml.safe_load(path.read_text(encoding="utf-8")) for path in _CATALOG.glob("*.yml")
-    ]
+    documents = [yaml_file.load(path) for path in _CATALOG.glob("*.yml")]
     return {name: entries for document in documents for name, entries in document.items()}

@@ -9,7 +9,6 @@ import hashlib
 import json
 import pathlib
 
-import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.gpunode.stack.plugins.module_utils import files
@@ -20,6 +19,7 @@ from ansible_collections.gpunode.stack.plugins.plugin_utils import (
     miniforge,
     stack,
     stack_catalog,
+    yaml_file,
 )
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
@@ -137,13 +137,7 @@ def _said(value):
 def options_of(component):
     """Return {option: specification} of a role, from its meta/argument_specs.yml."""
     path = PROJECT / "roles" / component / "meta" / "argument_specs.yml"
-    return load_yaml(path)["argument_specs"]["main"]["options"]
-
-
-def load_yaml(path):
-    """Return the content of a YAML file of this project, by the fastest safe loader there is."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return yaml.load(pathlib.Path(path).read_text(encoding="utf-8"), Loader=loader)
+    return yaml_file.load(path)["argument_specs"]["main"]["options"]
 
 
 @functools.cache

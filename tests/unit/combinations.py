@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
-import yaml
+from ansible_collections.gpunode.stack.plugins.plugin_utils import yaml_file
 
 FILE = Path(__file__).resolve().parents[1] / "standins" / "combinations.yml"
 
-_CONTENT = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+_CONTENT = yaml_file.load(FILE)
 #: {refusals, due, notices: {rule: what it says}}
 RULES = _CONTENT["rules"]
 BASES = _CONTENT["bases"]

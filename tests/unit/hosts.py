@@ -10,12 +10,10 @@ import re
 import subprocess
 from pathlib import Path
 
-import yaml
+from ansible_collections.gpunode.stack.plugins.plugin_utils import yaml_file
 
 FOLDER = Path(__file__).resolve().parents[1] / "standins" / "hosts"
 NAMES = tuple(sorted(path.stem for path in FOLDER.glob("*.yml")))
-# libyaml's, which is much faster, where PyYAML was built with it.
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 # What a program says of a thing it does not know: (stdout, stderr, status).
 _UNKNOWN = {
@@ -38,7 +36,7 @@ _STAMPS = {
 
 def load(name):
     """Return a host of this name, as its file has it."""
-    return yaml.load((FOLDER / f"{name}.yml").read_text(encoding="utf-8"), Loader=_LOADER)
+    return yaml_file.load(FOLDER / f"{name}.yml")
 
 
 def lay_down(host, folder):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.gpunode.stack.plugins.plugin_utils import variables, wanted
+from ansible_collections.gpunode.stack.plugins.plugin_utils import variables, wanted, yaml_file
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.parents[1].name for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
@@ -79,7 +79,7 @@ def templated_defaults(options, where=""):
 
 def entry_points(role):
     """Return a role's {entry point: specification}."""
-    return wanted.load_yaml(ROOT / "roles" / role / "meta" / "argument_specs.yml")["argument_specs"]
+    return yaml_file.load(ROOT / "roles" / role / "meta" / "argument_specs.yml")["argument_specs"]
 
 
 @pytest.mark.parametrize("kind", SILENCERS)
@@ -89,7 +89,7 @@ def test_checks_are_silenced_as_often_as_was_agreed(kind):
         for path in tracked()
         if path.suffix in _CODE
     }
-    agreed = wanted.load_yaml(ROOT / "tests" / "gates.yml")["silenced"]
+    agreed = yaml_file.load(ROOT / "tests" / "gates.yml")["silenced"]
     found = occurrences(SILENCERS[kind], texts)
     assert len(found) == agreed[kind], found
 
@@ -111,7 +111,7 @@ def test_a_silenced_check_is_counted(kind, line):
 
 
 def test_ansible_lint_skips_no_rule_anywhere():
-    configuration = wanted.load_yaml(ROOT / ".ansible-lint")
+    configuration = yaml_file.load(ROOT / ".ansible-lint")
     assert configuration["profile"] == "production"
     assert not {"skip_list", "warn_list", "mock_modules", "mock_roles"} & set(configuration)
     assert not [path for path in tracked() if path.name == ".ansible-lint-ignore"]
@@ -123,7 +123,7 @@ def test_every_variable_of_ours_in_an_inventory_is_an_option_of_a_role():
     for path in tracked():
         if path.parts[0] == "inventory" and path.suffix in {".yml", ".yaml"}:
             in_vars_folder = bool({"group_vars", "host_vars"} & set(path.parts))
-            names = inventory_variables(wanted.load_yaml(ROOT / path), in_vars_folder)
+            names = inventory_variables(yaml_file.load(ROOT / path), in_vars_folder)
             for refusal in variables.unknown(names, wanted.known_variables(), prefixes):
                 refusals.setdefault(str(path), []).append(str(refusal))
     assert refusals == {}
@@ -166,7 +166,7 @@ def test_generated_defaults_mean_what_the_options_say(role):
         for name, option in (specification.get("options") or {}).items()
         if "default" in option
     }
-    assert wanted.load_yaml(ROOT / "roles" / role / "defaults" / "main.yml") == options
+    assert yaml_file.load(ROOT / "roles" / role / "defaults" / "main.yml") == options
 
 
 @pytest.fixture(scope="module")

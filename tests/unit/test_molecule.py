@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.gpunode.stack.plugins.plugin_utils import wanted
+from ansible_collections.gpunode.stack.plugins.plugin_utils import wanted, yaml_file
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIOS = ("default", "alternative")
@@ -55,7 +55,7 @@ def _as_list(value):
 
 def variables(role, scenario):
     """Return the variables that a scenario's playbook sets, those of its plays and its roles."""
-    plays = wanted.load_yaml(ROOT / "roles" / role / "molecule" / scenario / "converge.yml")
+    plays = yaml_file.load(ROOT / "roles" / role / "molecule" / scenario / "converge.yml")
     found = {}
     for play in plays:
         for holder in [play, *play.get("roles", [])]:
@@ -98,7 +98,7 @@ def test_an_option_that_a_scenario_forgets_is_found():
 def test_each_scenario_verifies_something(role, scenario):
     # Where molecule finds no test it only warns.
     folder = ROOT / "roles" / role / "molecule" / scenario
-    verifier = wanted.load_yaml(folder / "molecule.yml").get("verifier", {})
+    verifier = yaml_file.load(folder / "molecule.yml").get("verifier", {})
     files = list((folder / verifier.get("directory", "tests")).glob("test_*.py"))
     claims = [
         node.name
