@@ -190,7 +190,18 @@ KILLED_AT = {
 }
 
 
-@pytest.mark.parametrize("place", KILLED_AT)
+# Half a minute each: these are for every run, the others for `make test-full`.
+_OFTEN = (
+    "while an environment is built",
+    "while an application is set up",
+    "before the last receipt",
+)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [pytest.param(name, marks=[] if name in _OFTEN else pytest.mark.slow) for name in KILLED_AT],
+)
 def test_a_killed_run_started_again_reaches_the_same_state(converged, lab, tmp_path, place):
     wanted = fleet.fingerprint(lab, "node1")
     lab.fresh("node1")
