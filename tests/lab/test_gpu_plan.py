@@ -86,8 +86,9 @@ def test_a_misspelt_option_is_refused_with_the_nearest_name(plan):
     assert "Did you mean gpunode_driver_modules?" in said.messages()
 
 
-def test_alike_nodes_share_a_paragraph(plan):
-    said, _document = plan(gpunode_ofed_kind="doca", gpunode_ofed_version="24.10-1.1.4.0")
+def test_the_rdma_stack_can_be_wanted_without_any_driver(plan, lab):
+    said, document = plan(gpunode_ofed_kind="doca", gpunode_ofed_version="24.10-1.1.4.0")
     assert said.status == 0, said.messages()
-    assert "2 hosts (" in said.messages()
-    assert "mlnx_ofed" in said.messages()
+    for node in lab.nodes:
+        (step,) = steps_of(document, node.name).values()
+        assert (step["component"], step["to"]) == ("mlnx_ofed", "doca 24.10-1.1.4.0")
