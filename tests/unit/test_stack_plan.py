@@ -142,6 +142,9 @@ def test_a_host_that_is_as_wanted_has_nothing_to_do(host):
     plan = planned(*host)
     assert [str(refusal) for refusal in plan["refusals"]] == []
     assert plan["steps"] == []
+    # Nor is anybody told of more than that its branch or its RDMA stack has an age.
+    told = {notice["rule"] for notice in plan["notices"]}
+    assert told <= {"end-of-life", "unknown-ofed"}
 
 
 def test_a_fleet_of_two_thousand_composed_hosts_is_read_at_a_glance():

@@ -1,0 +1,141 @@
+"""What follows from a host and a wish together, where no real combination tells it alone."""
+
+from __future__ import annotations
+
+import combinations
+import gpu_hosts
+import pytest
+
+from ansible_collections.gpunode.stack.plugins.plugin_utils import stack, stack_plan
+from ansible_collections.gpunode.stack.plugins.plugin_utils.stack_case import Case
+
+DIGEST = "#sha256=" + "0123456789abcdef" * 4
+
+
+def facts_of(base, **changes):
+    return combinations.merged(combinations.facts_of(combinations.BASES[base]), changes)
+
+
+def case(base, options, **changes):
+    wanted = stack.resolve(options, gpu_hosts.KNOWN)
+    return Case(wanted, facts_of(base, **changes), gpu_hosts.KNOWN, [], "2026-11")
+
+
+def plan(base, options, **changes):
+    wanted = stack.resolve(options, gpu_hosts.KNOWN)
+    return stack_plan.plan(wanted, facts_of(base, **changes), gpu_hosts.KNOWN, [], "2026-11")
+
+
+def step(base, options, component, **changes):
+    steps = {step["component"]: step for step in plan(base, options, **changes)["steps"]}
+    return steps[component]
+
+
+@pytest.mark.parametrize(
+    ("base", "name", "changes", "route"),
+    [
+        ("debian12-h100-doca", "r580", {}, "dmabuf"),
+        ("ubuntu2204-a100-peermem", "r550", {}, "nvidia_peermem"),
+        ("el7-v100", "r440-ofed4.3", {}, "nv_peer_mem"),
+        # Without an RDMA device, and without anything that could do it, there is none.
+        ("debian12-h100-r580", "r580", {}, "none"),
+        (
+            "ubuntu2204-a100-peermem",
+            "r550",
+            {"rdma_stack": {"kind": "inbox", "version": ""}, "peer_memory": {"headers": False}},
+            "none",
+        ),
+    ],
+)
+def test_auto_takes_the_best_route_that_the_host_can_do(base, name, changes, route):
+    options = {"stack": name, "peer_memory_route": "auto"}
+    assert case(base, options, **changes).route == route
+
+
+@pytest.mark.parametrize(
+    ("version", "tag"), [("4.3-1.0.1.0", "1.1-0"), ("5.8-1.0.1.1", "1.3-0"), ("99", "1.3-0")]
+)
+def test_the_newest_tag_that_fits_the_rdma_stack_is_taken(version, tag):
+    options = {
+        "peer_memory_route": "nv_peer_mem",
+        "ofed_kind": "mlnx_ofed",
+        "ofed_version": version,
+    }
+    assert case("el7-v100", options).tag == tag
+
+
+def test_a_grid_guest_gets_open_modules_where_its_gpus_can_in_a_guest():
+    options = {"stack": "grid-19"}
+    turing = case("debian12-vgpu", options)
+    ada = {"address": "0000:06:00.0", "device": "27b8", "architecture": "ada"}
+    assert (turing.module_type, case("debian12-vgpu", options, gpus=[ada]).module_type) == (
+        "proprietary",
+        "open",
+    )
+
+
+def test_the_bundle_of_a_distribution_comes_with_its_digest_where_one_is_published():
+    options = {"ofed_kind": "mlnx_ofed", "ofed_version": "4.9-6.0.6.0"}
+    ubuntu = {"distribution": "Ubuntu", "distribution_version": "20.04"}
+    file, digest = case("ubuntu2204-t4", options, **ubuntu).ofed_file
+    assert file.endswith("/MLNX_OFED_LINUX-4.9-6.0.6.0-ubuntu20.04-x86_64.tgz")
+    assert len(digest) == 64
+    assert case("el7-v100", options).ofed_file[0].endswith("-rhel7.3-x86_64.tgz")
+    assert case("el7-v100", options).ofed_file[1] == ""
+    # A version that is not in the catalog has no address either.
+    unknown = {**options, "ofed_version": "4.9-9.9.9.9"}
+    assert case("el7-v100", unknown).ofed_file == ("", "")
+
+
+def test_the_line_to_add_names_what_google_publishes_for_machines_of_its_own():
+    (refusal,) = plan("debian12-vgpu", {"stack": "grid-19"})["refusals"]
+    assert "NVIDIA-Linux-x86_64-580.159.03-grid.run#sha256=ITS_DIGEST" in refusal.remedy
+    assert "on a machine of Google's https://storage.googleapis.com/" in refusal.remedy
+
+
+def test_a_driver_that_everybody_may_fetch_needs_no_line():
+    options = {"stack": "r535", "driver_version": "535.261.03", "driver_method": "runfile"}
+    assert plan("debian12-h100", options)["refusals"] == []
+
+
+@pytest.mark.parametrize(
+    ("base", "options", "component", "interrupts"),
+    [
+        ("debian12-h100-r580", {"stack": "r595"}, "nvidia_driver", ["work on the GPUs"]),
+        ("debian12-h100-r580", {"stack": "r595"}, "reboot", ["everything on the host"]),
+        ("debian12-h100", {"stack": "r580"}, "nvidia_driver", []),
+        (
+            "debian12-h100-doca",
+            {"ofed_kind": "doca", "ofed_version": "25.10"},
+            "mlnx_ofed",
+            ["RDMA traffic"],
+        ),
+    ],
+)
+def test_a_step_says_whose_work_it_interrupts(base, options, component, interrupts):
+    assert step(base, options, component)["interrupts"] == interrupts
+
+
+def test_whoever_consents_to_a_reboot_alone_has_no_openibd_restarted():
+    options = {"ofed_kind": "doca", "ofed_version": "25.10", "consent": ["reboot"]}
+    found = step("debian12-h100-doca", options, "mlnx_ofed")
+    assert (found["interrupts"], found["consent"]) == ([], [])
+    assert step("debian12-h100-doca", options, "reboot")["consent"] == ["reboot"]
+    both = {**options, "consent": ["reboot", "restart_openibd"]}
+    assert step("debian12-h100-doca", both, "mlnx_ofed")["consent"] == ["restart_openibd"]
+
+
+def test_a_guest_whose_hosts_are_not_known_is_not_refused_for_its_age():
+    options = {
+        "stack": "grid-10",
+        "driver_file": f"/srv/NVIDIA-Linux-x86_64-440.56-grid.run{DIGEST}",
+        "vgpu_host": "450.80",
+    }
+    changes = {"rdma_devices": [], "virtualization": "kvm"}
+    assert plan("el7-v100", options, **changes)["refusals"] == []
+
+
+def test_a_kernel_that_is_too_old_is_answered_with_the_newest_branch_for_it():
+    options = {"stack": "r580", "driver_file": f"/NVIDIA-Linux-x86_64-580.65.06.run{DIGEST}"}
+    (refusal,) = [r for r in plan("el7-v100", options)["refusals"] if r.rule == "kernel-too-old"]
+    assert refusal.remedy.endswith(": 550 or older")
