@@ -139,3 +139,31 @@ def test_a_kernel_that_is_too_old_is_answered_with_the_newest_branch_for_it():
     options = {"stack": "r580", "driver_file": f"/NVIDIA-Linux-x86_64-580.65.06.run{DIGEST}"}
     (refusal,) = [r for r in plan("el7-v100", options)["refusals"] if r.rule == "kernel-too-old"]
     assert refusal.remedy.endswith(": 550 or older")
+
+
+def test_open_modules_are_refused_to_a_guest_whose_gpu_they_do_not_drive_there():
+    file = f"/srv/NVIDIA-Linux-x86_64-580.159.03-grid.run{DIGEST}"
+    options = {"stack": "grid-19", "driver_modules": "open", "driver_file": file}
+    (refusal,) = plan("debian12-vgpu", options)["refusals"]
+    assert (refusal.rule, "Turing" in refusal.because) == ("open-modules-unsupported", True)
+    ada = {"address": "0000:06:00.0", "device": "27b8", "architecture": "ada"}
+    assert plan("debian12-vgpu", options, gpus=[ada])["refusals"] == []
+
+
+def test_a_driver_that_a_container_brought_counts_for_the_cuda_of_environments():
+    changes = {"driver": {"modules": [], "libraries": [], "runfile": ""}, "packages": []}
+    host = Case(stack.NOTHING, facts_of("el7-v100-r440", **changes), gpu_hosts.KNOWN, [], "2026-11")
+    assert (host.installed, host.version, host.branch) == ("", "440.33.01", "440")
+
+
+def test_the_driver_is_for_the_kernels_that_run_or_will_and_in_an_image_for_all():
+    rows = [
+        {"release": "6.1.0-40-amd64", "running": True, "next": False, "headers": True},
+        {"release": "6.1.0-41-amd64", "running": False, "next": True, "headers": True},
+        {"release": "6.1.0-37-amd64", "running": False, "next": False, "headers": True},
+        {"release": "5.10.0-1-amd64", "running": False, "next": False, "headers": False},
+    ]
+    host = case("debian12-h100", {"stack": "r580"}, kernels=rows)
+    assert [row["release"] for row in host.targets] == ["6.1.0-40-amd64", "6.1.0-41-amd64"]
+    image = case("debian12-h100", {"stack": "r580"}, kernels=rows[2:])
+    assert [row["release"] for row in image.targets] == ["6.1.0-37-amd64"]
