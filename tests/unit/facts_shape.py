@@ -127,6 +127,7 @@ GENERAL = {
     "mounts": [{"mount": str, "fstype": str, "size_total": int, "size_available": int}],
     "paths": dict,
     "users": dict,
+    "units": dict,
     "listening": [{"address": str, "port": int, "pid": int, "process": str, "unit": str}],
     "receipts": dict,
 }
