@@ -15,17 +15,24 @@ from ansible_collections.gpunode.stack.plugins.module_utils import gpu_architect
 from ansible_collections.gpunode.stack.plugins.plugin_utils import versions
 
 PEER_MODULES = ("nv_peer_mem", "nvidia_peermem")
-# What the driver itself runs: no client whose work is interrupted.
-_DAEMONS = (
-    "nvidia-persistenced",
-    "nv-fabricmanager",
-    "nvidia-gridd",
+# Who has no work of its own on the GPUs that could be interrupted: the driver's daemons, and who
+# only watches, by their names as the kernel cuts them (TASK_COMM_LEN).
+_NO_CLIENTS = (
     "nvidia-persiste",
     "nv-fabricmanage",
+    "nvidia-gridd",
+    "nvidia-topology",
+    "nv-hostengine",
+    "dcgm-exporter",
+    "nvidia-smi",
 )
-# The driver's packages carry its version; those of container tools and peer memory have their own.
+# The driver's packages carry its version; those of container tools and peer memory have their own,
+# and so may these, which look the same and are packaged by themselves.
+_BESIDE = re.compile(
+    r"nvidia-(?:persistenced|modprobe|settings|xconfig|imex|fabricmanager)(?:-.+)?"
+    r"|cuda-drivers-fabricmanager(?:-.+)?"
+)
 _DRIVER_VERSION = re.compile(r"(?:\d+:)?(\d{3}\.\d{2,3}(?:\.\d{2})?)(?![\d.])")
-_FABRIC_MANAGER = "fabricmanager"
 RED_HAT = ("RedHat", "Rocky", "AlmaLinux", "CentOS", "OracleLinux")
 # From the branch on that NVIDIA's installer itself takes the open modules where all GPUs can.
 _OPEN_BY_DEFAULT = "560"
@@ -123,9 +130,12 @@ class Case:
         self.known = known
         self.needs = needs
         self.today = today
-        self.driver = wanted["driver"]
+        # A host without a GPU needs no driver; an image is for hosts that will have one.
+        has_use = bool(self._own_gpus) or not self.facts["own_kernel"]
+        self.driver = wanted["driver"] if has_use else None
+        self.vgpu = wanted["vgpu"] if has_use else None
+        self.peer_memory = wanted["peer_memory"] if has_use else None
         self.ofed = wanted["ofed"]
-        self.peer_memory = wanted["peer_memory"]
         self.consent = wanted["consent"]
 
     # The host's GPUs.
@@ -134,8 +144,13 @@ class Case:
     def gpus(self):
         """{address: architecture} of the GPUs whose architecture is known."""
         return {
-            gpu["address"]: gpu["architecture"] for gpu in self.facts["gpus"] if gpu["architecture"]
+            gpu["address"]: gpu["architecture"] for gpu in self._own_gpus if gpu["architecture"]
         }
+
+    @cached_property
+    def _own_gpus(self):
+        """The GPUs that the host has for itself: none that it hands on to a guest."""
+        return [gpu for gpu in self.facts["gpus"] if gpu["driver"] != "vfio-pci"]
 
     @cached_property
     def architectures(self):
@@ -158,8 +173,8 @@ class Case:
 
     @cached_property
     def clients(self):
-        """Those who use a GPU, without the driver's own daemons."""
-        return [row for row in self.facts["gpu_clients"] if row["process"] not in _DAEMONS]
+        """Those who work on a GPU: neither the driver's own daemons nor who only watches."""
+        return [row for row in self.facts["gpu_clients"] if row["process"] not in _NO_CLIENTS]
 
     # Its kernels.
 
@@ -183,8 +198,9 @@ class Case:
 
     @cached_property
     def rivals(self):
-        """The names of the kernel's own drivers that are loaded and may have the GPU."""
-        return [name for name, rival in self.facts["rivals"].items() if rival["loaded"]]
+        """The names of the kernel's own drivers that are loaded while NVIDIA's lacks a GPU."""
+        lacks = [gpu for gpu in self._own_gpus if gpu["driver"] != "nvidia"]
+        return [name for name, rival in self.facts["rivals"].items() if rival["loaded"] and lacks]
 
     @cached_property
     def packaged(self):
@@ -198,11 +214,11 @@ class Case:
 
     @cached_property
     def driver_packages(self):
-        """The packages that carry the driver's version, Fabric Manager's not among them."""
+        """The packages that carry the driver's version, without those that may differ from it."""
         return [
             package
             for package in self.facts["packages"]
-            if _DRIVER_VERSION.match(package["version"]) and _FABRIC_MANAGER not in package["name"]
+            if _DRIVER_VERSION.match(package["version"]) and not _BESIDE.fullmatch(package["name"])
         ]
 
     @cached_property
@@ -236,14 +252,18 @@ class Case:
     @cached_property
     def module_versions(self):
         """The versions of nvidia.ko on disk for the kernels that the host runs or will run."""
-        rows = [self.modules_for(kernel["release"]).get("nvidia") for kernel in self.targets]
-        return versions.ordered(row["version"] for row in rows if row and row["version"])
+        return versions.ordered(row["version"] for row in self._target_modules if row["version"])
 
     @cached_property
     def installed_types(self):
-        """The kinds of modules on disk: 'open', 'proprietary'."""
-        rows = [row for row in self.facts["driver"]["modules"] if row["name"] == "nvidia"]
-        return sorted({"open" if row["open"] else "proprietary" for row in rows})
+        """Their kinds: 'open', 'proprietary'."""
+        return sorted({"open" if row["open"] else "proprietary" for row in self._target_modules})
+
+    @cached_property
+    def _target_modules(self):
+        """The rows of nvidia.ko for the kernels that the host runs or will run."""
+        rows = [self.modules_for(kernel["release"]).get("nvidia") for kernel in self.targets]
+        return [row for row in rows if row]
 
     # The driver that is to be there.
 
@@ -271,18 +291,28 @@ class Case:
         said = self.driver["modules"] if self.driver else "auto"
         if said in ("open", "proprietary"):
             return said
-        if self.architectures_that("never"):
+        if self.not_open:
             return "proprietary"
         if self.architectures_that("required"):
             return "open"
         if len(self.installed_types) == 1 and self._offers(self.installed_types[0]):
             return self.installed_types[0]
-        guest = bool(self.wanted["vgpu"])
         is_usual = bool(self.branch) and not versions.is_below(self.branch, _OPEN_BY_DEFAULT)
-        can = not guest or all(
-            self.known.architectures.get(name, {}).get("open_guest") for name in self.architectures
-        )
-        return "open" if is_usual and can else "proprietary"
+        return "open" if is_usual else "proprietary"
+
+    @cached_property
+    def not_open(self):
+        """The names of the architectures that open modules do not drive on this host."""
+        rows = self.known.architectures
+        return [
+            name
+            for name in self.architectures
+            if name in rows
+            and (
+                rows[name]["open_modules"] == "never"
+                or (self.vgpu and not rows[name]["open_guest"])
+            )
+        ]
 
     def _offers(self, module_type):
         return not self.branch_row or module_type in self.branch_row["module_types"]

@@ -40,11 +40,11 @@ class StackCatalog:
         return self._packages.get((distribution, branch))
 
     def ofed(self, version):
-        """Return the row of an OFED release; without one, that of its series ('5.8-...')."""
-        series = version.partition("-")[0]
-        return self._ofed.get(version) or next(
-            (row for name, row in self._ofed.items() if name.partition("-")[0] == series), None
-        )
+        """Return the row of an OFED release; without one, that of its series if all there agree."""
+        series = versions.ofed_series(version)
+        alike = [row for name, row in self._ofed.items() if versions.ofed_series(name) == series]
+        agree = len({row["peer_client_ex"] for row in alike}) == 1
+        return self._ofed.get(version) or (alike[0] if agree else None)
 
     def cuda(self, version):
         """Return the row of a CUDA release by its first two numbers ('12.4' of '12.4.1').

@@ -21,7 +21,11 @@ def ofed_other_version(case):
         return
     if wanted["kind"] == "inbox":
         yield f"{stack_case.described(found)} is installed in place of the distribution's own"
-    elif (found["kind"], found["version"]) != (wanted["kind"], wanted["version"]):
+    elif found["kind"] != wanted["kind"] or wanted["version"] not in (
+        found["version"],
+        # DOCA-OFED's files name the series alone.
+        versions.ofed_series(found["version"]),
+    ):
         yield f"{stack_case.described(found)} is installed"
 
 
@@ -79,10 +83,15 @@ def driver_fabric_manager_mismatch(case):
 
 def driver_no_fabric_manager(case):
     found = case.facts["fabric_manager"]
-    if case.facts["nvswitches"] and not found["version"]:
+    if not case.facts["nvswitches"]:
+        return
+    if not found["version"]:
         yield "there are NVSwitches and no Fabric Manager: CUDA does not start without it"
-    elif case.facts["nvswitches"] and not found["enabled"]:
+    elif not found["enabled"]:
         yield "Fabric Manager is not started at boot: CUDA does not start without it"
+    # It runs with a loaded module of its own version alone, which may take a reboot first.
+    elif not found["active"] and found["version"] == case.loaded:
+        yield "Fabric Manager does not run: CUDA does not start without it"
 
 
 def driver_kernel_without_module(case):
@@ -130,7 +139,9 @@ def driver_not_loaded(case):
 def license_not_held(case):
     units = case.facts["licensing"]
     gpus = case.facts["nvidia_smi"]["gpus"]
-    unlicensed = [gpu for gpu in gpus if not gpu["license"].startswith("Licensed")]
+    # Of a whole GPU without any status the driver knows no license.
+    licensable = [gpu for gpu in gpus if gpu["license"] or gpu["mode"] == "vgpu"]
+    unlicensed = [gpu for gpu in licensable if not gpu["license"].startswith("Licensed")]
     if not case.facts["nvidia_smi"]["answered"]:
         yield "the driver does not answer, so there is no licence yet"
     elif unlicensed:
@@ -208,17 +219,16 @@ def reboot_pending(case):
     if case.installed and case.rivals and not any(driver_rival(case)):
         yield f"{' and '.join(case.rivals)} has the GPU"
     loaded = case.facts["driver"]["loaded"]
-    for kernel in case.targets:
-        module = case.modules_for(kernel["release"]).get("nvidia")
-        if not kernel["running"] or not loaded["version"] or not module:
-            continue
-        if module["version"] and module["version"] != loaded["version"]:
-            yield f"the loaded module is {loaded['version']}, and {module['version']} is on disk"
-        elif module["open"] != loaded["open"]:
-            yield (
-                f"the loaded module is the {'open' if loaded['open'] else 'proprietary'} one, and "
-                "the other is on disk"
-            )
+    module = case.modules_for(case.facts["kernel"]).get("nvidia")
+    # The kernel that runs may have no module on disk, or be gone from there itself.
+    on_disk = module["version"] if module else case.installed
+    if loaded["version"] and on_disk and on_disk != loaded["version"]:
+        yield f"the loaded module is {loaded['version']}, and {on_disk} is on disk"
+    elif loaded["version"] and module and module["open"] != loaded["open"]:
+        yield (
+            f"the loaded module is the {'open' if loaded['open'] else 'proprietary'} one, and "
+            "the other is on disk"
+        )
 
 
 # By component, in the order of application: RDMA before the driver, since nvidia_peermem gets its
@@ -253,15 +263,11 @@ RULES = {
 
 
 def applies(component, case):
-    """Say whether a component is ours to look after on a host.
-
-    A host without a GPU needs no driver; an image is for hosts that will have one.
-    """
-    has_use = bool(case.facts["gpus"]) or not case.facts["own_kernel"]
+    """Say whether a component is ours to look after on a host; an image holds no license."""
     return {
         "mlnx_ofed": case.ofed is not None,
-        "nvidia_driver": case.driver is not None and has_use,
-        "vgpu_license": case.wanted["vgpu"] is not None,
+        "nvidia_driver": case.driver is not None,
+        "vgpu_license": case.vgpu is not None and case.facts["own_kernel"],
         "peer_memory": case.peer_memory is not None,
-        "reboot": case.driver is not None or case.ofed is not None,
+        "reboot": case.driver is not None,
     }[component]

@@ -29,7 +29,8 @@ def unknown_gpu(case, due):
 
 
 def unknown_kernel(case, due):
-    if not case.driver or not due.get("nvidia_driver"):
+    # What is known not to build is not unknown.
+    if not due["nvidia_driver"] or any(stack_refusals.kernel_too_new(case, due)):
         return
     # Distributions patch what they package.
     is_packaged = case.driver["method"] == "package"
@@ -59,6 +60,11 @@ def unknown_ofed(case, due):
             f"{case.ofed['kind']} {case.ofed['version']} is not in the catalog: what it goes with "
             "is unknown"
         )
+
+
+def unknown_tag(case, due):
+    if case.route == "nv_peer_mem" and case.tag not in case.known.tags:
+        yield f"nv_peer_mem {case.tag} is not in the catalog: what it builds with is unknown"
 
 
 def unknown_distribution(case, due):
@@ -108,8 +114,10 @@ def end_of_life(case, due):
 
 
 def no_gpu(case, due):
-    if case.driver and not case.facts["gpus"]:
+    if case.wanted["driver"] and not case.facts["gpus"]:
         yield "no NVIDIA GPU is to be seen on this host"
+    elif case.wanted["driver"] and not case.driver:
+        yield "every NVIDIA GPU of this host is handed on to guests by vfio-pci"
 
 
 def no_headers(case, due):
@@ -140,6 +148,12 @@ def sick_gpu_noticed(case, due):
             yield f"{gpu['address']}: broken memory is to be retired at the next reset or reboot"
 
 
+def no_answer(case, due):
+    found = case.facts["nvidia_smi"]
+    if case.driver and found["asked"] and not found["answered"]:
+        yield f"the driver is loaded, and nvidia-smi does not answer: {found['says']}"
+
+
 def loaded_from_elsewhere(case, due):
     if case.driver and case.loaded and not case.installed:
         yield (
@@ -154,12 +168,14 @@ RULES = {
     "unknown-kernel": unknown_kernel,
     "unknown-cuda": unknown_cuda,
     "unknown-ofed": unknown_ofed,
+    "unknown-tag": unknown_tag,
     "unknown-distribution": unknown_distribution,
     "held-update": held_update,
     "held-security-update": held_security_update,
     "end-of-life": end_of_life,
     "no-gpu": no_gpu,
     "no-headers": no_headers,
+    "no-answer": no_answer,
     "no-compiler": no_compiler,
     "restart-would-cut-the-connection": restart_would_cut_the_connection,
     "sick-gpu": sick_gpu_noticed,

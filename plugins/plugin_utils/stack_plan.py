@@ -13,7 +13,7 @@ from ansible_collections.gpunode.stack.plugins.plugin_utils import (
 )
 
 # What is done to a loaded module: the old one stays until the host was rebooted.
-_UNTIL_REBOOT = (stack_refusals.REPLACING | {"not-installed"}) - {"fabric-manager-mismatch"}
+_UNTIL_REBOOT = stack_refusals.REPLACING - {"fabric-manager-mismatch"}
 
 
 def plan(wanted, facts, known, needs=(), today=""):
@@ -70,9 +70,9 @@ def _reboots(case, due):
 
 
 def _restarts_openibd(case):
-    """Say whether openibd is restarted for a changed RDMA stack; otherwise the host is rebooted."""
+    """Say whether openibd is restarted for a changed RDMA stack; else a reboot does, if it runs."""
     prefers_reboot = "reboot" in case.consent and "restart_openibd" not in case.consent
-    return not case.is_over_rdma and not prefers_reboot
+    return case.facts["own_kernel"] and not case.is_over_rdma and not prefers_reboot
 
 
 def _missing_consents(steps, case):

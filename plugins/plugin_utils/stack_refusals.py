@@ -13,6 +13,8 @@ from ansible_collections.gpunode.stack.plugins.plugin_utils import versions
 
 # That a run does to a driver what whoever computes on the GPU would feel.
 REPLACING = {
+    # A module may be loaded that is on disk no more.
+    "not-installed",
     "other-version",
     "other-module-type",
     "other-method",
@@ -21,7 +23,10 @@ REPLACING = {
     "fabric-manager-mismatch",
     "rebuild-after-ofed",
 }
-_BUILT_HERE = ("nvidia_driver", "peer_memory")
+# What is mended without building or loading a module.
+_FABRIC_MANAGER = {"fabric-manager-mismatch", "no-fabric-manager"}
+# What is mended with the modules that are there.
+_KEEPING = {*_FABRIC_MANAGER, "not-loaded", "rival-driver"}
 
 
 def kernel_too_old(case, due):
@@ -78,12 +83,16 @@ def architecture_unsupported(case, due):
 
 
 def open_modules_unsupported(case, due):
-    if not case.driver or case.module_type != "open":
+    # Of itself, auto chooses them where they drive every GPU.
+    if not case.driver or case.driver["modules"] != "open":
         return
-    for name in case.architectures_that("never"):
+    never = case.architectures_that("never")
+    for name in case.not_open:
         yield (
             "gpunode_driver_modules: open",
-            f"the open modules drive Turing and later, and this host has {name.capitalize()}",
+            f"the open modules drive Turing and later, and this host has {name.capitalize()}"
+            if name in never
+            else f"in a guest with a virtual GPU they do not drive {name.capitalize()}",
             "Say proprietary, or leave it out",
         )
     if case.branch_row and "open" not in case.branch_row["module_types"]:
@@ -92,14 +101,6 @@ def open_modules_unsupported(case, due):
             f"driver branch {case.branch} has proprietary modules alone",
             "Leave it out, or choose a later branch",
         )
-    if case.wanted["vgpu"]:
-        for name in case.architectures_that("possible"):
-            if not case.known.architectures[name]["open_guest"]:
-                yield (
-                    "gpunode_driver_modules: open",
-                    f"in a guest with a virtual GPU they do not drive {name.capitalize()}",
-                    "Say proprietary, or leave it out",
-                )
 
 
 def open_modules_required(case, due):
@@ -148,7 +149,7 @@ def vgpu_needs_grid(case, due):
 
 
 def guest_newer_than_host(case, due):
-    host = (case.wanted["vgpu"] or {}).get("host")
+    host = (case.vgpu or {}).get("host")
     if host and versions.is_below(versions.branch(host), case.branch):
         yield (
             f"guest driver {case.version}",
@@ -158,7 +159,7 @@ def guest_newer_than_host(case, due):
 
 
 def guest_too_old_for_host(case, due):
-    vgpu = case.wanted["vgpu"] or {}
+    vgpu = case.vgpu or {}
     row = case.known.vgpu.get(vgpu.get("release"))
     host = versions.branch(vgpu.get("host", ""))
     if not row or not host or not versions.is_below(case.branch, host):
@@ -173,7 +174,7 @@ def guest_too_old_for_host(case, due):
 
 
 def license_protocol(case, due):
-    vgpu = case.wanted["vgpu"] or {}
+    vgpu = case.vgpu or {}
     row = case.known.vgpu.get(vgpu.get("release"))
     if row and vgpu["license"] and vgpu["license"] not in row["license"]:
         yield (
@@ -237,7 +238,7 @@ def tag_does_not_fit_ofed(case, due):
 
 def file_needed(case, due):
     driver, ofed = case.driver, case.ofed
-    if driver and driver["method"] == "runfile" and due.get("nvidia_driver"):
+    if driver and driver["method"] == "runfile" and due["nvidia_driver"].keys() - _KEEPING:
         suffix = "-grid" if driver["flavour"] == "grid" else ""
         yield from _unchecked(
             f"driver {driver['version']}",
@@ -273,7 +274,7 @@ def _unchecked(what, variable, named, example, published=None):
 
 def no_package(case, due):
     driver = case.driver
-    if not driver or driver["method"] != "package" or not due.get("nvidia_driver"):
+    if not driver or driver["method"] != "package" or not due["nvidia_driver"].keys() - _KEEPING:
         return
     # NVIDIA publishes no packages of the guest driver.
     row = case.package_row if driver["flavour"] == "tesla" else None
@@ -298,7 +299,7 @@ def _cannot_be_driven(case, due):
 
 def secure_boot_key(case, due):
     secure_boot = case.facts["secure_boot"]
-    builds = [name for name in _BUILT_HERE if due.get(name)]
+    builds = due["peer_memory"] or due["nvidia_driver"].keys() - _FABRIC_MANAGER
     if builds and secure_boot["enabled"] and not secure_boot["key_enrolled"]:
         key = secure_boot["key"]
         yield (

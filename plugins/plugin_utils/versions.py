@@ -29,6 +29,11 @@ def branch(version):
     return version.partition(".")[0]
 
 
+def ofed_series(version):
+    """Return the series of an OFED release: '24.10' of '24.10-1.1.4.0', and of itself."""
+    return version.partition("-")[0]
+
+
 def series(version):
     """Return the first two numbers of a version: '12.4' of '12.4.1'."""
     return ".".join(version.split(".")[:2])

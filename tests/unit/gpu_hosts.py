@@ -48,7 +48,7 @@ FACTS = st.fixed_dictionaries(
             address=ADDRESS,
             device=st.sampled_from(["1db6", "20b0", "2330", "2901", "ffff"]),
             subsystem=st.just("10de:0000"),
-            driver=st.sampled_from(["", "nvidia", "nouveau"]),
+            driver=st.sampled_from(["", "nvidia", "nouveau", "vfio-pci"]),
             architecture=ARCHITECTURE,
             **{"class": st.just("0302")},
         ),
@@ -112,7 +112,7 @@ FACTS = st.fixed_dictionaries(
         "rivals": st.fixed_dictionaries({"nouveau": RIVAL, "nova_core": RIVAL}),
         "gpu_clients": rows(
             pid=st.just(7),
-            process=st.sampled_from(["python3", "nvidia-persistenced"]),
+            process=st.sampled_from(["python3", "nvidia-persiste"]),
             unit=st.sampled_from(["", "train.service"]),
             devices=st.just(["/dev/nvidia0"]),
         ),

@@ -67,7 +67,7 @@ def test_the_newest_tag_that_fits_the_rdma_stack_is_taken(version, tag):
 def test_a_grid_guest_gets_open_modules_where_its_gpus_can_in_a_guest():
     options = {"stack": "grid-19"}
     turing = case("debian12-vgpu", options)
-    ada = {"address": "0000:06:00.0", "device": "27b8", "architecture": "ada"}
+    ada = {"address": "0000:06:00.0", "device": "27b8", "driver": "", "architecture": "ada"}
     assert (turing.module_type, case("debian12-vgpu", options, gpus=[ada]).module_type) == (
         "proprietary",
         "open",
@@ -125,6 +125,19 @@ def test_whoever_consents_to_a_reboot_alone_has_no_openibd_restarted():
     assert step("debian12-h100-doca", both, "mlnx_ofed")["consent"] == ["restart_openibd"]
 
 
+def test_whoever_wants_the_rdma_stack_alone_is_not_rebooted_for_the_driver():
+    options = {"ofed_kind": "doca", "ofed_version": "24.10-1.1.4.0"}
+    changes = {"driver": {"loaded": {"version": "580.82.07"}}}
+    assert plan("debian12-h100-doca", options, **changes)["steps"] == []
+    assert step("debian12-h100-doca", {"stack": "r580"}, "reboot", **changes)["rules"]
+
+
+def test_what_is_known_not_to_build_is_not_said_to_be_unknown():
+    found = plan("debian12-v100", {"stack": "r440-ofed4.3"})
+    assert "kernel-too-new" in {refusal.rule for refusal in found["refusals"]}
+    assert "unknown-kernel" not in {notice["rule"] for notice in found["notices"]}
+
+
 def test_a_guest_whose_hosts_are_not_known_is_not_refused_for_its_age():
     options = {
         "stack": "grid-10",
@@ -146,7 +159,7 @@ def test_open_modules_are_refused_to_a_guest_whose_gpu_they_do_not_drive_there()
     options = {"stack": "grid-19", "driver_modules": "open", "driver_file": file}
     (refusal,) = plan("debian12-vgpu", options)["refusals"]
     assert (refusal.rule, "Turing" in refusal.because) == ("open-modules-unsupported", True)
-    ada = {"address": "0000:06:00.0", "device": "27b8", "architecture": "ada"}
+    ada = {"address": "0000:06:00.0", "device": "27b8", "driver": "", "architecture": "ada"}
     assert plan("debian12-vgpu", options, gpus=[ada])["refusals"] == []
 
 
