@@ -6,9 +6,7 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.gpunode.stack.plugins.module_utils import child, systemd
-
-_UNIT = "nvidia-fabricmanager.service"
+UNIT = "nvidia-fabricmanager.service"
 _PROGRAM = "nv-fabricmanager"
 # Such as "Fabric Manager version is : 450.102.04".
 _VERSION = re.compile(r"version is\s*:\s*([0-9][0-9.]*)")
@@ -17,14 +15,13 @@ _PACKAGE = re.compile(r"(?:nvidia|cuda-drivers)-fabricmanager(?:-[0-9]+)?")
 _PACKAGED = re.compile(r"(?:[0-9]+:)?([0-9]+(?:\.[0-9]+)+)(?:[-+~].*)?")
 
 
-def survey(tree, packages=(), run=child.run):
+def survey(tree, packages, states):
     """Return {version, active, enabled}.
 
     :param packages: rows of stack_packages.survey, which tell the version where the program
         does not.
-    :param run: what runs ``systemctl``, with the signature of child.run.
+    :param states: what systemd says of UNIT, {property: value}; {} where it is not there.
     """
-    states = systemd.show([_UNIT], ["ActiveState", "UnitFileState"], run).get(_UNIT, {})
     return {
         "version": _version_of_program(tree) or _version_of_package(packages),
         "active": states.get("ActiveState") == "active",

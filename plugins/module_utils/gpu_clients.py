@@ -28,7 +28,7 @@ def clients(tree):
                 {
                     "pid": pid,
                     "process": tree.text(f"/proc/{pid}/comm"),
-                    "unit": _unit(tree, pid),
+                    "unit": listening.unit_of(tree.text(f"/proc/{pid}/cgroup")),
                     "devices": sorted(devices),
                 }
             )
@@ -50,8 +50,3 @@ def _open_devices(folder):
                 if target.startswith(_DEVICES):
                     found.add(target)
     return found
-
-
-def _unit(tree, pid):
-    lines = [line for line in tree.lines(f"/proc/{pid}/cgroup") if line.count(":") >= 2]
-    return listening.unit_of("\n".join(lines))

@@ -18,9 +18,21 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     rivals,
     secure_boot,
     stack_packages,
+    systemd,
     tree,
     vgpu_licensing,
     virtualization,
+)
+
+_UNITS = (fabric_manager.UNIT, vgpu_licensing.UNIT)
+# systemd.unit(5); what is generated late stands for a script in /etc/init.d.
+_UNIT_FOLDERS = (
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/run/systemd/generator.late",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
 )
 
 
@@ -42,6 +54,7 @@ def survey(root, running, pid, run=child.run):
     """
     host = tree.Tree(root, run)
     packages = stack_packages.survey(host)
+    states = _states(host, run)
     return {
         "virtualization": virtualization.detect(host),
         "gpus": pci.gpus(host),
@@ -52,12 +65,22 @@ def survey(root, running, pid, run=child.run):
         "driver": nvidia_driver.survey(host),
         "packages": packages,
         "nvidia_smi": nvidia_smi.survey(host),
-        "fabric_manager": fabric_manager.survey(host, packages, run),
-        "licensing": vgpu_licensing.survey(host, run),
+        "fabric_manager": fabric_manager.survey(
+            host, packages, states.get(fabric_manager.UNIT, {})
+        ),
+        "licensing": vgpu_licensing.survey(host, states.get(vgpu_licensing.UNIT, {})),
         "rivals": rivals.survey(host),
         "gpu_clients": gpu_clients.clients(host),
         "gpu_faults": gpu_faults.faults(host),
-        "rdma_stack": rdma.stack(host),
+        "rdma_stack": rdma.stack(host, packages),
         "peer_memory": rdma.peer_memory(host),
         "management": management.survey(host, pid),
     }
+
+
+def _states(host, run):
+    """Return {unit: {property: value}} of the driver's daemons, nothing asked where none is."""
+    there = [
+        unit for unit in _UNITS if any(host.exists(f"{folder}/{unit}") for folder in _UNIT_FOLDERS)
+    ]
+    return systemd.show(there, ["LoadState", "ActiveState", "UnitFileState"], run)

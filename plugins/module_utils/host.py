@@ -80,12 +80,12 @@ def mounts(proc="/proc"):
     Of several at one mount point the last one, which is the one that is seen.
     """
     found = {}
-    with open(
-        os.path.join(proc, "self", "mounts"), encoding="utf-8", errors="surrogateescape"
-    ) as handle:
+    with open(os.path.join(proc, "self", "mounts"), "rb") as handle:
         rows = [line.split() for line in handle]
-    for _device, escaped, fstype, *_rest in rows:
-        mount = escaped.encode("latin-1", "surrogateescape").decode("unicode_escape")
+    for _device, escaped, kind, *_rest in rows:
+        # The kernel escapes blanks alone, and leaves the bytes of other characters as they are.
+        mount = os.fsdecode(escaped.decode("unicode_escape").encode("latin-1"))
+        fstype = kind.decode(errors="replace")
         if fstype not in _FILESYSTEMS or not os.path.isdir(mount):
             continue
         try:

@@ -113,7 +113,8 @@ def survey(proc="/proc", run=child.run):
 def unit_of(cgroups):
     """Return the system unit in the text of a /proc/PID/cgroup, or ''."""
     for line in cgroups.splitlines():
-        controller, path = line.split(":", 2)[1:]
+        _hierarchy, _colon, rest = line.partition(":")
+        controller, _colon, path = rest.partition(":")
         if controller in ("", "name=systemd"):
             for part in path.split("/"):
                 if part.endswith((".service", ".scope")):
@@ -125,7 +126,8 @@ def _sockets(proc):
     """Return {inode: (address, port)} of every listening socket."""
     sockets = proc_net.tcp_sockets(proc, proc_net.TCP_LISTEN)
     for fields in proc_net.rows(proc, "unix"):
-        listens = fields[3] == _UNIX_LISTEN and fields[4] == _UNIX_STREAM
+        listens = fields[3:5] == [_UNIX_LISTEN, _UNIX_STREAM]
+        # Anybody's path may have a line break in it, which makes two rows of one.
         if listens and len(fields) > 7 and fields[7].startswith("/"):
             sockets[fields[6]] = fields[7], 0
     return sockets
@@ -135,16 +137,19 @@ def _holders(proc, inodes, above=0):
     """Return {inode: lowest pid over ``above`` that has it open}; stops once all are found."""
     wanted = {f"socket:[{inode}]": inode for inode in inodes}
     holders = {}
-    pids = sorted(int(name) for name in os.listdir(proc) if name.isdigit())
+    pids = []
+    with contextlib.suppress(OSError):
+        pids = sorted(int(name) for name in os.listdir(proc) if name.isdigit())
     for pid in pids:
         if pid <= above:
             continue
         if len(holders) == len(inodes):
             break
         folder = os.path.join(proc, str(pid), "fd")
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+        with contextlib.suppress(OSError):
             for descriptor in os.listdir(folder):
-                with contextlib.suppress(FileNotFoundError):
+                # Closed meanwhile, or a file whose path is longer than the kernel tells.
+                with contextlib.suppress(OSError):
                     inode = wanted.get(os.readlink(os.path.join(folder, descriptor)))
                     if inode is not None:
                         holders.setdefault(inode, pid)
@@ -156,7 +161,7 @@ def _text(proc, pid, name):
     try:
         with open(os.path.join(proc, str(pid), name), encoding="utf-8", errors="replace") as handle:
             return handle.read()
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
+    except OSError:
         return ""
 
 
@@ -174,10 +179,10 @@ def _units_of_sockets(run):
     units = {}
     for block in answer.split("\n\n"):
         lines = [line.split("=", 1) for line in block.splitlines() if "=" in line]
-        names = [value for key, value in lines if key == "Id"]
+        unit = next((value for key, value in lines if key == "Id"), "")
         for key, value in lines:
             listen, _space, kind = value.rpartition(" ")
             if key == "Listen" and kind == "(Stream)":
                 with contextlib.suppress(ValueError):
-                    units[parse(listen)] = names[0]
+                    units[parse(listen)] = unit
     return units

@@ -9,6 +9,8 @@ import ipaddress
 import os
 import sys
 
+from ansible_collections.gpunode.stack.plugins.module_utils import tree
+
 TCP_ESTABLISHED = "01"
 TCP_LISTEN = "0A"
 
@@ -21,7 +23,12 @@ def rows(proc, name):
     """
     with (
         contextlib.suppress(OSError),
-        open(os.path.join(proc, "net", name), encoding="utf-8", errors="surrogateescape") as lines,
+        open(
+            os.path.join(proc, "net", name),
+            encoding="utf-8",
+            errors="surrogateescape",
+            opener=tree.without_waiting,
+        ) as lines,
     ):
         next(lines, None)
         for line in lines:

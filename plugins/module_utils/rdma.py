@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+from ansible_collections.gpunode.stack.plugins.module_utils import kernels
+
 _DEVICES = "/sys/class/infiniband"
 
 # The names `ofed_info -s` puts before the version. DOCA's is that of the bundle it is built from:
@@ -16,7 +18,7 @@ _DEVICES = "/sys/class/infiniband"
 _KINDS = {"MLNX_OFED_LINUX": "mlnx_ofed", "OFED-internal": "doca"}
 # DOCA Documentation 3.2.0, "DOCA Profiles". The package doca-host, which brings no more than their
 # repository, is none of them.
-_DOCA_PROFILE = r"doca-(?:all|networking|ofed|roce|host-basic)\S*"
+_DOCA_PROFILE = re.compile(r"doca-(?:all|networking|ofed|roce|host-basic).*")
 
 _PEER_MEMORY_MODULES = ("nv_peer_mem", "nvidia_peermem")
 # The first wins, modules-load.d(5). Where /lib is no link to /usr/lib, systemd reads both.
@@ -34,16 +36,20 @@ def devices(tree):
     return [_device(tree, name) for name in tree.names(_DEVICES)]
 
 
-def stack(tree):
+def stack(tree, packages):
     """Return {kind, version} of what drives the RDMA devices; see docs/facts.md.
 
     DOCA-Host leaves ofed_info out from 4.0 on (openucx/ucx, pull request 11538), so that its
     packages must tell, which do not carry the version of the stack.
+
+    :param packages: rows of stack_packages.survey.
     """
-    answer = re.match(r"(\S+?)-(\d\S*?):?\s", tree.answer("ofed_info", "-s") + "\n")
+    told = tree.answer("ofed_info", "-s") if tree.has_program("ofed_info") else ""
+    answer = re.match(r"(\S+?)-(\d\S*?):?\s", told + "\n")
     if answer and answer.group(1) in _KINDS:
         return {"kind": _KINDS[answer.group(1)], "version": answer.group(2)}
-    return {"kind": "doca" if _has_doca(tree) else "inbox", "version": ""}
+    has_doca = any(_DOCA_PROFILE.fullmatch(row["name"]) for row in packages)
+    return {"kind": "doca" if has_doca else "inbox", "version": ""}
 
 
 def peer_memory(tree):
@@ -51,9 +57,8 @@ def peer_memory(tree):
 
     ``headers`` says whether a driver that is built here gets the symbols for it.
     """
-    running = {line.split()[0] for line in tree.lines("/proc/modules")}
     return {
-        "loaded": _peer_memory_modules(running),
+        "loaded": _peer_memory_modules(kernels.loaded_modules(tree)),
         "clients": tree.names("/sys/kernel/mm/memory_peers"),
         "at_boot": _peer_memory_modules(_modules_at_boot(tree)),
         "headers": any(
@@ -96,16 +101,6 @@ def _numbers(tree, folder):
     return sorted(int(name) for name in tree.names(folder) if re.fullmatch("[0-9]{1,9}", name))
 
 
-def _has_doca(tree):
-    """Say whether a profile of DOCA is installed."""
-    if tree.exists("/var/lib/dpkg/status"):
-        # dpkg writes the status of a package right after its name.
-        pattern = rf"^Package: {_DOCA_PROFILE}\nStatus: \S+ ok installed$"
-        return bool(re.search(pattern, tree.text("/var/lib/dpkg/status"), re.MULTILINE))
-    names = tree.answer("rpm", "--query", "--all", "--queryformat", "%{NAME}\n", "doca-*")
-    return bool(re.search(rf"^{_DOCA_PROFILE}$", names, re.MULTILINE))
-
-
 def _peer_memory_modules(names):
     """Return those of the modules that register GPU memory; '-' and '_' are one in their names."""
     written = {name.replace("-", "_") for name in names}
@@ -135,10 +130,10 @@ def _symbol_folders(tree):
     kernel-open/conftest.sh, ib_peer_memory_symbols. Kernels of Ubuntu have them without OFED.
     """
     ofed, dkms = "/usr/src/ofa_kernel", "/var/lib/dkms/mlnx-ofed-kernel"
-    kernels = [f"{ofed}/{name}" for name in tree.names(ofed)]
+    folders = [f"{ofed}/{name}" for name in tree.names(ofed)]
     return [
         f"/lib/modules/{tree.text('/proc/sys/kernel/osrelease')}/build",
-        *kernels,
-        *(f"{folder}/{name}" for folder in kernels for name in tree.names(folder)),
+        *folders,
+        *(f"{folder}/{name}" for folder in folders for name in tree.names(folder)),
         *(f"{dkms}/{version}/build" for version in tree.names(dkms)),
     ]

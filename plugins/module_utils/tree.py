@@ -26,6 +26,11 @@ _MOST_LINKS = 40
 Ended = collections.namedtuple("Ended", "status output errors")
 
 
+def without_waiting(path, flags):
+    """Open a file as os.open does, but wait for nobody at a pipe: an ``opener`` for ``open``."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 class Tree:
     """One host, as seen from a root folder.
 
@@ -52,7 +57,7 @@ class Tree:
         """Return the first ``limit`` bytes of a file, b'' where it cannot be read."""
         try:
             # A pipe in a file's place keeps nobody waiting.
-            with open(self.path(path), "rb", opener=_without_waiting) as handle:
+            with open(self.path(path), "rb", opener=without_waiting) as handle:
                 return handle.read(limit) or b""
         except (OSError, ValueError):
             return b""
@@ -162,10 +167,6 @@ class Tree:
 
 def _late(patience_s):
     return Ended(None, "", f"no answer within {patience_s} s")
-
-
-def _without_waiting(path, flags):
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 # sudo and cron may leave out where a driver's programs lie.

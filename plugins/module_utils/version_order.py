@@ -27,12 +27,17 @@ def kernel_key(release):
 def _parts(text):
     """Return the parts in turn: what is no digit, by its characters, and then a number.
 
-    The last one is empty, since an end sorts before letters and after '~'.
+    The end is empty, since it sorts before letters and after '~', and twice so, since it is the
+    same as a zero that stands alone.
     """
-    return [
+    parts = [
         ([*map(_weight, other), 0], _number(digits))
         for other, digits in re.findall(r"([^0-9]*)([0-9]*)", text)
     ]
+    empty = parts[-1]
+    while parts and parts[-1] == empty:
+        parts.pop()
+    return [*parts, empty, empty]
 
 
 def _weight(character):

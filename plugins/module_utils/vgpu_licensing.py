@@ -10,21 +10,18 @@ from __future__ import annotations
 import os
 import re
 
-from ansible_collections.gpunode.stack.plugins.module_utils import child, systemd
-
-_UNIT = "nvidia-gridd.service"
+UNIT = "nvidia-gridd.service"
 _CONFIGURATION = "/etc/nvidia/gridd.conf"
 _TOKENS = "/etc/nvidia/ClientConfigToken"
 _SETTING = re.compile(r"""\s*(\w+)\s*=\s*(["']?)(.*?)\2\s*""")
 _LINES = 200
 
 
-def survey(tree, run=child.run):
+def survey(tree, states):
     """Return {unit, active, server, tokens, feature_type, says}; see docs/facts.md.
 
-    :param run: what runs ``systemctl``, with the signature of child.run.
+    :param states: what systemd says of UNIT, {property: value}; {} where it is not there.
     """
-    states = systemd.show([_UNIT], ["LoadState", "ActiveState"], run).get(_UNIT, {})
     there = states.get("LoadState") == "loaded"
     settings = {
         match.group(1): match.group(3)
@@ -46,7 +43,7 @@ def _last_word(tree):
     """Return the last line in the daemon's log of this boot that speaks of a license."""
     log = tree.answer(
         "journalctl",
-        f"--unit={_UNIT}",
+        f"--unit={UNIT}",
         "--boot",
         f"--lines={_LINES}",
         "--output=cat",

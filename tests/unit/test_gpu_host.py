@@ -67,6 +67,33 @@ def test_a_host_with_nothing_on_it_is_no_error(tmp_path):
     assert misfits(found, GPU_HOST) == []
 
 
+def calls_of_systemctl(tmp_path, *units):
+    """Return the calls of systemctl for a host that has some units' files and no more."""
+    calls = []
+
+    def run(argv, **_options):
+        calls.append(argv)
+        raise FileNotFoundError(argv[0])
+
+    for unit in units:
+        (tmp_path / unit).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / unit).touch()
+    gpu_host.survey(str(tmp_path), "", NOBODY, run)
+    return [call for call in calls if call[0] == "systemctl"]
+
+
+@pytest.mark.parametrize(
+    "folder", ["etc/systemd/system", "lib/systemd/system", "run/systemd/generator.late"]
+)
+def test_systemd_is_asked_once_for_the_daemons_that_are_there(folder, tmp_path):
+    units = ["nvidia-fabricmanager.service", "nvidia-gridd.service"]
+    assert calls_of_systemctl(tmp_path, f"{folder}/ssh.service") == []
+    (call,) = calls_of_systemctl(tmp_path, f"{folder}/{units[1]}")
+    assert call[-2:] == ["--", units[1]]
+    (call,) = calls_of_systemctl(tmp_path, *(f"{folder}/{unit}" for unit in units))
+    assert call[-3:] == ["--", *units]
+
+
 def test_a_host_without_gpus_is_asked_for_nothing_about_them(tmp_path):
     host, asked = hosts.load("no-gpu"), []
     run = hosts.lay_down(host, tmp_path)
@@ -76,4 +103,4 @@ def test_a_host_without_gpus_is_asked_for_nothing_about_them(tmp_path):
         return run(argv, **options)
 
     gpu_host.survey(str(tmp_path), "", NOBODY, noted)
-    assert not {"nvidia-smi", "journalctl", "dmesg", "nv-fabricmanager"} & set(asked)
+    assert sorted(asked) == ["lsinitramfs", "systemd-detect-virt"]

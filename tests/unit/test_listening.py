@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
+import tempfile
 
 import pytest
 
@@ -40,6 +42,38 @@ def test_a_listening_unix_socket_is_found_by_its_path(tmp_path):
         server.listen()
         (row,) = rows_at(path, 0)
     assert row["pid"] == os.getpid()
+
+
+@pytest.mark.parametrize("odd_path", ["a\nb.sock", "\nb.sock"])
+def test_a_line_break_in_the_path_of_a_socket_is_no_error(odd_path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = str(tmp_path / "app.sock")
+    with socket.socket(socket.AF_UNIX) as odd, socket.socket(socket.AF_UNIX) as server:
+        odd.bind(odd_path)
+        server.bind(path)
+        odd.listen()
+        server.listen()
+        assert len(rows_at(path, 0)) == 1
+
+
+def test_an_open_file_whose_path_is_too_long_hides_no_socket():
+    with tempfile.TemporaryDirectory() as top, contextlib.ExitStack() as opened:
+        folder = os.open(top, os.O_RDONLY)
+        # Longer than what the kernel tells of a path, which is 4096.
+        for _level in range(20):
+            opened.callback(os.close, folder)
+            os.mkdir("x" * 250, dir_fd=folder)
+            folder = os.open("x" * 250, os.O_RDONLY, dir_fd=folder)
+        opened.callback(os.close, folder)
+        with pytest.raises(OSError, match="too long"):
+            os.readlink(f"/proc/self/fd/{folder}")
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            (row,) = rows_at(*server.getsockname())
+    assert row["pid"] == os.getpid()
+
+
+def test_a_host_without_procfs_is_no_error(tmp_path):
+    assert listening.survey(str(tmp_path / "proc"), no_systemd) == []
 
 
 def test_a_connected_socket_is_not_a_listening_one():
@@ -79,6 +113,14 @@ def test_a_socket_that_systemd_passes_on_belongs_to_its_socket_unit(tmp_path):
     assert (row["pid"], row["unit"]) == (1, "web.socket")
 
 
+def test_a_socket_that_systemd_does_not_name_has_no_unit(tmp_path):
+    def run(argv, **_options):
+        return subprocess.CompletedProcess(argv, 0, "Listen=127.0.0.1:9001 (Stream)\n", "")
+
+    (row,) = listening.survey(recorded(tmp_path, 77, {1: "0::/init.scope\n"}), run)
+    assert (row["pid"], row["unit"]) == (1, "")
+
+
 def test_a_socket_whose_unit_was_edited_since_belongs_to_the_service_it_was_passed_to(tmp_path):
     proc = recorded(tmp_path, 77, {1: "0::/init.scope\n", 50: "0::/system.slice/web.service\n"})
     (row,) = listening.survey(proc, systemd_that_lists("web.socket", "127.0.0.1:9002"))
@@ -115,6 +157,7 @@ def test_a_socket_nobody_can_be_seen_to_hold_has_no_owner(tmp_path):
         ("9:name=systemd:/system.slice/ssh.service\n4:memory:/a.service\n", "ssh.service"),
         ("4:memory:/a.service\n0::/\n", ""),
         ("", ""),
+        ("rubbish\n0:\n0::/system.slice/web.service\n", "web.service"),
     ],
 )
 def test_the_unit_is_the_one_of_the_system_manager(cgroups, unit):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,3 +53,9 @@ def test_no_content_is_an_error(content):
 
 def test_a_folder_in_the_place_of_a_table_is_none():
     assert looked_at(listening, {"/proc/net/tcp/folder": ""}) == {}
+
+
+def test_a_pipe_in_the_place_of_a_table_keeps_nobody_waiting(tmp_path):
+    (tmp_path / "net").mkdir()
+    os.mkfifo(tmp_path / "net" / "tcp")
+    assert proc_net.tcp_sockets(str(tmp_path), proc_net.TCP_LISTEN) == {}

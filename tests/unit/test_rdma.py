@@ -29,6 +29,7 @@ LINKS = {
     f"{MLX5}/device": "../../../devices/0000:5e:00.0",
     "/sys/devices/0000:5e:00.0/driver": "../../bus/pci/drivers/mlx5_core",
 }
+OFED_INFO = {"/usr/bin/ofed_info": ""}
 HEADERS = "0x00000000\tib_register_peer_memory_client\tdrivers/infiniband/core/ib_core\tEXPORT\t\n"
 
 
@@ -80,37 +81,28 @@ def test_a_device_that_is_no_pci_function_has_no_address(tmp_path):
     ],
 )
 def test_the_stack_is_the_one_that_ofed_info_names(tmp_path, answer, stack):
-    tree = planted(tmp_path, answers={"ofed_info": answer})
-    assert tuple(rdma.stack(tree).values()) == stack
+    tree = planted(tmp_path, OFED_INFO, answers={"ofed_info": answer})
+    assert tuple(rdma.stack(tree, []).values()) == stack
 
 
 @pytest.mark.parametrize(
-    ("package", "status", "kind"),
+    ("package", "kind"),
     [
-        ("doca-ofed", "install", "doca"),
-        ("doca-networking", "hold", "doca"),
-        ("doca-ofed-generic", "install", "doca"),
-        ("doca-host", "install", "inbox"),
-        ("rdma-core", "install", "inbox"),
+        ("doca-ofed", "doca"),
+        ("doca-networking", "doca"),
+        ("doca-ofed-generic", "doca"),
+        ("doca-host", "inbox"),
+        ("rdma-core", "inbox"),
     ],
 )
-def test_without_ofed_info_an_installed_profile_of_doca_tells(tmp_path, package, status, kind):
-    text = f"Package: bash\nStatus: install ok installed\n\nPackage: {package}\n"
-    files = {"/var/lib/dpkg/status": f"{text}Status: {status} ok installed\nVersion: 1\n"}
-    assert rdma.stack(planted(tmp_path, files)) == {"kind": kind, "version": ""}
+def test_without_ofed_info_an_installed_profile_of_doca_tells(tmp_path, package, kind):
+    packages = [{"name": "libibverbs1"}, {"name": package}]
+    assert rdma.stack(planted(tmp_path), packages) == {"kind": kind, "version": ""}
 
 
-def test_a_profile_of_doca_that_was_removed_does_not_tell(tmp_path):
-    text = "Package: doca-ofed\nStatus: deinstall ok config-files\n"
-    assert rdma.stack(planted(tmp_path, {"/var/lib/dpkg/status": text}))["kind"] == "inbox"
-
-
-@pytest.mark.parametrize(
-    ("packages", "kind"),
-    [("doca-host\ndoca-ofed\n", "doca"), ("doca-host\n", "inbox"), ("", "inbox")],
-)
-def test_where_there_is_no_dpkg_rpm_is_asked_for_the_profile(tmp_path, packages, kind):
-    assert rdma.stack(planted(tmp_path, answers={"rpm": packages}))["kind"] == kind
+def test_where_there_is_no_ofed_info_it_is_not_tried(tmp_path):
+    tree = planted(tmp_path, answers={"ofed_info": "MLNX_OFED_LINUX-4.3-1.0.1.0:\n"})
+    assert rdma.stack(tree, [])["kind"] == "inbox"
 
 
 def test_peer_memory_modules_and_clients_that_are_there_are_told(tmp_path):
@@ -172,7 +164,7 @@ def test_symbols_of_another_kind_or_of_another_kernel_are_no_headers(tmp_path):
 def test_a_host_without_rdma_has_none(tmp_path):
     tree = planted(tmp_path)
     assert rdma.devices(tree) == []
-    assert rdma.stack(tree) == {"kind": "inbox", "version": ""}
+    assert rdma.stack(tree, []) == {"kind": "inbox", "version": ""}
     assert rdma.peer_memory(tree) == {
         "loaded": [],
         "clients": [],
@@ -188,13 +180,13 @@ def test_no_content_is_an_error(rubbish, other):
         "/proc/modules": other,
         "/proc/sys/kernel/osrelease": other,
         "/etc/modules": other,
-        "/var/lib/dpkg/status": other,
+        **OFED_INFO,
         "/usr/src/ofa_kernel/default/Module.symvers": other,
         **rubbish,
     }
 
     def look(tree):
-        return rdma.devices(tree), rdma.stack(tree), rdma.peer_memory(tree)
+        return rdma.devices(tree), rdma.stack(tree, []), rdma.peer_memory(tree)
 
     ((device,), stack, peers) = looked_at(look, files, LINKS, {"ofed_info": other})
     assert [type(value) for value in device.values()] == [str] * 5 + [int] * 2 + [list] * 2

@@ -34,6 +34,18 @@ def test_versions_are_ordered_as_deb_version_says():
     assert sorted(backwards, key=version_order.key) == ASCENDING
 
 
+@pytest.mark.parametrize(
+    ("one", "other"), [("0", "0-0"), ("1", "1-0"), ("1.a", "1.a0"), ("1.0-", "1.00-0")]
+)
+def test_a_missing_number_is_zero(one, other):
+    assert version_order.key(one) == version_order.key(other)
+
+
+@pytest.mark.parametrize("other", ["0-0~", "0~", "0~-0"])
+def test_nothing_is_newer_than_a_tilde_after_zero(other):
+    assert version_order.key("0") > version_order.key(other)
+
+
 @pytest.mark.skipif(not shutil.which("dpkg"), reason="needs dpkg")
 @settings(max_examples=60)
 @given(*[st.from_regex(r"([0-9]:)?[0-9][0-9a-c.+~]{0,6}(-[0-9a-c.+~]{1,4})?", fullmatch=True)] * 2)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from trees import looked_at, planted
+from trees import looked_at
 
 from ansible_collections.gpunode.stack.plugins.module_utils import vgpu_licensing
 
@@ -23,18 +21,9 @@ LOG = (
 )
 
 
-def systemctl(load="loaded", active="active"):
-    def run(argv, **_options):
-        answer = f"LoadState={load}\nActiveState={active}\n"
-        return subprocess.CompletedProcess(argv, 0, answer, "")
-
-    return run
-
-
-def facts_of(files, answers=None, run=None):
-    return looked_at(
-        lambda tree: vgpu_licensing.survey(tree, run or systemctl()), files, answers=answers
-    )
+def facts_of(files, answers=None, load="loaded", active="active"):
+    states = {"LoadState": load, "ActiveState": active}
+    return looked_at(lambda tree: vgpu_licensing.survey(tree, states), files, answers=answers)
 
 
 def test_the_configuration_the_tokens_and_the_log_are_told():
@@ -76,20 +65,17 @@ def test_a_failure_of_the_daemon_is_its_last_word():
 
 
 def test_the_journal_is_not_asked_where_the_unit_is_not_there():
-    facts = facts_of({}, {"journalctl": LOG}, systemctl("not-found", "inactive"))
+    facts = facts_of({}, {"journalctl": LOG}, "not-found", "inactive")
     assert (facts["unit"], facts["active"], facts["says"]) == (False, False, "")
 
 
 def test_a_unit_that_failed_is_there_and_not_active():
-    facts = facts_of({}, None, systemctl("loaded", "failed"))
+    facts = facts_of({}, active="failed")
     assert (facts["unit"], facts["active"]) == (True, False)
 
 
-def test_a_host_without_systemd_has_no_unit(tmp_path):
-    def run(argv, **_options):
-        raise FileNotFoundError(argv[0])
-
-    assert vgpu_licensing.survey(planted(tmp_path), run)["unit"] is False
+def test_a_host_of_whose_unit_nothing_is_known_has_none():
+    assert looked_at(lambda tree: vgpu_licensing.survey(tree, {}))["unit"] is False
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
