@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import stat
+import threading
 
 from ansible.module_utils.facts.system.distribution import Distribution
 from ansible.module_utils.facts.system.pkg_mgr import PkgMgrFactCollector
@@ -34,6 +36,8 @@ _FILESYSTEMS = (
     "xfs",
     "zfs",
 )
+_OF_SERVERS = ("nfs", "nfs4")
+_SERVER_S = 5
 
 
 def general(module):
@@ -77,7 +81,8 @@ def own_kernel(proc="/proc"):
 def mounts(proc="/proc"):
     """Return [{mount, fstype, size_total, size_available}], in bytes, of what holds files.
 
-    Of several at one mount point the last one, which is the one that is seen.
+    Of several at one mount point the last one, which is the one that is seen. A share whose
+    server does not answer is left out.
     """
     found = {}
     with open(os.path.join(proc, "self", "mounts"), "rb") as handle:
@@ -86,11 +91,8 @@ def mounts(proc="/proc"):
         # The kernel escapes blanks alone, and leaves the bytes of other characters as they are.
         mount = os.fsdecode(escaped.decode("unicode_escape").encode("latin-1"))
         fstype = kind.decode(errors="replace")
-        if fstype not in _FILESYSTEMS or not os.path.isdir(mount):
-            continue
-        try:
-            room = os.statvfs(mount)
-        except OSError:
+        room = _room(mount, fstype) if fstype in _FILESYSTEMS else None
+        if room is None:
             continue
         found[mount] = {
             "mount": mount,
@@ -99,6 +101,25 @@ def mounts(proc="/proc"):
             "size_available": room.f_bavail * room.f_frsize,
         }
     return list(found.values())
+
+
+def _room(mount, fstype):
+    """Return the statvfs of a folder; None where it is none, or its server does not answer."""
+    answers = []
+
+    def look():
+        with contextlib.suppress(OSError):
+            if os.path.isdir(mount):
+                answers.append(os.statvfs(mount))
+
+    if fstype in _OF_SERVERS:
+        # Who asks for a share whose server is away waits until it is back.
+        asking = threading.Thread(target=look, daemon=True)
+        asking.start()
+        asking.join(_SERVER_S)
+    else:
+        look()
+    return answers[0] if answers else None
 
 
 def path_state(path, state_dir):

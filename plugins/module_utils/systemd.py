@@ -34,6 +34,7 @@ def show(units, properties, run=child.run):
             ["systemctl", "show", f"--property={','.join(properties)}", "--", *units],
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=_PATIENCE_S,
         ).stdout
     except (OSError, subprocess.TimeoutExpired):

@@ -17,7 +17,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import child
 
 PATIENCE_S = 10
 # No file that is read whole is larger; a log or a stray binary may be.
-_TEXT_LIMIT = 8 << 20
+_TEXT_LIMIT = 64 << 20
 # As many as the kernel follows, path_resolution(7).
 _MOST_LINKS = 40
 

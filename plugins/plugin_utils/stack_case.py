@@ -337,7 +337,7 @@ class Case:
         row = self.known.ofed(self.ofed["version"])
         if not row or row["version"] != self.ofed["version"] or "url" not in row:
             return "", ""
-        url = row["url"].format(distribution=f"{self._vendor_distribution}")
+        url = row["url"].format(distribution=self._vendor_distribution)
         digests = {file["url"]: file["sha256"] for file in row.get("files", [])}
         return url, digests.get(url, "")
 

@@ -73,7 +73,7 @@ def unknown_distribution(case, due):
 
 
 def no_compiler(case, due):
-    if not due.get("nvidia_driver"):
+    if not due["nvidia_driver"]:
         return
     for kernel in case.targets:
         if kernel["headers"] and kernel["compiler"] and not kernel["compiler_found"]:
@@ -132,7 +132,7 @@ def no_headers(case, due):
 
 
 def restart_would_cut_the_connection(case, due):
-    if due.get("mlnx_ofed") and case.is_over_rdma:
+    if due["mlnx_ofed"] and case.is_over_rdma:
         yield (
             f"the connection to this host runs over {case.facts['management']['interface']}, which "
             f"stands on RDMA devices ({', '.join(case.is_over_rdma)}): openibd is not restarted, "
@@ -141,7 +141,7 @@ def restart_would_cut_the_connection(case, due):
 
 
 def sick_gpu_noticed(case, due):
-    if case.driver and not due.get("nvidia_driver"):
+    if case.driver and not due["nvidia_driver"]:
         yield from stack_refusals.faults(case)
     for gpu in case.facts["nvidia_smi"]["gpus"] if case.driver else []:
         if gpu["retirement_pending"]:

@@ -247,7 +247,7 @@ def file_needed(case, due):
             f"/path/to/NVIDIA-Linux-x86_64-{driver['version']}{suffix}.run",
             case.known.driver(driver["version"], driver["flavour"]),
         )
-    if ofed and ofed["kind"] == "mlnx_ofed" and due.get("mlnx_ofed"):
+    if ofed and ofed["kind"] == "mlnx_ofed" and due["mlnx_ofed"]:
         yield from _unchecked(
             f"MLNX_OFED {ofed['version']}",
             "gpunode_ofed_file",
@@ -312,7 +312,7 @@ def secure_boot_key(case, due):
 
 
 def gpu_in_use(case, due):
-    replaced = REPLACING.intersection(due.get("nvidia_driver", ()))
+    replaced = REPLACING.intersection(due["nvidia_driver"])
     if replaced and case.clients and "stop_gpu_clients" not in case.consent:
         yield (
             "GPU in use",
@@ -322,7 +322,7 @@ def gpu_in_use(case, due):
 
 
 def sick_gpu(case, due):
-    if due.get("nvidia_driver") and faults(case):
+    if due["nvidia_driver"] and faults(case):
         yield (
             "sick GPU",
             "; ".join(faults(case)),

@@ -64,7 +64,7 @@ class Site:
         return self._validated(options_of(component), f"{component}_", component)
 
     def stack(self):
-        """Return the GPU stack that is wanted, as stack.resolve does; None where none is.
+        """Return the GPU stack that is wanted, as stack.resolve does.
 
         :raises Refusal: an option is unknown or of the wrong type, or there is no such stack.
         """

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
+
 import pytest
 
 from ansible_collections.gpunode.stack.plugins.module_utils import host
@@ -17,3 +21,19 @@ def test_a_mount_point_may_be_called_anything(tmp_path, name):
     (proc / "mounts").write_text(f"/dev/sdb1 {escaped} ext4 rw 0 0\n", encoding="utf-8")
     (row,) = host.mounts(str(tmp_path / "proc"))
     assert (row["mount"], row["fstype"]) == (str(place), "ext4")
+
+
+def test_a_share_whose_server_is_away_is_left_out_and_keeps_nobody_waiting(tmp_path, monkeypatch):
+    (tmp_path / "self").mkdir()
+    rows = "gone:/data /mnt nfs4 rw 0 0\n", "/dev/sda1 / ext4 rw 0 0\n"
+    (tmp_path / "self" / "mounts").write_text("".join(rows))
+    back, really = threading.Event(), os.statvfs
+    # Stands for a server that is away, which waits for its return in the kernel.
+    monkeypatch.setattr(
+        os, "statvfs", lambda path: back.wait(30) if path == "/mnt" else really(path)
+    )
+    monkeypatch.setattr(host, "_SERVER_S", 0.2)
+    start = time.monotonic()
+    assert [row["mount"] for row in host.mounts(str(tmp_path))] == ["/"]
+    assert time.monotonic() - start < 10
+    back.set()
