@@ -19,7 +19,13 @@ set -e
 apt-get update -qq
 DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends libibverbs1 dkms \
     linux-headers-cloud-amd64 linux-image-cloud-amd64 initramfs-tools zstd
-for kernel in /lib/modules/*; do dkms install nvidia/535.161.08 -k "${kernel##*/}"; done
+kernel=$(ls /lib/modules)
+dkms install nvidia/535.161.08 -k "$kernel"
+# The kernel has no nouveau; a module of that name in the initramfs is seen all the same.
+cp /lib/modules/$kernel/updates/dkms/nvidia.ko /lib/modules/$kernel/kernel/nouveau.ko
+depmod $kernel
+echo nouveau >>/etc/initramfs-tools/modules
+update-initramfs -u -k $kernel
 echo "blacklist nouveau" >/etc/modprobe.d/nouveau.conf
 echo nvidia_peermem >/etc/modules-load.d/peer.conf
 mkdir -p /srv/image/lib
@@ -120,7 +126,8 @@ def test_the_kernels_are_those_on_disk_with_their_headers(host):
         host.says(f"ls /lib/modules/{release}/build/Makefile || true") != ""
     )
     assert kernel["running"] is False, "the node runs the machine's kernel"
-    assert kernel["next"] == host.says("readlink /vmlinuz || true").endswith(release)
+    assert kernel["next"] is True
+    assert host.says("readlink /vmlinuz").endswith(release)
 
 
 def test_the_compiler_of_a_kernel_is_the_one_in_its_configuration(host):
@@ -159,10 +166,10 @@ def test_a_blacklisted_rival_is_what_modprobe_says(host):
     assert host["rivals"]["nova_core"]["blacklisted"] is False
 
 
-def test_no_rival_is_in_an_initramfs_that_lists_none(host):
-    listed = host.says("lsinitramfs /boot/initrd.img-* | grep -c -e nouveau.ko -e nova || true")
-    found = [rival["initramfs"] for rival in host["rivals"].values()]
-    assert (listed, found) == ("0", [[], []])
+def test_a_rival_is_in_the_initramfs_that_lists_it(host):
+    assert "/nouveau.ko" in host.says("lsinitramfs /boot/initrd.img-* | grep nouveau")
+    assert host["rivals"]["nouveau"]["initramfs"] == [host.says("ls /lib/modules")]
+    assert host["rivals"]["nova_core"]["initramfs"] == []
 
 
 def test_an_initramfs_is_listed_once_and_then_known_by_what_changes_with_it(host):
