@@ -203,3 +203,9 @@ def test_the_collection_holds_nothing_of_the_clone_around_it(shipped):
     alone = {"Makefile", "ansible.cfg", "collections", "inventory", "site.yml", "tests", "tools"}
     assert {name.split("/")[0] for name in shipped} & alone == set()
     assert not [name for name in shipped if name.startswith(".")]
+
+
+@pytest.mark.parametrize("module", ["conda_env", "conda_solve", "gunicorn_app", "miniforge"])
+def test_a_module_that_fills_a_disk_says_which_one_is_full(module):
+    text = (ROOT / "plugins" / "modules" / f"{module}.py").read_text(encoding="utf-8")
+    assert "disk.watched(" in text
