@@ -8,9 +8,9 @@ import re
 
 from ansible_collections.gpunode.stack.plugins.plugin_utils import versions
 
-# Conda packages that carry CUDA's version as theirs; pytorch-cuda is of the channel pytorch,
-# cuda-version of conda-forge and nvidia, cudatoolkit of those before CUDA 12.
-_CONDA = ("pytorch-cuda", "cuda-version", "cudatoolkit", "cuda-cudart")
+# Conda packages that carry CUDA's version as theirs: of conda-forge and nvidia, of those before
+# CUDA 12, and of nvidia alone.
+_CONDA = ("cuda-version", "cudatoolkit", "cuda-cudart")
 # Wheels that do; from CUDA 13 on the name has no number any more.
 _WHEEL = re.compile(r"nvidia-cuda-runtime(-cu\d+)?")
 # 'py3.6_cuda10.1.243_cudnn7.6.3_0', as the channel pytorch names its builds.

@@ -43,6 +43,9 @@ def environment(lock=(), dists=()):
             "2.5.1",
         ),
         ([package("pytorch", "1.0.1", "py3.7_cuda9.0.176_cudnn7.4.2_2")], [], "9.0", "1.0.1"),
+        # conda-forge: cupy, before CUDA 12 and in the channel nvidia since.
+        ([package("cudatoolkit", "11.8.0"), package("cupy", "12.3.0")], [], "11.8", ""),
+        ([package("cuda-cudart", "12.4.127"), package("cupy", "13.3.0")], [], "12.4", ""),
         # conda-forge.
         ([package("cuda-version", "12.9"), package("pytorch", "2.8.0")], [], "12.9", "2.8.0"),
         # download.pytorch.org/whl: the version says it.
