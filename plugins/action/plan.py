@@ -46,20 +46,23 @@ class ActionModule(ActionBase):
             refusals += wanted.COMPONENTS[component].refusals(state, facts)
         gpu = _stack_plan(asked, states, facts)
         refusals += gpu.pop("refusals")
-        digests = {component: site.digest(component) for component in states}
+        spared = gpu.pop("spared")
+        digests = {name: site.digest(name) for name in states if name not in spared}
         plan = planner.plan(digests, facts["receipts"], refusals, wanted.STANDS_ON, gpu["steps"])
         plan["stack"] = gpu
         plan["unwanted"] = {} if refusals else planner.unwanted(_names(states), facts["receipts"])
         plan["wanted"] = {
-            component: wanted.COMPONENTS[component].summary(state)
-            for component, state in states.items()
+            component: wanted.COMPONENTS[component].summary(states[component])
+            for component in digests
         }
         plan["address"] = str(self._templar.template(task_vars.get("ansible_host", "")))
         expected = arguments["expect_converged"] and not self._task.check_mode
         due = planner.due(plan)
         if expected and (due or plan["refusals"]):
             raise AnsibleActionFail(_unfinished(plan))
-        absent = [name for name in due if wanted.COMPONENTS[name].absent(states[name])]
+        absent = [
+            name for name in due if name in states and wanted.COMPONENTS[name].absent(states[name])
+        ]
         return {"changed": False, "plan": plan, "due": due, "absent": absent}
 
 

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+# What is done to a host as a whole, after the components that run in its kernel.
+REBOOT = "reboot"
+
 
 def plan(digests, receipts, refusals, stands_on=None, steps=()):
     """Return the plan of one host.
@@ -12,26 +15,42 @@ def plan(digests, receipts, refusals, stands_on=None, steps=()):
     :param receipts: the ``receipts`` of node_facts: {component: {digest, drift}}.
     :param refusals: list of Refusal: what cannot work on this host.
     :param stands_on: {component: the component it runs from}; with that one it is due as well.
-    :param steps: what is to be done to the host besides; see stack_plan.py.
-    :returns: {status, components: {name: {due, why}}, refusals}. A refused
-        host has no component that is due: nothing of it is touched.
+    :param steps: what the state of the host makes necessary; see stack_plan.py.
+    :returns: {status, components: {name: {due, why, waits}}, refusals}. A component that
+        ``waits`` for consents is not due until they are given. A refused host has no component
+        that is due: nothing of it is touched.
     """
     if refusals:
         unique = {str(refusal): refusal.as_dict() for refusal in refusals}
         return {"status": "refused", "components": {}, "refusals": list(unique.values())}
+    by_name = {step["component"]: step for step in steps}
     reasons = {}
     for name, digest in digests.items():
         ground = (stands_on or {}).get(name)
-        reasons[name] = why_due(digest, receipts.get(name)) or (
+        reasons[name] = _why(digest, receipts.get(name), by_name.get(name)) or (
             [f"it runs from what {ground} is about to change"] if reasons.get(ground) else []
         )
-    components = {name: {"due": bool(why), "why": why} for name, why in reasons.items()}
-    is_due = any(component["due"] for component in components.values())
+    if REBOOT in by_name:
+        # It leaves no receipt: that it is due follows from the host alone.
+        reasons[REBOOT] = by_name[REBOOT]["why"]
+    components = {name: _component(why, by_name.get(name)) for name, why in reasons.items()}
     return {
-        "status": "changes" if is_due or steps else "converged",
+        "status": "changes" if any(reasons.values()) or by_name else "converged",
         "components": components,
         "refusals": [],
     }
+
+
+def _component(why, step):
+    waits = step["waits"] if step else []
+    return {"due": bool(why) and not waits, "why": why, "waits": waits}
+
+
+def _why(digest, receipt, step):
+    """Return why a component is due; what the host shows says more than a lacking receipt."""
+    if not step:
+        return why_due(digest, receipt)
+    return step["why"] + (receipt["drift"] if receipt else [])
 
 
 def why_due(digest, receipt):

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.gpunode.stack.plugins.plugin_utils import versions
+from ansible_collections.gpunode.stack.plugins.module_utils import versions
 
 # Conda packages that carry CUDA's version as theirs: of conda-forge and nvidia, of those before
 # CUDA 12, and of nvidia alone.

@@ -88,26 +88,35 @@ def _lines(plan):
         return [item["says"] for items in plan["wanted"].values() for item in items] + (
             [f"GPU stack {stack}"] if stack else []
         )
-    return [
+    steps = plan["stack"]["steps"]
+    told = {step["component"] for step in steps}
+    return _step_lines(steps, plan["components"]) + [
         f"{name}: {reason}"
         for name, component in plan["components"].items()
-        if component["due"]
+        if component["due"] and name not in told
         for reason in component["why"]
-    ] + _step_lines(plan["stack"]["steps"])
+    ]
 
 
-def _step_lines(steps):
-    """Return the steps of a GPU stack as a table: what, from and to, why; and what it takes."""
+def _step_lines(steps, components):
+    """Return the steps of a GPU stack as a table: what, from and to, why; and what it takes.
+
+    :param components: {name: {why}} of what has a role that applies it.
+    """
     ways = [f"{step['from']} -> {step['to']}" if step["from"] else step["to"] for step in steps]
     wide = max((len(step["component"]) for step in steps), default=0)
     wider = max(map(len, ways), default=0)
     lines = []
     for step, way in zip(steps, ways, strict=True):
-        lines.append(f"{step['component']:{wide}}  {way:{wider}}  {'; '.join(step['why'])}")
+        why = components.get(step["component"], step)["why"]
+        lines.append(f"{step['component']:{wide}}  {way:{wider}}  {'; '.join(why)}")
         if step["interrupts"]:
             lines.append(f"{'':{wide}}  interrupts {', '.join(step['interrupts'])}")
-    if steps:
-        lines.append("The GPU stack is planned only: this version has no roles that apply it.")
+    planned_only = [step["component"] for step in steps if step["component"] not in components]
+    if planned_only:
+        lines.append(
+            f"This version plans {' and '.join(planned_only)}, and has no role that applies it."
+        )
     return lines
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 import difflib
 import re
 
+from ansible_collections.gpunode.stack.plugins.module_utils import versions
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.plugin_utils import versions
 
 # What a host's variables may say otherwise: gpunode_driver_version, and so on.
 PARTS = ("driver", "ofed", "peer_memory", "vgpu")

@@ -11,8 +11,11 @@ import copy
 import re
 from functools import cached_property
 
-from ansible_collections.gpunode.stack.plugins.module_utils import gpu_architectures
-from ansible_collections.gpunode.stack.plugins.plugin_utils import versions
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    driver_choice,
+    gpu_architectures,
+    versions,
+)
 
 PEER_MODULES = ("nv_peer_mem", "nvidia_peermem")
 # Who has no work of its own on the GPUs that could be interrupted: the driver's daemons, and who
@@ -34,8 +37,6 @@ _BESIDE = re.compile(
 )
 _DRIVER_VERSION = re.compile(r"(?:\d+:)?(\d{3}\.\d{2,3}(?:\.\d{2})?)(?![\d.])")
 RED_HAT = ("RedHat", "Rocky", "AlmaLinux", "CentOS", "OracleLinux")
-# From the branch on that NVIDIA's installer itself takes the open modules where all GPUs can.
-_OPEN_BY_DEFAULT = "560"
 # GPUDirect RDMA by dma-buf: GPU Operator documentation, "GPUDirect RDMA and GPUDirect Storage".
 _DMABUF_KERNEL = "5.12"
 # The best first.
@@ -289,33 +290,21 @@ class Case:
     def module_type(self):
         """'open' or 'proprietary': as said, as the GPUs require, as it is there, as is usual."""
         said = self.driver["modules"] if self.driver else "auto"
-        if said in ("open", "proprietary"):
-            return said
-        if self.not_open:
-            return "proprietary"
-        if self.architectures_that("required"):
-            return "open"
-        if len(self.installed_types) == 1 and self._offers(self.installed_types[0]):
-            return self.installed_types[0]
-        is_usual = bool(self.branch) and not versions.is_below(self.branch, _OPEN_BY_DEFAULT)
-        return "open" if is_usual else "proprietary"
+        offered = self.branch_row["module_types"] if self.branch_row else driver_choice.TYPES
+        return driver_choice.module_type(
+            said,
+            self.architectures,
+            self.known.architectures,
+            bool(self.vgpu),
+            self.installed_types,
+            offered,
+            self.branch,
+        )
 
     @cached_property
     def not_open(self):
         """The names of the architectures that open modules do not drive on this host."""
-        rows = self.known.architectures
-        return [
-            name
-            for name in self.architectures
-            if name in rows
-            and (
-                rows[name]["open_modules"] == "never"
-                or (self.vgpu and not rows[name]["open_guest"])
-            )
-        ]
-
-    def _offers(self, module_type):
-        return not self.branch_row or module_type in self.branch_row["module_types"]
+        return driver_choice.not_open(self.architectures, self.known.architectures, bool(self.vgpu))
 
     # RDMA and peer memory.
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import functools
 
-from ansible_collections.gpunode.stack.plugins.plugin_utils import catalog, versions
+from ansible_collections.gpunode.stack.plugins.module_utils import versions
+from ansible_collections.gpunode.stack.plugins.plugin_utils import catalog
 
 
 class StackCatalog:

@@ -7,7 +7,8 @@ All of it follows from the state of the host; nothing depends on what a run did 
 
 from __future__ import annotations
 
-from ansible_collections.gpunode.stack.plugins.plugin_utils import stack_case, versions
+from ansible_collections.gpunode.stack.plugins.module_utils import versions
+from ansible_collections.gpunode.stack.plugins.plugin_utils import stack_case
 
 
 def ofed_not_installed(case):
@@ -137,6 +138,9 @@ def driver_not_loaded(case):
 
 
 def license_not_held(case):
+    """An image holds no license: that a host gets one is seen once it runs."""
+    if not case.facts["own_kernel"]:
+        return
     units = case.facts["licensing"]
     gpus = case.facts["nvidia_smi"]["gpus"]
     # Of a whole GPU without any status the driver knows no license.
@@ -263,11 +267,11 @@ RULES = {
 
 
 def applies(component, case):
-    """Say whether a component is ours to look after on a host; an image holds no license."""
+    """Say whether a component is ours to look after on a host."""
     return {
         "mlnx_ofed": case.ofed is not None,
         "nvidia_driver": case.driver is not None,
-        "vgpu_license": case.vgpu is not None and case.facts["own_kernel"],
+        "vgpu_license": case.vgpu is not None,
         "peer_memory": case.peer_memory is not None,
         "reboot": case.driver is not None,
     }[component]

@@ -7,7 +7,8 @@ A combination about which nothing is known is said to be unknown.
 
 from __future__ import annotations
 
-from ansible_collections.gpunode.stack.plugins.plugin_utils import stack_refusals, versions
+from ansible_collections.gpunode.stack.plugins.module_utils import versions
+from ansible_collections.gpunode.stack.plugins.plugin_utils import stack_refusals
 
 
 def unknown_driver(case, due):

@@ -17,11 +17,12 @@ _UNTIL_REBOOT = stack_refusals.REPLACING - {"fabric-manager-mismatch"}
 
 
 def plan(wanted, facts, known, needs=(), today=""):
-    """Return {steps, refusals, notices} of a host's GPU stack.
+    """Return {steps, refusals, notices, spared} of a host's GPU stack.
 
     A step is {component, rules, why: [sentence], from, to, interrupts: [str], consent: [names that
-    it needs, given or not]}, in the order of application, and the last one may be the reboot. A
-    notice is {rule, says}. A refused host has no steps: nothing of it is touched.
+    it needs, given or not], waits: [those that were not given]}, in the order of application, and
+    the last one may be the reboot. A notice is {rule, says}. A refused host has no steps: nothing
+    of it is touched. ``spared`` are the components that are not for this host.
 
     :param wanted: what stack.resolve returned.
     :param known: the StackCatalog.
@@ -40,11 +41,17 @@ def plan(wanted, facts, known, needs=(), today=""):
         for rule, found in stack_notices.RULES.items()
         for says in found(case, due)
     ]
+    spared = [name for name in stack_due.RULES if not stack_due.applies(name, case)]
     if refusals:
-        return {"steps": [], "refusals": refusals, "notices": notices}
+        return {"steps": [], "refusals": refusals, "notices": notices, "spared": spared}
     due["reboot"].update(_reboots(case, due))
     steps = [_step(component, reasons, case) for component, reasons in due.items() if reasons]
-    return {"steps": steps, "refusals": [], "notices": notices + _missing_consents(steps, case)}
+    return {
+        "steps": steps,
+        "refusals": [],
+        "notices": notices + _missing_consents(steps),
+        "spared": spared,
+    }
 
 
 def _due(component, case):
@@ -75,18 +82,19 @@ def _restarts_openibd(case):
     return case.facts["own_kernel"] and not case.is_over_rdma and not prefers_reboot
 
 
-def _missing_consents(steps, case):
+def _missing_consents(steps):
     return [
         {
             "rule": "needs-consent",
-            "says": f"{step['component']} waits for gpunode_consent: [{', '.join(missing)}]",
+            "says": f"{step['component']} waits for gpunode_consent: [{', '.join(step['waits'])}]",
         }
         for step in steps
-        if (missing := [name for name in step["consent"] if name not in case.consent])
+        if step["waits"]
     ]
 
 
 def _step(component, reasons, case):
+    consent = list(_consents(component, reasons, case))
     return {
         "component": component,
         "rules": sorted(reasons),
@@ -94,7 +102,8 @@ def _step(component, reasons, case):
         "from": _FROM[component](case),
         "to": _TO[component](case),
         "interrupts": _interrupts(component, reasons, case),
-        "consent": list(_consents(component, reasons, case)),
+        "consent": consent,
+        "waits": [name for name in consent if name not in case.consent],
     }
 
 

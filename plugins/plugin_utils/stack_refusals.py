@@ -8,8 +8,7 @@ the real case it comes from. What is not known is not refused: see stack_notices
 
 from __future__ import annotations
 
-from ansible_collections.gpunode.stack.plugins.module_utils import gpu_architectures
-from ansible_collections.gpunode.stack.plugins.plugin_utils import versions
+from ansible_collections.gpunode.stack.plugins.module_utils import gpu_architectures, versions
 
 # That a run does to a driver what whoever computes on the GPU would feel.
 REPLACING = {

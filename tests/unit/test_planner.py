@@ -27,7 +27,11 @@ def test_a_receipt_for_something_else_makes_the_component_due():
 
 def test_drift_makes_a_component_due_and_is_the_reason_given():
     plan = planner.plan({"miniforge": "d"}, {"miniforge": receipt(drift=["file /x is gone"])}, [])
-    assert plan["components"]["miniforge"] == {"due": True, "why": ["file /x is gone"]}
+    assert plan["components"]["miniforge"] == {
+        "due": True,
+        "why": ["file /x is gone"],
+        "waits": [],
+    }
 
 
 @given(NAMES)
@@ -82,6 +86,30 @@ def test_what_vanished_from_the_inventory_is_unwanted_and_nothing_else():
     assert planner.unwanted({"conda_env": ["a", "b"], "gunicorn_app": ["web"]}, found) == {}
 
 
+def step(component, waits=()):
+    return {"component": component, "why": ["550 is installed"], "waits": list(waits)}
+
+
 def test_a_host_with_steps_besides_its_components_is_to_be_changed():
-    plan = planner.plan({"miniforge": "d"}, {"miniforge": receipt()}, [], steps=[{}])
+    plan = planner.plan({"miniforge": "d"}, {"miniforge": receipt()}, [], steps=[step("mlnx_ofed")])
     assert (plan["status"], planner.due(plan)) == ("changes", [])
+
+
+def test_what_a_host_shows_makes_a_component_due_in_spite_of_its_receipt():
+    found = {"nvidia_driver": receipt(drift=["file /x is gone"])}
+    plan = planner.plan({"nvidia_driver": "d"}, found, [], steps=[step("nvidia_driver")])
+    assert planner.due(plan) == ["nvidia_driver"]
+    assert plan["components"]["nvidia_driver"]["why"] == ["550 is installed", "file /x is gone"]
+
+
+def test_a_step_that_waits_for_consent_is_not_due_and_leaves_the_host_to_be_changed():
+    steps = [step("nvidia_driver", ["change_method"]), step("reboot", ["reboot"])]
+    plan = planner.plan({"nvidia_driver": "new"}, {"nvidia_driver": receipt()}, [], steps=steps)
+    assert (plan["status"], planner.due(plan)) == ("changes", [])
+    assert plan["components"]["reboot"]["waits"] == ["reboot"]
+
+
+def test_a_reboot_is_due_last_and_without_any_receipt():
+    steps = [step("nvidia_driver"), step("reboot")]
+    plan = planner.plan({"nvidia_driver": "d"}, {}, [], steps=steps)
+    assert planner.due(plan) == ["nvidia_driver", "reboot"]

@@ -220,6 +220,7 @@ def test_nothing_is_planned_where_nothing_is_wanted():
         "steps": [],
         "refusals": [],
         "notices": [],
+        "spared": ORDER,
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.gpunode.stack.plugins.plugin_utils import versions
+from ansible_collections.gpunode.stack.plugins.module_utils import versions
 
 
 @pytest.mark.parametrize(
