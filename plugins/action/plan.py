@@ -18,6 +18,8 @@ from ansible_collections.gpunode.stack.plugins.plugin_utils import (
     wanted,
 )
 
+_CONTROLLER = "this is the machine that gpunode runs on: it is left to you to reboot it"
+
 
 class ActionModule(ActionBase):
     """Resolves, probes once and plans one host; see the module of the same name."""
@@ -27,7 +29,10 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
         _dummy, arguments = self.validate_argument_spec(
-            {"expect_converged": {"type": "bool", "default": False}}
+            {
+                "expect_converged": {"type": "bool", "default": False},
+                "components": {"type": "list", "elements": "str", "default": []},
+            }
         )
         site = wanted.site_of(task_vars, self._templar)
         states, refusals = _resolve(site)
@@ -47,7 +52,11 @@ class ActionModule(ActionBase):
         gpu = _stack_plan(asked, states, facts)
         refusals += gpu.pop("refusals")
         spared = gpu.pop("spared")
-        digests = {name: site.digest(name) for name in states if name not in spared}
+        digests = {
+            name: site.digest(name)
+            for name, state in states.items()
+            if name not in spared or wanted.COMPONENTS[name].absent(state)
+        }
         plan = planner.plan(digests, facts["receipts"], refusals, wanted.STANDS_ON, gpu["steps"])
         plan["stack"] = gpu
         plan["unwanted"] = {} if refusals else planner.unwanted(_names(states), facts["receipts"])
@@ -58,8 +67,12 @@ class ActionModule(ActionBase):
         plan["address"] = str(self._templar.template(task_vars.get("ansible_host", "")))
         expected = arguments["expect_converged"] and not self._task.check_mode
         due = planner.due(plan)
-        if expected and (due or plan["refusals"]):
-            raise AnsibleActionFail(_unfinished(plan))
+        if self._connection.transport == "local" and planner.REBOOT in due:
+            due.remove(planner.REBOOT)
+            gpu["notices"].append({"rule": "controller", "says": _CONTROLLER})
+        left = [name for name in due if name in (arguments["components"] or due)]
+        if expected and (left or plan["refusals"]):
+            raise AnsibleActionFail(_unfinished(plan, left))
         absent = [
             name for name in due if name in states and wanted.COMPONENTS[name].absent(states[name])
         ]
@@ -122,10 +135,8 @@ def _names(states):
     }
 
 
-def _unfinished(plan):
-    """Return the sentence for a host that is still due after it was converged."""
-    reasons = [
-        f"{name}: {'; '.join(plan['components'][name]['why'])}" for name in planner.due(plan)
-    ]
+def _unfinished(plan, left):
+    """Return the sentence for a host of which components are still due after it was converged."""
+    reasons = [f"{name}: {'; '.join(plan['components'][name]['why'])}" for name in left]
     reasons += [f"{refusal['what']}: {refusal['because']}" for refusal in plan["refusals"]]
     return f"The host was converged and still is not as wanted. {'. '.join(reasons)}"

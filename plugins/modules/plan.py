@@ -22,6 +22,11 @@ options:
       - In check mode nothing was applied, so nothing is expected.
     type: bool
     default: false
+  components:
+    description: Which of them O(expect_converged) is about. All where it is empty.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     description: It changes nothing in any mode.

@@ -16,6 +16,9 @@ _DIGEST = re.compile(r"(?P<file>.+)#sha256=(?P<sha256>[0-9a-f]{64})")
 # As NVIDIA names its .run files: NVIDIA-Linux-x86_64-535.161.08-grid.run
 _RUNFILE = re.compile(r"-(?P<version>\d+(?:\.\d+)+)(?:-grid)?\.run$")
 
+# systemd.unit(5), of the kinds that can be stopped.
+_UNIT = re.compile(r"[\w@:.\\-]+\.(?:service|socket|timer|path|target|mount|scope|slice)")
+
 # What is wanted where nothing is said.
 NOTHING = {
     "name": "",
@@ -24,15 +27,17 @@ NOTHING = {
     "peer_memory": None,
     "vgpu": None,
     "consent": [],
+    "drain": [],
 }
 
 
 def resolve(options, known):
     """Return the wanted stack, a dict that JSON can carry; a part that is not ours is None.
 
-    Keys: ``name``; ``driver`` {branch, version, flavour, method, modules, file, sha256}, whose
-    version is '' for packages, which are chosen by branch; ``ofed`` {kind, version, file,
-    sha256}; ``peer_memory`` {route, tag}; ``vgpu`` {release, host, license}; ``consent``: names.
+    Keys: ``name``; ``driver`` {branch, version, flavour, method, modules, repository, file,
+    sha256}, whose version is '' for packages, which are chosen by branch, and whose repository is
+    '' for the one the catalog names first; ``ofed`` {kind, version, file, sha256}; ``peer_memory``
+    {route, tag}; ``vgpu`` {release, host, license}; ``consent``: names; ``drain``: units.
 
     :param options: the gpunode_* variables without that prefix.
     :param known: the StackCatalog.
@@ -48,7 +53,23 @@ def resolve(options, known):
         "peer_memory": _peer_memory(row.get("peer_memory"), said["peer_memory"]),
         "vgpu": _vgpu(driver, said["vgpu"], known),
         "consent": list(options.get("consent") or []),
+        "drain": _units(options.get("drain") or []),
     }
+
+
+def _units(names):
+    """Return the names of units, as they are said.
+
+    :raises Refusal: one is none, and the run would find that out with the others stopped.
+    """
+    for name in names:
+        if not _UNIT.fullmatch(name):
+            raise Refusal(
+                f"gpunode_drain: {name}",
+                "it is no name of a unit",
+                "Write it as systemctl does, such as ob_cuda.service",
+            )
+    return list(names)
 
 
 def _said(part, options):
@@ -88,7 +109,7 @@ def _driver(row, said, known):
         return None
     of_file = _RUNFILE.search(said.get("file", ""))
     said = {**(of_file.groupdict() if of_file else {}), **said}
-    driver = {"flavour": "tesla", "modules": "auto", **(row or {}), **said}
+    driver = {"flavour": "tesla", "modules": "auto", "repository": "", **(row or {}), **said}
     if "version" in said:
         driver["branch"] = versions.branch(said["version"])
     if "branch" not in driver:
@@ -111,10 +132,8 @@ def _driver(row, said, known):
         )
     # GRID drivers are handed to NVIDIA's customers, each of whom names an own copy.
     release = known.driver(driver["version"], "tesla") if driver["flavour"] == "tesla" else None
-    return {
-        **{key: driver[key] for key in ("branch", "version", "flavour", "method", "modules")},
-        **_file(said, release),
-    }
+    kept = ("branch", "version", "flavour", "method", "modules", "repository")
+    return {**{key: driver[key] for key in kept}, **_file(said, release)}
 
 
 def _file(said, release):

@@ -36,7 +36,6 @@ _BESIDE = re.compile(
     r"|cuda-drivers-fabricmanager(?:-.+)?"
 )
 _DRIVER_VERSION = re.compile(r"(?:\d+:)?(\d{3}\.\d{2,3}(?:\.\d{2})?)(?![\d.])")
-RED_HAT = ("RedHat", "Rocky", "AlmaLinux", "CentOS", "OracleLinux")
 # GPUDirect RDMA by dma-buf: GPU Operator documentation, "GPUDirect RDMA and GPUDirect Storage".
 _DMABUF_KERNEL = "5.12"
 # The best first.
@@ -138,6 +137,7 @@ class Case:
         self.peer_memory = wanted["peer_memory"] if has_use else None
         self.ofed = wanted["ofed"]
         self.consent = wanted["consent"]
+        self.drain = wanted["drain"]
 
     # The host's GPUs.
 
@@ -189,6 +189,12 @@ class Case:
     def targets(self):
         """Those of them that the host runs or will run; where none does, as in an image, all."""
         return [row for row in self.kernels if row["running"] or row["next"]] or self.kernels
+
+    @cached_property
+    def lacks_key(self):
+        """Whether the firmware would not let modules load that are built here."""
+        found = self.facts["secure_boot"]
+        return found["enabled"] and not found["key_enrolled"]
 
     # The driver that is there.
 
@@ -258,7 +264,7 @@ class Case:
     @cached_property
     def installed_types(self):
         """Their kinds: 'open', 'proprietary'."""
-        return sorted({"open" if row["open"] else "proprietary" for row in self._target_modules})
+        return driver_choice.types_of(self._target_modules)
 
     @cached_property
     def _target_modules(self):
@@ -334,21 +340,19 @@ class Case:
     def _vendor_distribution(self):
         """The distribution as Mellanox writes it: 'rhel7.3', 'ubuntu22.04', 'debian12.5'."""
         name = self.facts["distribution"]
-        name = "rhel" if name in RED_HAT else name.lower()
+        name = "rhel" if name in driver_choice.RED_HAT else name.lower()
         return f"{name}{self.facts['distribution_version']}"
 
     @cached_property
     def distribution(self):
         """The distribution as the catalog names it: 'Debian 12', 'Ubuntu 22.04', 'RedHat 9'."""
-        name = self.facts["distribution"]
-        # Ubuntu's major version is a year with two releases.
-        part = "distribution_version" if name == "Ubuntu" else "distribution_major_version"
-        return f"{'RedHat' if name in RED_HAT else name} {self.facts[part]}"
+        return driver_choice.distribution(self.facts)
 
     @cached_property
     def package_row(self):
         """The catalog's row of the packages that bring the wanted branch, None without one."""
-        return self.known.packages(self.distribution, self.branch)
+        repository = self.driver["repository"] if self.driver else ""
+        return self.known.packages(self.distribution, self.branch, repository)
 
     @cached_property
     def has_peer_api(self):

@@ -23,11 +23,9 @@ class StackCatalog:
         self.vgpu = {row["release"]: row for row in rows("vgpu")}
         self.tags = {row["tag"]: row for row in rows("nv_peer_mem")}
         self._drivers = {(row["version"], row["flavour"]): row for row in rows("drivers")}
-        self._packages = {
-            (row["distribution"], row["branch"]): row for row in reversed(rows("driver_packages"))
-        }
+        self._packages = rows("driver_packages")
         # Enterprise Linux 7 takes .run files alone.
-        self.distributions = {name for name, _branch in self._packages} | {"RedHat 7"}
+        self.distributions = {row["distribution"] for row in self._packages} | {"RedHat 7"}
         self._ofed = {row["version"]: row for row in rows("ofed")}
         self._cuda = {row["cuda"]: row for row in rows("cuda")}
         self._pytorch = {row["pytorch"]: row for row in rows("pytorch")}
@@ -36,9 +34,21 @@ class StackCatalog:
         """Return the row of a driver's release, 'tesla' or 'grid'."""
         return self._drivers.get((version, flavour))
 
-    def packages(self, distribution, branch):
-        """Return the row of the packages that bring a branch to a distribution ('Debian 12')."""
-        return self._packages.get((distribution, branch))
+    def packages(self, distribution, branch, repository=""):
+        """Return the row of the packages that bring a branch to a distribution ('Debian 12').
+
+        :param repository: where they are to come from; '' for the first that has them.
+        """
+        return self.packages_of(branch, repository).get(distribution)
+
+    def packages_of(self, branch, repository=""):
+        """Return {distribution: row} of the packages that bring a branch; see :meth:`packages`."""
+        found = [
+            row
+            for row in self._packages
+            if row["branch"] == branch and repository in ("", row["repository"])
+        ]
+        return {row["distribution"]: row for row in reversed(found)}
 
     def ofed(self, version):
         """Return the row of an OFED release; without one, that of its series if all there agree."""

@@ -132,6 +132,16 @@ def no_headers(case, due):
             )
 
 
+def key_not_enrolled(case, due):
+    key = case.facts["secure_boot"]["key"]
+    if case.driver and case.lacks_key and "unenrolled_key" in case.consent:
+        yield (
+            f"the firmware does not know the key {key or 'that modules will be signed with'}: they "
+            f"are not loaded until mokutil --import {key or '/var/lib/dkms/mok.pub'}, a reboot "
+            "and a confirmation at the console"
+        )
+
+
 def restart_would_cut_the_connection(case, due):
     if due["mlnx_ofed"] and case.is_over_rdma:
         yield (
@@ -177,6 +187,7 @@ RULES = {
     "no-gpu": no_gpu,
     "no-headers": no_headers,
     "no-answer": no_answer,
+    "key-not-enrolled": key_not_enrolled,
     "no-compiler": no_compiler,
     "restart-would-cut-the-connection": restart_would_cut_the_connection,
     "sick-gpu": sick_gpu_noticed,

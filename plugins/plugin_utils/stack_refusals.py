@@ -280,7 +280,9 @@ def no_package(case, due):
     if not row:
         yield (
             f"driver branch {driver['branch']}",
-            f"no repository is known to have it as packages for {case.distribution}",
+            f"{driver['repository'] or 'no repository'} is "
+            f"{'not ' if driver['repository'] else ''}known to have it as packages for "
+            f"{case.distribution}",
             "Choose another stack, or name a .run file by gpunode_driver_version and _file",
         )
     elif case.module_type not in row["packages"] and not _cannot_be_driven(case, due):
@@ -297,26 +299,35 @@ def _cannot_be_driven(case, due):
 
 
 def secure_boot_key(case, due):
-    secure_boot = case.facts["secure_boot"]
     builds = due["peer_memory"] or due["nvidia_driver"].keys() - _FABRIC_MANAGER
-    if builds and secure_boot["enabled"] and not secure_boot["key_enrolled"]:
-        key = secure_boot["key"]
+    if builds and case.lacks_key and "unenrolled_key" not in case.consent:
+        key = case.facts["secure_boot"]["key"]
         yield (
             "Secure Boot",
             "the firmware would not load modules that are built here: "
             + (f"the key {key} is not enrolled" if key else "this host has no key to sign with"),
             f"Run mokutil --import {key or '/var/lib/dkms/mok.pub'}, reboot, and confirm it at the "
-            "console",
+            "console; or build them all the same with gpunode_consent: [unenrolled_key]",
         )
 
 
 def gpu_in_use(case, due):
-    replaced = REPLACING.intersection(due["nvidia_driver"])
-    if replaced and case.clients and "stop_gpu_clients" not in case.consent:
+    if not REPLACING.intersection(due["nvidia_driver"]) or not case.clients:
+        return
+    if "stop_gpu_clients" not in case.consent:
         yield (
             "GPU in use",
             f"{_who(case.clients)} would be interrupted",
-            "Stop them, or consent with gpunode_consent: [stop_gpu_clients]",
+            "Stop them, or name their units in gpunode_drain and consent with gpunode_consent: "
+            "[stop_gpu_clients]",
+        )
+        return
+    left = [row for row in case.clients if row["unit"] not in case.drain]
+    if left:
+        yield (
+            "GPU in use",
+            f"{_who(left)} would still use it when the units of gpunode_drain were stopped",
+            "Stop them, or add their units to gpunode_drain",
         )
 
 

@@ -17,6 +17,7 @@ from ansible_collections.gpunode.stack.plugins.plugin_utils import (
     conda_env,
     gunicorn_app,
     miniforge,
+    nvidia_driver,
     stack,
     stack_catalog,
     yaml_file,
@@ -25,7 +26,12 @@ from ansible_collections.gpunode.stack.plugins.plugin_utils import (
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 
 # In the order in which they are applied.
-COMPONENTS = {"miniforge": miniforge, "conda_env": conda_env, "gunicorn_app": gunicorn_app}
+COMPONENTS = {
+    "nvidia_driver": nvidia_driver,
+    "miniforge": miniforge,
+    "conda_env": conda_env,
+    "gunicorn_app": gunicorn_app,
+}
 
 # What changes the second is felt by the first, which is then looked at as well.
 STANDS_ON = {"gunicorn_app": "conda_env"}
@@ -69,7 +75,9 @@ class Site:
         :raises Refusal: an option is unknown or of the wrong type, or there is no such stack.
         """
         options = self._validated(fleet_options(), FLEET_PREFIX, "preflight")
-        return stack.resolve(options, stack_catalog.of_project())
+        found = stack.resolve(options, stack_catalog.of_project())
+        is_to_go = self.options("nvidia_driver")["state"] == "absent"
+        return {**found, "driver": None, "vgpu": None} if is_to_go else found
 
     def _validated(self, spec, prefix, role):
         given = {

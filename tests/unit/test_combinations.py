@@ -18,7 +18,7 @@ OPTIONS = {
     if name.startswith("gpunode_")
 }
 COMPONENTS = {"mlnx_ofed", "nvidia_driver", "vgpu_license", "peer_memory", "reboot"}
-CONSENTS = {"reboot", "restart_openibd", "stop_gpu_clients", "change_method"}
+CONSENTS = {"reboot", "restart_openibd", "stop_gpu_clients", "change_method", "unenrolled_key"}
 VERDICT = {"status", "refusals", "due", "notices", "reboot", "consent"}
 SHAPE = {**GENERAL, **GPU_HOST}
 

@@ -55,6 +55,7 @@ def test_a_file_makes_the_driver_a_runfile_and_brings_its_digest():
         "flavour": "tesla",
         "method": "runfile",
         "modules": "auto",
+        "repository": "",
         "file": "/srv/NVIDIA-Linux-x86_64-580.65.06.run",
         "sha256": DIGEST,
     }

@@ -1,0 +1,104 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What keeps the kernel's own drivers away from NVIDIA GPUs, and the driver's parameters."""
+
+from __future__ import annotations
+
+import os
+
+from ansible_collections.gpunode.stack.plugins.module_utils import commands, files
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+
+MODPROBE = "/etc/modprobe.d/gpunode-nvidia.conf"
+_MARK = "# Written by gpunode; what is changed here by hand is lost.\n"
+# The kernel's own drivers and what stands on them; nova is two modules whose names changed while
+# it grew (torvalds/linux, drivers/gpu/nova-core/Makefile and drivers/gpu/drm/nova/Makefile).
+_RIVALS = ("nouveau", "nova_core", "nova_drm", "nova")
+# A hook of initramfs-tools runs when all modules were copied and before they are indexed
+# (initramfs-tools 0.142, mkinitramfs). Blacklisting alone leaves the module in the image, where
+# another one that is loaded early may bring it along.
+_HOOK = "/etc/initramfs-tools/hooks/gpunode-nvidia"
+_HOOK_NAMES = " -o ".join("-name " + name.replace("_", "[-_]") + ".ko\\*" for name in _RIVALS)
+_HOOK_TEXT = f"""#!/bin/sh
+{_MARK}[ "$1" = prereqs ] && exit 0
+find "$DESTDIR" {_HOOK_NAMES} | xargs --no-run-if-empty rm
+"""
+# dracut.conf(5): the names of modules that are left out.
+_DRACUT = "/etc/dracut.conf.d/gpunode-nvidia.conf"
+_DRACUT_TEXT = _MARK + 'omit_drivers+=" ' + " ".join(_RIVALS) + ' "\n'
+PATHS = (MODPROBE, _HOOK, _DRACUT)
+# By the program that makes the image of one kernel anew.
+_MAKERS = {
+    "update-initramfs": ["update-initramfs", "-u", "-k"],
+    "dracut": ["dracut", "--force", "--kver"],
+}
+
+
+def texts(tree, parameters):
+    """Return {path: (text, mode)} of the files that are to be there.
+
+    :param parameters: {name: value} of the module nvidia.
+    """
+    found = {MODPROBE: (modprobe_text(parameters), 0o644)}
+    if tree.exists(os.path.dirname(_HOOK)):
+        found[_HOOK] = (_HOOK_TEXT, 0o755)
+    if tree.exists(os.path.dirname(_DRACUT)):
+        found[_DRACUT] = (_DRACUT_TEXT, 0o644)
+    return found
+
+
+def modprobe_text(parameters):
+    """Return the text of the file for modprobe.d(5)."""
+    lines = [f"blacklist {name}" for name in _RIVALS]
+    # Without this one a nouveau that is loaded all the same takes the GPU.
+    lines.append("options nouveau modeset=0")
+    if parameters:
+        said = " ".join(f"{name}={value}" for name, value in parameters.items())
+        lines.append(f"options nvidia {said}")
+    return _MARK + "".join(f"{line}\n" for line in lines)
+
+
+def stale(wanted):
+    """Return those paths of {path: (text, mode)} that lack their text, owner or mode."""
+    return [path for path, said in wanted.items() if not _is_written(path, *said)]
+
+
+def write(wanted):
+    """Write files, {path: (text, mode)}."""
+    for path, (text, mode) in wanted.items():
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        files.write_text(path, text, mode=mode)
+
+
+def held(rivals):
+    """Return the releases of the kernels whose initramfs holds a rival, from rivals.survey."""
+    return sorted({release for row in rivals.values() for release in row["initramfs"]})
+
+
+def rebuild(tree, release, execute):
+    """Make the initramfs of one kernel anew.
+
+    :raises Refusal: nothing on the host does that, or it failed.
+    """
+    what = f"initramfs of kernel {release}"
+    maker = next((argv for program, argv in _MAKERS.items() if tree.has_program(program)), None)
+    if maker is None:
+        raise Refusal(
+            what,
+            "it holds a driver of the kernel's own, and neither update-initramfs nor dracut is "
+            "there to make it anew",
+            "Take it out of the image by the means of this host",
+        )
+    result = commands.run(what, [*maker, release], {"LC_ALL": "C.UTF-8"}, execute, "/boot")
+    if result.returncode:
+        words = commands.last_words(result, result.stderr or result.stdout)
+        raise Refusal(what, f"it cannot be made anew: {words}", "Mend that and run again")
+
+
+def _is_written(path, text, mode):
+    try:
+        with open(path, encoding="utf-8") as handle:
+            is_text = handle.read() == text
+    except (OSError, ValueError):
+        return False
+    return is_text and files.ownership(path) == ("root", "root", f"{mode:04o}")

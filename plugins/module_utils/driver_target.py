@@ -1,0 +1,87 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the wanted driver comes to on one host, and what of it is there."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from ansible_collections.gpunode.stack.plugins.module_utils import driver_choice, gpu_architectures
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+
+
+class Target:
+    """The wanted driver, held against one host.
+
+    :param wanted: what plugin_utils/nvidia_driver.py resolved.
+    :param facts: general facts and those of gpu_host.survey.
+    """
+
+    def __init__(self, wanted, facts):
+        self.wanted = wanted
+        self.facts = facts
+
+    @cached_property
+    def module_type(self):
+        """'open' or 'proprietary'."""
+        found = {gpu["architecture"] for gpu in self.gpus}
+        return driver_choice.module_type(
+            self.wanted["modules"],
+            [name for name in gpu_architectures.NAMES if name in found],
+            self.wanted["architectures"],
+            self.wanted["guest"],
+            driver_choice.types_of(self.modules.values()),
+            self.wanted["offered"] or driver_choice.TYPES,
+            self.wanted["branch"],
+        )
+
+    @cached_property
+    def gpus(self):
+        """The GPUs that the host has for itself: none that it hands on to a guest."""
+        return [gpu for gpu in self.facts["gpus"] if gpu["driver"] != "vfio-pci"]
+
+    @cached_property
+    def modules(self):
+        """{release: row} of nvidia.ko on disk, for the kernels that are looked after."""
+        looked_after = [row["release"] for row in [*self.kernels, *self.without_headers]]
+        found = {}
+        for row in self.facts["driver"]["modules"]:
+            if row["name"] == "nvidia" and row["kernel"] in looked_after:
+                found.setdefault(row["kernel"], row)
+        return found
+
+    @cached_property
+    def kernels(self):
+        """The kernels that modules can be built for."""
+        return [row for row in self.facts["kernels"] if row["headers"]]
+
+    @cached_property
+    def without_headers(self):
+        """The kernels that run or boot next, and lack what modules are built with."""
+        return [
+            row
+            for row in self.facts["kernels"]
+            if not row["headers"] and (row["running"] or row["next"])
+        ]
+
+    @cached_property
+    def releases(self):
+        """The releases of the kernels that modules can be built for."""
+        return [row["release"] for row in self.kernels]
+
+    @cached_property
+    def package_row(self):
+        """The catalog's row of the packages that bring the branch to this distribution.
+
+        :raises Refusal: there is none.
+        """
+        distribution = driver_choice.distribution(self.facts)
+        row = self.wanted["packages"].get(distribution)
+        if row is None or self.module_type not in row["packages"]:
+            raise Refusal(
+                f"driver branch {self.wanted['branch']}",
+                f"no repository is known to have {self.module_type} modules of it for "
+                f"{distribution}",
+                "Choose another stack, or name a .run file",
+            )
+        return row

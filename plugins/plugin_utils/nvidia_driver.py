@@ -1,0 +1,118 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What is wanted of the NVIDIA driver on a host."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from ansible_collections.gpunode.stack.plugins.module_utils import urls
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.plugin_utils import catalog, stack_catalog
+
+NAME = "NVIDIA driver"
+_URL = re.compile(r"(?:https?|file)://\S+")
+_PARAMETER = re.compile(r"\w+")
+# One word of modprobe.d(5).
+_VALUE = re.compile(r"[\w.,:;=/+@%-]+")
+
+
+def is_wanted(site):
+    """Say whether a host is to have the driver, or to lose it."""
+    return site.options("nvidia_driver")["state"] == "absent" or bool(site.stack()["driver"])
+
+
+def resolve(options, site):
+    """Return the wanted state: which driver, by what means, and how it is to be set up.
+
+    What follows from the host, such as which of the packages are its own, is left to the node.
+    """
+    if options["state"] == "absent":
+        return {"state": "absent"}
+    known = stack_catalog.of_project()
+    driver = site.stack()["driver"]
+    branch = known.branches.get(driver["branch"], {})
+    return {
+        "state": "present",
+        **driver,
+        "file": _file(driver["file"], site),
+        "guest": driver["flavour"] == "grid",
+        "offered": branch.get("module_types", []),
+        "architectures": known.architectures,
+        "packages": known.packages_of(driver["branch"], driver["repository"]),
+        "repositories": {row["name"]: row for row in catalog.rows("repositories")},
+        "repository_url": _url(options.get("repository_url")),
+        "parameters": _parameters(options["parameters"]),
+        "persistence": options["persistence"],
+        "kernels_without_headers": options["kernels_without_headers"],
+    }
+
+
+def present(state):
+    """Return the names of what is to be in place."""
+    return [NAME] if state["state"] == "present" else []
+
+
+def absent(state):
+    """Return the names of what is to be removed."""
+    return [NAME] if state["state"] == "absent" else []
+
+
+def probe(state):
+    """Return what the plan must know of the host: what it always knows is enough."""
+    return {}
+
+
+def refusals(state, facts):
+    """Return a Refusal for each thing that cannot work on this host; see stack_refusals.py too."""
+    if state["state"] == "absent" or state["method"] != "runfile" or "://" in state["file"]:
+        return []
+    is_there = facts["driver"]["runfile"] == state["version"]
+    if is_there or not state["file"] or os.path.isfile(state["file"]):
+        return []
+    return [
+        Refusal(
+            f"gpunode_driver_file: {state['file']}",
+            "there is no such file on the controller",
+            "Name it by its absolute path or relative to the inventory's folder",
+        )
+    ]
+
+
+def summary(state):
+    """Return a line for people about what is on a converged host."""
+    if state["state"] == "absent":
+        return [{"says": "no NVIDIA driver"}]
+    flavour = "vGPU guest driver" if state["guest"] else "NVIDIA driver"
+    return [{"says": f"{flavour} {state['version'] or state['branch']}"}]
+
+
+def _file(file, site):
+    """Return where the .run is: an address, or a path on the controller made absolute."""
+    return file if not file or _URL.fullmatch(file) else site.path(file)
+
+
+def _url(url):
+    if url and not _URL.fullmatch(url):
+        raise Refusal(
+            f"nvidia_driver_repository_url {urls.shown(url)}",
+            "it is no http, https or file address",
+            "Correct it",
+        )
+    return url or ""
+
+
+def _parameters(given):
+    """Return {name: value as modprobe takes it}; YAML's true is 1."""
+    for name, value in given.items():
+        if not _PARAMETER.fullmatch(name) or not _VALUE.fullmatch(str(value)):
+            raise Refusal(
+                f"nvidia_driver_parameters {name}: {value}",
+                "a parameter of a module is a name of letters, digits and _ with one value",
+                "`modinfo nvidia` lists those there are",
+            )
+    return {
+        name: str(int(value) if isinstance(value, bool) else value)
+        for name, value in sorted(given.items())
+    }

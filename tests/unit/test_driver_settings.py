@@ -1,0 +1,133 @@
+"""Files that keep the kernel's own drivers away, and the initramfs without them."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from ansible_collections.gpunode.stack.plugins.module_utils import driver_settings, rivals, tree
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+
+
+def host(tmp_path, *folders):
+    for folder in folders:
+        (tmp_path / folder.lstrip("/")).mkdir(parents=True)
+    return tree.Tree(str(tmp_path))
+
+
+def test_what_is_written_is_what_the_facts_take_for_blacklisted(tmp_path):
+    folder = tmp_path / "etc" / "modprobe.d"
+    folder.mkdir(parents=True)
+    (folder / "gpunode-nvidia.conf").write_text(driver_settings.modprobe_text({}))
+    found = rivals.survey(tree.Tree(str(tmp_path)))
+    assert [name for name, row in found.items() if row["blacklisted"]] == list(rivals.RIVALS)
+
+
+def test_parameters_are_options_of_the_driver_in_one_line():
+    text = driver_settings.modprobe_text({"NVreg_A": "0", "NVreg_B": "x"})
+    assert text.endswith("options nvidia NVreg_A=0 NVreg_B=x\n")
+    assert "options nvidia" not in driver_settings.modprobe_text({})
+
+
+def test_only_the_maker_of_images_that_is_there_gets_a_file(tmp_path):
+    assert list(driver_settings.texts(host(tmp_path / "a"), {})) == [driver_settings.MODPROBE]
+    debian = driver_settings.texts(host(tmp_path / "b", "/etc/initramfs-tools/hooks"), {})
+    assert [(path, mode) for path, (_text, mode) in debian.items()][1:] == [
+        ("/etc/initramfs-tools/hooks/gpunode-nvidia", 0o755)
+    ]
+    red_hat = driver_settings.texts(host(tmp_path / "c", "/etc/dracut.conf.d"), {})
+    assert list(red_hat)[1:] == ["/etc/dracut.conf.d/gpunode-nvidia.conf"]
+
+
+def hook(tmp_path):
+    text, _mode = driver_settings.texts(host(tmp_path / "h", "/etc/initramfs-tools/hooks"), {})[
+        "/etc/initramfs-tools/hooks/gpunode-nvidia"
+    ]
+    path = tmp_path / "hook"
+    path.write_text(text)
+    return path
+
+
+def test_the_hook_takes_rivals_out_of_an_image_and_nothing_else(tmp_path):
+    modules = tmp_path / "image" / "lib" / "modules"
+    modules.mkdir(parents=True)
+    rival = ["nouveau.ko", "nouveau.ko.xz", "nova_core.ko.zst", "nova-core.ko", "nova.ko"]
+    for name in [*rival, "nova_not_ours.txt", "renouveau.ko", "ext4.ko"]:
+        (modules / name).write_text("")
+    subprocess.run(
+        ["sh", hook(tmp_path)], env={"DESTDIR": str(tmp_path / "image")}, check=True, timeout=10
+    )
+    assert sorted(path.name for path in modules.iterdir()) == [
+        "ext4.ko",
+        "nova_not_ours.txt",
+        "renouveau.ko",
+    ]
+
+
+def test_the_hook_does_nothing_when_it_is_asked_what_it_stands_on(tmp_path):
+    kept = tmp_path / "nouveau.ko"
+    kept.write_text("")
+    answer = subprocess.run(
+        ["sh", hook(tmp_path), "prereqs"],
+        env={"DESTDIR": str(tmp_path)},
+        check=True,
+        timeout=10,
+        capture_output=True,
+    )
+    assert (answer.stdout, kept.exists()) == (b"", True)
+
+
+def test_kernels_are_named_whose_image_holds_any_rival():
+    found = {"nouveau": {"initramfs": ["b", "a"]}, "nova_core": {"initramfs": ["b"]}}
+    assert driver_settings.held(found) == ["a", "b"]
+
+
+def program(tmp_path, name):
+    path = tmp_path / "usr" / "bin" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("")
+
+
+@pytest.mark.parametrize(
+    ("name", "argv"),
+    [
+        ("update-initramfs", ["update-initramfs", "-u", "-k", "6.1"]),
+        ("dracut", ["dracut", "--force", "--kver", "6.1"]),
+    ],
+)
+def test_an_image_is_made_anew_by_what_the_host_has(tmp_path, name, argv):
+    asked = []
+
+    def execute(command, _environment):
+        asked.append(command)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    program(tmp_path, name)
+    driver_settings.rebuild(tree.Tree(str(tmp_path)), "6.1", execute)
+    assert asked == [argv]
+
+
+def test_an_image_that_nothing_can_make_anew_is_a_refusal(tmp_path):
+    with pytest.raises(Refusal, match="neither update-initramfs nor dracut"):
+        driver_settings.rebuild(tree.Tree(str(tmp_path)), "6.1", None)
+
+
+def test_a_maker_that_fails_is_quoted(tmp_path):
+    program(tmp_path, "dracut")
+
+    def execute(command, _environment):
+        return subprocess.CompletedProcess(command, 1, "", "dracut: Cannot write to /boot\n")
+
+    with pytest.raises(Refusal, match="Cannot write to /boot"):
+        driver_settings.rebuild(tree.Tree(str(tmp_path)), "6.1", execute)
+
+
+def test_a_file_is_stale_until_text_owner_and_mode_are_right(tmp_path):
+    path = str(tmp_path / "modprobe.d" / "x.conf")
+    wanted = {path: ("text\n", 0o644)}
+    assert driver_settings.stale(wanted) == [path]
+    driver_settings.write(wanted)
+    assert driver_settings.stale(wanted) == []
+    assert driver_settings.stale({path: ("other\n", 0o644)}) == [path]
+    assert driver_settings.stale({path: ("text\n", 0o600)}) == [path]
