@@ -1,0 +1,172 @@
+"""A lab node as a host with a kernel of its own and NVIDIA GPUs; see tests/standins/machine.
+
+A test makes the node new when it is done with it.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+import yaml
+
+from lab import fleet, textfile
+from lab.paths import CHECKOUT
+
+STANDIN = CHECKOUT / "tests" / "standins" / "machine"
+MODULE = CHECKOUT / "tests" / "standins" / "module"
+HOME = "/usr/local/lib/machine"
+VERSION = "535.161.08"
+#: The program of kmod that kernel.py stands before.
+_OF_KMOD = ("modprobe", "insmod", "rmmod")
+_UNIT_OF = {
+    "nvidia-gridd": "nvidia-gridd.service",
+    "nv-fabricmanager": "nvidia-fabricmanager.service",
+    "nvidia-persistenced": "nvidia-persistenced.service",
+}
+_LIBRARIES = "/usr/lib/x86_64-linux-gnu"
+_INSTALL_TIMEOUT_S = 400
+
+# A kernel's headers become those of the kernel that runs, which is the machine's and has none;
+# modules that are built with them are for it by name.
+_SET_UP = f"""
+set -e
+apt-get update -qq
+DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
+    dkms gcc libc6-dev openssl linux-headers-cloud-amd64
+running=$(uname -r)
+headers=$(ls -d /usr/src/linux-headers-*cloud-amd64)
+cp -a $headers /usr/src/linux-headers-$running
+cd /usr/src/linux-headers-$running
+echo $running >include/config/kernel.release
+echo "#define UTS_RELEASE \\"$running\\"" >include/generated/utsrelease.h
+mkdir -p /lib/modules/$running
+ln -s $PWD /lib/modules/$running/build
+touch /lib/modules/$running/modules.order /lib/modules/$running/modules.builtin
+touch /boot/vmlinuz-$running
+ln -sf boot/vmlinuz-$running /vmlinuz
+depmod $running
+cd {HOME}
+gcc -shared -fPIC -O1 -o modules.so modules.c -ldl
+test -e /proc/modules || echo {HOME}/modules.so >/etc/ld.so.preload
+for name in {" ".join(_OF_KMOD)}; do ln -sf {HOME}/kernel.py /usr/sbin/$name; done
+systemctl enable -q machine.service
+"""
+
+
+def gpu(address="0000:3b:00.0", device="0x20b0", name="NVIDIA A100-SXM4-40GB", **other):
+    """Return a GPU: as PCI shows it, and as nvidia-smi names it.
+
+    :param other: ``mode``, and ``licensed_product`` of a vGPU, such as
+        "NVIDIA Virtual Compute Server".
+    """
+    return {
+        "address": address,
+        "vendor": "0x10de",
+        "device": device,
+        "class": "0x030200",
+        "subsystem_vendor": "0x10de",
+        "subsystem_device": "0x134f",
+        "name": name,
+        "mode": "None",
+        "licensed_product": "",
+        **other,
+    }
+
+
+def nvswitch(address="0000:b7:00.0"):
+    """Return an NVSwitch as PCI shows it."""
+    return {**gpu(address, "0x1af1"), "class": "0x068000"}
+
+
+class Machine:
+    """A node that has GPUs."""
+
+    def __init__(self, lab, name, gpus=None, nvswitches=(), secure_boot=None):
+        """:param gpus: rows of :func:`gpu`; one by default.
+        :param nvswitches: rows of :func:`nvswitch`.
+        :param secure_boot: ``{"enabled": bool, "enrolled": [path of a certificate on the node]}``;
+            None for a machine without UEFI.
+        """
+        self._lab = lab
+        self._name = name
+        self.hardware = {
+            "gpus": [gpu()] if gpus is None else list(gpus),
+            "nvswitches": list(nvswitches),
+            "secure_boot": secure_boot,
+        }
+
+    def install(self):
+        """Make the node such a machine, with headers for its kernel and DKMS, and boot it."""
+        for name in ("kernel.py", "modules.c"):
+            self.put(f"{HOME}/{name}", (STANDIN / name).read_text(), 0o755)
+        words = yaml.safe_load((STANDIN / "words.yml").read_text())
+        self.put(f"{HOME}/words.json", json.dumps(words))
+        self.put(f"{HOME}/machine.json", json.dumps(self.hardware))
+        self.license_server("licensed")
+        self._put_unit("machine.service")
+        self.says(_SET_UP, timeout_s=_INSTALL_TIMEOUT_S)
+        self.reboot()
+
+    def module(self, version=VERSION):
+        """Build the driver's module by DKMS for the kernel that runs, and let go another's."""
+        source = f"/usr/src/nvidia-{version}"
+        for path in MODULE.iterdir():
+            self.put(f"{source}/{path.name}", path.read_text().replace(VERSION, version))
+        others = "ls /var/lib/dkms/nvidia 2>/dev/null | grep -v kernel-"
+        self.says(
+            f"for old in $({others}); do dkms remove nvidia/$old --all; done;"
+            f" dkms install --force nvidia/{version} -k $(uname -r)",
+            timeout_s=120,
+        )
+
+    def userspace(self, version=VERSION, programs=("nvidia-smi",)):
+        """Put the driver's libraries and some of its programs in place, with their units."""
+        links = [
+            f"rm -f {_LIBRARIES}/{name}.so.*; : >{_LIBRARIES}/{name}.so.{version};"
+            f" ln -s {name}.so.{version} {_LIBRARIES}/{name}.so.1"
+            for name in ("libcuda", "libnvidia-ml")
+        ]
+        self.says("; ".join(links))
+        for name in programs:
+            text = (STANDIN / "bin" / name).read_text().replace("@VERSION@", version)
+            self.put(f"/usr/bin/{name}", text, 0o755)
+            if name in _UNIT_OF:
+                self._put_unit(_UNIT_OF[name])
+        self.says("systemctl daemon-reload")
+
+    def loaded(self):
+        """Return the names of the modules that are loaded."""
+        return [line.split()[0] for line in self.says("cat /proc/modules").splitlines()]
+
+    def client(self, unit="train.service"):
+        """Start a process that uses the first GPU, in a unit of its own."""
+        uses = "exec 3</dev/nvidia0; exec sleep infinity"
+        self.says(f"systemd-run --quiet --collect --unit={unit} sh -c {shlex.quote(uses)}")
+
+    def license_server(self, answer):
+        """Let the licence server answer so, a key of licensing.servers in words.yml."""
+        self.put(f"{HOME}/license-server", f"{answer}\n")
+
+    def reboot(self):
+        """Reboot as an administrator would, and wait until all units have started."""
+        boot_id = self.says("cat /proc/sys/kernel/random/boot_id")
+        self._lab.ssh(self._name, "sudo systemctl reboot")
+        fleet.wait_for_reboot(self._lab, self._name, boot_id)
+
+    def says(self, command, timeout_s=60):
+        """Return what a shell command of root prints; an error of the test where it fails."""
+        answer = self.tried(command, timeout_s)
+        assert answer.returncode == 0, answer.stdout + answer.stderr
+        return answer.stdout.strip()
+
+    def tried(self, command, timeout_s=60):
+        """Run a shell command as root and return its CompletedProcess."""
+        return self._lab.ssh(self._name, f"sudo sh -c {shlex.quote(command)}", timeout_s)
+
+    def put(self, path, text, mode=0o644):
+        """Put a file onto the node."""
+        textfile.put(textfile.inside(self._lab.tree(self._name), path), text, mode)
+
+    def _put_unit(self, unit):
+        self.put(f"/usr/lib/systemd/system/{unit}", (STANDIN / "units" / unit).read_text())
