@@ -18,8 +18,10 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     distribution_packages,
     files,
     processes,
+    stack_packages,
     systemd,
 )
+from ansible_collections.gpunode.stack.plugins.module_utils.tree import Tree
 
 _SHOWN = 5
 
@@ -107,6 +109,14 @@ def package(name):
     return {"kind": "package", "name": name}
 
 
+def packages(versions):
+    """Return the entry of packages of the GPU stack that are to stay at their versions.
+
+    :param versions: {name: version}, see stack_packages.installed.
+    """
+    return {"kind": "packages", "versions": versions}
+
+
 def drift(entries, run=child.run):
     """Return a sentence for each way the host differs from a manifest; [] when it matches.
 
@@ -127,6 +137,8 @@ def drift(entries, run=child.run):
             sentences += _fresh_drift(entry, units.get(entry["name"], {}))
         elif entry["kind"] == "user":
             sentences += _user_drift(entry)
+        elif entry["kind"] == "packages":
+            sentences += _packages_drift(entry, stack_packages.installed(Tree(run=run)))
         elif entry["kind"] == "package":
             sentences += [f"package {entry['name']} is gone"] if entry["name"] in lacking else []
         elif entry["kind"] == "absence":
@@ -165,6 +177,16 @@ def _user_drift(entry):
     except KeyError:
         return [f"user {entry['name']} is gone"]
     return _differences(f"user {entry['name']}", entry, found, ("home", "shell"))
+
+
+def _packages_drift(entry, found):
+    sentences = []
+    for name, version in entry["versions"].items():
+        if name not in found:
+            sentences.append(f"package {name} is gone")
+        elif found[name] != version:
+            sentences.append(f"package {name} is {found[name]}, should be {version}")
+    return sentences
 
 
 def _path_drift(entry):

@@ -43,15 +43,11 @@ def survey(tree):
     ``offered_by_security`` whether that one or another newer one comes from an archive for
     security. Nothing is asked where no package of the family is installed.
     """
-    if tree.exists(_STATUS):
-        installed, ask = _of_dpkg(tree), _offered_by_apt
-    elif any(tree.exists(path) for path in _RPM_DATABASES):
-        installed, ask = _of_rpm(tree), _offered_by_dnf
-    else:
-        return []
-    offered = ask(tree, installed) if installed else {}
+    found = installed(tree)
+    ask = _offered_by_apt if tree.exists(_STATUS) else _offered_by_dnf
+    offered = ask(tree, found) if found else {}
     rows = []
-    for name, version in sorted(installed.items()):
+    for name, version in sorted(found.items()):
         newest, by_security = offered.get(name, ("", False))
         rows.append(
             {
@@ -62,6 +58,13 @@ def survey(tree):
             }
         )
     return rows
+
+
+def installed(tree):
+    """Return {name: version} of the packages of the family that are installed."""
+    if tree.exists(_STATUS):
+        return _of_dpkg(tree)
+    return _of_rpm(tree) if any(tree.exists(path) for path in _RPM_DATABASES) else {}
 
 
 def _of_dpkg(tree):

@@ -117,6 +117,19 @@ def test_a_package_of_the_distribution_that_was_removed_is_drift(monkeypatch):
     assert manifest.drift(entries) == []
 
 
+def test_packages_that_were_replaced_or_removed_are_drift(monkeypatch):
+    there = {"libcuda1": "535.1-1", "nvidia-smi": "535.1-1"}
+    monkeypatch.setattr(manifest.stack_packages, "installed", lambda _tree: dict(there))
+    entry = manifest.packages(dict(there))
+    assert drift(entry) == []
+    there["libcuda1"] = "535.2-1"
+    del there["nvidia-smi"]
+    assert drift(entry) == [
+        "package libcuda1 is 535.2-1, should be 535.1-1",
+        "package nvidia-smi is gone",
+    ]
+
+
 def test_a_package_taken_out_of_an_environment_is_drift(prefix):
     entry = manifest.environment(str(prefix))
     assert drift(entry) == []
