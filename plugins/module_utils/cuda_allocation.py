@@ -23,8 +23,9 @@ _TAKEN = (2, 46)
 # CUDA_ERROR_SYSTEM_NOT_READY: Fabric Manager is still at work.
 _NOT_READY = 802
 
-# Runs in a process of its own, since a driver may hang or bring down whoever calls it.
-_SCRIPT = """
+#: Prints {call, status, says} of the first call that failed, else status 0 and the number of GPUs.
+#: It runs in a process of its own, since a driver may hang or bring down whoever calls it.
+SCRIPT = """
 import ctypes, json, sys
 
 def ask(call, *arguments):
@@ -77,7 +78,7 @@ def _ask(run, patience_s):
     """Return {call, status, says} of the first call that failed, status 0 where none did."""
     try:
         done = run(
-            [sys.executable, "-c", _SCRIPT], capture_output=True, text=True, timeout=patience_s
+            [sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=patience_s
         )
     except subprocess.TimeoutExpired:
         return {"call": "libcuda", "status": -1, "says": f"nothing for {patience_s} s"}

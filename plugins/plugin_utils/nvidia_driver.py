@@ -85,7 +85,8 @@ def summary(state):
     if state["state"] == "absent":
         return [{"says": "no NVIDIA driver"}]
     flavour = "vGPU guest driver" if state["guest"] else "NVIDIA driver"
-    return [{"says": f"{flavour} {state['version'] or state['branch']}"}]
+    version = state["version"] or state["branch"]
+    return [{"says": f"{flavour} {version}", "version": version}]
 
 
 def _file(file, site):

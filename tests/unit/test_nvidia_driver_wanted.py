@@ -95,5 +95,5 @@ def test_a_file_that_is_not_on_the_controller_is_refused_unless_it_did_its_work(
 def test_a_line_for_people_names_what_is_there():
     assert nvidia_driver.summary({"state": "absent"}) == [{"says": "no NVIDIA driver"}]
     assert nvidia_driver.summary(state(gpunode_driver_file=f"/srv/{RUN}")) == [
-        {"says": "NVIDIA driver 535.161.08"}
+        {"says": "NVIDIA driver 535.161.08", "version": "535.161.08"}
     ]
