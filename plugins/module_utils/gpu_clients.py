@@ -10,6 +10,17 @@ import os
 from ansible_collections.gpunode.stack.plugins.module_utils import kernels, listening
 
 _DEVICES = "/dev/nvidia"
+# Who has no work of its own on the GPUs that could be interrupted: the driver's daemons, and who
+# only watches, by their names as the kernel cuts them (TASK_COMM_LEN).
+_WITHOUT_WORK = (
+    "nvidia-persiste",
+    "nv-fabricmanage",
+    "nvidia-gridd",
+    "nvidia-topology",
+    "nv-hostengine",
+    "dcgm-exporter",
+    "nvidia-smi",
+)
 
 
 def clients(tree):
@@ -33,6 +44,16 @@ def clients(tree):
                 }
             )
     return rows
+
+
+def at_work(rows):
+    """Return those rows of :func:`clients` that stand for work which could be interrupted."""
+    return [row for row in rows if row["process"] not in _WITHOUT_WORK]
+
+
+def described(row):
+    """Return a row of :func:`clients` in words."""
+    return f"{listening.owner(row)} has {', '.join(row['devices'])} open"
 
 
 def _is_pid(name):

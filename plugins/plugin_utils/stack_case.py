@@ -14,21 +14,11 @@ from functools import cached_property
 from ansible_collections.gpunode.stack.plugins.module_utils import (
     driver_choice,
     gpu_architectures,
+    gpu_clients,
     versions,
 )
 
 PEER_MODULES = ("nv_peer_mem", "nvidia_peermem")
-# Who has no work of its own on the GPUs that could be interrupted: the driver's daemons, and who
-# only watches, by their names as the kernel cuts them (TASK_COMM_LEN).
-_NO_CLIENTS = (
-    "nvidia-persiste",
-    "nv-fabricmanage",
-    "nvidia-gridd",
-    "nvidia-topology",
-    "nv-hostengine",
-    "dcgm-exporter",
-    "nvidia-smi",
-)
 # The driver's packages carry its version; those of container tools and peer memory have their own,
 # and so may these, which look the same and are packaged by themselves.
 _BESIDE = re.compile(
@@ -175,7 +165,7 @@ class Case:
     @cached_property
     def clients(self):
         """Those who work on a GPU: neither the driver's own daemons nor who only watches."""
-        return [row for row in self.facts["gpu_clients"] if row["process"] not in _NO_CLIENTS]
+        return gpu_clients.at_work(self.facts["gpu_clients"])
 
     # Its kernels.
 
