@@ -21,6 +21,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     systemd,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils.tree import Tree
 
 # The driver's modules and those of peer memory, each before what it needs.
 MODULES = (
@@ -78,14 +79,16 @@ def survey(units, run):
     return {"triggers": sorted(active - services), "services": sorted(services)}
 
 
-def noted():
-    """Return what an earlier run stopped and nobody started since; as :func:`survey` does."""
+def noted(host=Tree()):
+    """Return what an earlier run stopped and nobody started since; as :func:`survey` does.
+
+    A note that somebody broke says nothing.
+    """
     try:
-        with open(note_path(), encoding="utf-8") as handle:
-            note = json.load(handle)
-    except FileNotFoundError:
-        note = {}
-    return {key: note.get(key, []) for key in ("triggers", "services")}
+        note = json.loads(host.text(note_path()))
+        return {key: [str(unit) for unit in note[key]] for key in ("triggers", "services")}
+    except (ValueError, KeyError, TypeError):
+        return {"triggers": [], "services": []}
 
 
 def sentence(running):

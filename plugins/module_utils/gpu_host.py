@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from ansible_collections.gpunode.stack.plugins.module_utils import (
     child,
+    driver_drain,
     fabric_manager,
     gpu_clients,
     gpu_faults,
@@ -72,10 +73,16 @@ def survey(root, running, pid, run=child.run):
         "rivals": rivals.survey(host),
         "gpu_clients": gpu_clients.clients(host),
         "gpu_faults": gpu_faults.faults(host),
+        "drained": _drained(host),
         "rdma_stack": rdma.stack(host, packages),
         "peer_memory": rdma.peer_memory(host),
         "management": management.survey(host, pid),
     }
+
+
+def _drained(host):
+    note = driver_drain.noted(host)
+    return note["triggers"] + note["services"]
 
 
 def _states(host, run):

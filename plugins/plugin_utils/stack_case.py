@@ -81,6 +81,7 @@ EMPTY = {
     },
     "gpu_clients": [],
     "gpu_faults": [],
+    "drained": [],
     "rdma_stack": {"kind": "inbox", "version": ""},
     "peer_memory": {"loaded": [], "clients": [], "at_boot": [], "headers": False},
     "management": {"interface": "", "lower": [], "found_by": ""},

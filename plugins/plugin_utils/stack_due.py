@@ -139,6 +139,12 @@ def driver_not_loaded(case):
         yield "it is installed and not loaded"
 
 
+def driver_clients_stopped(case):
+    # Between an exchange of the driver and the reboot they would not find each other.
+    if case.facts["drained"] and not any(reboot_pending(case)):
+        yield f"{', '.join(case.facts['drained'])} had been stopped for the driver, and is to run"
+
+
 def license_not_held(case):
     """An image holds no license: that a host gets one is seen once it runs."""
     if not case.facts["own_kernel"]:
@@ -254,6 +260,7 @@ RULES = {
         "rebuild-after-ofed": driver_rebuild_after_ofed,
         "rival-driver": driver_rival,
         "not-loaded": driver_not_loaded,
+        "clients-stopped": driver_clients_stopped,
     },
     "vgpu_license": {"unlicensed": license_not_held},
     "peer_memory": {

@@ -25,7 +25,7 @@ REPLACING = {
 # What is mended without building or loading a module.
 _FABRIC_MANAGER = {"fabric-manager-mismatch", "no-fabric-manager"}
 # What is mended with the modules that are there.
-_KEEPING = {*_FABRIC_MANAGER, "not-loaded", "rival-driver"}
+_KEEPING = {*_FABRIC_MANAGER, "not-loaded", "rival-driver", "clients-stopped"}
 
 
 def kernel_too_old(case, due):
@@ -299,7 +299,10 @@ def _cannot_be_driven(case, due):
 
 
 def secure_boot_key(case, due):
-    builds = due["peer_memory"] or due["nvidia_driver"].keys() - _FABRIC_MANAGER
+    builds = due["peer_memory"] or due["nvidia_driver"].keys() - {
+        *_FABRIC_MANAGER,
+        "clients-stopped",
+    }
     if builds and case.lacks_key and "unenrolled_key" not in case.consent:
         key = case.facts["secure_boot"]["key"]
         yield (

@@ -101,6 +101,7 @@ GPU_HOST = {
     "rivals": {"nouveau": _RIVAL, "nova_core": _RIVAL},
     "gpu_clients": [{"pid": int, "process": str, "unit": str, "devices": [str]}],
     "gpu_faults": [{"address": str, "xid": int, "says": str}],
+    "drained": [str],
     "rdma_stack": {"kind": str, "version": str},
     "peer_memory": {"loaded": [str], "clients": [str], "at_boot": [str], "headers": bool},
     "management": {"interface": str, "lower": [str], "found_by": str},
