@@ -1,0 +1,133 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The driver's daemons: nvidia-persistenced everywhere, Fabric Manager where NVSwitches are.
+
+All functions that return steps return [(sentence, action)]; an action that finds its work done,
+such as by a package's script, does nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    fabric_manager,
+    manifest,
+    placed,
+    systemd,
+)
+
+PERSISTENCED = "nvidia-persistenced.service"
+_START_S = 300
+_MARK = "# Written by gpunode; what is changed here by hand is lost.\n"
+# A .run brings the daemon and no unit for it, but a sample
+# (NVIDIA/nvidia-persistenced@502de54ef91e2beef7fc76d386a9ec13cbf2cda5:
+# init/systemd/nvidia-persistenced.service.template).
+_UNIT = f"""{_MARK}
+[Unit]
+Description=NVIDIA Persistence Daemon
+
+[Service]
+Type=forking
+ExecStart=/usr/bin/nvidia-persistenced
+ExecStopPost=/bin/rm -rf /run/nvidia-persistenced
+
+[Install]
+WantedBy=multi-user.target
+"""
+# One image serves hosts with and without GPUs. The bus is asked, which is there before any driver:
+# /proc/driver/nvidia may come later at boot than this unit, and the daemon loads the driver itself.
+_DROP_IN = f"""{_MARK}
+[Service]
+ExecCondition=/bin/sh -c 'grep -qs 0x10de /sys/bus/pci/devices/*/vendor'
+"""
+
+
+def wanted_files(own_unit):
+    """Return {path: placed.Placed} of what is ours.
+
+    :param own_unit: whether a .run installed the daemon; a package brings a unit itself.
+    """
+    return {
+        _unit_path(): placed.of(_UNIT if own_unit else None),
+        _drop_in_path(): placed.of(_DROP_IN),
+    }
+
+
+def units(has_switches):
+    """Return the names of the units that are to run.
+
+    :param has_switches: whether the host has NVSwitches.
+    """
+    return [PERSISTENCED, *([fabric_manager.UNIT] if has_switches else [])]
+
+
+def file_steps(own_unit, run):
+    """Return the steps that put our files in place."""
+    return _settling(wanted_files(own_unit), run)
+
+
+def removal_steps(run):
+    """Return the steps that leave nothing of ours behind; the daemons go with the driver."""
+    return _settling({path: placed.of(None) for path in wanted_files(own_unit=True)}, run)
+
+
+def unit_steps(names, may_start, run):
+    """Return the steps that enable units and, where they can run, start them.
+
+    :param may_start: whether the driver of the daemons' own version is loaded, or will be; a
+        daemon of another version does not run with it. Never so on a host without its own kernel.
+    """
+    states = systemd.show(names, ("ActiveState", "UnitFileState"), run)
+    steps = []
+    for name in names:
+        state = states.get(name, {})
+        verbs = []
+        if state.get("UnitFileState") != "enabled":
+            verbs.append("enable")
+        if may_start and state.get("ActiveState") != "active":
+            verbs.append("start")
+        steps += [
+            (
+                f"{verb} {name}",
+                functools.partial(systemd.tell, verb, name, timeout_s=_START_S, run=run),
+            )
+            for verb in verbs
+        ]
+    return steps
+
+
+def entries(own_unit, names, may_start):
+    """Return the entries of the manifest for what is in place.
+
+    :param names: as for :func:`unit_steps`, as the next one.
+    """
+    paths = [path for path, file in wanted_files(own_unit).items() if file.text is not None]
+    active = "active" if may_start else "inactive"
+    return [
+        *(manifest.file(path) for path in paths if os.path.isfile(path)),
+        *(manifest.unit(name, active, "enabled") for name in names),
+    ]
+
+
+def _settling(wanted, run):
+    return [
+        (placed.sentence(path, wanted[path]), functools.partial(_put, path, wanted[path], run))
+        for path in placed.stale(wanted)
+    ]
+
+
+def _put(path, file, run):
+    placed.put(path, file)
+    # Where systemd does not run, as in an image, it will read the file when it starts.
+    if os.path.isdir("/run/systemd/system"):
+        systemd.tell("daemon-reload", run=run)
+
+
+def _unit_path():
+    return os.path.join(systemd.UNIT_DIR, PERSISTENCED)
+
+
+def _drop_in_path():
+    return os.path.join(systemd.UNIT_DIR, f"{PERSISTENCED}.d", "gpunode.conf")

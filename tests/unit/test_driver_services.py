@@ -1,0 +1,88 @@
+"""The driver's daemons are enabled, and run where the driver that they belong to does."""
+
+from __future__ import annotations
+
+import pytest
+from web_app import Systemd
+
+from ansible_collections.gpunode.stack.plugins.module_utils import driver_services, systemd
+
+PERSISTENCED = "nvidia-persistenced.service"
+FABRIC_MANAGER = "nvidia-fabricmanager.service"
+RUNS = {"ActiveState": "active", "UnitFileState": "enabled"}
+
+
+@pytest.fixture(autouse=True)
+def _unit_dir(tmp_path, monkeypatch):
+    monkeypatch.setattr(systemd, "UNIT_DIR", str(tmp_path))
+
+
+def done(steps):
+    """Do the steps, and return their sentences."""
+    for _sentence, action in steps:
+        action()
+    return [sentence for sentence, _action in steps]
+
+
+def host_of(**states):
+    host = Systemd()
+    host.units = {f"{name.replace('_', '-')}.service": state for name, state in states.items()}
+    return host
+
+
+def test_a_runfile_gets_a_unit_and_a_package_has_its_own(tmp_path):
+    host = host_of()
+    unit, drop_in = tmp_path / PERSISTENCED, tmp_path / f"{PERSISTENCED}.d" / "gpunode.conf"
+    assert done(driver_services.file_steps(True, host.run)) == [f"write {unit}", f"write {drop_in}"]
+    assert driver_services.file_steps(True, host.run) == []
+    # Another method: ours would stand before the package's.
+    assert done(driver_services.file_steps(False, host.run)) == [f"remove {unit}"]
+    assert drop_in.exists()
+    assert not unit.exists()
+
+
+def test_nothing_of_ours_is_left(tmp_path):
+    host = host_of()
+    done(driver_services.file_steps(True, host.run))
+    assert len(done(driver_services.removal_steps(host.run))) == 2
+    assert list(tmp_path.iterdir()) == []
+    assert driver_services.removal_steps(host.run) == []
+
+
+def test_fabric_manager_is_for_hosts_with_nvswitches():
+    assert driver_services.units(has_switches=False) == [PERSISTENCED]
+    assert driver_services.units(has_switches=True) == [PERSISTENCED, FABRIC_MANAGER]
+
+
+@pytest.mark.parametrize(
+    ("state", "may_start", "says"),
+    [
+        ({}, True, ["enable", "start"]),
+        ({}, False, ["enable"]),
+        ({"ActiveState": "inactive", "UnitFileState": "enabled"}, True, ["start"]),
+        ({"ActiveState": "failed", "UnitFileState": "enabled"}, False, []),
+        ({"ActiveState": "active", "UnitFileState": "disabled"}, True, ["enable"]),
+        (RUNS, True, []),
+    ],
+)
+def test_a_unit_is_enabled_and_started_where_it_can_run(state, may_start, says):
+    host = host_of(nvidia_persistenced=state)
+    steps = driver_services.unit_steps([PERSISTENCED], may_start, host.run)
+    assert done(steps) == [f"{verb} {PERSISTENCED}" for verb in says]
+    assert host.told == [f"{verb} {PERSISTENCED}" for verb in says]
+
+
+def test_the_manifest_has_the_files_and_the_units_as_they_are_to_stay(tmp_path):
+    host = host_of()
+    done(driver_services.file_steps(True, host.run))
+    units = driver_services.units(has_switches=True)
+    entries = driver_services.entries(True, units, may_start=True)
+    assert [entry.get("path", entry.get("name")) for entry in entries] == [
+        str(tmp_path / PERSISTENCED),
+        str(tmp_path / f"{PERSISTENCED}.d" / "gpunode.conf"),
+        PERSISTENCED,
+        FABRIC_MANAGER,
+    ]
+    assert {entry["active"] for entry in entries if entry["kind"] == "unit"} == {"active"}
+    idle = driver_services.entries(True, units, may_start=False)
+    assert {entry["active"] for entry in idle if entry["kind"] == "unit"} == {"inactive"}
