@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 
-from ansible_collections.gpunode.stack.plugins.module_utils import commands, files
+from ansible_collections.gpunode.stack.plugins.module_utils import commands, placed
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 
 MODPROBE = "/etc/modprobe.d/gpunode-nvidia.conf"
@@ -34,17 +34,22 @@ _MAKERS = {
 }
 
 
-def texts(tree, parameters):
-    """Return {path: (text, mode)} of the files that are to be there.
+def wanted_files(tree, parameters):
+    """Return {path: placed.Placed} of the files that are to be there.
 
     :param parameters: {name: value} of the module nvidia.
     """
-    found = {MODPROBE: (modprobe_text(parameters), 0o644)}
-    if tree.exists(os.path.dirname(_HOOK)):
-        found[_HOOK] = (_HOOK_TEXT, 0o755)
-    if tree.exists(os.path.dirname(_DRACUT)):
-        found[_DRACUT] = (_DRACUT_TEXT, 0o644)
-    return found
+    texts = {
+        MODPROBE: (modprobe_text(parameters), 0o644),
+        _HOOK: (_HOOK_TEXT, 0o755),
+        _DRACUT: (_DRACUT_TEXT, 0o644),
+    }
+    makers = (_HOOK, _DRACUT)
+    return {
+        path: placed.of(text, mode=mode)
+        for path, (text, mode) in texts.items()
+        if path not in makers or tree.exists(os.path.dirname(path))
+    }
 
 
 def modprobe_text(parameters):
@@ -56,18 +61,6 @@ def modprobe_text(parameters):
         said = " ".join(f"{name}={value}" for name, value in parameters.items())
         lines.append(f"options nvidia {said}")
     return _MARK + "".join(f"{line}\n" for line in lines)
-
-
-def stale(wanted):
-    """Return those paths of {path: (text, mode)} that lack their text, owner or mode."""
-    return [path for path, said in wanted.items() if not _is_written(path, *said)]
-
-
-def write(wanted):
-    """Write files, {path: (text, mode)}."""
-    for path, (text, mode) in wanted.items():
-        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        files.write_text(path, text, mode=mode)
 
 
 def held(rivals):
@@ -93,12 +86,3 @@ def rebuild(tree, release, execute):
     if result.returncode:
         words = commands.last_words(result, result.stderr or result.stdout)
         raise Refusal(what, f"it cannot be made anew: {words}", "Mend that and run again")
-
-
-def _is_written(path, text, mode):
-    try:
-        with open(path, encoding="utf-8") as handle:
-            is_text = handle.read() == text
-    except (OSError, ValueError):
-        return False
-    return is_text and files.ownership(path) == ("root", "root", f"{mode:04o}")

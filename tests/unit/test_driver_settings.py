@@ -31,21 +31,21 @@ def test_parameters_are_options_of_the_driver_in_one_line():
 
 
 def test_only_the_maker_of_images_that_is_there_gets_a_file(tmp_path):
-    assert list(driver_settings.texts(host(tmp_path / "a"), {})) == [driver_settings.MODPROBE]
-    debian = driver_settings.texts(host(tmp_path / "b", "/etc/initramfs-tools/hooks"), {})
-    assert [(path, mode) for path, (_text, mode) in debian.items()][1:] == [
+    assert list(driver_settings.wanted_files(host(tmp_path / "a"), {})) == [
+        driver_settings.MODPROBE
+    ]
+    debian = driver_settings.wanted_files(host(tmp_path / "b", "/etc/initramfs-tools/hooks"), {})
+    assert [(path, file.mode) for path, file in debian.items()][1:] == [
         ("/etc/initramfs-tools/hooks/gpunode-nvidia", 0o755)
     ]
-    red_hat = driver_settings.texts(host(tmp_path / "c", "/etc/dracut.conf.d"), {})
+    red_hat = driver_settings.wanted_files(host(tmp_path / "c", "/etc/dracut.conf.d"), {})
     assert list(red_hat)[1:] == ["/etc/dracut.conf.d/gpunode-nvidia.conf"]
 
 
 def hook(tmp_path):
-    text, _mode = driver_settings.texts(host(tmp_path / "h", "/etc/initramfs-tools/hooks"), {})[
-        "/etc/initramfs-tools/hooks/gpunode-nvidia"
-    ]
+    found = driver_settings.wanted_files(host(tmp_path / "h", "/etc/initramfs-tools/hooks"), {})
     path = tmp_path / "hook"
-    path.write_text(text)
+    path.write_text(found["/etc/initramfs-tools/hooks/gpunode-nvidia"].text)
     return path
 
 
@@ -121,13 +121,3 @@ def test_a_maker_that_fails_is_quoted(tmp_path):
 
     with pytest.raises(Refusal, match="Cannot write to /boot"):
         driver_settings.rebuild(tree.Tree(str(tmp_path)), "6.1", execute)
-
-
-def test_a_file_is_stale_until_text_owner_and_mode_are_right(tmp_path):
-    path = str(tmp_path / "modprobe.d" / "x.conf")
-    wanted = {path: ("text\n", 0o644)}
-    assert driver_settings.stale(wanted) == [path]
-    driver_settings.write(wanted)
-    assert driver_settings.stale(wanted) == []
-    assert driver_settings.stale({path: ("other\n", 0o644)}) == [path]
-    assert driver_settings.stale({path: ("text\n", 0o600)}) == [path]
