@@ -51,6 +51,7 @@ _STOPPED_ALONG = ("RequiredBy", "BoundBy", "ConsistsOf", "PropagatesStopTo")
 _GROUPS = (".target", ".slice")
 # A service may take its TimeoutStopSec= to end, and to come back as long to say that it is ready.
 _PATIENCE_S = 600
+_HERE = Tree()
 _MODULE_S = 120
 
 
@@ -79,7 +80,7 @@ def survey(units, run):
     return {"triggers": sorted(active - services), "services": sorted(services)}
 
 
-def noted(host=Tree()):
+def noted(host=_HERE):
     """Return what an earlier run stopped and nobody started since; as :func:`survey` does.
 
     A note that somebody broke says nothing.
