@@ -120,7 +120,8 @@ if [ "$sum" != "$CRCsum" ]; then
 fi
 echo "OK"
 printf "Uncompressing %s" "$label"
-tail -n +$skip "$0" | gzip -cd | tar xf - -C "$unpacked" || { echo "Cannot decompress $0"; exit 1; }
+tail -n +$skip "$0" | gzip -cd | tar xf - -C "$unpacked" 2>/dev/null ||
+    { echo "Extraction failed." 2>/dev/null >/dev/tty; kill -15 $$; }
 echo
 result=0
 if [ $run_script = y ]; then

@@ -57,7 +57,7 @@ class Installer:
         uninstalls = os.path.basename(program) == "nvidia-uninstall" or "uninstall" in self.set
         self.uninstalls = uninstalls
         default = "nvidia-uninstall.log" if uninstalls else "nvidia-installer.log"
-        self.log_path = self.set.get("log-file-name", str(Path(ROOT, "var/log", default)))
+        self.log_path = self.set.get("log-file-name", f"/var/log/{default}")
 
     def parse(self, arguments):
         """Return {option: value}, True or False for one without an argument."""
@@ -120,8 +120,9 @@ class Installer:
         if "version" in self.set or "help" in self.set:
             print(f"nvidia-installer:  version {PACKAGE['version']}")
             return 0
-        Path(self.log_path).parent.mkdir(parents=True, exist_ok=True)
-        with open(self.log_path, "w", encoding="utf-8") as self.log:
+        path = Path(ROOT, self.log_path.lstrip("/"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "w", encoding="utf-8") as self.log:
             print(f"nvidia-installer log file '{self.log_path}'", file=self.log)
             print(f"installer version: {PACKAGE['version']}\n", file=self.log)
             print("nvidia-installer command line:", file=self.log)
