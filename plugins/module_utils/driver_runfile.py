@@ -9,6 +9,7 @@ those of tag 590.48.01.
 from __future__ import annotations
 
 import collections
+import contextlib
 import json
 import os
 import re
@@ -144,7 +145,9 @@ def manifest(folder):
 def install(folder, version, execute, tree=None, log=LOG):
     """Place the programs and libraries of an unpacked .run, and no kernel modules.
 
-    A driver that a .run placed before goes first, together with its DKMS tree. The installer's
+    A driver that a .run placed before goes first, together with its DKMS tree, be it of the same
+    version. Left to itself, the installer has the uninstaller of that driver do so, which unloads
+    the modules as well (backup.c, run_existing_uninstaller and do_uninstall). The installer's
     status is not enough to go by: without questions, a file that it could not place is no reason
     for it to stop (misc.c, continue_after_error). Its log tells, and so do the files.
 
@@ -156,6 +159,10 @@ def install(folder, version, execute, tree=None, log=LOG):
     """
     tree = tree or Tree()
     what = f"install NVIDIA driver {version}"
+    uninstall(execute, tree, folder)
+    # Errors of an earlier run are not to be taken for this one's.
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(tree.path(log))
     argv = [os.path.join(folder, "nvidia-installer"), *arguments(version, log, folder)]
     done = commands.run(what, argv, {"LC_ALL": "C.UTF-8"}, execute, "/usr")
     errors = _errors(tree, log)
@@ -165,8 +172,8 @@ def install(folder, version, execute, tree=None, log=LOG):
     if nvidia_driver.runfile(tree) != version:
         lacking.append("it is not in the installer's list")
     if done.returncode or errors or lacking:
-        words = errors or lacking or [commands.last_words(done, done.stderr or done.stdout)]
-        because = " / ".join(words[:_QUOTED])
+        told = [commands.last_words(done, done.stderr or done.stdout)] if done.returncode else []
+        because = " / ".join((errors or told or lacking)[:_QUOTED])
         raise Refusal(what, f"{because} ({log})", "Mend that and run again")
 
 

@@ -172,6 +172,37 @@ def test_another_version_takes_the_place_of_the_one_before_in_both_directions(
         assert driver_runfile.nvidia_driver.libraries(host) == [version]
 
 
+def test_the_driver_before_goes_without_its_own_uninstaller_which_would_unload_modules(
+    driver, host, execute
+):
+    install(driver, host, execute, V440)
+    asked = []
+
+    def remember(argv, environment):
+        asked.append(argv)
+        return execute(argv, environment)
+
+    _path, folder = driver(V535)
+    driver_runfile.install(folder, V535, remember, host)
+    assert [argv[0] for argv in asked] == [f"{folder}/nvidia-installer"] * 2
+    assert {"--uninstall", "--skip-module-unload"} <= set(asked[0])
+    log = host.text(driver_runfile.LOG)
+    assert "nvidia-uninstall" not in log
+
+
+def test_errors_of_an_earlier_run_are_not_told_as_those_of_this_one(driver, host):
+    _path, folder = driver(V535)
+    log = Path(host.path(driver_runfile.LOG))
+    log.parent.mkdir(parents=True)
+    log.write_text("ERROR: of last week\n")
+
+    def does_not_start(argv, _environment):
+        return subprocess.CompletedProcess(argv, 126, "", "cannot execute")
+
+    with pytest.raises(Refusal, match="cannot execute"):
+        driver_runfile.install(folder, V535, does_not_start, host)
+
+
 def test_a_full_disk_is_a_refusal_though_the_installer_calls_it_a_success(driver, host, execute):
     with pytest.raises(Refusal, match="file system of /usr is full"):
         install(driver, host, execute, V535, faults=["disk-full"])
