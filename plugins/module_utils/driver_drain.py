@@ -176,6 +176,16 @@ def reload_modules(tree, run):
     return next(filter(None, [obstacle, *failures]), "")
 
 
+def unload(name, run):
+    """Unload a module that nobody uses.
+
+    :raises Refusal: somebody does.
+    """
+    obstacle = _failure(["rmmod", name], run)
+    if obstacle:
+        raise Refusal(f"unload {name}", obstacle, "Reboot the host, or end who uses it")
+
+
 def _is_at_work(state):
     return state.get("ActiveState") in _AT_WORK
 

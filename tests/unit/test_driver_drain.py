@@ -294,3 +294,12 @@ def test_the_words_of_a_driver_that_does_not_load_are_told(tmp_path):
     host = host_of(tmp_path, modules="")
     host.refuses = ("nvidia",)
     assert driver_drain.reload_modules(host.tree, host.run) == "modprobe nvidia: no"
+
+
+def test_a_module_that_nobody_uses_goes_and_another_is_a_refusal(tmp_path):
+    host = host_of(tmp_path)
+    driver_drain.unload("nvidia", host.run)
+    assert host.modules.read_text() == ""
+    host.refuses = ("nouveau",)
+    with pytest.raises(Refusal, match="unload nouveau"):
+        driver_drain.unload("nouveau", host.run)

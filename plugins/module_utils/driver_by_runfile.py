@@ -1,0 +1,319 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The wanted driver by a .run: its programs and libraries, and its modules by DKMS beside them."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import shutil
+from functools import cached_property
+
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    disk,
+    distribution_packages,
+    download,
+    driver_modules,
+    driver_packages,
+    driver_runfile,
+    manifest,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+
+WORK_DIR = os.path.join(download.CACHE_DIR, "nvidia_driver")
+_NAME = "nvidia"
+_LIBRARIES = "/usr/lib/x86_64-linux-gnu"
+
+
+class Runfile:
+    """What there is to do to have the driver by a .run; see driver_converge.py.
+
+    :param target: the driver_target.Target.
+    :param host: the driver_converge.Host.
+    :param file: where the .run lies that was sent along, None for none.
+    """
+
+    def __init__(self, target, host, file):
+        self._target = target
+        self._host = host
+        self._sent = file
+        self._facts = target.facts
+        self.version = target.wanted["version"]
+        self._is_open = target.module_type == "open"
+
+    # What there is to do
+
+    @cached_property
+    def changes_method(self):
+        """Whether packages have brought a driver."""
+        return bool(self._packages)
+
+    found_by = "by packages"
+
+    @cached_property
+    def _packages(self):
+        return driver_packages.of_driver(self._facts["packages"])
+
+    @cached_property
+    def _is_placed(self):
+        driver = self._facts["driver"]
+        return (
+            driver["runfile"] == self.version
+            and set(driver["libraries"]) == {self.version}
+            and self._host.tree.exists(driver_runfile.UNINSTALLER)
+        )
+
+    @cached_property
+    def _lacking(self):
+        """The releases of the kernels that have not these modules in place."""
+        return driver_modules.lacking(
+            self._facts["driver"], _NAME, self.version, self._releases, self._is_open
+        )
+
+    @cached_property
+    def _releases(self):
+        """The kernels that modules can be built for once their headers are there."""
+        more = [row["release"] for row in self._target.without_headers if self._offers(row)]
+        return [*self._target.releases, *more]
+
+    def _offers(self, row):
+        return self.offers_headers(row["release"])
+
+    def offers_headers(self, release):
+        """Say whether the headers of a kernel can be had."""
+        return driver_packages.offers_headers(release, self._host.run)
+
+    @property
+    def builds(self):
+        """Whether modules have to be built."""
+        return bool(self._lacking)
+
+    @cached_property
+    def exchanges(self):
+        """Whether a driver that may be in use gives way."""
+        replaced = [
+            release
+            for release in self._lacking
+            if self._target.modules.get(release, {}).get("version")
+        ]
+        return bool(self._packages or not self._is_placed or replaced)
+
+    def needs(self):
+        """Return the path on the controller of the file that is needed and lacking, '' for none."""
+        if not (self.builds or self.exchanges) or self._at_hand() or self._sent:
+            return ""
+        file = self._target.wanted["file"]
+        return "" if "://" in file else file
+
+    # The steps
+
+    def preparing(self):
+        """Return what is done beside the driver that is in use."""
+        steps = []
+        packages = distribution_packages.missing(["dkms"], self._host.run) if self.builds else []
+        packages += [
+            driver_packages.headers_of(row["release"])
+            for row in self._target.without_headers
+            if self._offers(row)
+        ]
+        if packages:
+            install = functools.partial(
+                distribution_packages.install, packages, self._host.execute, self._host.run
+            )
+            steps.append((f"install {', '.join(packages)}", install))
+        return steps
+
+    def building(self):
+        """Return what makes the modules of every kernel, beside those that are there."""
+        if not self.builds:
+            return []
+        words = f"build the {self._target.module_type} modules of {self.version} for kernel "
+        return [(words + ", ".join(self._lacking), self._build)]
+
+    def exchanging(self):
+        """Return what takes the place of the driver that is there."""
+        if not self.exchanges:
+            return []
+        steps = []
+        if self._packages:
+            steps.append(driver_packages.removal_step(self._packages, self._host))
+        before = self._facts["driver"]["runfile"]
+        words = f"install NVIDIA driver {self.version} from its .run file"
+        if before not in ("", self.version):
+            words = f"replace NVIDIA driver {before} by {self.version} from its .run file"
+        return [*steps, (words, self._exchange)]
+
+    def finishing(self):
+        """Return what is done once the driver is in place."""
+        steps = []
+        if self.builds and not self.exchanges:
+            words = f"install the modules of {self.version} for kernel "
+            steps.append((words + ", ".join(self._lacking), self._install_modules))
+        left = driver_modules.others(self._facts["driver"], _NAME, self.version)
+        if left and not self.exchanges:
+            names = ", ".join(f"{name} {version}" for name, version in left)
+            steps.append((f"remove the modules of {names}", self._remove_others))
+        return steps
+
+    def _build(self):
+        wanted = (_NAME, self.version)
+        with driver_modules.undone_on_failure(self._host.tree, *wanted):
+            folder, modules = self._unpacked()
+            kind = "kernel-open" if self._is_open else "kernel"
+            driver_modules.add(self._host.tree, os.path.join(folder, kind), self.version, modules)
+            driver_modules.build(
+                self._host.tree, *wanted, self._kernels(), self._host.execute, self._is_open
+            )
+
+    def _kernels(self):
+        """Return the rows of the kernels, as they are once their headers are there."""
+        return [row for row in self._host.facts()["kernels"] if row["release"] in self._releases]
+
+    def _install_modules(self):
+        driver_modules.install(
+            self._host.tree,
+            _NAME,
+            self.version,
+            self._kernels(),
+            self._host.execute,
+            self._is_open,
+        )
+
+    def _exchange(self):
+        folder, _modules = self._unpacked()
+        # First the modules, which are built: a host that goes down now comes up with a driver.
+        self._install_modules()
+        driver_runfile.install(folder, self.version, self._host.execute, self._host.tree)
+        # Whoever removes the driver before takes its tree of DKMS along, be it of this version.
+        self._install_modules()
+        self._remove_others()
+        with contextlib.suppress(FileNotFoundError):
+            driver_runfile.keep(self._path, self._identity, self._target.wanted["sha256"])
+        shutil.rmtree(WORK_DIR, ignore_errors=True)
+
+    def _remove_others(self):
+        driver = self._host.facts()["driver"]
+        for name, version in driver_modules.others(driver, _NAME, self.version):
+            driver_modules.remove(
+                self._host.tree, name, version, self._host.execute, with_sources=name == _NAME
+            )
+
+    # The file
+
+    @property
+    def _identity(self):
+        flavour = "grid" if self._target.wanted["guest"] else "tesla"
+        return driver_runfile.Identity(self.version, flavour)
+
+    @property
+    def _path(self):
+        return os.path.join(WORK_DIR, f"{self._target.wanted['sha256']}.run")
+
+    def _at_hand(self):
+        """Return the path of the file on this host, '' where it has it not."""
+        sha256 = self._target.wanted["sha256"]
+        kept = [row["path"] for row in driver_runfile.kept() if row["sha256"] == sha256]
+        return next((path for path in (*kept, self._path) if os.path.isfile(path)), "")
+
+    def _fetch(self):
+        """Put the file where it is unpacked from, its digest proven, and look into it."""
+        wanted = self._target.wanted
+        source = f"file://{self._sent}" if self._sent else wanted["file"]
+        kept = self._at_hand()
+        download.fetch(f"file://{kept}" if kept else source, self._path, wanted["sha256"])
+        driver_runfile.inspect(
+            self._path, self._facts["architecture"], self._host.execute, *self._identity
+        )
+
+    def _unpacked(self):
+        """Return (folder, names of its modules) of the unpacked file."""
+        folder = os.path.join(WORK_DIR, "unpacked")
+        with disk.watched(f"unpack NVIDIA driver {self.version}", WORK_DIR):
+            try:
+                found = driver_runfile.manifest(folder)
+            except Refusal:
+                found = None
+            if found is None or found.version != self.version:
+                self._fetch()
+                found = driver_runfile.extract(self._path, folder, self._host.execute)
+        return folder, found.modules
+
+    # What is left behind
+
+    def going_back(self):
+        """Bring back the driver that was there; return a sentence about what came of it."""
+        before = self._facts["driver"]["runfile"]
+        kept = [row for row in driver_runfile.kept() if row["version"] == before]
+        if not before or not kept or before == self.version:
+            return "No driver that was there before is kept on the host"
+        folder = os.path.join(WORK_DIR, "before")
+        found = driver_runfile.extract(kept[0]["path"], folder, self._host.execute)
+        driver_runfile.install(folder, before, self._host.execute, self._host.tree)
+        is_open = any(row["open"] for row in self._target.modules.values())
+        kind = "kernel-open" if is_open else "kernel"
+        driver_modules.add(self._host.tree, os.path.join(folder, kind), before, found.modules)
+        driver_modules.install(
+            self._host.tree, _NAME, before, self._kernels(), self._host.execute, is_open
+        )
+        shutil.rmtree(WORK_DIR, ignore_errors=True)
+        return f"Driver {before} is back"
+
+    def prove(self, facts):
+        """Hold the host to having this driver, for every kernel.
+
+        :param facts: as they are now.
+        :raises Refusal: it has not.
+        """
+        driver_modules.prove(
+            self._host.tree,
+            _NAME,
+            self.version,
+            self._releases,
+            self._is_open,
+            signed=facts["secure_boot"]["enabled"],
+        )
+        driver = facts["driver"]
+        if driver["runfile"] != self.version or set(driver["libraries"]) != {self.version}:
+            raise Refusal(
+                f"NVIDIA driver {self.version}",
+                f"libraries of {' and '.join(driver['libraries']) or 'no version'} are there",
+                "Look who else installs them, and run again",
+            )
+
+    def manifest(self):
+        """Return the entries of what a .run placed, and would be missed."""
+        paths = ["/usr/bin/nvidia-smi", driver_runfile.UNINSTALLER]
+        return [manifest.presence(path) for path in paths if self._host.tree.exists(path)]
+
+
+def removal_steps(facts, host):
+    """Return the steps that remove what a .run brought, and what of it is kept.
+
+    :param facts: what there is.
+    :param host: the driver_converge.Host.
+    """
+    steps = []
+    version = facts["driver"]["runfile"]
+    if version:
+        steps.append(
+            (
+                f"remove NVIDIA driver {version}, which a .run file installed",
+                functools.partial(_remove, host),
+            )
+        )
+    trees = [name for name in host.tree.names("/var/lib/dkms") if name == _NAME]
+    if trees and not version:
+        steps.append(("remove the modules that are left in DKMS", functools.partial(_remove, host)))
+    for folder in (driver_runfile.KEPT_DIR, WORK_DIR):
+        if os.path.isdir(folder):
+            remove = functools.partial(shutil.rmtree, folder)
+            steps.append((f"remove {folder}", remove))
+    return steps
+
+
+def _remove(host):
+    driver_runfile.uninstall(host.execute, host.tree)
+    for row in host.facts()["driver"]["dkms"]:
+        if row["name"] == _NAME:
+            driver_modules.remove(host.tree, _NAME, row["version"], host.execute, with_sources=True)

@@ -1,0 +1,359 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""From whatever is found to the wanted driver: what is done, and in which order.
+
+Whatever takes long or may fail comes first, beside what is in use: files, packages, and the
+modules of every kernel. Only then are clients stopped and the driver exchanged. A step is
+(sentence, action): the sentences are the same in check mode, and an action that finds its work
+done, by a package's script or by a run that was killed, does nothing.
+"""
+
+from __future__ import annotations
+
+import collections
+import functools
+import os
+from functools import cached_property
+
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    cuda_allocation,
+    driver_by_packages,
+    driver_by_runfile,
+    driver_drain,
+    driver_services,
+    driver_settings,
+    gpu_clients,
+    manifest,
+    placed,
+    systemd,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils.driver_target import Target
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+
+# The host to work on: its tree.Tree, what returns its facts as they are now, what runs long
+# commands, (argv, environment) -> CompletedProcess with text, and what answers short questions,
+# with the signature of child.run.
+Host = collections.namedtuple("Host", "tree facts execute run")
+# What the operator lets a run do: names of gpunode_consent, units of gpunode_drain.
+Leave = collections.namedtuple("Leave", "consent drain")
+_METHODS = {"runfile": driver_by_runfile.Runfile, "package": driver_by_packages.Packages}
+
+
+def converge(wanted, host, leave, file, check_mode):
+    """Bring the driver to the wanted state; return the module's result.
+
+    :param wanted: the wanted state of plugin_utils/nvidia_driver.py, which is to be present.
+    :param file: where a .run lies that was sent along, None for none.
+    :raises Refusal: it cannot be done, or would interrupt whom nobody consented to interrupt; the
+        driver that was there is there.
+    """
+    work = _Work(wanted, host, leave, file)
+    work.refuse()
+    needs = work.method.needs()
+    if needs and not check_mode:
+        return {"changed": False, "changes": [], "diff": [], "manifest": [], "needs": needs}
+    phases = [work.preparing(), work.exchanging(), work.running()]
+    changes = [says for steps in phases for says, _act in steps]
+    diff = work.diff()
+    if not check_mode and changes:
+        _apply(work, *phases)
+    return {
+        "changed": bool(changes),
+        "changes": changes,
+        "diff": diff,
+        "manifest": [] if check_mode and changes else work.manifest(),
+    }
+
+
+def _apply(work, preparing, exchanging, running):
+    try:
+        for _says, act in preparing:
+            act()
+        if exchanging:
+            try:
+                for _says, act in exchanging:
+                    act()
+            except Refusal as refusal:
+                raise work.put_back(refusal) from refusal
+        for _says, act in running:
+            act()
+    except systemd.UnitError as error:
+        raise Refusal(
+            "a unit of the driver", str(error), "Look at its log, and run again"
+        ) from error
+    work.prove()
+
+
+class _Work:
+    """The steps of one run, from what was found when it began."""
+
+    def __init__(self, wanted, host, leave, file):
+        self._host = host
+        self._leave = leave
+        self._facts = host.facts()
+        self._target = Target(wanted, self._facts)
+        self.method = _METHODS[wanted["method"]](self._target, host, file)
+        self._loaded = self._facts["driver"]["loaded"]["version"]
+        self._clients = gpu_clients.at_work(self._facts["gpu_clients"])
+
+    # What is refused
+
+    def refuse(self):
+        """Refuse what was not consented to, or could not come to its end."""
+        self._refuse_kernels()
+        if self.method.changes_method and "change_method" not in self._leave.consent:
+            raise Refusal(
+                "change of the method",
+                f"the driver was installed {self.method.found_by}",
+                "Consent with gpunode_consent: [change_method], or say that method",
+            )
+        if self.method.builds:
+            self._refuse_unenrolled_key()
+        if self.method.exchanges and self._clients:
+            self._refuse_clients()
+
+    def _refuse_kernels(self):
+        if self._target.wanted["kernels_without_headers"] == "report":
+            return
+        for row in self._target.without_headers:
+            has_module = self._target.modules.get(row["release"], {}).get("version")
+            if has_module != self.method.version and not self.method.offers_headers(row["release"]):
+                raise Refusal(
+                    f"kernel {row['release']}",
+                    "it has no headers, and none can be had here: it would "
+                    f"{'go on' if row['running'] else 'boot'} without a driver",
+                    f"Install linux-headers-{row['release']}, remove that kernel, or say "
+                    "nvidia_driver_kernels_without_headers: report",
+                )
+
+    def _refuse_unenrolled_key(self):
+        found = self._facts["secure_boot"]
+        lacks_key = found["enabled"] and not found["key_enrolled"]
+        if lacks_key and "unenrolled_key" not in self._leave.consent:
+            key = found["key"] or "/var/lib/dkms/mok.pub"
+            raise Refusal(
+                "Secure Boot",
+                f"the firmware does not know the key {key} that modules are signed with",
+                f"Run mokutil --import {key}, reboot, and confirm it at the console; or build them "
+                "all the same with gpunode_consent: [unenrolled_key]",
+            )
+
+    def _refuse_clients(self):
+        words = "; ".join(map(gpu_clients.described, self._clients))
+        if "stop_gpu_clients" not in self._leave.consent:
+            raise Refusal(
+                "GPU in use",
+                words,
+                "Stop them, or name their units in gpunode_drain and consent with "
+                "gpunode_consent: [stop_gpu_clients]",
+            )
+
+    # What is done
+
+    def preparing(self):
+        """Return what is done beside the driver that is in use."""
+        return [*self._setting(), *self.method.preparing(), *self.method.building()]
+
+    def exchanging(self):
+        """Return what takes the place of the driver that is there, and who is stopped for it."""
+        steps = self.method.exchanging()
+        return [*self._draining(), *steps] if steps else []
+
+    def running(self):
+        """Return what makes the driver on disk the one that runs, as far as no reboot has to."""
+        run = self._host.run
+        steps = [*self.method.finishing(), *self._freeing_images(), *self._loading()]
+        steps += driver_services.unit_steps(self._units, self._will_run, run)
+        if self._will_run and (self._stopped or self._facts["drained"]):
+            steps.append(("start again what was stopped for the driver", self._restore))
+        return steps
+
+    def _setting(self):
+        wanted = self._files
+        return [
+            (placed.sentence(path, wanted[path]), functools.partial(self._put, path))
+            for path in placed.stale(wanted)
+        ]
+
+    def _put(self, path):
+        placed.put(path, self._files[path])
+        if path.startswith(systemd.UNIT_DIR) and os.path.isdir("/run/systemd/system"):
+            systemd.tell("daemon-reload", run=self._host.run)
+
+    @cached_property
+    def _files(self):
+        wanted = self._target.wanted
+        own_unit = wanted["method"] == "runfile" and wanted["persistence"]
+        return {
+            **driver_settings.wanted_files(self._host.tree, wanted["parameters"]),
+            **driver_services.wanted_files(own_unit),
+        }
+
+    def diff(self):
+        """Return the differences of the files that change, as Ansible shows them."""
+        return [placed.diff(path, self._files[path]) for path in placed.stale(self._files)]
+
+    def _draining(self):
+        if not self._reloads and not self._clients:
+            return []
+        says = driver_drain.sentence(self._stopped)
+        drain = functools.partial(
+            driver_drain.drain, self._stopped, self._host.tree, self._host.run
+        )
+        return [(says, drain)] if says else []
+
+    @cached_property
+    def _stopped(self):
+        """What is stopped for the exchange, as driver_drain.survey has it."""
+        if not self.method.exchanges or not self._loaded or not self._may_stop:
+            return {"triggers": [], "services": []}
+        # A reboot ends the daemons in order, and they hold nobody up until then.
+        daemons = driver_drain.DAEMONS if self._reloads else ()
+        return driver_drain.survey([*self._leave.drain, *daemons], self._host.run)
+
+    @property
+    def _may_stop(self):
+        return "stop_gpu_clients" in self._leave.consent
+
+    @cached_property
+    def _reloads(self):
+        """Whether the module that is loaded is exchanged without a reboot."""
+        has_to = self._loaded and self.method.exchanges
+        return bool(has_to and self._may_stop and "reboot" not in self._leave.consent)
+
+    def _freeing_images(self):
+        return [
+            (
+                f"take the kernel's own driver out of the initramfs of kernel {release}",
+                functools.partial(
+                    driver_settings.rebuild, self._host.tree, release, self._host.execute
+                ),
+            )
+            for release in driver_settings.held(self._facts["rivals"])
+        ]
+
+    def _loading(self):
+        """Return the steps that load the driver, where neither a reboot nor a key has to come."""
+        if self._reloads:
+            return [("exchange the loaded module", self._load)]
+        if self._loaded or not self._can_load:
+            return []
+        return [*self._unloading_rivals(), ("load the module", self._load)]
+
+    @cached_property
+    def _can_load(self):
+        """Whether a module that is on disk then can be loaded on this host now."""
+        running = self._facts["kernel"] in self._target.releases
+        has_module = running or self._facts["kernel"] in self._target.modules
+        is_free = not self._rivals or all(self._is_unused(name) for name in self._rivals)
+        key = self._facts["secure_boot"]
+        is_known = key["key_enrolled"] or not key["enabled"]
+        return bool(
+            self._facts["own_kernel"] and self._target.gpus and has_module and is_free and is_known
+        )
+
+    @cached_property
+    def _rivals(self):
+        return [name for name, row in self._facts["rivals"].items() if row["loaded"]]
+
+    def _is_unused(self, name):
+        """Say whether nobody uses a module, from the third column of /proc/modules."""
+        rows = [line.split() for line in self._host.tree.lines("/proc/modules")]
+        return any(row[0] == name and row[2] == "0" for row in rows)
+
+    def _unloading_rivals(self):
+        return [
+            (f"unload {name}", functools.partial(driver_drain.unload, name, self._host.run))
+            for name in self._rivals
+        ]
+
+    def _load(self):
+        obstacle = driver_drain.reload_modules(self._host.tree, self._host.run)
+        if obstacle:
+            raise Refusal(
+                "load the module",
+                obstacle,
+                "The driver is on disk, and a reboot loads it: consent with gpunode_consent: "
+                "[reboot], or mend that and run again",
+            )
+
+    def _restore(self):
+        gone = driver_drain.restore(self._host.run)
+        if gone:
+            raise Refusal(
+                "start again what was stopped for the driver",
+                f"{', '.join(gone)} is no unit of this host any more",
+                "All others run again; take it out of gpunode_drain",
+            )
+
+    @cached_property
+    def _will_run(self):
+        """Whether the module that is loaded in the end is the one that is on disk then."""
+        if not self._facts["own_kernel"]:
+            return False
+        if self._loaded and not self._reloads:
+            return not self.method.exchanges and self._loaded == self.method.version
+        return self._reloads or self._can_load
+
+    @cached_property
+    def _units(self):
+        units = driver_services.units(bool(self._facts["nvswitches"]))
+        if not self._target.wanted["persistence"]:
+            units.remove(driver_services.PERSISTENCED)
+        return units
+
+    # What is left behind
+
+    def put_back(self, refusal):
+        """Return the Refusal to fail with after the driver that was there is back."""
+        words = self.method.going_back()
+        if driver_drain.noted() != {"triggers": [], "services": []}:
+            driver_drain.restore(self._host.run)
+        return Refusal(refusal.what, refusal.because, f"{words}. {refusal.remedy}")
+
+    def prove(self):
+        """Prove the effect.
+
+        :raises Refusal: the driver is not what was wanted, or computes nothing.
+        """
+        facts = self._host.facts()
+        self.method.prove(facts)
+        for name, row in facts["rivals"].items():
+            if row["initramfs"] or not row["blacklisted"]:
+                raise Refusal(
+                    f"driver of the kernel's own: {name}",
+                    "it would be loaded again at the next boot"
+                    + (
+                        f", from the initramfs of {', '.join(row['initramfs'])}"
+                        if row["initramfs"]
+                        else ""
+                    ),
+                    "Look who puts it there: a file of modprobe.d or of the initramfs' own",
+                )
+        loaded = facts["driver"]["loaded"]["version"]
+        if loaded and loaded == self.method.version and self._target.gpus:
+            self._prove_computing()
+
+    def _prove_computing(self):
+        # A guest computes once it has a licence, which vgpu_license proves.
+        obstacle = "" if self._target.wanted["guest"] else cuda_allocation.obstacle(self._host.run)
+        if obstacle:
+            raise Refusal(
+                f"NVIDIA driver {self.method.version}",
+                f"it is loaded, and gives no memory of the GPUs: {obstacle}",
+                "Look at dmesg for NVRM and Xid lines",
+            )
+
+    def manifest(self):
+        """Return what is in place, as entries of module_utils/manifest.py."""
+        files = [
+            manifest.file(path)
+            for path, file in self._files.items()
+            if file.text is not None and os.path.isfile(path)
+        ]
+        state = "active" if self._runs_now() else "inactive"
+        units = [manifest.unit(name, state, "enabled") for name in self._units]
+        return [*files, *units, *self.method.manifest()]
+
+    def _runs_now(self):
+        return self._host.facts()["driver"]["loaded"]["version"] == self.method.version

@@ -1,0 +1,58 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A host without the NVIDIA driver, whichever way it came there, and without all that is ours."""
+
+from __future__ import annotations
+
+import functools
+
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    driver_by_packages,
+    driver_by_runfile,
+    driver_services,
+    driver_settings,
+    gpu_clients,
+    placed,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+
+
+def converge(host, check_mode):
+    """Remove the driver; return the module's result.
+
+    A module that is loaded stays so until the host is rebooted.
+
+    :param host: the driver_converge.Host.
+    :raises Refusal: somebody uses the GPUs, or the removal failed.
+    """
+    facts = host.facts()
+    clients = gpu_clients.at_work(facts["gpu_clients"])
+    if clients:
+        raise Refusal(
+            "GPU in use",
+            "; ".join(map(gpu_clients.described, clients)),
+            "Stop them for good: they cannot run without the driver",
+        )
+    steps = [
+        *driver_by_runfile.removal_steps(facts, host),
+        *driver_by_packages.removal_steps(facts, host),
+        *_files(host),
+    ]
+    if not check_mode:
+        for _says, act in steps:
+            act()
+    return {
+        "changed": bool(steps),
+        "changes": [says for says, _act in steps],
+        "diff": [],
+        "manifest": [],
+    }
+
+
+def _files(host):
+    """Return the steps that remove our files; those of the methods go with them."""
+    wanted = {path: placed.of(None) for path in driver_settings.PATHS}
+    return [
+        (placed.sentence(path, wanted[path]), functools.partial(placed.put, path, wanted[path]))
+        for path in placed.stale(wanted)
+    ] + driver_services.removal_steps(host.run)

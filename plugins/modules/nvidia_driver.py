@@ -1,0 +1,134 @@
+#!/usr/bin/python
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: nvidia_driver
+short_description: The NVIDIA driver, by packages or a .run file, for every kernel on disk
+version_added: "0.1.0"
+description:
+  - Converges from whatever is found. The modules of every kernel that has headers are built before
+    anything that is there is touched, so that a build that fails leaves the old driver in place.
+  - Nobody who uses a GPU is interrupted without consent, and nothing is ever rebooted here.
+author:
+  - gpunode contributors (@gpunode)
+options:
+  wanted:
+    description: The wanted state, as M(gpunode.stack.wanted) returns it for this component.
+    type: dict
+    required: true
+  consent:
+    description: What may be done that somebody would notice; C(gpunode_consent).
+    type: list
+    elements: str
+    default: []
+  drain:
+    description: Units that are stopped while the driver is exchanged; C(gpunode_drain).
+    type: list
+    elements: str
+    default: []
+  file:
+    description: Where the .run lies that was sent along, once RV(needs) asked for it.
+    type: path
+attributes:
+  check_mode:
+    description: Predicts exactly what the run that follows changes.
+    support: full
+  diff_mode:
+    description: Shows the files that change.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Bring the driver to that state
+  gpunode.stack.nvidia_driver:
+    wanted: "{{ __nvidia_driver_wanted.state }}"
+    consent: "{{ gpunode_consent | default([]) }}"
+    drain: "{{ gpunode_drain | default([]) }}"
+  register: __nvidia_driver_result
+"""
+
+RETURN = r"""
+changes:
+  description: A sentence for each thing changed; in check mode, for each that would be.
+  returned: success
+  type: list
+  elements: str
+  sample: ["build the open modules of 580.65.06 for kernel 6.1.0-40-amd64"]
+manifest:
+  description: What is in place, as entries of module_utils/manifest.py.
+  returned: success
+  type: list
+  elements: dict
+needs:
+  description: The path on the controller of the .run that the host lacks; nothing was changed then.
+  returned: when the host lacks it
+  type: str
+"""
+
+import functools
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    child,
+    component,
+    disk,
+    driver_converge,
+    driver_removal,
+    gpu_host,
+    host,
+    transient,
+    tree,
+)
+
+_NAME = "nvidia_driver"
+# A driver's modules take minutes for each kernel.
+_SETTLE_S = 3600
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "wanted": {"type": "dict", "required": True},
+            "consent": {"type": "list", "elements": "str", "default": []},
+            "drain": {"type": "list", "elements": "str", "default": []},
+            "file": {"type": "path"},
+        },
+        supports_check_mode=True,
+    )
+    asked = module.params
+    with (
+        component.at_work(module, "bring the NVIDIA driver to its version"),
+        disk.watched("NVIDIA driver", "/usr and /var"),
+    ):
+        if not module.check_mode:
+            transient.settle(_NAME, _SETTLE_S)
+        the_host = driver_converge.Host(
+            tree.Tree(),
+            functools.partial(_facts, module),
+            functools.partial(transient.execute, _NAME),
+            child.run,
+        )
+        if asked["wanted"]["state"] == "absent":
+            result = driver_removal.converge(the_host, module.check_mode)
+        else:
+            leave = driver_converge.Leave(asked["consent"], asked["drain"])
+            result = driver_converge.converge(
+                asked["wanted"], the_host, leave, asked["file"], module.check_mode
+            )
+    module.exit_json(**result)
+
+
+def _facts(module):
+    """Return the general facts and all that is to be seen of GPUs and drivers now."""
+    general = host.general(module)
+    own_kernel = host.own_kernel()
+    running = general["kernel"] if own_kernel else ""
+    return {**general, "own_kernel": own_kernel, **gpu_host.survey("/", running, os.getpid())}
+
+
+if __name__ == "__main__":
+    main()
