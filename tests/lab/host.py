@@ -17,6 +17,8 @@ _PACKAGES = {
     "iproute2": "ip",
     "iptables": "iptables",
     "openssh-client": "ssh",
+    "gpg": "gpg",
+    "gpg-agent": "gpg-agent",
     "debian-archive-keyring": None,
 }
 _DEBIAN_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
