@@ -23,6 +23,9 @@ _PATH = "/srv/repository"
 URL = f"file://{_PATH}"
 #: The suite of a repository without suites, as NVIDIA's own is; sources.list(5).
 FLAT = "/"
+# Those of Debian, and the one that all packages are in here: a host as it was delivered has main.
+_COMPONENTS = ("main", "contrib", "non-free", "non-free-firmware")
+_COMPONENT = "non-free"
 # A program that does nothing, where the builder is given none.
 _PROGRAM = "#!/bin/sh\nexit 0\n"
 _REPRODUCIBLE = ("--root-owner-group", "-Znone")
@@ -102,14 +105,15 @@ class Repository:
             fields |= {"Components": "main", "Architectures": "amd64"}
             self._sign(self.root / "dists" / suite, {"main/binary-amd64/Packages": index}, fields)
 
-    def source(self, *suites):
+    def source(self, *suites, components=_COMPONENTS):
         """Return the text of a .sources file that offers some suites, the key in it.
 
         apt reads lists in place where the address begins with file:, and a copy of them may be
         older than what is published, as over a network.
         """
         key = "".join(f" {line or '.'}\n" for line in self.key.splitlines())
-        where = f"Suites: {' '.join(suites)}\n" + ("Components: main\n" * (FLAT not in suites))
+        where = f"Suites: {' '.join(suites)}\n"
+        where += f"Components: {' '.join(components)}\n" * (FLAT not in suites)
         return f"Types: deb\nURIs: copy:{_PATH}\n{where}Signed-By:\n{key}"
 
     def close(self):

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 import pytest
+import yaml
 
 from ansible_collections.gpunode.stack.plugins.module_utils import gpu_architectures
 from ansible_collections.gpunode.stack.plugins.plugin_utils import catalog
 
+# What Debian has of the driver, see there.
+_NAMES = Path(__file__).resolve().parents[1] / "standins" / "packages" / "debian.yml"
+DEBIAN = yaml.safe_load(_NAMES.read_text(encoding="utf-8"))
 MINIFORGE = catalog.rows("miniforge")
 DISTRIBUTIONS = {"Debian 13", "Debian 12", "Ubuntu 24.04", "Ubuntu 22.04", "RedHat 9"}
 
@@ -79,9 +85,15 @@ SHAPES = {
         group=lambda row: row["distribution"],
         values={
             "distribution": DISTRIBUTIONS,
-            "repository": {"debian", "debian-backports", "ubuntu", "cuda"},
+            "repository": {row["name"] for row in catalog.rows("repositories")},
             "packages": {"proprietary", "open"},
         },
+    ),
+    "repositories": Shape(
+        {"name", "family", "companions"},
+        {"address", "distributions", "suites", "components", "fabric_manager"},
+        ("name",),
+        lambda row: 0,
     ),
     "vgpu": Shape(
         {"release", "branch", "license"},
@@ -126,6 +138,7 @@ SHAPES = {
 # The keys of what is nested, required and optional.
 NESTED = {
     "files": ({"url", "sha256"}, set()),
+    "distributions": ({"distribution", "directory", "key"}, {"fingerprint"}),
     "driver": ({"branch", "flavour", "method"}, {"version"}),
     "ofed": ({"kind", "version"}, set()),
     "peer_memory": ({"route"}, {"tag"}),
@@ -409,6 +422,54 @@ def test_a_stack_from_packages_has_a_distribution_that_brings_them():
     offered = {row["branch"] for row in catalog.rows("driver_packages")}
     stacks = [row["driver"] for row in catalog.rows("stacks")]
     assert {row["branch"] for row in stacks if row["method"] == "package"} <= offered
+
+
+def family_of(repository):
+    """Return the patterns of all packages that belong to the driver in a repository."""
+    row = next(row for row in catalog.rows("repositories") if row["name"] == repository)
+    return [*row["family"], *row["companions"]]
+
+
+def test_a_package_belongs_to_the_driver_in_its_repository():
+    for row in catalog.rows("driver_packages"):
+        for name in [name for names in row["packages"].values() for name in names]:
+            assert name.startswith("@") or any(
+                fnmatch.fnmatchcase(name, pattern) for pattern in family_of(row["repository"])
+            ), (row["repository"], name)
+
+
+def test_a_repository_says_how_it_is_reached_for_each_distribution_with_packages():
+    for row in catalog.rows("repositories"):
+        needed = {
+            packages["distribution"]
+            for packages in catalog.rows("driver_packages")
+            if packages["repository"] == row["name"]
+        }
+        known = {part["distribution"] for part in row.get("distributions", [])}
+        assert ("address" in row) != ("suites" in row), row["name"]
+        assert "suites" in row or needed <= known, row["name"]
+
+
+def test_what_signs_a_repository_of_packages_for_apt_is_known_by_its_fingerprint():
+    for part in [
+        part for row in catalog.rows("repositories") for part in row.get("distributions", [])
+    ]:
+        name = part["key"].partition(".")[0].upper()
+        is_apt = not part["distribution"].startswith("RedHat")
+        assert bool(re.fullmatch(f"[0-9A-F]{{32}}{name}", part.get("fingerprint", ""))) == is_apt
+
+
+@pytest.mark.parametrize("release", DEBIAN)
+def test_the_family_is_what_debian_builds_of_the_driver_and_nothing_else(release):
+    row = next(row for row in catalog.rows("repositories") if row["name"] == "debian")
+    for patterns, kind in ((row["family"], "family"), (row["companions"], "companions")):
+        found = [
+            name
+            for names in DEBIAN[release].values()
+            for name in names
+            if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+        ]
+        assert sorted(found) == sorted(DEBIAN[release][kind])
 
 
 def test_only_a_bundle_has_an_address_with_a_place_for_the_distribution():
