@@ -40,7 +40,7 @@ class Runfile:
         self._sent = file
         self._facts = target.facts
         self.version = target.wanted["version"]
-        self._is_open = target.module_type == "open"
+        self._modules = driver_modules.Modules(_NAME, self.version, *target.demands)
 
     # What there is to do
 
@@ -67,9 +67,7 @@ class Runfile:
     @cached_property
     def _lacking(self):
         """The releases of the kernels that have not these modules in place."""
-        return driver_modules.lacking(
-            self._facts["driver"], _NAME, self.version, self._releases, self._is_open
-        )
+        return driver_modules.lacking(self._facts["driver"], self._modules, self._releases)
 
     @cached_property
     def _releases(self):
@@ -150,35 +148,28 @@ class Runfile:
         if self.builds and not self.exchanges:
             words = f"install the modules of {self.version} for kernel "
             steps.append((words + ", ".join(self._lacking), self._install_modules))
-        left = driver_modules.others(self._facts["driver"], _NAME, self.version)
+        left = driver_modules.others(self._facts["driver"], self._modules)
         if left and not self.exchanges:
             names = ", ".join(f"{name} {version}" for name, version in left)
             steps.append((f"remove the modules of {names}", self._remove_others))
         return steps
 
     def _build(self):
-        wanted = (_NAME, self.version)
-        with driver_modules.undone_on_failure(self._host.tree, *wanted):
-            folder, modules = self._unpacked()
-            kind = "kernel-open" if self._is_open else "kernel"
-            driver_modules.add(self._host.tree, os.path.join(folder, kind), self.version, modules)
-            driver_modules.build(
-                self._host.tree, *wanted, self._kernels(), self._host.execute, self._is_open
-            )
+        tree = self._host.tree
+        with driver_modules.undone_on_failure(tree, _NAME, self.version):
+            self._add(self._modules, *self._unpacked())
+            driver_modules.build(tree, self._modules, self._kernels(), self._host.execute)
+
+    def _add(self, modules, folder, names):
+        kind = "kernel-open" if modules.is_open else "kernel"
+        driver_modules.add(self._host.tree, modules, os.path.join(folder, kind), names)
 
     def _kernels(self):
         """Return the rows of the kernels, as they are once their headers are there."""
         return [row for row in self._host.facts()["kernels"] if row["release"] in self._releases]
 
     def _install_modules(self):
-        driver_modules.install(
-            self._host.tree,
-            _NAME,
-            self.version,
-            self._kernels(),
-            self._host.execute,
-            self._is_open,
-        )
+        driver_modules.install(self._host.tree, self._modules, self._kernels(), self._host.execute)
 
     def _exchange(self):
         folder, _modules = self._unpacked()
@@ -194,7 +185,7 @@ class Runfile:
 
     def _remove_others(self):
         driver = self._host.facts()["driver"]
-        for name, version in driver_modules.others(driver, _NAME, self.version):
+        for name, version in driver_modules.others(driver, self._modules):
             driver_modules.remove(
                 self._host.tree, name, version, self._host.execute, with_sources=name == _NAME
             )
@@ -251,11 +242,9 @@ class Runfile:
         found = driver_runfile.extract(kept[0]["path"], folder, self._host.execute)
         driver_runfile.install(folder, before, self._host.execute, self._host.tree)
         is_open = any(row["open"] for row in self._target.modules.values())
-        kind = "kernel-open" if is_open else "kernel"
-        driver_modules.add(self._host.tree, os.path.join(folder, kind), before, found.modules)
-        driver_modules.install(
-            self._host.tree, _NAME, before, self._kernels(), self._host.execute, is_open
-        )
+        modules = self._modules._replace(version=before, is_open=is_open)
+        self._add(modules, folder, found.modules)
+        driver_modules.install(self._host.tree, modules, self._kernels(), self._host.execute)
         shutil.rmtree(WORK_DIR, ignore_errors=True)
         return f"Driver {before} is back"
 
@@ -265,14 +254,7 @@ class Runfile:
         :param facts: as they are now.
         :raises Refusal: it has not.
         """
-        driver_modules.prove(
-            self._host.tree,
-            _NAME,
-            self.version,
-            self._releases,
-            self._is_open,
-            signed=facts["secure_boot"]["enabled"],
-        )
+        driver_modules.prove(self._host.tree, self._modules, self._releases)
         driver = facts["driver"]
         if driver["runfile"] != self.version or set(driver["libraries"]) != {self.version}:
             raise Refusal(

@@ -351,9 +351,13 @@ class _Work:
             for path, file in self._files.items()
             if file.text is not None and os.path.isfile(path)
         ]
-        state = "active" if self._runs_now() else "inactive"
-        units = [manifest.unit(name, state, "enabled") for name in self._units]
-        return [*files, *units, *self.method.manifest()]
+        return [*files, *self._unit_entries(), *self.method.manifest()]
 
-    def _runs_now(self):
-        return self._host.facts()["driver"]["loaded"]["version"] == self.method.version
+    def _unit_entries(self):
+        """Until a reboot the daemons are as they are: those of before run on, or none does."""
+        states = systemd.show(self._units, ("ActiveState",), self._host.run)
+        runs = self._host.facts()["driver"]["loaded"]["version"] == self.method.version
+        return [
+            manifest.unit(name, "active" if runs else states[name]["ActiveState"], "enabled")
+            for name in self._units
+        ]

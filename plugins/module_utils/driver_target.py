@@ -36,6 +36,12 @@ class Target:
         )
 
     @cached_property
+    def demands(self):
+        """(is_open, signed, rdma) of the modules; see driver_modules.Modules."""
+        has_rdma = self.facts["peer_memory"]["headers"] and self.wanted["peermem"]
+        return self.module_type == "open", self.facts["secure_boot"]["enabled"], has_rdma
+
+    @cached_property
     def gpus(self):
         """The GPUs that the host has for itself: none that it hands on to a guest."""
         return [gpu for gpu in self.facts["gpus"] if gpu["driver"] != "vfio-pci"]

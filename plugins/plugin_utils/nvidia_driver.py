@@ -32,6 +32,7 @@ def resolve(options, site):
         return {"state": "absent"}
     known = stack_catalog.of_project()
     driver = site.stack()["driver"]
+    route = (site.stack()["peer_memory"] or {}).get("route")
     branch = known.branches.get(driver["branch"], {})
     return {
         "state": "present",
@@ -43,6 +44,7 @@ def resolve(options, site):
         "packages": known.packages_of(driver["branch"], driver["repository"]),
         "repositories": {row["name"]: row for row in catalog.rows("repositories")},
         "repository_url": _url(options.get("repository_url")),
+        "peermem": route in ("auto", "nvidia_peermem"),
         "parameters": _parameters(options["parameters"]),
         "persistence": options["persistence"],
         "kernels_without_headers": options["kernels_without_headers"],

@@ -54,7 +54,16 @@ def file_name(version, flavour="tesla"):
     return f"{_folder(version, flavour)}.run"
 
 
-def build(path, version, flavour="tesla", kernel_tree=None, programs=None, units=None, faults=()):
+def build(
+    path,
+    version,
+    flavour="tesla",
+    kernel_tree=None,
+    programs=None,
+    units=None,
+    libcuda=None,
+    faults=(),
+):
     """Write a .run.
 
     :param path: where to.
@@ -64,11 +73,14 @@ def build(path, version, flavour="tesla", kernel_tree=None, programs=None, units
     :param programs: a folder of programs that stand for nvidia-smi and its like, "@VERSION@" in
         them being the version; without it they only tell their version.
     :param units: a folder with the unit of nvidia-gridd; one of ours without it.
+    :param libcuda: a library that stands for libcuda.so; without it nothing can be loaded from it.
     :param faults: what is wrong with it, of FAULTS.
     """
     with tempfile.TemporaryDirectory() as top:
         folder = Path(top)
         entries = _furnish(folder, version, flavour, programs, units, faults)
+        if libcuda:
+            shutil.copyfile(libcuda, folder / f"libcuda.so.{version}")
         modules = _furnish_modules(folder, version, kernel_tree, faults)
         _write_manifest(folder, version, modules, entries)
         _write(Path(path), _header(version, flavour, faults), _packed(folder))

@@ -1,0 +1,92 @@
+"""The driver on a host with a kernel of its own and GPUs: loaded, in use, rebooted, given back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+
+from lab import fleet, runfile
+from lab.machine import STANDIN, Machine
+
+pytestmark = pytest.mark.lab
+
+NODE = "node1"
+FIRST, SECOND = "535.161.08", "535.183.01"
+
+
+@pytest.fixture(scope="module")
+def machine(lab):
+    lab.fresh(NODE)
+    made = Machine(lab, NODE)
+    made.install()
+    yield made
+    lab.fresh(NODE)
+
+
+@pytest.fixture(scope="module")
+def files(lab, machine, tmp_path_factory):
+    """{version: what gpunode_driver_file is to say}; what CUDA asks was compiled on the node."""
+    folder = tmp_path_factory.mktemp("files")
+    found = {}
+    for version in (FIRST, SECOND):
+        library = f"/tmp/libcuda.so.{version}"
+        machine.put("/tmp/libcuda.c", (STANDIN / "libcuda.c").read_text())
+        define = f'-DVERSION=\\"{version}\\"'
+        machine.says(f"gcc -shared -fPIC {define} -o {library} /tmp/libcuda.c")
+        path = runfile.build(
+            folder / runfile.file_name(version),
+            version,
+            programs=STANDIN / "bin",
+            libcuda=lab.tree(NODE) / library.lstrip("/"),
+        )
+        found[version] = f"{path}#sha256={hashlib.sha256(path.read_bytes()).hexdigest()}"
+    return found
+
+
+@pytest.fixture
+def converge(tmp_path):
+    def run(file, *arguments, **variables):
+        only = {"conda_env_list": [], "gunicorn_app_list": [], "gpunode_driver_file": file}
+        said = json.dumps({**only, **variables})
+        return fleet.site("--limit", NODE, "-e", said, *arguments, log=tmp_path / "ssh")
+
+    return run
+
+
+def boot_id(machine):
+    return machine.says("cat /proc/sys/kernel/random/boot_id")
+
+
+def test_a_driver_on_a_fresh_host_is_loaded_and_computes_without_a_reboot(converge, files, machine):
+    before = boot_id(machine)
+    done = converge(files[FIRST])
+    assert done.status == 0, done.text
+    assert machine.loaded() == ["nvidia"]
+    assert FIRST in machine.says("nvidia-smi")
+    assert machine.says("systemctl is-active nvidia-persistenced") == "active"
+    assert boot_id(machine) == before
+    again = converge(files[FIRST])
+    assert (again.status, again.changed[NODE]) == (0, 0)
+    assert again.plays == ["Probe, plan and refuse"]
+
+
+def test_until_the_reboot_the_old_module_runs_and_one_consent_makes_one_reboot(
+    converge, files, machine
+):
+    before = boot_id(machine)
+    done = converge(files[SECOND])
+    assert done.status == 0, done.text
+    assert FIRST in machine.says("cat /proc/driver/nvidia/version")
+    assert "reboot waits for gpunode_consent: [reboot]" in done.messages()
+    waiting = converge(files[SECOND])
+    assert (waiting.status, waiting.changed[NODE]) == (0, 0)
+    assert boot_id(machine) == before
+    rebooted = converge(files[SECOND], gpunode_consent=["reboot"])
+    assert rebooted.status == 0, rebooted.text
+    after = boot_id(machine)
+    assert after != before
+    assert SECOND in machine.says("nvidia-smi")
+    again = converge(files[SECOND], gpunode_consent=["reboot"])
+    assert (again.status, again.changed[NODE], boot_id(machine)) == (0, 0, after)
