@@ -70,23 +70,44 @@ def modules(tree):
         for release in tree.names(kernels.MODULES)
         for path, match in _files(tree, release)
     ]
-    told = _modinfo(tree, [path for _release, path, _name in found])
+    told = described(tree, [path for _release, path, _name in found])
     rows = [
         {
             "kernel": release,
             # Debian's file is nvidia-current.ko, and the kernel calls the module nvidia.
             "name": told[path].get("name") or name,
             "path": path,
-            "version": told[path].get("version", ""),
-            "open": told[path].get("license") == _OPEN_LICENSE,
-            "depends": [part for part in told[path].get("depends", "").split(",") if part],
-            "signer": told[path].get("signer", ""),
+            **module_facts(told[path]),
         }
         for release, path, name in found
     ]
     # Some of the proprietary driver's modules carry a free licence; nvidia.ko speaks for all.
     is_open = {row["kernel"]: row["open"] for row in rows if row["name"] == "nvidia"}
     return [{**row, "open": is_open.get(row["kernel"], row["open"])} for row in rows]
+
+
+def described(tree, paths):
+    """Return {path: {field: value}}, {} for a module that modinfo cannot describe."""
+    by_file = {tree.path(path): {} for path in paths}
+    printed = tree.ended("modinfo", *by_file, patience_s=_MODINFO_S).output if paths else ""
+    fields = {}
+    for line in printed.splitlines():
+        match = _FIELD.match(line)
+        if match and match.group(1) == "filename":
+            fields = by_file.get(match.group(2), {})
+        elif match:
+            fields[match.group(1)] = match.group(2)
+    return {path: by_file[tree.path(path)] for path in paths}
+
+
+def module_facts(fields):
+    """Return {version, open, depends, signer} of what modinfo says of a module."""
+    return {
+        "version": fields.get("version", ""),
+        "open": fields.get("license") == _OPEN_LICENSE,
+        "depends": [part for part in fields.get("depends", "").split(",") if part],
+        "signer": fields.get("signer", ""),
+    }
 
 
 def dkms(tree):
@@ -157,20 +178,6 @@ def _files(tree, release):
             path = os.path.normpath(f"{top}/{inside}/{name}")
             if match and tree.exists(tree.resolve(path)):
                 yield path, match
-
-
-def _modinfo(tree, paths):
-    """Return {path: {field: value}}, {} for a module that modinfo cannot describe."""
-    by_file = {tree.path(path): {} for path in paths}
-    printed = tree.ended("modinfo", *by_file, patience_s=_MODINFO_S).output if paths else ""
-    fields = {}
-    for line in printed.splitlines():
-        match = _FIELD.match(line)
-        if match and match.group(1) == "filename":
-            fields = by_file.get(match.group(2), {})
-        elif match:
-            fields[match.group(1)] = match.group(2)
-    return {path: by_file[tree.path(path)] for path in paths}
 
 
 def _built(tree, name, folder):

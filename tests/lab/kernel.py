@@ -1,0 +1,60 @@
+"""Kernels of a node, on disk alone: real headers, DKMS, and further releases made of them."""
+
+from __future__ import annotations
+
+import shlex
+
+_PACKAGES = ("dkms", "linux-headers-cloud-amd64")
+_TIMEOUT_S = 300
+_SET_UP = """
+set -e
+apt-get update -qq
+DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends {packages}
+ls /lib/modules
+"""
+# What says which kernel a tree of headers is for. DKMS packs its modules as those of the kernel
+# are packed, so one of them comes along, where the node has any.
+_COPY = """
+set -e
+tree=/usr/src/linux-headers-{release}
+rm -rf "$tree"
+cp -a "$(readlink -f /lib/modules/{original}/build)" "$tree"
+echo {release} >"$tree/include/config/kernel.release"
+echo '#define UTS_RELEASE "{release}"' >"$tree/include/generated/utsrelease.h"
+# Debian's own: it overrides KERNELRELEASE.
+sed -i "s/{original}/{release}/g" "$tree/.kernelvariables"
+mkdir -p /lib/modules/{release}
+cd /lib/modules/{original}
+for file in modules.order modules.builtin modules.builtin.modinfo; do
+    [ ! -e $file ] || cp $file /lib/modules/{release}
+done
+find . -name '*.ko*' -not -name 'nvidia*' -print -quit |
+    xargs -r cp --parents -t /lib/modules/{release}
+ln -sfn "$tree" /lib/modules/{release}/build
+# DKMS 3.2 makes no modules.dep for a kernel that has none.
+depmod {release}
+"""
+
+
+def set_up(lab, node, *more_packages):
+    """Give a node DKMS and the headers of a kernel on disk; return the kernel's release.
+
+    :param more_packages: further packages, such as linux-image-cloud-amd64.
+    """
+    packages = " ".join((*_PACKAGES, *more_packages))
+    return _as_root(lab, node, _SET_UP.format(packages=packages)).split()[-1]
+
+
+def add(lab, node, original, release):
+    """Make a further kernel of a node that modules can be built for.
+
+    :param original: the release whose headers are copied.
+    :param release: what the copy calls itself.
+    """
+    _as_root(lab, node, _COPY.format(original=original, release=release))
+
+
+def _as_root(lab, node, script):
+    done = lab.ssh(node, f"sudo sh -c {shlex.quote(script)}", timeout_s=_TIMEOUT_S)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
