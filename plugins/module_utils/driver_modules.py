@@ -34,6 +34,8 @@ ASIDE = os.path.join(receipts.STATE_DIR, "nvidia_driver", "aside")
 WAIT_S = 600
 
 _POLL_S = 2
+# Ends the name of a copy that is not whole.
+_PART = ".part"
 _QUOTED = 2
 # What a compiler or a shell says; make's own words only where there is nothing better.
 _ERRORS = (re.compile(r"\berror:|: not found", re.IGNORECASE), re.compile(r"\*\*\*"))
@@ -143,25 +145,24 @@ def undone_on_failure(tree, name, version):
     killed in between left its copy, and what that shows is what was there before.
     """
     mark = f"{name}-{version}"
+    aside = os.path.join(tree.path(ASIDE), mark)
     for left in tree.names(ASIDE):
-        if left.endswith(".new"):
+        if left.endswith(_PART):
             shutil.rmtree(tree.path(f"{ASIDE}/{left}"))
         elif left != mark:
             _put_back(tree, *left.rsplit("-", 1))
-    if not tree.exists(f"{ASIDE}/{mark}"):
-        new = tree.path(f"{ASIDE}/{mark}.new")
-        with disk.watched(f"keep {name} {version} as it is", new):
-            os.makedirs(new, mode=0o700)
+    if not os.path.isdir(aside):
+        with disk.watched(f"keep {name} {version} as it is", aside):
+            os.makedirs(aside + _PART, mode=0o700)
             for copy, place in _places(tree, name, version):
-                if os.path.isdir(place):
-                    shutil.copytree(place, os.path.join(new, copy), symlinks=True)
-        os.rename(new, tree.path(f"{ASIDE}/{mark}"))
+                _copy_over(place, os.path.join(aside + _PART, copy))
+        os.rename(aside + _PART, aside)
     try:
         yield
     except Exception:
         _put_back(tree, name, version)
         raise
-    shutil.rmtree(tree.path(f"{ASIDE}/{mark}"))
+    _discard(aside)
 
 
 def build(tree, wanted, kernels, execute):
@@ -215,6 +216,8 @@ def install(tree, wanted, kernels, execute):
         if done.returncode:
             words = commands.last_words(done, done.stderr or done.stdout)
             raise Refusal(what, words, "Mend that and run again")
+    # What a .run had put in place without DKMS would come back when the tree is removed.
+    shutil.rmtree(tree.path(f"{DKMS}/{wanted.name}/original_module"), ignore_errors=True)
 
 
 def prove(tree, wanted, kernels):
@@ -410,13 +413,24 @@ def _places(tree, name, version):
 
 
 def _put_back(tree, name, version):
-    aside = tree.path(f"{ASIDE}/{name}-{version}")
+    aside = os.path.join(tree.path(ASIDE), f"{name}-{version}")
     for copy, place in _places(tree, name, version):
-        shutil.rmtree(place, ignore_errors=True)
-        if os.path.isdir(os.path.join(aside, copy)):
-            shutil.move(os.path.join(aside, copy), place)
+        _copy_over(os.path.join(aside, copy), place)
     folders.remove_if_empty(os.path.dirname(tree.path(_folder(name, version))))
-    shutil.rmtree(aside)
+    _discard(aside)
+
+
+def _copy_over(source, target):
+    """Make a folder like another one, gone where that one is not there."""
+    shutil.rmtree(target, ignore_errors=True)
+    if os.path.isdir(source):
+        shutil.copytree(source, target, symlinks=True)
+
+
+def _discard(aside):
+    """Remove a copy; a run that is killed in between leaves it marked as a part of one."""
+    os.rename(aside, aside + _PART)
+    shutil.rmtree(aside + _PART)
 
 
 def _not_built(tree, wanted, kernel, what, done):

@@ -259,6 +259,14 @@ def test_another_version_takes_the_place_in_every_kernel_in_both_directions(host
     driver_modules.prove(host.tree, wanted(after), [K1, K2])
 
 
+def test_a_module_that_dkms_put_away_for_later_does_not_come_back(host):
+    """v3.2.2 keeps a module that it finds without being its own, and restores it at the end."""
+    old = f"/var/lib/dkms/nvidia/original_module/{K1}/x86_64/nvidia.ko"
+    host.write(old, module(K1, version="440.33.01"))
+    host.put_in_place(V1)
+    assert not host.path(old).exists()
+
+
 def test_a_downgrade_that_dkms_only_says_it_made_is_made(host):
     """v3.0.10 without --force: it ends with 0, its link leads to the new one, the file is old."""
     host.put_in_place(V2, [K1])
@@ -318,6 +326,23 @@ def test_what_a_killed_build_changed_comes_back_when_the_next_one_fails(host, mo
     assert host.all_of_it() == before
 
 
+def test_an_undoing_that_was_killed_is_begun_again(host, monkeypatch):
+    host.put_in_place(V1)
+    before = host.all_of_it()
+    host.fails = {K1}
+
+    def killed(_path):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(driver_modules, "_discard", killed)
+        with pytest.raises(Killed):
+            host.build_anew(V1, is_open=True)
+    with pytest.raises(Refusal):
+        host.build_anew(V1, is_open=True)
+    assert host.all_of_it() == before
+
+
 def test_what_a_killed_build_changed_comes_back_before_another_version_is_built(host):
     host.put_in_place(V1)
     before = host.all_of_it()
@@ -326,7 +351,7 @@ def test_what_a_killed_build_changed_comes_back_before_another_version_is_built(
         host.path(f"/var/lib/dkms/nvidia/{V1}"), aside / f"nvidia-{V1}" / "tree", symlinks=True
     )
     shutil.copytree(host.path(f"/usr/src/nvidia-{V1}"), aside / f"nvidia-{V1}" / "sources")
-    (aside / "nvidia-1.2.new").mkdir()
+    (aside / "nvidia-1.2.part").mkdir()
     shutil.rmtree(host.path(f"/usr/src/nvidia-{V1}"))
     with driver_modules.undone_on_failure(host.tree, "nvidia", V2):
         pass
