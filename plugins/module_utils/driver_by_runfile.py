@@ -12,8 +12,8 @@ from functools import cached_property
 
 from ansible_collections.gpunode.stack.plugins.module_utils import (
     disk,
-    distribution_packages,
     download,
+    driver_method,
     driver_modules,
     driver_packages,
     driver_runfile,
@@ -22,11 +22,10 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 
 WORK_DIR = os.path.join(download.CACHE_DIR, "nvidia_driver")
-_NAME = "nvidia"
-_LIBRARIES = "/usr/lib/x86_64-linux-gnu"
+_NAME = driver_modules.OF_RUNFILE
 
 
-class Runfile:
+class Runfile(driver_method.Method):
     """What there is to do to have the driver by a .run; see driver_converge.py.
 
     :param target: the driver_target.Target.
@@ -34,13 +33,14 @@ class Runfile:
     :param file: where the .run lies that was sent along, None for none.
     """
 
+    found_by = "by packages"
+
     def __init__(self, target, host, file):
-        self._target = target
-        self._host = host
+        super().__init__(target, host)
         self._sent = file
-        self._facts = target.facts
-        self.version = target.wanted["version"]
+        self.version = self._wanted["version"]
         self._modules = driver_modules.Modules(_NAME, self.version, *target.demands)
+        self._family = driver_method.family_of(self._facts, self._wanted["repositories"])
 
     # What there is to do
 
@@ -49,11 +49,9 @@ class Runfile:
         """Whether packages have brought a driver."""
         return bool(self._packages)
 
-    found_by = "by packages"
-
     @cached_property
     def _packages(self):
-        return driver_packages.of_driver(self._facts["packages"])
+        return sorted(driver_packages.installed(self._host.tree, self._family))
 
     @cached_property
     def _is_placed(self):
@@ -68,19 +66,6 @@ class Runfile:
     def _lacking(self):
         """The releases of the kernels that have not these modules in place."""
         return driver_modules.lacking(self._facts["driver"], self._modules, self._releases)
-
-    @cached_property
-    def _releases(self):
-        """The kernels that modules can be built for once their headers are there."""
-        more = [row["release"] for row in self._target.without_headers if self._offers(row)]
-        return [*self._target.releases, *more]
-
-    def _offers(self, row):
-        return self.offers_headers(row["release"])
-
-    def offers_headers(self, release):
-        """Say whether the headers of a kernel can be had."""
-        return driver_packages.offers_headers(release, self._host.run)
 
     @property
     def builds(self):
@@ -108,19 +93,7 @@ class Runfile:
 
     def preparing(self):
         """Return what is done beside the driver that is in use."""
-        steps = []
-        packages = distribution_packages.missing(["dkms"], self._host.run) if self.builds else []
-        packages += [
-            driver_packages.headers_of(row["release"])
-            for row in self._target.without_headers
-            if self._offers(row)
-        ]
-        if packages:
-            install = functools.partial(
-                distribution_packages.install, packages, self._host.execute, self._host.run
-            )
-            steps.append((f"install {', '.join(packages)}", install))
-        return steps
+        return self._installing(["dkms"] if self.builds else [])
 
     def building(self):
         """Return what makes the modules of every kernel, beside those that are there."""
@@ -135,7 +108,7 @@ class Runfile:
             return []
         steps = []
         if self._packages:
-            steps.append(driver_packages.removal_step(self._packages, self._host))
+            steps.append(packages_removal(self._packages, self._family, self._host))
         before = self._facts["driver"]["runfile"]
         words = f"install NVIDIA driver {self.version} from its .run file"
         if before not in ("", self.version):
@@ -144,51 +117,34 @@ class Runfile:
 
     def finishing(self):
         """Return what is done once the driver is in place."""
-        steps = []
-        if self.builds and not self.exchanges:
-            words = f"install the modules of {self.version} for kernel "
-            steps.append((words + ", ".join(self._lacking), self._install_modules))
+        if self.exchanges:
+            return []
+        put = functools.partial(self._put_in_place, self._modules)
         left = driver_modules.others(self._facts["driver"], self._modules)
-        if left and not self.exchanges:
+        if self.builds:
+            words = f"install the modules of {self.version} for kernel "
+            return [(words + ", ".join(self._lacking), put)]
+        if left:
             names = ", ".join(f"{name} {version}" for name, version in left)
-            steps.append((f"remove the modules of {names}", self._remove_others))
-        return steps
+            return [(f"remove the modules of {names}", put)]
+        return []
 
     def _build(self):
         tree = self._host.tree
         with driver_modules.undone_on_failure(tree, _NAME, self.version):
-            self._add(self._modules, *self._unpacked())
+            _add(tree, self._modules, *self._unpacked())
             driver_modules.build(tree, self._modules, self._kernels(), self._host.execute)
-
-    def _add(self, modules, folder, names):
-        kind = "kernel-open" if modules.is_open else "kernel"
-        driver_modules.add(self._host.tree, modules, os.path.join(folder, kind), names)
-
-    def _kernels(self):
-        """Return the rows of the kernels, as they are once their headers are there."""
-        return [row for row in self._host.facts()["kernels"] if row["release"] in self._releases]
-
-    def _install_modules(self):
-        driver_modules.install(self._host.tree, self._modules, self._kernels(), self._host.execute)
 
     def _exchange(self):
         folder, _modules = self._unpacked()
         # First the modules, which are built: a host that goes down now comes up with a driver.
-        self._install_modules()
+        driver_modules.install(self._host.tree, self._modules, self._kernels(), self._host.execute)
         driver_runfile.install(folder, self.version, self._host.execute, self._host.tree)
         # Whoever removes the driver before takes its tree of DKMS along, be it of this version.
-        self._install_modules()
-        self._remove_others()
+        self._put_in_place(self._modules)
         with contextlib.suppress(FileNotFoundError):
             driver_runfile.keep(self._path, self._identity, self._target.wanted["sha256"])
         shutil.rmtree(WORK_DIR, ignore_errors=True)
-
-    def _remove_others(self):
-        driver = self._host.facts()["driver"]
-        for name, version in driver_modules.others(driver, self._modules):
-            driver_modules.remove(
-                self._host.tree, name, version, self._host.execute, with_sources=name == _NAME
-            )
 
     # The file
 
@@ -235,18 +191,13 @@ class Runfile:
     def going_back(self):
         """Bring back the driver that was there; return a sentence about what came of it."""
         before = self._facts["driver"]["runfile"]
-        kept = [row for row in driver_runfile.kept() if row["version"] == before]
-        if not before or not kept or before == self.version:
-            return "No driver that was there before is kept on the host"
-        folder = os.path.join(WORK_DIR, "before")
-        found = driver_runfile.extract(kept[0]["path"], folder, self._host.execute)
-        driver_runfile.install(folder, before, self._host.execute, self._host.tree)
-        is_open = any(row["open"] for row in self._target.modules.values())
-        modules = self._modules._replace(version=before, is_open=is_open)
-        self._add(modules, folder, found.modules)
-        driver_modules.install(self._host.tree, modules, self._kernels(), self._host.execute)
-        shutil.rmtree(WORK_DIR, ignore_errors=True)
-        return f"Driver {before} is back"
+        if self._packages:
+            return (
+                f"What was there were packages, which can be had again: {', '.join(self._packages)}"
+            )
+        if before in ("", self.version):
+            return "There was no other driver before"
+        return reinstall(before, self._target, self._host)
 
     def prove(self, facts):
         """Hold the host to having this driver, for every kernel.
@@ -267,6 +218,39 @@ class Runfile:
         """Return the entries of what a .run placed, and would be missed."""
         paths = ["/usr/bin/nvidia-smi", driver_runfile.UNINSTALLER]
         return [manifest.presence(path) for path in paths if self._host.tree.exists(path)]
+
+
+def reinstall(version, target, host):
+    """Bring back a driver whose .run is kept; return a sentence about what came of it.
+
+    :param version: the driver that was there.
+    :param target: the driver_target.Target, with the facts of before.
+    :param host: the driver_converge.Host.
+    """
+    kept = [row for row in driver_runfile.kept() if row["version"] == version]
+    if not kept:
+        return f"Driver {version} was there before, and its .run is not kept on the host"
+    folder = os.path.join(WORK_DIR, "before")
+    names = driver_runfile.extract(kept[0]["path"], folder, host.execute).modules
+    driver_runfile.install(folder, version, host.execute, host.tree)
+    is_open = any(row["open"] for row in target.modules.values())
+    modules = driver_modules.Modules(_NAME, version, is_open, *target.demands[1:])
+    _add(host.tree, modules, folder, names)
+    driver_modules.install(host.tree, modules, target.kernels, host.execute)
+    shutil.rmtree(WORK_DIR, ignore_errors=True)
+    return f"Driver {version} is back"
+
+
+def _add(tree, modules, folder, names):
+    """Put the sources of an unpacked .run where DKMS takes them from."""
+    kind = "kernel-open" if modules.is_open else "kernel"
+    driver_modules.add(tree, modules, os.path.join(folder, kind), names)
+
+
+def packages_removal(names, family, host):
+    """Return the step that removes the packages of a driver."""
+    remove = functools.partial(driver_packages.remove, family, host.tree, host.execute)
+    return f"remove {', '.join(names)}", remove
 
 
 def removal_steps(facts, host):

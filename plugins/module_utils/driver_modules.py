@@ -28,6 +28,8 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 
 DKMS = "/var/lib/dkms"
+#: What a .run calls its tree.
+OF_RUNFILE = "nvidia"
 SOURCES = "/usr/src"
 LOGS = "/var/log/gpunode"
 ASIDE = os.path.join(receipts.STATE_DIR, "nvidia_driver", "aside")

@@ -17,12 +17,13 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 
 
-def converge(host, check_mode):
+def converge(host, repositories, check_mode):
     """Remove the driver; return the module's result.
 
     A module that is loaded stays so until the host is rebooted.
 
     :param host: the driver_converge.Host.
+    :param repositories: {name: row} of the catalog.
     :raises Refusal: somebody uses the GPUs, or the removal failed.
     """
     facts = host.facts()
@@ -35,7 +36,7 @@ def converge(host, check_mode):
         )
     steps = [
         *driver_by_runfile.removal_steps(facts, host),
-        *driver_by_packages.removal_steps(facts, host),
+        *driver_by_packages.removal_steps(facts, host, repositories),
         *_files(host),
     ]
     if not check_mode:

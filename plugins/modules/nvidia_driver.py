@@ -113,7 +113,9 @@ def main():
             child.run,
         )
         if asked["wanted"]["state"] == "absent":
-            result = driver_removal.converge(the_host, module.check_mode)
+            result = driver_removal.converge(
+                the_host, asked["wanted"]["repositories"], module.check_mode
+            )
         else:
             leave = driver_converge.Leave(asked["consent"], asked["drain"])
             result = driver_converge.converge(

@@ -28,8 +28,9 @@ def resolve(options, site):
 
     What follows from the host, such as which of the packages are its own, is left to the node.
     """
+    repositories = {row["name"]: row for row in catalog.rows("repositories")}
     if options["state"] == "absent":
-        return {"state": "absent"}
+        return {"state": "absent", "repositories": repositories}
     known = stack_catalog.of_project()
     driver = site.stack()["driver"]
     route = (site.stack()["peer_memory"] or {}).get("route")
@@ -42,7 +43,7 @@ def resolve(options, site):
         "offered": branch.get("module_types", []),
         "architectures": known.architectures,
         "packages": known.packages_of(driver["branch"], driver["repository"]),
-        "repositories": {row["name"]: row for row in catalog.rows("repositories")},
+        "repositories": repositories,
         "repository_url": _url(options.get("repository_url")),
         "peermem": route in ("auto", "nvidia_peermem"),
         "parameters": _parameters(options["parameters"]),

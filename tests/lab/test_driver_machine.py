@@ -90,3 +90,50 @@ def test_until_the_reboot_the_old_module_runs_and_one_consent_makes_one_reboot(
     assert SECOND in machine.says("nvidia-smi")
     again = converge(files[SECOND], gpunode_consent=["reboot"])
     assert (again.status, again.changed[NODE], boot_id(machine)) == (0, 0, after)
+
+
+def test_a_gpu_in_use_is_a_refusal_with_its_processes_and_changes_nothing(converge, files, machine):
+    machine.client("train.service")
+    before = machine.says("find /lib/modules /usr/src /var/lib/dkms /etc -newer /proc/1 | sort")
+    done = converge(files[FIRST])
+    assert done.status != 0
+    assert "train.service" in done.messages()
+    assert "stop_gpu_clients" in done.messages()
+    consented = converge(files[FIRST], gpunode_consent=["stop_gpu_clients"])
+    assert consented.status != 0
+    assert "gpunode_drain" in consented.messages()
+    assert machine.says("systemctl is-active train.service") == "active"
+    assert SECOND in machine.says("nvidia-smi")
+    assert (
+        machine.says("find /lib/modules /usr/src /var/lib/dkms /etc -newer /proc/1 | sort")
+        == before
+    )
+    machine.says("systemctl stop train.service")
+
+
+def test_with_consent_who_uses_the_gpu_gives_way_and_runs_again_with_the_other_driver(
+    converge, files, machine
+):
+    machine.put("/etc/systemd/system/serve.socket", "[Socket]\nListenStream=127.0.0.1:9999\n")
+    machine.put(
+        "/etc/systemd/system/serve.service",
+        "[Service]\nExecStart=/bin/sh -c 'exec 3</dev/nvidia0; exec sleep infinity'\n",
+    )
+    machine.put("/etc/systemd/system/idle.service", "[Service]\nExecStart=/bin/sleep infinity\n")
+    machine.says("systemctl daemon-reload; systemctl start serve.socket serve.service")
+    before = boot_id(machine)
+    done = converge(
+        files[FIRST],
+        gpunode_consent=["stop_gpu_clients"],
+        gpunode_drain=["serve.service", "idle.service"],
+    )
+    assert done.status == 0, done.text
+    assert boot_id(machine) == before
+    assert FIRST in machine.says("nvidia-smi")
+    running = machine.says("systemctl is-active serve.socket serve.service nvidia-persistenced")
+    assert running.split() == ["active"] * 3
+    assert machine.tried("systemctl is-active idle.service").stdout.strip() == "inactive"
+    stopped = machine.says("journalctl -b -o cat -u serve.socket -u serve.service | grep Stopp")
+    assert stopped.splitlines()[0].endswith("serve.socket.") or "socket" in stopped.splitlines()[0]
+    again = converge(files[FIRST])
+    assert (again.status, again.changed[NODE]) == (0, 0)

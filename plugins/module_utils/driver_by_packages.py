@@ -1,0 +1,354 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The wanted driver by packages: of its branch, all in one version, and held there."""
+
+from __future__ import annotations
+
+import functools
+import glob
+import os
+import re
+import shutil
+import tempfile
+from functools import cached_property
+
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    apt_sources,
+    disk,
+    download,
+    driver_by_runfile,
+    driver_choice,
+    driver_family,
+    driver_method,
+    driver_modules,
+    driver_packages,
+    driver_pins,
+    driver_runfile,
+    manifest,
+    placed,
+    versions,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+
+
+class Packages(driver_method.Method):
+    """What there is to do to have the driver by packages; see driver_converge.py.
+
+    :param target: the driver_target.Target.
+    :param host: the driver_converge.Host.
+    """
+
+    found_by = "by a .run file"
+
+    def __init__(self, target, host, _file):
+        super().__init__(target, host)
+        row = target.package_row
+        self._repository = self._wanted["repositories"][row["repository"]]
+        self._family = driver_family.of(self._wanted["repositories"], row["repository"])
+        self._names = list(row["packages"][target.module_type])
+        if self._wanted["persistence"] and "persistenced" in self._repository:
+            self._names.append(self._repository["persistenced"])
+        # Packages that bring the other kind of modules.
+        self._others = [
+            name for names in row["packages"].values() for name in names if name not in self._names
+        ]
+        self._before = driver_packages.installed(host.tree, self._family)
+
+    # What there is to do
+
+    @property
+    def version(self):
+        """The driver's version that is installed now, or the branch where none is."""
+        found = self._version_of(driver_packages.installed(self._host.tree, self._family))
+        return found or self._wanted["branch"]
+
+    def _version_of(self, there):
+        """Return the one version of the driver among installed packages, '' without one."""
+        found = {
+            versions.upstream(there.get(name, ""))
+            for name in self._names
+            if driver_family.is_versioned(name, self._family)
+        }
+        return found.pop() if len(found) == 1 else ""
+
+    @cached_property
+    def changes_method(self):
+        """Whether a .run has brought a driver."""
+        return bool(self._facts["driver"]["runfile"])
+
+    @cached_property
+    def _is_placed(self):
+        """Whether all packages are there, in one version of the branch."""
+        version = self._version_of(self._before)
+        has_all = all(name in self._before for name in self._names if not name.startswith("@"))
+        has_none_of_others = not set(self._others) & set(self._before)
+        is_branch = versions.branch(version) == self._wanted["branch"]
+        return has_all and has_none_of_others and is_branch and self._has_fabric_manager(version)
+
+    def _has_fabric_manager(self, version):
+        """Whether Fabric Manager is there, of the driver's version, or needs not to be."""
+        if not self._facts["nvswitches"]:
+            return True
+        there = [self._before.get(name) for name in self._fabric_manager_names]
+        return any(found and versions.upstream(found) == version for found in there)
+
+    @cached_property
+    def _fabric_manager_names(self):
+        return driver_packages.fabric_manager_names(self._repository, self._wanted["branch"])
+
+    @cached_property
+    def exchanges(self):
+        """Whether a driver that may be in use gives way."""
+        return bool(self.changes_method or not self._is_placed)
+
+    @property
+    def builds(self):
+        """Whether modules have to be built."""
+        return bool(self.exchanges or self._lacking)
+
+    @cached_property
+    def _lacking(self):
+        """The releases of the kernels that lack the modules of what is installed."""
+        modules = self._modules(self._facts["driver"])
+        releases = self._releases
+        return (
+            driver_modules.lacking(self._facts["driver"], modules, releases)
+            if modules
+            else releases
+        )
+
+    def _modules(self, driver):
+        """Return the driver_modules.Modules that the packages brought, None where they did not."""
+        trees = [
+            row["name"]
+            for row in driver["dkms"]
+            if row["version"] == self.version and re.match(r"nvidia\b", row["name"])
+        ]
+        return (
+            driver_modules.Modules(trees[0], self.version, *self._target.demands) if trees else None
+        )
+
+    def needs(self):
+        """Return the path on the controller of a file that is lacking: packages need none."""
+        return ""
+
+    # The steps
+
+    def preparing(self):
+        """Return what is done beside the driver that is in use."""
+        steps = []
+        stale = self._stale_sources()
+        if stale:
+            words = ", ".join(placed.sentence(path, file) for path, file in stale.items())
+            steps.append((words, self._offer))
+        return steps + self._installing([])
+
+    def _sources(self):
+        """Return {path: Placed} of what tells the package manager of the repository."""
+        distribution = driver_choice.distribution(self._facts)
+        address = self._wanted["repository_url"]
+        if self._facts["pkg_mgr"] != "apt":
+            text = apt_sources.dnf_text(self._repository, distribution, address)
+            return {apt_sources.DNF_REPOSITORY: placed.of(text)}
+        text = apt_sources.text(
+            self._repository,
+            distribution,
+            self._facts["distribution_release"],
+            apt_sources.own(self._host.tree),
+            address,
+        )
+        return {apt_sources.SOURCE: placed.of(text or None)}
+
+    def _stale_sources(self):
+        wanted = self._sources()
+        stale = {path: wanted[path] for path in placed.stale(wanted)}
+        if self._has_own_key and not os.path.isfile(apt_sources.KEYRING):
+            stale[apt_sources.KEYRING] = placed.of("")
+        return stale
+
+    @property
+    def _has_own_key(self):
+        return self._facts["pkg_mgr"] == "apt" and "address" in self._repository
+
+    def _offer(self):
+        wanted = self._sources()
+        if self._has_own_key:
+            key = apt_sources.key(
+                self._repository,
+                driver_choice.distribution(self._facts),
+                self._wanted["repository_url"],
+            )
+            wanted = {apt_sources.KEYRING: placed.of(key), **wanted}
+        apt_sources.offer(wanted, self._host.execute)
+
+    def building(self):
+        """Return what makes the modules of every kernel, beside those that are there."""
+        if not self.exchanges:
+            return []
+        kind = self._target.module_type
+        words = f"build the {kind} modules of branch {self._wanted['branch']} for kernel "
+        fetch = (f"fetch {', '.join(self._names)}", self._fetch)
+        return [fetch, (words + ", ".join(self._releases), self._build)]
+
+    def exchanging(self):
+        """Return what takes the place of the driver that is there."""
+        if not self.exchanges:
+            return []
+        steps = []
+        runfile = self._facts["driver"]["runfile"]
+        if runfile:
+            steps.append(
+                (
+                    f"remove NVIDIA driver {runfile}, which a .run file installed",
+                    functools.partial(
+                        driver_runfile.uninstall, self._host.execute, self._host.tree
+                    ),
+                )
+            )
+        words = f"install {', '.join(self._names)} of branch {self._wanted['branch']}"
+        return [*steps, (words, self._exchange)]
+
+    def finishing(self):
+        """Return what is done once the driver is in place."""
+        steps = []
+        if not self.exchanges and self._lacking:
+            words = f"build the modules of {self.version} for kernel "
+            steps.append((words + ", ".join(self._lacking), self._install_modules))
+        if self.exchanges or placed.stale(self._pins()):
+            steps.append((f"hold the packages by {', '.join(self._pins())}", self._pin))
+        return steps
+
+    @cached_property
+    def _choice(self):
+        """What is to be installed, once the repository is there."""
+        tree, names = self._host.tree, self._names
+        fabric = self._fabric_manager_names if self._facts["nvswitches"] else []
+        offers = driver_packages.offered(tree, [*names, *fabric, *self._before])
+        there = self._version_of(self._before)
+        branch = self._wanted["branch"]
+        # What is there stays, where it is of the branch and can be had whole.
+        version = there if versions.branch(there) == branch else ""
+        try:
+            choice = driver_packages.choose(names, offers, branch, self._family, version)
+        except Refusal:
+            if not version:
+                raise
+            choice = driver_packages.choose(names, offers, branch, self._family)
+        choice = driver_packages.along(choice, self._before, offers, self._family, self._others)
+        if fabric:
+            choice = driver_packages.with_fabric_manager(choice, fabric, offers)
+        return choice
+
+    def _fetch(self):
+        driver_packages.fetch(self._choice, self._family, self._host.execute)
+
+    def _build(self):
+        """Build the modules of the package that brings them, before it is installed."""
+        sources = [name for name in self._choice.packages if name.endswith("dkms")]
+        if not sources or self._facts["pkg_mgr"] != "apt":
+            return
+        os.makedirs(download.CACHE_DIR, mode=0o755, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=download.CACHE_DIR, prefix="package-") as folder:
+            version = self._choice.packages[sources[0]]
+            tree = driver_packages.unpack(sources[0], version, folder, self._host.execute)
+            for conf in glob.glob(os.path.join(tree, "usr/src/*/dkms.conf")):
+                self._build_from(os.path.dirname(conf))
+
+    def _build_from(self, folder):
+        name = os.path.basename(folder)[: -len(self._choice.driver) - 1]
+        modules = driver_modules.Modules(name, self._choice.driver, *self._target.demands)
+        place = os.path.join(driver_modules.SOURCES, os.path.basename(folder))
+        with driver_modules.undone_on_failure(self._host.tree, name, modules.version):
+            if not os.path.isdir(place):
+                with disk.watched(f"add the sources of {name}", place):
+                    shutil.copytree(folder, place, symlinks=True)
+            driver_modules.build(self._host.tree, modules, self._kernels(), self._host.execute)
+
+    def _exchange(self):
+        driver_packages.install(self._choice, self._family, self._host.tree, self._host.execute)
+        self._install_modules()
+
+    def _install_modules(self):
+        driver = self._host.facts()["driver"]
+        modules = self._modules(driver)
+        if modules is None:
+            raise Refusal(
+                f"NVIDIA driver {self.version}",
+                "its packages brought no modules for DKMS",
+                "Look at `dkms status`, and run again",
+            )
+        self._put_in_place(modules)
+
+    def _pins(self):
+        there = driver_packages.installed(self._host.tree, self._family)
+        return driver_pins.wanted_files(self._facts["pkg_mgr"], there, self.version, self._family)
+
+    def _pin(self):
+        for path, file in self._pins().items():
+            placed.put(path, file)
+
+    # What is left behind
+
+    def going_back(self):
+        """Bring back the driver that was there; return a sentence about what came of it."""
+        runfile = self._facts["driver"]["runfile"]
+        if runfile:
+            return driver_by_runfile.reinstall(runfile, self._target, self._host)
+        there = self._version_of(self._before)
+        if not there:
+            return "There was no driver before"
+        choice = driver_packages.Choice(there, dict(self._before), [])
+        driver_packages.install(choice, self._family, self._host.tree, self._host.execute)
+        self._install_modules()
+        return f"Driver {there} is back"
+
+    def prove(self, facts):
+        """Hold the host to having this driver, for every kernel.
+
+        :param facts: as they are now.
+        :raises Refusal: it has not.
+        """
+        modules = self._modules(facts["driver"])
+        if modules is None:
+            raise Refusal(
+                f"NVIDIA driver {self.version}",
+                "DKMS knows no modules of it",
+                "Look at `dkms status`, and run again",
+            )
+        driver_modules.prove(self._host.tree, modules, self._releases)
+        if set(facts["driver"]["libraries"]) != {self.version}:
+            raise Refusal(
+                f"NVIDIA driver {self.version}",
+                f"libraries of {' and '.join(facts['driver']['libraries']) or 'no version'} are "
+                "there",
+                "Look who else installs them, and run again",
+            )
+
+    def manifest(self):
+        """Return the entries of the packages and of what tells and holds them."""
+        paths = [*apt_sources.PATHS, *driver_pins.PATHS]
+        there = driver_packages.installed(self._host.tree, self._family)
+        return [
+            manifest.packages(there),
+            *(manifest.file(path) for path in paths if os.path.isfile(path)),
+        ]
+
+
+def removal_steps(facts, host, repositories):
+    """Return the steps that remove what packages brought, and what holds them.
+
+    :param facts: what there is.
+    :param host: the driver_converge.Host.
+    :param repositories: {name: row} of the catalog.
+    """
+    family = driver_method.family_of(facts, repositories)
+    names = sorted(driver_packages.installed(host.tree, family))
+    steps = [driver_by_runfile.packages_removal(names, family, host)] if names else []
+    wanted = {
+        **{path: placed.of(None) for path in apt_sources.PATHS},
+        **driver_pins.unwanted_files(facts["pkg_mgr"]),
+    }
+    return steps + [
+        (placed.sentence(path, wanted[path]), functools.partial(placed.put, path, wanted[path]))
+        for path in placed.stale(wanted)
+    ]

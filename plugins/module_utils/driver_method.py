@@ -1,0 +1,85 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the two ways to install a driver have in common: kernels, their headers, and DKMS."""
+
+from __future__ import annotations
+
+import functools
+from functools import cached_property
+
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    distribution_packages,
+    driver_family,
+    driver_modules,
+    driver_packages,
+)
+
+# Which row of the repositories says what belongs to a driver whose repository nobody knows.
+_ARCHIVES = {"Debian": "debian", "Ubuntu": "ubuntu"}
+
+
+class Method:
+    """One way to install a driver; see driver_converge.py for the order of what it does.
+
+    :param target: the driver_target.Target.
+    :param host: the driver_converge.Host.
+    """
+
+    def __init__(self, target, host):
+        self._target = target
+        self._host = host
+        self._facts = target.facts
+        self._wanted = target.wanted
+
+    @cached_property
+    def _headers(self):
+        """{release: package} of the headers that kernels lack and can have."""
+        lacking = [row["release"] for row in self._target.without_headers]
+        return driver_packages.headers(self._host.tree, lacking, self._facts["pkg_mgr"])
+
+    def offers_headers(self, release):
+        """Say whether the headers of a kernel can be had."""
+        return release in self._headers
+
+    @cached_property
+    def _releases(self):
+        """The kernels that modules can be built for once their headers are there."""
+        return [*self._target.releases, *self._headers]
+
+    def _kernels(self):
+        """Return the rows of these kernels, as they are now."""
+        return [row for row in self._host.facts()["kernels"] if row["release"] in self._releases]
+
+    def _installing(self, more):
+        """Return the steps that install headers, and more packages of the distribution."""
+        execute, steps = self._host.execute, []
+        missing = distribution_packages.missing(more, self._host.run)
+        if missing:
+            install = functools.partial(
+                distribution_packages.install, missing, execute, self._host.run
+            )
+            steps.append((f"install {', '.join(missing)}", install))
+        if self._headers:
+            names = list(self._headers.values())
+            install = functools.partial(driver_packages.install_headers, names, execute)
+            steps.append((f"install {', '.join(names)}", install))
+        return steps
+
+    def _put_in_place(self, modules):
+        """Install modules that are built for every kernel, and remove the trees of others."""
+        tree, execute = self._host.tree, self._host.execute
+        driver_modules.install(tree, modules, self._kernels(), execute)
+        for name, version in driver_modules.others(self._host.facts()["driver"], modules):
+            driver_modules.remove(
+                tree, name, version, execute, with_sources=name == driver_modules.OF_RUNFILE
+            )
+
+
+def family_of(facts, repositories):
+    """Return the driver_family.Family of packages whose repository nobody knows.
+
+    :param facts: the general facts.
+    :param repositories: {name: row} of the catalog.
+    """
+    archive = _ARCHIVES.get(facts["distribution"], "cuda")
+    return driver_family.of(repositories, archive)
