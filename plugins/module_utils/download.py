@@ -56,25 +56,40 @@ def fetch(url, path, sha256, proxies=None, ca_bundle=None):
         _stream(url, handle, sha256, ca_bundle)
 
 
+def read(url, ca_bundle=None):
+    """Return what is at a URL, its first MiB: of something small that proves itself.
+
+    :raises Refusal: it cannot be had.
+    """
+    with _opened(url, ca_bundle) as answer:
+        return answer.read(_CHUNK)
+
+
 def _stream(url, handle, sha256, ca_bundle):
     digest = hashlib.sha256()
-    try:
-        with contextlib.closing(open_url(url, timeout=_SILENCE_S, ca_path=ca_bundle)) as answer:
-            for chunk in iter(lambda: answer.read(_CHUNK), b""):
-                digest.update(chunk)
-                handle.write(chunk)
-    except _BROKEN as error:
-        raise Refusal(
-            f"download {urls.shown(url)}",
-            f"the server cannot be reached or does not have it: {error}",
-            "Correct the address, or the proxy and CA bundle on the way to it, and run again",
-        ) from error
+    with _opened(url, ca_bundle) as answer:
+        for chunk in iter(lambda: answer.read(_CHUNK), b""):
+            digest.update(chunk)
+            handle.write(chunk)
     if digest.hexdigest() != sha256:
         raise Refusal(
             f"download {urls.shown(url)}",
             f"its sha256 is {digest.hexdigest()}, wanted is {sha256}; nothing was installed",
             "Do not trust the file; correct the sha256 only after you know why it differs",
         )
+
+
+@contextlib.contextmanager
+def _opened(url, ca_bundle):
+    try:
+        with contextlib.closing(open_url(url, timeout=_SILENCE_S, ca_path=ca_bundle)) as answer:
+            yield answer
+    except _BROKEN as error:
+        raise Refusal(
+            f"download {urls.shown(url)}",
+            f"the server cannot be reached or does not have it: {error}",
+            "Correct the address, or the proxy and CA bundle on the way to it, and run again",
+        ) from error
 
 
 @contextlib.contextmanager

@@ -138,7 +138,7 @@ SHAPES = {
 # The keys of what is nested, required and optional.
 NESTED = {
     "files": ({"url", "sha256"}, set()),
-    "distributions": ({"distribution", "directory", "key"}, {"fingerprint"}),
+    "distributions": ({"distribution", "directory", "key"}, {"fingerprint", "components"}),
     "driver": ({"branch", "flavour", "method"}, {"version"}),
     "ofed": ({"kind", "version"}, set()),
     "peer_memory": ({"route"}, {"tag"}),

@@ -1,0 +1,257 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Where a host's apt and dnf take the driver's packages from.
+
+A distribution's own archive is taken from where the host takes it from already, so that a mirror
+of the company's is kept to; what its sources have is not written once more.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    commands,
+    download,
+    openpgp,
+    placed,
+    urls,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+
+SOURCE = "/etc/apt/sources.list.d/gpunode-nvidia.sources"
+KEYRING = "/etc/apt/keyrings/gpunode-nvidia.asc"
+DNF_REPOSITORY = "/etc/yum.repos.d/gpunode-nvidia.repo"
+PATHS = (SOURCE, KEYRING, DNF_REPOSITORY)
+_MARK = "# Written by gpunode; what is changed here by hand is lost.\n"
+_LIST, _PARTS = "/etc/apt/sources.list", "/etc/apt/sources.list.d"
+_LINE = re.compile(r"(deb(?:-src)?)\s+(?:\[([^\]]*)\]\s+)?(\S+)\s+(\S+)((?:\s+[^#\s]\S*)*)")
+# sources.list(5): an option of a line and the field of that meaning.
+_FIELDS = {"arch": "Architectures", "lang": "Languages", "target": "Targets"}
+# Only our source, and no list of another one is thrown away; what fails is told by the status.
+_REFRESH = (
+    *("apt-get", "--quiet", "update"),
+    *("-o", f"Dir::Etc::sourcelist={SOURCE}", "-o", "Dir::Etc::sourceparts=-"),
+    *("-o", "APT::Get::List-Cleanup=0", "-o", "APT::Update::Error-Mode=any"),
+)
+_ENVIRONMENT = {"LC_ALL": "C.UTF-8"}
+
+
+def own(tree):
+    """Return the stanzas of a host's sources that are in use, as {field: value}.
+
+    Both forms of sources.list(5); our own file is none of them.
+    """
+    paths = [_LIST, *(f"{_PARTS}/{name}" for name in tree.names(_PARTS))]
+    found = []
+    for path in paths:
+        if path.endswith(".list"):
+            found += _of_lines(tree.text(path))
+        elif path.endswith(".sources") and path != SOURCE:
+            found += _of_stanzas(tree.text(path))
+    return [
+        fields
+        for fields in found
+        if "deb" in fields.get("Types", "").split()
+        and fields.get("Enabled", "yes").lower() in ("yes", "true", "1", "on")
+    ]
+
+
+def text(repository, distribution, release, stanzas, address=""):
+    """Return the text of SOURCE, '' where the host's own sources have all that is needed.
+
+    :param repository: a row of the catalog's repositories.
+    :param distribution: as driver_choice.distribution names it: 'Debian 12'.
+    :param release: the code name of the distribution's release: 'bookworm'.
+    :param stanzas: what :func:`own` says.
+    :param address: where the user says that it is; '' for where it is usually.
+    :raises Refusal: the host has no source of its distribution to go by.
+    """
+    if "address" not in repository:
+        suites = [suite.format(release=release) for suite in repository["suites"]]
+        found = _of_archive(release, suites, repository["components"], stanzas, address)
+        return _file_of(found)
+    where = base(repository, distribution, address)
+    found = [{"Types": "deb", "URIs": where, "Suites": "/", "Signed-By": KEYRING}]
+    besides = _part_of(repository, distribution).get("components", [])
+    # A host without sources of its distribution may have all in one mirror.
+    if besides and any(release in _suites(fields) for fields in stanzas):
+        found += _of_archive(release, [release], besides, stanzas)
+    return _file_of(found)
+
+
+def base(repository, distribution, address=""):
+    """Return the address of a repository that is none of the distribution's, with a '/' at its end.
+
+    :raises Refusal: it is not known for this distribution.
+    """
+    part = _part_of(repository, distribution)
+    return (address or repository["address"].format(**part)).rstrip("/") + "/"
+
+
+def key(repository, distribution, address="", read=download.read):
+    """Return the armored key that a repository is signed with, from that repository.
+
+    :raises Refusal: it cannot be had, or is another one than the catalog knows.
+    """
+    part = _part_of(repository, distribution)
+    url = base(repository, distribution, address) + part["key"]
+    given = read(url).decode("ascii", "replace")
+    found = openpgp.fingerprints(given)
+    if found != [part["fingerprint"]]:
+        raise Refusal(
+            f"signing key {urls.shown(url)}",
+            f"its fingerprint is {', '.join(found) or 'none'}, wanted is {part['fingerprint']}; "
+            "nothing was changed",
+            "Do not trust it; name an address that has the vendor's own key",
+        )
+    return given
+
+
+def dnf_text(repository, distribution, address=""):
+    """Return the text of DNF_REPOSITORY, dnf.conf(5)."""
+    where = base(repository, distribution, address)
+    return (
+        f"{_MARK}[gpunode-nvidia]\nname=NVIDIA driver\nbaseurl={where}\nenabled=1\ngpgcheck=1\n"
+        f"gpgkey={where}{_part_of(repository, distribution)['key']}\n"
+    )
+
+
+def offer(wanted, execute):
+    """Put files in place, {path: Placed}, and fetch the lists of SOURCE.
+
+    :param execute: runs (argv, environment) and returns a CompletedProcess with text.
+    :raises Refusal: its lists cannot be had; the files are as they were then.
+    """
+    before = {path: placed.of(placed.read(path)) for path in wanted}
+    for path, file in wanted.items():
+        placed.put(path, file)
+    if not os.path.exists(SOURCE):
+        return
+    what = "fetch the lists of the driver's packages"
+    answer = commands.run(what, list(_REFRESH), _ENVIRONMENT, execute, "/var")
+    if answer.returncode:
+        for path, file in before.items():
+            placed.put(path, file)
+        errors = [line for line in commands.lines_of(answer.stderr) if line.startswith("E:")]
+        raise Refusal(
+            what,
+            " / ".join(errors) or commands.last_words(answer, answer.stderr),
+            "Correct nvidia_driver_repository_url or the way to it, and run again",
+        )
+
+
+def _of_archive(release, suites, components, stanzas, address=""):
+    """Return the stanzas of what the host's sources lack of its distribution's archive.
+
+    What is not there yet, such as backports, lies beside the release itself; but a host that goes
+    without updates or fixes was meant to.
+    """
+    named = [fields for fields in stanzas if release in _suites(fields)]
+    if not named:
+        raise Refusal(
+            f"packages of the driver from the archive of {release}",
+            f"no source of this host has the suite {release}, so that nothing tells where that is "
+            "and who signs it",
+            "Name one in /etc/apt/sources.list",
+        )
+    if address:
+        # A mirror of the archive; one for security is another.
+        there = [suite for suite in suites if suite == release or _is_backports(suite)]
+        return [_like(named[0], address, there, components)]
+    found = []
+    for suite in suites:
+        there = [fields for fields in stanzas if suite in _suites(fields)]
+        offered = {name for fields in there for name in fields.get("Components", "").split()}
+        lacking = [name for name in components if name not in offered]
+        if lacking and (there or _is_backports(suite)):
+            fields = (there or named)[0]
+            found.append(_like(fields, fields["URIs"], [suite], lacking))
+    return _merged(found)
+
+
+def _merged(stanzas):
+    """Return stanzas that differ in nothing but their suites as one."""
+    merged = []
+    for fields in stanzas:
+        rest = {**fields, "Suites": ""}
+        like = next((other for other in merged if {**other, "Suites": ""} == rest), None)
+        if like:
+            like["Suites"] += f" {fields['Suites']}"
+        else:
+            merged.append(fields)
+    return merged
+
+
+def _suites(fields):
+    return fields.get("Suites", "").split()
+
+
+def _is_backports(suite):
+    return suite.endswith("-backports")
+
+
+def _file_of(stanzas):
+    return _MARK + "\n".join(map(_rendered, stanzas)) if stanzas else ""
+
+
+def _like(fields, address, suites, components):
+    """Return a stanza like another one, for other suites and components."""
+    return {
+        **fields,
+        "Types": "deb",
+        "URIs": address,
+        "Suites": " ".join(suites),
+        "Components": " ".join(components),
+    }
+
+
+def _part_of(repository, distribution):
+    for part in repository["distributions"]:
+        if part["distribution"] == distribution:
+            return part
+    raise Refusal(
+        f"repository {repository['name']}",
+        f"it is not known where it is for {distribution}",
+        "Choose another repository, or a .run file",
+    )
+
+
+def _rendered(fields):
+    lines = [f"{name}: {value}".replace(": \n", ":\n") for name, value in fields.items()]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _of_stanzas(content):
+    """Yield the stanzas of a file in deb822 form, continued lines with their line ends."""
+    for block in re.split(r"\n[ \t]*\n", content):
+        fields, name = {}, ""
+        for line in block.splitlines():
+            if line.startswith("#"):
+                continue
+            if line[:1].isspace():
+                fields[name] = f"{fields.get(name, '')}\n{line}"
+            else:
+                name, _colon, value = line.partition(":")
+                name = "-".join(part.capitalize() for part in name.split("-"))
+                name = {"Uris": "URIs"}.get(name, name)
+                fields[name] = value.strip()
+        yield fields
+
+
+def _of_lines(content):
+    """Yield the sources of a file that has one a line, as stanzas."""
+    for line in content.splitlines():
+        match = _LINE.match(line.strip())
+        if not match:
+            continue
+        kind, options, address, suite, components = match.groups()
+        fields = {"Types": kind, "URIs": address, "Suites": suite}
+        if components.strip():
+            fields["Components"] = " ".join(components.split())
+        for option in (options or "").split():
+            name, _equals, value = option.partition("=")
+            name = _FIELDS.get(name, "-".join(part.capitalize() for part in name.split("-")))
+            fields[name] = value.replace(",", " ")
+        yield fields
