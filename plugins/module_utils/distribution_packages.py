@@ -44,19 +44,27 @@ class Apt:
     locked = re.compile(r"Could not get lock .*")
     # What an attempt may fail for, and the command after which it is worth another one.
     cures = (
-        (re.compile(r"Unable to locate package|Failed to fetch"), ["apt-get", "--quiet", "update"]),
+        (
+            re.compile(
+                r"Unable to locate package|Failed to fetch|has no installation candidate"
+                r"|Version '.*' for '.*' was not found"
+            ),
+            ["apt-get", "--quiet", "update"],
+        ),
         (
             re.compile(r"dpkg was interrupted"),
             ["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"],
         ),
     )
     # Without Pattern-Only a misspelt name with a '.' in it is a pattern that many packages match.
-    _install = (
+    _command = (
         *("apt-get", "--quiet", "--yes", "--no-install-recommends"),
         *("-o", "APT::Cmd::Pattern-Only=true"),
         *("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"),
-        "install",
     )
+    installing = ("install",)
+    removing = ("purge",)
+    _KEEPING = ("--no-remove",)
 
     def installed(self, _names, run):
         """Return the names of all packages that are installed or stood for by one that is."""
@@ -74,13 +82,17 @@ class Apt:
                 found.update(item.split()[0] for item in provides.split(",") if item.strip())
         return found
 
-    def installation(self, names):
-        """Return the command that installs packages."""
-        return [*self._install, "--no-remove", *names]
+    def transaction(self, verb, names, removes):
+        """Return the command that installs or removes packages.
 
-    def simulation(self, names):
-        """Return the command that tells what an installation would do, and changes nothing."""
-        return [*self._install, "--simulate", *names]
+        :param verb: ``installing`` or ``removing``, with options of the manager's.
+        :param removes: whether it is foreseen that packages go.
+        """
+        return [*self._command, *verb, *([] if removes else self._KEEPING), *names]
+
+    def simulation(self, verb, names):
+        """Return the command that tells what a transaction would do, and changes nothing."""
+        return [*self._command, *verb, "--simulate", *names]
 
     def foreseen(self, answer):
         """Return the Transaction that a simulation told of; None where it failed."""
@@ -105,10 +117,10 @@ class Dnf:
         ),
     )
     # exit_on_lock: it waits without end and without a word otherwise.
-    _install = (
-        *("dnf", "--setopt=exit_on_lock=True", "--setopt=install_weak_deps=False"),
-        "install",
-    )
+    _command = ("dnf", "--setopt=exit_on_lock=True", "--setopt=install_weak_deps=False")
+    installing = ("install",)
+    # What others brought along is left to them.
+    removing = ("remove", "--setopt=clean_requirements_on_remove=False")
 
     def installed(self, names, run):
         """Return those of the names that an installed package has or stands for."""
@@ -122,13 +134,13 @@ class Dnf:
         lacking = re.findall(r"^no package provides (\S+)$", answer.stdout, re.MULTILINE)
         return set(names).difference(lacking)
 
-    def installation(self, names):
-        """Return the command that installs packages."""
-        return [*self._install, "--assumeyes", *names]
+    def transaction(self, verb, names, _removes):
+        """Return the command that installs or removes packages; see :class:`Apt`."""
+        return [*self._command, *verb, "--assumeyes", *names]
 
-    def simulation(self, names):
-        """Return the command that tells what an installation would do, and changes nothing."""
-        return [*self._install, "--assumeno", *names]
+    def simulation(self, verb, names):
+        """Return the command that tells what a transaction would do, and changes nothing."""
+        return [*self._command, *verb, "--assumeno", *names]
 
     def foreseen(self, answer):
         """Return the Transaction that a simulation told of; None where it failed.
@@ -161,7 +173,7 @@ def missing(names, run=child.run, manager=None):
     :param names: package names.
     :param run: what runs the package database, with the signature of child.run.
     """
-    manager = manager or _managers_own()
+    manager = manager or managers_own()
     found = manager.installed(names, run) if names and manager else set()
     return [name for name in names if name not in found]
 
@@ -173,10 +185,10 @@ def check(names, execute, manager=None):
 
     :param execute: runs (argv, environment) and returns a CompletedProcess with text.
     """
-    manager = manager or _required(names)
-    _judge(
-        names, manager, manager.foreseen(_run(names, manager.simulation(names), manager, execute))
-    )
+    what = _installation_of(names)
+    manager = manager or required(what)
+    answer = managed(what, manager.simulation(manager.installing, names), manager, execute)
+    _judge(what, manager, manager.foreseen(answer))
 
 
 def install(names, execute, run=child.run, manager=None):
@@ -187,72 +199,92 @@ def install(names, execute, run=child.run, manager=None):
 
     :raises Refusal: it would do harm, it failed, or the lock was still held.
     """
-    manager = manager or _required(names)
-    tried, told = [], []
-    while True:
-        answer = _run(names, manager.simulation(names), manager, execute)
-        foreseen = manager.foreseen(answer)
-        _judge(names, manager, foreseen)
-        if foreseen:
-            answer = _run(names, manager.installation(names), manager, execute)
-            if answer.returncode == 0:
-                break
-        words = answer.stdout + answer.stderr
-        cure = next(
-            (cure for sign, cure in manager.cures if sign.search(words) and cure not in tried), None
-        )
-        if cure is None:
-            told.append(_reason(answer))
-            raise Refusal(_what(names), " / ".join(told), "Mend that and run again")
-        tried.append(cure)
-        cured = _run(names, cure, manager, execute)
-        told += [_reason(cured)] if cured.returncode else []
+    what = _installation_of(names)
+    manager = manager or required(what)
+    transact(what, manager.installing, names, manager, execute)
     left = missing(names, run, manager)
     if left:
         raise Refusal(
-            _what(left),
+            _installation_of(left),
             "it was installed, and the host does not know it by that name",
             "Name what this distribution calls it",
         )
 
 
-def _managers_own():
+def transact(what, verb, names, manager, execute, may_go=lambda _name: False):
+    """Run a transaction to its end, once it was simulated and does no harm.
+
+    :param what: what it does, for the messages.
+    :param verb: the manager's ``installing`` or ``removing``, with options of the manager's.
+    :param may_go: says of the name of a package whether it may be removed.
+    :raises Refusal: it would do harm, it failed, or the lock was still held.
+    """
+    tried, told = [], []
+    while True:
+        answer = managed(what, manager.simulation(verb, names), manager, execute)
+        foreseen = manager.foreseen(answer)
+        _judge(what, manager, foreseen, may_go)
+        if foreseen:
+            argv = manager.transaction(verb, names, bool(foreseen.removed))
+            answer = managed(what, argv, manager, execute)
+            if answer.returncode == 0:
+                return
+        words = answer.stdout + answer.stderr
+        cure = next(
+            (cure for sign, cure in manager.cures if sign.search(words) and cure not in tried), None
+        )
+        if cure is None:
+            told.append(reason(answer))
+            raise Refusal(what, " / ".join(told), "Mend that and run again")
+        tried.append(cure)
+        cured = managed(what, cure, manager, execute)
+        told += [reason(cured)] if cured.returncode else []
+
+
+def managers_own():
     """Return the manager of this host's packages, None where it is none that is known here."""
     if shutil.which("apt-get") and shutil.which("dpkg-query"):
         return Apt()
     return Dnf() if shutil.which("dnf") else None
 
 
-def _required(names):
-    manager = _managers_own()
+def required(what):
+    """Return the manager of this host's packages.
+
+    :raises Refusal: it has none that is known here.
+    """
+    manager = managers_own()
     if manager is None:
         raise Refusal(
-            _what(names),
+            what,
             "the host has neither apt-get nor dnf",
             "Install what is needed there by hand and leave it out of the list",
         )
     return manager
 
 
-def _run(names, argv, manager, execute):
-    """Run a command of the package manager, again and again while another one holds its lock."""
+def managed(what, argv, manager, execute):
+    """Return what a command of the package manager says, once no other one holds its lock.
+
+    :raises Refusal: the lock was still held after LOCK_WAIT_S.
+    """
     deadline = time.monotonic() + LOCK_WAIT_S
     while True:
-        answer = commands.run(_what(names), argv, _ENVIRONMENT, execute, "/usr and /var")
+        answer = commands.run(what, argv, _ENVIRONMENT, execute, "/usr and /var")
         held = manager.locked.search(answer.stdout + answer.stderr) if answer.returncode else None
         if not held:
             return answer
         if time.monotonic() >= deadline:
             raise Refusal(
-                _what(names),
+                what,
                 f"another one was still at work after {LOCK_WAIT_S} s: {held.group(0)}",
                 "Wait for it to end, and run again",
             )
         time.sleep(_POLL_S)
 
 
-def _judge(names, manager, foreseen):
-    """Raise a Refusal where a Transaction does more than to add packages and newer versions."""
+def _judge(what, manager, foreseen, may_go=lambda _name: False):
+    """Raise a Refusal where a Transaction does more than to add packages and other versions."""
     if foreseen is None:
         return
     kernels = [
@@ -260,22 +292,25 @@ def _judge(names, manager, foreseen):
     ]
     for because, touched in (
         ("it would touch the kernel of the host", kernels),
-        ("it would remove what others may need", foreseen.removed),
+        (
+            "it would remove what others may need",
+            [name for name in foreseen.removed if not may_go(name)],
+        ),
     ):
         if touched:
             raise Refusal(
-                _what(names),
+                what,
                 f"{because}: {', '.join(touched)}",
                 "Do that by hand where it is meant, and run again",
             )
 
 
-def _what(names):
+def _installation_of(names):
     return f"install {', '.join(names)}"
 
 
-def _reason(answer):
-    errors = [
-        line for line in commands.lines_of(answer.stderr) if line.startswith(("E:", "Error:"))
-    ]
+def reason(answer):
+    """Return what the manager, or a script of a package, calls an error."""
+    signs = ("E:", "Error:", "Error!", "ERROR:", "dpkg: error")
+    errors = [line for line in commands.lines_of(answer.stderr) if line.startswith(signs)]
     return " / ".join(errors) or commands.last_words(answer, answer.stderr or answer.stdout)

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import re
 
+from ansible_collections.gpunode.stack.plugins.module_utils import versions
+
 UNIT = "nvidia-fabricmanager.service"
 _PROGRAM = "nv-fabricmanager"
 # Such as "Fabric Manager version is : 450.102.04".
 _VERSION = re.compile(r"version is\s*:\s*([0-9][0-9.]*)")
-# The driver's own version, without what the distribution puts around it.
 _PACKAGE = re.compile(r"(?:nvidia|cuda-drivers)-fabricmanager(?:-[0-9]+)?")
-_PACKAGED = re.compile(r"(?:[0-9]+:)?([0-9]+(?:\.[0-9]+)+)(?:[-+~].*)?")
 
 
 def survey(tree, packages, states):
@@ -37,7 +37,7 @@ def _version_of_program(tree):
 
 
 def _version_of_package(packages):
-    versions = [
-        _PACKAGED.fullmatch(row["version"]) for row in packages if _PACKAGE.fullmatch(row["name"])
+    found = [
+        versions.upstream(row["version"]) for row in packages if _PACKAGE.fullmatch(row["name"])
     ]
-    return next((match.group(1) for match in versions if match), "")
+    return next(filter(None, found), "")

@@ -13,10 +13,11 @@ from ansible_collections.gpunode.stack.plugins.module_utils import version_order
 
 _FAMILY = re.compile(
     # The driver, its libraries and daemons: not CUDA, not what runs containers.
-    r"(?:lib)?nvidia(?!-(?:container|cuda|docker|nsight|visual|profiler))(?:[-_].+)?"
+    r"(?:lib)?nvidia(?!-(?:container|cuda(?!-mps)|docker|nsight|visual|profiler))(?:[-_].+)?"
     r"|(?:kmod|dkms|akmod|firmware)-nvidia(?:-.+)?|xserver-xorg-video-nvidia(?:-.+)?"
     r"|linux-(?:modules|objects|signatures)-nvidia-.+"
-    r"|cuda-drivers(?:-.+)?|libcuda1|libcudadebugger1|libnvcuvid1|libnvoptix1|nvlsm"
+    r"|lib(?:egl|gl1|gles|glx)-nvidia.*|glx-alternative-nvidia"
+    r"|cuda-drivers(?:-.+)?|libcuda1|libcudadebugger1|libnvcuvid1|libnvoptix1|libnvsdm.*|nvlsm"
     # MLNX_OFED, DOCA and the distribution's own RDMA stack.
     r"|(?:kmod-)?(?:mlnx|mlx)[-_].+|doca-.+|ofed-scripts|mft|kernel-mft.*"
     r"|(?:kmod-)?(?:iser|isert|srp|knem|xpmem)(?:-.+)?"
@@ -60,30 +61,31 @@ def survey(tree):
     return rows
 
 
-def installed(tree):
-    """Return {name: version} of the packages of the family that are installed."""
+def installed(tree, is_asked=_FAMILY.fullmatch):
+    """Return {name: version} of packages that are installed, those of the family by default.
+
+    :param is_asked: says of a name whether it is asked about.
+    """
     if tree.exists(_STATUS):
-        return _of_dpkg(tree)
-    return _of_rpm(tree) if any(tree.exists(path) for path in _RPM_DATABASES) else {}
+        return _of_dpkg(tree, is_asked)
+    return _of_rpm(tree, is_asked) if any(map(tree.exists, _RPM_DATABASES)) else {}
 
 
-def _of_dpkg(tree):
-    """Return {name: version} of the family, as dpkg has it."""
+def _of_dpkg(tree, is_asked):
     found = {}
     for block in tree.text(_STATUS).split("\n\n"):
         name = re.match(r"Package: (\S+)\n", block)
-        if name and _FAMILY.fullmatch(name.group(1)):
+        if name and is_asked(name.group(1)):
             version = re.search(r"^Version: (\S+)$", block, re.MULTILINE)
             if version and re.search(r"^Status: \S+ \S+ installed$", block, re.MULTILINE):
                 found[name.group(1)] = version.group(1)
     return found
 
 
-def _of_rpm(tree):
-    """Return {name: version} of the family, as rpm has it."""
+def _of_rpm(tree, is_asked):
     answer = tree.answer("rpm", "-qa", "--qf", _RPM_FORMAT, patience_s=_PATIENCE_S)
     rows = [line.split("\t") for line in answer.splitlines() if line.count("\t") == 1]
-    return {name: version for name, version in rows if _FAMILY.fullmatch(name)}
+    return {name: version for name, version in rows if is_asked(name)}
 
 
 def _offered_by_apt(tree, installed):

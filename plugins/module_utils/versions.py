@@ -5,9 +5,12 @@
 from __future__ import annotations
 
 import functools
+import re
 
 from ansible_collections.gpunode.stack.plugins.module_utils import version_order
 
+# The vendor's own version, without what a distribution puts around it: '3:550.54.14-1.el9'.
+_PACKAGED = re.compile(r"(?:[0-9]+:)?([0-9]+(?:\.[0-9]+)+)(?:[-+~].*)?")
 _key = functools.lru_cache(maxsize=4096)(version_order.kernel_key)
 
 
@@ -37,3 +40,9 @@ def ofed_series(version):
 def series(version):
     """Return the first two numbers of a version: '12.4' of '12.4.1'."""
     return ".".join(version.split(".")[:2])
+
+
+def upstream(version):
+    """Return the driver's version in that of a package: '535.161.08' of '535.161.08-1', or ''."""
+    match = _PACKAGED.fullmatch(version)
+    return match.group(1) if match else ""

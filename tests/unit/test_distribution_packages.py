@@ -259,11 +259,11 @@ def test_dnf_that_failed_foresees_nothing():
 
 
 def test_dnf_is_asked_and_told_as_its_manual_says():
-    assert Dnf().simulation(["libSM"]) == [
+    assert Dnf().simulation(Dnf.installing, ["libSM"]) == [
         *("dnf", "--setopt=exit_on_lock=True", "--setopt=install_weak_deps=False", "install"),
         *("--assumeno", "libSM"),
     ]
-    assert Dnf().installation(["libSM"])[-2:] == ["--assumeyes", "libSM"]
+    assert Dnf().transaction(Dnf.installing, ["libSM"], False)[-2:] == ["--assumeyes", "libSM"]
 
 
 def test_rpm_tells_what_is_missing():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trees import looked_at, planted
@@ -12,6 +14,8 @@ from trees import looked_at, planted
 from ansible_collections.gpunode.stack.plugins.module_utils import stack_packages
 from ansible_collections.gpunode.stack.plugins.module_utils.tree import Tree
 
+_NAMES = Path(__file__).resolve().parents[1] / "standins" / "packages" / "debian.yml"
+NAMES = yaml.safe_load(_NAMES.read_text(encoding="utf-8"))
 STATUS = "/var/lib/dpkg/status"
 DEBIAN = "http://deb.debian.org/debian"
 
@@ -114,6 +118,19 @@ def test_each_package_has_its_own_table():
 )  # fmt: skip
 def test_the_family_is_what_the_driver_and_rdma_bring(name):
     assert stack_packages._FAMILY.fullmatch(name)
+
+
+@pytest.mark.parametrize("release", NAMES)
+def test_all_that_debian_has_of_the_driver_is_of_the_family(release):
+    names = NAMES[release]["family"] + NAMES[release]["companions"]
+    assert [name for name in names if not stack_packages._FAMILY.fullmatch(name)] == []
+
+
+def test_packages_are_told_by_name_whatever_the_family():
+    status = dpkg(nvidia_driver=OLD, bash="5.2.15-2")
+    found = looked_at(lambda tree: stack_packages.installed(tree, {"bash"}.__contains__),
+                      {STATUS: status})  # fmt: skip
+    assert found == {"bash": "5.2.15-2"}
 
 
 @pytest.mark.parametrize(

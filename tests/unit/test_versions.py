@@ -36,3 +36,18 @@ def test_a_version_is_not_below_itself():
 
 def test_the_branch_of_a_driver_is_its_first_number():
     assert (versions.branch("535.161.08"), versions.branch("")) == ("535", "")
+
+
+@pytest.mark.parametrize(
+    ("packaged", "upstream"),
+    [
+        ("535.161.08-1", "535.161.08"),
+        ("535.216.03-2~bpo12+1", "535.216.03"),
+        ("580.95.05-0ubuntu1", "580.95.05"),
+        ("3:550.54.14-1.el9", "550.54.14"),
+        ("20220217+3~deb12u1", ""),
+        ("", ""),
+    ],
+)
+def test_the_drivers_version_is_told_from_what_a_package_adds(packaged, upstream):
+    assert versions.upstream(packaged) == upstream

@@ -1,0 +1,284 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The driver from packages: one version of all that belongs to it, or nothing of it.
+
+Packages of a driver stand on others of the very same version, which apt does not look for by
+itself where a newer one is on offer. So it gets preferences of its own for the transaction.
+"""
+
+from __future__ import annotations
+
+import collections
+import functools
+import glob
+import os
+import tempfile
+
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    distribution_packages,
+    download,
+    driver_family,
+    driver_pins,
+    files,
+    folders,
+    stack_packages,
+    version_order,
+    versions,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+
+# What is to be installed: the driver's own version, {package: its version}, and the packages that
+# are to go. dnf's module streams ('@nvidia-driver:580-open') have no version but their own name.
+Choice = collections.namedtuple("Choice", "driver packages superseded")
+_PATIENCE_S = 30
+_HEADERS = {"apt": "linux-headers-{}", "dnf": "kernel-devel-{}"}
+
+
+def installed(tree, family):
+    """Return {name: version} of the installed packages that belong to the driver."""
+    return stack_packages.installed(tree, functools.partial(driver_family.belongs, family=family))
+
+
+def offered(tree, names):
+    """Return {name: [version]} of what apt's lists on the host have, whatever pins say of it."""
+    found = {}
+    answer = tree.answer("apt-cache", "madison", *names, patience_s=_PATIENCE_S) if names else ""
+    for line in answer.splitlines():
+        name, version, where = (part.strip() for part in line.split("|"))
+        if where.endswith(" Packages"):
+            found.setdefault(name, []).append(version)
+    return found
+
+
+def choose(names, offers, branch, family, version=""):
+    """Return the Choice of the newest version of a branch that all packages are offered in.
+
+    :param names: packages that bring the driver, from the catalog.
+    :param offers: what :func:`offered` says of them.
+    :param branch: '535'.
+    :param family: the driver_family.Family of the repository.
+    :param version: the driver's own version, where it is to be that one and no other.
+    :raises Refusal: there is none.
+    """
+    if all(name.startswith("@") for name in names):
+        return Choice(version, dict.fromkeys(names, ""), [])
+    versioned = [name for name in names if driver_family.is_versioned(name, family)]
+    # Where one is not offered at all, there is no version that all are offered in.
+    common = set.intersection(
+        *({versions.upstream(offer) for offer in offers.get(name, [])} for name in versioned),
+        *({""} for name in names if not offers.get(name)),
+    )
+    fitting = [
+        driver for driver in common if versions.branch(driver) == branch and version in ("", driver)
+    ]
+    if not fitting:
+        raise Refusal(
+            f"driver {version or f'branch {branch}'} from packages",
+            f"no version of it is offered of all packages: {_offers_in_words(names, offers)}",
+            "Choose a version or a branch that is, another repository, or a .run file",
+        )
+    driver = max(fitting, key=version_order.key)
+    return Choice(driver, {name: _best(offers[name], driver) for name in names}, [])
+
+
+def along(choice, there, offers, family, others=()):
+    """Return a Choice with what is installed besides, in the same version where that is offered.
+
+    :param there: {name: version} that are installed, see :func:`installed`.
+    :param offers: what :func:`offered` says of those.
+    :param others: packages that bring modules of the other kind, and are to go.
+    """
+    superseded = sorted(set(others) & set(there) - set(choice.packages))
+    packages = dict(choice.packages)
+    for name in sorted(set(there) - set(superseded) - set(packages)):
+        if driver_family.is_versioned(name, family):
+            same = [offer for offer in offers.get(name, []) if _is_of(offer, choice.driver)]
+            if same:
+                packages[name] = max(same, key=version_order.key)
+    return Choice(choice.driver, packages, superseded)
+
+
+def with_fabric_manager(choice, names, offers):
+    """Return a Choice with the Fabric Manager of exactly the driver's version.
+
+    :param names: what it may be called, see :func:`fabric_manager_names`.
+    :raises Refusal: there is none.
+    """
+    for name in names:
+        same = [offer for offer in offers.get(name, []) if _is_of(offer, choice.driver)]
+        if same:
+            packages = {**choice.packages, name: max(same, key=version_order.key)}
+            return choice._replace(packages=packages)
+    raise Refusal(
+        f"Fabric Manager {choice.driver}",
+        "it has to have exactly the driver's version, and is not offered in that: "
+        + (_offers_in_words(names, offers) if names else "this repository has none"),
+        "Choose a version of the driver that has one, or another repository",
+    )
+
+
+def fabric_manager_names(repository, branch):
+    """Return what the Fabric Manager of a branch may be called in a repository of the catalog."""
+    return [name.format(branch=branch) for name in repository.get("fabric_manager", [])]
+
+
+def is_there(choice, there):
+    """Say whether exactly what was chosen is installed.
+
+    :param there: {name: version} that are installed; of a module stream nobody can tell.
+    """
+    return not set(choice.superseded) & set(there) and all(
+        there.get(name) == version for name, version in choice.packages.items()
+    )
+
+
+def fetch(choice, family, execute, manager=None):
+    """Have all archives on the host that an installation needs, and change nothing else.
+
+    :param execute: runs (argv, environment) and returns a CompletedProcess with text.
+    :raises Refusal: the installation would do harm, or an archive cannot be had whole.
+    """
+    _put(choice, family, execute, manager, ("--download-only",))
+
+
+def install(choice, family, tree, execute, manager=None):
+    """Install what was chosen, in place of any other version of it.
+
+    :raises Refusal: it would do harm, it failed, or the host has another version afterwards.
+    """
+    if is_there(choice, installed(tree, family)):
+        return
+    _put(choice, family, execute, manager)
+    there = installed(tree, family)
+    wrong = [
+        f"{name} {there.get(name, 'none')}, not {version}"
+        for name, version in choice.packages.items()
+        if version and there.get(name) != version
+    ]
+    if wrong:
+        raise Refusal(
+            _what(choice),
+            f"the host has something else afterwards: {'; '.join(wrong)}",
+            "Look at what else installs packages there, and run again",
+        )
+
+
+def remove(family, tree, execute, manager=None):
+    """Remove all that belongs to the driver, its settings as well.
+
+    :raises Refusal: something else would go with it, or it failed.
+    """
+    names = sorted(installed(tree, family))
+    if names:
+        what = "remove the packages of the NVIDIA driver"
+        manager = manager or distribution_packages.required(what)
+        belongs = functools.partial(driver_family.belongs, family=family)
+        distribution_packages.transact(
+            what, manager.removing, names, manager, execute, may_go=belongs
+        )
+
+
+def headers(tree, releases, manager="apt"):
+    """Return {release: package} of the kernels' headers that can be had here.
+
+    That of each kernel by its name, never a metapackage, which would bring the next kernel.
+
+    :param releases: of kernels on disk.
+    :param manager: 'apt' or 'dnf', as node_facts names it.
+    """
+    names = {release: _HEADERS[manager].format(release) for release in releases}
+    if manager == "apt":
+        there = offered(tree, list(names.values()))
+    else:
+        there = [
+            name
+            for name in names.values()
+            if tree.answer("dnf", "--quiet", "list", name, patience_s=_PATIENCE_S)
+        ]
+    return {release: name for release, name in names.items() if name in there}
+
+
+def install_headers(names, execute, manager=None):
+    """Install packages of :func:`headers`.
+
+    :raises Refusal: it would touch a kernel or remove anything, or it failed.
+    """
+    what = f"install {', '.join(names)}"
+    manager = manager or distribution_packages.required(what)
+    distribution_packages.transact(what, manager.installing, names, manager, execute)
+
+
+def unpack(name, version, folder, execute):
+    """Unpack a package that is not installed; for what is built before it is.
+
+    :param folder: an existing empty folder.
+    :returns: the path in it that the package's files lie below.
+    :raises Refusal: it cannot be had.
+    """
+    what = f"unpack {name} {version}"
+    target = os.path.join(folder, "tree")
+    into = ["env", f"--chdir={folder}"]
+    _run(what, [*into, "apt-get", "--quiet", "download", f"{name}={version}"], execute)
+    # apt writes the version into the file's name in a form of its own.
+    (archive,) = glob.glob(os.path.join(folder, "*.deb"))
+    _run(what, ["dpkg-deb", "--extract", archive, target], execute)
+    return target
+
+
+def _run(what, argv, execute):
+    answer = distribution_packages.managed(what, argv, distribution_packages.Apt(), execute)
+    if answer.returncode:
+        raise Refusal(what, distribution_packages.reason(answer), "Mend that and run again")
+
+
+def _put(choice, family, execute, manager, options=()):
+    """Run the transaction that brings what was chosen; see :func:`fetch` and :func:`install`."""
+    what = _what(choice)
+    manager = manager or distribution_packages.required(what)
+    belongs = functools.partial(driver_family.belongs, family=family)
+    names = [f"{name}={version}" if version else name for name, version in choice.packages.items()]
+    names += [f"{name}-" for name in choice.superseded]
+    run = functools.partial(
+        distribution_packages.transact, what, manager=manager, execute=execute, may_go=belongs
+    )
+    if not isinstance(manager, distribution_packages.Apt):
+        run(verb=(*options, *manager.installing), names=names)
+        return
+    folders.make(download.CACHE_DIR)
+    with tempfile.TemporaryDirectory(dir=download.CACHE_DIR, prefix="preferences-") as folder:
+        path = os.path.join(folder, "preferences")
+        before = _text("/etc/apt/preferences")
+        files.write_text(path, driver_pins.coming(choice.driver, family, before), None, None)
+        own = ("-o", f"Dir::Etc::preferences={path}", "--allow-downgrades", *options)
+        run(verb=(*own, *manager.installing), names=names)
+
+
+def _text(path):
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as handle:
+            return handle.read()
+    except FileNotFoundError:
+        return ""
+
+
+def _what(choice):
+    return f"install {', '.join(choice.packages)} {choice.driver}".rstrip()
+
+
+def _is_of(offer, driver):
+    return versions.upstream(offer) == driver
+
+
+def _best(offers, driver):
+    """Return the newest of some versions that is the driver's; or of its branch, or of all.
+
+    The last two are of packages with a version of their own.
+    """
+    branch = versions.branch(driver)
+    same = [offer for offer in offers if _is_of(offer, driver)]
+    alike = [offer for offer in offers if versions.branch(versions.upstream(offer)) == branch]
+    return max(same or alike or offers, key=version_order.key)
+
+
+def _offers_in_words(names, offers):
+    return "; ".join(f"{name} {', '.join(offers.get(name, [])) or 'none'}" for name in names)
