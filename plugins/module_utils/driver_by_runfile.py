@@ -120,7 +120,7 @@ class Runfile(driver_method.Method):
         if self.exchanges:
             return []
         put = functools.partial(self._put_in_place, self._modules)
-        left = driver_modules.others(self._facts["driver"], self._modules)
+        left = driver_modules.others(self._host.tree, self._modules)
         if self.builds:
             words = f"install the modules of {self.version} for kernel "
             return [(words + ", ".join(self._lacking), put)]

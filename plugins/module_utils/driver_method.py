@@ -69,7 +69,7 @@ class Method:
         """Install modules that are built for every kernel, and remove the trees of others."""
         tree, execute = self._host.tree, self._host.execute
         driver_modules.install(tree, modules, self._kernels(), execute)
-        for name, version in driver_modules.others(self._host.facts()["driver"], modules):
+        for name, version in driver_modules.others(tree, modules):
             driver_modules.remove(
                 tree, name, version, execute, with_sources=name == driver_modules.OF_RUNFILE
             )

@@ -62,7 +62,7 @@ def boot_id(machine):
 def test_a_driver_on_a_fresh_host_is_loaded_and_computes_without_a_reboot(converge, files, machine):
     before = boot_id(machine)
     done = converge(files[FIRST])
-    assert done.status == 0, done.text
+    assert done.status == 0, done.messages()
     assert machine.loaded() == ["nvidia"]
     assert FIRST in machine.says("nvidia-smi")
     assert machine.says("systemctl is-active nvidia-persistenced") == "active"
@@ -77,14 +77,14 @@ def test_until_the_reboot_the_old_module_runs_and_one_consent_makes_one_reboot(
 ):
     before = boot_id(machine)
     done = converge(files[SECOND])
-    assert done.status == 0, done.text
+    assert done.status == 0, done.messages()
     assert FIRST in machine.says("cat /proc/driver/nvidia/version")
     assert "reboot waits for gpunode_consent: [reboot]" in done.messages()
     waiting = converge(files[SECOND])
     assert (waiting.status, waiting.changed[NODE]) == (0, 0)
     assert boot_id(machine) == before
     rebooted = converge(files[SECOND], gpunode_consent=["reboot"])
-    assert rebooted.status == 0, rebooted.text
+    assert rebooted.status == 0, rebooted.messages()
     after = boot_id(machine)
     assert after != before
     assert SECOND in machine.says("nvidia-smi")
@@ -127,7 +127,7 @@ def test_with_consent_who_uses_the_gpu_gives_way_and_runs_again_with_the_other_d
         gpunode_consent=["stop_gpu_clients"],
         gpunode_drain=["serve.service", "idle.service"],
     )
-    assert done.status == 0, done.text
+    assert done.status == 0, done.messages()
     assert boot_id(machine) == before
     assert FIRST in machine.says("nvidia-smi")
     running = machine.says("systemctl is-active serve.socket serve.service nvidia-persistenced")

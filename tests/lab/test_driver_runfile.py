@@ -46,9 +46,9 @@ def converge(tmp_path):
 
 def test_a_fresh_host_has_the_driver_for_its_kernel(converge, files, release, lab):
     predicted = converge("--check", gpunode_driver_file=files[FIRST])
-    assert predicted.status == 0, predicted.text
+    assert predicted.status == 0, predicted.messages()
     done = converge(gpunode_driver_file=files[FIRST])
-    assert done.status == 0, done.text
+    assert done.status == 0, done.messages()
     print(done.changes(NODE))
     assert predicted.changes(NODE) == done.changes(NODE)
     again = converge(gpunode_driver_file=files[FIRST])
@@ -59,5 +59,5 @@ def test_a_fresh_host_has_the_driver_for_its_kernel(converge, files, release, la
 
 def test_an_upgrade_replaces_it(converge, files, release, lab):
     done = converge(gpunode_driver_file=files[SECOND])
-    assert done.status == 0, done.text
+    assert done.status == 0, done.messages()
     print(done.changes(NODE))
