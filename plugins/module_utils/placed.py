@@ -20,6 +20,12 @@ def of(text, mode=0o644, is_secret=False):
     return Placed(text, mode, is_secret)
 
 
+def found(path):
+    """Return what is at a path now, as it can be put back; of a link, what it leads to."""
+    text = read(path)
+    return of(text, 0o644 if text is None else os.stat(path).st_mode & 0o777)
+
+
 def stale(wanted):
     """Return those paths of {path: Placed} that are not as they are to be, in their order."""
     return [path for path, placed in wanted.items() if not _is_as(path, placed)]

@@ -11,8 +11,8 @@ import os
 import re
 
 UNIT = "nvidia-gridd.service"
-_CONFIGURATION = "/etc/nvidia/gridd.conf"
-_TOKENS = "/etc/nvidia/ClientConfigToken"
+CONFIGURATION = "/etc/nvidia/gridd.conf"
+TOKENS = "/etc/nvidia/ClientConfigToken"
 _SETTING = re.compile(r"""\s*(\w+)\s*=\s*(["']?)(.*?)\2\s*""")
 _LINES = 200
 
@@ -25,10 +25,10 @@ def survey(tree, states):
     there = states.get("LoadState") == "loaded"
     settings = {
         match.group(1): match.group(3)
-        for match in map(_SETTING.fullmatch, tree.lines(_CONFIGURATION))
+        for match in map(_SETTING.fullmatch, tree.lines(CONFIGURATION))
         if match
     }
-    tokens = tree.names(os.path.normpath(settings.get("ClientConfigTokenPath") or _TOKENS))
+    tokens = tree.names(os.path.normpath(settings.get("ClientConfigTokenPath") or TOKENS))
     return {
         "unit": there,
         "active": states.get("ActiveState") == "active",

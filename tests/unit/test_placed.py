@@ -72,6 +72,17 @@ def test_a_difference_is_shown_and_a_secret_one_only_said(path):
     assert hidden["after"] != ""
 
 
+def test_what_was_there_can_be_put_back(path):
+    nothing = placed.found(path)
+    placed.put(path, placed.of("old\n", mode=0o640))
+    old = placed.found(path)
+    placed.put(path, placed.of("new\n"))
+    placed.put(path, old)
+    assert placed.stale({path: placed.of("old\n", mode=0o640)}) == []
+    placed.put(path, nothing)
+    assert not os.path.exists(path)
+
+
 def test_the_sentence_says_what_is_done():
     assert placed.sentence("/a", placed.of("x")) == "write /a"
     assert placed.sentence("/a", placed.of(None)) == "remove /a"

@@ -1,0 +1,97 @@
+#!/usr/bin/python
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vgpu_license
+short_description: The licence of a virtual GPU, from a legacy server or by a token
+version_added: "0.1.0"
+description:
+  - Writes the configuration of C(nvidia-gridd), and the client configuration token where one is
+    used, and restarts the daemon where it runs with something else or has no licence.
+  - Waits until every GPU that can be is licensed. Where that does not come, it fails with what the
+    daemon's log says.
+  - On a host without a kernel of its own, and where the driver on disk is not yet the loaded one,
+    files are written and the daemon is enabled, and nothing is proven.
+author:
+  - gpunode contributors (@gpunode)
+options:
+  wanted:
+    description: The wanted state, as M(gpunode.stack.wanted) returns it for this component.
+    type: dict
+    required: true
+  token:
+    description: What is in the client configuration token; the action plugin reads it.
+    type: str
+attributes:
+  check_mode:
+    description: Predicts exactly what the run that follows changes, where the driver is installed.
+    support: full
+  diff_mode:
+    description: Shows the configuration that changes, and nothing of a token.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Bring the licence to that state
+  gpunode.stack.vgpu_license:
+    wanted: "{{ __vgpu_license_wanted.state }}"
+  register: __vgpu_license_result
+"""
+
+RETURN = r"""
+changes:
+  description: A sentence for each thing changed; in check mode, for each that would be.
+  returned: success
+  type: list
+  elements: str
+  sample: ["write /etc/nvidia/gridd.conf", "restart nvidia-gridd.service"]
+manifest:
+  description: What is in place, as entries of module_utils/manifest.py.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{kind: unit, name: nvidia-gridd.service, active: active, enabled: enabled, mark: null}]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    child,
+    component,
+    disk,
+    host,
+    tree,
+    vgpu_license,
+    vgpu_licensing,
+)
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "wanted": {"type": "dict", "required": True},
+            "token": {"type": "str", "no_log": True},
+        },
+        supports_check_mode=True,
+    )
+    wanted, token = module.params["wanted"], module.params["token"]
+    own_kernel = host.own_kernel()
+    with (
+        component.at_work(module, "bring the vGPU licence to its state"),
+        disk.watched("vgpu_license", vgpu_licensing.CONFIGURATION),
+    ):
+        if wanted["state"] == "absent":
+            result = vgpu_license.converge_absent(child.run, own_kernel, module.check_mode)
+        elif wanted["state"] == "present":
+            result = vgpu_license.converge(
+                wanted, token, tree.Tree(), child.run, own_kernel, module.check_mode
+            )
+        else:
+            result = {"changed": False, "changes": [], "manifest": []}
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
