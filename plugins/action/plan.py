@@ -49,7 +49,7 @@ class ActionModule(ActionBase):
         facts = answer["gpunode_facts"]
         for component, state in states.items():
             refusals += wanted.COMPONENTS[component].refusals(state, facts)
-        gpu = _stack_plan(asked, states, facts)
+        gpu = _without_unsaid(_stack_plan(asked, states, facts), states)
         refusals += gpu.pop("refusals")
         spared = gpu.pop("spared")
         digests = {
@@ -115,6 +115,19 @@ def _stack_plan(asked, states, facts):
             f"{datetime.date.today():%Y-%m}",
         ),
     }
+
+
+def _without_unsaid(gpu, states):
+    """Return the plan without the steps of components of which nothing was said.
+
+    That is the licence of a guest, which others may look after.
+    """
+    unsaid = {"vgpu_license"} - states.keys()
+    for step in gpu["steps"]:
+        if step["component"] in unsaid:
+            says = f"{'; '.join(step['why'])}: say vgpu_license_token or vgpu_license_server"
+            gpu["notices"].append({"rule": "license-unsaid", "says": says})
+    return {**gpu, "steps": [row for row in gpu["steps"] if row["component"] not in unsaid]}
 
 
 def _probe(states):

@@ -232,9 +232,12 @@ def prove(tree, wanted, kernels):
     wrong = [
         f"kernel {kernel} has them not in place" for kernel in lacking(driver, wanted, kernels)
     ]
+    # Debian's is called nvidia-current, and what asks for nvidia is led there by modprobe.d.
+    called = {row["kernel"]: _file_name(row) for row in driver["modules"] if _is_main(row, wanted)}
     # A kernel of which there are only headers has none.
     for kernel in filter(lambda name: tree.exists(f"/lib/modules/{name}/modules.dep"), kernels):
-        loads = tree.answer("modinfo", "-k", kernel, "-F", "version", "nvidia").strip()
+        name = called.get(kernel, "nvidia")
+        loads = tree.answer("modinfo", "-k", kernel, "-F", "version", name).strip()
         if loads != wanted.version:
             wrong.append(f"kernel {kernel} would load {loads or 'none'}")
     placed = {
@@ -330,6 +333,14 @@ def _modules_of(tree, name, version):
     return set(told) or {
         file for kernel in tree.names(folder) for file in _built_files(tree, name, version, kernel)
     }
+
+
+def _is_main(row, wanted):
+    return row["name"] == "nvidia" and row["version"] == wanted.version
+
+
+def _file_name(row):
+    return os.path.basename(row["path"]).partition(".")[0]
 
 
 def _is_there(rows, wanted):

@@ -20,6 +20,7 @@ from ansible_collections.gpunode.stack.plugins.plugin_utils import (
     nvidia_driver,
     stack,
     stack_catalog,
+    vgpu_license,
     yaml_file,
 )
 
@@ -28,6 +29,7 @@ PROJECT = pathlib.Path(__file__).resolve().parents[2]
 # In the order in which they are applied.
 COMPONENTS = {
     "nvidia_driver": nvidia_driver,
+    "vgpu_license": vgpu_license,
     "miniforge": miniforge,
     "conda_env": conda_env,
     "gunicorn_app": gunicorn_app,

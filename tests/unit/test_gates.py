@@ -16,6 +16,9 @@ from ansible_collections.gpunode.stack.plugins.plugin_utils import variables, wa
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.parents[1].name for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
 
+# The modules that put more than a file on a disk.
+FILLING = ["conda_env", "conda_solve", "gunicorn_app", "miniforge", "nvidia_driver"]
+
 # By the names in tests/gates.yml. None matches its own text here.
 SILENCERS = {
     "noqa": r"#\s*(?:ruff: ?)?noqa\b",
@@ -205,7 +208,7 @@ def test_the_collection_holds_nothing_of_the_clone_around_it(shipped):
     assert not [name for name in shipped if name.startswith(".")]
 
 
-@pytest.mark.parametrize("module", ["conda_env", "conda_solve", "gunicorn_app", "miniforge"])
+@pytest.mark.parametrize("module", FILLING)
 def test_a_module_that_fills_a_disk_says_which_one_is_full(module):
     text = (ROOT / "plugins" / "modules" / f"{module}.py").read_text(encoding="utf-8")
     assert "disk.watched(" in text
