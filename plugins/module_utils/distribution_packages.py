@@ -290,12 +290,10 @@ def _judge(what, manager, foreseen, may_go=lambda _name: False):
     kernels = [
         name for name in (*foreseen.placed, *foreseen.removed) if manager.kernel.fullmatch(name)
     ]
+    others = [name for name in foreseen.removed if not may_go(name)]
     for because, touched in (
         ("it would touch the kernel of the host", kernels),
-        (
-            "it would remove what others may need",
-            [name for name in foreseen.removed if not may_go(name)],
-        ),
+        ("it would remove what others may need", others),
     ):
         if touched:
             raise Refusal(

@@ -33,6 +33,8 @@ Conf libsndfile1 (1.2.0-1+deb12u1 Debian:12.15/oldstable [amd64])
 KERNEL = SIMULATED + "Inst linux-image-6.1.0-52-amd64 (6.1.170-1 Debian:12.15 [amd64])\n"
 REMOVAL = SIMULATED + "Remv systemd-timesyncd [252.39-1~deb12u1]\n"
 UNKNOWN = (100, "E: Unable to locate package libsndfile1")
+# Such as another package only refers to.
+UNAVAILABLE = (100, "E: Package 'libsndfile1' has no installation candidate")
 STALE = (100, "E: Failed to fetch http://mirror.example/libogg0.deb  404  Not Found")
 INTERRUPTED = (
     100,
@@ -145,6 +147,11 @@ def test_an_installation_is_simulated_first():
     assert host.told == ["simulate", "install"]
 
 
+def test_apt_is_told_to_remove_nothing_unless_that_was_foreseen():
+    assert "--no-remove" in Apt().transaction(Apt.installing, ["libgl1"], removes=False)
+    assert "--no-remove" not in Apt().transaction(Apt.installing, ["libgl1"], removes=True)
+
+
 @pytest.mark.parametrize(
     ("simulated", "words"),
     [
@@ -171,6 +178,10 @@ def test_a_package_that_is_not_known_yet_is_no_harm():
     [
         (
             Host(simulations=[UNKNOWN, SIMULATED]),
+            ["simulate", "apt-get --quiet update", "simulate", "install"],
+        ),
+        (
+            Host(simulations=[UNAVAILABLE, SIMULATED]),
             ["simulate", "apt-get --quiet update", "simulate", "install"],
         ),
         (

@@ -156,6 +156,7 @@ def test_modules_of_the_other_kind_go():
     choice = driver_packages.along(chosen(OPEN), there, OFFERS, DEBIAN, NAMES)
     assert choice.superseded == ["nvidia-kernel-dkms"]
     assert set(choice.packages) == set(OPEN)
+    assert driver_packages.along(chosen(OPEN), {}, {}, DEBIAN, NAMES).superseded == []
 
 
 def test_the_fabric_manager_has_exactly_the_drivers_version():
