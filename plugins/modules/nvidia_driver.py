@@ -112,7 +112,9 @@ def main():
             functools.partial(transient.execute, _NAME),
             child.run,
         )
-        if asked["wanted"]["state"] == "absent":
+        if asked["wanted"]["state"] == "unsaid":
+            result = {"changed": False, "changes": [], "diff": [], "manifest": []}
+        elif asked["wanted"]["state"] == "absent":
             result = driver_removal.converge(
                 the_host, asked["wanted"]["repositories"], module.check_mode
             )

@@ -27,12 +27,15 @@ def resolve(options, site):
     """Return the wanted state: which driver, by what means, and how it is to be set up.
 
     What follows from the host, such as which of the packages are its own, is left to the node.
+    ``state`` is "unsaid" where neither a driver nor its absence is wanted.
     """
     repositories = {row["name"]: row for row in catalog.rows("repositories")}
     if options["state"] == "absent":
         return {"state": "absent", "repositories": repositories}
-    known = stack_catalog.of_project()
     driver = site.stack()["driver"]
+    if driver is None:
+        return {"state": "unsaid"}
+    known = stack_catalog.of_project()
     route = (site.stack()["peer_memory"] or {}).get("route")
     branch = known.branches.get(driver["branch"], {})
     return {
@@ -69,7 +72,7 @@ def probe(state):
 
 def refusals(state, facts):
     """Return a Refusal for each thing that cannot work on this host; see stack_refusals.py too."""
-    if state["state"] == "absent" or state["method"] != "runfile" or "://" in state["file"]:
+    if state["state"] != "present" or state["method"] != "runfile" or "://" in state["file"]:
         return []
     is_there = facts["driver"]["runfile"] == state["version"]
     if is_there or not state["file"] or os.path.isfile(state["file"]):

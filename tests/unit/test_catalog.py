@@ -91,7 +91,7 @@ SHAPES = {
     ),
     "repositories": Shape(
         {"name", "family", "companions"},
-        {"address", "distributions", "suites", "components", "fabric_manager"},
+        {"address", "distributions", "suites", "components", "fabric_manager", "persistenced"},
         ("name",),
         lambda row: 0,
     ),

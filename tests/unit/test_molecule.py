@@ -26,6 +26,10 @@ LEFT = {
         "conda_env_list.pip": "solved into a lock beforehand: tests/lab/test_lock.py",
         "conda_env_list.build": "names what the host keeps: tests/lab/test_environments.py",
     },
+    "nvidia_driver": {
+        "nvidia_driver_state": "its other value leaves nothing: tests/lab/test_driver_runfile.py",
+        "nvidia_driver_repository_url": "needs a mirror: tests/lab/test_driver_packages_role.py",
+    },
     "vgpu_license": {
         "vgpu_license_state": "its other value leaves nothing: tests/lab/test_vgpu_license_role.py",
         "vgpu_license_token": "excludes server: tests/lab/test_vgpu_license_role.py",

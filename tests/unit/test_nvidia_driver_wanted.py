@@ -25,6 +25,11 @@ def test_a_host_of_which_no_stack_is_wanted_has_no_driver_component():
     assert "nvidia_driver" in site(nvidia_driver_state="absent").components()
 
 
+def test_where_nothing_was_said_nothing_is_touched():
+    assert state() == {"state": "unsaid"}
+    assert nvidia_driver.present(state()) == nvidia_driver.absent(state()) == []
+
+
 def test_the_driver_goes_first_since_all_else_runs_on_it():
     assert next(iter(wanted.COMPONENTS)) == "nvidia_driver"
 
