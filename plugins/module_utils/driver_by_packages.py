@@ -65,9 +65,9 @@ class Packages(driver_method.Method):
     def _version_of(self, there):
         """Return the one version of the driver among installed packages, '' without one."""
         found = {
-            versions.upstream(there.get(name, ""))
+            versions.upstream(there[name])
             for name in self._names
-            if driver_family.is_versioned(name, self._family)
+            if name in there and driver_family.is_versioned(name, self._family)
         }
         return found.pop() if len(found) == 1 else ""
 
