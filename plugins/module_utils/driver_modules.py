@@ -76,17 +76,24 @@ def lacking(driver, wanted, kernels):
 
 
 def others(tree, wanted):
-    """Return [(name, version)] of the driver's further trees, which are to be removed.
+    """Return [(name, version)] of the driver's further trees and sources, to be removed.
 
     DKMS builds the greatest of several versions for the next kernel (autoinstall), be it one
-    that was left behind. A tree is the driver's where it has its nvidia module.
+    that was left behind. A tree is the driver's where it has its nvidia module. The uninstaller
+    of a .run removes a tree, and leaves the sources that it did not bring.
     """
-    return [
+    trees = {
         (name, version)
         for name in tree.names(DKMS)
         for version in tree.names(f"{DKMS}/{name}")
-        if (name, version) != wanted[:2] and "nvidia" in _modules_of(tree, name, version)
-    ]
+        if "nvidia" in _modules_of(tree, name, version)
+    }
+    sources = {
+        tuple(name.rsplit("-", 1))
+        for name in tree.names(SOURCES)
+        if folders.is_ours(tree.path(f"{SOURCES}/{name}"))
+    }
+    return sorted((trees | sources) - {wanted[:2]})
 
 
 def add(tree, wanted, folder, modules):
@@ -102,7 +109,8 @@ def add(tree, wanted, folder, modules):
     new = f"{place}.gpunode-new"
     with disk.watched(f"add the sources of {wanted.name} {wanted.version}", place):
         shutil.rmtree(new, ignore_errors=True)
-        shutil.copytree(folder, new, symlinks=True)
+        folders.make(new)
+        shutil.copytree(folder, new, symlinks=True, dirs_exist_ok=True)
         path = os.path.join(new, "dkms.conf")
         with open(path, encoding="utf-8") as handle:
             text = dkms_conf(handle.read(), wanted.version, modules, os.cpu_count() or 1)
@@ -254,10 +262,11 @@ def prove(tree, wanted, kernels):
         raise Refusal(what, "; ".join(wrong), "Look at `dkms status`, and run again")
 
 
-def remove(tree, name, version, execute, with_sources=False):
+def remove(tree, name, version, execute):
     """Remove a tree from DKMS and its modules from every kernel, however broken the tree is.
 
-    :param with_sources: whether the sources go along, which no package owns then.
+    Sources go along where :func:`add` put them; those of a package are the package's.
+
     :raises Refusal: they are still there.
     """
     what = f"remove the modules of {name} {version}"
@@ -275,8 +284,9 @@ def remove(tree, name, version, execute, with_sources=False):
             raise Refusal(what, f"{', '.join(left)}: {words}", "Mend that and run again")
         shutil.rmtree(tree.path(folder), ignore_errors=True)
         folders.remove_if_empty(tree.path(os.path.dirname(folder)))
-    if with_sources:
-        shutil.rmtree(tree.path(_sources(name, version)), ignore_errors=True)
+    sources = tree.path(_sources(name, version))
+    if folders.is_ours(sources):
+        shutil.rmtree(sources)
 
 
 def is_built(tree, wanted, release):
@@ -383,7 +393,7 @@ def _mend(tree, name, version):
         return
     if not tree.exists(f"{source}/dkms.conf"):
         modules = _modules_of(tree, name, version)
-        os.makedirs(tree.path(source), exist_ok=True)
+        folders.make(tree.path(source))
         head = f'PACKAGE_NAME="{name}"\nPACKAGE_VERSION="{version}"\n__DKMS_MODULES'
         text = dkms_conf(head, version, sorted(modules), 1)
         files.write_text(tree.path(f"{source}/dkms.conf"), text, owner=None, group=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -186,6 +187,15 @@ class Host:
 @pytest.fixture
 def host(tmp_path):
     return Host(tmp_path)
+
+
+@pytest.fixture
+def marks(tmp_path):
+    """Sources that were put there are told from others by a mark, where it can be set."""
+    try:
+        os.setxattr(tmp_path, "user.test", b"")
+    except OSError:
+        pytest.skip("this file system has no extended attributes")
 
 
 def rows(driver, *keys):
@@ -512,17 +522,36 @@ def test_further_trees_of_the_driver_are_told_and_no_others(host):
     ]
 
 
-def test_a_tree_goes_with_its_modules_and_where_asked_its_sources(host):
+@pytest.mark.usefixtures("marks")
+def test_a_tree_goes_with_its_modules_and_the_sources_that_were_put_there_for_it(host):
     host.put_in_place(V1)
     driver_modules.remove(host.tree, "nvidia", V1, host.execute)
     assert host.survey()["modules"] == []
     assert not host.path("/var/lib/dkms/nvidia").exists()
-    assert host.path(f"/usr/src/nvidia-{V1}").exists()
-    driver_modules.remove(host.tree, "nvidia", V1, host.execute, with_sources=True)
     assert not host.path(f"/usr/src/nvidia-{V1}").exists()
     assert host.asked == [("remove", V1, None)]
 
 
+def test_the_sources_of_a_package_are_left_to_it(host):
+    host.write(f"/usr/src/nvidia-{V1}/dkms.conf", 'BUILT_MODULE_NAME[0]="nvidia"\n')
+    driver_modules.install(host.tree, wanted(), [row(K1)], host.execute)
+    driver_modules.remove(host.tree, "nvidia", V1, host.execute)
+    assert host.path(f"/usr/src/nvidia-{V1}/dkms.conf").exists()
+    assert driver_modules.others(host.tree, wanted(V2)) == []
+
+
+@pytest.mark.usefixtures("marks")
+def test_sources_that_an_uninstaller_left_when_it_took_the_tree_go(host):
+    host.put_in_place(V1)
+    host.execute(["dkms", "remove", "-m", "nvidia", "-v", V1, "--all"], {})
+    host.asked.clear()
+    assert driver_modules.others(host.tree, wanted(V2)) == [("nvidia", V1)]
+    driver_modules.remove(host.tree, "nvidia", V1, host.execute)
+    assert driver_modules.others(host.tree, wanted(V2)) == []
+    assert (list(host.path("/usr/src").iterdir()), host.asked) == ([], [])
+
+
+@pytest.mark.usefixtures("marks")
 @pytest.mark.parametrize("lost", [f"/usr/src/nvidia-{V1}", f"/var/lib/dkms/nvidia/{V1}/source"])
 def test_a_tree_whose_sources_are_lost_goes_all_the_same(host, lost):
     """DKMS ends with 3 or 4 and touches nothing."""
@@ -530,7 +559,7 @@ def test_a_tree_whose_sources_are_lost_goes_all_the_same(host, lost):
     place = host.path(lost)
     place.unlink() if place.is_symlink() else shutil.rmtree(place)
     assert ("nvidia", V1) in driver_modules.others(host.tree, wanted(V2))
-    driver_modules.remove(host.tree, "nvidia", V1, host.execute, with_sources=True)
+    driver_modules.remove(host.tree, "nvidia", V1, host.execute)
     assert host.survey()["modules"] == []
     assert driver_modules.others(host.tree, wanted(V2)) == []
 
