@@ -10,7 +10,7 @@ _SET_UP = """
 set -e
 apt-get update -qq
 DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends {packages}
-ls /lib/modules
+basename /lib/modules/*-cloud-amd64
 """
 # What says which kernel a tree of headers is for. DKMS packs its modules as those of the kernel
 # are packed, so one of them comes along, where the node has any.

@@ -111,6 +111,7 @@ class Host:
         name, version = argv[argv.index("-m") + 1], argv[argv.index("-v") + 1]
         kernel = argv[argv.index("-k") + 1] if "-k" in argv else None
         self.asked.append((verb, version, kernel))
+        self.forced = "--force" in argv
         top = self.path(f"/var/lib/dkms/{name}/{version}")
         conf = f"/var/lib/dkms/{name}/{version}/source/dkms.conf"
         if top.exists() and not self.tree.exists(conf):
@@ -140,6 +141,8 @@ class Host:
     def install(self, name, version, kernel, top):
         place = self.path(f"/lib/modules/{kernel}/updates/dkms/nvidia.ko")
         place.parent.mkdir(parents=True, exist_ok=True)
+        if place.exists() and self.version_of(place) > version and not self.forced:
+            return self.ended(6, "Error! Installation aborted.")
         shutil.copy(top / kernel / "x86_64" / "module" / "nvidia.ko", place)
         link = top.parent / f"kernel-{kernel}-x86_64"
         link.unlink(missing_ok=True)
@@ -225,8 +228,9 @@ def test_sources_that_are_there_are_left_and_half_of_some_are_replaced(host):
     host.sources()
     assert place.stat().st_ino == before
     (place / "nvidia.c").unlink()
-    host.path(f"/usr/src/nvidia-{V1}.gpunode-new").mkdir()
+    host.write(f"/usr/src/nvidia-{V1}.gpunode-new/half.c", "")
     host.sources()
+    assert not (place / "half.c").exists()
     assert (place / "nvidia.c").exists()
     assert [path.name for path in host.path("/usr/src").iterdir()] == [place.name]
 
@@ -480,6 +484,27 @@ def test_a_build_that_ends_well_and_built_nothing_is_none(host):
         driver_modules.build(host.tree, wanted(), [row(K1)], does_nothing)
 
 
+def test_a_kernel_that_dkms_does_not_install_for_is_named(host):
+    host.sources()
+
+    def does_not_install(argv, environment):
+        if argv[1] == "install":
+            return subprocess.CompletedProcess(argv, 6, "", "Error! Problems with depmod detected.")
+        return host.execute(argv, environment)
+
+    with pytest.raises(Refusal, match=f"for kernel {K1}: Error! Problems with depmod"):
+        driver_modules.install(host.tree, wanted(), [row(K1)], does_not_install)
+
+
+def test_a_compiler_is_not_blamed_where_it_is_there(host):
+    host.sources()
+    host.fails = {K1}
+    with pytest.raises(Refusal) as failure:
+        driver_modules.build(host.tree, wanted(), [row(K1), row(K2)], host.execute)
+    assert "gcc-12" not in str(failure.value)
+    assert failure.value.remedy.startswith("Choose a driver")
+
+
 def test_each_kernel_that_is_wrong_is_named_by_the_proof(host):
     host.put_in_place(V1, [K1])
     with pytest.raises(Refusal, match=f"kernel {K2} has them not in place"):
@@ -562,6 +587,18 @@ def test_a_tree_whose_sources_are_lost_goes_all_the_same(host, lost):
     driver_modules.remove(host.tree, "nvidia", V1, host.execute)
     assert host.survey()["modules"] == []
     assert driver_modules.others(host.tree, wanted(V2)) == []
+
+
+def test_what_dkms_leaves_of_a_tree_goes_as_well(host):
+    """v3.0.10: what a killed build left in a kernel's folder keeps the tree from being deleted."""
+    host.sources()
+    host.execute(["dkms", "build", "-m", "nvidia", "-v", V1, "-k", K1], {})
+
+    def leaves_it(argv, _environment):
+        return subprocess.CompletedProcess(argv, 0, "", "")
+
+    driver_modules.remove(host.tree, "nvidia", V1, leaves_it)
+    assert not host.path("/var/lib/dkms/nvidia").exists()
 
 
 def test_a_tree_that_dkms_does_not_remove_is_a_refusal(host):
