@@ -282,4 +282,4 @@ def _remove(host):
     driver_runfile.uninstall(host.execute, host.tree)
     for row in host.facts()["driver"]["dkms"]:
         if row["name"] == _NAME:
-            driver_modules.remove(host.tree, _NAME, row["version"], host.execute, with_sources=True)
+            driver_modules.remove(host.tree, _NAME, row["version"], host.execute)

@@ -70,9 +70,7 @@ class Method:
         tree, execute = self._host.tree, self._host.execute
         driver_modules.install(tree, modules, self._kernels(), execute)
         for name, version in driver_modules.others(tree, modules):
-            driver_modules.remove(
-                tree, name, version, execute, with_sources=name == driver_modules.OF_RUNFILE
-            )
+            driver_modules.remove(tree, name, version, execute)
 
 
 def family_of(facts, repositories):
