@@ -52,10 +52,10 @@ def converge(wanted, host, leave, file, check_mode):
     needs = work.method.needs()
     if needs and not check_mode:
         return {"changed": False, "changes": [], "diff": [], "manifest": [], "needs": needs}
-    phases = [work.preparing(), work.exchanging(), work.running()]
+    phases = [work.preparing(), work.draining(), work.exchanging(), work.running()]
     changes = [says for steps in phases for says, _act in steps]
     diff = work.diff()
-    if not check_mode and changes:
+    if not check_mode:
         _apply(work, *phases)
     return {
         "changed": bool(changes),
@@ -65,16 +65,15 @@ def converge(wanted, host, leave, file, check_mode):
     }
 
 
-def _apply(work, preparing, exchanging, running):
+def _apply(work, preparing, draining, exchanging, running):
     try:
-        for _says, act in preparing:
+        for _says, act in preparing + draining:
             act()
-        if exchanging:
-            try:
-                for _says, act in exchanging:
-                    act()
-            except Refusal as refusal:
-                raise work.put_back(refusal) from refusal
+        try:
+            for _says, act in exchanging:
+                act()
+        except (Refusal, OSError) as error:
+            work.put_back(error)
         for _says, act in running:
             act()
     except systemd.UnitError as error:
@@ -151,20 +150,32 @@ class _Work:
     # What is done
 
     def preparing(self):
-        """Return what is done beside the driver that is in use."""
-        return [*self._setting(), *self.method.preparing(), *self.method.building()]
+        """Return what is done beside the driver that is in use.
+
+        The kernel's own driver is kept away last: a host whose modules cannot be built keeps it.
+        """
+        return [*self.method.preparing(), *self.method.building(), *self._setting()]
+
+    def draining(self):
+        """Return how those are stopped whom an exchange would disturb."""
+        if not self.method.exchanges or not (self._reloads or self._clients):
+            return []
+        says = driver_drain.sentence(self._stopped)
+        drain = functools.partial(
+            driver_drain.drain, self._stopped, self._host.tree, self._host.run
+        )
+        return [(says, drain)] if says else []
 
     def exchanging(self):
-        """Return what takes the place of the driver that is there, and who is stopped for it."""
-        steps = self.method.exchanging()
-        return [*self._draining(), *steps] if steps else []
+        """Return what takes the place of the driver that is there."""
+        return self.method.exchanging()
 
     def running(self):
         """Return what makes the driver on disk the one that runs, as far as no reboot has to."""
         run = self._host.run
         steps = [*self.method.finishing(), *self._freeing_images(), *self._loading()]
         steps += driver_services.unit_steps(self._units, self._will_run, run)
-        if self._will_run and (self._stopped or self._facts["drained"]):
+        if self._will_run and (self.draining() or self._facts["drained"]):
             steps.append(("start again what was stopped for the driver", self._restore))
         return steps
 
@@ -192,15 +203,6 @@ class _Work:
     def diff(self):
         """Return the differences of the files that change, as Ansible shows them."""
         return [placed.diff(path, self._files[path]) for path in placed.stale(self._files)]
-
-    def _draining(self):
-        if not self._reloads and not self._clients:
-            return []
-        says = driver_drain.sentence(self._stopped)
-        drain = functools.partial(
-            driver_drain.drain, self._stopped, self._host.tree, self._host.run
-        )
-        return [(says, drain)] if says else []
 
     @cached_property
     def _stopped(self):
@@ -304,12 +306,19 @@ class _Work:
 
     # What is left behind
 
-    def put_back(self, refusal):
-        """Return the Refusal to fail with after the driver that was there is back."""
-        words = self.method.going_back()
-        if driver_drain.noted() != {"triggers": [], "services": []}:
+    def put_back(self, error):
+        """Bring back the driver that was there, and whom it worked for, and raise the error.
+
+        :raises Refusal: that of the error, with what came of it.
+        """
+        try:
+            words = self.method.going_back()
             driver_drain.restore(self._host.run)
-        return Refusal(refusal.what, refusal.because, f"{words}. {refusal.remedy}")
+        except Refusal as refusal:
+            words = f"The driver before could not be brought back: {refusal}"
+        if isinstance(error, Refusal):
+            raise Refusal(error.what, error.because, f"{words}. {error.remedy}") from error
+        raise error
 
     def prove(self):
         """Prove the effect.
