@@ -136,11 +136,12 @@ class Runfile(driver_method.Method):
             driver_modules.build(tree, self._modules, self._kernels(), self._host.execute)
 
     def _exchange(self):
-        folder, _modules = self._unpacked()
+        folder, names = self._unpacked()
         # First the modules, which are built: a host that goes down now comes up with a driver.
         driver_modules.install(self._host.tree, self._modules, self._kernels(), self._host.execute)
         driver_runfile.install(folder, self.version, self._host.execute, self._host.tree)
         # Whoever removes the driver before takes its tree of DKMS along, be it of this version.
+        _add(self._host.tree, self._modules, folder, names)
         self._put_in_place(self._modules)
         with contextlib.suppress(FileNotFoundError):
             driver_runfile.keep(self._path, self._identity, self._target.wanted["sha256"])

@@ -326,3 +326,54 @@ def test_a_host_that_is_as_wanted_is_proven_before_it_is_adopted(host, monkeypat
     host.load("535.183.01")
     done = host.converge()
     assert (done["changed"], host.done) == (False, ["prove"])
+
+
+def test_a_run_file_gets_a_unit_of_ours_for_its_daemon_and_packages_have_theirs(host, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        driver_converge.driver_services,
+        "wanted_files",
+        lambda own_unit: asked.append(own_unit) or {},
+    )
+    monkeypatch.setitem(driver_converge._METHODS, "package", lambda *_: host.method)
+    host.converge(persistence=True, check_mode=True)
+    host.converge(check_mode=True)
+    host.converge(method="package", persistence=True, check_mode=True)
+    assert asked == [True, False, False]
+
+
+def daemon(host, monkeypatch, state):
+    """Return the entry of the daemon in the manifest, systemd saying this of it."""
+    monkeypatch.setattr(
+        driver_converge.systemd,
+        "show",
+        lambda names, *_: {
+            name: {"ActiveState": state, "UnitFileState": "enabled"} for name in names
+        },
+    )
+    monkeypatch.setattr(driver_converge.systemd, "tell", lambda *_words, **_options: None)
+    (entry,) = [row for row in host.converge(persistence=True)["manifest"] if row["kind"] == "unit"]
+    return entry["active"]
+
+
+def test_daemons_are_to_run_with_their_own_driver_and_to_stay_as_they_are_until_a_reboot(
+    host, monkeypatch
+):
+    host.load("535.183.01")
+    host.method.exchanges = False
+    assert daemon(host, monkeypatch, "inactive") == "active"
+    host.load("535.161.08")
+    assert daemon(host, monkeypatch, "inactive") == "inactive"
+
+
+def test_no_module_is_exchanged_where_none_is_loaded(host):
+    done = host.converge("stop_gpu_clients", drain=["serve.service"])
+    assert "exchange the loaded module" not in done["changes"]
+    assert "drain" not in host.done
+
+
+def test_a_host_without_its_own_kernel_or_a_gpu_loads_nothing(host):
+    host.facts["own_kernel"] = False
+    assert "load the module" not in host.converge(check_mode=True)["changes"]
+    host.facts.update(own_kernel=True, gpus=[])
+    assert "load the module" not in host.converge(check_mode=True)["changes"]

@@ -42,8 +42,8 @@ def dpkg(**packages):
     )
 
 
-def chosen(names=NAMES, offers=OFFERS, branch="535", version="", family=DEBIAN):
-    return driver_packages.choose(names, offers, branch, family, version)
+def chosen(names=None, offers=None, branch="535", version="", family=DEBIAN):
+    return driver_packages.choose(names or NAMES, offers or OFFERS, branch, family, version)
 
 
 # Which packages belong to the driver
