@@ -23,6 +23,7 @@ NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9+._-]*[A-Za-z0-9+])?")
 MANAGERS = ("apt", "dnf")
 LOCK_WAIT_S = 600
 _POLL_S = 2
+_UNMET = re.compile(r" : (?:Pre)?Depends: | : Conflicts: | : Breaks: ")
 _ASK_S = 60
 
 # Names of the packages that a transaction would put in place or take away.
@@ -47,7 +48,7 @@ class Apt:
         (
             re.compile(
                 r"Unable to locate package|Failed to fetch|has no installation candidate"
-                r"|Version '.*' for '.*' was not found"
+                r"|Version '.*' for '.*' was not found|but it is not installable"
             ),
             ["apt-get", "--quiet", "update"],
         ),
@@ -311,4 +312,6 @@ def reason(answer):
     """Return what the manager, or a script of a package, calls an error."""
     signs = ("E:", "Error:", "Error!", "ERROR:", "dpkg: error")
     errors = [line for line in commands.lines_of(answer.stderr) if line.startswith(signs)]
+    # apt names the package that cannot be had beside its error.
+    errors += [line for line in commands.lines_of(answer.stdout) if _UNMET.search(line)]
     return " / ".join(errors) or commands.last_words(answer, answer.stderr or answer.stdout)

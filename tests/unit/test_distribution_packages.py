@@ -35,6 +35,13 @@ REMOVAL = SIMULATED + "Remv systemd-timesyncd [252.39-1~deb12u1]\n"
 UNKNOWN = (100, "E: Unable to locate package libsndfile1")
 # Such as another package only refers to.
 UNAVAILABLE = (100, "E: Package 'libsndfile1' has no installation candidate")
+# A package stands on one that no list on the host has.
+UNMET = (
+    100,
+    "E: Unable to correct problems, you have held broken packages.",
+    "The following packages have unmet dependencies:\n"
+    " libsndfile1 : Depends: libogg0 (>= 1.3) but it is not installable\n",
+)
 STALE = (100, "E: Failed to fetch http://mirror.example/libogg0.deb  404  Not Found")
 INTERRUPTED = (
     100,
@@ -185,6 +192,10 @@ def test_a_package_that_is_not_known_yet_is_no_harm():
             ["simulate", "apt-get --quiet update", "simulate", "install"],
         ),
         (
+            Host(simulations=[UNMET, SIMULATED]),
+            ["simulate", "apt-get --quiet update", "simulate", "install"],
+        ),
+        (
             Host(installations=[STALE, (0, "")]),
             ["simulate", "install", "apt-get --quiet update", "simulate", "install"],
         ),
@@ -292,3 +303,8 @@ def test_a_name_of_a_package_is_taken(name):
 @pytest.mark.parametrize("name", ["", "-y", "libgl1-", "lib gl1", "libgl1=1.0", "a/b", "lib*"])
 def test_what_apt_would_read_as_something_else_is_not(name):
     assert not distribution_packages.NAME.fullmatch(name)
+
+
+def test_what_a_package_stands_on_in_vain_is_named():
+    with pytest.raises(Refusal, match="libsndfile1 : Depends: libogg0"):
+        Host(simulations=[UNMET]).install()

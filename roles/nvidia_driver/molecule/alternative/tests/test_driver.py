@@ -1,4 +1,4 @@
-"""The distribution's own packages of R470, on an image that has no kernel yet."""
+"""R470 from the distribution's backports, on an image that has no kernel yet."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from __future__ import annotations
 def test_the_packages_are_those_of_the_branch_and_held(host):
     package = host.package("nvidia-tesla-470-kernel-dkms")
     assert package.version.startswith("470.")
+    assert "~bpo" in package.version
     assert package.version in host.check_output("cat /etc/apt/preferences.d/gpunode-nvidia")
 
 
