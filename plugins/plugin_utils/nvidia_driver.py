@@ -51,7 +51,6 @@ def resolve(options, site):
         "peermem": route in ("auto", "nvidia_peermem"),
         "parameters": _parameters(options["parameters"]),
         "persistence": options["persistence"],
-        "kernels_without_headers": options["kernels_without_headers"],
     }
 
 

@@ -74,12 +74,19 @@ class Site:
     def stack(self):
         """Return the GPU stack that is wanted, as stack.resolve does.
 
+        Of a driver there is ``kernels_without_headers`` as well, as the role is told.
+
         :raises Refusal: an option is unknown or of the wrong type, or there is no such stack.
         """
         options = self._validated(fleet_options(), FLEET_PREFIX, "preflight")
         found = stack.resolve(options, stack_catalog.of_project())
-        is_to_go = self.options("nvidia_driver")["state"] == "absent"
-        return {**found, "driver": None, "vgpu": None} if is_to_go else found
+        said = self.options("nvidia_driver")
+        if said["state"] == "absent":
+            return {**found, "driver": None, "vgpu": None}
+        if found["driver"]:
+            policy = said["kernels_without_headers"]
+            found["driver"] = {**found["driver"], "kernels_without_headers": policy}
+        return found
 
     def _validated(self, spec, prefix, role):
         given = {

@@ -180,3 +180,17 @@ def test_the_driver_is_for_the_kernels_that_run_or_will_and_in_an_image_for_all(
     assert [row["release"] for row in host.targets] == ["6.1.0-40-amd64", "6.1.0-41-amd64"]
     image = case("debian12-h100", {"stack": "r580"}, kernels=rows[2:])
     assert [row["release"] for row in image.targets] == ["6.1.0-37-amd64"]
+
+
+@pytest.mark.parametrize(("policy", "due"), [("refuse", ["6.9.0"]), ("report", [])])
+def test_a_kernel_that_nothing_can_be_built_for_is_due_unless_it_was_said_to_be_none(policy, due):
+    rows = facts_of("debian12-h100-r580")["kernels"]
+    arrived = {**rows[0], "release": "6.9.0", "running": False, "next": True, "headers": False}
+    kernels = [arrived, *({**row, "next": False} for row in rows)]
+    wanted = stack.resolve({"stack": "r580"}, gpu_hosts.KNOWN)
+    wanted["driver"]["kernels_without_headers"] = policy
+    facts = facts_of("debian12-h100-r580", kernels=kernels)
+    found = stack_plan.plan(wanted, facts, gpu_hosts.KNOWN, [], "2026-11")
+    named = [why for row in found["steps"] for why in row["why"] if "has no nvidia module" in why]
+    assert [why.split()[1] for why in named] == due
+    assert any("kernel 6.9.0 has no headers" in row["says"] for row in found["notices"])
