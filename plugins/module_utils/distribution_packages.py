@@ -311,7 +311,7 @@ def _installation_of(names):
 def reason(answer):
     """Return what the manager, or a script of a package, calls an error."""
     signs = ("E:", "Error:", "Error!", "ERROR:", "dpkg: error")
-    errors = [line for line in commands.lines_of(answer.stderr) if line.startswith(signs)]
-    # apt names the package that cannot be had beside its error.
-    errors += [line for line in commands.lines_of(answer.stdout) if _UNMET.search(line)]
+    # What dpkg and a package's scripts say comes by a terminal of apt's own, on its output.
+    lines = commands.lines_of(answer.stdout + answer.stderr)
+    errors = [line for line in lines if line.startswith(signs) or _UNMET.search(line)]
     return " / ".join(errors) or commands.last_words(answer, answer.stderr or answer.stdout)
