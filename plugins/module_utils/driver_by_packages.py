@@ -286,21 +286,34 @@ class Packages(driver_method.Method):
     def _pin(self):
         for path, file in self._pins().items():
             placed.put(path, file)
+        if self._facts["pkg_mgr"] == "apt":
+            there = driver_packages.installed(self._host.tree, self._family)
+            driver_packages.keep(self.version, there, self._host.execute)
 
     # What is left behind
 
     def going_back(self):
         """Bring back the driver that was there; return a sentence about what came of it."""
         runfile = self._facts["driver"]["runfile"]
+        there = self._version_of(self._before)
+        if runfile or not there:
+            self._take_back()
         if runfile:
             return driver_by_runfile.reinstall(runfile, self._target, self._host)
-        there = self._version_of(self._before)
         if not there:
             return "There was no driver before"
-        choice = driver_packages.Choice(there, dict(self._before), [])
-        driver_packages.install(choice, self._family, self._host.tree, self._host.execute)
+        came = sorted(set(self._names) - set(self._before))
+        driver_packages.bring_back(
+            there, self._before, came, self._family, self._host.tree, self._host.execute
+        )
         self._install_modules()
         return f"Driver {there} is back"
+
+    def _take_back(self):
+        """Remove the packages that came, however far they did."""
+        driver_packages.remove(
+            self._family, self._host.tree, self._host.execute, spared=self._before
+        )
 
     def prove(self, facts):
         """Hold the host to having this driver, for every kernel.

@@ -13,6 +13,7 @@ from functools import cached_property
 from ansible_collections.gpunode.stack.plugins.module_utils import (
     disk,
     download,
+    driver_kept,
     driver_method,
     driver_modules,
     driver_packages,
@@ -51,7 +52,8 @@ class Runfile(driver_method.Method):
 
     @cached_property
     def _packages(self):
-        return sorted(driver_packages.installed(self._host.tree, self._family))
+        """{name: version} of the driver's packages that are installed."""
+        return driver_packages.installed(self._host.tree, self._family)
 
     @cached_property
     def _is_placed(self):
@@ -108,7 +110,7 @@ class Runfile(driver_method.Method):
             return []
         steps = []
         if self._packages:
-            steps.append(packages_removal(self._packages, self._family, self._host))
+            steps.append(packages_removal(sorted(self._packages), self._family, self._host))
         before = self._facts["driver"]["runfile"]
         words = f"install NVIDIA driver {self.version} from its .run file"
         if before not in ("", self.version):
@@ -193,12 +195,24 @@ class Runfile(driver_method.Method):
         """Bring back the driver that was there; return a sentence about what came of it."""
         before = self._facts["driver"]["runfile"]
         if self._packages:
-            return (
-                f"What was there were packages, which can be had again: {', '.join(self._packages)}"
-            )
+            return self._bring_back_packages()
         if before in ("", self.version):
             return "There was no other driver before"
         return reinstall(before, self._target, self._host)
+
+    def _bring_back_packages(self):
+        tree, driver = self._host.tree, self._facts["driver"]
+        before = (driver["libraries"] or [""])[-1]
+        driver_runfile.uninstall(self._host.execute, tree)
+        driver_packages.bring_back(
+            before, self._packages, [], self._family, tree, self._host.execute
+        )
+        names = {row["name"] for row in driver["dkms"] if row["version"] == before}
+        for name in names:
+            is_open = any(row["open"] for row in self._target.modules.values())
+            demands = (is_open, *self._target.demands[1:])
+            self._put_in_place(driver_modules.Modules(name, before, *demands))
+        return f"Driver {before} is back"
 
     def prove(self, facts):
         """Hold the host to having this driver, for every kernel.
@@ -272,7 +286,7 @@ def removal_steps(facts, host):
     trees = [name for name in host.tree.names("/var/lib/dkms") if name == _NAME]
     if trees and not version:
         steps.append(("remove the modules that are left in DKMS", functools.partial(_remove, host)))
-    for folder in (driver_runfile.KEPT_DIR, WORK_DIR):
+    for folder in (driver_kept.DIR, WORK_DIR):
         if os.path.isdir(folder):
             remove = functools.partial(shutil.rmtree, folder)
             steps.append((f"remove {folder}", remove))

@@ -9,15 +9,18 @@ itself where a newer one is on offer. So it gets preferences of its own for the 
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 import glob
 import os
+import shutil
 import tempfile
 
 from ansible_collections.gpunode.stack.plugins.module_utils import (
     distribution_packages,
     download,
     driver_family,
+    driver_kept,
     driver_pins,
     files,
     folders,
@@ -30,6 +33,8 @@ from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refus
 # What is to be installed: the driver's own version, {package: its version}, and the packages that
 # are to go. dnf's module streams ('@nvidia-driver:580-open') have no version but their own name.
 Choice = collections.namedtuple("Choice", "driver packages superseded")
+#: Where apt puts what it fetches of the driver, until that is installed and kept.
+COMING = os.path.join(driver_kept.DIR, "coming")
 _PATIENCE_S = 30
 _HEADERS = {"apt": "linux-headers-{}", "dnf": "kernel-devel-{}"}
 
@@ -138,17 +143,20 @@ def fetch(choice, family, execute, manager=None):
     :param execute: runs (argv, environment) and returns a CompletedProcess with text.
     :raises Refusal: the installation would do harm, or an archive cannot be had whole.
     """
+    # Of what is there already apt looks at the size alone.
+    shutil.rmtree(COMING, ignore_errors=True)
     _put(choice, family, execute, manager, ("--download-only",))
 
 
-def install(choice, family, tree, execute, manager=None):
+def install(choice, family, tree, execute, manager=None, archives=None):
     """Install what was chosen, in place of any other version of it.
 
+    :param archives: {package: path} of those that lie on the host.
     :raises Refusal: it would do harm, it failed, or the host has another version afterwards.
     """
     if is_there(choice, installed(tree, family)):
         return
-    _put(choice, family, execute, manager)
+    _put(choice, family, execute, manager, archives=archives)
     there = installed(tree, family)
     wrong = [
         f"{name} {there.get(name, 'none')}, not {version}"
@@ -163,16 +171,81 @@ def install(choice, family, tree, execute, manager=None):
         )
 
 
-def remove(family, tree, execute, manager=None):
-    """Remove all that belongs to the driver, its settings as well.
+def keep(driver, there, execute, folder=driver_kept.DIR):
+    """Keep the archives of the packages that are installed, where all of them can be had.
 
+    Those that were fetched for the installation are taken, and only the others fetched.
+
+    :param driver: the driver's own version.
+    :param there: {name: version} that are installed, see :func:`installed`.
+    """
+    driver_kept.make(folder)
+    place = os.path.join(folder, driver)
+    driver_kept.make(place)
+    for path in glob.glob(os.path.join(COMING, "*.deb")):
+        shutil.move(path, os.path.join(place, os.path.basename(path)))
+    shutil.rmtree(COMING, ignore_errors=True)
+    found = _archives(place, there)
+    lacking = {name: version for name, version in there.items() if name not in found}
+    if lacking:
+        # What the archive has no longer is no reason to fail.
+        with contextlib.suppress(Refusal):
+            found.update(
+                _downloaded(f"keep the packages of driver {driver}", lacking, place, execute)
+            )
+    for left in set(os.listdir(place)) - set(map(os.path.basename, found.values())):
+        path = os.path.join(place, left)
+        (shutil.rmtree if os.path.isdir(path) else os.unlink)(path)
+    for path in found.values():
+        os.chmod(path, 0o600)
+    if len(found) == len(there):
+        driver_kept.note(driver, driver, folder=folder)
+    else:
+        # What cannot be gone back to whole would promise what it does not hold.
+        shutil.rmtree(place)
+
+
+def kept(driver, there, folder=driver_kept.DIR):
+    """Return {name: path} of the archives that are kept of a driver, {} where it is not."""
+    paths = [row["path"] for row in driver_kept.rows(folder=folder) if not row["sha256"]]
+    place = os.path.join(folder, driver)
+    return _archives(place, there) if place in paths else {}
+
+
+def bring_back(driver, before, came, family, tree, execute):
+    """Have the packages of a driver that was there before again, from what is kept or offered.
+
+    :param before: {name: version} of its packages.
+    :param came: packages that an attempt at another driver brought, and are to go.
+    :raises Refusal: not all of them can be had, or it failed.
+    """
+    there = installed(tree, family)
+    choice = Choice(driver, dict(before), [name for name in came if name in there])
+    install(choice, family, tree, execute, archives=kept(driver, before))
+
+
+def _archives(folder, there):
+    """Return {name: path} of those packages whose archive lies in a folder, as apt names it."""
+    found = {}
+    for name, version in there.items():
+        quoted = version.replace(":", "%3a")
+        paths = glob.glob(os.path.join(folder, f"{name}_{quoted}_*.deb"))
+        found.update((name, path) for path in paths[:1])
+    return found
+
+
+def remove(family, tree, execute, manager=None, spared=()):
+    """Remove all that belongs to the driver, its settings as well, and what is half installed.
+
+    :param spared: names of packages that stay.
     :raises Refusal: something else would go with it, or it failed.
     """
-    names = sorted(installed(tree, family))
+    belongs = functools.partial(driver_family.belongs, family=family)
+    there = {*installed(tree, family), *stack_packages.unfinished(tree, belongs)}
+    names = sorted(there.difference(spared))
     if names:
         what = "remove the packages of the NVIDIA driver"
         manager = manager or distribution_packages.required(what)
-        belongs = functools.partial(driver_family.belongs, family=family)
         distribution_packages.transact(
             what, manager.removing, names, manager, execute, may_go=belongs
         )
@@ -217,12 +290,19 @@ def unpack(name, version, folder, execute):
     """
     what = f"unpack {name} {version}"
     target = os.path.join(folder, "tree")
-    into = ["env", f"--chdir={folder}"]
-    _run(what, [*into, "apt-get", "--quiet", "download", f"{name}={version}"], execute)
-    # apt writes the version into the file's name in a form of its own.
-    (archive,) = glob.glob(os.path.join(folder, "*.deb"))
-    _run(what, ["dpkg-deb", "--extract", archive, target], execute)
+    there = {name: version}
+    archive = _archives(COMING, there) or _downloaded(what, there, folder, execute)
+    if not archive:
+        raise Refusal(what, "no archive of it came", "Look at apt's lists, and run again")
+    _run(what, ["dpkg-deb", "--extract", archive[name], target], execute)
     return target
+
+
+def _downloaded(what, packages, folder, execute):
+    """Fetch packages into a folder; return {name: path} of those that came."""
+    names = [f"{name}={version}" for name, version in packages.items()]
+    _run(what, ["env", f"--chdir={folder}", "apt-get", "--quiet", "download", *names], execute)
+    return _archives(folder, packages)
 
 
 def _run(what, argv, execute):
@@ -231,12 +311,15 @@ def _run(what, argv, execute):
         raise Refusal(what, distribution_packages.reason(answer), "Mend that and run again")
 
 
-def _put(choice, family, execute, manager, options=()):
+def _put(choice, family, execute, manager, options=(), archives=None):
     """Run the transaction that brings what was chosen; see :func:`fetch` and :func:`install`."""
     what = _what(choice)
     manager = manager or distribution_packages.required(what)
     belongs = functools.partial(driver_family.belongs, family=family)
-    names = [f"{name}={version}" if version else name for name, version in choice.packages.items()]
+    names = [
+        (archives or {}).get(name) or (f"{name}={version}" if version else name)
+        for name, version in choice.packages.items()
+    ]
     names += [f"{name}-" for name in choice.superseded]
     run = functools.partial(
         distribution_packages.transact, what, manager=manager, execute=execute, may_go=belongs
@@ -244,12 +327,16 @@ def _put(choice, family, execute, manager, options=()):
     if not isinstance(manager, distribution_packages.Apt):
         run(verb=(*options, *manager.installing), names=names)
         return
+    # Where apt looks for what it has fetched already; it makes no folders outside of its own.
+    driver_kept.make(os.path.dirname(COMING))
+    os.makedirs(os.path.join(COMING, "partial"), mode=0o700, exist_ok=True)
     folders.make(download.CACHE_DIR)
     with tempfile.TemporaryDirectory(dir=download.CACHE_DIR, prefix="preferences-") as folder:
         path = os.path.join(folder, "preferences")
         before = _text("/etc/apt/preferences")
         files.write_text(path, driver_pins.coming(choice.driver, family, before), None, None)
-        own = ("-o", f"Dir::Etc::preferences={path}", "--allow-downgrades", *options)
+        own = ("-o", f"Dir::Etc::preferences={path}", "-o", f"Dir::Cache::archives={COMING}")
+        own += ("--allow-downgrades", *options)
         run(verb=(*own, *manager.installing), names=names)
 
 

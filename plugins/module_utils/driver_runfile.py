@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -18,9 +17,9 @@ import shutil
 from ansible_collections.gpunode.stack.plugins.module_utils import (
     commands,
     disk,
+    driver_kept,
     files,
     nvidia_driver,
-    receipts,
     versions,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
@@ -28,11 +27,8 @@ from ansible_collections.gpunode.stack.plugins.module_utils.tree import Tree
 
 LOG = "/var/log/nvidia-installer.log"
 UNINSTALL_LOG = "/var/log/nvidia-uninstall.log"
-KEPT_DIR = os.path.join(receipts.STATE_DIR, "nvidia_driver")
 UNINSTALLER = "/usr/bin/nvidia-uninstall"
 
-# As many artefacts are kept: the one that is installed, and the one to go back to.
-_KEPT = 2
 # The shell header is some hundred lines long.
 _HEADER_BYTES = 64 << 10
 _FIELD = re.compile(rb'^(label|targetdir|TARGET_ARCH)="?([^"\n]*)"?$', re.MULTILINE)
@@ -40,7 +36,6 @@ _TARGET = re.compile(r"NVIDIA-Linux-[^-]+-([0-9]+(?:\.[0-9]+)+)((?:-[\w.]+)*)")
 # A file system with less room than this is full, as far as unpacking goes.
 _NO_ROOM = 1 << 20
 _QUOTED = 4
-_NOTE = "kept.json"
 
 # Options are fatal to versions that do not know them (common-utils/nvgetopt.c). Those that came
 # after R410, with the first version each: option_table.h, tag by tag.
@@ -200,7 +195,7 @@ def uninstall(execute, tree=None, folder=None, log=UNINSTALL_LOG):
         raise Refusal(what, f"{' / '.join(words[:_QUOTED])} ({log})", "Mend that and run again")
 
 
-def keep(path, identity, sha256, folder=KEPT_DIR):
+def keep(path, identity, sha256, folder=driver_kept.DIR):
     """Keep a copy of the .run that is installed now, and the one before it.
 
     :param path: the file, which stays.
@@ -208,10 +203,7 @@ def keep(path, identity, sha256, folder=KEPT_DIR):
     :param sha256: its hex digest.
     """
     name = f"{identity.version}-{identity.flavour}.run"
-    row = {"name": name, **identity._asdict(), "sha256": sha256}
-    rows = [row, *(old for old in _notes(folder) if old["name"] != name)][:_KEPT]
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    os.chmod(folder, 0o700)
+    driver_kept.make(folder)
     copy = os.path.join(folder, name)
     if not os.path.isfile(copy) or files.sha256_of_file(copy) != sha256:
         with (
@@ -220,29 +212,12 @@ def keep(path, identity, sha256, folder=KEPT_DIR):
             files.replacing(copy, mode=0o600) as handle,
         ):
             shutil.copyfileobj(source, handle)
-    files.write_text(os.path.join(folder, _NOTE), json.dumps(rows, indent=2) + "\n", mode=0o600)
-    for left in os.listdir(folder):
-        if left.endswith(".run") and left not in {row["name"] for row in rows}:
-            os.unlink(os.path.join(folder, left))
+    driver_kept.note(name, *identity, sha256, folder)
 
 
-def kept(folder=KEPT_DIR):
-    """Return [{path, version, flavour, sha256}] of what is kept, the installed one first."""
-    rows = [{**row, "path": os.path.join(folder, row["name"])} for row in _notes(folder)]
-    return [
-        {key: row[key] for key in ("path", "version", "flavour", "sha256")}
-        for row in rows
-        if os.path.isfile(row["path"])
-    ]
-
-
-def _notes(folder):
-    try:
-        with open(os.path.join(folder, _NOTE), encoding="utf-8") as handle:
-            rows = json.load(handle)
-    except (OSError, ValueError):
-        return []
-    return [row for row in rows if {"name", "version", "flavour", "sha256"} <= row.keys()]
+def kept(folder=driver_kept.DIR):
+    """Return [{path, version, flavour, sha256}] of each .run kept, the installed one first."""
+    return [row for row in driver_kept.rows(folder=folder) if row["sha256"]]
 
 
 def _header(path):

@@ -7,7 +7,11 @@ from __future__ import annotations
 import os
 import re
 
-from ansible_collections.gpunode.stack.plugins.module_utils import kernels, version_order
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    driver_kept,
+    kernels,
+    version_order,
+)
 
 _VERSION = re.compile(r"\b[0-9]+\.[0-9]+(?:\.[0-9]+)*\b")
 _MODULE = re.compile(r"(nvidia(?:[-_][\w-]+)?|nv_peer_mem)\.ko(?:\.(?:xz|zst|gz))?")
@@ -29,13 +33,14 @@ _LIBRARY_FOLDERS = (
 
 
 def survey(tree):
-    """Return {loaded, modules, dkms, libraries, runfile}; see docs/facts.md for their shape."""
+    """Return {loaded, modules, dkms, libraries, runfile, kept}; docs/facts.md has their shape."""
     return {
         "loaded": loaded(tree),
         "modules": modules(tree),
         "dkms": dkms(tree),
         "libraries": libraries(tree),
         "runfile": runfile(tree),
+        "kept": kept(tree),
     }
 
 
@@ -155,6 +160,13 @@ def runfile(tree):
     first = tree.lines("/var/lib/nvidia/log")[:1]
     match = re.search(r"\(([0-9][0-9.]*)\)", first[0]) if first else None
     return match.group(1) if match else ""
+
+
+def kept(tree):
+    """Return [{version, path, sha256}] of what is kept of drivers, the installed one first."""
+    return [
+        {key: row[key] for key in ("version", "path", "sha256")} for row in driver_kept.rows(tree)
+    ]
 
 
 def _files(tree, release):

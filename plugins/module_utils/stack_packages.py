@@ -71,14 +71,34 @@ def installed(tree, is_asked=_FAMILY.fullmatch):
     return _of_rpm(tree, is_asked) if any(map(tree.exists, _RPM_DATABASES)) else {}
 
 
+def unfinished(tree, is_asked):
+    """Return the names of packages that dpkg began to install or remove, and did not end with."""
+    if not tree.exists(_STATUS):
+        return []
+    states = _states(tree, is_asked)
+    # dpkg(1), "Package states"; rpm knows of nothing in between.
+    return sorted(
+        name
+        for name, (state, _version) in states.items()
+        if state not in ("installed", "not-installed", "config-files")
+    )
+
+
 def _of_dpkg(tree, is_asked):
+    states = _states(tree, is_asked)
+    return {name: version for name, (state, version) in states.items() if state == "installed"}
+
+
+def _states(tree, is_asked):
+    """Return {name: (state, version)} of what dpkg knows of."""
     found = {}
     for block in tree.text(_STATUS).split("\n\n"):
         name = re.match(r"Package: (\S+)\n", block)
         if name and is_asked(name.group(1)):
             version = re.search(r"^Version: (\S+)$", block, re.MULTILINE)
-            if version and re.search(r"^Status: \S+ \S+ installed$", block, re.MULTILINE):
-                found[name.group(1)] = version.group(1)
+            state = re.search(r"^Status: \S+ \S+ (\S+)$", block, re.MULTILINE)
+            if version and state:
+                found[name.group(1)] = (state.group(1), version.group(1))
     return found
 
 

@@ -56,6 +56,7 @@ EMPTY = {
         "dkms": [],
         "libraries": [],
         "runfile": "",
+        "kept": [],
     },
     "packages": [],
     "nvidia_smi": {

@@ -105,6 +105,21 @@ def _held(case, by_security):
         )
 
 
+def way_back(case, due):
+    """How the driver before is had again; it is kept on the host, with the installed one first."""
+    for row in case.facts["driver"]["kept"] if case.driver and case.installed else []:
+        if row["version"] == case.installed:
+            continue
+        if row["sha256"]:
+            says = (
+                f"gpunode_driver_version: {row['version']}, and "
+                f"gpunode_driver_file: file://{row['path']}#sha256={row['sha256']}"
+            )
+        else:
+            says = f"apt-get install --allow-downgrades {row['path']}/*.deb"
+        yield f"the way back to driver {row['version']}, which is kept on the host: {says}"
+
+
 def end_of_life(case, due):
     row = (case.branch_row if case.driver else None) or {}
     ends = row.get("end_of_life", "")
@@ -183,6 +198,7 @@ RULES = {
     "unknown-distribution": unknown_distribution,
     "held-update": held_update,
     "held-security-update": held_security_update,
+    "way-back": way_back,
     "end-of-life": end_of_life,
     "no-gpu": no_gpu,
     "no-headers": no_headers,

@@ -124,6 +124,8 @@ def host(lab):
 def old(host, monkeypatch):
     """The node with an old driver of its branch, which is pinned."""
     monkeypatch.setattr(download, "CACHE_DIR", str(host.root / "var" / "cache" / "gpunode"))
+    coming = host.root / "var" / "lib" / "gpunode" / "nvidia_driver" / "coming"
+    monkeypatch.setattr(driver_packages, "COMING", str(coming))
     stanzas = [fields for fields in apt_sources.own(host.tree) if SUITE in fields["Suites"].split()]
     text = apt_sources.text(ROWS["debian"], "Debian 12", SUITE, stanzas)
     host.put(apt_sources.SOURCE, text)

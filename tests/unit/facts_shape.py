@@ -68,6 +68,7 @@ GPU_HOST = {
         "dkms": [{"name": str, "version": str, "kernel": str, "state": str}],
         "libraries": [str],
         "runfile": str,
+        "kept": [{"version": str, "path": str, "sha256": str}],
     },
     "packages": [{"name": str, "version": str, "offered": str, "offered_by_security": bool}],
     "nvidia_smi": {

@@ -79,6 +79,9 @@ FACTS = st.fixed_dictionaries(
                 "dkms": st.just([]),
                 "libraries": st.lists(VERSIONS.filter(bool), max_size=2),
                 "runfile": VERSIONS,
+                "kept": rows(
+                    version=VERSIONS, path=st.just("/kept"), sha256=st.sampled_from(["", "0" * 64])
+                ),
             }
         ),
         "packages": rows(

@@ -257,6 +257,7 @@ def test_nothing_is_found_on_a_host_without_anything():
         "dkms": [],
         "libraries": [],
         "runfile": "",
+        "kept": [],
     }
 
 
