@@ -87,20 +87,26 @@ def nvswitch(address="0000:b7:00.0"):
 
 
 class Machine:
-    """A node that has GPUs."""
+    """A node that has GPUs.
 
-    def __init__(self, lab, name, gpus=None, nvswitches=(), secure_boot=None):
+    :ivar name: of the node.
+    :ivar hardware: what it has, see :meth:`has`.
+    """
+
+    def __init__(self, lab, name, gpus=None, nvswitches=(), secure_boot=None, console=""):
         """:param gpus: rows of :func:`gpu`; one by default.
         :param nvswitches: rows of :func:`nvswitch`.
         :param secure_boot: ``{"enabled": bool, "enrolled": [path of a certificate on the node]}``;
             None for a machine without UEFI.
+        :param console: the module that draws the console where it is loaded, such as "nouveau".
         """
         self._lab = lab
-        self._name = name
+        self.name = name
         self.hardware = {
             "gpus": [gpu()] if gpus is None else list(gpus),
             "nvswitches": list(nvswitches),
             "secure_boot": secure_boot,
+            "console": console,
         }
 
     def install(self):
@@ -129,6 +135,14 @@ class Machine:
             timeout_s=120,
         )
 
+    def libcuda(self, version=VERSION):
+        """Compile the library of CUDA on the node; return where it lies there."""
+        path = f"/tmp/libcuda.so.{version}"
+        self.put("/tmp/libcuda.c", (STANDIN / "libcuda.c").read_text())
+        define = shlex.quote(f'-DVERSION="{version}"')
+        self.says(f"gcc -shared -fPIC {define} -o {path} /tmp/libcuda.c")
+        return path
+
     def userspace(self, version=VERSION, programs=("nvidia-smi",)):
         """Put the driver's libraries and some of its programs in place, with their units."""
         links = [
@@ -137,6 +151,7 @@ class Machine:
             for name in ("libcuda", "libnvidia-ml")
         ]
         self.says("; ".join(links))
+        self.says(f"cp {self.libcuda(version)} {_LIBRARIES}/")
         for name in programs:
             text = (STANDIN / "bin" / name).read_text().replace("@VERSION@", version)
             self.put(f"/usr/bin/{name}", text, 0o755)
@@ -147,6 +162,49 @@ class Machine:
     def loaded(self):
         """Return the names of the modules that are loaded."""
         return [line.split()[0] for line in self.says("cat /proc/modules").splitlines()]
+
+    def has(self, **hardware):
+        """Boot the machine with other hardware from now on, by the parameters of the class."""
+        self.hardware.update(hardware)
+        self.put(f"{HOME}/machine.json", json.dumps(self.hardware))
+        self.reboot()
+
+    def hold(self, holder):
+        """Let a module be loaded that stands on the driver, such as gdrdrv, until the reboot."""
+        rows = self.says("cat /proc/modules").splitlines()
+        held = [row.replace("nvidia 16384 0 -", f"nvidia 16384 1 {holder},") for row in rows]
+        first = f"{holder} 16384 0 - Live 0x0000000000000000 (OE)"
+        self.says(f"printf '%s\\n' {shlex.join([first, *held])} >/run/machine/modules")
+
+    def rival(self, initramfs=False):
+        """Give the kernel a nouveau of its own, which the next boot loads.
+
+        :param initramfs: whether it has an initramfs, with nouveau in it.
+        """
+        top = f"/lib/modules/{self.says('uname -r')}"
+        self.put(f"{HOME}/rival/Makefile", "obj-m := nouveau.o\n")
+        self.put(f"{HOME}/rival/nouveau.c", _OWN_MODULE)
+        self.says(
+            f"make -s -C {top}/build M={HOME}/rival modules"
+            f" && install -D -m 0644 {HOME}/rival/nouveau.ko {top}/kernel/drivers/gpu/nouveau.ko"
+            " && depmod",
+            timeout_s=120,
+        )
+        if initramfs:
+            self.says(
+                "DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends"
+                " initramfs-tools && echo nouveau >>/etc/initramfs-tools/modules"
+                " && update-initramfs -c -k $(uname -r)",
+                timeout_s=120,
+            )
+
+    def cuda_error(self, number):
+        """Let CUDA answer so when it is to compute, 0 for no error."""
+        self.put(f"{HOME}/cuda-error", f"{number}\n")
+
+    def boots(self):
+        """Return how often the machine was booted, as its journal has it."""
+        return len(self.says("journalctl --list-boots --quiet").splitlines())
 
     def client(self, unit="train.service"):
         """Start a process that uses the first GPU, in a unit of its own."""
@@ -160,7 +218,7 @@ class Machine:
     def reboot(self):
         """Reboot as an administrator would, and wait until all units have started or failed."""
         boot_id = self.says("cat /proc/sys/kernel/random/boot_id")
-        self._lab.ssh(self._name, "sudo systemctl reboot")
+        self._lab.ssh(self.name, "sudo systemctl reboot")
         deadline = time.monotonic() + _BOOT_TIMEOUT_S
         while time.monotonic() < deadline:
             answer = self.tried(
@@ -170,7 +228,7 @@ class Machine:
             if now not in ("", boot_id) and state in ("running", "degraded"):
                 return
             time.sleep(0.5)
-        raise AssertionError(f"{self._name} did not come back within {_BOOT_TIMEOUT_S} s")
+        raise AssertionError(f"{self.name} did not come back within {_BOOT_TIMEOUT_S} s")
 
     def says(self, command, timeout_s=60):
         """Return what a shell command of root prints; an error of the test where it fails."""
@@ -180,11 +238,11 @@ class Machine:
 
     def tried(self, command, timeout_s=60):
         """Run a shell command as root and return its CompletedProcess."""
-        return self._lab.ssh(self._name, f"sudo sh -c {shlex.quote(command)}", timeout_s)
+        return self._lab.ssh(self.name, f"sudo sh -c {shlex.quote(command)}", timeout_s)
 
     def put(self, path, text, mode=0o644):
         """Put a file onto the node."""
-        textfile.put(textfile.inside(self._lab.tree(self._name), path), text, mode)
+        textfile.put(textfile.inside(self._lab.tree(self.name), path), text, mode)
 
     def _put_unit(self, unit):
         self.put(f"/usr/lib/systemd/system/{unit}", (STANDIN / "units" / unit).read_text())

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from lab import fleet
-from lab.machine import HOME, VERSION, Machine, gpu, nvswitch
+from lab.machine import VERSION, Machine, gpu, nvswitch
 
 pytestmark = pytest.mark.lab
 
@@ -45,12 +43,6 @@ def facts(machine, tmp_path):
         )
 
     return look
-
-
-def with_hardware(machine, **changes):
-    """Boot the machine with other hardware."""
-    machine.put(f"{HOME}/machine.json", json.dumps({**machine.hardware, **changes}))
-    machine.reboot()
 
 
 def test_without_a_driver_it_is_a_host_with_a_kernel_and_gpus(machine, facts):
@@ -209,21 +201,21 @@ def test_a_rival_that_boots_with_the_kernel_holds_the_gpu_until_it_is_blackliste
 @pytest.mark.slow
 def test_secure_boot_takes_signed_modules_of_enrolled_keys_alone(machine, facts):
     key = "/var/lib/dkms/mok.pub"
-    with_hardware(machine, secure_boot={"enabled": True, "enrolled": []})
+    machine.has(secure_boot={"enabled": True, "enrolled": []})
     seen = facts()["secure_boot"]
     assert (seen["enabled"], seen["key_enrolled"]) == (True, False)
     refused = machine.tried("modprobe nvidia")
     assert refused.stderr.strip() == (
         "modprobe: ERROR: could not insert 'nvidia': Key was rejected by service"
     )
-    with_hardware(machine, secure_boot={"enabled": True, "enrolled": [key]})
+    machine.has(secure_boot={"enabled": True, "enrolled": [key]})
     assert facts()["secure_boot"]["key_enrolled"] is True
     assert machine.loaded() == ["nvidia"]
 
 
 @pytest.mark.slow
 def test_without_a_gpu_there_is_nothing_to_load_a_driver_for(machine):
-    with_hardware(machine, gpus=[])
+    machine.has(gpus=[])
     assert machine.loaded() == []
     refused = machine.tried("modprobe nvidia")
     assert refused.stderr.strip().endswith("No such device")

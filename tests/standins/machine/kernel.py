@@ -66,7 +66,8 @@ def write_loaded(modules):
     with open(MODULES, "r+", encoding="ascii") as handle:
         for name, holders in modules.items():
             above = "".join(f"{holder}," for holder in holders) or "-"
-            print(name, 16384, len(holders), above, "Live 0x0000000000000000 (OE)", file=handle)
+            users = len(holders) + (name == machine().get("console"))
+            print(name, 16384, users, above, "Live 0x0000000000000000 (OE)", file=handle)
         handle.truncate()
 
 
@@ -180,7 +181,7 @@ def remove(name):
         raise Rejected(errno.ENOENT)
     if modules[name]:
         raise Rejected(errno.EAGAIN, " ".join(modules[name]))
-    if name in RIVALS or any(map(is_open_device, devices_of(name))):
+    if name == machine().get("console") or any(map(is_open_device, devices_of(name))):
         raise Rejected(errno.EAGAIN)
     write_loaded(
         {
@@ -194,8 +195,9 @@ def remove(name):
         device.unlink()
     if name == "nvidia":
         subprocess.run(["rm", "-r", STATE / "driver" / "nvidia"], check=True)
-        for gpu in PCI.iterdir():
-            (gpu / "driver").unlink(missing_ok=True)
+    for link in PCI.glob("*/driver"):
+        if os.path.basename(os.readlink(link)) == name:
+            link.unlink()
 
 
 def devices_of(name):
