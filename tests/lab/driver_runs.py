@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
 
-from lab import fleet, kernel, textfile
+from lab import fleet, kernel, runfile, textfile
+from lab.machine import STANDIN
 from lab.repository import Repository
 
+#: Nothing else is looked after.
 ONLY = {"conda_env_list": [], "gunicorn_app_list": []}
 #: Where a node keeps what its drivers came from.
 KEPT = "/var/lib/gpunode/nvidia_driver"
@@ -20,8 +23,52 @@ def converge(node, log, *arguments, **variables):
     :param log: a file, see fleet.run.
     :param variables: those of the host.
     """
-    said = json.dumps({**ONLY, **variables})
-    return fleet.site("--limit", node, "-e", said, *arguments, log=log)
+    return fleet.site("--limit", node, *said(**variables), *arguments, log=log)
+
+
+def file(folder, lab, machine, version, **options):
+    """Build a .run for a machine; return what gpunode_driver_file is to say of it.
+
+    :param folder: on the controller.
+    :param machine: the Machine, whose compiler makes what CUDA asks.
+    :param options: further ones of runfile.build.
+    """
+    path = runfile.build(
+        folder / runfile.file_name(version, options.get("flavour", "tesla")),
+        version,
+        programs=STANDIN / "bin",
+        libcuda=lab.tree(machine.name) / machine.libcuda(version).lstrip("/"),
+        **options,
+    )
+    return f"{path}#sha256={hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
+def said(file=None, **variables):
+    """Return the arguments of ansible-playbook for a host that is to have a .run and no more."""
+    named = {"gpunode_driver_file": file} if file else {}
+    return ["-e", json.dumps({**ONLY, **named, **variables})]
+
+
+def converging(log, *nodes):
+    """Return what runs site.yml on some nodes and returns the Run: (file, *arguments, **variables).
+
+    :param log: as for fleet.run.
+    """
+
+    def converge(file=None, *arguments, **variables):
+        limit = ("--limit", ",".join(nodes))
+        return fleet.site(*limit, *said(file, **variables), *arguments, log=log)
+
+    return converge
+
+
+def is_settled(run, *nodes):
+    """Say whether a run found nothing to do."""
+    return (
+        run.status == 0
+        and all(run.changed[node] == 0 for node in nodes)
+        and run.plays == ["Probe, plan and refuse"]
+    )
 
 
 class Packaged:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-
 import pytest
 
-from lab import fleet, runfile
-from lab.machine import STANDIN, Machine
+from lab import driver_runs
+from lab.machine import Machine
 
 pytestmark = pytest.mark.lab
 
@@ -27,32 +24,14 @@ def machine(lab):
 
 @pytest.fixture(scope="module")
 def files(lab, machine, tmp_path_factory):
-    """{version: what gpunode_driver_file is to say}; what CUDA asks was compiled on the node."""
+    """{version: what gpunode_driver_file is to say}."""
     folder = tmp_path_factory.mktemp("files")
-    found = {}
-    for version in (FIRST, SECOND):
-        library = f"/tmp/libcuda.so.{version}"
-        machine.put("/tmp/libcuda.c", (STANDIN / "libcuda.c").read_text())
-        define = f'-DVERSION=\\"{version}\\"'
-        machine.says(f"gcc -shared -fPIC {define} -o {library} /tmp/libcuda.c")
-        path = runfile.build(
-            folder / runfile.file_name(version),
-            version,
-            programs=STANDIN / "bin",
-            libcuda=lab.tree(NODE) / library.lstrip("/"),
-        )
-        found[version] = f"{path}#sha256={hashlib.sha256(path.read_bytes()).hexdigest()}"
-    return found
+    return {version: driver_runs.file(folder, lab, machine, version) for version in (FIRST, SECOND)}
 
 
 @pytest.fixture
 def converge(tmp_path):
-    def run(file, *arguments, **variables):
-        only = {"conda_env_list": [], "gunicorn_app_list": [], "gpunode_driver_file": file}
-        said = json.dumps({**only, **variables})
-        return fleet.site("--limit", NODE, "-e", said, *arguments, log=tmp_path / "ssh")
-
-    return run
+    return driver_runs.converging(tmp_path / "ssh", NODE)
 
 
 def boot_id(machine):
@@ -133,7 +112,11 @@ def test_with_consent_who_uses_the_gpu_gives_way_and_runs_again_with_the_other_d
     running = machine.says("systemctl is-active serve.socket serve.service nvidia-persistenced")
     assert running.split() == ["active"] * 3
     assert machine.tried("systemctl is-active idle.service").stdout.strip() == "inactive"
-    stopped = machine.says("journalctl -b -o cat -u serve.socket -u serve.service | grep Stopp")
-    assert stopped.splitlines()[0].endswith("serve.socket.") or "socket" in stopped.splitlines()[0]
+    log = machine.says("journalctl -b -o cat -u serve.socket -u serve.service")
+    # The first line of each is that of its start by hand.
+    order = ["Closed serve.socket", "Stopping serve.service", "Listening on serve.socket"]
+    places = [log.index(words, log.index("Closed serve.socket")) for words in order]
+    assert places == sorted(places)
+    assert log.rindex("Started serve.service") > places[-1]
     again = converge(files[FIRST])
     assert (again.status, again.changed[NODE]) == (0, 0)

@@ -195,8 +195,9 @@ def remove(name):
         device.unlink()
     if name == "nvidia":
         subprocess.run(["rm", "-r", STATE / "driver" / "nvidia"], check=True)
-    for link in PCI.glob("*/driver"):
-        if os.path.basename(os.readlink(link)) == name:
+    for gpu in PCI.iterdir():
+        link = gpu / "driver"
+        if link.is_symlink() and os.path.basename(os.readlink(link)) == name:
             link.unlink()
 
 
