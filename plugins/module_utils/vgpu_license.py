@@ -10,6 +10,7 @@ import re
 import time
 
 from ansible_collections.gpunode.stack.plugins.module_utils import (
+    cuda_allocation,
     manifest,
     nvidia_driver,
     nvidia_smi,
@@ -220,7 +221,7 @@ def _prove_or_go_back(before, prove, run):
 
 
 def _prove(wanted, tree, run, since, sleep):
-    """Wait until every GPU that can be is licensed.
+    """Wait until every GPU that can be is licensed, and prove that it computes.
 
     :raises Refusal: that was not so in time; the log says why.
     """
@@ -228,19 +229,31 @@ def _prove(wanted, tree, run, since, sleep):
     while True:
         lacking = _unlicensed(tree)
         if lacking == []:
-            return
+            break
         is_gone = _unit_state(run).get("ActiveState") not in ("active", "activating")
         if is_gone or time.monotonic() >= deadline:
-            break
+            raise _without_licence(lacking, tree, since, run)
         sleep(_POLL_S)
+    # Without a licence a guest's first allocation fails, whatever else it says.
+    obstacle = cuda_allocation.obstacle(run)
+    if obstacle:
+        raise Refusal(
+            "a licence for the GPUs of this host",
+            f"they are licensed, and give no memory: {obstacle}",
+            "Look at dmesg for NVRM and Xid lines, then run again",
+        )
+
+
+def _without_licence(lacking, tree, since, run):
+    """Return the Refusal that says why there is none."""
     what = f"a licence for {', '.join(lacking) if lacking else 'the GPUs of this host'}"
     said = nvidia_smi.survey(tree)["says"]
     if said:
-        raise Refusal(
+        return Refusal(
             what, f"nvidia-smi does not answer: {said}", "Mend the driver, then run again"
         )
     means, remedy, line = reason(systemd.journal(UNIT, _LOG_LINES, since, run))
-    raise Refusal(what, f"{means} ({line})", remedy)
+    return Refusal(what, f"{means} ({line})", remedy)
 
 
 def _unlicensed(tree):

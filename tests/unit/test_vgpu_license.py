@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,7 @@ class Guest(Systemd):
         self.licensed = False
         self.slept = 0
         self.smi = None
+        self.cuda = {"call": "", "status": 0, "says": "1"}
         self._gives = gives
 
     def run(self, argv, **options):
@@ -65,6 +67,8 @@ class Guest(Systemd):
             )
             text = answer if self.smi is None else self.smi
             return subprocess.CompletedProcess(argv, 0, text.encode(), b"")
+        if argv[0] == sys.executable:
+            return subprocess.CompletedProcess(argv, 0, json.dumps(self.cuda), "")
         done = super().run(argv, **options)
         if argv[0] == "systemctl" and argv[1] in ("start", "restart"):
             self.units[UNIT]["ActiveState"] = "active"
@@ -187,6 +191,13 @@ def test_the_sides_of_a_component_agree(tmp_path):
 
 
 # What comes of it
+
+
+def test_a_licence_with_which_nothing_computes_is_none(tmp_path):
+    guest = Guest(tmp_path)
+    guest.cuda = {"call": "cuMemAlloc_v2", "status": 102, "says": "CUDA_ERROR_DEVICE_NOT_LICENSED"}
+    with pytest.raises(Refusal, match="cuMemAlloc_v2 says CUDA_ERROR_DEVICE_NOT_LICENSED"):
+        guest.converge(by_token(tmp_path), SECRET)
 
 
 def test_a_token_is_placed_as_its_vendor_says_and_the_licence_is_had(tmp_path, folder):
