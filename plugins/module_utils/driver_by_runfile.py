@@ -18,6 +18,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     driver_modules,
     driver_packages,
     driver_runfile,
+    fabric_manager,
     manifest,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
@@ -52,8 +53,11 @@ class Runfile(driver_method.Method):
 
     @cached_property
     def _packages(self):
-        """{name: version} of the driver's packages that are installed."""
-        return driver_packages.installed(self._host.tree, self._family)
+        """{name: version} of packages that give way; Fabric Manager comes by a package alone."""
+        there = driver_packages.installed(self._host.tree, self._family)
+        return {
+            name: version for name, version in there.items() if not fabric_manager.is_package(name)
+        }
 
     @cached_property
     def _is_placed(self):
@@ -119,6 +123,44 @@ class Runfile(driver_method.Method):
 
     def finishing(self):
         """Return what is done once the driver is in place."""
+        return [*self._installing_fabric_manager(), *self._settling_modules()]
+
+    def _installing_fabric_manager(self):
+        choice = self._fabric_manager
+        if not choice:
+            return []
+        words = ", ".join(f"{name} {version}" for name, version in choice.packages.items())
+        install = functools.partial(
+            driver_packages.install, choice, self._family, self._host.tree, self._host.execute
+        )
+        return [(f"install {words}", install)]
+
+    @cached_property
+    def _fabric_manager(self):
+        """The driver_packages.Choice of it that has to be installed, None for none.
+
+        :raises Refusal: NVSwitches need it, and the host is offered none of this version.
+        """
+        is_there = self._facts["fabric_manager"]["version"] == self.version
+        if not self._facts["nvswitches"] or (is_there and not self._packages):
+            return None
+        branch, rows = self._wanted["branch"], self._wanted["repositories"].values()
+        names = sorted(
+            {name for row in rows for name in driver_packages.fabric_manager_names(row, branch)}
+        )
+        offers = driver_packages.offered(self._host.tree, names)
+        bare = driver_packages.Choice(self.version, {}, [])
+        try:
+            return driver_packages.with_fabric_manager(bare, names, offers)
+        except Refusal as refusal:
+            raise Refusal(
+                refusal.what,
+                f"a .run file brings none for the NVSwitches of this host, and {refusal.because}",
+                "Offer the host a repository that has it, such as NVIDIA's own, install it by "
+                "other means, or say gpunode_driver_method: package",
+            ) from refusal
+
+    def _settling_modules(self):
         if self.exchanges:
             return []
         put = functools.partial(self._put_in_place, self._modules)

@@ -125,13 +125,16 @@ def drain(running, tree, run):
 
 
 def restore(run):
-    """Start what :func:`drain` stopped, triggers before services, and forget the note of it.
+    """Start what :func:`drain` stopped, and forget the note of it.
+
+    The driver's daemons come first: nothing computes before Fabric Manager is ready. Triggers come
+    before the services that they start.
 
     :returns: those units that are gone meanwhile.
     :raises Refusal: a unit does not start; the note stays, and the next run tries again.
     """
     note = noted()
-    units = note["triggers"] + note["services"]
+    units = sorted(note["triggers"] + note["services"], key=lambda name: name not in DAEMONS)
     states = systemd.show(units, ("LoadState", "ActiveState"), run)
     gone = [unit for unit in units if states.get(unit, {}).get("LoadState") == "not-found"]
     failures = []

@@ -13,6 +13,13 @@ _PROGRAM = "nv-fabricmanager"
 # Such as "Fabric Manager version is : 450.102.04".
 _VERSION = re.compile(r"version is\s*:\s*([0-9][0-9.]*)")
 _PACKAGE = re.compile(r"(?:nvidia|cuda-drivers)-fabricmanager(?:-[0-9]+)?")
+# What reads the NVSwitches for DCGM, and comes with it.
+_COMPANION = re.compile(r"libnvidia-nscq(?:-[0-9]+)?")
+
+
+def is_package(name):
+    """Say whether a package brings it, or goes with it: beside a .run, which has neither."""
+    return bool(_PACKAGE.fullmatch(name) or _COMPANION.fullmatch(name))
 
 
 def survey(tree, packages, states):

@@ -105,6 +105,19 @@ def test_a_unit_counts_that_systemd_would_stop_along_with_another(tmp_path):
     assert found["services"] == ["docker.service", "inference.service", "sidecar.service"]
 
 
+def test_the_drivers_daemons_run_again_before_who_computes(tmp_path):
+    units = [unit(name) for name in ("app.service", "app.socket", "nvidia-fabricmanager.service")]
+    host = host_of(tmp_path, *units)
+    found = driver_drain.survey(["app.service", "nvidia-fabricmanager.service"], host.run)
+    driver_drain.drain({**found, "triggers": ["app.socket"]}, host.tree, host.run)
+    driver_drain.restore(host.run)
+    assert host.told[-3:] == [
+        "start nvidia-fabricmanager.service",
+        "start app.socket",
+        "start app.service",
+    ]
+
+
 def test_a_unit_that_needs_an_idle_one_stays(tmp_path):
     host = host_of(
         tmp_path,

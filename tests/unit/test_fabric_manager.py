@@ -53,3 +53,18 @@ def test_the_states_of_the_unit_are_told(tmp_path, states, active, enabled):
 def test_a_host_of_whose_unit_nothing_is_known_has_none(tmp_path):
     facts = fabric_manager.survey(planted(tmp_path), (), {})
     assert facts == {"version": "", "active": False, "enabled": False}
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [
+        ("nvidia-fabricmanager-535", True),
+        ("nvidia-fabricmanager", True),
+        ("cuda-drivers-fabricmanager-535", True),
+        ("libnvidia-nscq-535", True),
+        ("nvidia-driver-cuda", False),
+        ("libcuda1", False),
+    ],
+)
+def test_what_may_lie_beside_a_run_file_is_told_by_its_name(name, is_one):
+    assert fabric_manager.is_package(name) is is_one
