@@ -20,6 +20,8 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     driver_runfile,
     fabric_manager,
     manifest,
+    nvidia_driver,
+    stack_packages,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 
@@ -184,12 +186,24 @@ class Runfile(driver_method.Method):
         # First the modules, which are built: a host that goes down now comes up with a driver.
         driver_modules.install(self._host.tree, self._modules, self._kernels(), self._host.execute)
         driver_runfile.install(folder, self.version, self._host.execute, self._host.tree)
+        self._remove_strays()
         # Whoever removes the driver before takes its tree of DKMS along, be it of this version.
         _add(self._host.tree, self._modules, folder, names)
         self._put_in_place(self._modules)
         with contextlib.suppress(FileNotFoundError):
             driver_runfile.keep(self._path, self._identity, self._target.wanted["sha256"])
         shutil.rmtree(WORK_DIR, ignore_errors=True)
+
+    def _remove_strays(self):
+        """Remove libraries of other versions that neither a .run nor a package has placed.
+
+        ldconfig leads programs to the greatest version that there is.
+        """
+        tree = self._host.tree
+        for version in nvidia_driver.libraries(tree):
+            for path in nvidia_driver.libraries_of(tree, version):
+                if version != self.version and not stack_packages.owns(tree, path):
+                    os.unlink(tree.path(path))
 
     # The file
 

@@ -139,16 +139,27 @@ def dkms(tree):
 
 def libraries(tree):
     """Return the versions of libcuda.so and libnvidia-ml.so that are on disk, oldest first."""
+    versions = {match.group(1) for _path, match in _library_files(tree, _LIBRARY)}
+    return sorted(versions, key=version_order.key)
+
+
+def libraries_of(tree, version):
+    """Return the paths of the libraries that carry a driver's version in their names."""
+    pattern = re.compile(rf"lib[\w.+-]+\.so\.{re.escape(version)}")
+    return [path for path, _match in _library_files(tree, pattern)]
+
+
+def _library_files(tree, pattern):
+    """Return [(path, match)] of the files in the folders of libraries, without links."""
     folders = list(_LIBRARY_FOLDERS)
     folders += [f"{folders[-1]}/{name}" for name in tree.names(folders[-1])]
-    versions = {
-        match.group(1)
+    return [
+        (f"{folder}/{name}", match)
         for folder in folders
         for name in tree.names(folder)
-        for match in [_LIBRARY.fullmatch(name)]
+        for match in [pattern.fullmatch(name)]
         if match and not tree.target(f"{folder}/{name}")
-    }
-    return sorted(versions, key=version_order.key)
+    ]
 
 
 def runfile(tree):

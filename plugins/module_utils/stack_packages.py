@@ -7,6 +7,7 @@ Nothing is fetched: what is on offer is what the package lists on the host say.
 
 from __future__ import annotations
 
+import os
 import re
 
 from ansible_collections.gpunode.stack.plugins.module_utils import version_order
@@ -82,6 +83,16 @@ def unfinished(tree, is_asked):
         for name, (state, _version) in states.items()
         if state not in ("installed", "not-installed", "config-files")
     )
+
+
+def owns(tree, path):
+    """Say whether a package has placed a file; one of the same name in another folder counts too.
+
+    /lib is a link to /usr/lib, and packages name their files either way.
+    """
+    if tree.exists(_STATUS):
+        return bool(tree.answer("dpkg-query", "--search", f"*/{os.path.basename(path)}"))
+    return bool(tree.answer("rpm", "--query", "--file", path))
 
 
 def _of_dpkg(tree, is_asked):

@@ -236,6 +236,16 @@ def test_libraries_are_told_by_their_files_and_not_by_links():
     assert looked_at(nvidia_driver.libraries, files, links) == versions
 
 
+def test_all_libraries_of_a_version_are_found_and_none_of_another():
+    folder = "/usr/lib/x86_64-linux-gnu"
+    names = ["libcuda.so.535.161.08", "libnvidia-ptxjitcompiler.so.535.161.08"]
+    others = ["libcuda.so.535.161.081", "libcuda.so.535.183.01", "libm.so.6"]
+    files = {f"{folder}/{name}": "" for name in [*names, *others]}
+    links = {f"{folder}/libnvoptix.so.535.161.08": "/elsewhere"}
+    found = looked_at(lambda tree: nvidia_driver.libraries_of(tree, "535.161.08"), files, links)
+    assert sorted(found) == [f"{folder}/{name}" for name in names]
+
+
 @pytest.mark.parametrize(
     ("first", "version"),
     [

@@ -210,3 +210,11 @@ def test_rubbish_in_the_database_and_in_answers_is_no_error(rubbish):
     looked_at(stack_packages.survey, {STATUS: status + b"\n" + rubbish}, answers=answers)
     answers = {"rpm": RPMS.encode() + rubbish, "dnf": UPGRADES.encode() + rubbish}
     looked_at(stack_packages.survey, {"/var/lib/rpm/x": rubbish}, answers=answers)
+
+
+@pytest.mark.parametrize(("database", "program"), [(STATUS, "dpkg-query"), (None, "rpm")])
+def test_a_file_that_no_package_has_placed_is_nobodys(tmp_path, database, program):
+    files = {database: dpkg()} if database else {}
+    owned = planted(tmp_path, files, answers={program: "libcuda1: /usr/lib/libcuda.so.1\n"})
+    assert stack_packages.owns(owned, "/usr/lib/libcuda.so.535.161.08")
+    assert not stack_packages.owns(planted(tmp_path, files), "/usr/lib/libcuda.so.535.161.08")
