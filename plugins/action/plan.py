@@ -50,6 +50,7 @@ class ActionModule(ActionBase):
         for component, state in states.items():
             refusals += wanted.COMPONENTS[component].refusals(state, facts)
         gpu = _without_unsaid(_stack_plan(asked, states, facts), states)
+        gpu["notices"] += _left_loaded(states, facts)
         refusals += gpu.pop("refusals")
         spared = gpu.pop("spared")
         digests = {
@@ -128,6 +129,20 @@ def _without_unsaid(gpu, states):
             says = f"{'; '.join(step['why'])}: say vgpu_license_token or vgpu_license_server"
             gpu["notices"].append({"rule": "license-unsaid", "says": says})
     return {**gpu, "steps": [row for row in gpu["steps"] if row["component"] not in unsaid]}
+
+
+def _left_loaded(states, facts):
+    """Return the notices of a driver that was removed and is still in memory.
+
+    No reboot follows from it: a container may have loaded it, and would again.
+    """
+    driver = facts["driver"]
+    is_gone = not driver["modules"] and not driver["libraries"]
+    if states.get("nvidia_driver", {}).get("state") != "absent" or not is_gone:
+        return []
+    version = driver["loaded"]["version"]
+    says = f"driver {version} is on disk no more, and stays loaded until the host is rebooted"
+    return [{"rule": "left-loaded", "says": says}] if version else []
 
 
 def _probe(states):

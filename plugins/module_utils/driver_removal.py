@@ -9,10 +9,12 @@ import functools
 from ansible_collections.gpunode.stack.plugins.module_utils import (
     driver_by_packages,
     driver_by_runfile,
+    driver_drain,
     driver_services,
     driver_settings,
     gpu_clients,
     placed,
+    systemd,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 
@@ -35,13 +37,19 @@ def converge(host, repositories, check_mode):
             "Stop them for good: they cannot run without the driver",
         )
     steps = [
+        *driver_services.ending_steps(host.run),
         *driver_by_runfile.removal_steps(facts, host),
         *driver_by_packages.removal_steps(facts, host, repositories),
         *_files(host),
     ]
     if not check_mode:
-        for _says, act in steps:
-            act()
+        try:
+            for _says, act in steps:
+                act()
+        except systemd.UnitError as error:
+            raise Refusal(
+                "a unit of the driver", str(error), "Look at its log, and run again"
+            ) from error
     return {
         "changed": bool(steps),
         "changes": [says for says, _act in steps],
@@ -52,7 +60,9 @@ def converge(host, repositories, check_mode):
 
 def _files(host):
     """Return the steps that remove our files; those of the methods go with them."""
-    wanted = {path: placed.of(None) for path in driver_settings.PATHS}
+    # Who was stopped for a driver has none to run with.
+    paths = (*driver_settings.PATHS, driver_drain.note_path())
+    wanted = {path: placed.of(None) for path in paths}
     return [
         (placed.sentence(path, wanted[path]), functools.partial(placed.put, path, wanted[path]))
         for path in placed.stale(wanted)

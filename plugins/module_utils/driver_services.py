@@ -16,6 +16,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     manifest,
     placed,
     systemd,
+    vgpu_licensing,
 )
 
 PERSISTENCED = "nvidia-persistenced.service"
@@ -71,6 +72,21 @@ def file_steps(own_unit, run):
 def removal_steps(run):
     """Return the steps that leave nothing of ours behind; the daemons go with the driver."""
     return _settling({path: placed.of(None) for path in wanted_files(own_unit=True)}, run)
+
+
+def ending_steps(run):
+    """Return the steps that stop and disable the daemons, before their programs go."""
+    names = (PERSISTENCED, fabric_manager.UNIT, vgpu_licensing.UNIT)
+    states = systemd.show(names, ("ActiveState", "UnitFileState"), run)
+    return [
+        (f"{verb} {name}", functools.partial(systemd.tell, verb, name, run=run))
+        for name, state in states.items()
+        for verb, is_due in (
+            ("stop", state.get("ActiveState") == "active"),
+            ("disable", state.get("UnitFileState") == "enabled"),
+        )
+        if is_due
+    ]
 
 
 def unit_steps(names, may_start, run):

@@ -49,6 +49,14 @@ def test_nothing_of_ours_is_left(tmp_path):
     assert driver_services.removal_steps(host.run) == []
 
 
+def test_daemons_end_before_their_programs_go_as_far_as_they_are_there():
+    host = host_of(nvidia_persistenced=RUNS, nvidia_gridd={"ActiveState": "inactive"})
+    assert done(driver_services.ending_steps(host.run)) == [
+        f"stop {PERSISTENCED}",
+        f"disable {PERSISTENCED}",
+    ]
+
+
 def test_fabric_manager_is_for_hosts_with_nvswitches():
     assert driver_services.units(has_switches=False) == [PERSISTENCED]
     assert driver_services.units(has_switches=True) == [PERSISTENCED, FABRIC_MANAGER]
