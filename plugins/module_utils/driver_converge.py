@@ -108,7 +108,7 @@ class _Work:
             )
         if self.method.builds:
             self._refuse_unenrolled_key()
-        if self.method.exchanges and self._clients:
+        if (self.method.exchanges or self._reloads) and self._clients:
             self._refuse_clients()
 
     def _refuse_kernels(self):
@@ -138,13 +138,19 @@ class _Work:
             )
 
     def _refuse_clients(self):
-        words = "; ".join(map(gpu_clients.described, self._clients))
-        if "stop_gpu_clients" not in self._leave.consent:
+        if not self._may_stop:
             raise Refusal(
                 "GPU in use",
-                words,
+                "; ".join(map(gpu_clients.described, self._clients)),
                 "Stop them, or name their units in gpunode_drain and consent with "
                 "gpunode_consent: [stop_gpu_clients]",
+            )
+        if self._undrained:
+            raise Refusal(
+                "GPU in use",
+                "; ".join(map(gpu_clients.described, self._undrained))
+                + ", and would still when the units of gpunode_drain were stopped",
+                "Stop them, or add their units to gpunode_drain",
             )
 
     # What is done
@@ -158,7 +164,7 @@ class _Work:
 
     def draining(self):
         """Return how those are stopped whom an exchange would disturb."""
-        if not self.method.exchanges or not (self._reloads or self._clients):
+        if not self._reloads and not (self.method.exchanges and self._clients):
             return []
         says = driver_drain.sentence(self._stopped)
         drain = functools.partial(
@@ -180,11 +186,17 @@ class _Work:
         return steps
 
     def _setting(self):
-        wanted = self._files
         return [
-            (placed.sentence(path, wanted[path]), functools.partial(self._put, path))
-            for path in placed.stale(wanted)
+            (self._sentence(path), functools.partial(self._put, path))
+            for path in placed.stale(self._files)
         ]
+
+    def _sentence(self, path):
+        says = placed.sentence(path, self._files[path])
+        has_old = path == driver_settings.MODPROBE and self._loaded and not self._reloads
+        if has_old and self._target.wanted["parameters"]:
+            return f"{says}, whose parameters hold from the next loading of the module on"
+        return says
 
     def _put(self, path):
         placed.put(path, self._files[path])
@@ -207,21 +219,37 @@ class _Work:
     @cached_property
     def _stopped(self):
         """What is stopped for the exchange, as driver_drain.survey has it."""
-        if not self.method.exchanges or not self._loaded or not self._may_stop:
+        if not self._loaded or not self._may_stop:
             return {"triggers": [], "services": []}
         # A reboot ends the daemons in order, and they hold nobody up until then.
-        daemons = driver_drain.DAEMONS if self._reloads else ()
+        daemons = driver_drain.DAEMONS if self._may_reload else ()
         return driver_drain.survey([*self._leave.drain, *daemons], self._host.run)
+
+    @cached_property
+    def _undrained(self):
+        """Those who use the GPUs and are not stopped."""
+        units = {*self._stopped["triggers"], *self._stopped["services"]}
+        return [row for row in self._clients if row["unit"] not in units]
 
     @property
     def _may_stop(self):
         return "stop_gpu_clients" in self._leave.consent
 
+    @property
+    def _may_reload(self):
+        """Whether the module that is loaded is exchanged in memory rather than by a reboot."""
+        can = self._loaded and self._is_loadable
+        return bool(can and self._may_stop and "reboot" not in self._leave.consent)
+
     @cached_property
     def _reloads(self):
-        """Whether the module that is loaded is exchanged without a reboot."""
-        has_to = self._loaded and self.method.exchanges
-        return bool(has_to and self._may_stop and "reboot" not in self._leave.consent)
+        """Whether the loaded module is exchanged now: also where a run before came no further."""
+        if not self._may_reload:
+            return False
+        loaded = self._facts["driver"]["loaded"]
+        on_disk = self._target.modules.get(self._facts["kernel"], loaded)
+        is_other = any(on_disk[key] != loaded[key] for key in ("version", "open"))
+        return self.method.exchanges or (is_other and not self._undrained)
 
     def _freeing_images(self):
         return [
@@ -245,14 +273,16 @@ class _Work:
     @cached_property
     def _can_load(self):
         """Whether a module that is on disk then can be loaded on this host now."""
-        running = self._facts["kernel"] in self._target.releases
-        has_module = running or self._facts["kernel"] in self._target.modules
-        is_free = not self._rivals or all(self._is_unused(name) for name in self._rivals)
+        return self._is_loadable and all(self._is_unused(name) for name in self._rivals)
+
+    @cached_property
+    def _is_loadable(self):
+        """Whether there will be a module for the kernel that runs, and it would take it."""
+        running = self._facts["kernel"]
+        has_module = running in self._target.releases or running in self._target.modules
         key = self._facts["secure_boot"]
         is_known = key["key_enrolled"] or not key["enabled"]
-        return bool(
-            self._facts["own_kernel"] and self._target.gpus and has_module and is_free and is_known
-        )
+        return bool(self._facts["own_kernel"] and self._target.gpus and has_module and is_known)
 
     @cached_property
     def _rivals(self):
@@ -271,13 +301,19 @@ class _Work:
 
     def _load(self):
         obstacle = driver_drain.reload_modules(self._host.tree, self._host.run)
-        if obstacle:
-            raise Refusal(
-                "load the module",
-                obstacle,
-                "The driver is on disk, and a reboot loads it: consent with gpunode_consent: "
-                "[reboot], or mend that and run again",
+        if not obstacle:
+            return
+        remedy = "The driver is on disk. Look at dmesg for NVRM lines, mend that and run again"
+        left = self._host.facts()["driver"]["loaded"]["version"]
+        if left:
+            remedy = (
+                f"The driver is on disk, {left} stays loaded, and a reboot ends that: consent with "
+                "gpunode_consent: [reboot], or mend that and run again"
             )
+        noted = driver_drain.noted()
+        stopped = ", ".join(noted["triggers"] + noted["services"])
+        waiting = f". Until then stay stopped: {stopped}" if stopped else ""
+        raise Refusal("load the module", obstacle, remedy + waiting)
 
     def _restore(self):
         gone = driver_drain.restore(self._host.run)

@@ -169,6 +169,16 @@ class Case:
         """Those who work on a GPU: neither the driver's own daemons nor who only watches."""
         return gpu_clients.at_work(self.facts["gpu_clients"])
 
+    @cached_property
+    def may_reload(self):
+        """Whether a loaded module is exchanged in memory, with whoever uses it stopped."""
+        return (
+            "stop_gpu_clients" in self.consent
+            and "reboot" not in self.consent
+            and not self.lacks_key
+            and all(row["unit"] in self.drain for row in self.clients)
+        )
+
     # Its kernels.
 
     @cached_property

@@ -141,6 +141,11 @@ def driver_not_loaded(case):
         yield "it is installed and not loaded"
 
 
+def driver_other_loaded(case):
+    if case.may_reload:
+        yield from _other_loaded(case)
+
+
 def driver_clients_stopped(case):
     # Between an exchange of the driver and the reboot they would not find each other.
     if case.facts["drained"] and not any(reboot_pending(case)):
@@ -232,6 +237,11 @@ def reboot_pending(case):
         return
     if case.installed and case.rivals and not any(driver_rival(case)):
         yield f"{' and '.join(case.rivals)} has the GPU"
+    if not case.may_reload:
+        yield from _other_loaded(case)
+
+
+def _other_loaded(case):
     loaded = case.facts["driver"]["loaded"]
     module = case.modules_for(case.facts["kernel"]).get("nvidia")
     # The kernel that runs may have no module on disk, or be gone from there itself.
@@ -262,6 +272,7 @@ RULES = {
         "rebuild-after-ofed": driver_rebuild_after_ofed,
         "rival-driver": driver_rival,
         "not-loaded": driver_not_loaded,
+        "other-loaded": driver_other_loaded,
         "clients-stopped": driver_clients_stopped,
     },
     "vgpu_license": {"unlicensed": license_not_held},

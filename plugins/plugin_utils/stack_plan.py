@@ -67,18 +67,13 @@ def _reboots(case, due):
     if not case.facts["own_kernel"]:
         return {}
     why = []
-    if case.loaded and _UNTIL_REBOOT.intersection(due["nvidia_driver"]) and not _reloads(case):
+    if case.loaded and _UNTIL_REBOOT.intersection(due["nvidia_driver"]) and not case.may_reload:
         why.append(f"module {case.loaded} stays loaded until then")
     if case.rivals and due["nvidia_driver"]:
         why.append(f"{' and '.join(case.rivals)} has the GPU until then")
     if due["mlnx_ofed"] and not _restarts_openibd(case):
         why.append("the RDMA modules that are loaded now stay until then")
     return {"takes-effect-by-reboot": why} if why else {}
-
-
-def _reloads(case):
-    """Say whether the module is exchanged in memory as well, with whoever uses it stopped."""
-    return "stop_gpu_clients" in case.consent and "reboot" not in case.consent
 
 
 def _restarts_openibd(case):

@@ -21,11 +21,12 @@ REPLACING = {
     "libraries-mismatch",
     "fabric-manager-mismatch",
     "rebuild-after-ofed",
+    "other-loaded",
 }
 # What is mended without building or loading a module.
 _FABRIC_MANAGER = {"fabric-manager-mismatch", "no-fabric-manager"}
 # What is mended with the modules that are there.
-_KEEPING = {*_FABRIC_MANAGER, "not-loaded", "rival-driver", "clients-stopped"}
+_KEEPING = {*_FABRIC_MANAGER, "not-loaded", "other-loaded", "rival-driver", "clients-stopped"}
 
 
 def kernel_too_old(case, due):
