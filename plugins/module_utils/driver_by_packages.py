@@ -62,6 +62,11 @@ class Packages(driver_method.Method):
         found = self._version_of(driver_packages.installed(self._host.tree, self._family))
         return found or self._wanted["branch"]
 
+    @property
+    def version_to_be(self):
+        """The version that will be installed, '' as long as the repository has to tell."""
+        return "" if self.exchanges else self.version
+
     def _version_of(self, there):
         """Return the one version of the driver among installed packages, '' without one."""
         found = {

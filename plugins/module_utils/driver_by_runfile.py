@@ -42,7 +42,7 @@ class Runfile(driver_method.Method):
     def __init__(self, target, host, file):
         super().__init__(target, host)
         self._sent = file
-        self.version = self._wanted["version"]
+        self.version = self.version_to_be = self._wanted["version"]
         self._modules = driver_modules.Modules(_NAME, self.version, *target.demands)
         self._family = driver_method.family_of(self._facts, self._wanted["repositories"])
 

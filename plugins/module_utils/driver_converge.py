@@ -244,12 +244,15 @@ class _Work:
     @cached_property
     def _reloads(self):
         """Whether the loaded module is exchanged now: also where a run before came no further."""
-        if not self._may_reload:
+        if not self._may_reload or self._is_loaded:
             return False
-        loaded = self._facts["driver"]["loaded"]
-        on_disk = self._target.modules.get(self._facts["kernel"], loaded)
-        is_other = any(on_disk[key] != loaded[key] for key in ("version", "open"))
-        return self.method.exchanges or (is_other and not self._undrained)
+        return self.method.exchanges or not self._undrained
+
+    @cached_property
+    def _is_loaded(self):
+        """Whether the module that is loaded is the one that will be on disk."""
+        loaded, is_open = self._facts["driver"]["loaded"], self._target.module_type == "open"
+        return loaded == {"version": self.method.version_to_be, "open": is_open}
 
     def _freeing_images(self):
         return [
@@ -330,7 +333,7 @@ class _Work:
         if not self._facts["own_kernel"]:
             return False
         if self._loaded and not self._reloads:
-            return not self.method.exchanges and self._loaded == self.method.version
+            return self._is_loaded
         return self._reloads or self._can_load
 
     @cached_property
