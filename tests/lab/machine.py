@@ -192,7 +192,8 @@ class Machine:
         )
         if initramfs:
             self.says(
-                "DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends"
+                "echo CONFIG_RD_GZIP=y >/boot/config-$(uname -r)"
+                " && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends"
                 " initramfs-tools && echo nouveau >>/etc/initramfs-tools/modules"
                 " && update-initramfs -c -k $(uname -r)",
                 timeout_s=120,

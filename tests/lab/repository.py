@@ -57,7 +57,8 @@ class Repository:
         """Make the folder and the key.
 
         :param tree: the node's root folder on this machine.
-        :param programs: a folder with the programs that packages bring, by name.
+        :param programs: a folder with the programs that packages bring, by name, "@VERSION@" in
+            them being the driver's version.
         """
         self.root = textfile.inside(tree, _PATH)
         self._programs = programs and Path(programs)
@@ -180,7 +181,8 @@ def _place(tree, row, known, programs):
     for path, text in row.get("files", {}).items():
         place = textfile.inside(tree, path.format(**known))
         if text and text.startswith("program "):
-            textfile.put(place, _program(text.partition(" ")[2], programs), 0o755)
+            program = _program(text.partition(" ")[2], programs)
+            textfile.put(place, program.replace("@VERSION@", known["upstream"]), 0o755)
         else:
             textfile.put(place, text or "")
     for path, target in row.get("links", {}).items():
