@@ -20,6 +20,8 @@ from ansible_collections.gpunode.stack.plugins.plugin_utils import stack_case
 WANTED = {
     "method": "runfile",
     "modules": "proprietary",
+    "architectures": {},
+    "offered": ["proprietary"],
     "guest": True,
     "branch": "535",
     "version": "535.183.01",
@@ -38,7 +40,7 @@ class Method:
 
     changes_method = False
     found_by = "by packages"
-    version = "535.183.01"
+    version = version_to_be = "535.183.01"
     builds = True
     exchanges = True
     offered = ()
