@@ -64,8 +64,11 @@ def watched(what, path):
 
 
 def ran_out(error):
-    """Say whether an exception means that a file system was full."""
-    return isinstance(error, OSError) and error.errno == errno.ENOSPC
+    """Say whether an exception means that a file system was full.
+
+    The one of shutil.copytree has a list of what it could not copy, and no number.
+    """
+    return isinstance(error, OSError) and (error.errno == errno.ENOSPC or is_full(str(error)))
 
 
 def full(what, path):

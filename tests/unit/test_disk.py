@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 
 import pytest
 
@@ -73,5 +74,9 @@ def test_a_full_disk_is_told_by_what_commands_say(text, full):
 def test_only_a_full_disk_becomes_a_refusal():
     with pytest.raises(Refusal, match="file system of /opt is full"), disk.watched("work", "/opt"):
         raise OSError(errno.ENOSPC, "No space left on device")
+    # As copytree does, which goes on after the first file.
+    words = "[Errno 28] No space left on device: 'a' -> 'b'"
+    with pytest.raises(Refusal, match="file system of /opt is full"), disk.watched("work", "/opt"):
+        raise shutil.Error([("a", "b", words)])
     with pytest.raises(PermissionError), disk.watched("work", "/opt"):
         raise PermissionError(errno.EACCES, "no")
