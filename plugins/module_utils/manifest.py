@@ -40,8 +40,8 @@ def file(path):
 
 
 def presence(path):
-    """Return the entry of a file that is to be there, whatever is in it."""
-    return {"kind": "file", "path": path}
+    """Return the entry of a file or link that is to be there, whatever is in it."""
+    return {"kind": "presence", "path": path}
 
 
 def absence(path):
@@ -141,6 +141,9 @@ def drift(entries, run=child.run):
             sentences += _packages_drift(entry, stack_packages.installed(Tree(run=run)))
         elif entry["kind"] == "package":
             sentences += [f"package {entry['name']} is gone"] if entry["name"] in lacking else []
+        elif entry["kind"] == "presence":
+            there = os.path.lexists(entry["path"])
+            sentences += [] if there else [f"file {entry['path']} is gone"]
         elif entry["kind"] == "absence":
             sentences += [f"{entry['path']} is back"] if os.path.lexists(entry["path"]) else []
         else:
