@@ -37,10 +37,10 @@ def converge(host, repositories, check_mode):
             "Stop them for good: they cannot run without the driver",
         )
     steps = [
-        *driver_services.ending_steps(host.run),
+        *driver_services.removal_steps(host.run),
         *driver_by_runfile.removal_steps(facts, host),
         *driver_by_packages.removal_steps(facts, host, repositories),
-        *_files(host),
+        *_settings(),
     ]
     if not check_mode:
         try:
@@ -58,12 +58,12 @@ def converge(host, repositories, check_mode):
     }
 
 
-def _files(host):
-    """Return the steps that remove our files; those of the methods go with them."""
+def _settings():
+    """Return the steps that remove our settings; the files of the methods go with them."""
     # Who was stopped for a driver has none to run with.
     paths = (*driver_settings.PATHS, driver_drain.note_path())
     wanted = {path: placed.of(None) for path in paths}
     return [
         (placed.sentence(path, wanted[path]), functools.partial(placed.put, path, wanted[path]))
         for path in placed.stale(wanted)
-    ] + driver_services.removal_steps(host.run)
+    ]

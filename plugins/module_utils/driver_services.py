@@ -70,22 +70,24 @@ def file_steps(own_unit, run):
 
 
 def removal_steps(run):
-    """Return the steps that leave nothing of ours behind; the daemons go with the driver."""
-    return _settling({path: placed.of(None) for path in wanted_files(own_unit=True)}, run)
-
-
-def ending_steps(run):
-    """Return the steps that stop and disable the daemons, before their programs go."""
+    """Return the steps that end the daemons, and leave nothing of ours behind."""
+    files = {path: placed.of(None) for path in wanted_files(own_unit=True)}
     names = (PERSISTENCED, fabric_manager.UNIT, vgpu_licensing.UNIT)
+    return [*ending_steps(names, run), *_settling(files, run)]
+
+
+def ending_steps(names, run):
+    """Return the steps that stop units and keep them from being started at boot."""
     states = systemd.show(names, ("ActiveState", "UnitFileState"), run)
+    at_work = {"stop": ("ActiveState", "active"), "disable": ("UnitFileState", "enabled")}
     return [
-        (f"{verb} {name}", functools.partial(systemd.tell, verb, name, run=run))
-        for name, state in states.items()
-        for verb, is_due in (
-            ("stop", state.get("ActiveState") == "active"),
-            ("disable", state.get("UnitFileState") == "enabled"),
+        (
+            f"{verb} {name}",
+            functools.partial(systemd.tell, verb, name, timeout_s=_START_S, run=run),
         )
-        if is_due
+        for name in names
+        for verb, (key, value) in at_work.items()
+        if states.get(name, {}).get(key) == value
     ]
 
 
