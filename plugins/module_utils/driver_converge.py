@@ -160,7 +160,9 @@ class _Work:
 
         The kernel's own driver is kept away last: a host whose modules cannot be built keeps it.
         """
-        return [*self.method.preparing(), *self.method.building(), *self._setting()]
+        unwanted = [] if self._target.wanted["persistence"] else [driver_services.PERSISTENCED]
+        ending = driver_services.ending_steps(unwanted, self._host.run)
+        return [*self.method.preparing(), *self.method.building(), *ending, *self._setting()]
 
     def draining(self):
         """Return how those are stopped whom an exchange would disturb."""
