@@ -19,9 +19,11 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     driver_packages,
     driver_runfile,
     fabric_manager,
+    files,
     manifest,
     nvidia_driver,
     stack_packages,
+    urls,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 
@@ -67,7 +69,7 @@ class Runfile(driver_method.Method):
         return (
             driver["runfile"] == self.version
             and set(driver["libraries"]) == {self.version}
-            and self._host.tree.exists(driver_runfile.UNINSTALLER)
+            and driver_runfile.is_whole(self._host.tree, self._identity.flavour)
         )
 
     @cached_property
@@ -83,16 +85,12 @@ class Runfile(driver_method.Method):
     @cached_property
     def exchanges(self):
         """Whether a driver that may be in use gives way."""
-        replaced = [
-            release
-            for release in self._lacking
-            if self._target.modules.get(release, {}).get("version")
-        ]
+        replaced = driver_modules.replaced(self._facts["driver"], self._modules, self._lacking)
         return bool(self._packages or not self._is_placed or replaced)
 
     def needs(self):
         """Return the path on the controller of the file that is needed and lacking, '' for none."""
-        if not (self.builds or self.exchanges) or self._at_hand() or self._sent:
+        if not (self.builds or self.exchanges) or self._at_hand or self._sent:
             return ""
         file = self._target.wanted["file"]
         return "" if "://" in file else file
@@ -100,8 +98,14 @@ class Runfile(driver_method.Method):
     # The steps
 
     def preparing(self):
-        """Return what is done beside the driver that is in use."""
-        return self._installing(["dkms"] if self.builds else [])
+        """Return what is done beside the driver that is in use.
+
+        The file comes first: where it is not the one that is wanted, nothing else is done.
+        """
+        if not (self.builds or self.exchanges):
+            return []
+        unpack = (f"unpack the .run file of NVIDIA driver {self.version}", self._unpacked)
+        return [unpack, *self._installing(["dkms"] if self.builds else [])]
 
     def building(self):
         """Return what makes the modules of every kernel, beside those that are there."""
@@ -121,6 +125,8 @@ class Runfile(driver_method.Method):
         words = f"install NVIDIA driver {self.version} from its .run file"
         if before not in ("", self.version):
             words = f"replace NVIDIA driver {before} by {self.version} from its .run file"
+        elif self._is_placed and not self._packages:
+            words = f"exchange the modules for the {self._target.module_type} ones"
         return [*steps, (words, self._exchange)]
 
     def finishing(self):
@@ -163,17 +169,18 @@ class Runfile(driver_method.Method):
             ) from refusal
 
     def _settling_modules(self):
-        if self.exchanges:
-            return []
+        steps = []
         put = functools.partial(self._put_in_place, self._modules)
         left = driver_modules.others(self._host.tree, self._modules)
-        if self.builds:
+        if self.builds and not self.exchanges:
             words = f"install the modules of {self.version} for kernel "
-            return [(words + ", ".join(self._lacking), put)]
-        if left:
+            steps.append((words + ", ".join(self._lacking), put))
+        elif left and not self.exchanges:
             names = ", ".join(f"{name} {version}" for name, version in left)
-            return [(f"remove the modules of {names}", put)]
-        return []
+            steps.append((f"remove the modules of {names}", put))
+        if self.builds or self.exchanges or os.path.isdir(WORK_DIR):
+            steps.append((f"keep the .run file of NVIDIA driver {self.version}", self._tidy))
+        return steps
 
     def _build(self):
         tree = self._host.tree
@@ -185,11 +192,15 @@ class Runfile(driver_method.Method):
         folder, names = self._unpacked()
         # First the modules, which are built: a host that goes down now comes up with a driver.
         driver_modules.install(self._host.tree, self._modules, self._kernels(), self._host.execute)
-        driver_runfile.install(folder, self.version, self._host.execute, self._host.tree)
-        self._remove_strays()
-        # Whoever removes the driver before takes its tree of DKMS along, be it of this version.
-        _add(self._host.tree, self._modules, folder, names)
+        if self._packages or not self._is_placed:
+            driver_runfile.install(folder, self.version, self._host.execute, self._host.tree)
+            self._remove_strays()
+            # Whoever removes the driver before takes its tree of DKMS along, be it of this version.
+            _add(self._host.tree, self._modules, folder, names)
         self._put_in_place(self._modules)
+
+    def _tidy(self):
+        """Keep the file and nothing unpacked, also where a killed run had not come to that."""
         with contextlib.suppress(FileNotFoundError):
             driver_runfile.keep(self._path, self._identity, self._target.wanted["sha256"])
         shutil.rmtree(WORK_DIR, ignore_errors=True)
@@ -216,31 +227,36 @@ class Runfile(driver_method.Method):
     def _path(self):
         return os.path.join(WORK_DIR, f"{self._target.wanted['sha256']}.run")
 
+    @cached_property
     def _at_hand(self):
-        """Return the path of the file on this host, '' where it has it not."""
+        """The path of the file on this host, '' where it has it not, or not as it was."""
         sha256 = self._target.wanted["sha256"]
         kept = [row["path"] for row in driver_runfile.kept() if row["sha256"] == sha256]
-        return next((path for path in (*kept, self._path) if os.path.isfile(path)), "")
+        there = filter(os.path.isfile, (*kept, self._path))
+        return next((path for path in there if files.sha256_of_file(path) == sha256), "")
 
     def _fetch(self):
         """Put the file where it is unpacked from, its digest proven, and look into it."""
         wanted = self._target.wanted
         source = f"file://{self._sent}" if self._sent else wanted["file"]
-        kept = self._at_hand()
+        kept = self._at_hand
         download.fetch(f"file://{kept}" if kept else source, self._path, wanted["sha256"])
-        driver_runfile.inspect(
-            self._path, self._facts["architecture"], self._host.execute, *self._identity
-        )
+        try:
+            driver_runfile.inspect(
+                self._path, self._facts["architecture"], self._host.execute, *self._identity
+            )
+        except Refusal as refusal:
+            os.unlink(self._path)
+            named = f"gpunode_driver_file: {urls.shown(wanted['file'])}"
+            raise Refusal(named, refusal.because, refusal.remedy) from refusal
 
     def _unpacked(self):
         """Return (folder, names of its modules) of the unpacked file."""
-        folder = os.path.join(WORK_DIR, "unpacked")
+        folder = os.path.join(WORK_DIR, self._target.wanted["sha256"])
         with disk.watched(f"unpack NVIDIA driver {self.version}", WORK_DIR):
-            try:
+            if os.path.isdir(folder):
                 found = driver_runfile.manifest(folder)
-            except Refusal:
-                found = None
-            if found is None or found.version != self.version:
+            else:
                 self._fetch()
                 found = driver_runfile.extract(self._path, folder, self._host.execute)
         return folder, found.modules
@@ -286,9 +302,9 @@ class Runfile(driver_method.Method):
             )
 
     def manifest(self):
-        """Return the entries of what a .run placed, and would be missed."""
-        paths = ["/usr/bin/nvidia-smi", driver_runfile.UNINSTALLER]
-        return [manifest.presence(path) for path in paths if self._host.tree.exists(path)]
+        """Return the entries of what a .run placed, and of what later kernels are served from."""
+        paths = [*driver_runfile.placed(self._host.tree), *driver_modules.records(self._modules)]
+        return [manifest.presence(path) for path in paths if os.path.lexists(path)]
 
 
 def reinstall(version, target, host):
@@ -308,6 +324,8 @@ def reinstall(version, target, host):
     modules = driver_modules.Modules(_NAME, version, is_open, *target.demands[1:])
     _add(host.tree, modules, folder, names)
     driver_modules.install(host.tree, modules, target.kernels, host.execute)
+    for left in driver_modules.others(host.tree, modules):
+        driver_modules.remove(host.tree, *left, host.execute)
     shutil.rmtree(WORK_DIR, ignore_errors=True)
     return f"Driver {version} is back"
 
@@ -339,8 +357,7 @@ def removal_steps(facts, host):
                 functools.partial(_remove, host),
             )
         )
-    trees = [name for name in host.tree.names("/var/lib/dkms") if name == _NAME]
-    if trees and not version:
+    elif _trees(host.tree):
         steps.append(("remove the modules that are left in DKMS", functools.partial(_remove, host)))
     for folder in (driver_kept.DIR, WORK_DIR):
         if os.path.isdir(folder):
@@ -351,6 +368,10 @@ def removal_steps(facts, host):
 
 def _remove(host):
     driver_runfile.uninstall(host.execute, host.tree)
-    for row in host.facts()["driver"]["dkms"]:
-        if row["name"] == _NAME:
-            driver_modules.remove(host.tree, _NAME, row["version"], host.execute)
+    for tree in _trees(host.tree):
+        driver_modules.remove(host.tree, *tree, host.execute)
+
+
+def _trees(tree):
+    """Return [(name, version)] of the trees of DKMS that are called as those of a .run."""
+    return [row for row in driver_modules.others(tree, (None, None)) if row[0] == _NAME]

@@ -70,9 +70,26 @@ def lacking(driver, wanted, kernels):
     return [
         kernel
         for kernel in kernels
-        if kernel not in installed
-        or not _is_there([row for row in driver["modules"] if row["kernel"] == kernel], wanted)
+        if kernel not in installed or not _is_there(_rows_of(driver, kernel), wanted)
     ]
+
+
+def replaced(driver, wanted, kernels):
+    """Return those kernels that have modules in place which are others than the wanted ones.
+
+    :param driver: what nvidia_driver.survey returned.
+    """
+    return [
+        kernel
+        for kernel in kernels
+        for rows in [_rows_of(driver, kernel)]
+        if any(row["name"] == "nvidia" for row in rows) and not _is_there(rows, wanted)
+    ]
+
+
+def records(wanted):
+    """Return the paths without which DKMS builds nothing for a kernel that comes later."""
+    return [f"{_folder(*wanted[:2])}/source/dkms.conf"]
 
 
 def others(tree, wanted):
@@ -107,19 +124,20 @@ def add(tree, wanted, folder, modules):
     """
     place = tree.path(_sources(*wanted[:2]))
     new = f"{place}.gpunode-new"
-    with disk.watched(f"add the sources of {wanted.name} {wanted.version}", place):
+    shutil.rmtree(new, ignore_errors=True)
+    try:
+        with disk.watched(f"add the sources of {wanted.name} {wanted.version}", place):
+            folders.make(new)
+            shutil.copytree(folder, new, symlinks=True, dirs_exist_ok=True)
+            path = os.path.join(new, "dkms.conf")
+            with open(path, encoding="utf-8") as handle:
+                text = dkms_conf(handle.read(), wanted.version, modules, os.cpu_count() or 1)
+            files.write_text(path, text, owner=None, group=None)
+        if not os.path.isdir(place) or files.sha256_of_tree(place) != files.sha256_of_tree(new):
+            shutil.rmtree(place, ignore_errors=True)
+            os.rename(new, place)
+    finally:
         shutil.rmtree(new, ignore_errors=True)
-        folders.make(new)
-        shutil.copytree(folder, new, symlinks=True, dirs_exist_ok=True)
-        path = os.path.join(new, "dkms.conf")
-        with open(path, encoding="utf-8") as handle:
-            text = dkms_conf(handle.read(), wanted.version, modules, os.cpu_count() or 1)
-        files.write_text(path, text, owner=None, group=None)
-    if os.path.isdir(place) and files.sha256_of_tree(place) == files.sha256_of_tree(new):
-        shutil.rmtree(new)
-        return
-    shutil.rmtree(place, ignore_errors=True)
-    os.rename(new, place)
 
 
 def dkms_conf(template, version, modules, jobs):
@@ -345,6 +363,10 @@ def _modules_of(tree, name, version):
     }
 
 
+def _rows_of(driver, kernel):
+    return [row for row in driver["modules"] if row["kernel"] == kernel]
+
+
 def _is_main(row, wanted):
     return row["name"] == "nvidia" and row["version"] == wanted.version
 
@@ -459,7 +481,8 @@ def _discard(aside):
 def _not_built(tree, wanted, kernel, what, done):
     """Return the Refusal that says why; the log, which goes with the tree, is kept."""
     text = tree.text(f"{_folder(*wanted[:2])}/build/make.log")
-    if disk.is_full(text):
+    # dkms 3.0.10 ends with 0 where what it built could not be copied.
+    if disk.is_full(text + done.stdout + done.stderr):
         return disk.full(what, DKMS)
     path = f"{LOGS}/make-{wanted.name}-{wanted.version}-{kernel['release']}.log"
     os.makedirs(tree.path(LOGS), mode=0o755, exist_ok=True)

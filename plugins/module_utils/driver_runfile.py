@@ -29,6 +29,13 @@ LOG = "/var/log/nvidia-installer.log"
 UNINSTALL_LOG = "/var/log/nvidia-uninstall.log"
 UNINSTALLER = "/usr/bin/nvidia-uninstall"
 
+_GRIDD = "/usr/bin/nvidia-gridd"
+# What the installer notes of what it placed: a link by 0 and a file by 1, with one line more each.
+_LIST = "/var/lib/nvidia/log"
+_PLACED = re.compile(r"[01]: (/.+)")
+_OF_MODULES = ("/lib/modules/", "/usr/lib/modules/", "/usr/src/")
+# It is there while the installer is at work: of one that was killed its list does not tell.
+_AT_WORK = f"{driver_kept.DIR}/at-work"
 # The shell header is some hundred lines long.
 _HEADER_BYTES = 64 << 10
 _FIELD = re.compile(rb'^(label|targetdir|TARGET_ARCH)="?([^"\n]*)"?$', re.MULTILINE)
@@ -102,25 +109,30 @@ def inspect(path, architecture, execute, version=None, flavour=None):
 
 
 def extract(path, target, execute):
-    """Unpack a .run into a folder; what lies there is removed first. Return its Manifest.
+    """Unpack a .run into a folder, which is there whole or not at all. Return its Manifest.
+
+    What lies there is removed first.
 
     :raises Refusal: it cannot be unpacked, or there is no room for it.
     """
     what = f"unpack {path}"
-    shutil.rmtree(target, ignore_errors=True)
+    part = f"{target}.part"
+    for left in (target, part):
+        shutil.rmtree(left, ignore_errors=True)
     folder = os.path.dirname(target)
     os.makedirs(folder, mode=0o755, exist_ok=True)
     # Unpacking asks for a temporary folder that lets programs run, too.
-    argv = ["sh", path, "--extract-only", "--target", target, "--tmpdir", folder]
+    argv = ["sh", path, "--extract-only", "--target", part, "--tmpdir", folder]
     done = commands.run(what, argv, {}, execute, target)
     if done.returncode:
         words = commands.last_words(done, done.stdout + done.stderr)
         # What tar says is thrown away by the header.
         full = _free(folder) < _NO_ROOM
-        shutil.rmtree(target, ignore_errors=True)
+        shutil.rmtree(part, ignore_errors=True)
         if full:
             raise disk.full(what, target)
         raise _refused(path, f"it cannot be unpacked: {words}", "Mend that and run again")
+    os.rename(part, target)
     return manifest(target)
 
 
@@ -154,6 +166,11 @@ def install(folder, version, execute, tree=None, log=LOG):
     """
     tree = tree or Tree()
     what = f"install NVIDIA driver {version}"
+    mark = tree.path(_AT_WORK)
+    with disk.watched(what, mark):
+        driver_kept.make(os.path.dirname(mark))
+        with open(mark, "a", encoding="ascii"):
+            pass
     uninstall(execute, tree, folder)
     # Errors of an earlier run are not to be taken for this one's.
     with contextlib.suppress(FileNotFoundError):
@@ -170,6 +187,7 @@ def install(folder, version, execute, tree=None, log=LOG):
         told = [commands.last_words(done, done.stderr or done.stdout)] if done.returncode else []
         because = " / ".join((errors or told or lacking)[:_QUOTED])
         raise Refusal(what, f"{because} ({log})", "Mend that and run again")
+    os.unlink(mark)
 
 
 def uninstall(execute, tree=None, folder=None, log=UNINSTALL_LOG):
@@ -193,6 +211,27 @@ def uninstall(execute, tree=None, folder=None, log=UNINSTALL_LOG):
     if done.returncode or nvidia_driver.runfile(tree):
         words = _errors(tree, log) or [commands.last_words(done, done.stderr or done.stdout)]
         raise Refusal(what, f"{' / '.join(words[:_QUOTED])} ({log})", "Mend that and run again")
+
+
+def placed(tree):
+    """Return the paths of the programs, libraries and links to them that a .run placed.
+
+    Of modules and their sources DKMS tells. NVIDIA/nvidia-installer@590.48.01:backup.c,
+    log_install_file() and log_create_symlink().
+    """
+    named = [match.group(1) for match in map(_PLACED.fullmatch, tree.lines(_LIST)) if match]
+    return [path for path in named if not path.startswith(_OF_MODULES)]
+
+
+def is_whole(tree, flavour):
+    """Say whether a .run of a flavour has placed all its files, and they are there still.
+
+    One version may be there in both flavours: nvidia-gridd is the guest's alone.
+    """
+    paths = placed(tree)
+    found = "grid" if _GRIDD in paths else "tesla"
+    is_there = all(os.path.lexists(tree.path(path)) for path in (UNINSTALLER, *paths))
+    return found == flavour and is_there and not tree.exists(_AT_WORK)
 
 
 def keep(path, identity, sha256, folder=driver_kept.DIR):

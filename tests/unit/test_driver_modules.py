@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -466,6 +467,19 @@ def test_a_disk_that_a_build_fills_is_named(host):
     host.log = "fatal error: error writing to /tmp/x.s: No space left on device\n"
     with pytest.raises(Refusal, match="file system of /var/lib/dkms is full"):
         driver_modules.build(host.tree, wanted(), [row(K1)], host.execute)
+
+
+def test_sources_for_which_there_is_no_room_leave_those_that_are_there(host, monkeypatch):
+    host.sources()
+    before = files.sha256_of_tree(str(host.path("/usr/src")))
+
+    def full(*_arguments, **_settings):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files, "write_text", full)
+    with pytest.raises(Refusal, match=r"file system of .* is full"):
+        host.sources()
+    assert files.sha256_of_tree(str(host.path("/usr/src"))) == before
 
 
 def test_a_build_without_sources_is_refused_before_dkms_is_asked(host):

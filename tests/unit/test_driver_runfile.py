@@ -211,8 +211,27 @@ def test_a_full_disk_is_a_refusal_though_the_installer_calls_it_a_success(driver
 def test_a_killed_installer_is_a_refusal_and_the_next_run_repairs(driver, host, execute):
     with pytest.raises(Refusal, match=f"install NVIDIA driver {V535}"):
         install(driver, host, execute, V535, faults=["killed"])
+    assert not driver_runfile.is_whole(host, "tesla")
     install(driver, host, execute, V535)
     assert host.exists(f"/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.{V535}")
+    assert driver_runfile.is_whole(host, "tesla")
+
+
+@pytest.mark.parametrize("name", ["libcuda.so.1", f"libnvidia-ml.so.{V535}"])
+def test_a_file_or_link_that_was_placed_and_is_gone_is_missed(driver, host, execute, name):
+    install(driver, host, execute, V535)
+    assert f"/usr/lib/x86_64-linux-gnu/{name}" in driver_runfile.placed(host)
+    os.unlink(os.path.join(host.root, "usr/lib/x86_64-linux-gnu", name))
+    assert not driver_runfile.is_whole(host, "tesla")
+
+
+@pytest.mark.parametrize(("flavour", "other"), [("tesla", "grid"), ("grid", "tesla")])
+def test_one_flavour_of_a_version_does_not_pass_for_the_other(
+    driver, host, execute, flavour, other
+):
+    install(driver, host, execute, V535, flavour=flavour)
+    assert driver_runfile.is_whole(host, flavour)
+    assert not driver_runfile.is_whole(host, other)
 
 
 def test_the_line_of_the_log_that_tells_why_is_quoted(driver, host, execute):
