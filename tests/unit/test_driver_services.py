@@ -51,7 +51,7 @@ def test_nothing_of_ours_is_left(tmp_path):
 
 def test_daemons_end_before_their_programs_go_as_far_as_they_are_there():
     host = host_of(nvidia_persistenced=RUNS, nvidia_gridd={"ActiveState": "inactive"})
-    assert done(driver_services.ending_steps(host.run)) == [
+    assert done(driver_services.ending_steps([PERSISTENCED, "nvidia-gridd.service"], host.run)) == [
         f"stop {PERSISTENCED}",
         f"disable {PERSISTENCED}",
     ]
