@@ -71,6 +71,7 @@ def test_until_the_reboot_the_old_module_runs_and_one_consent_makes_one_reboot(
     assert (again.status, again.changed[NODE], boot_id(machine)) == (0, 0, after)
 
 
+@pytest.mark.slow
 def test_a_gpu_in_use_is_a_refusal_with_its_processes_and_changes_nothing(converge, files, machine):
     machine.client("train.service")
     before = machine.says("find /lib/modules /usr/src /var/lib/dkms /etc -newer /proc/1 | sort")
@@ -90,6 +91,7 @@ def test_a_gpu_in_use_is_a_refusal_with_its_processes_and_changes_nothing(conver
     machine.says("systemctl stop train.service")
 
 
+@pytest.mark.slow
 def test_with_consent_who_uses_the_gpu_gives_way_and_runs_again_with_the_other_driver(
     converge, files, machine
 ):

@@ -25,7 +25,7 @@ from ansible_collections.gpunode.stack.plugins.plugin_utils import catalog
 from lab import textfile
 from lab.repository import FLAT, Repository
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
 NODE, SUITE = "node1", "bookworm"
 OLD, NEW, OTHER, CUDA = "535.161.08", "535.183.01", "550.90.07", "580.95.05"
@@ -156,14 +156,12 @@ def test_unattended_upgrades_changes_nothing_under_the_pins_and_upgrades_without
     assert old.drivers() == {NEW}, told
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["upgrade", "dist-upgrade"])
 def test_an_upgrade_by_hand_changes_nothing(old, verb):
     old.sh(f"DEBIAN_FRONTEND=noninteractive apt-get -q -y {verb}")
     assert old.drivers() == {OLD}
 
 
-@pytest.mark.slow
 def test_what_is_added_later_comes_in_the_drivers_version(old):
     old.sh("DEBIAN_FRONTEND=noninteractive apt-get -q -y install libnvidia-cfg1")
     assert old.drivers() == {OLD}
@@ -188,20 +186,17 @@ def test_our_own_upgrade_passes_the_pins_and_so_does_the_way_back(old):
     assert old.drivers() == {OLD}
 
 
-@pytest.mark.slow
 def test_another_branch_replaces_all_of_the_one_before(old):
     old.bring(branch="550")
     assert old.drivers() == {OTHER}
 
 
-@pytest.mark.slow
 def test_nothing_of_the_driver_is_left_once_it_is_removed(old):
     driver_packages.remove(FAMILY, old.tree, old.execute, APT)
     assert driver_packages.installed(old.tree, FAMILY) == {}
     old.unpin()
 
 
-@pytest.mark.slow
 def test_a_package_is_unpacked_beside_what_is_installed(old):
     folder = "/var/tmp/unpacked"
     old.sh(f"rm -rf {folder}; mkdir {folder}")

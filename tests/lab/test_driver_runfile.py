@@ -50,6 +50,7 @@ def test_a_fresh_host_has_the_driver_for_its_kernel(node, bare, files, release):
     assert node.rests(gpunode_driver_file=files[FIRST])
 
 
+@pytest.mark.slow
 def test_a_kernel_that_comes_later_is_named_and_built_for_alone(node, files, release):
     node.add_kernel(LATER)
     planned = node.converge("--check", gpunode_driver_file=files[FIRST])
@@ -64,6 +65,7 @@ def test_a_kernel_that_comes_later_is_named_and_built_for_alone(node, files, rel
     assert node.says("ls /var/cache/gpunode") == ""
 
 
+@pytest.mark.slow
 def test_an_upgrade_leaves_nothing_of_the_driver_before_but_its_file(node, files, release):
     changes = node.converged(gpunode_driver_file=files[SECOND])
     assert f"replace NVIDIA driver {FIRST} by {SECOND} from its .run file" in changes
@@ -102,6 +104,7 @@ def test_the_other_flavour_of_the_same_version_takes_its_place(node, files):
     assert node.libraries() == [SECOND]
 
 
+@pytest.mark.slow
 def test_an_older_version_is_gone_back_to(node, files, release):
     node.converged(gpunode_driver_file=files[FIRST])
     assert {node.module(kernel) for kernel in (release, LATER)} == {FIRST}
@@ -110,7 +113,7 @@ def test_an_older_version_is_gone_back_to(node, files, release):
 
 
 def test_without_the_driver_the_host_is_as_it_was(node, bare):
-    node.says(f"rm -r /lib/modules/{LATER} /usr/src/linux-headers-{LATER}")
+    node.says(f"rm -rf /lib/modules/{LATER} /usr/src/linux-headers-{LATER}")
     changes = node.converged(nvidia_driver_state="absent")
     assert changes
     changed = {line.split()[0] for line in set(bare) ^ set(node.fingerprint())}

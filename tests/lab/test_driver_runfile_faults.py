@@ -6,7 +6,7 @@ import pytest
 
 from lab import driver_image, kernel
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
 NODE = "node1"
 FIRST, SECOND = "535.161.08", "535.183.01"
@@ -75,7 +75,6 @@ def test_a_file_that_will_not_do_is_named_and_nothing_is_changed(node, files, fa
     assert says in node.refused(gpunode_driver_file=files[fault])
 
 
-@pytest.mark.slow
 def test_an_address_with_another_digest_is_named_and_nothing_is_changed(node, files, lab):
     digest = files[SECOND].partition("#sha256=")[2]
     name = f"NVIDIA-Linux-x86_64-{SECOND}.run"
@@ -104,7 +103,7 @@ def test_modules_that_do_not_build_for_one_kernel_leave_every_kernel_its_own(nod
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        pytest.param("disk-full", "the file system of /usr is full", marks=pytest.mark.slow),
+        ("disk-full", "the file system of /usr is full"),
         ("killed", f"install NVIDIA driver {SECOND}"),
     ],
 )
@@ -116,7 +115,6 @@ def test_after_an_installer_that_fails_the_driver_before_is_back(node, files, re
     assert node.rests(gpunode_driver_file=files[FIRST])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["/var/lib/dkms/nvidia", "/usr/src", "/var/cache/gpunode"])
 def test_a_full_disk_is_named_and_changes_nothing(node, files, folder):
     node.says("rm -rf /var/cache/gpunode/nvidia_driver")

@@ -7,7 +7,7 @@ import pytest
 from lab import fleet
 from lab.machine import VERSION, Machine, gpu, nvswitch
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
 NODE = "node1"
 OTHER = "550.90.07"
@@ -77,7 +77,6 @@ def test_a_module_that_dkms_installed_is_loaded_by_the_next_boot(machine, facts)
     assert "nvidia" in machine.says("lsmod")
 
 
-@pytest.mark.slow
 def test_another_module_is_loaded_once_the_first_is_gone(machine, facts):
     machine.module(OTHER)
     assert facts()["driver"]["loaded"]["version"] == VERSION
@@ -87,7 +86,6 @@ def test_another_module_is_loaded_once_the_first_is_gone(machine, facts):
     assert facts()["driver"]["loaded"]["version"] == OTHER
 
 
-@pytest.mark.slow
 def test_libraries_of_another_version_are_a_mismatch(machine, facts):
     assert machine.tried("nvidia-smi").returncode == 18
     smi = facts()["nvidia_smi"]
@@ -100,7 +98,6 @@ def test_libraries_of_another_version_are_a_mismatch(machine, facts):
     assert facts()["nvidia_smi"]["answered"] is True
 
 
-@pytest.mark.slow
 def test_a_client_is_seen_and_keeps_the_driver_from_going(machine, facts):
     machine.client("train.service")
     (client,) = facts()["gpu_clients"]
@@ -118,7 +115,6 @@ def test_a_client_is_seen_and_keeps_the_driver_from_going(machine, facts):
     machine.says("modprobe nvidia")
 
 
-@pytest.mark.slow
 def test_the_persistence_daemon_keeps_the_devices_open(machine):
     machine.userspace(OTHER, programs=["nvidia-persistenced"])
     machine.says("systemctl start nvidia-persistenced")
@@ -130,7 +126,6 @@ def test_the_persistence_daemon_keeps_the_devices_open(machine):
     machine.says("modprobe nvidia")
 
 
-@pytest.mark.slow
 def test_fabric_manager_runs_with_its_own_version_alone(machine, facts):
     machine.userspace(VERSION, programs=["nv-fabricmanager"])
     assert machine.tried("systemctl start nvidia-fabricmanager").returncode == 1
@@ -142,7 +137,6 @@ def test_fabric_manager_runs_with_its_own_version_alone(machine, facts):
     machine.says("systemctl stop nvidia-fabricmanager")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "license", "says"),
     [
@@ -163,7 +157,6 @@ def test_a_license_is_what_the_server_gives(machine, facts, answer, license, say
     assert facts()["nvidia_smi"]["gpus"][0]["license"] == "Unlicensed (Unrestricted)"
 
 
-@pytest.mark.slow
 def test_a_module_for_another_kernel_is_not_taken(machine):
     machine.says("rmmod nvidia")
     other = machine.says("ls -d /usr/src/linux-headers-*cloud-amd64")
@@ -178,7 +171,6 @@ def test_a_module_for_another_kernel_is_not_taken(machine):
     )
 
 
-@pytest.mark.slow
 def test_a_rival_that_boots_with_the_kernel_holds_the_gpu_until_it_is_blacklisted(machine, facts):
     top = "/lib/modules/$(uname -r)"
     machine.says(
@@ -198,7 +190,6 @@ def test_a_rival_that_boots_with_the_kernel_holds_the_gpu_until_it_is_blackliste
     assert machine.loaded() == ["nvidia"]
 
 
-@pytest.mark.slow
 def test_secure_boot_takes_signed_modules_of_enrolled_keys_alone(machine, facts):
     key = "/var/lib/dkms/mok.pub"
     machine.has(secure_boot={"enabled": True, "enrolled": []})
@@ -213,7 +204,6 @@ def test_secure_boot_takes_signed_modules_of_enrolled_keys_alone(machine, facts)
     assert machine.loaded() == ["nvidia"]
 
 
-@pytest.mark.slow
 def test_without_a_gpu_there_is_nothing_to_load_a_driver_for(machine):
     machine.has(gpus=[])
     assert machine.loaded() == []

@@ -7,7 +7,7 @@ import pytest
 from lab import textfile
 from lab.repository import FLAT, Repository
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
 NODE, SUITE = "node1", "bookworm"
 OLD, NEW, CUDA = "535.161.08-1", "535.183.01-1", "580.95.05-1"
@@ -120,7 +120,6 @@ def test_a_dead_repository_leaves_apt_without_its_lists(host):
     assert "no installation candidate" in host.says(f"{INSTALL} libcuda1")
 
 
-@pytest.mark.slow
 def test_the_module_is_built_by_dkms_and_one_that_cannot_be_fails_the_package(host):
     host.repository.publish(SUITE, "debian", [OLD])
     host.offer(SUITE)
