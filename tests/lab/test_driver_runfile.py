@@ -118,10 +118,11 @@ def test_without_the_driver_the_host_is_as_it_was(node, bare):
     assert changes
     changed = {line.split()[0] for line in set(bare) ^ set(node.fingerprint())}
     # Its key is the host's own, and the receipt says that there is none.
-    assert changed - {"/var/lib/dkms", "/var/lib/dkms/mok.key", "/var/lib/dkms/mok.pub"} == {
+    assert changed - {
         "/var/cache/gpunode",
-        "/var/lib/gpunode",
-        "/var/lib/gpunode/nvidia_driver.json",
-    }
+        "/var/lib/dkms",
+        "/var/lib/dkms/mok.key",
+        "/var/lib/dkms/mok.pub",
+    } == {"/var/lib/gpunode", "/var/lib/gpunode/nvidia_driver.json"}
     again = node.converge(nvidia_driver_state="absent")
     assert (again.status, again.changed[NODE]) == (0, 0), again.messages()

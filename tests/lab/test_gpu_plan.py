@@ -12,7 +12,7 @@ from lab.fleet import PROJECT
 pytestmark = pytest.mark.lab
 
 DIGEST = "0123456789abcdef" * 4
-GRID = f"/srv/NVIDIA-Linux-x86_64-535.161.08-grid.run#sha256={DIGEST}"
+GRID = "NVIDIA-Linux-x86_64-535.161.08-grid.run"
 
 
 @pytest.fixture
@@ -63,11 +63,15 @@ def test_a_misspelt_stack_is_refused_with_the_nearest_name(plan):
     assert document["status"] == "refused"
 
 
-def test_the_line_that_a_refusal_prints_is_the_one_that_was_missing(plan):
+def test_the_line_that_a_refusal_prints_is_the_one_that_was_missing(plan, tmp_path):
     said, _document = plan(gpunode_stack="grid-16", gpunode_driver_version="535.161.08")
     assert said.status != 0
     assert "Add the line gpunode_driver_file: " in said.messages()
-    said, document = plan(gpunode_stack="grid-16", gpunode_driver_file=GRID)
+    file = f"{tmp_path / GRID}#sha256={DIGEST}"
+    said, _document = plan(gpunode_stack="grid-16", gpunode_driver_file=file)
+    assert "there is no such file on the controller" in said.messages()
+    (tmp_path / GRID).touch()
+    said, document = plan(gpunode_stack="grid-16", gpunode_driver_file=file)
     assert said.status == 0, said.messages()
     steps = steps_of(document, "node1")
     # A node without a kernel of its own holds no licence.
