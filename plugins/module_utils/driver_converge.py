@@ -189,9 +189,14 @@ class _Work:
 
     def _setting(self):
         return [
-            (self._sentence(path), functools.partial(self._put, path))
-            for path in placed.stale(self._files)
+            (self._sentence(path), functools.partial(self._put, path, self._files[path]))
+            for path in self._stale
         ]
+
+    @cached_property
+    def _stale(self):
+        """{path: Placed} of our files that are to change, as they were found."""
+        return {path: placed.found(path) for path in placed.stale(self._files)}
 
     def _sentence(self, path):
         says = placed.sentence(path, self._files[path])
@@ -200,8 +205,8 @@ class _Work:
             return f"{says}, whose parameters hold from the next loading of the module on"
         return says
 
-    def _put(self, path):
-        placed.put(path, self._files[path])
+    def _put(self, path, file):
+        placed.put(path, file)
         if path.startswith(systemd.UNIT_DIR) and os.path.isdir("/run/systemd/system"):
             systemd.tell("daemon-reload", run=self._host.run)
 
@@ -216,7 +221,7 @@ class _Work:
 
     def diff(self):
         """Return the differences of the files that change, as Ansible shows them."""
-        return [placed.diff(path, self._files[path]) for path in placed.stale(self._files)]
+        return [placed.diff(path, self._files[path]) for path in self._stale]
 
     @cached_property
     def _stopped(self):
@@ -348,10 +353,12 @@ class _Work:
     # What is left behind
 
     def put_back(self, error):
-        """Bring back the driver that was there, and whom it worked for, and raise the error.
+        """Bring back the driver that was there, its settings and whom it worked for, and raise.
 
         :raises Refusal: that of the error, with what came of it.
         """
+        for path, file in self._stale.items():
+            self._put(path, file)
         try:
             words = self.method.going_back()
             driver_drain.restore(self._host.run)

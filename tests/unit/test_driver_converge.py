@@ -174,7 +174,7 @@ def test_an_exchange_that_fails_brings_back_driver_and_clients_and_says_so(host)
     host.method.fails = ("exchange", Refusal("install", "no room", "Free some"))
     with pytest.raises(Refusal, match=r"no room. Driver 535.161.08 is back. Free some"):
         host.converge("stop_gpu_clients", drain=["serve.service"])
-    assert host.done[-3:] == ["drain", "go back", "restore"]
+    assert host.done[-4:] == ["drain", SETTING, "go back", "restore"]
 
 
 def test_a_full_disk_in_the_exchange_brings_the_driver_back_too(host):
