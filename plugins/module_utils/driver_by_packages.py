@@ -362,11 +362,4 @@ def removal_steps(facts, host, repositories):
     family = driver_method.family_of(facts, repositories)
     names = sorted(driver_packages.installed(host.tree, family))
     steps = [driver_by_runfile.packages_removal(names, family, host)] if names else []
-    wanted = {
-        **{path: placed.of(None) for path in apt_sources.PATHS},
-        **driver_pins.unwanted_files(facts["pkg_mgr"]),
-    }
-    return steps + [
-        (placed.sentence(path, wanted[path]), functools.partial(placed.put, path, wanted[path]))
-        for path in placed.stale(wanted)
-    ]
+    return steps + driver_method.clearing(facts["pkg_mgr"])

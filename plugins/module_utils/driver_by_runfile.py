@@ -131,7 +131,8 @@ class Runfile(driver_method.Method):
 
     def finishing(self):
         """Return what is done once the driver is in place."""
-        return [*self._installing_fabric_manager(), *self._settling_modules()]
+        steps = [*self._installing_fabric_manager(), *self._settling_modules()]
+        return [*steps, *driver_method.clearing(self._facts["pkg_mgr"])]
 
     def _installing_fabric_manager(self):
         choice = self._fabric_manager
@@ -252,6 +253,7 @@ class Runfile(driver_method.Method):
 
     def _unpacked(self):
         """Return (folder, names of its modules) of the unpacked file."""
+        # What an earlier run left of another file, be it of this version, is none of it.
         folder = os.path.join(WORK_DIR, self._target.wanted["sha256"])
         with disk.watched(f"unpack NVIDIA driver {self.version}", WORK_DIR):
             if os.path.isdir(folder):
@@ -275,7 +277,7 @@ class Runfile(driver_method.Method):
     def _bring_back_packages(self):
         tree, driver = self._host.tree, self._facts["driver"]
         before = (driver["libraries"] or [""])[-1]
-        driver_runfile.uninstall(self._host.execute, tree)
+        driver_runfile.uninstall(self._host.execute, tree, self._unpacked()[0])
         driver_packages.bring_back(
             before, self._packages, [], self._family, tree, self._host.execute
         )

@@ -8,10 +8,13 @@ import functools
 from functools import cached_property
 
 from ansible_collections.gpunode.stack.plugins.module_utils import (
+    apt_sources,
     distribution_packages,
     driver_family,
     driver_modules,
     driver_packages,
+    driver_pins,
+    placed,
 )
 
 # Which row of the repositories says what belongs to a driver whose repository nobody knows.
@@ -71,6 +74,18 @@ class Method:
         driver_modules.install(tree, modules, self._kernels(), execute)
         for name, version in driver_modules.others(tree, modules):
             driver_modules.remove(tree, name, version, execute)
+
+
+def clearing(manager):
+    """Return the steps that remove what tells of the packages' repository and holds them."""
+    wanted = {
+        **{path: placed.of(None) for path in apt_sources.PATHS},
+        **driver_pins.unwanted_files(manager),
+    }
+    return [
+        (placed.sentence(path, wanted[path]), functools.partial(placed.put, path, wanted[path]))
+        for path in placed.stale(wanted)
+    ]
 
 
 def family_of(facts, repositories):

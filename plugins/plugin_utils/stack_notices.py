@@ -108,7 +108,7 @@ def _held(case, by_security):
 def way_back(case, due):
     """How the driver before is had again; it is kept on the host, with the installed one first."""
     for row in case.facts["driver"]["kept"] if case.driver and case.installed else []:
-        if row["version"] == case.installed:
+        if row["version"] in (case.installed, case.version):
             continue
         if row["sha256"]:
             says = (
