@@ -12,6 +12,16 @@ from lab.repository import Repository
 
 #: Nothing else is looked after.
 ONLY = {"conda_env_list": [], "gunicorn_app_list": []}
+# Receipts tell what was; the key that DKMS signs with is the host's own.
+_TRACES = r"""
+find /etc/apt /etc/modprobe.d /etc/modules-load.d /etc/systemd /etc/gpunode /etc/nvidia \
+    /var/lib/gpunode /var/lib/dkms /var/lib/nvidia /var/cache/gpunode /usr/src \
+    -mindepth 1 -maxdepth 3 \
+    -not -path '/usr/src/linux-*' -not -name '*.json' -not -name 'mok.*' \
+    -printf '%p %y %u:%g %m -> %l;\n' 2>/dev/null | sort
+find /usr/bin /usr/lib /lib/firmware /lib/modules -xdev -not -type d -path '*nvidia*' \
+    2>/dev/null | sort
+"""
 #: Where a node keeps what its drivers came from.
 KEPT = "/var/lib/gpunode/nvidia_driver"
 SOURCE = "/etc/apt/sources.list.d/standin.sources"
@@ -113,6 +123,10 @@ class Packaged:
         """Return {kernel: version} of the modules that the driver has in place."""
         paths = self.says("ls /lib/modules/*/updates/dkms/nvidia*.ko* 2>/dev/null || true").split()
         return {path.split("/")[3]: self.says(f"modinfo -F version {path}") for path in paths}
+
+    def traces(self):
+        """Return the lines of what a driver and its settings would leave, as find prints them."""
+        return self.says(_TRACES).splitlines()
 
     def kept(self):
         """Return {folder: modes of it and of the packages in it} of what is kept."""
