@@ -4,6 +4,7 @@ import getpass
 import json
 import os
 import subprocess
+import time
 
 import pytest
 
@@ -170,6 +171,10 @@ def test_a_unit_changed_on_disk_and_not_reloaded_is_drift():
 def test_a_running_process_that_another_text_of_the_unit_started_is_drift():
     process = subprocess.Popen(["/bin/sleep", "60"], env={systemd.UNIT_MARK: "old"})
     try:
+        deadline = time.monotonic() + 10
+        # The kernel lets the parent go on a moment before it knows the environment.
+        while not systemd.environment_of(process.pid) and time.monotonic() < deadline:
+            time.sleep(0.01)
         answer = f"ActiveState=active\nUnitFileState=enabled\nMainPID={process.pid}\n"
         old, new = (
             manifest.drift(
