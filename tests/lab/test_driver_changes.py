@@ -167,6 +167,7 @@ def test_a_run_that_was_killed_before_the_module_was_exchanged_is_made_good_by_t
     assert done.status == 0, done.messages()
     assert (loaded(machine), machine.boots()) == (SECOND, boots)
     assert is_active(machine, "nvidia-persistenced") == ["nvidia-persistenced"]
+    assert machine.says("ls -d /usr/src/nvidia-*") == f"/usr/src/nvidia-{SECOND}"
     assert driver_runs.is_settled(converge(files[SECOND], **STOP), NODE)
 
 
@@ -230,9 +231,9 @@ def test_a_driver_in_use_is_not_removed_and_else_all_goes_but_what_is_loaded(con
     assert done.status == 0, done.messages()
     assert said.changes(NODE) == done.changes(NODE)
     assert f"driver {SECOND} is on disk no more" in done.messages()
-    left = "find / -xdev -iname '*nvidia*' -not -path '/proc/*' -not -path '/run/*'"
-    ours = "/usr/local/lib/machine|linux-headers|/var/log|/dev/|machine-learning|/tmp/"
-    assert machine.says(f"{left} | grep -Ev '{ours}' || true") == ""
+    left = "find /etc /lib /opt /srv /usr /var -xdev -iname '*nvidia*' | sort"
+    others = "linux-headers|^/var/log|^/var/lib/gpunode/nvidia_driver.json$"
+    assert machine.says(f"{left} | grep -Ev '{others}' || true") == ""
     assert machine.says("ls /var/lib/gpunode") == "nvidia_driver.json"
     assert machine.loaded() == ["nvidia"]
     again = converge(None, **absent)
