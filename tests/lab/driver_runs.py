@@ -81,27 +81,17 @@ def is_settled(run, *nodes):
     )
 
 
-class Packaged:
-    """A node whose distribution is the repository, once it has what the driver stands on."""
+class Node:
+    """A node that has what modules are built with, for a kernel on disk.
 
-    def __init__(self, lab, node):
+    :ivar release: that of the kernel.
+    """
+
+    def __init__(self, lab, node, *packages):
         self._lab = lab
         self._node = node
         self.tree = lab.tree(node)
-        self.release = kernel.set_up(lab, node, "unattended-upgrades")
-        self.repository = Repository(self.tree)
-        self.says("rm -f /etc/apt/sources.list /etc/apt/sources.list.d/*")
-
-    def publish(self, versions, security=(), faults=None):
-        self.repository.publish("bookworm", "debian", versions, faults=faults)
-        suites = ["bookworm"]
-        if security:
-            self.repository.publish(
-                "bookworm-security", "debian", security, label="Debian-Security"
-            )
-            suites.append("bookworm-security")
-        textfile.put(textfile.inside(self.tree, SOURCE), self.repository.source(*suites))
-        self.says("apt-get update -q")
+        self.release = kernel.set_up(lab, node, *packages)
 
     def says(self, command, timeout_s=120):
         """Run a command of the shell as root, and return what it prints."""
@@ -136,3 +126,23 @@ class Packaged:
             path, mode = line.split()
             kept.setdefault(path.partition("/")[0], set()).add(mode)
         return {name: modes for name, modes in kept.items() if name[0].isdigit()}
+
+
+class Packaged(Node):
+    """A node whose distribution is the repository, once it has what the driver stands on."""
+
+    def __init__(self, lab, node):
+        super().__init__(lab, node, "unattended-upgrades")
+        self.repository = Repository(self.tree)
+        self.says("rm -f /etc/apt/sources.list /etc/apt/sources.list.d/*")
+
+    def publish(self, versions, security=(), faults=None):
+        self.repository.publish("bookworm", "debian", versions, faults=faults)
+        suites = ["bookworm"]
+        if security:
+            self.repository.publish(
+                "bookworm-security", "debian", security, label="Debian-Security"
+            )
+            suites.append("bookworm-security")
+        textfile.put(textfile.inside(self.tree, SOURCE), self.repository.source(*suites))
+        self.says("apt-get update -q")
