@@ -146,7 +146,9 @@ class Packages(driver_method.Method):
         if stale:
             words = ", ".join(placed.sentence(path, file) for path, file in stale.items())
             steps.append((words, self._offer))
-        return steps + self._installing([])
+        # dnf holds to its list of versions by a plugin alone.
+        holds_itself = self._facts["pkg_mgr"] == "apt"
+        return steps + self._installing([] if holds_itself else [driver_pins.DNF_PLUGIN])
 
     def _sources(self):
         """Return {path: Placed} of what tells the package manager of the repository."""
