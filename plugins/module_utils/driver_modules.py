@@ -244,6 +244,8 @@ def install(tree, wanted, kernels, execute):
         if done.returncode:
             words = commands.last_words(done, done.stderr or done.stdout)
             raise Refusal(what, words, "Mend that and run again")
+    # What a DKMS that was killed after its last build did not come to.
+    shutil.rmtree(tree.path(f"{_folder(*wanted[:2])}/build"), ignore_errors=True)
     # What a .run had put in place without DKMS would come back when the tree is removed.
     shutil.rmtree(tree.path(f"{DKMS}/{wanted.name}/original_module"), ignore_errors=True)
 
