@@ -225,7 +225,7 @@ def test_a_driver_in_use_is_not_removed_and_else_all_goes_but_what_is_loaded(con
     assert done.status != 0
     assert "train.service" in done.messages()
     assert machine.says(TRACES) == before
-    machine.says("systemctl stop train.service")
+    machine.says("systemctl stop train.service serve.socket serve.service")
     said = converge(None, "--check", **absent)
     done = converge(None, **absent)
     assert done.status == 0, done.messages()
