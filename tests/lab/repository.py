@@ -120,7 +120,8 @@ class Repository:
     def close(self):
         """Forget the private key."""
         run(["gpgconf", "--homedir", self._gnupg, "--kill", "all"], check=False)
-        shutil.rmtree(self._gnupg)
+        # Its agent removes its sockets at the same time.
+        shutil.rmtree(self._gnupg, ignore_errors=True)
 
     def _sign(self, folder, texts, fields):
         """Write the index files of a suite and its InRelease."""
