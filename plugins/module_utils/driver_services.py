@@ -13,7 +13,6 @@ import os
 
 from ansible_collections.gpunode.stack.plugins.module_utils import (
     fabric_manager,
-    manifest,
     placed,
     systemd,
     vgpu_licensing,
@@ -64,11 +63,6 @@ def units(has_switches):
     return [PERSISTENCED, *([fabric_manager.UNIT] if has_switches else [])]
 
 
-def file_steps(own_unit, run):
-    """Return the steps that put our files in place."""
-    return _settling(wanted_files(own_unit), run)
-
-
 def removal_steps(run):
     """Return the steps that end the daemons, and leave nothing of ours behind."""
     files = {path: placed.of(None) for path in wanted_files(own_unit=True)}
@@ -114,19 +108,6 @@ def unit_steps(names, may_start, run):
             for verb in verbs
         ]
     return steps
-
-
-def entries(own_unit, names, may_start):
-    """Return the entries of the manifest for what is in place.
-
-    :param names: as for :func:`unit_steps`, as the next one.
-    """
-    paths = [path for path, file in wanted_files(own_unit).items() if file.text is not None]
-    active = "active" if may_start else "inactive"
-    return [
-        *(manifest.file(path) for path in paths if os.path.isfile(path)),
-        *(manifest.unit(name, active, "enabled") for name in names),
-    ]
 
 
 def _settling(wanted, run):

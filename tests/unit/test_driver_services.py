@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 from web_app import Systemd
 
-from ansible_collections.gpunode.stack.plugins.module_utils import driver_services, systemd
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    driver_services,
+    placed,
+    systemd,
+)
 
 PERSISTENCED = "nvidia-persistenced.service"
 FABRIC_MANAGER = "nvidia-fabricmanager.service"
@@ -31,19 +35,19 @@ def host_of(**states):
 
 
 def test_a_runfile_gets_a_unit_and_a_package_has_its_own(tmp_path):
-    host = host_of()
     unit, drop_in = tmp_path / PERSISTENCED, tmp_path / f"{PERSISTENCED}.d" / "gpunode.conf"
-    assert done(driver_services.file_steps(True, host.run)) == [f"write {unit}", f"write {drop_in}"]
-    assert driver_services.file_steps(True, host.run) == []
-    # Another method: ours would stand before the package's.
-    assert done(driver_services.file_steps(False, host.run)) == [f"remove {unit}"]
-    assert drop_in.exists()
-    assert not unit.exists()
+    of_file, of_package = map(driver_services.wanted_files, (True, False))
+    assert "[Install]" in of_file[str(unit)].text
+    # Ours would stand before the package's.
+    assert of_package[str(unit)].text is None
+    assert of_file[str(drop_in)] == of_package[str(drop_in)]
+    assert "ExecCondition" in of_file[str(drop_in)].text
 
 
 def test_nothing_of_ours_is_left(tmp_path):
     host = host_of()
-    done(driver_services.file_steps(True, host.run))
+    for path, file in driver_services.wanted_files(own_unit=True).items():
+        placed.put(path, file)
     assert len(done(driver_services.removal_steps(host.run))) == 2
     assert list(tmp_path.iterdir()) == []
     assert driver_services.removal_steps(host.run) == []
@@ -78,19 +82,3 @@ def test_a_unit_is_enabled_and_started_where_it_can_run(state, may_start, says):
     steps = driver_services.unit_steps([PERSISTENCED], may_start, host.run)
     assert done(steps) == [f"{verb} {PERSISTENCED}" for verb in says]
     assert host.told == [f"{verb} {PERSISTENCED}" for verb in says]
-
-
-def test_the_manifest_has_the_files_and_the_units_as_they_are_to_stay(tmp_path):
-    host = host_of()
-    done(driver_services.file_steps(True, host.run))
-    units = driver_services.units(has_switches=True)
-    entries = driver_services.entries(True, units, may_start=True)
-    assert [entry.get("path", entry.get("name")) for entry in entries] == [
-        str(tmp_path / PERSISTENCED),
-        str(tmp_path / f"{PERSISTENCED}.d" / "gpunode.conf"),
-        PERSISTENCED,
-        FABRIC_MANAGER,
-    ]
-    assert {entry["active"] for entry in entries if entry["kind"] == "unit"} == {"active"}
-    idle = driver_services.entries(True, units, may_start=False)
-    assert {entry["active"] for entry in idle if entry["kind"] == "unit"} == {"inactive"}
