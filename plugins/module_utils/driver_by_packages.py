@@ -364,4 +364,4 @@ def removal_steps(facts, host, repositories):
     family = driver_method.family_of(facts, repositories)
     names = sorted(driver_packages.installed(host.tree, family))
     steps = [driver_by_runfile.packages_removal(names, family, host)] if names else []
-    return steps + driver_method.clearing(facts["pkg_mgr"])
+    return steps + driver_method.clearing(driver_pins.unwanted_files(facts["pkg_mgr"]))

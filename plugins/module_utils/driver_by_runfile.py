@@ -13,10 +13,12 @@ from functools import cached_property
 from ansible_collections.gpunode.stack.plugins.module_utils import (
     disk,
     download,
+    driver_family,
     driver_kept,
     driver_method,
     driver_modules,
     driver_packages,
+    driver_pins,
     driver_runfile,
     fabric_manager,
     files,
@@ -58,10 +60,15 @@ class Runfile(driver_method.Method):
     @cached_property
     def _packages(self):
         """{name: version} of packages that give way; Fabric Manager comes by a package alone."""
-        there = driver_packages.installed(self._host.tree, self._family)
         return {
-            name: version for name, version in there.items() if not fabric_manager.is_package(name)
+            name: version
+            for name, version in self._there.items()
+            if not fabric_manager.is_package(name)
         }
+
+    @cached_property
+    def _there(self):
+        return driver_packages.installed(self._host.tree, self._family)
 
     @cached_property
     def _is_placed(self):
@@ -132,7 +139,7 @@ class Runfile(driver_method.Method):
     def finishing(self):
         """Return what is done once the driver is in place."""
         steps = [*self._installing_fabric_manager(), *self._settling_modules()]
-        return [*steps, *driver_method.clearing(self._facts["pkg_mgr"])]
+        return [*steps, *driver_method.clearing(self._pins())]
 
     def _installing_fabric_manager(self):
         choice = self._fabric_manager
@@ -160,7 +167,7 @@ class Runfile(driver_method.Method):
         offers = driver_packages.offered(self._host.tree, names)
         bare = driver_packages.Choice(self.version, {}, [])
         try:
-            return driver_packages.with_fabric_manager(bare, names, offers)
+            choice = driver_packages.with_fabric_manager(bare, names, offers)
         except Refusal as refusal:
             raise Refusal(
                 refusal.what,
@@ -168,6 +175,23 @@ class Runfile(driver_method.Method):
                 "Offer the host a repository that has it, such as NVIDIA's own, install it by "
                 "other means, or say gpunode_driver_method: package",
             ) from refusal
+        # The package of another branch has another name.
+        others = [name for name in self._there if fabric_manager.brings(name)]
+        return choice._replace(superseded=sorted(set(others) - set(choice.packages)))
+
+    def _pins(self):
+        """Return what holds Fabric Manager: in another version it does not run with the driver."""
+        choice, manager = self._fabric_manager, self._facts["pkg_mgr"]
+        held = {
+            name: version
+            for name, version in self._there.items()
+            if fabric_manager.is_package(name) and not (choice and name in choice.superseded)
+        }
+        held.update(choice.packages if choice else {})
+        if not held:
+            return driver_pins.unwanted_files(manager)
+        family = driver_family.Family(sorted(held), [])
+        return driver_pins.wanted_files(manager, held, self.version, family)
 
     def _settling_modules(self):
         steps = []
@@ -304,9 +328,14 @@ class Runfile(driver_method.Method):
             )
 
     def manifest(self):
-        """Return the entries of what a .run placed, and of what later kernels are served from."""
+        """Return the entries of what a .run placed, of what later kernels are served from, and of
+        what holds Fabric Manager.
+        """
         paths = [*driver_runfile.placed(self._host.tree), *driver_modules.records(self._modules)]
-        return [manifest.presence(path) for path in paths if os.path.lexists(path)]
+        return [
+            *(manifest.presence(path) for path in paths if os.path.lexists(path)),
+            *(manifest.file(path) for path in driver_pins.PATHS if os.path.isfile(path)),
+        ]
 
 
 def reinstall(version, target, host):

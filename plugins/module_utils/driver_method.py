@@ -13,7 +13,6 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     driver_family,
     driver_modules,
     driver_packages,
-    driver_pins,
     placed,
 )
 
@@ -76,12 +75,12 @@ class Method:
             driver_modules.remove(tree, name, version, execute)
 
 
-def clearing(manager):
-    """Return the steps that remove what tells of the packages' repository and holds them."""
-    wanted = {
-        **{path: placed.of(None) for path in apt_sources.PATHS},
-        **driver_pins.unwanted_files(manager),
-    }
+def clearing(pins):
+    """Return the steps that remove what tells of the packages' repository, and settle the pins.
+
+    :param pins: {path: Placed}, see driver_pins.py.
+    """
+    wanted = {**{path: placed.of(None) for path in apt_sources.PATHS}, **pins}
     return [
         (placed.sentence(path, wanted[path]), functools.partial(placed.put, path, wanted[path]))
         for path in placed.stale(wanted)

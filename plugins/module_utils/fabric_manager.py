@@ -19,7 +19,12 @@ _COMPANION = re.compile(r"libnvidia-nscq(?:-[0-9]+)?")
 
 def is_package(name):
     """Say whether a package brings it, or goes with it: beside a .run, which has neither."""
-    return bool(_PACKAGE.fullmatch(name) or _COMPANION.fullmatch(name))
+    return brings(name) or bool(_COMPANION.fullmatch(name))
+
+
+def brings(name):
+    """Say whether a package brings the program itself."""
+    return bool(_PACKAGE.fullmatch(name))
 
 
 def survey(tree, packages, states):
@@ -44,7 +49,5 @@ def _version_of_program(tree):
 
 
 def _version_of_package(packages):
-    found = [
-        versions.upstream(row["version"]) for row in packages if _PACKAGE.fullmatch(row["name"])
-    ]
+    found = [versions.upstream(row["version"]) for row in packages if brings(row["name"])]
     return next(filter(None, found), "")

@@ -76,6 +76,17 @@ def test_it_comes_in_the_drivers_version_runs_and_computes(converge, files, mach
     assert driver_runs.is_settled(converge(files[FIRST]), NODE)
 
 
+def test_an_update_by_hand_leaves_it_in_the_drivers_version(converge, files, machine):
+    assert f"{SECOND}-1" in machine.says(f"apt-cache madison {PACKAGE}")
+    machine.says("apt-get dist-upgrade -qq -y")
+    assert package(machine) == f"{FIRST}-1"
+    machine.says("rm /etc/apt/preferences.d/gpunode-nvidia")
+    assert f"Inst {PACKAGE} " in machine.says("apt-get dist-upgrade -s -q")
+    done = converge(files[FIRST])
+    assert (done.status, done.changes(NODE)) == (0, ["write /etc/apt/preferences.d/gpunode-nvidia"])
+    assert f"Inst {PACKAGE} " not in machine.says("apt-get dist-upgrade -s -q")
+
+
 def test_another_version_is_reported_and_repaired(converge, files, machine):
     machine.says(f"apt-get install -qq -y {PACKAGE}={SECOND}-1; systemctl stop {UNIT}")
     said = converge(files[FIRST], "--check")
