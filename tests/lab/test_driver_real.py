@@ -1,24 +1,73 @@
-"""Drivers as Debian has them, for a real kernel: built whole, with nothing that stands in."""
+"""NVIDIA's own modules, as Debian has them, for a real kernel: built whole by a real DKMS."""
 
 from __future__ import annotations
 
 import pytest
 
-from lab import driver_runs, fleet
+from lab import driver_image, driver_runs, fleet, textfile
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
 NODE = "node1"
 # The whole tree takes minutes, and the package's own script builds it once more.
 PATIENCE_S = 2400
-MODULES = {"nvidia", "nvidia_uvm", "nvidia_modeset", "nvidia_drm", "nvidia_peermem"}
+MODULES = {"nvidia", "nvidia_uvm", "nvidia_modeset", "nvidia_drm"}
+# The last branch whose sources, as NVIDIA published them, build for the kernels of Debian 12.
+VENDOR = "450.248.02"
+# Debian keeps the sources as they were and has its patches beside them; the objects are called by
+# their architecture. Nothing of the node's own apt changes.
+VENDOR_TREE = f"""
+set -e
+mkdir -p /root/vendor/lists/partial /root/vendor/cache/archives/partial
+cd /root/vendor
+touch status
+mirror=$(sed -n 's/^URIs: *//p' /etc/apt/sources.list.d/debian.sources | head -n 1)
+keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+echo "deb [signed-by=$keyring] $mirror sid non-free" >sources.list
+for verb in update 'download nvidia-tesla-450-kernel-dkms'; do
+    apt-get -q -o Dir::Etc::sourcelist=$PWD/sources.list -o Dir::Etc::sourceparts=/dev/null \
+        -o Dir::State::lists=$PWD/lists -o Dir::Cache=$PWD/cache -o Dir::State::status=$PWD/status \
+        -o APT::Sandbox::User=root $verb
+done
+dpkg -x nvidia-tesla-450-kernel-dkms_{VENDOR}-*.deb .
+mv usr/src/nvidia-tesla-450-{VENDOR} kernel
+rm -r kernel/patches
+ln -s nv-kernel-amd64.o_binary kernel/nvidia/nv-kernel.o_binary
+ln -s nv-modeset-kernel-amd64.o_binary kernel/nvidia-modeset/nv-modeset-kernel.o_binary
+"""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def host(lab):
     lab.fresh(NODE)
     yield driver_runs.Node(lab, NODE)
     lab.fresh(NODE)
+
+
+def modules(host):
+    """Return {module: (its version, the kernel it was built for)} of what DKMS installed."""
+    fields = "; ".join(f"modinfo -F {field} $path | head -n 1" for field in ("name", "version"))
+    folder = f"/lib/modules/{host.release}/updates/dkms"
+    told = host.says(
+        f"for path in {folder}/*.ko; do {fields}; modinfo -F vermagic $path; done"
+    ).splitlines()
+    return {
+        name: (version, vermagic.split()[0])
+        for name, version, vermagic in zip(told[::3], told[1::3], told[2::3], strict=True)
+    }
+
+
+def test_the_sources_of_nvidia_in_a_file_are_built_whole_for_the_kernel(host, tmp_path):
+    host.says(VENDOR_TREE, timeout_s=300)
+    tree = textfile.inside(host.tree, "/root/vendor/kernel")
+    file = driver_image.file(tmp_path, VENDOR, kernel_tree=tree)
+    limits = {"log": tmp_path / "ssh", "timeout_s": PATIENCE_S}
+    said = ("--limit", NODE, *driver_runs.said(file))
+    done = fleet.run("site.yml", *said, **limits)
+    assert done.status == 0, done.messages()
+    assert modules(host) == dict.fromkeys(MODULES, (VENDOR, host.release))
+    again = fleet.run("site.yml", *said, **limits)
+    assert (again.status, again.changed[NODE]) == (0, 0), again.messages()
 
 
 def test_the_driver_of_debian_is_built_whole_for_the_kernel_and_held(host, tmp_path):
@@ -26,13 +75,9 @@ def test_the_driver_of_debian_is_built_whole_for_the_kernel_and_held(host, tmp_p
     said = ("--limit", NODE, *driver_runs.said(gpunode_stack="r470"))
     done = fleet.run("site.yml", *said, **limits)
     assert done.status == 0, done.messages()
-    folder = f"/lib/modules/{host.release}/updates/dkms"
-    told = host.says(f"modinfo -F name {folder}/*.ko; modinfo -F vermagic {folder}/*.ko").split(
-        "\n"
-    )
-    assert set(told) >= MODULES, told
-    assert {line.split()[0] for line in told if " " in line} == {host.release}
-    version = host.versions()["nvidia-tesla-470-kernel-dkms"]
-    assert host.kept() == {version.partition("-")[0]: {"700", "600"}}
+    version = host.versions()["nvidia-tesla-470-kernel-dkms"].partition("-")[0]
+    built = dict.fromkeys(MODULES | {"nvidia_peermem"}, (version, host.release))
+    assert modules(host) == built
+    assert host.kept() == {version: {"700", "600"}}
     again = fleet.run("site.yml", *said, **limits)
     assert (again.status, again.changed[NODE]) == (0, 0), again.messages()
