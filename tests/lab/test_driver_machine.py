@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+
 import pytest
 
-from lab import driver_runs
+from lab import driver_runs, fleet
 from lab.machine import Machine
 
 pytestmark = pytest.mark.lab
@@ -38,6 +42,34 @@ def boot_id(machine):
     return machine.says("cat /proc/sys/kernel/random/boot_id")
 
 
+def failed_proofs(folder):
+    """Prove the driver of the node as `make verify` does; return the names of what fails.
+
+    :param folder: for the report.
+    """
+    report = folder / "verify.xml"
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "tests/node/test_driver.py"),
+            *(f"--hosts=ansible://{NODE}", "--ansible-inventory=inventory/lab"),
+            f"--junit-xml={report}",
+        ],
+        cwd=fleet.PROJECT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=300,
+        check=False,
+    )
+    cases = list(ET.parse(report).iter("testcase"))
+    assert len(cases) == 4
+    assert not [case.get("name") for case in cases if case.find("skipped") is not None]
+    return {
+        case.get("name").partition("[")[0]
+        for case in cases
+        if case.find("failure") is not None or case.find("error") is not None
+    }
+
+
 def test_a_driver_on_a_fresh_host_is_loaded_and_computes_without_a_reboot(converge, files, machine):
     before = boot_id(machine)
     done = converge(files[FIRST])
@@ -69,6 +101,30 @@ def test_until_the_reboot_the_old_module_runs_and_one_consent_makes_one_reboot(
     assert SECOND in machine.says("nvidia-smi")
     again = converge(files[SECOND], gpunode_consent=["reboot"])
     assert (again.status, again.changed[NODE], boot_id(machine)) == (0, 0, after)
+
+
+@pytest.mark.slow
+def test_the_proofs_of_a_host_hold_and_fail_where_something_is_missing(files, machine, tmp_path):
+    said = ("--limit", NODE, *driver_runs.said(files[SECOND]))
+    planned = fleet.run("playbooks/plan.yml", *said, log=tmp_path / "ssh")
+    assert planned.status == 0, planned.messages()
+    assert failed_proofs(tmp_path) == set()
+    folder = "/lib/modules/$(uname -r)/updates/dkms"
+    machine.says(
+        f"mkdir /root/away && mv {folder}/nvidia.ko* /etc/modprobe.d/gpunode-nvidia.conf /root/away"
+        " && systemctl stop nvidia-persistenced && rmmod nvidia && depmod"
+    )
+    assert failed_proofs(tmp_path) == {
+        "test_every_kernel_that_modules_can_be_built_for_has_the_wanted_one",
+        "test_the_kernels_own_drivers_would_not_load",
+        "test_the_loaded_module_and_the_libraries_are_of_one_version",
+        "test_every_gpu_gives_memory",
+    }
+    machine.says(
+        f"cd /root/away && mv nvidia.ko* {folder} && mv gpunode-nvidia.conf /etc/modprobe.d"
+        " && depmod && modprobe nvidia && systemctl start nvidia-persistenced"
+    )
+    assert failed_proofs(tmp_path) == set()
 
 
 @pytest.mark.slow
