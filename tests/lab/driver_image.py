@@ -7,7 +7,7 @@ import hashlib
 import json
 import shlex
 
-from lab import fleet, kernel, runfile
+from lab import driver_runs, fleet, kernel, runfile
 
 #: Nothing but the driver.
 ONLY = {"conda_env_list": [], "gunicorn_app_list": []}
@@ -75,7 +75,7 @@ class Image:
         """Say whether a run finds nothing to do."""
         done = self.converge(**variables)
         assert done.status == 0, done.messages()
-        return done.changed[self.node] == 0 and done.plays == ["Probe, plan and refuse"]
+        return driver_runs.is_settled(done, self.node)
 
     def says(self, command, timeout_s=120):
         """Return what a command prints as root; it has to succeed."""

@@ -73,11 +73,12 @@ def converging(log, *nodes):
 
 
 def is_settled(run, *nodes):
-    """Say whether a run found nothing to do."""
+    """Say whether a run found nothing to do, by one round trip to each node."""
     return (
         run.status == 0
         and all(run.changed[node] == 0 for node in nodes)
         and run.plays == ["Probe, plan and refuse"]
+        and len(run.round_trips) == len(nodes)
     )
 
 

@@ -101,7 +101,7 @@ def test_packages_take_the_place_of_the_file_and_without_persistence_its_daemon_
     is_by_packages(host)
     assert "nvidia-persistenced" not in host.versions()
     again = converge(**BY_PACKAGES)
-    assert (again.status, again.changed[NODE]) == (0, 0), again.messages()
+    assert driver_runs.is_settled(again, NODE), again.messages()
     kept = f"gpunode_driver_file: file://{driver_runs.KEPT}/{FILE}-tesla.run#sha256="
     assert kept in again.messages()
 
@@ -124,7 +124,7 @@ def test_the_file_takes_the_place_of_packages_and_goes_without_a_trace(converge,
     assert done.status == 0, done.messages()
     is_by_file(host)
     again = converge(**file())
-    assert (again.status, again.changed[NODE]) == (0, 0), again.messages()
+    assert driver_runs.is_settled(again, NODE), again.messages()
     gone = converge(nvidia_driver_state="absent")
     assert gone.status == 0, gone.messages()
     assert host.modules() == {}
