@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import functools
 import glob
 import os
@@ -26,6 +28,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     driver_runfile,
     manifest,
     placed,
+    stack_packages,
     versions,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
@@ -53,6 +56,8 @@ class Packages(driver_method.Method):
             name for names in row["packages"].values() for name in names if name not in self._names
         ]
         self._before = driver_packages.installed(host.tree, self._family)
+        # Settings that were left here before are not ours to forget.
+        self._left = stack_packages.residual(host.tree, lambda _name: True)
 
     # What there is to do
 
@@ -86,7 +91,7 @@ class Packages(driver_method.Method):
         """Whether all packages are there, in one version of the branch."""
         version = self._version_of(self._before)
         has_all = all(name in self._before for name in self._names if not name.startswith("@"))
-        has_none_of_others = not set(self._others) & set(self._before)
+        has_none_of_others = not set(self._others) & set(self._before) and not self._strays
         is_branch = versions.branch(version) == self._wanted["branch"]
         return has_all and has_none_of_others and is_branch and self._has_fabric_manager(version)
 
@@ -100,6 +105,37 @@ class Packages(driver_method.Method):
     @cached_property
     def _fabric_manager_names(self):
         return driver_packages.fabric_manager_names(self._repository, self._wanted["branch"])
+
+    @cached_property
+    def _strays(self):
+        """The installed packages of another branch."""
+        return driver_packages.strays(self._before, self._wanted["branch"], self._family)
+
+    @cached_property
+    def _driver_before(self):
+        """The version of the driver that packages brought, '' for none; others may be beside it."""
+        found = collections.Counter(
+            versions.upstream(version)
+            for name, version in self._before.items()
+            if driver_family.is_bound(name, self._family)
+        )
+        del found[""]
+        return found.most_common(1)[0][0] if found else ""
+
+    @cached_property
+    def _giving_way(self):
+        """What goes with the exchange, in words, as far as the lists on the host tell."""
+        if self._strays and self._stale_sources():
+            return f"driver {self._driver_before}"
+        branch = self._wanted["branch"]
+        offers = driver_packages.offered(self._host.tree, self._strays)
+        offered = {
+            name
+            for name, found in offers.items()
+            if branch in {versions.branch(versions.upstream(offer)) for offer in found}
+        }
+        others = set(self._others) & set(self._before)
+        return ", ".join(sorted(others.union(self._strays).difference(offered, self._names)))
 
     @cached_property
     def exchanges(self):
@@ -124,14 +160,7 @@ class Packages(driver_method.Method):
 
     def _modules(self, driver):
         """Return the driver_modules.Modules that the packages brought, None where they did not."""
-        trees = [
-            row["name"]
-            for row in driver["dkms"]
-            if row["version"] == self.version and re.match(r"nvidia\b", row["name"])
-        ]
-        return (
-            driver_modules.Modules(trees[0], self.version, *self._target.demands) if trees else None
-        )
+        return _modules_of(driver, self.version, self._target.demands)
 
     def needs(self):
         """Return the path on the controller of a file that is lacking: packages need none."""
@@ -213,6 +242,8 @@ class Packages(driver_method.Method):
                 )
             )
         words = f"install {', '.join(self._names)} of branch {self._wanted['branch']}"
+        if self._giving_way:
+            words += f" in place of {self._giving_way}"
         return [*steps, (words, self._exchange)]
 
     def finishing(self):
@@ -223,31 +254,53 @@ class Packages(driver_method.Method):
             steps.append((words + ", ".join(self._lacking), self._install_modules))
         if self.exchanges or placed.stale(self._pins()):
             steps.append((f"hold the packages by {', '.join(self._pins())}", self._pin))
+        if self.exchanges and self._giving_way:
+            forget = functools.partial(
+                driver_packages.forget, self._before, self._host.tree, self._host.execute
+            )
+            steps.append((f"purge the settings of {self._giving_way}", forget))
         return steps
 
     @cached_property
     def _choice(self):
         """What is to be installed, once the repository is there."""
-        tree, names = self._host.tree, self._names
-        fabric = self._fabric_manager_names if self._facts["nvswitches"] else []
-        offers = driver_packages.offered(tree, [*names, *fabric, *self._before])
-        there = self._version_of(self._before)
+        return self._chosen[0]
+
+    @cached_property
+    def _chosen(self):
+        """(the Choice, {package: path} of what of it lies on the host)."""
         branch = self._wanted["branch"]
-        # What is there stays, where it is of the branch and can be had whole.
-        version = there if versions.branch(there) == branch else ""
-        try:
-            choice = driver_packages.choose(names, offers, branch, self._family, version)
-        except Refusal:
-            if not version:
-                raise
-            choice = driver_packages.choose(names, offers, branch, self._family)
+        fabric = self._fabric_manager_names if self._facts["nvswitches"] else []
+        heirs = [driver_packages.heir(*row, branch) for row in self._before.items()]
+        asked = sorted({*self._names, *fabric, *self._before, *heirs})
+        offers = driver_packages.offered(self._host.tree, asked)
+        choice, archives = self._chosen_of(offers)
         choice = driver_packages.along(choice, self._before, offers, self._family, self._others)
         if fabric:
             choice = driver_packages.with_fabric_manager(choice, fabric, offers)
-        return choice
+        return choice, archives
+
+    def _chosen_of(self, offers):
+        """Return the same of the packages that bring the driver, without what else there is."""
+        names, branch = self._names, self._wanted["branch"]
+        there = self._version_of(self._before)
+        # What is there stays, where it is of the branch and can be had whole.
+        stays = [there] if versions.branch(there) == branch else []
+        for version in stays:
+            with contextlib.suppress(Refusal):
+                return driver_packages.choose(names, offers, branch, self._family, version), {}
+        try:
+            return driver_packages.choose(names, offers, branch, self._family), {}
+        except Refusal:
+            # An archive may have a branch no longer that the host had before.
+            kept = driver_packages.kept_choice(names, branch)
+            if kept is None:
+                raise
+            return kept
 
     def _fetch(self):
-        driver_packages.fetch(self._choice, self._family, self._host.execute)
+        choice, archives = self._chosen
+        driver_packages.fetch(choice, self._family, self._host.execute, archives=archives)
 
     def _build(self):
         """Build the modules of the package that brings them, before it is installed."""
@@ -257,7 +310,9 @@ class Packages(driver_method.Method):
         os.makedirs(download.CACHE_DIR, mode=0o755, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=download.CACHE_DIR, prefix="package-") as folder:
             version = self._choice.packages[sources[0]]
-            tree = driver_packages.unpack(sources[0], version, folder, self._host.execute)
+            tree = driver_packages.unpack(
+                sources[0], version, folder, self._host.execute, self._chosen[1]
+            )
             for conf in glob.glob(os.path.join(tree, "usr/src/*/dkms.conf")):
                 self._build_from(os.path.dirname(conf))
 
@@ -272,7 +327,9 @@ class Packages(driver_method.Method):
             driver_modules.build(self._host.tree, modules, self._kernels(), self._host.execute)
 
     def _exchange(self):
-        driver_packages.install(self._choice, self._family, self._host.tree, self._host.execute)
+        choice, archives = self._chosen
+        tree, execute = self._host.tree, self._host.execute
+        driver_packages.install(choice, self._family, tree, execute, archives=archives)
         self._install_modules()
 
     def _install_modules(self):
@@ -302,18 +359,23 @@ class Packages(driver_method.Method):
     def going_back(self):
         """Bring back the driver that was there; return a sentence about what came of it."""
         runfile = self._facts["driver"]["runfile"]
-        there = self._version_of(self._before)
+        there = self._driver_before
         if runfile or not there:
             self._take_back()
         if runfile:
             return driver_by_runfile.reinstall(runfile, self._target, self._host)
         if not there:
             return "There was no driver before"
-        came = sorted(set(self._names) - set(self._before))
-        driver_packages.bring_back(
-            there, self._before, came, self._family, self._host.tree, self._host.execute
-        )
-        self._install_modules()
+        tree, execute = self._host.tree, self._host.execute
+        came = driver_packages.came(self._before, self._family, tree)
+        driver_packages.bring_back(there, self._before, came, self._family, tree, execute)
+        driver_packages.forget(set(came).difference(self._left), tree, execute)
+        # Of the kind that they were, which need not be the wanted one.
+        is_open = any(row["open"] for row in self._target.modules.values())
+        demands = (is_open, *self._target.demands[1:])
+        modules = _modules_of(self._host.facts()["driver"], there, demands)
+        if modules:
+            self._put_in_place(modules)
         return f"Driver {there} is back"
 
     def _take_back(self):
@@ -352,6 +414,25 @@ class Packages(driver_method.Method):
             manifest.packages(there),
             *(manifest.file(path) for path in paths if os.path.isfile(path)),
         ]
+
+
+def _modules_of(driver, version, demands):
+    """Return the driver_modules.Modules that packages of a version brought, None for none.
+
+    Debian's open modules have a tree of their own, and both may be there during an exchange.
+
+    :param driver: what nvidia_driver.survey returned.
+    :param demands: see driver_target.Target.demands.
+    """
+    trees = sorted(
+        {
+            row["name"]
+            for row in driver["dkms"]
+            if row["version"] == version and re.match(r"nvidia\b", row["name"])
+        },
+        key=lambda name: (name.endswith("-open") != demands[0], name),
+    )
+    return driver_modules.Modules(trees[0], version, *demands) if trees else None
 
 
 def removal_steps(facts, host, repositories):

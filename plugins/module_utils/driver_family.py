@@ -7,8 +7,9 @@ from __future__ import annotations
 import collections
 import fnmatch
 
-# Patterns of the names: of packages with the driver's version, and with a version of their own.
-Family = collections.namedtuple("Family", "versioned companions")
+# Patterns of the names: of packages with the driver's version; with a version of their own; and of
+# those that have one of their own in some repository, and work with drivers of other versions.
+Family = collections.namedtuple("Family", "versioned companions apart")
 
 
 def of(repositories, name):
@@ -26,7 +27,8 @@ def of(repositories, name):
         for pattern in row["family"]
         if not _matches(pattern, companions)
     }
-    return Family(sorted(versioned), list(companions))
+    apart = {pattern for row in repositories.values() for pattern in row["companions"]}
+    return Family(sorted(versioned), list(companions), sorted(apart))
 
 
 def belongs(name, family):
@@ -37,6 +39,11 @@ def belongs(name, family):
 def is_versioned(name, family):
     """Say whether a package that belongs to the driver has its version."""
     return not _matches(name, family.companions)
+
+
+def is_bound(name, family):
+    """Say whether a package of one driver has no place beside another one."""
+    return is_versioned(name, family) and not _matches(name, family.apart)
 
 
 def _matches(name, patterns):

@@ -13,6 +13,7 @@ import contextlib
 import functools
 import glob
 import os
+import re
 import shutil
 import tempfile
 
@@ -65,7 +66,8 @@ def choose(names, offers, branch, family, version=""):
     :param version: the driver's own version, where it is to be that one and no other.
     :raises Refusal: there is none.
     """
-    if all(name.startswith("@") for name in names):
+    # A stream has one version of everything, which nothing but dnf knows.
+    if any(name.startswith("@") for name in names):
         return Choice(version, dict.fromkeys(names, ""), [])
     versioned = [name for name in names if driver_family.is_versioned(name, family)]
     # Where one is not offered at all, there is no version that all are offered in.
@@ -86,21 +88,51 @@ def choose(names, offers, branch, family, version=""):
     return Choice(driver, {name: _best(offers[name], driver) for name in names}, [])
 
 
+def strays(there, branch, family):
+    """Return the names of those installed packages that are of another branch, in order.
+
+    Names may carry the branch, and then apt has nothing against two of them side by side.
+
+    :param there: {name: version} that are installed, see :func:`installed`.
+    """
+    return [
+        name
+        for name, version in sorted(there.items())
+        if driver_family.is_bound(name, family)
+        and versions.branch(versions.upstream(version)) not in ("", branch)
+    ]
+
+
+def heir(name, version, branch):
+    """Return what a package is called in a branch: itself, where its name does not carry its own.
+
+    :param version: of the package: 'libnvidia-nscq-550' 550.90.07-1 is 'libnvidia-nscq-535' there.
+    """
+    own = versions.branch(versions.upstream(version))
+    return re.sub(rf"(?<![0-9]){own}(?![0-9])", branch, name) if own else name
+
+
 def along(choice, there, offers, family, others=()):
     """Return a Choice with what is installed besides, in the same version where that is offered.
 
+    What is of another branch, and has no heir in this one, is to go.
+
     :param there: {name: version} that are installed, see :func:`installed`.
-    :param offers: what :func:`offered` says of those.
+    :param offers: what :func:`offered` says of those and of their heirs.
     :param others: packages that bring modules of the other kind, and are to go.
     """
-    superseded = sorted(set(others) & set(there) - set(choice.packages))
+    branch = versions.branch(choice.driver)
+    superseded = set(others) & set(there) - set(choice.packages)
     packages = dict(choice.packages)
-    for name in sorted(set(there) - set(superseded) - set(packages)):
+    for name in sorted(set(there) - superseded - set(packages)):
         if driver_family.is_versioned(name, family):
-            same = [offer for offer in offers.get(name, []) if _is_of(offer, choice.driver)]
+            now = heir(name, there[name], branch) if branch else name
+            same = [offer for offer in offers.get(now, []) if _is_of(offer, choice.driver)]
             if same:
-                packages[name] = max(same, key=version_order.key)
-    return Choice(choice.driver, packages, superseded)
+                packages.setdefault(now, max(same, key=version_order.key))
+    if branch:
+        superseded.update(set(strays(there, branch, family)).difference(packages))
+    return Choice(choice.driver, packages, sorted(superseded))
 
 
 def with_fabric_manager(choice, names, offers):
@@ -137,15 +169,16 @@ def is_there(choice, there):
     )
 
 
-def fetch(choice, family, execute, manager=None):
+def fetch(choice, family, execute, manager=None, archives=None):
     """Have all archives on the host that an installation needs, and change nothing else.
 
     :param execute: runs (argv, environment) and returns a CompletedProcess with text.
+    :param archives: {package: path} of those that lie on the host.
     :raises Refusal: the installation would do harm, or an archive cannot be had whole.
     """
     # Of what is there already apt looks at the size alone.
     shutil.rmtree(COMING, ignore_errors=True)
-    _put(choice, family, execute, manager, ("--download-only",))
+    _put(choice, family, execute, manager, ("--download-only",), archives)
 
 
 def install(choice, family, tree, execute, manager=None, archives=None):
@@ -154,7 +187,9 @@ def install(choice, family, tree, execute, manager=None, archives=None):
     :param archives: {package: path} of those that lie on the host.
     :raises Refusal: it would do harm, it failed, or the host has another version afterwards.
     """
-    if is_there(choice, installed(tree, family)):
+    belongs = functools.partial(driver_family.belongs, family=family)
+    is_whole = not stack_packages.unfinished(tree, belongs)
+    if is_whole and is_there(choice, installed(tree, family)):
         return
     _put(choice, family, execute, manager, archives=archives)
     there = installed(tree, family)
@@ -212,6 +247,29 @@ def kept(driver, there, folder=driver_kept.DIR):
     return _archives(place, there) if place in paths else {}
 
 
+def kept_choice(names, branch, folder=driver_kept.DIR):
+    """Return (Choice, {name: path}) of a driver of a branch that is kept whole; None for none.
+
+    :param names: packages that bring the driver, from the catalog.
+    """
+    for row in driver_kept.rows(folder=folder):
+        paths = {} if row["sha256"] else _kept_archives(row["path"])
+        if versions.branch(row["version"]) == branch and set(names) <= paths.keys():
+            packages = {name: version for name, (version, _path) in paths.items()}
+            places = {name: path for name, (_version, path) in paths.items()}
+            return Choice(row["version"], packages, []), places
+    return None
+
+
+def _kept_archives(folder):
+    """Return {name: (version, path)} of the archives in a folder, as apt names them."""
+    found = {}
+    for path in sorted(glob.glob(os.path.join(folder, "*_*_*.deb"))):
+        name, version, _architecture = os.path.basename(path).split("_", 2)
+        found[name] = (version.replace("%3a", ":"), path)
+    return found
+
+
 def bring_back(driver, before, came, family, tree, execute):
     """Have the packages of a driver that was there before again, from what is kept or offered.
 
@@ -219,9 +277,31 @@ def bring_back(driver, before, came, family, tree, execute):
     :param came: packages that an attempt at another driver brought, and are to go.
     :raises Refusal: not all of them can be had, or it failed.
     """
-    there = installed(tree, family)
-    choice = Choice(driver, dict(before), [name for name in came if name in there])
+    choice = Choice(driver, dict(before), list(came))
     install(choice, family, tree, execute, archives=kept(driver, before))
+
+
+def came(before, family, tree):
+    """Return the names of the driver's packages that came since, be they half installed."""
+    belongs = functools.partial(driver_family.belongs, family=family)
+    there = {*installed(tree, family), *stack_packages.unfinished(tree, belongs)}
+    return sorted(there.difference(before))
+
+
+def forget(names, tree, execute, manager=None):
+    """Purge the settings that packages left when they were removed.
+
+    They are kept until the driver that replaced them is in place: it may have to give way again.
+
+    :raises Refusal: it failed.
+    """
+    left = stack_packages.residual(tree, set(names).__contains__)
+    if left:
+        what = f"purge the settings of {', '.join(left)}"
+        manager = manager or distribution_packages.required(what)
+        distribution_packages.transact(
+            what, manager.removing, left, manager, execute, may_go=set(left).__contains__
+        )
 
 
 def _archives(folder, there):
@@ -281,17 +361,19 @@ def install_headers(names, execute, manager=None):
     distribution_packages.transact(what, manager.installing, names, manager, execute)
 
 
-def unpack(name, version, folder, execute):
+def unpack(name, version, folder, execute, archives=None):
     """Unpack a package that is not installed; for what is built before it is.
 
     :param folder: an existing empty folder.
+    :param archives: {package: path} of those that lie on the host.
     :returns: the path in it that the package's files lie below.
     :raises Refusal: it cannot be had.
     """
     what = f"unpack {name} {version}"
     target = os.path.join(folder, "tree")
     there = {name: version}
-    archive = _archives(COMING, there) or _downloaded(what, there, folder, execute)
+    archive = {key: path for key, path in (archives or {}).items() if key == name}
+    archive = archive or _archives(COMING, there) or _downloaded(what, there, folder, execute)
     if not archive:
         raise Refusal(what, "no archive of it came", "Look at apt's lists, and run again")
     _run(what, ["dpkg-deb", "--extract", archive[name], target], execute)

@@ -85,6 +85,12 @@ def unfinished(tree, is_asked):
     )
 
 
+def residual(tree, is_asked):
+    """Return the names of packages that were removed and left their settings."""
+    states = _states(tree, is_asked) if tree.exists(_STATUS) else {}
+    return sorted(name for name, (state, _version) in states.items() if state == "config-files")
+
+
 def owns(tree, path):
     """Say whether a package has placed a file; one of the same name in another folder counts too.
 

@@ -137,9 +137,18 @@ class Packaged(Node):
         self.repository = Repository(self.tree)
         self.says("rm -f /etc/apt/sources.list /etc/apt/sources.list.d/*")
 
-    def publish(self, versions, security=(), faults=None):
+    def publish(self, versions, security=(), faults=None, tesla=()):
+        """Let the distribution offer these versions of the driver and no other.
+
+        :param security: those of its archive for security.
+        :param faults: {name of a package: one of repository.FAULTS}.
+        :param tesla: those of the packages of branch 470, whose names carry the branch.
+        """
         self.repository.publish("bookworm", "debian", versions, faults=faults)
         suites = ["bookworm"]
+        if tesla:
+            self.repository.publish("bookworm-updates", "debian-tesla-470", tesla, faults=faults)
+            suites.append("bookworm-updates")
         if security:
             self.repository.publish(
                 "bookworm-security", "debian", security, label="Debian-Security"

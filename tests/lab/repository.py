@@ -78,7 +78,7 @@ class Repository:
         that are not there.
 
         :param suite: such as "bookworm-security", or FLAT.
-        :param family: "debian" or "cuda".
+        :param family: "debian", "debian-tesla-470" or "cuda".
         :param versions: of packages, such as "535.161.08-1".
         :param label: "Debian-Security" is that of the archive for security.
         :param faults: {name of a package: one of FAULTS}, of every version.

@@ -11,7 +11,9 @@ FILE = Path(__file__).resolve().parents[1] / "standins" / "packages" / "packages
 TABLE = yaml.safe_load(FILE.read_text(encoding="utf-8"))
 KEYS = {"name", "source", "version", "fields", "files", "links", "conffiles", "dkms", "unit"}
 KEYS |= {"postinst", "prerm", "triggers"}
-ROWS = [(family, row) for family in ("debian", "cuda") for row in TABLE[family]]
+# What each family stands in one archive with.
+BESIDE = {"debian": [], "debian-tesla-470": ["debian"], "cuda": []}
+ROWS = [(family, row) for family in BESIDE for row in TABLE[family]]
 
 each_row = pytest.mark.parametrize(
     ("family", "row"), ROWS, ids=lambda value: value["name"] if isinstance(value, dict) else value
@@ -25,10 +27,10 @@ def test_a_package_says_where_it_is_from_and_has_no_unknown_key(family, row):
 
 
 @each_row
-def test_a_package_needs_none_but_those_of_its_family_and_dkms(family, row):
+def test_a_package_needs_none_but_those_of_its_archive_and_dkms(family, row):
     known = {"version": "1.2.3-1", "upstream": "1.2.3", "branch": "1"}
     there = {"dkms"}
-    for other in TABLE[family]:
+    for other in [row for name in (family, *BESIDE[family]) for row in TABLE[name]]:
         provided = other.get("fields", {}).get("Provides", "").split(",")
         there.add(other["name"].format(**known))
         there |= {item.split()[0].format(**known) for item in provided if item.strip()}

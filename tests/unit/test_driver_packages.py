@@ -11,6 +11,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     distribution_packages,
     download,
     driver_family,
+    driver_kept,
     driver_packages,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils.driver_packages import Choice
@@ -137,7 +138,8 @@ def test_what_lacks_which_package_is_said():
 
 def test_a_module_stream_is_chosen_by_its_name():
     stream = "@nvidia-driver:580-open"
-    assert chosen([stream], {}, "580", family=CUDA) == Choice("", {stream: ""}, [])
+    names = [stream, "nvidia-persistenced"]
+    assert chosen(names, {}, "580", family=CUDA) == Choice("", dict.fromkeys(names, ""), [])
 
 
 def test_what_is_installed_besides_comes_along_where_it_can():
@@ -157,6 +159,49 @@ def test_modules_of_the_other_kind_go():
     assert choice.superseded == ["nvidia-kernel-dkms"]
     assert set(choice.packages) == set(OPEN)
     assert driver_packages.along(chosen(OPEN), {}, {}, DEBIAN, NAMES).superseded == []
+
+
+TESLA = {
+    "nvidia-tesla-470-kernel-dkms": "470.256.02-1",
+    "libnvidia-tesla-470-cuda1": "470.256.02-1",
+}
+
+
+def test_what_is_of_another_branch_goes_where_this_one_has_none_of_it():
+    there = {**TESLA, "nvidia-persistenced": "470.256.02-1", "libnvidia-ml1": "470.256.02-1"}
+    offers = {**OFFERS, **{name: ["470.256.02-1"] for name in TESLA}, "libnvidia-ml1": PROPRIETARY}
+    choice = driver_packages.along(chosen(), there, offers, DEBIAN)
+    assert choice.superseded == sorted(TESLA)
+    assert choice.packages == {**chosen().packages, "libnvidia-ml1": PROPRIETARY[0]}
+
+
+def test_what_works_with_any_driver_is_no_stray_of_another_branch():
+    there = {**TESLA, "nvidia-modprobe": "580.95.05-1", "libcuda1": PROPRIETARY[0]}
+    assert driver_packages.strays(there, "535", CUDA) == sorted(TESLA)
+    assert driver_packages.strays(there, "470", DEBIAN) == ["libcuda1"]
+
+
+def test_a_package_whose_name_carries_the_branch_has_an_heir_in_another_one():
+    there = {"libnvidia-nscq-550": "550.90.07-1"}
+    offers = {**OFFERS, "libnvidia-nscq-535": ["535.309.01-1"]}
+    choice = driver_packages.along(chosen(), there, offers, CUDA)
+    assert choice.packages["libnvidia-nscq-535"] == "535.309.01-1"
+    assert choice.superseded == ["libnvidia-nscq-550"]
+    assert driver_packages.heir("libcuda1", "550.90.07-1", "535") == "libcuda1"
+    assert driver_packages.heir("nvidia-support", "20220217+3", "535") == "nvidia-support"
+
+
+def test_a_branch_that_is_kept_whole_is_a_choice(tmp_path):
+    place = tmp_path / "535.161.08"
+    place.mkdir()
+    for name in NAMES:
+        (place / f"{name}_1%3a535.161.08-1_amd64.deb").touch()
+    driver_kept.note("535.161.08", "535.161.08", folder=str(tmp_path))
+    choice, places = driver_packages.kept_choice(NAMES, "535", str(tmp_path))
+    assert choice == Choice("535.161.08", dict.fromkeys(NAMES, "1:535.161.08-1"), [])
+    assert places["libcuda1"] == str(place / "libcuda1_1%3a535.161.08-1_amd64.deb")
+    assert driver_packages.kept_choice(NAMES, "550", str(tmp_path)) is None
+    assert driver_packages.kept_choice([*NAMES, "libcuda2"], "535", str(tmp_path)) is None
 
 
 def test_the_fabric_manager_has_exactly_the_drivers_version():
@@ -268,6 +313,35 @@ def test_what_a_script_of_a_package_says_is_told(tmp_path):
     host = Host(tmp_path, INST, 100, stderr)
     with pytest.raises(Refusal, match="ERROR: it does not work / dpkg: error processing"):
         host.does(driver_packages.install, chosen(), DEBIAN)
+
+
+def test_what_is_half_installed_is_brought_to_its_end_though_all_is_there(tmp_path):
+    host = Host(tmp_path, INST)
+    half = "Package: libnvidia-ml1\nStatus: install ok half-configured\nVersion: 535.261.03-1\n"
+    status = {STATUS: f"{dpkg(**THERE)}\n{half}"}
+    apt = distribution_packages.Apt()
+    choice = chosen()._replace(superseded=["libnvidia-ml1"])
+    looked_at(lambda tree: driver_packages.install(choice, DEBIAN, tree, host.execute, apt), status)
+    assert host.told[-1][-1] == "libnvidia-ml1-"
+    assert looked_at(lambda tree: driver_packages.came(NAMES, DEBIAN, tree), status) == [
+        "libnvidia-ml1"
+    ]
+
+
+def test_settings_are_purged_of_what_is_gone_and_of_nothing_else(tmp_path):
+    host = Host(tmp_path, "Purg nvidia-kernel-support\n")
+    rows = [
+        f"Package: {name}\nStatus: deinstall ok config-files\nVersion: 1-1\n"
+        for name in ("nvidia-kernel-support", "nginx")
+    ]
+    status = {STATUS: "\n".join([dpkg(**THERE), *rows])}
+    apt = distribution_packages.Apt()
+    names = [*NAMES, "nvidia-kernel-support"]
+    looked_at(lambda tree: driver_packages.forget(names, tree, host.execute, apt), status)
+    assert host.told[-1][-2:] == ["purge", "nvidia-kernel-support"]
+    host.told.clear()
+    looked_at(lambda tree: driver_packages.forget(NAMES, tree, host.execute, apt), status)
+    assert host.told == []
 
 
 def test_all_that_belongs_to_the_driver_is_purged(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from ansible_collections.gpunode.stack.plugins.module_utils import driver_pins, placed
 from ansible_collections.gpunode.stack.plugins.module_utils.driver_family import Family
 
-FAMILY = Family(["libcuda1", "nvidia-kernel-*"], ["nvidia-persistenced"])
+FAMILY = Family(["libcuda1", "nvidia-kernel-*"], ["nvidia-persistenced"], [])
 INSTALLED = {
     "nvidia-kernel-dkms": "535.161.08-1",
     "libcuda1": "535.161.08-1",
