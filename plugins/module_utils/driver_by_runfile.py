@@ -190,7 +190,7 @@ class Runfile(driver_method.Method):
         held.update(choice.packages if choice else {})
         if not held:
             return driver_pins.unwanted_files(manager)
-        family = driver_family.Family(sorted(held), [])
+        family = driver_family.Family(sorted(held), [], [])
         return driver_pins.wanted_files(manager, held, self.version, family)
 
     def _settling_modules(self):
