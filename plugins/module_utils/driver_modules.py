@@ -206,7 +206,7 @@ def build(tree, wanted, kernels, execute):
     """
     name, version = wanted[:2]
     folder = _folder(name, version)
-    if not tree.exists(f"{_sources(name, version)}/dkms.conf"):
+    if kernels and not tree.exists(f"{_sources(name, version)}/dkms.conf"):
         raise Refusal(
             f"build the modules of {name} {version}",
             f"{_sources(name, version)} holds no sources for DKMS",

@@ -488,6 +488,11 @@ def test_a_build_without_sources_is_refused_before_dkms_is_asked(host):
     assert host.asked == []
 
 
+def test_where_no_kernel_has_headers_there_is_nothing_to_build_from(host):
+    driver_modules.install(host.tree, wanted(), [], host.execute)
+    assert host.asked == []
+
+
 def test_a_build_that_ends_well_and_built_nothing_is_none(host):
     host.sources()
 
