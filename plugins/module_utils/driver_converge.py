@@ -213,10 +213,9 @@ class _Work:
     @cached_property
     def _files(self):
         wanted = self._target.wanted
-        own_unit = wanted["method"] == "runfile" and wanted["persistence"]
         return {
             **driver_settings.wanted_files(self._host.tree, wanted["parameters"]),
-            **driver_services.wanted_files(own_unit),
+            **driver_services.wanted_files(wanted["persistence"], wanted["method"] == "runfile"),
         }
 
     def diff(self):

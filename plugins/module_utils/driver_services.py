@@ -44,14 +44,15 @@ ExecCondition=/bin/sh -c 'grep -qs 0x10de /sys/bus/pci/devices/*/vendor'
 """
 
 
-def wanted_files(own_unit):
+def wanted_files(persistence, own_unit):
     """Return {path: placed.Placed} of what is ours.
 
+    :param persistence: whether nvidia-persistenced is to run at all.
     :param own_unit: whether a .run installed the daemon; a package brings a unit itself.
     """
     return {
-        _unit_path(): placed.of(_UNIT if own_unit else None),
-        _drop_in_path(): placed.of(_DROP_IN),
+        _unit_path(): placed.of(_UNIT if persistence and own_unit else None),
+        _drop_in_path(): placed.of(_DROP_IN if persistence else None),
     }
 
 
@@ -65,7 +66,7 @@ def units(has_switches):
 
 def removal_steps(run):
     """Return the steps that end the daemons, and leave nothing of ours behind."""
-    files = {path: placed.of(None) for path in wanted_files(own_unit=True)}
+    files = wanted_files(persistence=False, own_unit=False)
     names = (PERSISTENCED, fabric_manager.UNIT, vgpu_licensing.UNIT)
     return [*ending_steps(names, run), *_settling(files, run)]
 

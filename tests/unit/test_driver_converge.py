@@ -335,13 +335,13 @@ def test_a_run_file_gets_a_unit_of_ours_for_its_daemon_and_packages_have_theirs(
     monkeypatch.setattr(
         driver_converge.driver_services,
         "wanted_files",
-        lambda own_unit: asked.append(own_unit) or {},
+        lambda *said: asked.append(said) or {},
     )
     monkeypatch.setitem(driver_converge._METHODS, "package", lambda *_: host.method)
     host.converge(persistence=True, check_mode=True)
     host.converge(check_mode=True)
     host.converge(method="package", persistence=True, check_mode=True)
-    assert asked == [True, False, False]
+    assert asked == [(True, True), (False, True), (True, False)]
 
 
 def daemon(host, monkeypatch, state):

@@ -36,7 +36,7 @@ def host_of(**states):
 
 def test_a_runfile_gets_a_unit_and_a_package_has_its_own(tmp_path):
     unit, drop_in = tmp_path / PERSISTENCED, tmp_path / f"{PERSISTENCED}.d" / "gpunode.conf"
-    of_file, of_package = map(driver_services.wanted_files, (True, False))
+    of_file, of_package = (driver_services.wanted_files(True, own) for own in (True, False))
     assert "[Install]" in of_file[str(unit)].text
     # Ours would stand before the package's.
     assert of_package[str(unit)].text is None
@@ -44,9 +44,14 @@ def test_a_runfile_gets_a_unit_and_a_package_has_its_own(tmp_path):
     assert "ExecCondition" in of_file[str(drop_in)].text
 
 
+def test_a_daemon_that_is_not_wanted_has_no_file_of_ours():
+    files = driver_services.wanted_files(False, own_unit=True)
+    assert [file.text for file in files.values()] == [None, None]
+
+
 def test_nothing_of_ours_is_left(tmp_path):
     host = host_of()
-    for path, file in driver_services.wanted_files(own_unit=True).items():
+    for path, file in driver_services.wanted_files(True, own_unit=True).items():
         placed.put(path, file)
     assert len(done(driver_services.removal_steps(host.run))) == 2
     assert list(tmp_path.iterdir()) == []
