@@ -188,8 +188,7 @@ def check(names, execute, manager=None):
     """
     what = _installation_of(names)
     manager = manager or required(what)
-    answer = managed(what, manager.simulation(manager.installing, names), manager, execute)
-    _judge(what, manager, manager.foreseen(answer))
+    judge(what, manager.installing, names, manager, execute)
 
 
 def install(names, execute, run=child.run, manager=None):
@@ -240,6 +239,15 @@ def transact(what, verb, names, manager, execute, may_go=lambda _name: False):
         tried.append(cure)
         cured = managed(what, cure, manager, execute)
         told += [reason(cured)] if cured.returncode else []
+
+
+def judge(what, verb, names, manager, execute, may_go=lambda _name: False):
+    """Raise a Refusal where a transaction would do harm, as far as can be told now.
+
+    The parameters are those of :func:`transact`.
+    """
+    answer = managed(what, manager.simulation(verb, names), manager, execute)
+    _judge(what, manager, manager.foreseen(answer), may_go)
 
 
 def managers_own():

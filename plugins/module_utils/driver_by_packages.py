@@ -435,6 +435,15 @@ def _modules_of(driver, version, demands):
     return driver_modules.Modules(trees[0], version, *demands) if trees else None
 
 
+def check_removal(facts, host, repositories):
+    """Raise a Refusal where packages of others would go with the driver's.
+
+    The parameters are those of :func:`removal_steps`.
+    """
+    family = driver_method.family_of(facts, repositories)
+    driver_packages.check_removal(family, host.tree, host.execute)
+
+
 def removal_steps(facts, host, repositories):
     """Return the steps that remove what packages brought, and what holds them.
 

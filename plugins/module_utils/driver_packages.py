@@ -320,15 +320,21 @@ def remove(family, tree, execute, manager=None, spared=()):
     :param spared: names of packages that stay.
     :raises Refusal: something else would go with it, or it failed.
     """
-    belongs = functools.partial(driver_family.belongs, family=family)
-    there = {*installed(tree, family), *stack_packages.unfinished(tree, belongs)}
-    names = sorted(there.difference(spared))
+    _removing(distribution_packages.transact, family, tree, execute, manager, spared)
+
+
+def check_removal(family, tree, execute, manager=None):
+    """Raise a Refusal where :func:`remove` would do harm, and remove nothing."""
+    _removing(distribution_packages.judge, family, tree, execute, manager)
+
+
+def _removing(transact, family, tree, execute, manager, spared=()):
+    names = came(spared, family, tree)
     if names:
         what = "remove the packages of the NVIDIA driver"
         manager = manager or distribution_packages.required(what)
-        distribution_packages.transact(
-            what, manager.removing, names, manager, execute, may_go=belongs
-        )
+        belongs = functools.partial(driver_family.belongs, family=family)
+        transact(what, manager.removing, names, manager, execute, may_go=belongs)
 
 
 def headers(tree, releases, manager="apt"):

@@ -36,6 +36,8 @@ def converge(host, repositories, check_mode):
             "; ".join(map(gpu_clients.described, clients)),
             "Stop them for good: they cannot run without the driver",
         )
+    # Before a daemon is ended or anything that is kept goes.
+    driver_by_packages.check_removal(facts, host, repositories)
     steps = [
         *driver_services.removal_steps(host.run),
         *driver_by_runfile.removal_steps(facts, host),

@@ -358,6 +358,15 @@ def test_a_removal_that_would_take_others_along_is_refused_by_name(tmp_path):
     assert len(host.told) == 1
 
 
+def test_whether_a_removal_does_harm_is_told_without_one(tmp_path):
+    host = Host(tmp_path, "Purg libcuda1\n")
+    host.does(driver_packages.check_removal, DEBIAN, there=THERE)
+    assert ["--simulate" in argv for argv in host.told] == [True]
+    host = Host(tmp_path, "Purg libcuda1\nPurg ollama\n")
+    with pytest.raises(Refusal, match="remove what others may need: ollama"):
+        host.does(driver_packages.check_removal, DEBIAN, there=THERE)
+
+
 def test_a_host_without_packages_has_none_removed(tmp_path):
     host = Host(tmp_path)
     host.does(driver_packages.remove, DEBIAN, there={"bash": "5.2.15-2"})
