@@ -175,9 +175,11 @@ class Packages(driver_method.Method):
         if stale:
             words = ", ".join(placed.sentence(path, file) for path, file in stale.items())
             steps.append((words, self._offer))
+        if self._facts["pkg_mgr"] == "apt":
+            # What builds the modules has to be there before the packages that would bring it along.
+            return steps + self._installing(["dkms"] if self.exchanges else [])
         # dnf holds to its list of versions by a plugin alone.
-        holds_itself = self._facts["pkg_mgr"] == "apt"
-        return steps + self._installing([] if holds_itself else [driver_pins.DNF_PLUGIN])
+        return steps + self._installing([driver_pins.DNF_PLUGIN])
 
     def _sources(self):
         """Return {path: Placed} of what tells the package manager of the repository."""
@@ -224,6 +226,9 @@ class Packages(driver_method.Method):
         kind = self._target.module_type
         words = f"build the {kind} modules of branch {self._wanted['branch']} for kernel "
         fetch = (f"fetch {', '.join(self._names)}", self._fetch)
+        if self._facts["pkg_mgr"] != "apt":
+            # The packages of a module stream build, or bring, them when they are installed.
+            return [fetch]
         return [fetch, (words + ", ".join(self._releases), self._build)]
 
     def exchanging(self):
@@ -303,17 +308,13 @@ class Packages(driver_method.Method):
         driver_packages.fetch(choice, self._family, self._host.execute, archives=archives)
 
     def _build(self):
-        """Build the modules of the package that brings them, before it is installed."""
-        sources = [name for name in self._choice.packages if name.endswith("dkms")]
-        if not sources or self._facts["pkg_mgr"] != "apt":
-            return
+        """Build the modules of the packages that bring them, before those are installed."""
+        choice, archives = self._chosen
         os.makedirs(download.CACHE_DIR, mode=0o755, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=download.CACHE_DIR, prefix="package-") as folder:
-            version = self._choice.packages[sources[0]]
-            tree = driver_packages.unpack(
-                sources[0], version, folder, self._host.execute, self._chosen[1]
-            )
-            for conf in glob.glob(os.path.join(tree, "usr/src/*/dkms.conf")):
+            for name, version in driver_packages.sources(choice, self._family).items():
+                driver_packages.unpack(name, version, folder, self._host.execute, archives)
+            for conf in glob.glob(os.path.join(folder, "*/usr/src/*/dkms.conf")):
                 self._build_from(os.path.dirname(conf))
 
     def _build_from(self, folder):

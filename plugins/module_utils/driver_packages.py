@@ -37,6 +37,7 @@ Choice = collections.namedtuple("Choice", "driver packages superseded")
 #: Where apt puts what it fetches of the driver, until that is installed and kept.
 COMING = os.path.join(driver_kept.DIR, "coming")
 _PATIENCE_S = 30
+_SOURCES = re.compile(r"-dkms\b|-kernel-source\b")
 _HEADERS = {"apt": "linux-headers-{}", "dnf": "kernel-devel-{}"}
 
 
@@ -179,6 +180,20 @@ def fetch(choice, family, execute, manager=None, archives=None):
     # Of what is there already apt looks at the size alone.
     shutil.rmtree(COMING, ignore_errors=True)
     _put(choice, family, execute, manager, ("--download-only",), archives)
+
+
+def sources(choice, family, coming=COMING):
+    """Return {name: version} of the packages that have the modules' sources.
+
+    Either they were chosen, or what was chosen stands on them, as cuda-drivers does, and they were
+    fetched along. Ubuntu has the sources in one package and their dkms.conf in another.
+    """
+    fetched = {name: version for name, (version, _path) in _kept_archives(coming).items()}
+    return {
+        name: version
+        for name, version in {**fetched, **choice.packages}.items()
+        if driver_family.is_bound(name, family) and _SOURCES.search(name)
+    }
 
 
 def install(choice, family, tree, execute, manager=None, archives=None):

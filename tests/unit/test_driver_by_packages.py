@@ -54,7 +54,8 @@ def method(root, facts, files=None, answers=None, **variables):
         raise AssertionError(f"{argv} ran before it was due")
 
     def run(argv, **_options):
-        return subprocess.CompletedProcess(argv, 1, f"no package provides {argv[-1]}\n", "")
+        says = "" if argv[0] == "dpkg-query" else f"no package provides {argv[-1]}\n"
+        return subprocess.CompletedProcess(argv, 1, says, "")
 
     tree = planted(root, files, answers=answers)
     host = Host(tree, lambda: facts, execute, run)
@@ -66,16 +67,24 @@ def dnf(monkeypatch):
     monkeypatch.setattr(distribution_packages, "managers_own", distribution_packages.Dnf)
 
 
+@pytest.fixture
+def apt(monkeypatch):
+    monkeypatch.setattr(distribution_packages, "managers_own", distribution_packages.Apt)
+
+
 def sentences(*phases):
     return [says for steps in phases for says, _act in steps]
 
 
 def test_enterprise_linux_takes_a_module_stream_and_what_holds_it(tmp_path, dnf):
     found = method(tmp_path, ENTERPRISE, answers={"dnf": "kernel-devel\n"})
-    assert sentences(found.preparing(), found.exchanging(), found.finishing()) == [
+    assert sentences(
+        found.preparing(), found.building(), found.exchanging(), found.finishing()
+    ) == [
         "write /etc/yum.repos.d/gpunode-nvidia.repo",
         "install python3-dnf-plugin-versionlock",
         "install kernel-devel-5.14.0-503.el9.x86_64",
+        "fetch @nvidia-driver:580-open, nvidia-persistenced",
         "install @nvidia-driver:580-open, nvidia-persistenced of branch 580",
         "hold the packages by /etc/dnf/plugins/versionlock.list",
     ]
@@ -92,11 +101,14 @@ def test_a_stream_of_the_proprietary_modules_has_a_name_of_its_own(tmp_path, dnf
     assert "install @nvidia-driver:580-dkms" in sentences(found.exchanging())[0]
 
 
-def test_ubuntu_takes_its_server_packages_from_its_own_archive(tmp_path):
+def test_ubuntu_takes_its_server_packages_from_its_own_archive(tmp_path, apt):
     files = {"/etc/apt/sources.list.d/ubuntu.sources": NOBLE}
     found = method(tmp_path, UBUNTU, files)
-    assert sentences(found.preparing(), found.exchanging()) == [
-        "install nvidia-headless-580-server-open, nvidia-utils-580-server of branch 580"
+    assert sentences(found.preparing(), found.building(), found.exchanging()) == [
+        "install dkms",
+        "fetch nvidia-headless-580-server-open, nvidia-utils-580-server",
+        "build the open modules of branch 580 for kernel 6.8.0-40-generic",
+        "install nvidia-headless-580-server-open, nvidia-utils-580-server of branch 580",
     ]
 
 

@@ -315,6 +315,16 @@ def test_what_a_script_of_a_package_says_is_told(tmp_path):
         host.does(driver_packages.install, chosen(), DEBIAN)
 
 
+def test_the_modules_sources_are_in_what_came_along_where_the_names_have_none(tmp_path):
+    for name in ("dkms_3.0.10-8", "nvidia-dkms-535-server_535.309.01-1", "libcuda1_535.309.01-1"):
+        (tmp_path / f"{name}_all.deb").touch()
+    choice = Choice("535.309.01", {"nvidia-headless-535-server": "535.309.01-1"}, [])
+    found = driver_packages.sources(choice, CUDA, str(tmp_path))
+    assert found == {"nvidia-dkms-535-server": "535.309.01-1"}
+    found = driver_packages.sources(chosen(), DEBIAN, str(tmp_path / "nothing"))
+    assert found == {"nvidia-kernel-dkms": PROPRIETARY[0]}
+
+
 def test_what_is_half_installed_is_brought_to_its_end_though_all_is_there(tmp_path):
     host = Host(tmp_path, INST)
     half = "Package: libnvidia-ml1\nStatus: install ok half-configured\nVersion: 535.261.03-1\n"
