@@ -294,6 +294,8 @@ def bring_back(driver, before, came, family, tree, execute):
     """
     choice = Choice(driver, dict(before), list(came))
     install(choice, family, tree, execute, archives=kept(driver, before))
+    # What was fetched for the attempt that failed; the next one fetches anew.
+    shutil.rmtree(COMING, ignore_errors=True)
 
 
 def came(before, family, tree):

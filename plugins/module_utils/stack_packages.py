@@ -25,7 +25,7 @@ _FAMILY = re.compile(
     r"|rdma-core(?:-.+)?|(?:lib)?ibverbs.*|librdmacm.*|rdmacm-utils|libib(?:umad|mad|netdisc).*"
     r"|infiniband-diags.*|(?:lib)?opensm.*|mstflint|perftest"
 )
-_STATUS = "/var/lib/dpkg/status"
+_STATUS, _JOURNAL = "/var/lib/dpkg/status", "/var/lib/dpkg/updates"
 _RPM_DATABASES = ("/var/lib/rpm", "/usr/lib/sysimage/rpm")
 # The first question after a change makes apt read all its lists.
 _PATIENCE_S = 30
@@ -108,9 +108,13 @@ def _of_dpkg(tree, is_asked):
 
 def _states(tree, is_asked):
     """Return {name: (state, version)} of what dpkg knows of."""
+    # A dpkg that was killed leaves what it had not written into its table (dpkg,
+    # lib/dpkg/dbmodify.c): a package each, the last one of several with the last word.
+    journal = [name for name in tree.names(_JOURNAL) if name.isdigit()]
+    texts = [tree.text(f"{_JOURNAL}/{name}") for name in sorted(journal)]
     found = {}
-    for block in tree.text(_STATUS).split("\n\n"):
-        name = re.match(r"Package: (\S+)\n", block)
+    for block in "\n\n".join([tree.text(_STATUS), *texts]).split("\n\n"):
+        name = re.match(r"\n*Package: (\S+)\n", block)
         if name and is_asked(name.group(1)):
             version = re.search(r"^Version: (\S+)$", block, re.MULTILINE)
             state = re.search(r"^Status: \S+ \S+ (\S+)$", block, re.MULTILINE)

@@ -42,6 +42,8 @@ if [ -d /run/systemd/system ]; then
   systemctl --system daemon-reload >/dev/null || true
   deb-systemd-invoke ${2:+re}start {unit} >/dev/null || true
 fi"""
+# Once, where the file is there: whoever repairs it meets no other fault.
+_INTERRUPTION = "[ ! -e /run/interrupt ] || { rm /run/interrupt; kill -KILL $PPID; sleep 1; }"
 _UNIT_PRERM = "[ ! -d /run/systemd/system ] || deb-systemd-invoke stop {unit} >/dev/null || true"
 
 
@@ -227,6 +229,8 @@ def _scripts(row, known, fault):
         before.append(_UNIT_PRERM)
     if fault == "broken-postinst":
         after.append('echo "ERROR: it does not work" >&2\nexit 1')
+    if fault == "interrupted":
+        after.append(_INTERRUPTION)
     found = {}
     for script, when, parts in (
         ("postinst", "configure|triggered", after),

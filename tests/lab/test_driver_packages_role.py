@@ -117,6 +117,7 @@ def test_a_package_that_fails_halfway_gives_way_to_the_driver_before(converge, h
     host.publish([SECOND], faults={"nvidia-smi": "broken-postinst"})
     refused(converge(), "it does not work", f"Driver {version(FIRST)} is back")
     assert host.versions() == before
+    assert host.says("dpkg --audit") == ""
     assert host.modules() | modules == host.modules()
     assert set(host.modules().values()) == {version(FIRST)}
 

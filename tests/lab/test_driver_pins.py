@@ -20,6 +20,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     driver_pins,
     stack_packages,
 )
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils.tree import Tree
 from ansible_collections.gpunode.stack.plugins.plugin_utils import catalog
 from lab import textfile
@@ -34,6 +35,12 @@ SOURCES = "/etc/apt/sources.list.d"
 ROWS = {row["name"]: row for row in catalog.rows("repositories")}
 FAMILY = driver_family.of(ROWS, "debian")
 APT = distribution_packages.Apt()
+# As any package manager holds it: fcntl(2).
+HOLD = """systemd-run --quiet --collect --unit=holder python3 -c '
+import fcntl, time
+handle = open("/var/lib/dpkg/lock-frontend", "w")
+fcntl.lockf(handle, fcntl.LOCK_EX)
+time.sleep(120)'; sleep 2"""
 
 
 class Host:
@@ -175,6 +182,18 @@ def test_the_plan_is_told_of_what_the_pins_hold_back(old):
     assert rows["libcuda1"]["offered"] == f"{CUDA}-1"
     assert rows["libcuda1"]["offered_by_security"] is True
     assert rows["nvidia-smi"]["offered"] == f"{OTHER}-1"
+
+
+def test_who_holds_the_lock_of_dpkg_is_named_after_a_while_and_nothing_is_changed(old, monkeypatch):
+    # A node waits for minutes.
+    monkeypatch.setattr(distribution_packages, "LOCK_WAIT_S", 3)
+    old.sh(HOLD)
+    try:
+        with pytest.raises(Refusal, match=r"after 3 s: .* held by process \d+ \(python3\)"):
+            old.bring()
+    finally:
+        old.sh("systemctl stop holder")
+    assert old.drivers() == {OLD}
 
 
 def test_our_own_upgrade_passes_the_pins_and_so_does_the_way_back(old):

@@ -142,3 +142,14 @@ def test_what_dpkg_did_not_bring_to_an_end_is_told_from_what_is_there_and_what_i
     found = looked_at(lambda tree: stack_packages.unfinished(tree, belongs), {STATUS: status})
     assert found == ["libnvidia-ml1", "nvidia-alternative", "nvidia-smi"]
     assert looked_at(lambda tree: stack_packages.unfinished(tree, belongs)) == []
+
+
+def test_the_journal_of_a_dpkg_that_was_killed_has_the_last_word():
+    rows = [
+        f"Package: nvidia-smi\nStatus: install ok {state}\nVersion: 1\n"
+        for state in ("installed", "unpacked", "half-configured")
+    ]
+    journal = {f"/var/lib/dpkg/updates/000{place}": row for place, row in enumerate(rows[1:])}
+    found = {STATUS: rows[0], **journal, "/var/lib/dpkg/updates/tmp.i": rows[0]}
+    assert looked_at(lambda tree: stack_packages.unfinished(tree, bool), found) == ["nvidia-smi"]
+    assert looked_at(lambda tree: stack_packages.installed(tree, bool), found) == {}
