@@ -64,6 +64,7 @@ class Apt:
         *("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"),
     )
     installing = ("install",)
+    fetching_only = "--download-only"
     removing = ("purge",)
     _KEEPING = ("--no-remove",)
 
@@ -120,6 +121,7 @@ class Dnf:
     # exit_on_lock: it waits without end and without a word otherwise.
     _command = ("dnf", "--setopt=exit_on_lock=True", "--setopt=install_weak_deps=False")
     installing = ("install",)
+    fetching_only = "--downloadonly"
     # What others brought along is left to them.
     removing = ("remove", "--setopt=clean_requirements_on_remove=False")
 

@@ -74,12 +74,16 @@ class Packages(driver_method.Method):
 
     def _version_of(self, there):
         """Return the one version of the driver among installed packages, '' without one."""
-        found = {
-            versions.upstream(there[name])
-            for name in self._names
-            if name in there and driver_family.is_versioned(name, self._family)
-        }
+        named = set(self._names).intersection(there)
+        asked = filter(functools.partial(driver_family.is_versioned, family=self._family), named)
+        if self._is_of_stream:
+            asked = filter(functools.partial(driver_family.is_bound, family=self._family), there)
+        found = {versions.upstream(there[name]) for name in asked}
         return found.pop() if len(found) == 1 else ""
+
+    @property
+    def _is_of_stream(self):
+        return any(map(driver_packages.is_stream, self._names))
 
     @cached_property
     def changes_method(self):
@@ -90,7 +94,9 @@ class Packages(driver_method.Method):
     def _is_placed(self):
         """Whether all packages are there, in one version of the branch."""
         version = self._version_of(self._before)
-        has_all = all(name in self._before for name in self._names if not name.startswith("@"))
+        has_all = all(
+            name in self._before for name in self._names if not driver_packages.is_stream(name)
+        )
         has_none_of_others = not set(self._others) & set(self._before) and not self._strays
         is_branch = versions.branch(version) == self._wanted["branch"]
         return has_all and has_none_of_others and is_branch and self._has_fabric_manager(version)
@@ -125,6 +131,8 @@ class Packages(driver_method.Method):
     @cached_property
     def _giving_way(self):
         """What goes with the exchange, in words, as far as the lists on the host tell."""
+        if self._is_of_stream:
+            return ""
         if self._strays and self._stale_sources():
             return f"driver {self._driver_before}"
         branch = self._wanted["branch"]

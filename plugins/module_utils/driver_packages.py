@@ -39,6 +39,13 @@ COMING = os.path.join(driver_kept.DIR, "coming")
 _PATIENCE_S = 30
 _SOURCES = re.compile(r"-dkms\b|-kernel-source\b")
 _HEADERS = {"apt": "linux-headers-{}", "dnf": "kernel-devel-{}"}
+# dnf(8), dnf.conf(5): our own pins are passed; a stream of another branch or of the other kind of
+# modules takes the place of the one that is enabled, and its packages that of those.
+_DNF_OPTIONS = (
+    "--disableplugin=versionlock",
+    "--setopt=module_stream_switch=True",
+    "--allowerasing",
+)
 
 
 def installed(tree, family):
@@ -87,6 +94,11 @@ def choose(names, offers, branch, family, version=""):
         )
     driver = max(fitting, key=version_order.key)
     return Choice(driver, {name: _best(offers[name], driver) for name in names}, [])
+
+
+def is_stream(name):
+    """Say whether a name is a module stream of dnf's, which brings packages of other names."""
+    return name.startswith("@")
 
 
 def strays(there, branch, family):
@@ -142,6 +154,13 @@ def with_fabric_manager(choice, names, offers):
     :param names: what it may be called, see :func:`fabric_manager_names`.
     :raises Refusal: there is none.
     """
+    if any(map(is_stream, choice.packages)):
+        # NVIDIA Driver Installation Guide, "Modularity Profiles".
+        profiled = {
+            f"{name}/fm" if is_stream(name) else name: version
+            for name, version in choice.packages.items()
+        }
+        return choice._replace(packages=profiled)
     for name in names:
         same = [offer for offer in offers.get(name, []) if _is_of(offer, choice.driver)]
         if same:
@@ -179,7 +198,7 @@ def fetch(choice, family, execute, manager=None, archives=None):
     """
     # Of what is there already apt looks at the size alone.
     shutil.rmtree(COMING, ignore_errors=True)
-    _put(choice, family, execute, manager, ("--download-only",), archives)
+    _put(choice, family, execute, manager, archives, fetches_only=True)
 
 
 def sources(choice, family, coming=COMING):
@@ -416,22 +435,26 @@ def _run(what, argv, execute):
         raise Refusal(what, distribution_packages.reason(answer), "Mend that and run again")
 
 
-def _put(choice, family, execute, manager, options=(), archives=None):
+def _put(choice, family, execute, manager, archives=None, fetches_only=False):
     """Run the transaction that brings what was chosen; see :func:`fetch` and :func:`install`."""
     what = _what(choice)
     manager = manager or distribution_packages.required(what)
     belongs = functools.partial(driver_family.belongs, family=family)
+    is_apt = isinstance(manager, distribution_packages.Apt)
     names = [
-        (archives or {}).get(name) or (f"{name}={version}" if version else name)
+        (archives or {}).get(name)
+        or (f"{name}{'=' if is_apt else '-'}{version}" if version else name)
         for name, version in choice.packages.items()
     ]
-    names += [f"{name}-" for name in choice.superseded]
+    options = (manager.fetching_only,) if fetches_only else ()
     run = functools.partial(
         distribution_packages.transact, what, manager=manager, execute=execute, may_go=belongs
     )
-    if not isinstance(manager, distribution_packages.Apt):
-        run(verb=(*options, *manager.installing), names=names)
+    if not is_apt:
+        # What is superseded goes by --allowerasing, as far as it is in the way.
+        run(verb=(*_DNF_OPTIONS, *options, *manager.installing), names=names)
         return
+    names += [f"{name}-" for name in choice.superseded]
     # Where apt looks for what it has fetched already; it makes no folders outside of its own.
     driver_kept.make(os.path.dirname(COMING))
     os.makedirs(os.path.join(COMING, "partial"), mode=0o700, exist_ok=True)

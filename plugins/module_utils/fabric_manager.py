@@ -12,7 +12,8 @@ UNIT = "nvidia-fabricmanager.service"
 _PROGRAM = "nv-fabricmanager"
 # Such as "Fabric Manager version is : 450.102.04".
 _VERSION = re.compile(r"version is\s*:\s*([0-9][0-9.]*)")
-_PACKAGE = re.compile(r"(?:nvidia|cuda-drivers)-fabricmanager(?:-[0-9]+)?")
+# With a hyphen in NVIDIA's repositories of Enterprise Linux before 580.
+_PACKAGE = re.compile(r"(?:nvidia|cuda-drivers)-fabric-?manager(?:-[0-9]+)?")
 # What reads the NVSwitches for DCGM, and comes with it.
 _COMPANION = re.compile(r"libnvidia-nscq(?:-[0-9]+)?")
 

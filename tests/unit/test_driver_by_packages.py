@@ -101,6 +101,22 @@ def test_a_stream_of_the_proprietary_modules_has_a_name_of_its_own(tmp_path, dnf
     assert "install @nvidia-driver:580-dkms" in sentences(found.exchanging())[0]
 
 
+@pytest.mark.parametrize(("version", "exchanges"), [("580.95.05", False), ("570.133.20", True)])
+def test_what_a_module_stream_brought_tells_the_version(tmp_path, dnf, version, exchanges):
+    names = ("nvidia-driver", "nvidia-driver-cuda", "kmod-nvidia-open-dkms")
+    found = method(
+        tmp_path,
+        ENTERPRISE,
+        {"/var/lib/rpm/rpmdb.sqlite": ""},
+        {"rpm": "".join(f"{name}\t3:{version}-1.el9\n" for name in names)},
+        nvidia_driver_persistence=False,
+    )
+    assert (found.version, found.exchanges) == (version, exchanges)
+    assert not exchanges or sentences(found.exchanging()) == [
+        "install @nvidia-driver:580-open of branch 580"
+    ]
+
+
 def test_ubuntu_takes_its_server_packages_from_its_own_archive(tmp_path, apt):
     files = {"/etc/apt/sources.list.d/ubuntu.sources": NOBLE}
     found = method(tmp_path, UBUNTU, files)

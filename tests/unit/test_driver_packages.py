@@ -206,13 +206,19 @@ def test_a_branch_that_is_kept_whole_is_a_choice(tmp_path):
 
 def test_the_fabric_manager_has_exactly_the_drivers_version():
     names = driver_packages.fabric_manager_names(ROWS["cuda"], "580")
-    assert names == ["nvidia-fabricmanager-580", "nvidia-fabricmanager"]
+    assert names[:2] == ["nvidia-fabricmanager-580", "nvidia-fabricmanager"]
     choice = Choice("580.95.05", {}, [])
     offers = {"nvidia-fabricmanager": ["580.105.08-1", "580.95.05-1"]}
     found = driver_packages.with_fabric_manager(choice, names, offers)
     assert found.packages == {"nvidia-fabricmanager": "580.95.05-1"}
     with pytest.raises(Refusal, match=r"nvidia-fabricmanager 580\.105\.08-1, 580\.95\.05-1"):
         driver_packages.with_fabric_manager(choice._replace(driver="580.82.07"), names, offers)
+
+
+def test_a_module_stream_has_the_fabric_manager_in_a_profile():
+    stream = Choice("", {"@nvidia-driver:580-open": "", "nvidia-persistenced": ""}, [])
+    found = driver_packages.with_fabric_manager(stream, [], {})
+    assert list(found.packages) == ["@nvidia-driver:580-open/fm", "nvidia-persistenced"]
 
 
 def test_debian_has_no_fabric_manager():
@@ -272,6 +278,26 @@ def test_packages_are_named_with_their_versions_under_preferences_of_their_own(t
     ] * 2
     assert "--allow-downgrades" in done
     assert "Pin: version 535.309.01-*\nPin-Priority: 1001\n" in host.preferences
+
+
+def test_dnf_passes_our_own_pins_and_exchanges_the_stream():
+    told, stream = [], "@nvidia-driver:580-open"
+
+    def execute(argv, _environment):
+        told.append(argv)
+        is_simulated = "--assumeno" in argv
+        return subprocess.CompletedProcess(argv, is_simulated, "Operation aborted.\n", "")
+
+    choice = Choice("", {stream: ""}, [])
+    manager = distribution_packages.Dnf()
+    driver_packages.fetch(choice, CUDA, execute, manager)
+    looked_at(lambda tree: driver_packages.install(choice, CUDA, tree, execute, manager), {})
+    _simulated, fetched, _simulated_again, done = told
+    for argv in (fetched, done):
+        assert {"--disableplugin=versionlock", "--allowerasing"} <= set(argv)
+        assert "--setopt=module_stream_switch=True" in argv
+        assert argv[-1] == stream
+    assert ["--downloadonly" in argv for argv in (fetched, done)] == [True, False]
 
 
 def test_nothing_is_done_where_all_is_there(tmp_path):

@@ -24,7 +24,8 @@ def test_the_program_tells_its_version(tmp_path):
         ("nvidia-fabricmanager-535", "535.161.08-1", "535.161.08"),
         ("nvidia-fabricmanager-535", "535.161.08-0ubuntu1", "535.161.08"),
         ("nvidia-fabricmanager", "580.95.05-1", "580.95.05"),
-        ("nvidia-fabric-manager", "580.95.05-1", ""),
+        ("nvidia-fabric-manager", "570.133.20-1", "570.133.20"),
+        ("nvidia-fabrics-manager", "580.95.05-1", ""),
         ("nvidia-fabricmanager", "3:550.54.14-1.el9", "550.54.14"),
         ("nvidia-fabricmanager", "rubbish", ""),
     ],
@@ -60,6 +61,7 @@ def test_a_host_of_whose_unit_nothing_is_known_has_none(tmp_path):
     [
         ("nvidia-fabricmanager-535", True),
         ("nvidia-fabricmanager", True),
+        ("nvidia-fabric-manager", True),
         ("cuda-drivers-fabricmanager-535", True),
         ("libnvidia-nscq-535", True),
         ("nvidia-driver-cuda", False),
