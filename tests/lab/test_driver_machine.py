@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +57,8 @@ def failed_proofs(folder):
             f"--junit-xml={report}",
         ],
         cwd=fleet.PROJECT,
+        # testinfra calls Ansible's commands by their names.
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=300,
