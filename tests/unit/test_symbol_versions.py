@@ -1,0 +1,126 @@
+"""Symbol versions of kernel modules, from files in each layout that kernels have had."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import lzma
+import subprocess
+
+import elf
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.gpunode.stack.plugins.module_utils import symbol_versions
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+
+PAGES = ("nvidia_p2p_get_pages", 0x5B3F3E79)
+TABLE = ("nvidia_p2p_free_page_table", 0xF42CA687)
+LAYOUTS = ["absolute", ".rodata", "__kcrctab"]
+VERMAGIC = "6.1.0-56-amd64 SMP preempt mod_unload modversions "
+
+
+def module(**parts):
+    return symbol_versions.KernelModule(elf.module(**parts), "nvidia.ko")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_versions_of_exports_are_read_in_every_layout(layout):
+    assert module(exports=[PAGES, TABLE], layout=layout).exports == dict([PAGES, TABLE])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_an_export_without_a_version_is_one_all_the_same(layout):
+    found = module(exports=[PAGES, ("nvidia_p2p_put_pages", None)], layout=layout)
+    assert found.exports == {**dict([PAGES]), "nvidia_p2p_put_pages": None}
+
+
+def test_the_versions_that_imports_must_have_are_read():
+    found = module(imports=[PAGES, ("ib_register_peer_memory_client", None)])
+    assert found.imports == {**dict([PAGES]), "ib_register_peer_memory_client": None}
+    assert found.exports == {}
+
+
+def test_imports_of_any_length_are_read():
+    long = ("nvidia_" + 70 * "x", 0xFFFFFFFF)
+    assert module(imports=[PAGES], extended=[long]).imports == dict([PAGES, long])
+
+
+def test_what_the_module_is_for_is_read():
+    info = [("version", "450.248.02"), ("alias", "one"), ("alias", "two"), ("vermagic", VERMAGIC)]
+    fields = module(info=info).info
+    assert (fields["vermagic"], fields["version"]) == (VERMAGIC, "450.248.02")
+    assert fields["alias"] == "one"
+
+
+@pytest.mark.parametrize(
+    ("ending", "pack"),
+    [
+        ("", bytes),
+        (".gz", gzip.compress),
+        (".xz", lzma.compress),
+        (".zst", lambda data: b"\x28\xb5\x2f\xfd" + data),
+    ],
+)
+def test_packed_modules_are_unpacked(tmp_path, ending, pack):
+    path = tmp_path / f"nvidia.ko{ending}"
+    data = elf.module(exports=[PAGES], layout="__kcrctab")
+    path.write_bytes(pack(data))
+
+    def run(argv, **_options):
+        assert argv == ["zstd", "-dcq", str(path)]
+        return subprocess.CompletedProcess(argv, 0, data, b"")
+
+    assert symbol_versions.read(str(path), run).exports == dict([PAGES])
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "No such file"),
+        (b"", "no ELF file"),
+        (b"\x7fELF\x01\x01" + bytes(60), "no ELF file of 64 bits"),
+        (elf.module(exports=[PAGES])[:200], "cannot be read"),
+        (lzma.compress(elf.module())[:40], "cannot be read"),
+        (gzip.compress(elf.module())[:40], "cannot be read"),
+        (b"\x28\xb5\x2f\xfd", "zstd is missing"),
+    ],
+    ids=["none", "empty", "of 32 bits", "cut off", "cut .xz", "cut .gz", "no zstd"],
+)
+def test_a_module_that_cannot_be_read_is_named(tmp_path, content, says):
+    path = tmp_path / "nvidia.ko"
+    if content is not None:
+        path.write_bytes(content)
+
+    def run(argv, **_options):
+        raise FileNotFoundError(f"{argv[0]} is missing")
+
+    with pytest.raises(Refusal, match=says) as caught:
+        _ = symbol_versions.read(str(path), run).exports
+    assert caught.value.what == str(path)
+
+
+@given(st.integers(0, 1 << 12), st.integers(0, 255))
+def test_a_damaged_module_is_read_or_refused(place, byte):
+    data = bytearray(elf.module([PAGES], [TABLE], [("vermagic", VERMAGIC)], "__kcrctab"))
+    data[place % len(data)] = byte
+    with contextlib.suppress(Refusal):
+        found = symbol_versions.KernelModule(bytes(data), "nvidia.ko")
+        _ = (found.exports, found.imports, found.info)
+
+
+@pytest.mark.parametrize(
+    ("line", "module_name"),
+    [
+        ("0x5b3f3e79\tnvidia_p2p_get_pages\t/tmp/x/nvidia\tEXPORT_SYMBOL", "/tmp/x/nvidia"),
+        ("0x5b3f3e79\tnvidia_p2p_get_pages\t/tmp/x/nvidia\tEXPORT_SYMBOL\t", "/tmp/x/nvidia"),
+        ("0x5b3f3e79\tnvidia_p2p_get_pages\tnvidia\tEXPORT_SYMBOL_GPL\tNS", "nvidia"),
+        ("0x5b3f3e79\tnvidia_p2p_get_pages\t\tnvidia\tEXPORT_SYMBOL", "nvidia"),
+        ("0x000000005b3f3e79\tnvidia_p2p_get_pages\tnvidia\tEXPORT_SYMBOL\t", "nvidia"),
+    ],
+    ids=["before 5.4", "since 5.6", "namespace", "5.4", "of nm"],
+)
+def test_a_module_symvers_is_read_with_and_without_namespaces(line, module_name):
+    text = f"# none\n\n0x1\n{line}\n"
+    assert symbol_versions.of_symvers(text) == {PAGES[0]: (PAGES[1], module_name)}
