@@ -9,6 +9,8 @@ _SYMBOL = struct.Struct("<IBBHQQ")
 _HEADER_SIZE = 64
 _PROGBITS, _SYMTAB, _STRTAB = 1, 2, 3
 _ABSOLUTE = 0xFFF1
+# The section is one of those that are loaded.
+_ALLOCATED = 2
 
 
 def module(exports=(), imports=(), info=(), layout="absolute", extended=()):
@@ -69,14 +71,15 @@ def _file(contents, symbols):
         headers += _SECTION.pack(
             titles.index(f"\0{name}\0".encode()) + 1,
             kind,
-            0,
+            _ALLOCATED if kind == _PROGBITS else 0,
             0,
             _HEADER_SIZE + len(body),
             len(content),
             link,
-            0,
+            # Of symbols: those that are local, which is all of them; and the size of one.
+            len(content) // _SYMBOL.size if kind == _SYMTAB else 0,
             1,
-            0,
+            _SYMBOL.size if kind == _SYMTAB else 0,
         )
         body += content
     head = struct.pack(
