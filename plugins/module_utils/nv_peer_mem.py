@@ -19,6 +19,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     files,
     kernels,
     peer_module,
+    rdma,
     symbol_versions,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
@@ -39,7 +40,6 @@ _ADDED = ("updates", "extra", "weak-updates")
 _HEADER = "nvidia/nv-p2p.h"
 _OFED, _OFED_DKMS = "/usr/src/ofa_kernel", "/var/lib/dkms/mlnx-ofed-kernel"
 _CLIENT = "ib_register_peer_memory_client"
-_CLIENT_EX = re.compile(r"struct\s+peer_memory_client_ex\b")
 _TAG = re.compile(r'^#define\s+DRV_VERSION\s+"([^"]+)"', re.MULTILINE)
 _VERSION = re.compile(r'^PACKAGE_VERSION="?([\w.]+)"?', re.MULTILINE)
 _MOST_BYTES = 1 << 20
@@ -179,11 +179,6 @@ def rdma_providers(tree, release, folder):
     return [*found, peer_module.Provider(path, versions)]
 
 
-def has_client_ex(tree, folder):
-    """Say whether the RDMA stack has the clients that nv_peer_mem registers as since 1.2-0."""
-    return bool(_CLIENT_EX.search(tree.text(f"{folder}/include/rdma/peer_mem.h")))
-
-
 def refuse_tag(tree, tag, needs_client_ex, needs_of):
     """Refuse a tag that does not build with the RDMA stack of the host.
 
@@ -192,7 +187,7 @@ def refuse_tag(tree, tag, needs_client_ex, needs_of):
     :raises Refusal: it does not.
     """
     for row in needs_of:
-        if needs_client_ex and not has_client_ex(tree, row.ofed):
+        if needs_client_ex and not rdma.has_client_ex(tree, row.ofed):
             raise Refusal(
                 f"nv_peer_mem {tag}",
                 f"{row.ofed}/include/rdma/peer_mem.h has no struct peer_memory_client_ex, as "

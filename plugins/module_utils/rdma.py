@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.gpunode.stack.plugins.module_utils import kernels
+from ansible_collections.gpunode.stack.plugins.module_utils import kernels, peer_route
 
 _DEVICES = "/sys/class/infiniband"
 
@@ -20,9 +20,9 @@ _KINDS = {"MLNX_OFED_LINUX": "mlnx_ofed", "OFED-internal": "doca"}
 # repository, is none of them.
 _DOCA_PROFILE = re.compile(r"doca-(?:all|networking|ofed|roce|host-basic).*")
 
-_PEER_MEMORY_MODULES = ("nv_peer_mem", "nvidia_peermem")
-# The first wins, modules-load.d(5). Where /lib is no link to /usr/lib, systemd reads both.
-_MODULES_LOAD_FOLDERS = (
+_CLIENT_EX = re.compile(rb"struct\s+peer_memory_client_ex\b")
+#: The first wins, modules-load.d(5). Where /lib is no link to /usr/lib, systemd reads both.
+FOLDERS_AT_BOOT = (
     "/etc/modules-load.d",
     "/run/modules-load.d",
     "/usr/local/lib/modules-load.d",
@@ -55,17 +55,26 @@ def stack(tree, packages):
 def peer_memory(tree):
     """Return which modules and clients register GPU memory with the RDMA core, now and at boot.
 
-    ``headers`` says whether a driver that is built here gets the symbols for it.
+    ``headers`` says whether a driver that is built here gets the symbols for it, ``client_ex``
+    whether clients can register as nv_peer_mem does since 1.2-0.
     """
+    folders = [
+        folder
+        for folder in _symbol_folders(tree)
+        if re.search(rb"\sib_register_peer_memory_client\s", tree.data(f"{folder}/Module.symvers"))
+    ]
     return {
         "loaded": _peer_memory_modules(kernels.loaded_modules(tree)),
         "clients": tree.names("/sys/kernel/mm/memory_peers"),
         "at_boot": _peer_memory_modules(_modules_at_boot(tree)),
-        "headers": any(
-            re.search(rb"\sib_register_peer_memory_client\s", tree.data(f"{folder}/Module.symvers"))
-            for folder in _symbol_folders(tree)
-        ),
+        "headers": bool(folders),
+        "client_ex": any(has_client_ex(tree, folder) for folder in folders),
     }
+
+
+def has_client_ex(tree, folder):
+    """Say whether rdma/peer_mem.h of a folder has struct peer_memory_client_ex."""
+    return bool(_CLIENT_EX.search(tree.data(f"{folder}/include/rdma/peer_mem.h")))
 
 
 def _device(tree, name):
@@ -104,7 +113,7 @@ def _numbers(tree, folder):
 def _peer_memory_modules(names):
     """Return those of the modules that register GPU memory; '-' and '_' are one in their names."""
     written = {name.replace("-", "_") for name in names}
-    return [module for module in _PEER_MEMORY_MODULES if module in written]
+    return [module for module in peer_route.MODULES if module in written]
 
 
 def _modules_at_boot(tree):
@@ -112,15 +121,16 @@ def _modules_at_boot(tree):
 
     Comments give words as well, which are no names of modules.
     """
-    files = {"": "/etc/modules"}
-    for folder in reversed(_MODULES_LOAD_FOLDERS):
-        files.update({name: f"{folder}/{name}" for name in tree.names(folder)})
-    return {
-        line.split()[0]
-        for name, path in files.items()
-        if path == "/etc/modules" or name.endswith(".conf")
-        for line in tree.lines(path)
-    }
+    return {line.split()[0] for path in files_at_boot(tree) for line in tree.lines(path)}
+
+
+def files_at_boot(tree):
+    """Return the paths of the files whose lines name modules that are loaded at boot."""
+    found = {}
+    for folder in reversed(FOLDERS_AT_BOOT):
+        names = [name for name in tree.names(folder) if name.endswith(".conf")]
+        found.update({name: f"{folder}/{name}" for name in names})
+    return ["/etc/modules", *found.values()]
 
 
 def _symbol_folders(tree):

@@ -15,10 +15,10 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     driver_choice,
     gpu_architectures,
     gpu_clients,
+    peer_route,
     versions,
 )
 
-PEER_MODULES = ("nv_peer_mem", "nvidia_peermem")
 # The driver's packages carry its version; those of container tools and peer memory have their own,
 # and so may these, which look the same and are packaged by themselves.
 _BESIDE = re.compile(
@@ -26,10 +26,6 @@ _BESIDE = re.compile(
     r"|cuda-drivers-fabricmanager(?:-.+)?"
 )
 _DRIVER_VERSION = re.compile(r"(?:\d+:)?(\d{3}\.\d{2,3}(?:\.\d{2})?)(?![\d.])")
-# GPUDirect RDMA by dma-buf: GPU Operator documentation, "GPUDirect RDMA and GPUDirect Storage".
-_DMABUF_KERNEL = "5.12"
-# The best first.
-_ROUTES = ("dmabuf", "nvidia_peermem", "nv_peer_mem")
 
 # What a host tells of itself where it tells nothing: facts of an older version lack keys.
 EMPTY = {
@@ -84,7 +80,13 @@ EMPTY = {
     "gpu_faults": [],
     "drained": [],
     "rdma_stack": {"kind": "inbox", "version": ""},
-    "peer_memory": {"loaded": [], "clients": [], "at_boot": [], "headers": False},
+    "peer_memory": {
+        "loaded": [],
+        "clients": [],
+        "at_boot": [],
+        "headers": False,
+        "client_ex": False,
+    },
     "management": {"interface": "", "lower": [], "found_by": ""},
 }
 
@@ -374,43 +376,24 @@ class Case:
         """How peer memory is to work: as said, or what this host can do best; '' if not ours."""
         if not self.peer_memory:
             return ""
-        if self.peer_memory["route"] != "auto":
-            return self.peer_memory["route"]
-        if not self.facts["rdma_devices"]:
-            return "none"
-        possible = [name for name in _ROUTES if not self.why_not(name)]
-        return possible[0] if possible else "none"
+        has_devices = bool(self.facts["rdma_devices"])
+        return peer_route.chosen(self.peer_memory["route"], has_devices, self._abilities)
 
     def why_not(self, route):
         """Return what keeps a route from working on this host; [] where nothing does."""
-        lacks = []
-        if route in PEER_MODULES and not self.has_peer_api:
-            lacks.append(
-                "the distribution's own RDMA stack (inbox) takes no peer memory clients; MLNX_OFED "
-                "and DOCA-OFED do"
-            )
-        if self.branch_row and route in _ROUTES and route not in self.branch_row["peer_memory"]:
-            able = [n for n, row in self.known.branches.items() if route in row["peer_memory"]]
-            lacks.append(
-                f"it goes with driver branches {able[-1]} to {able[0]}, not {self.version}"
-            )
-        if route == "dmabuf":
-            lacks += self._why_no_dmabuf()
-        return lacks
+        return peer_route.why_not(route, self._abilities)
 
-    def _why_no_dmabuf(self):
-        lacks = []
-        if self.module_type != "open":
-            lacks.append("dma-buf needs the open kernel modules")
-        old = [
-            k["release"] for k in self.targets if versions.is_below(k["release"], _DMABUF_KERNEL)
-        ]
-        if old:
-            lacks.append(f"dma-buf needs kernel {_DMABUF_KERNEL} or later, and {old[0]} is older")
-        never = self.architectures_that("never")
-        if never:
-            lacks.append(f"dma-buf needs Turing or later, and there is {never[0].capitalize()}")
-        return lacks
+    @cached_property
+    def _abilities(self):
+        return peer_route.Abilities(
+            has_api=self.has_peer_api,
+            branch=self.branch,
+            version=self.version,
+            branches={name: row["peer_memory"] for name, row in self.known.branches.items()},
+            is_open=self.module_type == "open",
+            kernels=[row["release"] for row in self.targets],
+            never=self.architectures_that("never"),
+        )
 
     @cached_property
     def tag(self):
@@ -423,6 +406,10 @@ class Case:
     def misfit(self, tag):
         """Say whether a tag of nv_peer_mem is known not to build with the RDMA stack."""
         tag_row, ofed_row = self.known.tags.get(tag), self.known.ofed(self.ofed_version)
-        return bool(
-            tag_row and ofed_row and tag_row["needs_client_ex"] and not ofed_row["peer_client_ex"]
-        )
+        found = self.facts["peer_memory"]
+        if ofed_row:
+            has_client_ex = ofed_row["peer_client_ex"]
+        else:
+            # Of one that is still to come nothing is known.
+            has_client_ex = found["client_ex"] or not found["headers"]
+        return bool(tag_row and tag_row["needs_client_ex"] and not has_client_ex)

@@ -7,7 +7,7 @@ All of it follows from the state of the host; nothing depends on what a run did 
 
 from __future__ import annotations
 
-from ansible_collections.gpunode.stack.plugins.module_utils import versions
+from ansible_collections.gpunode.stack.plugins.module_utils import peer_route, versions
 from ansible_collections.gpunode.stack.plugins.plugin_utils import stack_case
 
 
@@ -186,11 +186,11 @@ def peer_other_route(case):
 
 def peer_two_modules(case):
     if _are_two(case):
-        yield f"{' and '.join(stack_case.PEER_MODULES)} are both there, and only one may be"
+        yield f"{' and '.join(peer_route.MODULES)} are both there, and only one may be"
 
 
 def peer_not_installed(case):
-    if case.route in stack_case.PEER_MODULES:
+    if case.route in peer_route.MODULES:
         for kernel in case.targets:
             if case.route not in case.modules_for(kernel["release"]):
                 yield f"kernel {kernel['release']} has no {case.route} module"
@@ -217,7 +217,7 @@ def peer_not_loaded(case):
 
 def _is_installed(case):
     """Say whether the route's module is there, and none that has to give way first."""
-    if case.route not in stack_case.PEER_MODULES or any(peer_not_installed(case)):
+    if case.route not in peer_route.MODULES or any(peer_not_installed(case)):
         return False
     return not any(peer_other_route(case)) and not _are_two(case)
 
@@ -228,7 +228,7 @@ def _are_two(case):
 
 
 def _others(case):
-    return [name for name in stack_case.PEER_MODULES if name != case.route]
+    return [name for name in peer_route.MODULES if name != case.route]
 
 
 def reboot_pending(case):

@@ -104,7 +104,13 @@ GPU_HOST = {
     "gpu_faults": [{"address": str, "xid": int, "says": str}],
     "drained": [str],
     "rdma_stack": {"kind": str, "version": str},
-    "peer_memory": {"loaded": [str], "clients": [str], "at_boot": [str], "headers": bool},
+    "peer_memory": {
+        "loaded": [str],
+        "clients": [str],
+        "at_boot": [str],
+        "headers": bool,
+        "client_ex": bool,
+    },
     "management": {"interface": str, "lower": [str], "found_by": str},
 }
 # Those of docs/architecture.md.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from ansible_collections.gpunode.stack.plugins.module_utils import gpu_architectures
+from ansible_collections.gpunode.stack.plugins.module_utils import gpu_architectures, peer_route
 from ansible_collections.gpunode.stack.plugins.plugin_utils import stack, stack_case, stack_catalog
 
 KNOWN = stack_catalog.of_project()
@@ -17,7 +17,7 @@ KERNELS = st.sampled_from(
 )
 FLAG = st.booleans()
 ARCHITECTURE = st.sampled_from(["", *gpu_architectures.NAMES])
-PEER_MODULE = st.sampled_from(stack_case.PEER_MODULES)
+PEER_MODULE = st.sampled_from(peer_route.MODULES)
 ADDRESS = st.sampled_from(["0000:3b:00.0", "0000:af:00.0"])
 
 
@@ -69,7 +69,7 @@ FACTS = st.fixed_dictionaries(
                 "loaded": st.fixed_dictionaries({"version": VERSIONS, "open": FLAG}),
                 "modules": rows(
                     kernel=KERNELS,
-                    name=st.sampled_from(["nvidia", *stack_case.PEER_MODULES]),
+                    name=st.sampled_from(["nvidia", *peer_route.MODULES]),
                     path=st.just("/lib/modules/x.ko"),
                     version=VERSIONS,
                     open=FLAG,
@@ -135,6 +135,7 @@ FACTS = st.fixed_dictionaries(
                 "clients": st.just([]),
                 "at_boot": st.lists(PEER_MODULE, unique=True),
                 "headers": FLAG,
+                "client_ex": FLAG,
             }
         ),
         "management": st.just({"interface": "bond0", "lower": ["bond0", "ib0"], "found_by": "ssh"}),
@@ -150,7 +151,7 @@ OPTIONS = st.fixed_dictionaries(
         "driver_version": st.sampled_from(["535.161.08", "580.65.06", "999.1"]),
         "ofed_kind": st.sampled_from(["mlnx_ofed", "doca", "inbox"]),
         "ofed_version": st.sampled_from(["24.10-1.1.4.0", "4.3-1.0.1.0", "99"]),
-        "peer_memory_route": st.sampled_from(["auto", *stack_case.PEER_MODULES, "dmabuf", "none"]),
+        "peer_memory_route": st.sampled_from(["auto", *peer_route.MODULES, "dmabuf", "none"]),
         "peer_memory_tag": st.sampled_from(["1.1-0", "1.3-0", "9"]),
         "vgpu_host": st.sampled_from(["535.161.05", "580.65.05", "?"]),
         "vgpu_license": st.sampled_from(["legacy", "nls"]),
@@ -198,7 +199,7 @@ def converged(draw):
     asked["peer_memory"]["route"] = route = draw(
         st.sampled_from(_routes(asked, architecture, ofed, open_modules, kernel))
     )
-    modules = ["nvidia", *({route} & set(stack_case.PEER_MODULES))]
+    modules = ["nvidia", *({route} & set(peer_route.MODULES))]
     tag = asked["peer_memory"]["tag"] or ("1.1-0" if ofed["version"].startswith("4.") else "1.3-0")
     asked["peer_memory"]["tag"] = tag
     at_boot = modules[1:]

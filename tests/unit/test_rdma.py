@@ -152,6 +152,16 @@ def test_headers_are_there_where_the_build_of_the_driver_would_find_them(tmp_pat
     assert rdma.peer_memory(planted(tmp_path, files))["headers"] is True
 
 
+@pytest.mark.parametrize(
+    ("header", "has"),
+    [("struct  peer_memory_client_ex {", True), ("struct peer_memory_client {", False)],
+)
+def test_clients_of_the_newer_kind_are_told_by_the_header(tmp_path, header, has):
+    folder = "/usr/src/ofa_kernel/default"
+    files = {f"{folder}/Module.symvers": HEADERS, f"{folder}/include/rdma/peer_mem.h": header}
+    assert rdma.peer_memory(planted(tmp_path, files))["client_ex"] is has
+
+
 def test_symbols_of_another_kind_or_of_another_kernel_are_no_headers(tmp_path):
     files = {
         "/proc/sys/kernel/osrelease": "6.1.0-40-amd64\n",
@@ -170,6 +180,7 @@ def test_a_host_without_rdma_has_none(tmp_path):
         "clients": [],
         "at_boot": [],
         "headers": False,
+        "client_ex": False,
     }
 
 
@@ -191,4 +202,4 @@ def test_no_content_is_an_error(rubbish, other):
     ((device,), stack, peers) = looked_at(look, files, LINKS, {"ofed_info": other})
     assert [type(value) for value in device.values()] == [str] * 5 + [int] * 2 + [list] * 2
     assert set(map(type, stack.values())) == {str}
-    assert [type(value) for value in peers.values()] == [list, list, list, bool]
+    assert [type(value) for value in peers.values()] == [list, list, list, bool, bool]
