@@ -11,7 +11,8 @@ MODULE_LICENSE("Dual BSD/GPL");
 MODULE_VERSION(DRV_VERSION);
 
 static void *handle;
-static int ready;
+static int ready = 1;
+module_param(ready, int, 0);
 
 static int acquire(unsigned long address, size_t size, void *private, char *name, void **context)
 {
