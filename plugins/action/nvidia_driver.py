@@ -2,44 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 from __future__ import annotations
 
-import os
-
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
-
-from ansible_collections.gpunode.stack.plugins.module_utils import files
+from ansible_collections.gpunode.stack.plugins.plugin_utils import sent_file
 
 
-class ActionModule(ActionBase):
-    """Sends the .run file that a host lacks; see the module of the same name.
+class ActionModule(sent_file.SendingAction):
+    """Sends the .run file that a host lacks; see the module of the same name."""
 
-    The module says that it does, so that a host which has it costs one round trip and no transfer.
-    """
+    OPTION = "gpunode_driver_file"
 
-    TRANSFERS_FILES = True
-
-    def run(self, tmp=None, task_vars=None):
-        super().run(tmp, task_vars)
-        arguments = dict(self._task.args)
-        result = self._execute_module(module_args=arguments, task_vars=task_vars)
-        if result.get("needs") and not result.get("failed"):
-            arguments["file"] = self._send(result["needs"], arguments["wanted"]["sha256"])
-            result = self._execute_module(module_args=arguments, task_vars=task_vars)
-        return result
-
-    def _send(self, path, sha256):
-        """Copy the .run to the host's temporary folder and return its path there."""
-        if not os.path.isfile(path):
-            raise AnsibleActionFail(
-                f"gpunode_driver_file: {path}: there is no such file on the controller. Correct it"
-            )
-        found = files.sha256_of_file(path)
-        if found != sha256:
-            raise AnsibleActionFail(
-                f"gpunode_driver_file: {path}: its sha256 is {found}, wanted is {sha256}; nothing "
-                "was changed. Do not trust the file; correct the digest only after you know why "
-                "it differs"
-            )
-        shell = self._connection._shell
-        folder = shell.tmpdir or self._make_tmp_path()
-        return self._transfer_file(path, shell.join_path(folder, os.path.basename(path)))
+    def sha256_of(self, result):
+        return self._task.args["wanted"]["sha256"]
