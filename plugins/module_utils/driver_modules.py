@@ -220,9 +220,11 @@ def build(tree, wanted, kernels, execute):
             shutil.rmtree(tree.path(f"{folder}/{half}"), ignore_errors=True)
         _mend(tree, name, version)
         what = f"build the modules of {name} {version} for kernel {release}"
-        done = _run(what, ["build", *_which(name, version), "-k", release], tree, execute)
+        done = run(what, ["build", *_which(name, version), "-k", release], tree, execute)
         if done.returncode or not is_built(tree, wanted, release):
-            raise _not_built(tree, wanted, kernel, what, done)
+            raise not_built(
+                tree, wanted[:2], kernel, what, done, "Choose a driver that builds for this kernel"
+            )
 
 
 def install(tree, wanted, kernels, execute):
@@ -240,7 +242,7 @@ def install(tree, wanted, kernels, execute):
         what = f"install the modules of {wanted.name} {wanted.version} for kernel {release}"
         # --force: else it leaves a newer module where it is, and v3.0.10 ends with 0.
         argv = ["install", "--force", *_which(*wanted[:2]), "-k", release]
-        done = _run(what, argv, tree, execute)
+        done = run(what, argv, tree, execute)
         if done.returncode:
             words = commands.last_words(done, done.stderr or done.stdout)
             raise Refusal(what, words, "Mend that and run again")
@@ -293,7 +295,7 @@ def remove(tree, name, version, execute):
     folder = _folder(name, version)
     if tree.exists(folder):
         _mend(tree, name, version)
-        done = _run(what, ["remove", *_which(name, version), "--all"], tree, execute)
+        done = run(what, ["remove", *_which(name, version), "--all"], tree, execute)
         left = [
             row["kernel"]
             for row in nvidia_driver.dkms(tree)
@@ -424,7 +426,8 @@ def _mend(tree, name, version):
     files.point_link(os.path.join(tree.path(folder), "source"), source)
 
 
-def _run(what, arguments, tree, execute):
+def run(what, arguments, tree, execute):
+    """Run dkms, once that of somebody else has ended; return its CompletedProcess."""
     _wait_for_others(what, tree)
     return commands.run(what, ["dkms", *arguments], _ENVIRONMENT, execute, "/var")
 
@@ -480,20 +483,27 @@ def _discard(aside):
     shutil.rmtree(aside + _PART)
 
 
-def _not_built(tree, wanted, kernel, what, done):
-    """Return the Refusal that says why; the log, which goes with the tree, is kept."""
-    text = tree.text(f"{_folder(*wanted[:2])}/build/make.log")
+def not_built(tree, which, kernel, what, done, remedy):
+    """Return the Refusal that says why a build failed; the log, which goes with the tree, is kept.
+
+    :param which: (name, version) of the tree.
+    :param kernel: the row of kernels.survey.
+    :param what: what was done, for the message.
+    :param done: how dkms ended.
+    :param remedy: what to do where no compiler is lacking.
+    """
+    name, version = which
+    text = tree.text(f"{_folder(name, version)}/build/make.log")
     # dkms 3.0.10 ends with 0 where what it built could not be copied.
     if disk.is_full(text + done.stdout + done.stderr):
         return disk.full(what, DKMS)
-    path = f"{LOGS}/make-{wanted.name}-{wanted.version}-{kernel['release']}.log"
+    path = f"{LOGS}/make-{name}-{version}-{kernel['release']}.log"
     os.makedirs(tree.path(LOGS), mode=0o755, exist_ok=True)
     files.write_text(tree.path(path), f"{text}\n", owner=None, group=None, mode=0o600)
     lines = commands.lines_of(text)
     errors = [line for sign in _ERRORS for line in lines if sign.search(line)]
     because = " / ".join(errors[:_QUOTED]) or commands.last_words(done, done.stderr or done.stdout)
-    remedy = "Choose a driver that builds for this kernel, and run again"
     if kernel["compiler"] and not kernel["compiler_found"]:
         because = f"{kernel['compiler']}, which built the kernel, is not there; {because}"
-        remedy = f"Install {kernel['compiler']}, and run again"
-    return Refusal(what, f"{because} ({path}); no module was replaced", remedy)
+        remedy = f"Install {kernel['compiler']}"
+    return Refusal(what, f"{because} ({path}); no module was replaced", f"{remedy}, and run again")

@@ -191,7 +191,7 @@ def peer_two_modules(case):
 
 def peer_not_installed(case):
     if case.route in peer_route.MODULES:
-        for kernel in case.targets:
+        for kernel in _peer_kernels(case):
             if case.route not in case.modules_for(kernel["release"]):
                 yield f"kernel {kernel['release']} has no {case.route} module"
 
@@ -210,9 +210,19 @@ def peer_not_at_boot(case):
 
 
 def peer_not_loaded(case):
-    is_up = case.facts["own_kernel"] and case.loaded
+    # What was built for the driver on disk is not loaded with another one.
+    is_up = case.facts["own_kernel"] and case.loaded and not any(reboot_pending(case))
     if _is_installed(case) and is_up and case.route not in case.facts["peer_memory"]["loaded"]:
         yield f"{case.route} is not loaded"
+
+
+def _peer_kernels(case):
+    """Return those of the targets that peer memory is wanted for.
+
+    The ones that have the driver; where a container brings it, the next one gets it when it boots.
+    """
+    found = [row for row in case.targets if "nvidia" in case.modules_for(row["release"])]
+    return found or [row for row in case.targets if row["running"]] or case.targets
 
 
 def _is_installed(case):
@@ -294,6 +304,15 @@ def applies(component, case):
         "mlnx_ofed": case.ofed is not None,
         "nvidia_driver": case.driver is not None,
         "vgpu_license": case.vgpu is not None,
-        "peer_memory": case.peer_memory is not None,
+        "peer_memory": _has_peers(case),
         "reboot": case.driver is not None,
     }[component]
+
+
+def _has_peers(case):
+    """Say whether peer memory is to be looked after: auto has nothing to do without a device."""
+    if not case.peer_memory:
+        return False
+    found = case.facts["peer_memory"]
+    is_said = case.peer_memory["route"] != "auto"
+    return bool(is_said or case.facts["rdma_devices"] or found["loaded"] or found["at_boot"])

@@ -18,6 +18,7 @@ from ansible_collections.gpunode.stack.plugins.plugin_utils import (
     gunicorn_app,
     miniforge,
     nvidia_driver,
+    peer_memory,
     stack,
     stack_catalog,
     vgpu_license,
@@ -30,13 +31,14 @@ PROJECT = pathlib.Path(__file__).resolve().parents[2]
 COMPONENTS = {
     "nvidia_driver": nvidia_driver,
     "vgpu_license": vgpu_license,
+    "peer_memory": peer_memory,
     "miniforge": miniforge,
     "conda_env": conda_env,
     "gunicorn_app": gunicorn_app,
 }
 
 # What changes the second is felt by the first, which is then looked at as well.
-STANDS_ON = {"gunicorn_app": "conda_env"}
+STANDS_ON = {"gunicorn_app": "conda_env", "peer_memory": "nvidia_driver"}
 
 # What the variables begin with that belong to no component alone.
 FLEET_PREFIX = "gpunode_"
@@ -82,7 +84,9 @@ class Site:
         found = stack.resolve(options, stack_catalog.of_project())
         said = self.options("nvidia_driver")
         if said["state"] == "absent":
-            return {**found, "driver": None, "vgpu": None}
+            # Peer memory is nothing without a driver.
+            peers = found["peer_memory"] and {**found["peer_memory"], "route": "none"}
+            return {**found, "driver": None, "vgpu": None, "peer_memory": peers}
         if found["driver"]:
             policy = said["kernels_without_headers"]
             found["driver"] = {**found["driver"], "kernels_without_headers": policy}

@@ -17,7 +17,14 @@ ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.parents[1].name for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
 
 # The modules that put more than a file on a disk.
-FILLING = ["conda_env", "conda_solve", "gunicorn_app", "miniforge", "nvidia_driver"]
+FILLING = [
+    "conda_env",
+    "conda_solve",
+    "gunicorn_app",
+    "miniforge",
+    "nvidia_driver",
+    "peer_memory",
+]
 
 # By the names in tests/gates.yml. None matches its own text here.
 SILENCERS = {

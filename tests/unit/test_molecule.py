@@ -34,6 +34,11 @@ LEFT = {
         "vgpu_license_state": "its other value leaves nothing: tests/lab/test_vgpu_license_role.py",
         "vgpu_license_token": "excludes server: tests/lab/test_vgpu_license_role.py",
     },
+    "peer_memory": {
+        "peer_memory_archives": "needs an RDMA stack: tests/lab/test_peer_memory.py",
+        "peer_memory_driver_module": "needs an RDMA stack: tests/lab/test_peer_memory.py",
+        "peer_memory_driver_source": "needs an RDMA stack: tests/lab/test_peer_memory.py",
+    },
     "gunicorn_app": {
         "gunicorn_app_list.release": "names what the host keeps: tests/lab/test_releases.py",
     },

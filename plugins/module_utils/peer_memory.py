@@ -1,0 +1,572 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""From whatever is found to the wanted route of peer memory: what is done, and in which order.
+
+Modules of every kernel are built first, and held against the driver and the RDMA stack: one that
+would not load is never installed. Only then do others give way. A step is (sentence, action).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import shutil
+from functools import cached_property
+
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    commands,
+    distribution_packages,
+    download,
+    driver_drain,
+    driver_modules,
+    gpu_architectures,
+    manifest,
+    nv_peer_mem,
+    peer_boot,
+    peer_module,
+    peer_route,
+    placed,
+    stack_packages,
+    symbol_versions,
+    versions,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+
+_WORK_DIR = os.path.join(download.CACHE_DIR, "peer_memory")
+_NAME = nv_peer_mem.NAME
+# What DKMS calls it: the sources themselves, and Debian's packages of 1.1-0.
+_TREES = (_NAME, "nvidia-peer-memory")
+_OFED_TREE = "mlnx-ofed-kernel"
+
+
+def converge(wanted, host, file, check_mode):
+    """Bring peer memory to the wanted route; return the module's result.
+
+    :param wanted: the wanted state of plugin_utils/peer_memory.py.
+    :param host: the driver_converge.Host.
+    :param file: where an archive lies that was sent along, None for none.
+    :raises Refusal: it cannot be done; what was there is there.
+    """
+    work = _Work(wanted, host, file, check_mode)
+    work.refuse()
+    needs = work.needs()
+    if needs and not check_mode:
+        return {"changed": False, "changes": [], "diff": [], "manifest": [], **needs}
+    steps = [*work.building(), *work.clearing(), *work.installing(), *work.running()]
+    diff = work.diff()
+    if not check_mode:
+        for _says, act in steps:
+            act()
+        _Work(wanted, host, file, check_mode).prove()
+        shutil.rmtree(_WORK_DIR, ignore_errors=True)
+    return {
+        "changed": bool(steps),
+        "changes": [says for says, _act in steps],
+        "diff": diff,
+        "manifest": [] if check_mode and steps else work.manifest(),
+    }
+
+
+class _Work:
+    """The steps of one run, from what was found when it began."""
+
+    def __init__(self, wanted, host, file, check_mode):
+        self._wanted = wanted
+        self._host = host
+        self._tree = host.tree
+        self._sent = file
+        self._facts = host.facts()
+        self._driver = self._facts["driver"]
+        self._peers = self._facts["peer_memory"]
+        # The run that is foretold may bring a driver first.
+        self._is_foretold = check_mode and not any(map(self._driver_of, self._releases))
+
+    # What is wanted here
+
+    @cached_property
+    def _kernels(self):
+        """The rows of the kernels that a module is wanted for.
+
+        Those that have the driver; one that has none yet gets it first, be it by a container
+        when it boots.
+        """
+        rows = self._facts["kernels"]
+        rows = [row for row in rows if row["headers"] or row["running"] or row["next"]]
+        return [row for row in rows if self._driver_of(row["release"])] or rows
+
+    @property
+    def _releases(self):
+        return [row["release"] for row in self._kernels]
+
+    @cached_property
+    def _route(self):
+        """The route, as the plan decides it too."""
+        can = peer_route.Abilities(
+            has_api=self._facts["rdma_stack"]["kind"] != "inbox" or self._peers["headers"],
+            branch=versions.branch(self._driver_version),
+            version=self._driver_version,
+            branches=self._wanted["branches"],
+            is_open=any(row["open"] for row in self._driver["modules"] if row["name"] == "nvidia"),
+            kernels=self._releases,
+            never=self._never_open,
+        )
+        return peer_route.chosen(self._wanted["route"], bool(self._facts["rdma_devices"]), can)
+
+    @cached_property
+    def _driver_version(self):
+        found = [row["version"] for row in self._driver["modules"] if row["name"] == "nvidia"]
+        return (found or [self._driver["loaded"]["version"]])[0]
+
+    @cached_property
+    def _never_open(self):
+        rows, there = (
+            self._wanted["architectures"],
+            [g["architecture"] for g in self._facts["gpus"]],
+        )
+        return [
+            name
+            for name in gpu_architectures.NAMES
+            if name in there and rows.get(name, {}).get("open_modules") == "never"
+        ]
+
+    @cached_property
+    def _release(self):
+        """The row of the tag that is wanted: as said, else the newest that fits the RDMA stack.
+
+        :raises Refusal: there is none of which an archive is known.
+        """
+        rows = self._wanted["tags"]
+        if self._wanted["tag"]:
+            fitting = [row for row in rows if row["tag"] == self._wanted["tag"]]
+        else:
+            newer = self._peers["client_ex"]
+            fitting = [row for row in rows if newer or not row["needs_client_ex"]]
+        if fitting and fitting[0]["file"]:
+            return fitting[0]
+        tag = fitting[0]["tag"] if fitting else self._wanted["tag"]
+        raise Refusal(
+            f"nv_peer_mem {tag}",
+            "no archive of it is known whose sha256 is",
+            f"Say peer_memory_archives: {{{tag}: FILE#sha256=DIGEST}}; sha256sum prints the digest",
+        )
+
+    @property
+    def _tag(self):
+        return self._release["tag"]
+
+    @property
+    def _version(self):
+        """The version in DKMS, which is the tag without its release."""
+        return self._tag.partition("-")[0]
+
+    @property
+    def _sources(self):
+        return f"{driver_modules.SOURCES}/{_NAME}-{self._version}"
+
+    # What there is
+
+    def _driver_of(self, release):
+        """Return the path of the driver's module for a kernel, '' for none."""
+        with contextlib.suppress(Refusal):
+            said = self._wanted["driver"]["module"]
+            return nv_peer_mem.driver_module(self._tree, release, self._driver["modules"], said)
+        return ""
+
+    def _modules_of(self, name, release):
+        rows = self._driver["modules"]
+        return [row for row in rows if (row["name"], row["kernel"]) == (name, release)]
+
+    @cached_property
+    def _needs_of(self):
+        """{release: nv_peer_mem.Needs} of the kernels."""
+        said = self._wanted["driver"]
+        return {
+            release: nv_peer_mem.needs(self._tree, release, self._driver["modules"], said)
+            for release in self._releases
+        }
+
+    @cached_property
+    def _others(self):
+        """The names of the modules that are not to be there."""
+        return [name for name in peer_route.MODULES if name != self._route]
+
+    @cached_property
+    def _old_trees(self):
+        """[(name, version)] of the trees of DKMS that are not to be there."""
+        there = {(row["name"], row["version"]) for row in self._driver["dkms"]}
+        keeps = {(_NAME, self._version)} if self._route == _NAME else set()
+        return sorted(row for row in there - keeps if row[0] in _TREES)
+
+    @cached_property
+    def _strays(self):
+        """The paths of modules nv_peer_mem that are not to be there, and that DKMS has not."""
+        if self._route == _NAME:
+            return []
+        by_dkms = {row["kernel"] for row in self._driver["dkms"] if row["name"] in _TREES}
+        rows = [row for row in self._driver["modules"] if row["name"] == _NAME]
+        return [row["path"] for row in rows if row["kernel"] not in by_dkms]
+
+    def _is_signed(self, row):
+        return bool(row["signer"]) or not self._facts["secure_boot"]["enabled"]
+
+    @cached_property
+    def _is_made(self):
+        """Whether the sources that lie there are the wanted ones, with their patches."""
+        return nv_peer_mem.is_made_from(self._made_from, self._tree.path(self._sources))
+
+    @property
+    def _made_from(self):
+        return nv_peer_mem.made_from(self._release["sha256"], self._wanted["patches"])
+
+    @cached_property
+    def _unfit(self):
+        """The releases of the kernels whose module is not there as wanted, or would not load."""
+        if self._route != _NAME:
+            return []
+        if self._is_foretold:
+            return self._releases
+        return [release for release in self._releases if not self._fits(release)]
+
+    def _fits(self, release):
+        dkms = (_NAME, self._version, release, "installed")
+        has_tree = any(tuple(row.values()) == dkms for row in map(_of_dkms, self._driver["dkms"]))
+        rows = self._modules_of(_NAME, release)
+        if not (self._is_made and has_tree and rows and self._is_signed(rows[0])):
+            return False
+        if rows[0]["version"] != self._tag:
+            return False
+        with contextlib.suppress(Refusal):
+            self._hold(rows[0]["path"], _NAME, release)
+            return True
+        return False
+
+    def _hold(self, path, name, release):
+        """Hold a module against the driver and the RDMA stack.
+
+        :raises Refusal: it would not load.
+        """
+        driver = self._driver_of(release)
+        folder = nv_peer_mem.rdma_folder(self._tree, release)
+        peer_module.refuse_misfits(
+            symbol_versions.read(self._tree.path(path)),
+            name,
+            release,
+            symbol_versions.read(self._tree.path(driver)),
+            nv_peer_mem.rdma_providers(self._tree, release, folder),
+        )
+
+    # What is refused
+
+    def refuse(self):
+        """Refuse what would not come to its end."""
+        for name in self._others:
+            if name in self._peers["loaded"] and not self._is_unused(name):
+                raise Refusal(
+                    f"unload {name}", "it is in use", "End who uses RDMA here, and run again"
+                )
+        for path in self._strays:
+            if stack_packages.owns(self._tree, path):
+                raise _of_package(path)
+        for name, version in self._old_trees:
+            path = f"{driver_modules.SOURCES}/{name}-{version}/nv_peer_mem.c"
+            if self._tree.exists(path) and stack_packages.owns(self._tree, path):
+                raise _of_package(path)
+        if self._route == _NAME and not self._is_foretold:
+            self._refuse_build()
+        if self._route == "nvidia_peermem" and not self._is_foretold:
+            self._refuse_peermem()
+
+    def _refuse_build(self):
+        rows = self._needs_of.values()
+        row = self._release
+        nv_peer_mem.refuse_tag(self._tree, row["tag"], row["needs_client_ex"], rows)
+        for kernel in self._kernels:
+            release = kernel["release"]
+            if not kernel["headers"] and release in self._unfit:
+                raise Refusal(
+                    f"nv_peer_mem for kernel {release}",
+                    "the kernel has no headers to build it with",
+                    f"Install linux-headers-{release}, or remove that kernel",
+                )
+            found = self._modules_of(_NAME, release)
+            if len(found) > 1:
+                raise Refusal(
+                    f"nv_peer_mem for kernel {release}",
+                    f"it is there twice: {' and '.join(row['path'] for row in found)}",
+                    "Remove the one that DKMS has not put there, and run again",
+                )
+
+    def _refuse_peermem(self):
+        for release in self._releases:
+            rows = self._modules_of("nvidia_peermem", release)
+            if not rows:
+                raise Refusal(
+                    f"nvidia_peermem for kernel {release}",
+                    "the driver that is there has not brought it",
+                    "Install a driver of branch 470 or later with it",
+                )
+            self._hold(rows[0]["path"], "nvidia_peermem", release)
+
+    def _is_unused(self, name):
+        """Say whether nobody uses a module, from the third column of /proc/modules."""
+        rows = [line.split() for line in self._tree.lines("/proc/modules")]
+        return any(row[0] == name and row[2] == "0" for row in rows)
+
+    def needs(self):
+        """Return {needs, sha256} of a file on the controller that is lacking, {} for none."""
+        if self._route != _NAME or self._is_foretold or self._is_made or self._sent:
+            return {}
+        row = self._release
+        return {} if "://" in row["file"] else {"needs": row["file"], "sha256": row["sha256"]}
+
+    # What is done
+
+    def building(self):
+        """Return what makes the modules of every kernel, beside those that are there."""
+        steps = []
+        if self._unfit:
+            missing = distribution_packages.missing(["dkms"], self._host.run)
+            if missing:
+                install = functools.partial(
+                    distribution_packages.install, missing, self._host.execute, self._host.run
+                )
+                steps.append((f"install {', '.join(missing)}", install))
+            words = f"build nv_peer_mem {self._tag} for kernel {', '.join(self._unfit)}"
+            steps.append((words, self._build))
+        return steps
+
+    def _build(self):
+        with (
+            self._conf_put_back(),
+            driver_modules.undone_on_failure(self._tree, _NAME, self._version),
+        ):
+            if not self._is_made:
+                self._put_sources()
+            placed.put(nv_peer_mem.CONF, self._conf)
+            for kernel in self._kernels:
+                if kernel["release"] in self._unfit:
+                    self._build_for(kernel)
+
+    @contextlib.contextmanager
+    def _conf_put_back(self):
+        before = placed.found(nv_peer_mem.CONF)
+        try:
+            yield
+        except Exception:
+            placed.put(nv_peer_mem.CONF, before)
+            raise
+
+    def _put_sources(self):
+        """Put the sources with their patches where DKMS takes them from, whole or not at all."""
+        row, place = self._release, self._tree.path(self._sources)
+        archive = os.path.join(_WORK_DIR, f"{row['sha256']}.tar.gz")
+        source = f"file://{self._sent}" if self._sent else row["file"]
+        download.fetch(source, archive, row["sha256"])
+        new = f"{place}.gpunode-new"
+        shutil.rmtree(new, ignore_errors=True)
+        try:
+            nv_peer_mem.unpack(archive, new, self._tag, self._wanted["patches"])
+            nv_peer_mem.note(self._made_from, new)
+            shutil.rmtree(place, ignore_errors=True)
+            os.rename(new, place)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+
+    @cached_property
+    def _conf(self):
+        if self._route != _NAME:
+            return placed.of(None)
+        trees = sorted(
+            {
+                row["name"]
+                for row in self._driver["dkms"]
+                if row["name"] == _OFED_TREE or self._brings_driver(row)
+            }
+        )
+        rows = [] if self._is_foretold else self._needs_of.values()
+        return placed.of(nv_peer_mem.conf(list(self._wanted["patches"]), trees, rows))
+
+    def _brings_driver(self, row):
+        """Say whether a tree of DKMS is that of the driver that is there."""
+        return row["name"].startswith("nvidia") and row["version"] == self._driver_version
+
+    def _build_for(self, kernel):
+        release = kernel["release"]
+        what = f"build nv_peer_mem {self._tag} for kernel {release}"
+        folder = f"{driver_modules.DKMS}/{_NAME}/{self._version}"
+        for half in (release, "build"):
+            shutil.rmtree(self._tree.path(f"{folder}/{half}"), ignore_errors=True)
+        argv = ["build", "-m", _NAME, "-v", self._version, "-k", release]
+        done = driver_modules.run(what, argv, self._tree, self._host.execute)
+        path = self._built(release)
+        if done.returncode or not path:
+            which = (_NAME, self._version)
+            remedy = "Mend what it names"
+            raise driver_modules.not_built(self._tree, which, kernel, what, done, remedy)
+        self._hold(path, _NAME, release)
+
+    def _built(self, release):
+        """Return the path of the module that DKMS built for a kernel, '' for none."""
+        top = f"{driver_modules.DKMS}/{_NAME}/{self._version}/{release}"
+        found = [
+            f"{top}/{machine}/module/{file}"
+            for machine in self._tree.names(top)
+            for file in self._tree.names(f"{top}/{machine}/module")
+            if file.startswith(f"{_NAME}.ko")
+        ]
+        return (found or [""])[0]
+
+    def clearing(self):
+        """Return what makes the modules of other routes go."""
+        steps = [
+            (f"unload {name}", functools.partial(driver_drain.unload, name, self._host.run))
+            for name in [*self._others, *([_NAME] if self._reloads else [])]
+            if name in self._peers["loaded"]
+        ]
+        for name, version in self._old_trees:
+            remove = functools.partial(self._remove, name, version)
+            steps.append((f"remove {name} {version} from DKMS", remove))
+        steps += [
+            (f"remove {path}", functools.partial(self._unlink, path)) for path in self._strays
+        ]
+        return steps
+
+    def _remove(self, name, version):
+        driver_modules.remove(self._tree, name, version, self._host.execute)
+        sources = self._tree.path(f"{driver_modules.SOURCES}/{name}-{version}")
+        if os.path.exists(os.path.join(sources, nv_peer_mem.NOTE)):
+            shutil.rmtree(sources)
+
+    def _unlink(self, path):
+        os.unlink(self._tree.path(path))
+        self._host.run(["depmod", path.split("/")[3]], capture_output=True)
+
+    def installing(self):
+        """Return what puts the modules in place that were built."""
+        if not self._unfit:
+            return []
+        words = f"install nv_peer_mem {self._tag} for kernel {', '.join(self._unfit)}"
+        return [(words, self._install)]
+
+    def _install(self):
+        for release in self._unfit:
+            what = f"install nv_peer_mem {self._tag} for kernel {release}"
+            argv = ["install", "--force", "-m", _NAME, "-v", self._version, "-k", release]
+            done = driver_modules.run(what, argv, self._tree, self._host.execute)
+            if done.returncode:
+                words = commands.last_words(done, done.stderr or done.stdout)
+                raise Refusal(what, words, "Mend that and run again")
+        folder = f"{driver_modules.DKMS}/{_NAME}"
+        # What lay in its place before would come back when it is removed.
+        for left in (f"{folder}/{self._version}/build", f"{folder}/original_module"):
+            shutil.rmtree(self._tree.path(left), ignore_errors=True)
+
+    def running(self):
+        """Return what has the module loaded, at boot and now as far as it can be."""
+        steps = [
+            (placed.sentence(path, self._files[path]), functools.partial(self._put, path))
+            for path in self._stale
+        ]
+        if self._loads:
+            steps.append((f"load {self._route}", self._load))
+        return steps
+
+    @cached_property
+    def _files(self):
+        is_legacy = self._facts["rdma_stack"]["version"].startswith("4.")
+        return {
+            **peer_boot.wanted_files(self._tree, self._route, is_legacy),
+            nv_peer_mem.CONF: self._conf,
+        }
+
+    @cached_property
+    def _stale(self):
+        stale = placed.stale(self._files)
+        # Where modules are built, that comes first.
+        return [path for path in stale if path != nv_peer_mem.CONF or not self._unfit]
+
+    def _put(self, path):
+        placed.put(path, self._files[path])
+
+    def diff(self):
+        """Return the differences of the files that change, as Ansible shows them."""
+        return [placed.diff(path, self._files[path]) for path in self._stale]
+
+    @cached_property
+    def _can_load(self):
+        """Whether the driver that is loaded is the one that the module is for."""
+        running, loaded = self._facts["kernel"], self._driver["loaded"]["version"]
+        if not (self._facts["own_kernel"] and loaded and self._route in peer_route.MODULES):
+            return False
+        rows = self._modules_of("nvidia", running)
+        return running in self._releases and (not rows or rows[0]["version"] == loaded)
+
+    @property
+    def _reloads(self):
+        """Whether the module that is loaded gives way to the one that is built."""
+        is_changed = self._facts["kernel"] in self._unfit and self._can_load
+        return is_changed and self._is_unused(self._route)
+
+    @property
+    def _loads(self):
+        is_there = self._route in self._peers["loaded"] and not self._reloads
+        return self._can_load and not is_there
+
+    def _load(self):
+        done = self._host.run(["modprobe", self._route], capture_output=True)
+        if done.returncode:
+            raise Refusal(
+                f"load {self._route}",
+                done.stderr.decode("utf-8", "replace").strip() or f"status {done.returncode}",
+                "It is in place. Look at the end of dmesg, mend that and run again",
+            )
+
+    # What is left behind
+
+    def prove(self):
+        """Hold the host to what is wanted, from what is there now.
+
+        :raises Refusal: it is not.
+        """
+        self.refuse()
+        left = [*self.building(), *self.clearing(), *self.installing(), *self.running()]
+        if left:
+            raise Refusal(
+                f"peer memory by {self._route}",
+                "after all was done there is still to " + "; to ".join(says for says, _act in left),
+                "Look who else works on this host, and run again",
+            )
+
+    def manifest(self):
+        """Return the entries of what is in place, and of what it was built for."""
+        paths = [path for path, file in self._files.items() if file.text is not None]
+        name = self._route
+        if name in peer_route.MODULES:
+            for release in self._releases:
+                rows = _at(self._host.facts(), name, release)
+                paths += [row["path"] for row in rows]
+                paths += [self._driver_of(release)]
+                paths += [f"{nv_peer_mem.rdma_folder(self._tree, release)}/Module.symvers"]
+        entries = [manifest.file(path) for path in dict.fromkeys(paths)]
+        if name == _NAME:
+            entries.append(manifest.tree(self._sources))
+        gone = [path for path, file in self._files.items() if file.text is None]
+        return [*entries, *(manifest.absence(path) for path in gone)]
+
+
+def _of_dkms(row):
+    return {key: row[key] for key in ("name", "version", "kernel", "state")}
+
+
+def _at(facts, name, release):
+    rows = facts["driver"]["modules"]
+    return [row for row in rows if (row["name"], row["kernel"]) == (name, release)]
+
+
+def _of_package(path):
+    return Refusal(
+        path,
+        "it belongs to a package of the distribution or of its vendor, and another route is wanted",
+        "Remove the package nvidia-peer-memory or nvidia_peer_memory and what goes with it",
+    )

@@ -1,0 +1,122 @@
+#!/usr/bin/python
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: peer_memory
+short_description: How RDMA devices reach the memory of GPUs, by a module that really loads
+version_added: "0.1.0"
+description:
+  - Converges from whatever is found. A module is built for every kernel that has headers, and held
+    against the driver and the RDMA stack; one that would not load is never installed.
+  - Then modules of other routes are unloaded and removed. One that is in use is a refusal.
+author:
+  - gpunode contributors (@gpunode)
+options:
+  wanted:
+    description: The wanted state, as M(gpunode.stack.wanted) returns it for this component.
+    type: dict
+    required: true
+  file:
+    description: Where the archive lies that was sent along, once RV(needs) asked for it.
+    type: path
+attributes:
+  check_mode:
+    description: Predicts exactly what the run that follows changes.
+    support: full
+  diff_mode:
+    description: Shows the files that change.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Bring peer memory to that state
+  gpunode.stack.peer_memory:
+    wanted: "{{ __peer_memory_wanted.state }}"
+  register: __peer_memory_result
+"""
+
+RETURN = r"""
+changes:
+  description: A sentence for each thing changed; in check mode, for each that would be.
+  returned: success
+  type: list
+  elements: str
+  sample: ["build nv_peer_mem 1.1-0 for kernel 6.1.0-40-amd64", "load nv_peer_mem"]
+manifest:
+  description: What is in place, as entries of module_utils/manifest.py.
+  returned: success
+  type: list
+  elements: dict
+needs:
+  description: The path on the controller of the archive that the host lacks; nothing was changed.
+  returned: when the host lacks it
+  type: str
+sha256:
+  description: The digest of that archive.
+  returned: when the host lacks it
+  type: str
+"""
+
+import functools
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    child,
+    component,
+    disk,
+    driver_converge,
+    gpu_host,
+    host,
+    peer_memory,
+    transient,
+    tree,
+)
+
+_NAME = "peer_memory"
+_SETTLE_S = 600
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "wanted": {"type": "dict", "required": True},
+            "file": {"type": "path"},
+        },
+        supports_check_mode=True,
+    )
+    wanted = module.params["wanted"]
+    with (
+        component.at_work(module, "bring peer memory to its route"),
+        disk.watched("peer memory", "/usr and /var"),
+    ):
+        if not module.check_mode:
+            transient.settle(_NAME, _SETTLE_S)
+        the_host = driver_converge.Host(
+            tree.Tree(),
+            functools.partial(_facts, module),
+            functools.partial(transient.execute, _NAME),
+            child.run,
+        )
+        if wanted["state"] == "unsaid":
+            result = {"changed": False, "changes": [], "diff": [], "manifest": []}
+        else:
+            result = peer_memory.converge(
+                wanted, the_host, module.params["file"], module.check_mode
+            )
+    module.exit_json(**result)
+
+
+def _facts(module):
+    """Return the general facts and all that is to be seen of GPUs, drivers and RDMA now."""
+    general = host.general(module)
+    own_kernel = host.own_kernel()
+    running = general["kernel"] if own_kernel else ""
+    return {**general, "own_kernel": own_kernel, **gpu_host.survey("/", running, os.getpid())}
+
+
+if __name__ == "__main__":
+    main()
