@@ -1,0 +1,213 @@
+"""Peer memory on a node that is an image: built from patched sources, and held against all."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from lab import driver_image, kernel, peer_sources
+
+pytestmark = [pytest.mark.lab, pytest.mark.slow]
+
+NODE = "node1"
+FIRST, SECOND = "450.248.02", "450.236.01"
+ROUTE = {"gpunode_peer_memory_route": "nv_peer_mem"}
+OFED = "/usr/src/ofa_kernel/default"
+LOAD = "/etc/modules-load.d/gpunode-peer-memory.conf"
+
+
+class Peers(driver_image.Image):
+    """The node, and what is asked of its peer memory."""
+
+    def __init__(self, lab, node, log, folder):
+        super().__init__(lab, node, log)
+        self.release = self.says("ls /lib/modules | head -n 1")
+        self.module_path = f"/lib/modules/{self.release}/updates/dkms/nv_peer_mem.ko"
+        self.archives = {
+            tag: peer_sources.archive(folder / f"nv_peer_memory-{tag}.tar.gz", tag)
+            for tag in ("1.1-0", "1.3-0")
+        }
+        self.trees = {
+            FIRST: peer_sources.driver(folder / "first", FIRST),
+            # Another type in the header: the symbols have other versions.
+            SECOND: peer_sources.driver(folder / "second", SECOND, changed="u64"),
+        }
+        self.files = {
+            version: driver_image.file(folder, version, kernel_tree=tree)
+            for version, tree in self.trees.items()
+        }
+
+    def said(self, version=FIRST, **variables):
+        said = {**ROUTE, "peer_memory_archives": self.archives, **variables}
+        return {"gpunode_driver_file": self.files[version], **said} if version else said
+
+    def put(self, path, text):
+        self.says(f"mkdir -p {path.rpartition('/')[0]}; printf %s {shlex.quote(text)} >{path}")
+
+    def put_ofed(self, folder):
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                self.put(f"{OFED}/{path.relative_to(folder)}", path.read_text())
+
+    def demanded(self, path=None):
+        """Return {symbol: version} of what the module demands of the driver, as kmod tells it."""
+        told = self.says(f"modprobe --dump-modversions {path or self.module_path}")
+        return {
+            symbol: int(version, 16)
+            for version, symbol in map(str.split, told.splitlines())
+            if symbol.startswith(("nvidia_p2p_", "ib_"))
+        }
+
+    def exported(self, version):
+        """Return {symbol: version} as a build of the driver by hand writes them down."""
+        told = self.says(
+            f"rm -rf /tmp/by-hand; cp -r /usr/src/nvidia-{version} /tmp/by-hand; cd /tmp/by-hand; "
+            f"make -s KERNEL_UNAME={self.release} modules >/dev/null; cat Module.symvers "
+            f"{OFED}/Module.symvers; rm -rf /tmp/by-hand"
+        )
+        rows = [line.split("\t") for line in told.splitlines()]
+        return {row[1]: int(row[0], 16) for row in rows}
+
+
+@pytest.fixture(scope="module")
+def node(lab, tmp_path_factory):
+    lab.fresh(NODE)
+    kernel.set_up(lab, NODE, "zstd")
+    made = Peers(lab, NODE, tmp_path_factory.mktemp("log") / "ssh", tmp_path_factory.mktemp("made"))
+    yield made
+    lab.fresh(NODE)
+
+
+@pytest.fixture(scope="module")
+def bare(node):
+    """What the node is like with an RDMA stack, and without a driver."""
+    return node.fingerprint()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def rdma_stack(node, tmp_path_factory):
+    without = peer_sources.ofed(tmp_path_factory.mktemp("ofed") / "without", has_client_ex=False)
+    node.put_ofed(without)
+
+
+def test_a_fresh_host_has_a_module_that_fits_its_driver(node, bare):
+    predicted = node.converge("--check", **node.said())
+    assert predicted.status == 0, predicted.messages()
+    assert node.fingerprint() == bare
+    changes = node.converged(**node.said())
+    assert predicted.changes(NODE) == changes
+    assert f"install nv_peer_mem 1.1-0 for kernel {node.release}" in changes
+    demanded, exported = node.demanded(), node.exported(FIRST)
+    assert {"nvidia_p2p_dma_map_pages", "ib_register_peer_memory_client"} <= demanded.keys()
+    assert {symbol: exported[symbol] for symbol in demanded} == demanded
+    # Places in a section are small; a version hardly ever is.
+    assert min(demanded.values()) > 0xFFFF
+    assert node.says(f"grep -v '^#' {LOAD}") == "nv_peer_mem"
+    assert node.rests(**node.said())
+
+
+def test_what_the_sources_alone_would_build_is_wrong(node):
+    """The fault is there: without the patches a module comes of it, with other versions."""
+    node.says(
+        "rm -rf /tmp/bare; cp -r /usr/src/nv_peer_mem-1.1 /tmp/bare; cd /tmp/bare; "
+        f"make -s all KVER={node.release} >/dev/null 2>&1"
+    )
+    demanded, exported = node.demanded("/tmp/bare/nv_peer_mem.ko"), node.exported(FIRST)
+    wrong = [symbol for symbol in demanded if demanded[symbol] != exported[symbol]]
+    assert wrong == [symbol for symbol in demanded if symbol.startswith("nvidia_p2p_")]
+
+
+def test_a_module_that_would_not_load_is_reported_and_built_again(node):
+    good = node.demanded()
+    node.says(f"cp /tmp/bare/nv_peer_mem.ko {node.module_path}")
+    planned = node.converge("--check", **node.said())
+    assert f"file {node.module_path} was changed" in planned.messages()
+    changes = node.converged(**node.said())
+    assert planned.changes(NODE) == changes
+    assert f"build nv_peer_mem 1.1-0 for kernel {node.release}" in changes
+    assert node.demanded() == good
+    assert node.rests(**node.said())
+
+
+@pytest.mark.parametrize(
+    ("broken", "says"),
+    [
+        (f"rm {LOAD}", f"write {LOAD}"),
+        ("echo nvidia-peermem >/etc/modules-load.d/other.conf",
+         "remove /etc/modules-load.d/other.conf"),
+        ("echo '# by hand' >>/etc/dkms/nv_peer_mem.conf", "write /etc/dkms/nv_peer_mem.conf"),
+        ("echo '# by hand' >>/usr/src/nv_peer_mem-1.1/Makefile", "build nv_peer_mem 1.1-0"),
+        ("rm /lib/modules/*/updates/dkms/nv_peer_mem.ko", "install nv_peer_mem 1.1-0"),
+        ("dkms remove nv_peer_mem/1.1 --all", "install nv_peer_mem 1.1-0"),
+    ],
+)  # fmt: skip
+def test_what_is_broken_by_hand_is_repaired(node, broken, says):
+    node.says(broken)
+    changes = node.converged(**node.said())
+    assert any(change.startswith(says) for change in changes), changes
+    assert node.rests(**node.said())
+
+
+def test_what_cannot_be_built_leaves_what_is_there(node):
+    said = node.said(peer_memory_driver_source="/nowhere", gpunode_peer_memory_tag="1.1-0")
+    assert "peer_memory_driver_source" in node.refused(**said)
+    newer = node.refused(**node.said(gpunode_peer_memory_tag="1.3-0"))
+    assert "no struct peer_memory_client_ex" in newer
+    other = f"{node.archives['1.1-0'].partition('#')[0]}#sha256={64 * '0'}"
+    node.says("echo '# by hand' >>/usr/src/nv_peer_mem-1.1/Makefile")
+    assert "its sha256 is" in node.refused(**node.said(peer_memory_archives={"1.1-0": other}))
+    node.converged(**node.said())
+
+
+def test_another_driver_has_it_built_again_in_the_same_run(node):
+    before = node.demanded()
+    changes = node.converged(**node.said(SECOND))
+    assert f"build nv_peer_mem 1.1-0 for kernel {node.release}" in changes
+    demanded, exported = node.demanded(), node.exported(SECOND)
+    assert demanded != before
+    assert {symbol: exported[symbol] for symbol in demanded} == demanded
+    assert node.rests(**node.said(SECOND))
+
+
+def test_an_rdma_stack_that_changed_has_it_built_again(node, tmp_path):
+    folder = peer_sources.ofed(tmp_path / "with")
+    symvers = folder / "Module.symvers"
+    symvers.write_text(symvers.read_text().replace("0x95d78b19", "0x12345678"))
+    node.put_ofed(folder)
+    changes = node.converged(**node.said(SECOND))
+    # It takes the newer clients as well now.
+    assert f"install nv_peer_mem 1.3-0 for kernel {node.release}" in changes
+    assert "remove nv_peer_mem 1.1 from DKMS" in changes
+    assert node.demanded()["ib_register_peer_memory_client"] == 0x12345678
+    assert node.rests(**node.said(SECOND))
+
+
+def test_without_a_route_the_host_is_as_it_was(node):
+    changes = node.converged(**node.said(SECOND, gpunode_peer_memory_route="none"))
+    assert "remove nv_peer_mem 1.3 from DKMS" in changes
+    assert node.says("find /etc /usr/src /lib/modules /var/lib/dkms -name '*peer[-_]mem*'") == (
+        f"{OFED}/include/rdma/peer_mem.h"
+    )
+    assert node.rests(**node.said(SECOND, gpunode_peer_memory_route="none"))
+
+
+def test_a_driver_that_lies_elsewhere_and_packed_does_as_well(node):
+    node.says(
+        "mkdir -p /var/k8s/kernel; zstd -q /lib/modules/*/updates/dkms/nvidia.ko -o "
+        f"/var/k8s/nvidia.ko.zst; cp -r /usr/src/nvidia-{SECOND}/. /var/k8s/kernel"
+    )
+    exported = node.exported(SECOND)
+    node.converged(nvidia_driver_state="absent")
+    assert "is not there" in node.refused(**node.said(None))
+    said = node.said(
+        None,
+        peer_memory_driver_module="/var/k8s/nvidia.ko.zst",
+        peer_memory_driver_source="/var/k8s",
+    )
+    node.converged(**said)
+    demanded = node.demanded()
+    assert {symbol: exported.get(symbol, 0x12345678) for symbol in demanded} == {
+        **demanded, "ib_register_peer_memory_client": exported["ib_register_peer_memory_client"],
+    }  # fmt: skip
+    assert node.rests(**said)
