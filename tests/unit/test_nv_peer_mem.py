@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import lzma
 import subprocess
+import tarfile
 
 import elf
 import pytest
@@ -190,6 +192,24 @@ def test_the_archive_of_another_tag_is_refused(tmp_path):
     peer_sources.archive(tmp_path / "a.tar.gz", "1.1-0")
     with pytest.raises(Refusal, match=r"it has nv_peer_mem 1\.1-0 in it"):
         nv_peer_mem.unpack(str(tmp_path / "a.tar.gz"), str(tmp_path / "s"), "1.3-0", {})
+
+
+def test_an_archive_writes_nothing_outside_of_its_folder(tmp_path):
+    peer_sources.archive(tmp_path / "a.tar.gz", "1.1-0")
+    with tarfile.open(tmp_path / "a.tar.gz") as packed:
+        rows = [(row, packed.extractfile(row).read()) for row in packed]
+    link = tarfile.TarInfo("nv/link")
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc"
+    with tarfile.open(tmp_path / "b.tar.gz", "w:gz") as packed:
+        for name in ("nv/../../out", "nv/../out", "/nv/inside"):
+            rows.append((tarfile.TarInfo(name), b""))
+        for row, content in [*rows, (link, b"")]:
+            packed.addfile(row, io.BytesIO(content))
+    folder = tmp_path / "s"
+    nv_peer_mem.unpack(str(tmp_path / "b.tar.gz"), str(folder), "1.1-0", {})
+    assert {path.name for path in tmp_path.iterdir()} == {"a.tar.gz", "b.tar.gz", "s"}
+    assert not (folder / "link").is_symlink()
+    assert (folder / "nv" / "inside").is_file()
 
 
 def test_an_archive_that_is_cut_off_is_refused(tmp_path):
