@@ -44,9 +44,9 @@ _TAG = re.compile(r'^#define\s+DRV_VERSION\s+"([^"]+)"', re.MULTILINE)
 _VERSION = re.compile(r'^PACKAGE_VERSION="?([\w.]+)"?', re.MULTILINE)
 _MOST_BYTES = 1 << 20
 
-# What the module for one kernel is built with: the driver's module and version, the folder with
-# its header, and the folder with the RDMA stack's Module.symvers.
-Needs = collections.namedtuple("Needs", "release module version source ofed")
+# What the module for one kernel is built with: the driver's module, the folder with its header, and
+# the folder with the RDMA stack's Module.symvers.
+Needs = collections.namedtuple("Needs", "release module source ofed")
 
 
 def needs(tree, release, modules, said):
@@ -60,7 +60,7 @@ def needs(tree, release, modules, said):
     module = driver_module(tree, release, modules, said["module"])
     version = symbol_versions.read(tree.path(module)).info.get("version", "")
     source = _source(tree, release, version, said["source"], module)
-    return Needs(release, module, version, source, rdma_folder(tree, release))
+    return Needs(release, module, source, rdma_folder(tree, release))
 
 
 def driver_module(tree, release, modules, said=""):

@@ -142,14 +142,9 @@ class _Work:
         else:
             newer = self._peers["client_ex"]
             fitting = [row for row in rows if newer or not row["needs_client_ex"]]
-        if fitting and fitting[0]["file"]:
-            return fitting[0]
         tag = fitting[0]["tag"] if fitting else self._wanted["tag"]
-        raise Refusal(
-            f"nv_peer_mem {tag}",
-            "no archive of it is known whose sha256 is",
-            f"Say peer_memory_archives: {{{tag}: FILE#sha256=DIGEST}}; sha256sum prints the digest",
-        )
+        peer_route.refuse_without_archive(tag, fitting)
+        return fitting[0]
 
     @property
     def _tag(self):
@@ -174,8 +169,7 @@ class _Work:
         return ""
 
     def _modules_of(self, name, release):
-        rows = self._driver["modules"]
-        return [row for row in rows if (row["name"], row["kernel"]) == (name, release)]
+        return _at(self._facts, name, release)
 
     @cached_property
     def _needs_of(self):
@@ -229,12 +223,11 @@ class _Work:
         return [release for release in self._releases if not self._fits(release)]
 
     def _fits(self, release):
-        dkms = (_NAME, self._version, release, "installed")
-        has_tree = any(tuple(row.values()) == dkms for row in map(_of_dkms, self._driver["dkms"]))
+        tree = {"name": _NAME, "version": self._version, "kernel": release, "state": "installed"}
         rows = self._modules_of(_NAME, release)
-        if not (self._is_made and has_tree and rows and self._is_signed(rows[0])):
+        if not (self._is_made and tree in self._driver["dkms"] and rows):
             return False
-        if rows[0]["version"] != self._tag:
+        if rows[0]["version"] != self._tag or not self._is_signed(rows[0]):
             return False
         with contextlib.suppress(Refusal):
             self._hold(rows[0]["path"], _NAME, release)
@@ -555,11 +548,8 @@ class _Work:
         return [*entries, *(manifest.absence(path) for path in gone)]
 
 
-def _of_dkms(row):
-    return {key: row[key] for key in ("name", "version", "kernel", "state")}
-
-
 def _at(facts, name, release):
+    """Return the rows of a module on disk for one kernel."""
     rows = facts["driver"]["modules"]
     return [row for row in rows if (row["name"], row["kernel"]) == (name, release)]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import collections
 
 from ansible_collections.gpunode.stack.plugins.module_utils import versions
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 
 #: The modules that register GPU memory with the RDMA core; one of them at most is there.
 MODULES = ("nv_peer_mem", "nvidia_peermem")
@@ -51,6 +52,20 @@ def why_not(route, can):
     if route == "dmabuf":
         lacks += _why_no_dmabuf(can)
     return lacks
+
+
+def refuse_without_archive(tag, rows):
+    """Refuse a tag of nv_peer_mem of which no archive is known.
+
+    :param rows: its row of the wanted state, [] where the catalog does not know the tag.
+    :raises Refusal: there is none.
+    """
+    if not (rows and rows[0]["file"]):
+        raise Refusal(
+            f"nv_peer_mem {tag}",
+            "no archive of it is known whose sha256 is",
+            f"Say peer_memory_archives: {{{tag}: FILE#sha256=DIGEST}}; sha256sum prints the digest",
+        )
 
 
 def _why_no_dmabuf(can):

@@ -7,6 +7,7 @@ from __future__ import annotations
 import pathlib
 import re
 
+from ansible_collections.gpunode.stack.plugins.module_utils import peer_route
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.plugin_utils import catalog, stack_catalog
 
@@ -63,8 +64,22 @@ def probe(_state):
     return {}
 
 
-def refusals(_state, _facts):
-    """Return []: what cannot work is told by the plan of the stack, see stack_refusals.py."""
+def refusals(state, _facts):
+    """Return a Refusal where nv_peer_mem is said and there is no archive to build it from.
+
+    What else cannot work is told by the plan of the stack, see stack_refusals.py.
+    """
+    if state["state"] == "unsaid" or state["route"] != "nv_peer_mem":
+        return []
+    tags = [row for row in state["tags"] if state["tag"] in ("", row["tag"])]
+    # Which one it is depends on the RDMA stack, which is still to come maybe.
+    rows = [row for row in tags if row["file"]]
+    if not state["tag"] and rows:
+        return []
+    try:
+        peer_route.refuse_without_archive(state["tag"] or tags[0]["tag"], rows)
+    except Refusal as refusal:
+        return [refusal]
     return []
 
 

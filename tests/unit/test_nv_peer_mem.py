@@ -43,7 +43,7 @@ def needs(tmp_path, files, modules=(), said=NOTHING):
 def test_what_dkms_and_ofed_put_in_place_is_found(tmp_path):
     files = {DKMS_MODULE: DRIVER, **header(f"/usr/src/nvidia-{VERSION}"), **ofed()}
     found = needs(tmp_path, files, [row()])
-    assert found == (K, DKMS_MODULE, VERSION, f"/usr/src/nvidia-{VERSION}", OFED)
+    assert found == (K, DKMS_MODULE, f"/usr/src/nvidia-{VERSION}", OFED)
     assert "case" not in nv_peer_mem.conf(["a.patch"], ["nvidia"], [found])
 
 
@@ -131,7 +131,7 @@ def test_the_rdma_stack_s_modules_have_the_first_word(tmp_path):
 @pytest.mark.parametrize("has_client_ex", [True, False])
 def test_a_tag_that_does_not_build_with_the_rdma_stack_is_refused(tmp_path, has_client_ex):
     peer_sources.ofed(tmp_path / OFED.lstrip("/"), has_client_ex)
-    rows = [nv_peer_mem.Needs(K, "", "", "", OFED)]
+    rows = [nv_peer_mem.Needs(K, "", "", OFED)]
     tree = planted(tmp_path)
     nv_peer_mem.refuse_tag(tree, "1.1-0", False, rows)
     if has_client_ex:
@@ -144,8 +144,8 @@ def test_a_tag_that_does_not_build_with_the_rdma_stack_is_refused(tmp_path, has_
 
 def test_dkms_applies_the_patches_and_waits_for_what_it_has(tmp_path):
     rows = [
-        nv_peer_mem.Needs(K, "/a/nvidia.ko", VERSION, "/b", "/usr/src/ofa_kernel/x86_64/" + K),
-        nv_peer_mem.Needs("6.1.0-9-amd64", "/lib/modules/6.1.0-9-amd64/nvidia.ko.xz", VERSION,
+        nv_peer_mem.Needs(K, "/a/nvidia.ko", "/b", "/usr/src/ofa_kernel/x86_64/" + K),
+        nv_peer_mem.Needs("6.1.0-9-amd64", "/lib/modules/6.1.0-9-amd64/nvidia.ko.xz",
                           f"/usr/src/nvidia-{VERSION}", OFED),
     ]  # fmt: skip
     path = tmp_path / "conf"
@@ -173,7 +173,7 @@ def test_what_the_sources_wait_for_is_waited_for_no_more():
 
 @pytest.mark.parametrize("path", ["/a b/nvidia.ko", "/$(x)/nvidia.ko", '/"/nvidia.ko', "/a;b"])
 def test_a_path_that_would_be_taken_apart_is_refused(path):
-    rows = [nv_peer_mem.Needs(K, path, VERSION, "/b", OFED)]
+    rows = [nv_peer_mem.Needs(K, path, "/b", OFED)]
     with pytest.raises(Refusal, match="a path that make is told"):
         nv_peer_mem.conf([], [], rows)
 

@@ -64,6 +64,29 @@ def test_an_archive_without_a_digest_is_none():
 
 
 @pytest.mark.parametrize(
+    ("tag", "archives", "refused"),
+    [
+        ("", (), "1.3-0"),
+        ("", ("1.1-0",), ""),
+        ("1.1-0", ("1.1-0",), ""),
+        ("1.3-0", ("1.1-0",), "1.3-0"),
+        ("9", ("1.1-0",), "9"),
+    ],
+)
+def test_without_an_archive_the_plan_refuses(tag, archives, refused):
+    said = dict.fromkeys(archives, f"a#sha256={DIGEST}")
+    found = state(gpunode_peer_memory_tag=tag, peer_memory_archives=said)
+    refusals = peer_memory.refusals(found, {})
+    assert [row.what for row in refusals] == ([f"nv_peer_mem {refused}"] if refused else [])
+    assert all("Say peer_memory_archives" in row.remedy for row in refusals)
+
+
+def test_other_routes_need_no_archive():
+    for route in ("auto", "none", "dmabuf", "nvidia_peermem"):
+        assert peer_memory.refusals(state(gpunode_peer_memory_route=route), {}) == []
+
+
+@pytest.mark.parametrize(
     ("said", "says"),
     [
         ({"peer_memory_archives": {"1.1-0": "a.tar.gz"}}, "does not end in #sha256="),
