@@ -53,7 +53,7 @@ def converge(wanted, host, file, check_mode):
     needs = work.needs()
     if needs and not check_mode:
         return {"changed": False, "changes": [], "diff": [], "manifest": [], **needs}
-    steps = [*work.building(), *work.clearing(), *work.installing(), *work.running()]
+    steps = work.steps()
     diff = work.diff()
     if not check_mode:
         for _says, act in steps:
@@ -315,7 +315,17 @@ class _Work:
 
     # What is done
 
-    def building(self):
+    def steps(self):
+        """Return all there is to do; the module that is there goes once the new one is in place."""
+        return [
+            *self._building(),
+            *self._unloading(),
+            *self._installing(),
+            *self._removing(),
+            *self._running(),
+        ]
+
+    def _building(self):
         """Return what makes the modules of every kernel, beside those that are there."""
         steps = []
         if self._unfit:
@@ -410,13 +420,17 @@ class _Work:
         ]
         return (found or [""])[0]
 
-    def clearing(self):
-        """Return what makes the modules of other routes go."""
-        steps = [
+    def _unloading(self):
+        """Return what unloads the modules of other routes, and the one that is built anew."""
+        return [
             (f"unload {name}", functools.partial(driver_drain.unload, name, self._host.run))
             for name in [*self._others, *([_NAME] if self._reloads else [])]
             if name in self._peers["loaded"]
         ]
+
+    def _removing(self):
+        """Return what removes what is not to be there."""
+        steps = []
         for name, version in self._old_trees:
             remove = functools.partial(self._remove, name, version)
             steps.append((f"remove {name} {version} from DKMS", remove))
@@ -435,7 +449,7 @@ class _Work:
         os.unlink(self._tree.path(path))
         self._host.run(["depmod", path.split("/")[3]], capture_output=True)
 
-    def installing(self):
+    def _installing(self):
         """Return what puts the modules in place that were built."""
         if not self._unfit:
             return []
@@ -455,7 +469,7 @@ class _Work:
         for left in (f"{folder}/{self._version}/build", f"{folder}/original_module"):
             shutil.rmtree(self._tree.path(left), ignore_errors=True)
 
-    def running(self):
+    def _running(self):
         """Return what has the module loaded, at boot and now as far as it can be."""
         steps = [
             (placed.sentence(path, self._files[path]), functools.partial(self._put, path))
@@ -523,7 +537,7 @@ class _Work:
         :raises Refusal: it is not.
         """
         self.refuse()
-        left = [*self.building(), *self.clearing(), *self.installing(), *self.running()]
+        left = self.steps()
         if left:
             raise Refusal(
                 f"peer memory by {self._route}",

@@ -157,7 +157,7 @@ def test_dkms_applies_the_patches_and_waits_for_what_it_has(tmp_path):
         argv = ["bash", "-c", f"kernelver={kernel}; {script}", "-", str(path)]
         return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
 
-    head, _, make = sourced(K).rpartition("|")
+    head, _bar, make = sourced(K).rpartition("|")
     assert head == "1.patch 2.patch|nvidia mlnx-ofed-kernel"
     assert make == (
         f"make all KVER={K} KDIR=/k NV_MODULE=/a/nvidia.ko nv_sources=/b "
