@@ -36,8 +36,8 @@ def row(path=DKMS_MODULE, name="nvidia", kernel=K):
     return {"kernel": kernel, "name": name, "path": path, "version": VERSION}
 
 
-def needs(tmp_path, files, modules=(), said=NOTHING):
-    return nv_peer_mem.needs(planted(tmp_path, files), K, modules, said)
+def needs(tmp_path, files, modules=(), **said):
+    return nv_peer_mem.needs(planted(tmp_path, files), K, modules, {**NOTHING, **said})
 
 
 def test_what_dkms_and_ofed_put_in_place_is_found(tmp_path):
@@ -61,8 +61,7 @@ def test_a_driver_container_is_found(tmp_path):
 def test_what_is_said_has_the_first_word(tmp_path):
     module, source = "/var/k8s/nvidia/drivers/nvidia.ko", "/opt/NVIDIA-Linux"
     files = {module: DRIVER, DKMS_MODULE: DRIVER, **header(f"{source}/kernel"), **ofed()}
-    said = {"module": module, "source": source}
-    found = needs(tmp_path, files, [row()], said)
+    found = needs(tmp_path, files, [row()], module=module, source=source)
     assert (found.module, found.source) == (module, f"{source}/kernel")
 
 
@@ -92,7 +91,7 @@ def test_the_sources_of_another_driver_are_none(tmp_path):
 )
 def test_a_driver_that_is_nowhere_is_named(tmp_path, said, names):
     with pytest.raises(Refusal, match=names) as caught:
-        needs(tmp_path, ofed(), [row(kernel="6.1.0-1-amd64")], {**NOTHING, "module": said})
+        needs(tmp_path, ofed(), [row(kernel="6.1.0-1-amd64")], module=said)
     assert "peer_memory_driver_module" in caught.value.remedy
 
 
