@@ -1,0 +1,211 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One rank of an all_reduce.
+
+The text of this file is run on the host by the Python that has PyTorch. It is alone there: nothing
+but the standard library and PyTorch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import fcntl
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+import time
+
+_ATTEMPT_S = 3
+_POLL_S = 0.2
+_FAREWELL_S = 5
+_ELEMENTS = 1 << 20
+_SIOCGIFADDR = 0x8915
+
+
+class Stopped(Exception):
+    """The rank got no further than the stage that it noted last, for a reason that is known."""
+
+
+class Notes:
+    """What a rank found so far, kept in a file: a process that hangs cannot be asked.
+
+    :ivar found: {key: value}; ``stage`` is what it was about to do.
+    """
+
+    def __init__(self, path):
+        self._path = path
+        self.found = {}
+
+    def add(self, **found):
+        self.found.update(found)
+        with open(self._path, "w", encoding="utf-8") as file:
+            json.dump(self.found, file)
+
+
+def main():
+    """Be the rank that the order, JSON in the first argument, says: see all_reduce.order."""
+    order = json.loads(sys.argv[1])
+    # It ends whatever becomes of the process that started it.
+    signal.alarm(order["limit_s"])
+    notes = Notes(order["notes"])
+    try:
+        _take_part(order, notes)
+    except Stopped as stop:
+        notes.add(says=str(stop))
+    except Exception as error:  # PyTorch raises its C++ errors as RuntimeError and more.
+        notes.add(says=(str(error).splitlines() or [repr(error)])[0].rstrip(". "))
+
+
+def _take_part(order, notes):
+    notes.add(stage="torch")
+    import torch
+    import torch.distributed as dist
+
+    notes.add(
+        torch=torch.__version__,
+        gpus=torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        stage="name",
+    )
+    wait = datetime.timedelta(seconds=order["timeout_s"])
+    deadline = time.monotonic() + order["timeout_s"]
+    addresses = resolve(order["host"], order["port"])
+    notes.add(addresses=addresses)
+    if order["rank"] == 0:
+        notes.add(own=any(is_own(address) for address in addresses), stage="listen")
+        # By the loopback: that the name leads here is for the other ranks to find out.
+        store = _store(dist, "localhost", order["port"], True, wait)
+    else:
+        notes.add(stage="reach")
+        here, there = reach(addresses, order["port"], deadline)
+        notes.add(stage="store")
+        store = _store(dist, order["host"], order["port"], False, wait)
+        store.set("served", there)
+    notes.add(stage="meet")
+    notes.add(missing=_missing(store, order["rank"], order["world_size"], deadline))
+    if notes.found["missing"]:
+        return
+    if order["rank"] == 0:
+        here = store.get("served").decode()
+    # Gloo would take the address of the host's own name, often 127.0.1.1.
+    interface = interface_of(here)
+    if interface:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
+    notes.add(stage="group")
+    dist.init_process_group(
+        order["backend"],
+        store=dist.PrefixStore("group", store),
+        rank=order["rank"],
+        world_size=order["world_size"],
+        timeout=wait,
+    )
+    notes.add(stage="sum")
+    device = f"cuda:{order['device']}" if order["backend"] == "nccl" else "cpu"
+    if device != "cpu":
+        torch.cuda.set_device(device)
+    tensor = torch.full((_ELEMENTS,), order["rank"] + 1.0, device=device)
+    dist.all_reduce(tensor)
+    expected = order["world_size"] * (order["world_size"] + 1) / 2
+    low, high = tensor.min().item(), tensor.max().item()
+    if (low, high) != (expected, expected):
+        raise Stopped(f"the sum is {low:g} to {high:g} in place of {expected:g}")
+    notes.add(stage="done")
+    store.add("finished", 1)
+    if order["rank"] == 0:
+        # The store goes with this process.
+        deadline = time.monotonic() + _FAREWELL_S
+        while store.add("finished", 0) < order["world_size"] and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+
+
+def _store(dist, host, port, is_master, wait):
+    """Return the TCPStore of PyTorch's own server: libuv's is not in every build."""
+    arguments = (host, port, None, is_master)
+    options = {"timeout": wait, "wait_for_workers": False}
+    try:
+        return dist.TCPStore(*arguments, use_libuv=False, **options)
+    except TypeError:
+        # PyTorch before 2.2 has no other.
+        return dist.TCPStore(*arguments, **options)
+
+
+def resolve(host, port):
+    """Return the addresses of a host, each once, in the resolver's order.
+
+    :raises Stopped: the name has none.
+    """
+    try:
+        rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise Stopped(error.strerror or str(error)) from error
+    return list(dict.fromkeys(row[4][0] for row in rows))
+
+
+def is_own(address):
+    """Return whether an address is one of this host: whether it can be bound to."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True
+
+
+def reach(addresses, port, deadline):
+    """Return (own address, address reached) of a TCP connection to the first that answers.
+
+    Rank 0 may still be on its way to listen, so refused connections are tried again.
+
+    :param addresses: the addresses, as text.
+    :param port: the TCP port.
+    :param deadline: the time.monotonic() at which to give up.
+    :raises Stopped: none answered; says why the last one did not.
+    """
+    why = ""
+    while True:
+        for address in addresses:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise Stopped(why)
+            try:
+                with socket.create_connection((address, port), min(left, _ATTEMPT_S)) as link:
+                    return link.getsockname()[0], address
+            except socket.timeout:
+                why = why or "no answer"
+            except OSError as error:
+                why = error.strerror or str(error)
+        time.sleep(_POLL_S)
+
+
+def interface_of(address):
+    """Return the name of the interface that has an IPv4 address first, '' where there is none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        for _index, name in socket.if_nameindex():
+            request = struct.pack("256s", name.encode())
+            with contextlib.suppress(OSError):
+                answer = fcntl.ioctl(probe.fileno(), _SIOCGIFADDR, request)
+                if socket.inet_ntoa(answer[20:24]) == address:
+                    return name
+    return ""
+
+
+def _missing(store, rank, world_size, deadline):
+    """Return the ranks that did not come to the store by the deadline.
+
+    A counter is read by adding nothing: waiting for a key throws, and no two releases alike.
+    """
+    store.add(f"rank{rank}", 1)
+    store.add("arrived", 1)
+    while store.add("arrived", 0) < world_size:
+        if time.monotonic() >= deadline:
+            return [one for one in range(world_size) if not store.add(f"rank{one}", 0)]
+        time.sleep(_POLL_S)
+    return []
+
+
+if __name__ == "__main__":
+    main()
