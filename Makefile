@@ -18,7 +18,7 @@ SPEED = -m "not slow"
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .NOTPARALLEL:
-.PHONY: help site plan lock releases verify test test-full lint unit second-pair sanity lab-test molecule bench lab-up lab-down docs requirements clean
+.PHONY: help site plan lock releases nccl verify test test-full lint unit second-pair sanity lab-test molecule bench lab-up lab-down docs requirements clean
 
 help:
 	@sed --quiet 's/^\([a-z-]*\):.* ## /\1\t/p' Makefile | expand --tabs=16
@@ -40,6 +40,9 @@ lock: .venv/complete ## solve environments with packages into their locks
 
 releases: .venv/complete ## what each host keeps and runs, and how to go back
 	$(PLAYBOOK) playbooks/releases.yml $(ARGS)
+
+nccl: .venv/complete ## whether hosts with PyTorch meet and compute together
+	$(PLAYBOOK) playbooks/nccl.yml $(ARGS)
 
 verify: plan ## the proofs, on the hosts of INVENTORY
 	$(BIN)/pytest --junit-xml=tests/output/verify.xml tests/node --hosts=ansible://all --ansible-inventory=$(INVENTORY)
