@@ -17,11 +17,14 @@ import signal
 import socket
 import struct
 import sys
+import threading
 import time
 
 _ATTEMPT_S = 3
 _POLL_S = 0.2
 _FAREWELL_S = 5
+# PyTorch's own time-outs come first, as far as they come: its errors say more.
+_GRACE_S = 5
 _ELEMENTS = 1 << 20
 _SIOCGIFADDR = 0x8915
 
@@ -37,17 +40,34 @@ class Notes:
     """
 
     def __init__(self, path):
-        self._path = path
         self.found = {}
+        self._path = path
+        self._timer = None
 
     def add(self, **found):
         self.found.update(found)
         with open(self._path, "w", encoding="utf-8") as file:
             json.dump(self.found, file)
 
+    def begin(self, stage, within_s):
+        """Note a stage, and end the process where no other one begins in time.
+
+        The store's client of PyTorch 1.13 waits without end for somebody who answers and is none.
+        """
+        self.add(stage=stage)
+        if self._timer:
+            self._timer.cancel()
+        self._timer = threading.Timer(within_s, self._give_up, [within_s])
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _give_up(self, within_s):
+        self.add(says=f"nothing came for {within_s} s")
+        os._exit(1)
+
 
 def main():
-    """Be the rank that the order, JSON in the first argument, says: see all_reduce.order."""
+    """Be the rank that the order, JSON in the first argument, says: see all_reduce.take_part."""
     order = json.loads(sys.argv[1])
     # It ends whatever becomes of the process that started it.
     signal.alarm(order["limit_s"])
@@ -68,24 +88,28 @@ def _take_part(order, notes):
     notes.add(
         torch=torch.__version__,
         gpus=torch.cuda.device_count() if torch.cuda.is_available() else 0,
-        stage="name",
     )
     wait = datetime.timedelta(seconds=order["timeout_s"])
+    within_s = order["timeout_s"] + _GRACE_S
+    notes.begin("name", within_s)
     deadline = time.monotonic() + order["timeout_s"]
     addresses = resolve(order["host"], order["port"])
     notes.add(addresses=addresses)
     if order["rank"] == 0:
-        notes.add(own=any(is_own(address) for address in addresses), stage="listen")
+        notes.add(own=any(is_own(address) for address in addresses))
+        notes.begin("listen", within_s)
         # By the loopback: that the name leads here is for the other ranks to find out.
         store = _store(dist, "localhost", order["port"], True, wait)
     else:
-        notes.add(stage="reach")
+        notes.begin("reach", within_s)
         here, there = reach(addresses, order["port"], deadline)
-        notes.add(stage="store")
+        notes.begin("store", within_s)
         store = _store(dist, order["host"], order["port"], False, wait)
         store.set("served", there)
-    notes.add(stage="meet")
-    notes.add(missing=_missing(store, order["rank"], order["world_size"], deadline))
+    # Only an answer tells that it is the store: the client of PyTorch 1.13 takes anybody for it.
+    store.add(f"rank{order['rank']}", 1)
+    notes.begin("meet", within_s)
+    notes.add(missing=_missing(store, order["world_size"], deadline))
     if notes.found["missing"]:
         return
     if order["rank"] == 0:
@@ -94,7 +118,7 @@ def _take_part(order, notes):
     interface = interface_of(here)
     if interface:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
-    notes.add(stage="group")
+    notes.begin("group", within_s)
     dist.init_process_group(
         order["backend"],
         store=dist.PrefixStore("group", store),
@@ -102,7 +126,7 @@ def _take_part(order, notes):
         world_size=order["world_size"],
         timeout=wait,
     )
-    notes.add(stage="sum")
+    notes.begin("sum", within_s)
     device = f"cuda:{order['device']}" if order["backend"] == "nccl" else "cpu"
     if device != "cpu":
         torch.cuda.set_device(device)
@@ -112,7 +136,7 @@ def _take_part(order, notes):
     low, high = tensor.min().item(), tensor.max().item()
     if (low, high) != (expected, expected):
         raise Stopped(f"the sum is {low:g} to {high:g} in place of {expected:g}")
-    notes.add(stage="done")
+    notes.begin("done", within_s)
     store.add("finished", 1)
     if order["rank"] == 0:
         # The store goes with this process.
@@ -193,12 +217,11 @@ def interface_of(address):
     return ""
 
 
-def _missing(store, rank, world_size, deadline):
+def _missing(store, world_size, deadline):
     """Return the ranks that did not come to the store by the deadline.
 
     A counter is read by adding nothing: waiting for a key throws, and no two releases alike.
     """
-    store.add(f"rank{rank}", 1)
     store.add("arrived", 1)
     while store.add("arrived", 0) < world_size:
         if time.monotonic() >= deadline:

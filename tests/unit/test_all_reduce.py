@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -63,6 +64,20 @@ def test_a_rank_that_hangs_is_ended_and_said_where(tmp_path):
     assert "still at it after 122 s" in row["says"]
 
 
+def test_a_stage_that_does_not_end_is_given_up(tmp_path):
+    notes = tmp_path / "notes"
+    code = f"""
+import time
+from ansible_collections.gpunode.stack.plugins.module_utils import rank_process
+rank_process.Notes({str(notes)!r}).begin("store", 0.2)
+time.sleep(60)
+"""
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, timeout=30, check=False)
+    assert done.returncode == 1
+    assert json.loads(notes.read_text()) == {"stage": "store", "says": "nothing came for 0.2 s"}
+
+
 def test_a_rank_that_dies_is_said_to_with_its_status(tmp_path):
     row = take_part(tmp_path, run=runner(status=-11, notes={"stage": "group"}))
     assert (row["stage"], row["says"]) == ("group", "its process ended with status -11")
@@ -96,8 +111,12 @@ def test_a_port_where_nobody_listens_is_given_up_at_the_deadline(listener):
     assert time.monotonic() - began < 2
 
 
-def test_a_name_without_an_address_is_said_to_have_none():
-    with pytest.raises(rank_process.Stopped):
+def test_a_name_without_an_address_is_said_to_have_none(monkeypatch):
+    def resolver(*_arguments, **_options):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolver)
+    with pytest.raises(rank_process.Stopped, match="Name or service not known"):
         rank_process.resolve("nowhere.invalid", 29500)
 
 
