@@ -87,8 +87,8 @@ def refusals(found, peer_memory, place):
             Refusal(
                 "NCCL between hosts",
                 "no rank logged a connection by network",
-                "See that the ranks are on two hosts or more, and that NCCL_DEBUG_SUBSYS is not "
-                "set in /etc/nccl.conf or ~/.nccl.conf",
+                "See that the ranks are on two hosts or more, and that no NCCL_DEBUG_FILE in "
+                "/etc/nccl.conf or ~/.nccl.conf leads the log elsewhere",
             )
         ]
     kinds = {}

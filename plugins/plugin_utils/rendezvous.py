@@ -151,8 +151,9 @@ class Meeting:
     def _place(self, rank):
         if rank in self._host_of:
             return f"rank {rank} ({self._host_of[rank]})"
-        # Without an answer of its own, a rank is told by its number as long as there is one each.
-        if self._one["backend"] == "gloo" and rank < len(self._hosts):
+        if self._one["backend"] == "nccl":
+            return f"rank {rank} (of a host that Ansible did not reach)"
+        if rank < len(self._hosts):
             return f"rank {rank} ({self._hosts[rank]}, which Ansible did not reach)"
         return f"rank {rank} (no host of this run has it)"
 
