@@ -27,8 +27,9 @@ def module(path="nv_peer_mem.ko", vermagic=K1 + FLAGS, **parts):
     return symbol_versions.KernelModule(elf.module(info=info, **parts), path)
 
 
-def misfits(imports, layout="__kcrctab", exports=DRIVER, others=(OFED,), **built):
-    driver = module("/lib/modules/nvidia.ko", exports=exports, layout=layout)
+def misfits(imports, layout="__kcrctab", exports=None, others=(OFED,), **built):
+    exported = DRIVER if exports is None else exports
+    driver = module("/lib/modules/nvidia.ko", exports=exported, layout=layout)
     built = module(imports=imports, **built)
     return peer_module.misfits(built, "nv_peer_mem", K1, driver, others)
 
