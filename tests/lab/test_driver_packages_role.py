@@ -6,7 +6,7 @@ import pytest
 
 from lab import driver_runs
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
 NODE = "node1"
 FIRST, SECOND = "535.161.08-1", "535.183.01-1"
@@ -70,7 +70,6 @@ def test_a_security_update_is_named_and_held_back_from_unattended_upgrades(conve
     assert host.versions()["libcuda1"] == FIRST
 
 
-@pytest.mark.slow
 def test_a_package_that_was_upgraded_or_removed_by_hand_is_reported_and_repaired(converge, host):
     host.says(f"rm {PINS}; apt-get -q -y purge nvidia-smi")
     told = converge("--check")
@@ -88,7 +87,6 @@ def lacking(host):
     return host.versions()
 
 
-@pytest.mark.slow
 def test_what_cannot_be_built_or_had_whole_or_would_touch_a_kernel_changes_nothing(
     converge, host, lacking
 ):
@@ -110,7 +108,6 @@ def test_what_cannot_be_built_or_had_whole_or_would_touch_a_kernel_changes_nothi
         assert host.kept() == {version(FIRST): {"700", "600"}}
 
 
-@pytest.mark.slow
 def test_a_package_that_fails_halfway_gives_way_to_the_driver_before(converge, host):
     before, modules = host.versions(), host.modules()
     # The archive has the newest alone.
@@ -122,7 +119,6 @@ def test_a_package_that_fails_halfway_gives_way_to_the_driver_before(converge, h
     assert set(host.modules().values()) == {version(FIRST)}
 
 
-@pytest.mark.slow
 def test_once_it_works_every_kernel_has_the_module_and_the_way_back_is_told(converge, host):
     host.publish([SECOND])
     done = converge()
@@ -136,7 +132,6 @@ def test_once_it_works_every_kernel_has_the_module_and_the_way_back_is_told(conv
     assert f"driver {version(FIRST)}, which is kept on the host: {way}" in again.messages()
 
 
-@pytest.mark.slow
 def test_what_was_installed_by_hand_is_adopted_and_pinned_there(converge, host):
     way = f"apt-get install -q -y --allow-downgrades {driver_runs.KEPT}/{version(FIRST)}/*.deb"
     host.says(way)
