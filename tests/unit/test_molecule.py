@@ -28,7 +28,7 @@ LEFT = {
     },
     "nvidia_driver": {
         "nvidia_driver_state": "its other value leaves nothing: tests/lab/test_driver_runfile.py",
-        "nvidia_driver_repository_url": "needs a mirror: tests/lab/test_driver_packages_role.py",
+        "nvidia_driver_repository_url": "needs a mirror: tests/lab/test_driver_packages_faults.py",
     },
     "vgpu_license": {
         "vgpu_license_state": "its other value leaves nothing: tests/lab/test_vgpu_license_role.py",
