@@ -9,6 +9,3 @@ class ActionModule(sent_file.SendingAction):
     """Sends the .run file that a host lacks; see the module of the same name."""
 
     OPTION = "gpunode_driver_file"
-
-    def sha256_of(self, result):
-        return self._task.args["wanted"]["sha256"]

@@ -9,6 +9,7 @@ kernel image or remove anything is refused by name.
 from __future__ import annotations
 
 import collections
+import functools
 import os
 import re
 import shutil
@@ -211,6 +212,13 @@ def install(names, execute, run=child.run, manager=None):
             "it was installed, and the host does not know it by that name",
             "Name what this distribution calls it",
         )
+
+
+def installing(names, execute, run):
+    """Return [(sentence, action)] that installs those packages that are missing; [] for none."""
+    lacking = missing(names, run)
+    install_them = functools.partial(install, lacking, execute, run)
+    return [(f"install {', '.join(lacking)}", install_them)] if lacking else []
 
 
 def transact(what, verb, names, manager, execute, may_go=lambda _name: False):

@@ -38,7 +38,7 @@ class Packages(driver_method.Method):
     """What there is to do to have the driver by packages; see driver_converge.py.
 
     :param target: the driver_target.Target.
-    :param host: the driver_converge.Host.
+    :param host: the stack_host.Host.
     """
 
     found_by = "by a .run file"
@@ -457,7 +457,7 @@ def removal_steps(facts, host, repositories):
     """Return the steps that remove what packages brought, and what holds them.
 
     :param facts: what there is.
-    :param host: the driver_converge.Host.
+    :param host: the stack_host.Host.
     :param repositories: {name: row} of the catalog.
     """
     family = driver_method.family_of(facts, repositories)

@@ -37,7 +37,7 @@ class Runfile(driver_method.Method):
     """What there is to do to have the driver by a .run; see driver_converge.py.
 
     :param target: the driver_target.Target.
-    :param host: the driver_converge.Host.
+    :param host: the stack_host.Host.
     :param file: where the .run lies that was sent along, None for none.
     """
 
@@ -343,7 +343,7 @@ def reinstall(version, target, host):
 
     :param version: the driver that was there.
     :param target: the driver_target.Target, with the facts of before.
-    :param host: the driver_converge.Host.
+    :param host: the stack_host.Host.
     """
     kept = [row for row in driver_runfile.kept() if row["version"] == version]
     if not kept:
@@ -377,7 +377,7 @@ def removal_steps(facts, host):
     """Return the steps that remove what a .run brought, and what of it is kept.
 
     :param facts: what there is.
-    :param host: the driver_converge.Host.
+    :param host: the stack_host.Host.
     """
     steps = []
     version = facts["driver"]["runfile"]

@@ -30,10 +30,6 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
 from ansible_collections.gpunode.stack.plugins.module_utils.driver_target import Target
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 
-# The host to work on: its tree.Tree, what returns its facts as they are now, what runs long
-# commands, (argv, environment) -> CompletedProcess with text, and what answers short questions,
-# with the signature of child.run.
-Host = collections.namedtuple("Host", "tree facts execute run")
 # What the operator lets a run do: names of gpunode_consent, units of gpunode_drain.
 Leave = collections.namedtuple("Leave", "consent drain")
 _METHODS = {"runfile": driver_by_runfile.Runfile, "package": driver_by_packages.Packages}
@@ -51,7 +47,8 @@ def converge(wanted, host, leave, file, check_mode):
     work.refuse()
     needs = work.method.needs()
     if needs and not check_mode:
-        return {"changed": False, "changes": [], "diff": [], "manifest": [], "needs": needs}
+        asked = {"needs": needs, "sha256": wanted["sha256"]}
+        return {"changed": False, "changes": [], "diff": [], "manifest": [], **asked}
     phases = [work.preparing(), work.draining(), work.exchanging(), work.running()]
     changes = [says for steps in phases for says, _act in steps]
     diff = work.diff()
@@ -282,7 +279,8 @@ class _Work:
     @cached_property
     def _can_load(self):
         """Whether a module that is on disk then can be loaded on this host now."""
-        return self._is_loadable and all(self._is_unused(name) for name in self._rivals)
+        tree = self._host.tree
+        return self._is_loadable and all(driver_drain.is_unused(n, tree) for n in self._rivals)
 
     @cached_property
     def _is_loadable(self):
@@ -296,11 +294,6 @@ class _Work:
     @cached_property
     def _rivals(self):
         return [name for name, row in self._facts["rivals"].items() if row["loaded"]]
-
-    def _is_unused(self, name):
-        """Say whether nobody uses a module, from the third column of /proc/modules."""
-        rows = [line.split() for line in self._host.tree.lines("/proc/modules")]
-        return any(row[0] == name and row[2] == "0" for row in rows)
 
     def _unloading_rivals(self):
         return [

@@ -179,6 +179,12 @@ def reload_modules(tree, run):
     return next(filter(None, [obstacle, *failures]), "")
 
 
+def is_unused(name, tree):
+    """Say whether a module is loaded and nobody uses it, from the third column of /proc/modules."""
+    rows = [line.split() for line in tree.lines("/proc/modules")]
+    return any(row[0] == name and row[2] == "0" for row in rows)
+
+
 def unload(name, run):
     """Unload a module that nobody uses.
 

@@ -24,7 +24,7 @@ class Method:
     """One way to install a driver; see driver_converge.py for the order of what it does.
 
     :param target: the driver_target.Target.
-    :param host: the driver_converge.Host.
+    :param host: the stack_host.Host.
     """
 
     def __init__(self, target, host):
@@ -54,13 +54,8 @@ class Method:
 
     def _installing(self, more):
         """Return the steps that install headers, and more packages of the distribution."""
-        execute, steps = self._host.execute, []
-        missing = distribution_packages.missing(more, self._host.run)
-        if missing:
-            install = functools.partial(
-                distribution_packages.install, missing, execute, self._host.run
-            )
-            steps.append((f"install {', '.join(missing)}", install))
+        execute = self._host.execute
+        steps = distribution_packages.installing(more, execute, self._host.run)
         if self._headers:
             names = list(self._headers.values())
             install = functools.partial(driver_packages.install_headers, names, execute)

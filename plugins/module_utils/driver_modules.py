@@ -123,21 +123,14 @@ def add(tree, wanted, folder, modules):
     :raises Refusal: there is no room.
     """
     place = tree.path(_sources(*wanted[:2]))
-    new = f"{place}.gpunode-new"
-    shutil.rmtree(new, ignore_errors=True)
-    try:
-        with disk.watched(f"add the sources of {wanted.name} {wanted.version}", place):
-            folders.make(new)
-            shutil.copytree(folder, new, symlinks=True, dirs_exist_ok=True)
-            path = os.path.join(new, "dkms.conf")
-            with open(path, encoding="utf-8") as handle:
-                text = dkms_conf(handle.read(), wanted.version, modules, os.cpu_count() or 1)
-            files.write_text(path, text, owner=None, group=None)
-        if not os.path.isdir(place) or files.sha256_of_tree(place) != files.sha256_of_tree(new):
-            shutil.rmtree(place, ignore_errors=True)
-            os.rename(new, place)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+    what = f"add the sources of {wanted.name} {wanted.version}"
+    with disk.watched(what, place), folders.replacing(place) as new:
+        folders.make(new)
+        shutil.copytree(folder, new, symlinks=True, dirs_exist_ok=True)
+        path = os.path.join(new, "dkms.conf")
+        with open(path, encoding="utf-8") as handle:
+            text = dkms_conf(handle.read(), wanted.version, modules, os.cpu_count() or 1)
+        files.write_text(path, text, owner=None, group=None)
 
 
 def dkms_conf(template, version, modules, jobs):
@@ -205,7 +198,6 @@ def build(tree, wanted, kernels, execute):
     :raises Refusal: they cannot be built; it names the kernel and quotes the compiler.
     """
     name, version = wanted[:2]
-    folder = _folder(name, version)
     if kernels and not tree.exists(f"{_sources(name, version)}/dkms.conf"):
         raise Refusal(
             f"build the modules of {name} {version}",
@@ -216,11 +208,8 @@ def build(tree, wanted, kernels, execute):
         release = kernel["release"]
         if is_built(tree, wanted, release):
             continue
-        for half in (release, "build"):
-            shutil.rmtree(tree.path(f"{folder}/{half}"), ignore_errors=True)
-        _mend(tree, name, version)
         what = f"build the modules of {name} {version} for kernel {release}"
-        done = run(what, ["build", *_which(name, version), "-k", release], tree, execute)
+        done = build_for(release, wanted[:2], what, tree, execute)
         if done.returncode or not is_built(tree, wanted, release):
             raise not_built(
                 tree, wanted[:2], kernel, what, done, "Choose a driver that builds for this kernel"
@@ -240,16 +229,44 @@ def install(tree, wanted, kernels, execute):
     build(tree, wanted, [row for row in kernels if row["release"] in left], execute)
     for release in left:
         what = f"install the modules of {wanted.name} {wanted.version} for kernel {release}"
-        # --force: else it leaves a newer module where it is, and v3.0.10 ends with 0.
-        argv = ["install", "--force", *_which(*wanted[:2]), "-k", release]
-        done = run(what, argv, tree, execute)
-        if done.returncode:
-            words = commands.last_words(done, done.stderr or done.stdout)
-            raise Refusal(what, words, "Mend that and run again")
-    # What a DKMS that was killed after its last build did not come to.
-    shutil.rmtree(tree.path(f"{_folder(*wanted[:2])}/build"), ignore_errors=True)
-    # What a .run had put in place without DKMS would come back when the tree is removed.
-    shutil.rmtree(tree.path(f"{DKMS}/{wanted.name}/original_module"), ignore_errors=True)
+        install_for(release, wanted[:2], what, tree, execute)
+    forget_before(*wanted[:2], tree)
+
+
+def build_for(release, which, what, tree, execute):
+    """Have DKMS build a tree for one kernel, from the beginning; return its CompletedProcess.
+
+    :param release: the kernel's.
+    :param which: (name, version) of the tree.
+    :param what: what is done, for the messages.
+    """
+    for half in (release, "build"):
+        # Of a build that was killed. Where it cannot go, DKMS says why.
+        shutil.rmtree(tree.path(f"{_folder(*which)}/{half}"), ignore_errors=True)
+    _mend(tree, *which)
+    return run(what, ["build", *_which(*which), "-k", release], tree, execute)
+
+
+def install_for(release, which, what, tree, execute):
+    """Have DKMS put in place what it built of a tree for one kernel; see :func:`build_for`.
+
+    :raises Refusal: it cannot.
+    """
+    # --force: else it leaves a newer module where it is, and v3.0.10 ends with 0.
+    done = run(what, ["install", "--force", *_which(*which), "-k", release], tree, execute)
+    if done.returncode:
+        words = commands.last_words(done, done.stderr or done.stdout)
+        raise Refusal(what, words, "Mend that and run again")
+
+
+def forget_before(name, version, tree):
+    """Remove what DKMS keeps beside a tree that is in place; where some stays, no harm is done now.
+
+    That is what one that was killed after its last build did not come to, and what had been put in
+    place without DKMS, which would come back when the tree is removed.
+    """
+    for left in (f"{_folder(name, version)}/build", f"{DKMS}/{name}/original_module"):
+        shutil.rmtree(tree.path(left), ignore_errors=True)
 
 
 def prove(tree, wanted, kernels):

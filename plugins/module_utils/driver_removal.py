@@ -24,7 +24,7 @@ def converge(host, repositories, check_mode):
 
     A module that is loaded stays so until the host is rebooted.
 
-    :param host: the driver_converge.Host.
+    :param host: the stack_host.Host.
     :param repositories: {name: row} of the catalog.
     :raises Refusal: somebody uses the GPUs, or the removal failed.
     """

@@ -6,6 +6,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+
+from ansible_collections.gpunode.stack.plugins.module_utils import files
 
 # An extended attribute: what tells a folder that we made from one that was empty before.
 _MARK = "user.gpunode"
@@ -29,6 +32,26 @@ def is_ours(path):
         return _MARK in os.listxattr(path, follow_symlinks=False)
     except OSError:
         return False
+
+
+@contextlib.contextmanager
+def replacing(place):
+    """Yield a path beside a folder, for what takes its place, which is there whole or not at all.
+
+    A folder with the same in it stays as it is.
+    """
+    new = f"{place}.gpunode-new"
+    # Of a run that was killed. Where it cannot go, whoever makes it anew says why.
+    shutil.rmtree(new, ignore_errors=True)
+    try:
+        yield new
+        if not os.path.isdir(place) or files.sha256_of_tree(place) != files.sha256_of_tree(new):
+            # Where something of it stays, the next line says why.
+            shutil.rmtree(place, ignore_errors=True)
+            os.rename(new, place)
+    finally:
+        # There is none where all went well, and else the error that is on its way says more.
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def remove_if_empty(path):

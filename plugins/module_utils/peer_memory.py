@@ -15,11 +15,11 @@ import shutil
 from functools import cached_property
 
 from ansible_collections.gpunode.stack.plugins.module_utils import (
-    commands,
     distribution_packages,
     download,
     driver_drain,
     driver_modules,
+    folders,
     gpu_architectures,
     manifest,
     nv_peer_mem,
@@ -44,7 +44,7 @@ def converge(wanted, host, file, check_mode):
     """Bring peer memory to the wanted route; return the module's result.
 
     :param wanted: the wanted state of plugin_utils/peer_memory.py.
-    :param host: the driver_converge.Host.
+    :param host: the stack_host.Host.
     :param file: where an archive lies that was sent along, None for none.
     :raises Refusal: it cannot be done; what was there is there.
     """
@@ -59,6 +59,7 @@ def converge(wanted, host, file, check_mode):
         for _says, act in steps:
             act()
         _Work(wanted, host, file, check_mode).prove()
+        # The archive, which is fetched and proven again where it is needed again.
         shutil.rmtree(_WORK_DIR, ignore_errors=True)
     return {
         "changed": bool(steps),
@@ -254,7 +255,7 @@ class _Work:
     def refuse(self):
         """Refuse what would not come to its end."""
         for name in self._others:
-            if name in self._peers["loaded"] and not self._is_unused(name):
+            if name in self._peers["loaded"] and not driver_drain.is_unused(name, self._tree):
                 raise Refusal(
                     f"unload {name}", "it is in use", "End who uses RDMA here, and run again"
                 )
@@ -301,11 +302,6 @@ class _Work:
                 )
             self._hold(rows[0]["path"], "nvidia_peermem", release)
 
-    def _is_unused(self, name):
-        """Say whether nobody uses a module, from the third column of /proc/modules."""
-        rows = [line.split() for line in self._tree.lines("/proc/modules")]
-        return any(row[0] == name and row[2] == "0" for row in rows)
-
     def needs(self):
         """Return {needs, sha256} of a file on the controller that is lacking, {} for none."""
         if self._route != _NAME or self._is_foretold or self._is_made or self._sent:
@@ -327,17 +323,14 @@ class _Work:
 
     def _building(self):
         """Return what makes the modules of every kernel, beside those that are there."""
-        steps = []
-        if self._unfit:
-            missing = distribution_packages.missing(["dkms"], self._host.run)
-            if missing:
-                install = functools.partial(
-                    distribution_packages.install, missing, self._host.execute, self._host.run
-                )
-                steps.append((f"install {', '.join(missing)}", install))
-            words = f"build nv_peer_mem {self._tag} for kernel {', '.join(self._unfit)}"
-            steps.append((words, self._build))
-        return steps
+        if not self._unfit:
+            return []
+        words = f"build nv_peer_mem {self._tag} for kernel {', '.join(self._unfit)}"
+        execute, run = self._host.execute, self._host.run
+        return [
+            *distribution_packages.installing(["dkms"], execute, run),
+            (words, self._build),
+        ]
 
     def _build(self):
         with (
@@ -357,6 +350,7 @@ class _Work:
         try:
             yield
         except Exception:
+            # Whatever it was, DKMS of later kernels goes by this file; the error goes on.
             placed.put(nv_peer_mem.CONF, before)
             raise
 
@@ -366,15 +360,9 @@ class _Work:
         archive = os.path.join(_WORK_DIR, f"{row['sha256']}.tar.gz")
         source = f"file://{self._sent}" if self._sent else row["file"]
         download.fetch(source, archive, row["sha256"])
-        new = f"{place}.gpunode-new"
-        shutil.rmtree(new, ignore_errors=True)
-        try:
+        with folders.replacing(place) as new:
             nv_peer_mem.unpack(archive, new, self._tag, self._wanted["patches"])
             nv_peer_mem.note(self._made_from, new)
-            shutil.rmtree(place, ignore_errors=True)
-            os.rename(new, place)
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
 
     @cached_property
     def _conf(self):
@@ -397,14 +385,10 @@ class _Work:
     def _build_for(self, kernel):
         release = kernel["release"]
         what = f"build nv_peer_mem {self._tag} for kernel {release}"
-        folder = f"{driver_modules.DKMS}/{_NAME}/{self._version}"
-        for half in (release, "build"):
-            shutil.rmtree(self._tree.path(f"{folder}/{half}"), ignore_errors=True)
-        argv = ["build", "-m", _NAME, "-v", self._version, "-k", release]
-        done = driver_modules.run(what, argv, self._tree, self._host.execute)
+        which = (_NAME, self._version)
+        done = driver_modules.build_for(release, which, what, self._tree, self._host.execute)
         path = self._built(release)
         if done.returncode or not path:
-            which = (_NAME, self._version)
             remedy = "Mend what it names"
             raise driver_modules.not_built(self._tree, which, kernel, what, done, remedy)
         self._hold(path, _NAME, release)
@@ -459,15 +443,9 @@ class _Work:
     def _install(self):
         for release in self._unfit:
             what = f"install nv_peer_mem {self._tag} for kernel {release}"
-            argv = ["install", "--force", "-m", _NAME, "-v", self._version, "-k", release]
-            done = driver_modules.run(what, argv, self._tree, self._host.execute)
-            if done.returncode:
-                words = commands.last_words(done, done.stderr or done.stdout)
-                raise Refusal(what, words, "Mend that and run again")
-        folder = f"{driver_modules.DKMS}/{_NAME}"
-        # What lay in its place before would come back when it is removed.
-        for left in (f"{folder}/{self._version}/build", f"{folder}/original_module"):
-            shutil.rmtree(self._tree.path(left), ignore_errors=True)
+            which = (_NAME, self._version)
+            driver_modules.install_for(release, which, what, self._tree, self._host.execute)
+        driver_modules.forget_before(_NAME, self._version, self._tree)
 
     def _running(self):
         """Return what has the module loaded, at boot and now as far as it can be."""
@@ -513,7 +491,7 @@ class _Work:
     def _reloads(self):
         """Whether the module that is loaded gives way to the one that is built."""
         is_changed = self._facts["kernel"] in self._unfit and self._can_load
-        return is_changed and self._is_unused(self._route)
+        return is_changed and driver_drain.is_unused(self._route, self._tree)
 
     @property
     def _loads(self):

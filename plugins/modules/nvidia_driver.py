@@ -65,23 +65,21 @@ needs:
   description: The path on the controller of the .run that the host lacks; nothing was changed then.
   returned: when the host lacks it
   type: str
+sha256:
+  description: The digest of that .run.
+  returned: when the host lacks it
+  type: str
 """
-
-import functools
-import os
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.gpunode.stack.plugins.module_utils import (
-    child,
     component,
     disk,
     driver_converge,
     driver_removal,
-    gpu_host,
-    host,
+    stack_host,
     transient,
-    tree,
 )
 
 _NAME = "nvidia_driver"
@@ -106,12 +104,7 @@ def main():
     ):
         if not module.check_mode:
             transient.settle(_NAME, _SETTLE_S)
-        the_host = driver_converge.Host(
-            tree.Tree(),
-            functools.partial(_facts, module),
-            functools.partial(transient.execute, _NAME),
-            child.run,
-        )
+        the_host = stack_host.of(module, _NAME)
         if asked["wanted"]["state"] == "unsaid":
             result = {"changed": False, "changes": [], "diff": [], "manifest": []}
         elif asked["wanted"]["state"] == "absent":
@@ -124,14 +117,6 @@ def main():
                 asked["wanted"], the_host, leave, asked["file"], module.check_mode
             )
     module.exit_json(**result)
-
-
-def _facts(module):
-    """Return the general facts and all that is to be seen of GPUs and drivers now."""
-    general = host.general(module)
-    own_kernel = host.own_kernel()
-    running = general["kernel"] if own_kernel else ""
-    return {**general, "own_kernel": own_kernel, **gpu_host.survey("/", running, os.getpid())}
 
 
 if __name__ == "__main__":

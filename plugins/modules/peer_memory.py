@@ -59,21 +59,14 @@ sha256:
   type: str
 """
 
-import functools
-import os
-
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.gpunode.stack.plugins.module_utils import (
-    child,
     component,
     disk,
-    driver_converge,
-    gpu_host,
-    host,
     peer_memory,
+    stack_host,
     transient,
-    tree,
 )
 
 _NAME = "peer_memory"
@@ -95,12 +88,7 @@ def main():
     ):
         if not module.check_mode:
             transient.settle(_NAME, _SETTLE_S)
-        the_host = driver_converge.Host(
-            tree.Tree(),
-            functools.partial(_facts, module),
-            functools.partial(transient.execute, _NAME),
-            child.run,
-        )
+        the_host = stack_host.of(module, _NAME)
         if wanted["state"] == "unsaid":
             result = {"changed": False, "changes": [], "diff": [], "manifest": []}
         else:
@@ -108,14 +96,6 @@ def main():
                 wanted, the_host, module.params["file"], module.check_mode
             )
     module.exit_json(**result)
-
-
-def _facts(module):
-    """Return the general facts and all that is to be seen of GPUs, drivers and RDMA now."""
-    general = host.general(module)
-    own_kernel = host.own_kernel()
-    running = general["kernel"] if own_kernel else ""
-    return {**general, "own_kernel": own_kernel, **gpu_host.survey("/", running, os.getpid())}
 
 
 if __name__ == "__main__":

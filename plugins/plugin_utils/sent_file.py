@@ -13,7 +13,9 @@ from ansible_collections.gpunode.stack.plugins.module_utils import files
 
 
 class SendingAction(ActionBase):
-    """Runs the module of the same name, and again with the file that it asked for in ``needs``.
+    """Runs the module of the same name, and again with the file that it asked for.
+
+    The module returns ``needs``, its path here, and ``sha256``, its digest.
 
     A host that has the file costs one round trip and no transfer.
     """
@@ -27,13 +29,9 @@ class SendingAction(ActionBase):
         arguments = dict(self._task.args)
         result = self._execute_module(module_args=arguments, task_vars=task_vars)
         if result.get("needs") and not result.get("failed"):
-            arguments["file"] = self._send(result["needs"], self.sha256_of(result))
+            arguments["file"] = self._send(result["needs"], result["sha256"])
             result = self._execute_module(module_args=arguments, task_vars=task_vars)
         return result
-
-    def sha256_of(self, result):
-        """Return the digest that the file is to have, from what the module asked for."""
-        return result["sha256"]
 
     def _send(self, path, sha256):
         """Copy the file to the host's temporary folder and return its path there."""

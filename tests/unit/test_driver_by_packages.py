@@ -12,8 +12,8 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     distribution_packages,
     driver_by_packages,
 )
-from ansible_collections.gpunode.stack.plugins.module_utils.driver_converge import Host
 from ansible_collections.gpunode.stack.plugins.module_utils.driver_target import Target
+from ansible_collections.gpunode.stack.plugins.module_utils.stack_host import Host
 from ansible_collections.gpunode.stack.plugins.plugin_utils import stack_case, wanted
 
 KERNEL = {"release": "5.14.0-503.el9.x86_64", "headers": False, "running": True, "next": True}

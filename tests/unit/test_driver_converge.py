@@ -13,6 +13,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     driver_drain,
     gpu_clients,
     receipts,
+    stack_host,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.plugin_utils import stack_case
@@ -129,7 +130,7 @@ class Host:
         return subprocess.CompletedProcess(argv, 0, "", "")
 
     def converge(self, *consent, drain=(), check_mode=False, **wanted):
-        host = driver_converge.Host(self.tree, lambda: self.facts, None, self.run)
+        host = stack_host.Host(self.tree, lambda: self.facts, None, self.run)
         leave = driver_converge.Leave(list(consent), list(drain))
         return driver_converge.converge({**WANTED, **wanted}, host, leave, None, check_mode)
 

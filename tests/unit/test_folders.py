@@ -49,3 +49,34 @@ def test_only_what_is_empty_goes(place):
     folders.remove_if_empty(f"{place}/a/b")
     folders.remove_if_empty(f"{place}/nowhere")
     assert os.listdir(place / "a") == []
+
+
+def filled(place, text):
+    """Have a folder with one file in it take the place of another."""
+    with folders.replacing(place) as new:
+        os.mkdir(new)
+        with open(os.path.join(new, "file"), "w", encoding="ascii") as handle:
+            handle.write(text)
+
+
+def test_a_folder_takes_the_place_of_another_and_one_alike_does_not(tmp_path):
+    place = tmp_path / "place"
+    filled(place, "one")
+    before = place.stat().st_ino
+    filled(place, "one")
+    assert place.stat().st_ino == before
+    (place / "more").touch()
+    filled(place, "two")
+    assert [path.name for path in place.iterdir()] == ["file"]
+    assert (place / "file").read_text(encoding="ascii") == "two"
+    assert list(tmp_path.iterdir()) == [place]
+
+
+def test_what_cannot_be_made_whole_leaves_the_folder_that_is_there(tmp_path):
+    place = tmp_path / "place"
+    filled(place, "one")
+    (tmp_path / "place.gpunode-new").mkdir()
+    with pytest.raises(TypeError):
+        filled(place, None)
+    assert (place / "file").read_text(encoding="ascii") == "one"
+    assert list(tmp_path.iterdir()) == [place]

@@ -11,10 +11,10 @@ import pytest
 from trees import planted
 
 from ansible_collections.gpunode.stack.plugins.module_utils import (
-    driver_converge,
     nv_peer_mem,
     peer_boot,
     peer_memory,
+    stack_host,
     stack_packages,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
@@ -88,7 +88,7 @@ class Host:
         return subprocess.CompletedProcess(argv, 0, "dkms\tii \t\n", b"")
 
     def converge(self, check_mode=True, file=None):
-        host = driver_converge.Host(self.tree, lambda: self.facts, self.execute, self.run)
+        host = stack_host.Host(self.tree, lambda: self.facts, self.execute, self.run)
         return peer_memory.converge(self.wanted, host, file, check_mode)
 
     def text(self, path):

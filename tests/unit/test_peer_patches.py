@@ -18,6 +18,8 @@ MAPPED = ("nvidia_p2p_dma_map_pages", 0x1CF161A5)
 OTHER = ("nvidia_register_module", 0xFFFFFFFF)
 LAYOUTS = ["absolute", ".rodata", "__kcrctab"]
 
+# Unit tests need nothing of the machine. On a node, which has all of it, DKMS applies the same
+# patches in tests/lab/test_peer_memory.py.
 pytestmark = pytest.mark.skipif(
     not all(map(shutil.which, ("patch", "objdump", "make"))),
     reason="patch, binutils and make are not there",
