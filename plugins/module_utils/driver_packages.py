@@ -313,7 +313,7 @@ def bring_back(driver, before, came, family, tree, execute):
     """
     choice = Choice(driver, dict(before), list(came))
     install(choice, family, tree, execute, archives=kept(driver, before))
-    # What was fetched for the attempt that failed; the next one removes what stays, and fetches anew.
+    # What was fetched for the attempt that failed. The next one removes what stays of it.
     shutil.rmtree(COMING, ignore_errors=True)
 
 

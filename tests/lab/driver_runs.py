@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shlex
@@ -21,6 +22,25 @@ find /etc/apt /etc/modprobe.d /etc/modules-load.d /etc/systemd /etc/gpunode /etc
     -printf '%p %y %u:%g %m -> %l;\n' 2>/dev/null | sort
 find /usr/bin /usr/lib /lib/firmware /lib/modules -xdev -not -type d -path '*nvidia*' \
     2>/dev/null | sort
+"""
+# As any package manager holds it: fcntl(2). What it writes tells when it does.
+_HOLD_LOCK = """
+rm -f /run/held /run/released
+systemd-run --quiet --collect --unit=holder python3 -c '
+import fcntl, time
+handle = open("/var/lib/dpkg/lock-frontend", "w")
+fcntl.lockf(handle, fcntl.LOCK_EX)
+open("/run/held", "w")
+time.sleep({seconds})
+open("/run/released", "w")'
+until test -e /run/held; do sleep 0.2; done"""
+_OF_OTHERS = """
+set -e
+mkdir -p /tmp/tool/DEBIAN
+printf '%s\\n' 'Package: render-farm' 'Version: 1' 'Architecture: all' 'Description: Stand-in' \\
+    'Maintainer: Nobody <nobody@example.com>' 'Depends: {depends}' >/tmp/tool/DEBIAN/control
+dpkg-deb --build /tmp/tool /tmp/tool.deb
+dpkg -i /tmp/tool.deb
 """
 #: Where a node keeps what its drivers came from.
 KEPT = "/var/lib/gpunode/nvidia_driver"
@@ -129,6 +149,21 @@ class Node:
         return {name: modes for name, modes in kept.items() if name[0].isdigit()}
 
 
+def hold_lock(seconds):
+    """Return the command of the shell that has a unit, holder, hold dpkg's lock for so long."""
+    return _HOLD_LOCK.format(seconds=seconds)
+
+
+@contextlib.contextmanager
+def packaged(lab, node):
+    """Yield a fresh node that is :class:`Packaged`, and leave it fresh."""
+    lab.fresh(node)
+    made = Packaged(lab, node)
+    yield made
+    made.repository.close()
+    lab.fresh(node)
+
+
 class Packaged(Node):
     """A node whose distribution is the repository, once it has what the driver stands on."""
 
@@ -156,3 +191,7 @@ class Packaged(Node):
             suites.append("bookworm-security")
         textfile.put(textfile.inside(self.tree, SOURCE), self.repository.source(*suites))
         self.says("apt-get update -q")
+
+    def add_package_of_others(self, depends):
+        """Install render-farm, a package of somebody else that stands on another one."""
+        self.says(_OF_OTHERS.format(depends=depends))

@@ -16,23 +16,13 @@ OLD, NEW = "470.256.02", "535.161.08"
 R470, R535 = {"gpunode_stack": "r470"}, {"gpunode_stack": "r535"}
 NEXT_KERNEL = "6.1.0-99-cloud-amd64"
 PINS = "/etc/apt/preferences.d/gpunode-nvidia"
-# A package of somebody else, which stands on the driver's library.
-TOOL = """
-mkdir -p /tmp/tool/DEBIAN
-printf '%s\\n' 'Package: render-farm' 'Version: 1' 'Architecture: all' 'Description: Stand-in' \\
-    'Maintainer: Nobody <nobody@example.com>' 'Depends: {depends}' >/tmp/tool/DEBIAN/control
-dpkg-deb --build /tmp/tool /tmp/tool.deb && dpkg -i /tmp/tool.deb
-"""
 
 
 @pytest.fixture(scope="module")
 def host(lab):
-    lab.fresh(NODE)
-    made = driver_runs.Packaged(lab, NODE)
-    made.add_kernel(NEXT_KERNEL)
-    yield made
-    made.repository.close()
-    lab.fresh(NODE)
+    with driver_runs.packaged(lab, NODE) as made:
+        made.add_kernel(NEXT_KERNEL)
+        yield made
 
 
 @pytest.fixture(autouse=True)
@@ -88,14 +78,14 @@ def test_a_branch_whose_names_carry_it_is_installed_alone(converge, host):
 
 
 def test_what_another_package_needs_of_the_branch_before_is_refused_by_name(converge, host):
-    host.says(TOOL.format(depends="libnvidia-tesla-470-cuda1"))
+    host.add_package_of_others("libnvidia-tesla-470-cuda1")
     before = state(host)
     done = converge(**R535)
     assert done.status != 0
     assert "remove what others may need: render-farm" in done.messages()
     assert state(host) == before
     # What can do with any branch is no obstacle, and stays.
-    host.says(TOOL.format(depends="libcuda1 | libcuda.so.1"))
+    host.add_package_of_others("libcuda1 | libcuda.so.1")
 
 
 def test_a_branch_that_fails_halfway_gives_way_to_the_one_before(converge, host):

@@ -14,29 +14,12 @@ FIRST, SECOND, THIRD = "535.161.08", "535.183.01", "535.216.03"
 R535 = {"gpunode_stack": "r535"}
 SOURCE = "/etc/apt/sources.list.d/gpunode-nvidia.sources"
 LOCK_S = 60
-# As any package manager holds it: fcntl(2).
-HOLD = f"""systemd-run --quiet --collect --unit=holder python3 -c '
-import fcntl, time
-handle = open("/var/lib/dpkg/lock-frontend", "w")
-fcntl.lockf(handle, fcntl.LOCK_EX)
-time.sleep({LOCK_S})
-open("/run/released", "w")'"""
-# A package of somebody else, which stands on the driver's library.
-TOOL = """
-mkdir -p /tmp/tool/DEBIAN
-printf '%s\\n' 'Package: render-farm' 'Version: 1' 'Architecture: all' 'Description: Stand-in' \\
-    'Maintainer: Nobody <nobody@example.com>' 'Depends: libcuda1' >/tmp/tool/DEBIAN/control
-dpkg-deb --build /tmp/tool /tmp/tool.deb && dpkg -i /tmp/tool.deb
-"""
 
 
 @pytest.fixture(scope="module")
 def host(lab):
-    lab.fresh(NODE)
-    made = driver_runs.Packaged(lab, NODE)
-    yield made
-    made.repository.close()
-    lab.fresh(NODE)
+    with driver_runs.packaged(lab, NODE) as made:
+        yield made
 
 
 @pytest.fixture
@@ -50,6 +33,7 @@ def converge(tmp_path):
 
 def state(host):
     """Return what there is of a driver, of whom it runs with, and of dpkg's work."""
+    # The word tells; its status is another one for each.
     units = host.says("systemctl is-enabled nvidia-persistenced 2>/dev/null || true")
     found = (host.versions(), host.modules(), units, host.says("dpkg --audit"))
     return {*host.traces(), *map(str, found)}
@@ -107,8 +91,8 @@ def test_the_distributions_own_archive_takes_the_mirrors_place(converge, host):
 
 def test_a_lock_that_another_one_holds_is_waited_for(converge, host):
     host.publish([f"{SECOND}-1"])
-    host.says("apt-get -q -y purge nvidia-smi; rm -f /run/released")
-    host.says(HOLD)
+    host.says("apt-get -q -y purge nvidia-smi")
+    host.says(driver_runs.hold_lock(LOCK_S))
     done = converge()
     assert done.status == 0, done.messages()
     # It came after the other one had ended.
@@ -146,6 +130,7 @@ def test_modules_of_the_other_kind_that_fail_halfway_give_way_to_those_before(co
 
 def test_a_dpkg_that_was_killed_is_brought_to_its_end(converge, host):
     host.publish([f"{SECOND}-1"], faults={"nvidia-smi": "interrupted"})
+    # It is killed, which the next line looks for.
     host.says("touch /run/interrupt; apt-get -q -y install --reinstall nvidia-smi || true")
     assert "nvidia-smi" in host.says("dpkg --audit")
     done = converge()
@@ -166,7 +151,7 @@ def test_a_dpkg_that_is_killed_at_our_work_leaves_the_driver_before(converge, ho
 
 
 def test_a_removal_that_others_would_go_with_is_refused_by_their_names(converge, host):
-    host.says(TOOL)
+    host.add_package_of_others("libcuda1")
     before = state(host)
     gone = {"nvidia_driver_state": "absent"}
     refused(host, converge(**gone), before, "remove what others may need: render-farm")

@@ -16,11 +16,8 @@ PINS = "/etc/apt/preferences.d/gpunode-nvidia"
 
 @pytest.fixture(scope="module")
 def host(lab):
-    lab.fresh(NODE)
-    made = driver_runs.Packaged(lab, NODE)
-    yield made
-    made.repository.close()
-    lab.fresh(NODE)
+    with driver_runs.packaged(lab, NODE) as made:
+        yield made
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils.tree import Tree
 from ansible_collections.gpunode.stack.plugins.plugin_utils import catalog
-from lab import textfile
+from lab import driver_runs, textfile
 from lab.repository import FLAT, Repository
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
@@ -35,12 +35,6 @@ SOURCES = "/etc/apt/sources.list.d"
 ROWS = {row["name"]: row for row in catalog.rows("repositories")}
 FAMILY = driver_family.of(ROWS, "debian")
 APT = distribution_packages.Apt()
-# As any package manager holds it: fcntl(2).
-HOLD = """systemd-run --quiet --collect --unit=holder python3 -c '
-import fcntl, time
-handle = open("/var/lib/dpkg/lock-frontend", "w")
-fcntl.lockf(handle, fcntl.LOCK_EX)
-time.sleep(120)'; sleep 2"""
 
 
 class Host:
@@ -187,7 +181,7 @@ def test_the_plan_is_told_of_what_the_pins_hold_back(old):
 def test_who_holds_the_lock_of_dpkg_is_named_after_a_while_and_nothing_is_changed(old, monkeypatch):
     # A node waits for minutes.
     monkeypatch.setattr(distribution_packages, "LOCK_WAIT_S", 3)
-    old.sh(HOLD)
+    old.sh(driver_runs.hold_lock(120))
     try:
         with pytest.raises(Refusal, match=r"after 3 s: .* held by process \d+ \(python3\)"):
             old.bring()

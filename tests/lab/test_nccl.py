@@ -96,6 +96,7 @@ class Hosts:
         """Return what a run left on a node: its processes, and listeners at the port."""
         listed = "pgrep -af 'One rank of an all_[r]educe' | cut -c1-80"
         listens = f"ss -Hltn 'sport = :{PORT}'"
+        # The last one fails where nothing is left, which is what is hoped for.
         return self.command(name, f"{listed}; {listens}; ls -d /tmp/gpunode-* 2>/dev/null || true")
 
 

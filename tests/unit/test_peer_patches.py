@@ -64,6 +64,7 @@ def test_the_module_that_is_named_is_read_in_every_layout(source, layout):
     assert not (source / "nv.versions").exists()
 
 
+# As above; on the node the driver's module is packed by zstd too.
 @pytest.mark.skipif(not shutil.which("zstd"), reason="zstd is not there")
 def test_a_module_packed_by_zstd_is_read(source):
     content = elf.module(exports=[PAGES], layout="__kcrctab")
