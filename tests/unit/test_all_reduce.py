@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -98,10 +99,14 @@ def listener():
 
 
 def test_a_port_is_reached_once_it_listens(listener):
-    listener.listen()
     port = listener.getsockname()[1]
-    found = rank_process.reach(["127.0.0.1"], port, time.monotonic() + 5)
+    began = time.monotonic()
+    late = threading.Timer(0.5, listener.listen)
+    late.start()
+    found = rank_process.reach(["127.0.0.1"], port, began + 20)
+    late.join()
     assert found == ("127.0.0.1", "127.0.0.1")
+    assert time.monotonic() - began > 0.4
 
 
 def test_a_port_where_nobody_listens_is_given_up_at_the_deadline(listener):

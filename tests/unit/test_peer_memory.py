@@ -203,7 +203,12 @@ def test_the_other_module_gives_way_unless_it_is_in_use(host):
     with pytest.raises(Refusal, match="unload nvidia_peermem: it is in use"):
         host.converge()
     planted(host.folder, {"/proc/modules": "nvidia_peermem 1 0 - Live 0x0\n"})
-    assert "unload nvidia_peermem" in host.converge()["changes"]
+    changes = host.converge()["changes"]
+    says = [next(row for row in changes if row.startswith(word)) for word in ("build", "unload")]
+    assert "unload nvidia_peermem" in says
+    # What is in memory gives way once all is built, and before anything takes its place.
+    install = next(row for row in changes if row.startswith("install nv_peer_mem"))
+    assert [*says, install] == [row for row in changes if row in (*says, install)]
 
 
 @pytest.mark.parametrize("route", ["none", "dmabuf"])

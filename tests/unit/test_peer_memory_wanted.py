@@ -101,7 +101,12 @@ def test_what_cannot_be_is_refused_by_name(said, says):
     assert caught.value.what.startswith(next(iter(said)))
 
 
-def test_another_patch_is_another_wish():
-    names = list(state()["patches"])
-    assert len(names) > 1
-    assert names == sorted(names)
+def test_another_patch_is_another_wish(tmp_path, monkeypatch):
+    wish = state()
+    monkeypatch.setattr(peer_memory, "_PATCHES", tmp_path)
+    for name, text in reversed(wish["patches"].items()):
+        (tmp_path / name).write_text(text)
+    assert state() == wish
+    assert list(state()["patches"]) == sorted(wish["patches"])
+    (tmp_path / name).write_text(f"{text}\n")
+    assert state() != wish

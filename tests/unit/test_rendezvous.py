@@ -156,6 +156,11 @@ def test_a_rank_that_no_host_has_is_told():
     assert "World size is 3" in sentence
 
 
+def test_a_rank_of_a_host_that_was_lost_is_missing_whoever_else_noted_it():
+    (sentence,) = said({**SERVED, "stage": "meet", "says": "nothing came for 15 s"}, None)
+    assert "rank 1 (gpu2, which Ansible did not reach)" in sentence
+
+
 def test_ranks_of_gpus_on_a_host_that_was_lost_are_told():
     (sentence,) = said({**WAITED, "missing": [1]}, None, backend="nccl", gpus=[1, 1])
     assert "rank 1 (of a host that Ansible did not reach)" in sentence
