@@ -159,9 +159,11 @@ def packaged(lab, node):
     """Yield a fresh node that is :class:`Packaged`, and leave it fresh."""
     lab.fresh(node)
     made = Packaged(lab, node)
-    yield made
-    made.repository.close()
-    lab.fresh(node)
+    try:
+        yield made
+    finally:
+        made.repository.close()
+        lab.fresh(node)
 
 
 class Packaged(Node):
