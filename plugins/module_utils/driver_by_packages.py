@@ -27,6 +27,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     driver_pins,
     driver_runfile,
     manifest,
+    pins,
     placed,
     stack_packages,
     versions,
@@ -187,7 +188,7 @@ class Packages(driver_method.Method):
             # What builds the modules has to be there before the packages that would bring it along.
             return steps + self._installing(["dkms"] if self.exchanges else [])
         # dnf holds to its list of versions by a plugin alone.
-        return steps + self._installing([driver_pins.DNF_PLUGIN])
+        return steps + self._installing([pins.DNF_PLUGIN])
 
     def _sources(self):
         """Return {path: Placed} of what tells the package manager of the repository."""

@@ -10,20 +10,11 @@ list of its own.
 
 from __future__ import annotations
 
-import re
-
-from ansible_collections.gpunode.stack.plugins.module_utils import placed
+from ansible_collections.gpunode.stack.plugins.module_utils import pins, placed
 
 PREFERENCES = "/etc/apt/preferences.d/gpunode-nvidia"
-VERSIONLOCK = "/etc/dnf/plugins/versionlock.list"
-PATHS = (PREFERENCES, VERSIONLOCK)
-#: What dnf needs to hold to VERSIONLOCK.
-DNF_PLUGIN = "python3-dnf-plugin-versionlock"
-_MARK = "# Written by gpunode; what is changed here by hand is lost.\n"
-# apt_preferences(5): from 1000 on a version would even replace a newer one that is installed,
-# which is meant while a version is put in place, and not later.
-_STAYS, _COMES, _NEVER = 990, 1001, -1
-_BEGIN, _END = "# gpunode: NVIDIA driver\n", "# gpunode: end\n"
+PATHS = (PREFERENCES, pins.VERSIONLOCK)
+_COMPONENT = "NVIDIA driver"
 
 
 def wanted_files(manager, installed, driver, family):
@@ -36,16 +27,12 @@ def wanted_files(manager, installed, driver, family):
     """
     if manager == "apt":
         return {PREFERENCES: placed.of(preferences(installed, driver, family))}
-    before = placed.read(VERSIONLOCK) or ""
-    return {VERSIONLOCK: placed.of(versionlock(before, installed))}
+    return pins.lock(_COMPONENT, installed)
 
 
 def unwanted_files(manager):
     """Return {path: Placed} of a host whose packages are free."""
-    if manager == "apt":
-        return {PREFERENCES: placed.of(None)}
-    before = placed.read(VERSIONLOCK)
-    return {VERSIONLOCK: placed.of(versionlock(before, {}))} if before else {}
+    return {PREFERENCES: placed.of(None)} if manager == "apt" else pins.unlock(_COMPONENT)
 
 
 def preferences(installed, driver, family):
@@ -54,16 +41,12 @@ def preferences(installed, driver, family):
     Of several records that fit a version the first decides. What is installed stays as it is; what
     is not may come in the driver's version alone, from wherever it is.
     """
-    by_version = {}
-    for name, version in sorted(installed.items()):
-        by_version.setdefault(version, []).append(name)
-    held = [_record(names, version, _STAYS) for version, names in sorted(by_version.items())]
-    return _MARK + "\n".join(
+    return pins.preferences(
         [
-            *held,
-            _record(sorted(installed), "*", _NEVER),
-            _record(family.versioned, f"{driver}-*", _STAYS),
-            _record(family.versioned, "*", _NEVER),
+            *pins.held(installed),
+            pins.record(sorted(installed), "*", pins.NEVER),
+            pins.record(family.versioned, f"{driver}-*", pins.STAYS),
+            pins.record(family.versioned, "*", pins.NEVER),
         ]
     )
 
@@ -76,26 +59,7 @@ def coming(driver, family, before):
     :param before: the text of /etc/apt/preferences, which it stands for.
     """
     records = [
-        _record(family.versioned, f"{driver}-*", _COMES),
-        _record(family.versioned, "*", _NEVER),
+        pins.record(family.versioned, f"{driver}-*", pins.COMES),
+        pins.record(family.versioned, "*", pins.NEVER),
     ]
     return "\n".join([*records, before])
-
-
-def versionlock(before, installed):
-    """Return the text of VERSIONLOCK with our lines in place of older ones of ours.
-
-    A line is epoch and all, dnf-plugins-core, plugins/versionlock.py.
-
-    :param before: its text as it is.
-    """
-    kept = re.sub(f"{re.escape(_BEGIN)}.*?{re.escape(_END)}", "", before, flags=re.DOTALL)
-    lines = [
-        f"{name}-{version if ':' in version else f'0:{version}'}.*\n"
-        for name, version in sorted(installed.items())
-    ]
-    return kept + (_BEGIN + "".join(lines) + _END if lines else "")
-
-
-def _record(names, version, priority):
-    return f"Package: {' '.join(names)}\nPin: version {version}\nPin-Priority: {priority}\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.gpunode.stack.plugins.module_utils import driver_pins, placed
+from ansible_collections.gpunode.stack.plugins.module_utils import driver_pins, pins, placed
 from ansible_collections.gpunode.stack.plugins.module_utils.driver_family import Family
 
 FAMILY = Family(["libcuda1", "nvidia-kernel-*"], ["nvidia-persistenced"], [])
@@ -50,14 +50,14 @@ def test_what_comes_replaces_a_newer_version_and_leaves_the_hosts_own_preference
 @pytest.mark.parametrize("before", ["", "bash-0:5.1.8-9.el9.*\n", f"a-0:1-1.*\n{LOCKED}"])
 def test_lines_of_others_stay_in_the_list_of_dnf(before):
     others = before.replace(LOCKED, "")
-    assert driver_pins.versionlock(before, RPMS) == others + LOCKED
-    assert driver_pins.versionlock(before, {}) == others
+    assert pins.locked("NVIDIA driver", before, RPMS) == others + LOCKED
+    assert pins.locked("NVIDIA driver", before, {}) == others
 
 
 @pytest.fixture
 def versionlock(tmp_path, monkeypatch):
     path = str(tmp_path / "versionlock.list")
-    monkeypatch.setattr(driver_pins, "VERSIONLOCK", path)
+    monkeypatch.setattr(pins, "VERSIONLOCK", path)
     return path
 
 
