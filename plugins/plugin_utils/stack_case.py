@@ -15,6 +15,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     driver_choice,
     gpu_architectures,
     gpu_clients,
+    ofed_choice,
     peer_route,
     versions,
 )
@@ -334,18 +335,9 @@ class Case:
         if self.ofed["file"]:
             return self.ofed["file"], self.ofed["sha256"]
         row = self.known.ofed(self.ofed["version"])
-        if not row or row["version"] != self.ofed["version"] or "url" not in row:
-            return "", ""
-        url = row["url"].format(distribution=self._vendor_distribution)
-        digests = {file["url"]: file["sha256"] for file in row.get("files", [])}
-        return url, digests.get(url, "")
-
-    @cached_property
-    def _vendor_distribution(self):
-        """The distribution as Mellanox writes it: 'rhel7.3', 'ubuntu22.04', 'debian12.5'."""
-        name = self.facts["distribution"]
-        name = "rhel" if name in driver_choice.RED_HAT else name.lower()
-        return f"{name}{self.facts['distribution_version']}"
+        # The row of another release speaks for its series alone.
+        is_it = row and row["version"] == self.ofed["version"]
+        return ofed_choice.bundle(row if is_it else None, self.facts)
 
     @cached_property
     def distribution(self):

@@ -1,0 +1,30 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the plan and the node decide alike about MLNX_OFED: the bundle for a distribution."""
+
+from __future__ import annotations
+
+from ansible_collections.gpunode.stack.plugins.module_utils import driver_choice
+
+
+def distribution(facts):
+    """Return the distribution as Mellanox writes it: 'rhel7.3', 'ubuntu22.04', 'debian12.5'.
+
+    :param facts: the general facts.
+    """
+    name = facts["distribution"]
+    name = "rhel" if name in driver_choice.RED_HAT else name.lower()
+    return f"{name}{facts['distribution_version']}"
+
+
+def bundle(row, facts):
+    """Return (address, sha256) of the bundle for a distribution; '' for what nobody publishes.
+
+    :param row: the catalog's row of the release, None where it has none.
+    :param facts: the general facts.
+    """
+    if not row or "url" not in row:
+        return "", ""
+    url = row["url"].format(distribution=distribution(facts))
+    digests = {file["url"]: file["sha256"] for file in row.get("files", [])}
+    return url, digests.get(url, "")

@@ -1,0 +1,46 @@
+"""Which bundle of MLNX_OFED is for a distribution, from the catalog's rows."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.gpunode.stack.plugins.module_utils import ofed_choice
+from ansible_collections.gpunode.stack.plugins.plugin_utils import stack_catalog
+
+RELEASE = stack_catalog.of_project().ofed("5.8-1.0.1.1")
+FOLDER = "https://content.mellanox.com/ofed/MLNX_OFED-5.8-1.0.1.1"
+
+
+def facts(name, version):
+    return {"distribution": name, "distribution_version": version}
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "written"),
+    [
+        ("CentOS", "7.3", "rhel7.3"),
+        ("RedHat", "9.4", "rhel9.4"),
+        ("Rocky", "8.6", "rhel8.6"),
+        ("Ubuntu", "22.04", "ubuntu22.04"),
+        ("Debian", "12.5", "debian12.5"),
+        ("", "", ""),
+    ],
+)
+def test_a_distribution_is_written_as_its_bundles_are_called(name, version, written):
+    assert ofed_choice.distribution(facts(name, version)) == written
+
+
+def test_a_bundle_comes_with_its_digest_where_one_is_published():
+    url, sha256 = ofed_choice.bundle(RELEASE, facts("Rocky", "8.6"))
+    assert url == f"{FOLDER}/MLNX_OFED_LINUX-5.8-1.0.1.1-rhel8.6-x86_64.tgz"
+    assert sha256 == "f340317047cc815b0f41c3f3c52d2d83ddc7d81b29d9fff91abb859850f77945"
+
+
+def test_a_bundle_for_another_distribution_has_an_address_alone():
+    url, sha256 = ofed_choice.bundle(RELEASE, facts("Ubuntu", "22.04"))
+    assert (url, sha256) == (f"{FOLDER}/MLNX_OFED_LINUX-5.8-1.0.1.1-ubuntu22.04-x86_64.tgz", "")
+
+
+@pytest.mark.parametrize("row", [None, {"version": "24.10", "kind": "doca"}])
+def test_a_release_without_a_bundle_has_no_address(row):
+    assert ofed_choice.bundle(row, facts("Debian", "12.5")) == ("", "")
