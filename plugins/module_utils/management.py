@@ -29,6 +29,18 @@ def survey(tree, pid):
     }
 
 
+def runs_over(management, rdma_devices):
+    """Return the interfaces of RDMA devices that carry the connection to a host; [] for none.
+
+    Be it by themselves or below a bond, a bridge, a VLAN or a partition.
+
+    :param management: what :func:`survey` returned.
+    :param rdma_devices: rows of rdma.devices.
+    """
+    interfaces = {name for row in rdma_devices for name in row["interfaces"]}
+    return sorted(interfaces.intersection(management["lower"]))
+
+
 def _of_ssh(tree, pid):
     """Return the interface by which an SSH connection comes in, '' where there is none.
 

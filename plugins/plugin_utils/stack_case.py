@@ -15,6 +15,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     driver_choice,
     gpu_architectures,
     gpu_clients,
+    management,
     ofed_choice,
     peer_route,
     versions,
@@ -360,8 +361,7 @@ class Case:
     @cached_property
     def is_over_rdma(self):
         """The interfaces of RDMA devices that carry the connection to the host; [] for none."""
-        devices = {name for row in self.facts["rdma_devices"] for name in row["interfaces"]}
-        return sorted(devices.intersection(self.facts["management"]["lower"]))
+        return management.runs_over(self.facts["management"], self.facts["rdma_devices"])
 
     @cached_property
     def route(self):

@@ -166,6 +166,47 @@ def test_devices_below_are_followed_through_bridge_vlan_bond_and_partition(tmp_p
     assert management.survey(tree, 1)["lower"] == list(names)
 
 
+@pytest.mark.parametrize(
+    ("interface", "below", "carriers"),
+    [
+        ("ens1f0np0", {}, ["ens1f0np0"]),
+        ("ib0", {}, ["ib0"]),
+        ("bond0", {"bond0": ["ens1f0np0", "ens1f1np1"]}, ["ens1f0np0", "ens1f1np1"]),
+        ("vlan7", {"vlan7": ["bond0"], "bond0": ["eno1", "ens1f1np1"]}, ["ens1f1np1"]),
+        ("br0", {"br0": ["ens1f0np0"]}, ["ens1f0np0"]),
+        ("eno1", {}, []),
+        ("bond1", {"bond1": ["eno1"]}, []),
+    ],
+)
+def test_a_connection_runs_over_the_rdma_devices_below_its_interface(
+    tmp_path, interface, below, carriers
+):
+    files = {"/proc/net/route": f"{interface}\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\n"}
+    files |= interfaces(interface, *below, *(name for names in below.values() for name in names))
+    lower = {
+        f"/sys/class/net/{upper}/lower_{name}": f"../{name}"
+        for upper, names in below.items()
+        for name in names
+    }
+    found = management.survey(planted(tmp_path, files, lower), 1)
+    devices = [{"interfaces": ["ens1f1np1", "ens1f0np0"]}, {"interfaces": []}]
+    devices.append({"interfaces": ["ib0"]})
+    assert management.runs_over(found, devices) == carriers
+
+
+def test_a_connection_over_a_partition_of_infiniband_runs_over_its_device(tmp_path):
+    route = "ib0.8001\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n"
+    files = {"/proc/net/route": route, **interfaces("ib0.8001", "ib0")}
+    files["/sys/class/net/ib0.8001/parent"] = "ib0\n"
+    found = management.survey(planted(tmp_path, files), 1)
+    assert management.runs_over(found, [{"interfaces": ["ib0"]}]) == ["ib0"]
+
+
+def test_nothing_runs_over_rdma_where_nothing_is_told():
+    nothing = {"interface": "", "lower": [], "found_by": ""}
+    assert management.runs_over(nothing, [{"interfaces": ["ib0"]}]) == []
+
+
 def test_processes_and_devices_that_go_in_circles_come_to_an_end(tmp_path):
     route = "eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n"
     files = {
