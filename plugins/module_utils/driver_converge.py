@@ -25,6 +25,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     gpu_clients,
     manifest,
     placed,
+    secure_boot,
     systemd,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils.driver_target import Target
@@ -104,7 +105,7 @@ class _Work:
                 "Consent with gpunode_consent: [change_method], or say that method",
             )
         if self.method.builds:
-            self._refuse_unenrolled_key()
+            secure_boot.refuse_unenrolled_key(self._facts["secure_boot"], self._leave.consent)
         if (self.method.exchanges or self._reloads) and self._clients:
             self._refuse_clients()
 
@@ -121,18 +122,6 @@ class _Work:
                     f"Install linux-headers-{row['release']}, remove that kernel, or say "
                     "nvidia_driver_kernels_without_headers: report",
                 )
-
-    def _refuse_unenrolled_key(self):
-        found = self._facts["secure_boot"]
-        lacks_key = found["enabled"] and not found["key_enrolled"]
-        if lacks_key and "unenrolled_key" not in self._leave.consent:
-            key = found["key"] or "/var/lib/dkms/mok.pub"
-            raise Refusal(
-                "Secure Boot",
-                f"the firmware does not know the key {key} that modules are signed with",
-                f"Run mokutil --import {key}, reboot, and confirm it at the console; or build them "
-                "all the same with gpunode_consent: [unenrolled_key]",
-            )
 
     def _refuse_clients(self):
         if not self._may_stop:

@@ -52,6 +52,14 @@ def stack(tree, packages):
     return {"kind": "doca" if has_doca else "inbox", "version": ""}
 
 
+def described(found):
+    """Return an RDMA stack in words; of one that is half installed the version cannot be told.
+
+    :param found: what :func:`stack` returned, or what is wanted.
+    """
+    return f"{found['kind']} {found['version']}".strip()
+
+
 def peer_memory(tree):
     """Return which modules and clients register GPU memory with the RDMA core, now and at boot.
 

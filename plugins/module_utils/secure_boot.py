@@ -8,6 +8,8 @@ import re
 import ssl
 import struct
 
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+
 _EFI = "/sys/firmware/efi"
 _FRAMEWORK = "/etc/dkms/framework.conf"
 # EFI_GLOBAL_VARIABLE, EFI_IMAGE_SECURITY_DATABASE_GUID and shim's own, SHIM_LOCK_GUID
@@ -40,6 +42,24 @@ def survey(tree):
         "key": key,
         "key_enrolled": _der(tree.data(key)) in _enrolled(tree) if key else False,
     }
+
+
+def refuse_unenrolled_key(found, consent):
+    """Refuse to build modules that the firmware would not let load.
+
+    :param found: what :func:`survey` returned.
+    :param consent: names of gpunode_consent.
+    :raises Refusal: it would not, and nobody consented to that.
+    """
+    lacks_key = found["enabled"] and not found["key_enrolled"]
+    if lacks_key and "unenrolled_key" not in consent:
+        key = found["key"] or "/var/lib/dkms/mok.pub"
+        raise Refusal(
+            "Secure Boot",
+            f"the firmware does not know the key {key} that modules are signed with",
+            f"Run mokutil --import {key}, reboot, and confirm it at the console; or build them "
+            "all the same with gpunode_consent: [unenrolled_key]",
+        )
 
 
 def certificates(data):

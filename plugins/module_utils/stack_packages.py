@@ -12,6 +12,13 @@ import re
 
 from ansible_collections.gpunode.stack.plugins.module_utils import version_order
 
+#: MLNX_OFED, DOCA and the distribution's own RDMA stack.
+RDMA = re.compile(
+    r"(?:kmod-)?(?:mlnx|mlx)[-_].+|doca-.+|ofed-scripts|mft|kernel-mft.*"
+    r"|(?:kmod-)?(?:iser|isert|srp|knem|xpmem)(?:-.+)?"
+    r"|rdma-core(?:-.+)?|(?:lib)?ibverbs.*|librdmacm.*|rdmacm-utils|libib(?:umad|mad|netdisc).*"
+    r"|infiniband-diags.*|(?:lib)?opensm.*|mstflint|perftest"
+)
 _FAMILY = re.compile(
     # The driver, its libraries and daemons: not CUDA, not what runs containers.
     r"(?:lib)?nvidia(?!-(?:container|cuda(?!-mps)|docker|nsight|visual|profiler))(?:[-_].+)?"
@@ -19,11 +26,7 @@ _FAMILY = re.compile(
     r"|linux-(?:modules|objects|signatures)-nvidia-.+"
     r"|lib(?:egl|gl1|gles|glx)-nvidia.*|glx-alternative-nvidia"
     r"|cuda-drivers(?:-.+)?|libcuda1|libcudadebugger1|libnvcuvid1|libnvoptix1|libnvsdm.*|nvlsm"
-    # MLNX_OFED, DOCA and the distribution's own RDMA stack.
-    r"|(?:kmod-)?(?:mlnx|mlx)[-_].+|doca-.+|ofed-scripts|mft|kernel-mft.*"
-    r"|(?:kmod-)?(?:iser|isert|srp|knem|xpmem)(?:-.+)?"
-    r"|rdma-core(?:-.+)?|(?:lib)?ibverbs.*|librdmacm.*|rdmacm-utils|libib(?:umad|mad|netdisc).*"
-    r"|infiniband-diags.*|(?:lib)?opensm.*|mstflint|perftest"
+    rf"|{RDMA.pattern}"
 )
 _STATUS, _JOURNAL = "/var/lib/dpkg/status", "/var/lib/dpkg/updates"
 _RPM_DATABASES = ("/var/lib/rpm", "/usr/lib/sysimage/rpm")

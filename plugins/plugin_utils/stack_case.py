@@ -93,11 +93,6 @@ EMPTY = {
 }
 
 
-def described(rdma_stack):
-    """Return an RDMA stack in words; of one that is half installed the version cannot be told."""
-    return f"{rdma_stack['kind']} {rdma_stack['version']}".strip()
-
-
 def completed(facts, empty=None):
     """Return facts with each key that is missing, or of another type, as if nothing were there."""
     empty = EMPTY if empty is None else empty

@@ -7,8 +7,7 @@ All of it follows from the state of the host; nothing depends on what a run did 
 
 from __future__ import annotations
 
-from ansible_collections.gpunode.stack.plugins.module_utils import peer_route, versions
-from ansible_collections.gpunode.stack.plugins.plugin_utils import stack_case
+from ansible_collections.gpunode.stack.plugins.module_utils import peer_route, rdma, versions
 
 
 def ofed_not_installed(case):
@@ -21,13 +20,13 @@ def ofed_other_version(case):
     if found["kind"] == "inbox":
         return
     if wanted["kind"] == "inbox":
-        yield f"{stack_case.described(found)} is installed in place of the distribution's own"
+        yield f"{rdma.described(found)} is installed in place of the distribution's own"
     elif found["kind"] != wanted["kind"] or wanted["version"] not in (
         found["version"],
         # DOCA-OFED's files name the series alone.
         versions.ofed_series(found["version"]),
     ):
-        yield f"{stack_case.described(found)} is installed"
+        yield f"{rdma.described(found)} is installed"
 
 
 def driver_not_installed(case):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from ansible_collections.gpunode.stack.plugins.module_utils import rdma
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.plugin_utils import (
     stack_case,
@@ -149,14 +150,14 @@ def _route_to_be(case):
 
 
 _FROM = {
-    "mlnx_ofed": lambda case: stack_case.described(case.facts["rdma_stack"]),
+    "mlnx_ofed": lambda case: rdma.described(case.facts["rdma_stack"]),
     "nvidia_driver": lambda case: case.installed,
     "vgpu_license": lambda case: "",
     "peer_memory": lambda case: ", ".join(case.facts["peer_memory"]["loaded"]),
     "reboot": lambda case: "",
 }
 _TO = {
-    "mlnx_ofed": lambda case: stack_case.described(case.ofed),
+    "mlnx_ofed": lambda case: rdma.described(case.ofed),
     "nvidia_driver": _driver_to_be,
     "vgpu_license": lambda case: "licensed",
     "peer_memory": _route_to_be,
