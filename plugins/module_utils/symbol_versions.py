@@ -1,6 +1,6 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Kernel modules as files: which symbols they export and import, and in which version.
+"""Kernel modules as files: symbols they export and import, in which version, and which build it is.
 
 A kernel that is built with CONFIG_MODVERSIONS loads a module only where the version (a CRC over
 the prototype) of each symbol that it imports is that of the module which exports it. The file of
@@ -25,7 +25,7 @@ import subprocess
 import zlib
 from functools import cached_property
 
-from ansible_collections.gpunode.stack.plugins.module_utils import child
+from ansible_collections.gpunode.stack.plugins.module_utils import child, tree
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 
 # elf(5), of 64 bits and little-endian, as all machines have it that this project knows.
@@ -37,6 +37,10 @@ _NO_CONTENT, _UNDEFINED, _ABSOLUTE = 8, 0, 0xFFF1
 _WORD = struct.Struct("<I")
 # Linux, include/linux/module.h: struct modversion_info.
 _VERSION = struct.Struct("<Q56s")
+# elf(5), "Notes (Nhdr)": sizes of the name and of the content, each of which is filled up to whole
+# words, and a type. A build id is the note of type NT_GNU_BUILD_ID and name GNU.
+_NOTE = struct.Struct("<III")
+_BUILD_ID = (3, b"GNU\0")
 
 _EXPORTED = re.compile(r"0x([0-9a-fA-F]+)\t(\w+)\t([^\t]*)\t([^\t]*)")
 
@@ -76,6 +80,11 @@ class KernelModule:
             name, _sign, value = line.decode("utf-8", "replace").partition("=")
             fields.setdefault(name, value)
         return fields
+
+    @property
+    def build_id(self):
+        """What the linker computed over the module, in hexadecimal digits; '' where it has none."""
+        return build_id(self._content(".note.gnu.build-id"))
 
     def _checked(self, look):
         try:
@@ -157,7 +166,8 @@ def read(path, run=child.run):
     :raises Refusal: it cannot be read.
     """
     try:
-        with open(path, "rb") as handle:
+        # A pipe in a file's place keeps nobody waiting.
+        with open(path, "rb", opener=tree.without_waiting) as handle:
             data = handle.read()
         return KernelModule(_unpacked(data, path, run), path)
     except (OSError, EOFError, lzma.LZMAError, zlib.error, subprocess.SubprocessError) as error:
@@ -166,6 +176,30 @@ def read(path, run=child.run):
             f"it cannot be read: {error}",
             "Name a module that is whole; a .zst needs the program zstd",
         ) from error
+
+
+def build_id(notes):
+    """Return the build id among the notes of a section, in hexadecimal digits; '' for none.
+
+    Of a loaded module the kernel hands out the sections of notes as they were in its file: Linux,
+    kernel/module/sysfs.c, add_notes_attrs().
+
+    :param notes: the content of the section.
+    """
+    place = 0
+    while place + _NOTE.size <= len(notes):
+        name_size, size, kind = _NOTE.unpack_from(notes, place)
+        name_at = place + _NOTE.size
+        content_at = name_at + _whole_words(name_size)
+        content = notes[content_at : content_at + size]
+        if (kind, notes[name_at : name_at + name_size]) == _BUILD_ID:
+            return content.hex() if len(content) == size else ""
+        place = content_at + _whole_words(size)
+    return ""
+
+
+def _whole_words(size):
+    return -(-size // _WORD.size) * _WORD.size
 
 
 def of_symvers(text):

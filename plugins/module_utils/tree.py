@@ -43,7 +43,7 @@ class Tree:
 
     def __init__(self, root="/", run=child.run):
         self.root = root
-        self._run = run
+        self.run = run
 
     def path(self, path):
         """Return where a path of the host, given as absolute, lies for this process."""
@@ -148,7 +148,7 @@ class Tree:
 
     def _end(self, argv, patience_s):
         try:
-            answer = self._run(
+            answer = self.run(
                 list(argv),
                 capture_output=True,
                 stdin=subprocess.DEVNULL,

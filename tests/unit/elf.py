@@ -13,7 +13,7 @@ _ABSOLUTE = 0xFFF1
 _ALLOCATED = 2
 
 
-def module(exports=(), imports=(), info=(), layout="absolute", extended=()):
+def module(exports=(), imports=(), info=(), layout="absolute", extended=(), notes=b""):
     """Return the bytes of a module.
 
     :param exports: (symbol, version); a version of None is none.
@@ -21,6 +21,7 @@ def module(exports=(), imports=(), info=(), layout="absolute", extended=()):
     :param info: (field, value) of .modinfo.
     :param layout: "absolute", or the section that holds the versions of the exports.
     :param extended: imports in the two sections of Linux 6.14 instead.
+    :param notes: the content of the section that is for the build id.
     """
     sections = {
         ".modinfo": b"".join(f"{name}={value}\0".encode() for name, value in info),
@@ -36,6 +37,8 @@ def module(exports=(), imports=(), info=(), layout="absolute", extended=()):
             f"<{len(extended)}I", *(row[1] for row in extended)
         )
         sections["__version_ext_names"] = b"".join(f"{row[0]}\0".encode() for row in extended)
+    if notes:
+        sections[".note.gnu.build-id"] = notes
     symbols = [(symbol, 0, 0) for symbol, _version in [*imports, *extended]]
     symbols += [(f"__ksymtab_{symbol}", "__ksymtab", 0) for symbol, _version in exports]
     versioned = [(symbol, version) for symbol, version in exports if version is not None]
@@ -49,6 +52,12 @@ def module(exports=(), imports=(), info=(), layout="absolute", extended=()):
             for number, (symbol, _version) in enumerate(versioned)
         ]
     return _file(sections, symbols)
+
+
+def note(content, name=b"GNU\0", kind=3):
+    """Return a note; that of a build id where nothing else is said."""
+    sizes = struct.pack("<III", len(name), len(content), kind)
+    return sizes + name + bytes(-len(name) % 4) + content + bytes(-len(content) % 4)
 
 
 def _file(contents, symbols):

@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import gzip
 import lzma
+import os
+import re
+import shutil
 import subprocess
 
 import elf
@@ -52,6 +55,55 @@ def test_what_the_module_is_for_is_read():
     fields = module(info=info).info
     assert (fields["vermagic"], fields["version"]) == (VERMAGIC, "450.248.02")
     assert fields["alias"] == "one"
+
+
+BUILD_ID = bytes(range(20))
+
+
+@pytest.mark.parametrize(
+    ("notes", "build_id"),
+    [
+        (elf.note(BUILD_ID), BUILD_ID.hex()),
+        (elf.note(b"\x01" * 16), "01" * 16),
+        (elf.note(b"12345", b"Linux\0", 257) + elf.note(BUILD_ID), BUILD_ID.hex()),
+        (elf.note(BUILD_ID, kind=1), ""),
+        (elf.note(BUILD_ID, b"Xen\0"), ""),
+        (elf.note(BUILD_ID)[:-1], ""),
+        (elf.note(BUILD_ID)[:11], ""),
+        (elf.note(b""), ""),
+        (b"\xff" * 40, ""),
+        (b"", ""),
+    ],
+    ids=["sha1", "md5", "after another", "of a kind", "of a name", "cut", "cut", "none", "rubbish",
+         "nothing"],
+)  # fmt: skip
+def test_the_build_id_is_read_among_the_notes(notes, build_id):
+    assert symbol_versions.build_id(notes) == build_id
+    assert module(exports=[PAGES], notes=notes).build_id == build_id
+
+
+@given(st.binary(max_size=64))
+def test_no_notes_are_an_error(notes):
+    assert isinstance(symbol_versions.build_id(notes), str)
+
+
+@pytest.mark.skipif(not (shutil.which("gcc") and shutil.which("readelf")), reason="no compiler")
+@pytest.mark.parametrize("kind", ["sha1", "md5", "0xdeadbeef", "none"])
+def test_a_build_id_is_the_one_that_readelf_tells(tmp_path, kind):
+    source, made = tmp_path / "a.c", tmp_path / "a.ko"
+    source.write_text("int answer(void) { return 42; }\n")
+    linker = f"-Wl,--build-id={kind}"
+    subprocess.run(["gcc", "-shared", "-fPIC", linker, source, "-o", made], check=True)
+    told = subprocess.run(["readelf", "-n", made], capture_output=True, text=True, check=True)
+    found = re.findall(r"Build ID: ([0-9a-f]+)", told.stdout)
+    assert [symbol_versions.read(str(made)).build_id] == (found or [""])
+    assert bool(found) == (kind != "none")
+
+
+def test_a_pipe_in_a_modules_place_keeps_nobody_waiting(tmp_path):
+    os.mkfifo(tmp_path / "ib_core.ko")
+    with pytest.raises(Refusal, match="no ELF file"):
+        symbol_versions.read(str(tmp_path / "ib_core.ko"))
 
 
 @pytest.mark.parametrize(
@@ -103,13 +155,15 @@ def test_a_module_that_cannot_be_read_is_named(tmp_path, content, says):
 
 @given(st.integers(0, 1 << 12), st.integers(0, 255))
 def test_a_damaged_module_is_read_or_refused(place, byte):
-    data = bytearray(elf.module([PAGES], [TABLE], [("vermagic", VERMAGIC)], "__kcrctab"))
+    notes = elf.note(BUILD_ID)
+    data = bytearray(elf.module([PAGES], [TABLE], [("vermagic", VERMAGIC)], "__kcrctab", (), notes))
     data[place % len(data)] = byte
     with contextlib.suppress(Refusal):
         found = symbol_versions.KernelModule(bytes(data), "nvidia.ko")
         assert isinstance(found.info, dict)
         assert isinstance(found.exports, dict)
         assert isinstance(found.imports, dict)
+        assert isinstance(found.build_id, str)
 
 
 @pytest.mark.parametrize(
