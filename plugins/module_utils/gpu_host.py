@@ -74,7 +74,7 @@ def survey(root, running, pid, run=child.run):
         "gpu_clients": gpu_clients.clients(host),
         "gpu_faults": gpu_faults.faults(host),
         "drained": _drained(host),
-        "rdma_stack": rdma.stack(host, packages),
+        "rdma_stack": rdma.survey(host, packages, running),
         "peer_memory": rdma.peer_memory(host),
         "management": management.survey(host, pid),
     }

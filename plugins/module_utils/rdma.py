@@ -2,14 +2,38 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """RDMA on a host: its devices, whose stack drives them, and how GPU memory gets registered.
 
+A vendor's stack brings the RDMA core's module ib_core beside the kernel's own, in one of these
+folders of /lib/modules/RELEASE:
+
+    updates/dkms                      by DKMS on Debian and Ubuntu; knneth/mlnx-ofa_kernel@0e5add8:
+                                      ofed_scripts/generate_dkms_conf.sh names kernel/..., in place
+                                      of which dkms (dkms.in, override_dest_module_location) takes
+                                      the folder of the distribution
+    updates/drivers/infiniband/core   the Debian package mlnx-ofed-kernel-modules; same commit,
+                                      debian/rules, INSTALL_MOD_DIR
+    extra/mlnx-ofa_kernel/drivers/infiniband/core
+                                      RPM on Enterprise Linux, on others updates/...;
+                                      microsoft/azurelinux@0097e27:SPECS/mlnx-ofa_kernel/
+                                      mlnx-ofa_kernel.spec, install_mod_dir
+    weak-updates/mlnx-ofa_kernel/drivers/infiniband/core
+                                      links to the former of another kernel, by weak-modules; same
+                                      file, which has depmod prefer both to the kernel's own
+
 Devices are read as Documentation/ABI/stable/sysfs-class-infiniband of the Linux kernel has them.
 """
 
 from __future__ import annotations
 
+import os
 import re
 
-from ansible_collections.gpunode.stack.plugins.module_utils import kernels, peer_route
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    kernels,
+    peer_route,
+    symbol_versions,
+    version_order,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 
 _DEVICES = "/sys/class/infiniband"
 
@@ -19,6 +43,11 @@ _KINDS = {"MLNX_OFED_LINUX": "mlnx_ofed", "OFED-internal": "doca"}
 # DOCA Documentation 3.2.0, "DOCA Profiles". The package doca-host, which brings no more than their
 # repository, is none of them.
 _DOCA_PROFILE = re.compile(r"doca-(?:all|networking|ofed|roce|host-basic).*")
+
+_CORE = "ib_core"
+_CORE_FILE = re.compile(rf"{_CORE}\.ko(?:\.(?:xz|zst|gz))?")
+# modules.dep(5): the path of a module, from the folder of its kernel on, and of what it depends on.
+_CORE_TO_LOAD = re.compile(rf"^((?:.*/)?{_CORE_FILE.pattern}):", re.MULTILINE)
 
 _CLIENT_EX = re.compile(rb"struct\s+peer_memory_client_ex\b")
 #: The first wins, modules-load.d(5). Where /lib is no link to /usr/lib, systemd reads both.
@@ -34,6 +63,21 @@ FOLDERS_AT_BOOT = (
 def devices(tree):
     """Return one row per RDMA device, its ports and the network interfaces on it included."""
     return [_device(tree, name) for name in tree.names(_DEVICES)]
+
+
+def survey(tree, packages, running):
+    """Return {kind, version, kernels, loaded, stale} of the RDMA stack; see docs/facts.md.
+
+    :param packages: rows of stack_packages.survey.
+    :param running: the release of the kernel that the host runs as its own, '' for none.
+    """
+    found = stack(tree, packages)
+    return {
+        **found,
+        "kernels": [] if found["kind"] == "inbox" else kernels_of(tree),
+        "loaded": bool(running) and is_loaded(tree),
+        "stale": bool(running) and is_stale(tree, running),
+    }
 
 
 def stack(tree, packages):
@@ -58,6 +102,78 @@ def described(found):
     :param found: what :func:`stack` returned, or what is wanted.
     """
     return f"{found['kind']} {found['version']}".strip()
+
+
+def kernels_of(tree):
+    """Return the releases for which a vendor's RDMA core is on disk, newest first."""
+    return list(dict.fromkeys(release for release, _path in _vendor_cores(tree)))
+
+
+def vendor_cores(tree):
+    """Return the paths of a vendor's RDMA core, those of the newest kernel first."""
+    return [path for _release, path in _vendor_cores(tree)]
+
+
+def _vendor_cores(tree):
+    """Return [(release, path)]; a link that leads nowhere is none."""
+    releases = sorted(tree.names(kernels.MODULES), key=version_order.kernel_key, reverse=True)
+    return [
+        (release, path) for release in releases for path in _beside_the_kernels_own(tree, release)
+    ]
+
+
+def _beside_the_kernels_own(tree, release):
+    """Yield the paths of ib_core in the folders of a kernel other than the one of its own."""
+    top = f"{kernels.MODULES}/{release}"
+    for folder, folders, names in os.walk(tree.path(top)):
+        inside = os.path.relpath(folder, tree.path(top))
+        folders[:] = sorted(name for name in folders if (inside, name) != (".", "kernel"))
+        for name in sorted(names):
+            path = os.path.normpath(f"{top}/{inside}/{name}")
+            if _CORE_FILE.fullmatch(name) and tree.exists(path):
+                yield path
+
+
+def is_loaded(tree):
+    """Say whether the RDMA core is loaded, be it as a module of this host's kernel or another's."""
+    return _CORE in kernels.loaded_modules(tree)
+
+
+def is_stale(tree, running):
+    """Say whether the RDMA core that is loaded is another build than modprobe would load now.
+
+    The build id tells; where the file or the loaded module has none, the checksum over the sources
+    does (Linux, scripts/mod/sumversion.c), which not every kernel gives its modules.
+
+    :param running: the release of the kernel that runs.
+    """
+    path = _core_to_load(tree, running)
+    if not path or not is_loaded(tree):
+        return False
+    try:
+        file = symbol_versions.read(tree.path(path), tree.run)
+    except Refusal:
+        return False
+    sysfs = f"/sys/module/{_CORE}"
+    notes = tree.data(f"{sysfs}/notes/.note.gnu.build-id")
+    for loaded, on_disk in (
+        (symbol_versions.build_id(notes), file.build_id),
+        (tree.text(f"{sysfs}/srcversion"), file.info.get("srcversion", "")),
+    ):
+        if loaded and on_disk:
+            return loaded != on_disk
+    return False
+
+
+def _core_to_load(tree, release):
+    """Return the path of the RDMA core that modprobe loads for a kernel, '' where there is none.
+
+    Among modules of one name depmod has chosen, by depmod.d(5).
+    """
+    top = f"{kernels.MODULES}/{release}"
+    named = _CORE_TO_LOAD.search(tree.text(f"{top}/modules.dep"))
+    path = os.path.join(top, named.group(1)) if named else ""
+    return path if path and tree.exists(path) else ""
 
 
 def peer_memory(tree):

@@ -81,7 +81,13 @@ EMPTY = {
     "gpu_clients": [],
     "gpu_faults": [],
     "drained": [],
-    "rdma_stack": {"kind": "inbox", "version": ""},
+    "rdma_stack": {
+        "kind": "inbox",
+        "version": "",
+        "kernels": [],
+        "loaded": False,
+        "stale": False,
+    },
     "peer_memory": {
         "loaded": [],
         "clients": [],

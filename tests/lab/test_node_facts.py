@@ -194,7 +194,13 @@ def test_a_node_without_gpus_has_none_and_is_no_error(host):
     keys = ("gpus", "nvswitches", "rdma_devices", "gpu_clients", "gpu_faults")
     assert {key: host[key] for key in keys} == {key: [] for key in keys}
     assert host["nvidia_smi"]["asked"] is False
-    assert host["rdma_stack"] == {"kind": "inbox", "version": ""}
+    assert host["rdma_stack"] == {
+        "kind": "inbox",
+        "version": "",
+        "kernels": [],
+        "loaded": False,
+        "stale": False,
+    }
 
 
 def test_a_mounted_image_is_looked_at_in_place_of_the_host(host):

@@ -103,7 +103,7 @@ GPU_HOST = {
     "gpu_clients": [{"pid": int, "process": str, "unit": str, "devices": [str]}],
     "gpu_faults": [{"address": str, "xid": int, "says": str}],
     "drained": [str],
-    "rdma_stack": {"kind": str, "version": str},
+    "rdma_stack": {"kind": str, "version": str, "kernels": [str], "loaded": bool, "stale": bool},
     "peer_memory": {
         "loaded": [str],
         "clients": [str],

@@ -129,6 +129,11 @@ def test_a_host_does_not_contradict_itself(row):
     assert {smi["address"] for smi in facts["nvidia_smi"]["gpus"]} <= set(addresses)
     assert {fault["address"] for fault in facts["gpu_faults"]} <= set(addresses)
     assert facts["nvidia_smi"]["asked"] == bool(facts["driver"]["loaded"]["version"])
+    rdma = facts["rdma_stack"]
+    assert set(rdma["kernels"]) <= set(releases)
+    assert not (rdma["kernels"] and rdma["kind"] == "inbox")
+    assert rdma["loaded"] or not (rdma["stale"] or (facts["rdma_devices"] and facts["own_kernel"]))
+    assert facts["own_kernel"] or not rdma["loaded"]
     assert facts["packages"] == sorted(facts["packages"], key=lambda package: package["name"])
 
 

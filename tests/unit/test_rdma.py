@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import lzma
+import os
+import pathlib
+import shutil
+import subprocess
+
+import elf
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from trees import looked_at, planted
 
@@ -105,6 +112,168 @@ def test_where_there_is_no_ofed_info_it_is_not_tried(tmp_path):
     assert rdma.stack(tree, [])["kind"] == "inbox"
 
 
+NEW, OLD = "6.1.0-40-amd64", "6.1.0-9-amd64"
+OWN = "kernel/drivers/infiniband/core/ib_core.ko"
+DKMS = "updates/dkms/ib_core.ko"
+PACKAGED = "updates/drivers/infiniband/core/ib_core.ko"
+EXTRA = "extra/mlnx-ofa_kernel/drivers/infiniband/core/ib_core.ko"
+WEAK = "weak-updates/mlnx-ofa_kernel/drivers/infiniband/core/ib_core.ko"
+
+
+def on_disk(*paths, release=NEW, data=b""):
+    return {f"/lib/modules/{release}/{path}": data for path in paths}
+
+
+@pytest.mark.parametrize("path", [DKMS, PACKAGED, EXTRA])
+@pytest.mark.parametrize("ending", ["", ".xz", ".zst", ".gz"])
+def test_a_vendors_core_is_found_beside_the_kernels_own(tmp_path, path, ending):
+    tree = planted(tmp_path, on_disk(OWN, f"{path}{ending}"))
+    assert rdma.vendor_cores(tree) == [f"/lib/modules/{NEW}/{path}{ending}"]
+    assert rdma.kernels_of(tree) == [NEW]
+
+
+def test_a_core_that_is_another_kernels_is_found_by_its_link(tmp_path):
+    links = {f"/lib/modules/{NEW}/{WEAK}": f"/lib/modules/{OLD}/{EXTRA}"}
+    tree = planted(tmp_path, {**on_disk(OWN), **on_disk(EXTRA, release=OLD)}, links)
+    assert rdma.kernels_of(tree) == [NEW, OLD]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [OWN, "kernel/extra/ib_core.ko", "updates/ib_core.ko.bak", "updates/mlx5_ib.ko", "build/x"],
+)
+def test_the_kernels_own_core_and_other_files_are_no_vendors(tmp_path, path):
+    assert rdma.kernels_of(planted(tmp_path, on_disk(path))) == []
+
+
+def test_a_link_to_a_core_that_is_gone_is_none(tmp_path):
+    links = {f"/lib/modules/{NEW}/{WEAK}": f"/lib/modules/{OLD}/{EXTRA}"}
+    assert rdma.kernels_of(planted(tmp_path, on_disk(OWN), links)) == []
+
+
+def test_a_kernel_with_two_cores_is_named_once_and_the_newest_first(tmp_path):
+    files = {**on_disk(DKMS, EXTRA), **on_disk(DKMS, release=OLD)}
+    assert rdma.kernels_of(planted(tmp_path, files)) == [NEW, OLD]
+    assert rdma.kernels_of(planted(tmp_path / "none")) == []
+
+
+SYSFS = "/sys/module/ib_core"
+LOADED = {"/proc/modules": "mlx5_ib 1 0 - Live 0x0\nib_core 2 1 mlx5_ib, Live 0x0 (OE)\n"}
+ONE, OTHER = elf.note(b"\x01" * 20), elf.note(b"\x02" * 20)
+
+
+def core(notes=b"", srcversion=""):
+    """Return the bytes of an ib_core.ko."""
+    return elf.module(info=[("srcversion", srcversion)] if srcversion else [], notes=notes)
+
+
+def running(notes=b"", srcversion="", dep=DKMS, data=b"", loaded=LOADED):
+    """Return the files of a host whose core is loaded, and another one on disk maybe."""
+    files = {
+        **loaded,
+        f"{SYSFS}/notes/.note.gnu.build-id": notes,
+        f"/lib/modules/{NEW}/modules.dep": f"kernel/a/xib_core.ko:\n{dep}: kernel/b/c.ko\n",
+        **on_disk(dep, data=data),
+    }
+    return {**files, f"{SYSFS}/srcversion": f"{srcversion}\n"} if srcversion else files
+
+
+@pytest.mark.parametrize(
+    ("loaded", "disk", "is_stale"),
+    [
+        ((ONE, ""), (ONE, ""), False),
+        ((ONE, ""), (OTHER, ""), True),
+        # Where the build tells, the sources do not: they may be the same, built for another core.
+        ((ONE, "A1"), (OTHER, "A1"), True),
+        ((ONE, "A1"), (ONE, "B2"), False),
+        ((b"", "A1"), (OTHER, "A1"), False),
+        ((b"", "A1"), (OTHER, "B2"), True),
+        ((ONE, "A1"), (b"", "B2"), True),
+        ((ONE, "A1"), (b"", ""), False),
+        ((ONE, ""), (b"", "B2"), False),
+        ((b"", ""), (b"", ""), False),
+    ],
+)
+def test_a_core_is_stale_where_another_build_would_be_loaded_now(tmp_path, loaded, disk, is_stale):
+    tree = planted(tmp_path, running(*loaded, data=core(*disk)))
+    assert rdma.is_stale(tree, NEW) is is_stale
+
+
+def test_the_core_on_disk_is_the_one_that_modprobe_would_load(tmp_path):
+    files = {**running(ONE, data=core(OTHER)), **on_disk(OWN, EXTRA, data=core(ONE))}
+    assert rdma.is_stale(planted(tmp_path, files), NEW) is True
+    own = {**running(ONE, dep=OWN, data=core(ONE)), **on_disk(DKMS, data=core(OTHER))}
+    assert rdma.is_stale(planted(tmp_path / "own", own), NEW) is False
+
+
+@pytest.mark.parametrize("pack", [lzma.compress, lambda data: b"\x28\xb5\x2f\xfd" + data])
+def test_a_packed_core_is_unpacked(tmp_path, pack):
+    files = running(ONE, dep=f"{DKMS}.zst", data=pack(core(OTHER)))
+    tree = planted(tmp_path, files, answers={"zstd": core(OTHER)})
+    assert rdma.is_stale(tree, NEW) is True
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"/proc/modules": "mlx5_ib 1 0 - Live 0x0\nxib_core 1 0 - Live 0x0\n"},
+        {f"/lib/modules/{NEW}/modules.dep": f"{PACKAGED}:\n"},
+        {f"/lib/modules/{NEW}/modules.dep": "kernel/a/xib_core.ko:\n"},
+        {f"/lib/modules/{NEW}/{DKMS}": b"\x28\xb5\x2f\xfd"},
+        {f"/lib/modules/{NEW}/{DKMS}": core(OTHER)[:300]},
+    ],
+    ids=["not loaded", "gone from disk", "nothing to load", "no zstd", "cut off"],
+)
+def test_where_nothing_can_be_compared_nothing_is_stale(tmp_path, changes):
+    tree = planted(tmp_path, {**running(ONE, data=core(OTHER)), **changes})
+    assert rdma.is_stale(tree, NEW) is False
+
+
+def test_a_stack_is_told_with_its_kernels_and_with_what_is_loaded(tmp_path):
+    files = {**running(ONE, data=core(OTHER)), **OFED_INFO}
+    tree = planted(tmp_path, files, answers={"ofed_info": "MLNX_OFED_LINUX-4.3-1.0.1.0:\n"})
+    found = {"kind": "mlnx_ofed", "version": "4.3-1.0.1.0", "kernels": [NEW]}
+    assert rdma.survey(tree, [], NEW) == {**found, "loaded": True, "stale": True}
+    # A container sees what the kernel under it has loaded, which is not its own.
+    assert rdma.survey(tree, [], "") == {**found, "loaded": False, "stale": False}
+
+
+def test_the_distributions_own_stack_has_no_kernels_of_a_vendors(tmp_path):
+    found = rdma.survey(planted(tmp_path, running(ONE, data=core(OTHER))), [], NEW)
+    assert (found["kind"], found["kernels"], found["stale"]) == ("inbox", [], True)
+
+
+def test_real_modules_are_told_apart_and_stripping_makes_no_other_build(tmp_path):
+    headers = sorted(pathlib.Path("/usr/src").glob("linux-headers-*/Makefile"))
+    if not headers or not shutil.which("gcc"):
+        pytest.skip("no headers of a kernel to build modules with")
+    made = {name: built(tmp_path / name, headers[0].parent) for name in ("one", "other")}
+    stripped = tmp_path / "stripped.ko"
+    subprocess.run(["strip", "--strip-debug", made["one"], "-o", stripped], check=True)
+    notes = tmp_path / "notes"
+    argv = ["objcopy", "--dump-section", f".note.gnu.build-id={notes}", made["one"], os.devnull]
+    subprocess.run(argv, check=True)
+    for number, (disk, is_stale) in enumerate(
+        [(made["one"], False), (stripped, False), (made["other"], True)]
+    ):
+        files = running(notes.read_bytes(), data=disk.read_bytes())
+        assert rdma.is_stale(planted(tmp_path / str(number), files), NEW) is is_stale
+
+
+def built(folder, headers):
+    """Return the path of a module that is built of a source which names the folder."""
+    folder.mkdir()
+    (folder / "ib_core.c").write_text(
+        '#include <linux/module.h>\nMODULE_LICENSE("GPL");\n'
+        f'MODULE_DESCRIPTION("{folder.name}");\n'
+        "static int __init start(void) { return 0; }\nmodule_init(start);\n"
+    )
+    (folder / "Makefile").write_text("obj-m := ib_core.o\n")
+    argv = ["make", "--silent", "-C", headers, f"M={folder}", "modules"]
+    subprocess.run(argv, check=True, capture_output=True)
+    return folder / "ib_core.ko"
+
+
 def test_peer_memory_modules_and_clients_that_are_there_are_told(tmp_path):
     files = {
         "/proc/modules": "nvidia_peermem 16384 0 - Live 0x0\nnvidia 1 1 nvidia_peermem, Live 0x0\n",
@@ -197,9 +366,33 @@ def test_no_content_is_an_error(rubbish, other):
     }
 
     def look(tree):
-        return rdma.devices(tree), rdma.stack(tree, []), rdma.peer_memory(tree)
+        return rdma.devices(tree), rdma.survey(tree, [], NEW), rdma.peer_memory(tree)
 
     ((device,), stack, peers) = looked_at(look, files, LINKS, {"ofed_info": other})
     assert [type(value) for value in device.values()] == [str] * 5 + [int] * 2 + [list] * 2
-    assert set(map(type, stack.values())) == {str}
+    assert [type(value) for value in stack.values()] == [str, str, list, bool, bool]
     assert [type(value) for value in peers.values()] == [list, list, list, bool, bool]
+
+
+CORE_FILES = sorted(running(ONE, "A1", data=core(OTHER)))
+
+
+@given(
+    st.dictionaries(st.sampled_from(CORE_FILES), st.binary()),
+    st.integers(0, 1000),
+    st.integers(0, 255),
+)
+def test_no_content_of_a_core_is_an_error(rubbish, place, byte):
+    data = bytearray(core(OTHER, "B2"))
+    data[place % len(data)] = byte
+    files = {**running(ONE, "A1", data=bytes(data)), **rubbish}
+    found = looked_at(lambda tree: rdma.survey(tree, [], NEW), files, answers={"zstd": b"\x7fELF"})
+    assert [type(value) for value in found.values()] == [str, str, list, bool, bool]
+
+
+@example("\0")
+@given(st.text(st.characters(codec="utf-8")))
+def test_no_line_of_modules_dep_is_an_error(path):
+    dep = {f"/lib/modules/{NEW}/modules.dep": f"{path}/ib_core.ko: {path}\n"}
+    files = {**running(ONE, data=core(OTHER)), **dep}
+    assert looked_at(lambda tree: rdma.is_stale(tree, NEW), files) in (True, False)
