@@ -302,6 +302,18 @@ def managed(what, argv, manager, execute):
         time.sleep(_POLL_S)
 
 
+def wait_for_others(what, execute):
+    """Wait until no other package manager holds the lock, as far as this host has one.
+
+    :param what: what is to be done then, for the message.
+    :raises Refusal: the lock was still held after LOCK_WAIT_S.
+    """
+    manager = managers_own()
+    if manager:
+        # It takes the lock and does nothing; what it finds broken is for others to mend.
+        managed(what, manager.transaction(manager.installing, [], False), manager, execute)
+
+
 def _judge(what, manager, foreseen, may_go=lambda _name: False):
     """Raise a Refusal where a Transaction does more than to add packages and other versions."""
     if foreseen is None:

@@ -335,7 +335,7 @@ def is_built(tree, wanted, release):
     actual_build). Whether they are linked and signed as wanted is told here as well, since both
     are decided by the build.
     """
-    files_found = _built_files(tree, *wanted[:2], release)
+    files_found = built_files(tree, *wanted[:2], release)
     told = nvidia_driver.described(tree, list(files_found.values()))
     rows = []
     text = tree.text(f"{_folder(*wanted[:2])}/source/dkms.conf")
@@ -364,7 +364,7 @@ def module_files(text, name):
     }
 
 
-def _built_files(tree, name, version, release):
+def built_files(tree, name, version, release):
     """Return {file, without its end: path} of what DKMS has built for a kernel."""
     top = f"{_folder(name, version)}/{release}"
     return {
@@ -380,7 +380,7 @@ def _modules_of(tree, name, version):
     folder = _folder(name, version)
     told = module_files(tree.text(f"{folder}/source/dkms.conf"), name).values()
     return set(told) or {
-        file for kernel in tree.names(folder) for file in _built_files(tree, name, version, kernel)
+        file for kernel in tree.names(folder) for file in built_files(tree, name, version, kernel)
     }
 
 

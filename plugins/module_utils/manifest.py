@@ -80,7 +80,7 @@ def environment(path):
 def unit(name, active, enabled, mark=None):
     """Return the entry of a systemd unit that is to stay in the given states.
 
-    :param active: the ActiveState wanted, such as 'active'.
+    :param active: the ActiveState wanted, such as 'active'. Not looked at where it is None.
     :param enabled: the UnitFileState wanted, such as 'enabled'.
     :param mark: what the running main process is to have in the variable systemd.UNIT_MARK: the
         digest of the unit that it was started from. Not looked at where it is None.
@@ -155,7 +155,7 @@ def _unit_drift(entry, state):
     sentences = []
     for key, name in (("active", "ActiveState"), ("enabled", "UnitFileState")):
         found = state.get(name) or "unknown"
-        if found != entry[key]:
+        if entry[key] not in (None, found):
             sentences.append(f"unit {entry['name']} is {found}, should be {entry[key]}")
     if state.get("NeedDaemonReload") == "yes":
         sentences.append(f"unit {entry['name']} was changed on disk and not reloaded")

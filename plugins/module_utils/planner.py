@@ -14,7 +14,7 @@ def plan(digests, receipts, refusals, stands_on=None, steps=()):
     :param digests: {component: digest of what is wanted}, in the order of application.
     :param receipts: the ``receipts`` of node_facts: {component: {digest, drift}}.
     :param refusals: list of Refusal: what cannot work on this host.
-    :param stands_on: {component: the component it runs from}; with that one it is due as well.
+    :param stands_on: {component: those it runs from}; with one of them it is due as well.
     :param steps: what the state of the host makes necessary; see stack_plan.py.
     :returns: {status, components: {name: {due, why, waits}}, refusals}. A component that
         ``waits`` for consents is not due until they are given. A refused host has no component
@@ -26,10 +26,10 @@ def plan(digests, receipts, refusals, stands_on=None, steps=()):
     by_name = {step["component"]: step for step in steps}
     reasons = {}
     for name, digest in digests.items():
-        ground = (stands_on or {}).get(name)
-        reasons[name] = _why(digest, receipts.get(name), by_name.get(name)) or (
-            [f"it runs from what {ground} is about to change"] if reasons.get(ground) else []
-        )
+        changing = [ground for ground in (stands_on or {}).get(name, ()) if reasons.get(ground)]
+        reasons[name] = _why(digest, receipts.get(name), by_name.get(name)) or [
+            f"it runs from what {ground} is about to change" for ground in changing
+        ]
     if REBOOT in by_name:
         # It leaves no receipt: that it is due follows from the host alone.
         reasons[REBOOT] = by_name[REBOOT]["why"]

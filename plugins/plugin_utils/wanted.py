@@ -17,6 +17,7 @@ from ansible_collections.gpunode.stack.plugins.plugin_utils import (
     conda_env,
     gunicorn_app,
     miniforge,
+    mlnx_ofed,
     nvidia_driver,
     peer_memory,
     stack,
@@ -29,6 +30,7 @@ PROJECT = pathlib.Path(__file__).resolve().parents[2]
 
 # In the order in which they are applied.
 COMPONENTS = {
+    "mlnx_ofed": mlnx_ofed,
     "nvidia_driver": nvidia_driver,
     "vgpu_license": vgpu_license,
     "peer_memory": peer_memory,
@@ -37,8 +39,13 @@ COMPONENTS = {
     "gunicorn_app": gunicorn_app,
 }
 
-# What changes the second is felt by the first, which is then looked at as well.
-STANDS_ON = {"gunicorn_app": "conda_env", "peer_memory": "nvidia_driver"}
+# What changes one of the others is felt by the first, which is then looked at as well.
+STANDS_ON = {
+    # nvidia_peermem is built with the symbols of the RDMA stack.
+    "nvidia_driver": ["mlnx_ofed"],
+    "peer_memory": ["mlnx_ofed", "nvidia_driver"],
+    "gunicorn_app": ["conda_env"],
+}
 
 # What the variables begin with that belong to no component alone.
 FLEET_PREFIX = "gpunode_"

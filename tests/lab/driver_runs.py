@@ -154,6 +154,11 @@ def hold_lock(seconds):
     return _HOLD_LOCK.format(seconds=seconds)
 
 
+def package_of_others(depends):
+    """Return the commands that install render-farm, which stands on another package."""
+    return _OF_OTHERS.format(depends=depends)
+
+
 @contextlib.contextmanager
 def packaged(lab, node):
     """Yield a fresh node that is :class:`Packaged`, and leave it fresh."""
@@ -196,4 +201,4 @@ class Packaged(Node):
 
     def add_package_of_others(self, depends):
         """Install render-farm, a package of somebody else that stands on another one."""
-        self.says(_OF_OTHERS.format(depends=depends))
+        self.says(package_of_others(depends))

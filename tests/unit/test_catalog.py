@@ -127,6 +127,13 @@ SHAPES = {
         by("tag"),
         values={"needs_client_ex": {True, False}},
     ),
+    "inbox_rdma": Shape(
+        {"manager", "packages"},
+        set(),
+        ("manager",),
+        lambda row: 0,
+        values={"manager": {"apt", "dnf"}},
+    ),
     "stacks": Shape(
         {"name", "about", "driver", "peer_memory"},
         {"kernel", "ofed", "vgpu"},

@@ -56,7 +56,7 @@ def test_the_same_refusal_is_said_once():
     assert plan["refusals"] == [{"what": "a", "because": "b", "remedy": "c", "rule": ""}]
 
 
-STANDS_ON = {"gunicorn_app": "conda_env"}
+STANDS_ON = {"gunicorn_app": ["conda_env"]}
 
 
 def test_what_runs_from_something_due_is_due_as_well():

@@ -1,0 +1,94 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The RDMA stack of the host's distribution, in place of whatever vendor's stack is there."""
+
+from __future__ import annotations
+
+import functools
+from functools import cached_property
+
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    distribution_packages,
+    ofed_method,
+    ofed_note,
+    ofed_packages,
+    rdma,
+    stack_packages,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+
+
+class Inbox(ofed_method.Method):
+    """What there is to do to have the distribution's own; see ofed_converge.py."""
+
+    version = ""
+    warnings = ()
+
+    def __init__(self, wanted, host, _file):
+        super().__init__(wanted, host)
+        self._names = wanted["inbox_packages"].get(self._facts["pkg_mgr"], [])
+
+    @cached_property
+    def exchanges(self):
+        """Whether a vendor's stack is there, or a part of one."""
+        return bool(
+            self._found["kind"] != "inbox"
+            or self._was_cut
+            or ofed_packages.of_vendor(self._tree)
+            or rdma.kernels_of(self._tree)
+        )
+
+    def needs(self):
+        """Return {needs, sha256} of a file that is lacking: packages need none."""
+        return {}
+
+    def preparing(self):
+        """Return what is done beside the stack that is in use."""
+        if not self.exchanges:
+            return distribution_packages.installing(self._names, self._host.execute, self._host.run)
+        names = ofed_packages.of_vendor(self._tree)
+        check = functools.partial(
+            ofed_packages.refuse_dependants, self._what, names, self._host.execute
+        )
+        return [(f"see that nothing else stands on {rdma.described(self._found)}", check)]
+
+    def exchanging(self):
+        """Return what takes the place of the stack that is there."""
+        if not self.exchanges:
+            return []
+        names = ", ".join(self._names)
+        return [(f"{self._what} and install {names}", self._exchange)]
+
+    @property
+    def _what(self):
+        return f"remove {rdma.described(self._found)}"
+
+    def completing(self):
+        """Return the steps that bring modules to kernels: each has its own."""
+        return []
+
+    def _exchange(self):
+        self.uninstall()
+        left = rdma.kernels_of(self._tree)
+        if left:
+            raise Refusal(
+                self._what,
+                f"its modules are there still for kernel {', '.join(left)}",
+                "Remove them from /lib/modules by hand, and run again",
+            )
+        distribution_packages.install(self._names, self._host.execute, self._host.run)
+
+    def brought(self):
+        """Return {name: version} of the packages that are to stay."""
+        return stack_packages.installed(self._tree, self._names.__contains__)
+
+    def pins(self):
+        """Return {path: Placed} of what keeps a vendor's packages out."""
+        return ofed_packages.kept_out(self._facts["pkg_mgr"], ofed_packages.installed(self._tree))
+
+    def finished(self):
+        """Drop what was kept of a vendor's stack."""
+        ofed_note.forget(self._tree)
+
+    def tidy(self):
+        """Remove what was unpacked: nothing is."""

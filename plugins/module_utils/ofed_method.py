@@ -1,0 +1,137 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the ways to an RDMA stack have in common: the kernels it is for, and its modules in DKMS."""
+
+from __future__ import annotations
+
+import functools
+from functools import cached_property
+
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    commands,
+    driver_modules,
+    ofed_installer,
+    ofed_modules,
+    ofed_note,
+    ofed_packages,
+    rdma,
+    stack_packages,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+
+UNINSTALLER = "/usr/sbin/ofed_uninstall.sh"
+
+
+class Method:
+    """A way to an RDMA stack; see ofed_converge.py for the order of what it does.
+
+    :param wanted: the wanted state of plugin_utils/mlnx_ofed.py.
+    :param host: the stack_host.Host.
+    """
+
+    def __init__(self, wanted, host):
+        self._wanted = wanted
+        self._host = host
+        self._tree = host.tree
+        self._facts = host.facts()
+        self._found = self._facts["rdma_stack"]
+        self._packages = ofed_packages.installed(self._tree)
+        self._was_cut = ofed_note.is_at_work(self._tree)
+
+    @cached_property
+    def kernels(self):
+        """The rows of the kernels that the host runs, will run, or can be built for."""
+        rows = self._facts["kernels"]
+        return [row for row in rows if row["headers"] or row["running"] or row["next"]]
+
+    @cached_property
+    def main_kernel(self):
+        """The row of the kernel that boots next, else the one that runs, else the last one."""
+        rows = self.kernels
+        first = [row for key in ("next", "running") for row in rows if row[key]]
+        if not rows:
+            raise Refusal(
+                "RDMA modules",
+                "no kernel of this host has headers to build them with",
+                "Install linux-headers-… of a kernel that is there, or on Enterprise Linux "
+                "kernel-devel",
+            )
+        return (first or rows[::-1])[0]
+
+    @cached_property
+    def lacking(self):
+        """The rows of the kernels that lack modules of the stack that is there."""
+        return [row for row in self.kernels if not self._has_modules(row["release"])]
+
+    def _has_modules(self, release):
+        trees = ofed_modules.trees(self._facts["driver"])
+        has_core = release in self._found["kernels"]
+        return has_core and all(ofed_modules.paths(self._tree, row, release) for row in trees)
+
+    @cached_property
+    def is_whole(self):
+        """Whether all is there that an installation brought, as far as it is known."""
+        found = stack_packages.installed(self._tree, self.noted.__contains__)
+        unfinished = stack_packages.unfinished(self._tree, stack_packages.RDMA.fullmatch)
+        lost = ofed_note.had_symbols(self._tree) and not self._facts["peer_memory"]["headers"]
+        return found == self.noted and not unfinished and not lost and not self._was_cut
+
+    @cached_property
+    def noted(self):
+        """{name: version} of what an installation brought; of one that was found, what is there."""
+        return ofed_note.packages(self._tree) or self._packages
+
+    def refuse_kernels(self):
+        """Refuse where modules are to be built for a kernel that has no headers.
+
+        :raises Refusal: they are.
+        """
+        for row in self.lacking:
+            if not row["headers"]:
+                raise Refusal(
+                    f"RDMA modules for kernel {row['release']}",
+                    "the kernel has no headers to build them with",
+                    f"Install linux-headers-{row['release']}, on Enterprise Linux "
+                    f"kernel-devel-{row['release']}, or remove that kernel",
+                )
+
+    def trees(self):
+        """Return [(name, version)] of the stack's trees in DKMS, as they are now."""
+        return ofed_modules.trees(self._host.facts()["driver"])
+
+    def complete(self, kernels):
+        """Have DKMS build and install the stack's modules for kernels that lack any of them.
+
+        :param kernels: rows of kernels.survey.
+        :raises Refusal: they cannot be built.
+        """
+        for which in self.trees():
+            for kernel in kernels:
+                ofed_modules.complete(self._host, which, kernel)
+
+    def completing(self):
+        """Return the steps that bring modules to the kernels that lack them, by DKMS."""
+        if not self.lacking:
+            return []
+        names = ", ".join(row["release"] for row in self.lacking)
+        act = functools.partial(self.complete, self.lacking)
+        return [(f"build the RDMA modules for kernel {names}", act)]
+
+    def uninstall(self):
+        """Remove the vendor's stack that is there by its own uninstaller, and what that leaves.
+
+        :raises Refusal: others stand on it, or it failed.
+        """
+        what = f"remove {rdma.described(self._found)}"
+        if self._found["kind"] == "doca":
+            # NVIDIA DOCA documentation, "Uninstalling software from host": its own names first.
+            doca = [name for name in ofed_packages.installed(self._tree) if name[:5] == "doca-"]
+            ofed_packages.remove(what, doca, self._host.execute)
+        if self._tree.exists(UNINSTALLER):
+            argv = [UNINSTALLER, "--force"]
+            done = commands.run(what, argv, {"LC_ALL": "C.UTF-8"}, self._host.execute, "/var")
+            if done.returncode:
+                raise ofed_installer.failure(what, done, self._tree)
+        for name, version in self.trees():
+            driver_modules.remove(self._tree, name, version, self._host.execute)
+        ofed_packages.remove(what, ofed_packages.of_vendor(self._tree), self._host.execute)

@@ -1,0 +1,74 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The kernel modules of a vendor's RDMA stack, as far as they are DKMS's."""
+
+from __future__ import annotations
+
+import os
+
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    driver_modules,
+    kernels,
+    nvidia_driver,
+)
+
+# The trees, that of the RDMA core first: the others are built with its symbols.
+_TREES = (
+    *("mlnx-ofed-kernel", "mlnx-nfsrdma", "mlnx-nvme", "iser", "isert", "srp", "knem", "xpmem"),
+    "kernel-mft-dkms",
+)
+
+
+def trees(driver):
+    """Return [(name, version)] of the stack's trees, in the order in which they are built.
+
+    :param driver: the fact of that name, which has all trees of DKMS.
+    """
+    found = {(row["name"], row["version"]) for row in driver["dkms"] if row["name"] in _TREES}
+    return sorted(found, key=lambda row: _TREES.index(row[0]))
+
+
+def paths(tree, which, release):
+    """Return the paths of a tree's modules for a kernel; [] where one is not there, or is broken.
+
+    :param which: (name, version) of the tree in DKMS, which keeps a copy of what it built.
+    """
+    built = driver_modules.built_files(tree, *which, release)
+    there = _beside_the_kernels_own(tree, release)
+    found = [there[name] for name in built if name in there]
+    told = nvidia_driver.described(tree, found)
+    fits = all(row.get("vermagic", "").startswith(f"{release} ") for row in told.values())
+    return found if fits and len(found) == len(built) else []
+
+
+def complete(host, which, kernel):
+    """Have DKMS build and install a tree for a kernel, unless its modules are there.
+
+    :param host: the stack_host.Host.
+    :param which: (name, version) of the tree.
+    :param kernel: the row of kernels.survey.
+    :raises Refusal: they cannot be built.
+    """
+    release = kernel["release"]
+    if paths(host.tree, which, release):
+        return
+    what = f"build the modules of {which[0]} {which[1]} for kernel {release}"
+    done = driver_modules.build_for(release, which, what, host.tree, host.execute)
+    if done.returncode:
+        remedy = "Name a release of the RDMA stack that builds for this kernel, or remove it"
+        raise driver_modules.not_built(host.tree, which, kernel, what, done, remedy)
+    driver_modules.install_for(release, which, what, host.tree, host.execute)
+
+
+def _beside_the_kernels_own(tree, release):
+    """Return {file, without its end: path} of the modules of a kernel that others have brought."""
+    top = f"{kernels.MODULES}/{release}"
+    found = {}
+    for folder, folders, names in os.walk(tree.path(top)):
+        if folder == tree.path(top):
+            folders[:] = [name for name in folders if name != "kernel"]
+        inside = os.path.relpath(folder, tree.path(top))
+        for name in names:
+            if ".ko" in name:
+                found[name.partition(".ko")[0]] = os.path.normpath(f"{top}/{inside}/{name}")
+    return found

@@ -1,0 +1,105 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Packages of RDMA stacks: whose they are, removing them, and keeping one stack's from another's.
+
+MLNX_OFED and DOCA-OFED bring packages of the distribution's names in versions of their own.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    distribution_packages,
+    pins,
+    placed,
+    stack_packages,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+
+PREFERENCES = "/etc/apt/preferences.d/gpunode-rdma"
+PATHS = (PREFERENCES, pins.VERSIONLOCK)
+_COMPONENT = "RDMA stack"
+# What no distribution has under that name.
+_VENDORS = re.compile(
+    r"(?:kmod-)?(?:mlnx|mlx)[-_].+|doca-.+|ofed-scripts|mft|kernel-mft.*"
+    r"|(?:iser|isert|srp|knem|xpmem)-(?:dkms|modules)|kmod-(?:iser|isert|srp|knem|xpmem)(?:-.+)?"
+)
+# How versions of shared names tell: 2410mlnx54-1.2410114 and 24.10.0-0.65.g9093bae.2410114.
+_VENDORS_VERSION = re.compile(r".*mlnx.*|.*\.[0-9]{7}")
+
+
+def installed(tree):
+    """Return {name: version} of the installed packages of whatever RDMA stack."""
+    return stack_packages.installed(tree, stack_packages.RDMA.fullmatch)
+
+
+def of_vendor(tree):
+    """Return the names of those that are no distribution's, also of what was half installed."""
+    found = installed(tree)
+    whole = [name for name, version in found.items() if is_vendors(name, version)]
+    return sorted({*whole, *stack_packages.unfinished(tree, _VENDORS.fullmatch)})
+
+
+def is_vendors(name, version):
+    """Say whether a package is of MLNX_OFED or DOCA-OFED."""
+    return bool(_VENDORS.fullmatch(name) or _VENDORS_VERSION.fullmatch(version))
+
+
+def refuse_dependants(what, names, execute):
+    """Refuse what would take along packages that are of no RDMA stack.
+
+    mlnxofedinstall removes them without a word where it is told not to ask.
+
+    :param names: packages that give way.
+    :raises Refusal: others stand on them.
+    """
+    manager = distribution_packages.managers_own()
+    if not names or not manager:
+        return
+    argv = manager.simulation(manager.removing, names)
+    answer = distribution_packages.managed(what, argv, manager, execute)
+    foreseen = manager.foreseen(answer)
+    removed = foreseen.removed if foreseen else []
+    others = [name for name in removed if not stack_packages.RDMA.fullmatch(name)]
+    if others:
+        raise Refusal(
+            what,
+            f"it would remove what stands on the packages that give way: {', '.join(others)}",
+            "Remove those by hand where that is meant, and run again",
+        )
+
+
+def remove(what, names, execute):
+    """Remove packages of RDMA stacks, with their settings.
+
+    :raises Refusal: others would go with them, or it failed.
+    """
+    if names:
+        manager = distribution_packages.required(what)
+        distribution_packages.transact(
+            what, manager.removing, names, manager, execute, stack_packages.RDMA.fullmatch
+        )
+
+
+def held(manager, packages):
+    """Return {path: Placed} of what keeps a vendor's packages as they were installed.
+
+    :param manager: 'apt' or 'dnf', as node_facts names it.
+    :param packages: {name: version}.
+    """
+    if manager != "apt":
+        return pins.lock(_COMPONENT, packages)
+    records = [*pins.held(packages), pins.record(sorted(packages), "*", pins.NEVER)]
+    return {PREFERENCES: placed.of(pins.preferences(records))}
+
+
+def kept_out(manager, names):
+    """Return {path: Placed} of what keeps a vendor's packages from taking the distribution's place.
+
+    :param names: packages of the distribution's stack.
+    """
+    if manager != "apt":
+        return pins.unlock(_COMPONENT)
+    records = [pins.record(sorted(names), "*mlnx*", pins.NEVER)]
+    return {PREFERENCES: placed.of(pins.preferences(records))}

@@ -1,0 +1,57 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""openibd, the service of MLNX_OFED and DOCA-OFED that loads the RDMA modules.
+
+Stopping it takes down every interface of an RDMA device, so that it is never restarted under a
+connection that runs over one.
+"""
+
+from __future__ import annotations
+
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    commands,
+    driver_drain,
+    management,
+    peer_route,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+
+UNIT = "openibd.service"
+#: Consented to by this name in gpunode_consent.
+CONSENT = "restart_openibd"
+_SCRIPT = "/etc/init.d/openibd"
+
+
+def is_there(tree):
+    """Say whether the host has the service."""
+    return tree.exists(_SCRIPT)
+
+
+def restart(host):
+    """Have the modules on disk take the place of those that are loaded.
+
+    Clients of the RDMA core give way first, which openibd does not know of and would fail for.
+
+    :param host: the stack_host.Host.
+    :raises Refusal: the connection to the host runs over RDMA now, a client is in use, or it
+        failed.
+    """
+    what = "restart openibd"
+    facts = host.facts()
+    over = management.runs_over(facts["management"], facts["rdma_devices"])
+    if over:
+        raise Refusal(
+            what,
+            f"the connection to this host runs over {', '.join(over)}, which it takes down",
+            "Consent with gpunode_consent: [reboot] instead",
+        )
+    for name in peer_route.MODULES:
+        if name in facts["peer_memory"]["loaded"]:
+            driver_drain.unload(name, host.run)
+    done = commands.run(what, [_SCRIPT, "restart"], {"LC_ALL": "C.UTF-8"}, host.execute, "/run")
+    if done.returncode:
+        raise Refusal(
+            what,
+            commands.last_words(done, done.stdout + done.stderr),
+            "What is installed stays. End what it names and run again, or reboot the host",
+        )

@@ -1,0 +1,114 @@
+#!/usr/bin/python
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: mlnx_ofed
+short_description: The RDMA stack of a host, in exactly the wanted version, for every kernel
+version_added: "0.1.0"
+description:
+  - Converges from whatever is found. The bundle is fetched, looked into and held against the host
+    before anything gives way; an exchange that fails is followed by what was there before.
+  - Packages of the distribution and of the vendor are kept from replacing each other.
+  - Modules that are loaded stay, unless O(consent) allows a restart of openibd and the connection
+    to the host does not run over RDMA.
+author:
+  - gpunode contributors (@gpunode)
+options:
+  wanted:
+    description: The wanted state, as M(gpunode.stack.wanted) returns it for this component.
+    type: dict
+    required: true
+  consent:
+    description: What a run may do that somebody would notice; see C(gpunode_consent).
+    type: list
+    elements: str
+    default: []
+  file:
+    description: Where the bundle lies that was sent along, once RV(needs) asked for it.
+    type: path
+attributes:
+  check_mode:
+    description: Predicts exactly what the run that follows changes.
+    support: full
+  diff_mode:
+    description: Shows the files that change, apart from those that follow from what is installed.
+    support: partial
+"""
+
+EXAMPLES = r"""
+- name: Bring the RDMA stack to that state
+  gpunode.stack.mlnx_ofed:
+    wanted: "{{ __mlnx_ofed_wanted.state }}"
+    consent: "{{ gpunode_consent | default([]) }}"
+  register: __mlnx_ofed_result
+"""
+
+RETURN = r"""
+changes:
+  description: A sentence for each thing changed; in check mode, for each that would be.
+  returned: success
+  type: list
+  elements: str
+  sample: ["unpack the bundle of MLNX_OFED 24.10-1.1.4.0", "install MLNX_OFED 24.10-1.1.4.0"]
+manifest:
+  description: What is in place, as entries of module_utils/manifest.py.
+  returned: success
+  type: list
+  elements: dict
+needs:
+  description: The path on the controller of the bundle that the host lacks; nothing was changed.
+  returned: when the host lacks it
+  type: str
+sha256:
+  description: The digest of that bundle.
+  returned: when the host lacks it
+  type: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    component,
+    disk,
+    ofed_converge,
+    stack_host,
+    transient,
+)
+
+_NAME = "mlnx_ofed"
+# The installer builds for some ten minutes for each kernel.
+_SETTLE_S = 3600
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "wanted": {"type": "dict", "required": True},
+            "consent": {"type": "list", "elements": "str", "default": []},
+            "file": {"type": "path"},
+        },
+        supports_check_mode=True,
+    )
+    asked = module.params
+    with (
+        component.at_work(module, "bring the RDMA stack to its version"),
+        disk.watched("RDMA stack", "/usr and /var"),
+    ):
+        if not module.check_mode:
+            transient.settle(_NAME, _SETTLE_S)
+        the_host = stack_host.of(module, _NAME)
+        if asked["wanted"]["state"] == "unsaid":
+            result = {"changed": False, "changes": [], "diff": [], "manifest": []}
+        else:
+            result = ofed_converge.converge(
+                asked["wanted"], the_host, asked["consent"], asked["file"], module.check_mode
+            )
+    for says in result.pop("warnings", []):
+        module.warn(says)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What is wanted of the RDMA stack on a host: MLNX_OFED, DOCA-OFED or the distribution's own."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from ansible_collections.gpunode.stack.plugins.module_utils import ofed_installer, rdma
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.plugin_utils import catalog, stack_catalog
+
+NAME = "RDMA stack"
+_URL = re.compile(r"(?:https?|file)://\S+")
+
+
+def is_wanted(site):
+    """Say whether anything is said of a host's RDMA stack."""
+    return bool(site.stack()["ofed"])
+
+
+def resolve(options, site):
+    """Return the wanted state: which stack, from where, and how its installer is to be told.
+
+    ``state`` is "unsaid" where nothing is wanted. Which bundle it is, where none was named, follows
+    from the host's distribution and is left to the node.
+    """
+    ofed = site.stack()["ofed"]
+    if not ofed:
+        return {"state": "unsaid"}
+    ofed_installer.refuse_options(options["options"])
+    tmpdir = options["tmpdir"]
+    if not tmpdir.startswith("/"):
+        raise Refusal(f"mlnx_ofed_tmpdir: {tmpdir}", "it is no absolute path", "Write it from / on")
+    file = ofed["file"]
+    return {
+        "state": "present",
+        "kind": ofed["kind"],
+        "version": ofed["version"],
+        "file": file if not file or _URL.fullmatch(file) else site.path(file),
+        "sha256": ofed["sha256"],
+        "release": stack_catalog.of_project().ofed(ofed["version"]) or {},
+        "inbox_packages": {row["manager"]: row["packages"] for row in catalog.rows("inbox_rdma")},
+        "options": options["options"],
+        "tmpdir": tmpdir.rstrip("/"),
+        "firmware_update": options["firmware_update"],
+    }
+
+
+def present(state):
+    """Return the names of what is to be in place."""
+    return [NAME] if state["state"] == "present" else []
+
+
+def absent(_state):
+    """Return the names of what is to be removed: a host always has one stack or the other."""
+    return []
+
+
+def probe(_state):
+    """Return what the plan must know of the host: what it always knows is enough."""
+    return {}
+
+
+def refusals(state, facts):
+    """Return a Refusal for each thing that cannot work on this host; see stack_refusals.py too."""
+    if state["state"] != "present" or "://" in state["file"] or not state["file"]:
+        return []
+    is_there = rdma.described(facts["rdma_stack"]) == rdma.described(state)
+    if is_there or os.path.isfile(state["file"]):
+        return []
+    return [
+        Refusal(
+            f"gpunode_ofed_file: {state['file']}",
+            "there is no such file on the controller",
+            "Name it by its absolute path or relative to the inventory's folder",
+        )
+    ]
+
+
+def summary(state):
+    """Return a line for people about what is on a converged host."""
+    words = {"mlnx_ofed": "MLNX_OFED", "doca": "DOCA-OFED", "inbox": "the distribution's own"}
+    kind = words[state["kind"]]
+    says = f"RDMA stack {kind} {state['version']}".rstrip()
+    return [{"says": says, "kind": state["kind"], "version": state["version"]}]

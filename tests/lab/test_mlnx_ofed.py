@@ -1,0 +1,315 @@
+"""MLNX_OFED on a node that is an image: its installer run for real, its modules built by DKMS."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+
+import pytest
+
+from lab import driver_image, driver_runs, kernel, mlnx_ofed
+
+pytestmark = [pytest.mark.lab, pytest.mark.slow]
+
+NODE = "node1"
+FIRST, SECOND = "24.10-1.1.4.0", "24.10-2.1.8.0"
+PINS = "/etc/apt/preferences.d/gpunode-rdma"
+KEPT = "/var/lib/gpunode/mlnx_ofed"
+SYMBOLS = "/usr/src/ofa_kernel/default/Module.symvers"
+NEXT_KERNEL = "6.1.0-99-cloud-amd64"
+OWNER = "render-farm"
+# Receipts tell what was; DKMS's key is the host's own, and depmod's lists follow from the modules.
+_FINGERPRINT = r"""
+dpkg-query -W -f '${db:Status-Abbrev}${Package}=${Version}\n' | sort
+find /etc /usr/src /var/lib/dkms /var/lib/gpunode /var/tmp /lib/modules/ /usr/bin /usr/sbin \
+    -xdev \
+    -not -path '/usr/src/linux-*' -not -path '/lib/modules/*/modules.*' -not -name '*.json' \
+    -not -name 'mok.*' -not -name 'MLNX_OFED_LINUX.*' -not -path '*.logs/*' -not -path '/etc/apt/*' \
+    -printf '%p %y %u:%g %m %l\n' | sort
+cat /etc/apt/preferences.d/* 2>/dev/null || true
+"""
+
+
+class Rdma(driver_image.Image):
+    """The node, and what is asked of its RDMA stack."""
+
+    def __init__(self, lab, node, folder):
+        super().__init__(lab, node, folder / "ssh")
+        self.release = self.says("ls /lib/modules | head -n 1")
+        self._folder = folder
+        self._made = {}
+        # The vendor's names have the point release, which is the bundle's own and not the node's.
+        self.distribution = "debian12.5"
+
+    def bundle(self, version=FIRST, faults=(), **options):
+        """Make a bundle and return what gpunode_ofed_file is to say of it."""
+        key = json.dumps([version, faults, options])
+        if key not in self._made:
+            folder = self._folder / str(len(self._made))
+            folder.mkdir()
+            path = mlnx_ofed.make(folder, version, faults=faults, requires=False, **options)
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            self._made[key] = f"{path}#sha256={digest}"
+        return self._made[key]
+
+    def said(self, version=FIRST, faults=(), **variables):
+        return {
+            "gpunode_ofed_kind": "mlnx_ofed",
+            "gpunode_ofed_version": version,
+            "gpunode_ofed_file": self.bundle(version, faults),
+            **variables,
+        }
+
+    def fingerprint(self):
+        return self.says(_FINGERPRINT).splitlines()
+
+    def version(self):
+        """Return what ofed_info says, '' where there is none."""
+        return self.tried("ofed_info -s").stdout.strip()
+
+    def cores(self):
+        """Return {kernel: version of the RDMA stack that its ib_core is from}."""
+        paths = self.says("ls /lib/modules/*/updates/dkms/ib_core.ko* 2>/dev/null || true").split()
+        return {path.split("/")[3]: self.says(f"modinfo -F version {path}") for path in paths}
+
+    def packages(self):
+        """Return {package: version} of what is installed of RDMA."""
+        listed = self.says(r"dpkg-query -W -f '${db:Status-Abbrev}${Package}=${Version}\n'")
+        rows = [line[3:].split("=", 1) for line in listed.splitlines() if line.startswith("ii ")]
+        names = ("rdma", "ibverbs", "mlnx", "ofed", "mft", "perftest", "libib")
+        return {name: found for name, found in rows if any(word in name for word in names)}
+
+    def asked_of(self, program):
+        """Return the rows that a program of the stand-in noted, and forget them."""
+        path = f"{mlnx_ofed.STATE}/{program}"
+        return self.says(f"cat {path} 2>/dev/null; rm -f {path}").splitlines()
+
+
+@pytest.fixture(scope="module")
+def node(lab, tmp_path_factory):
+    lab.fresh(NODE)
+    kernel.set_up(lab, NODE)
+    made = Rdma(lab, NODE, tmp_path_factory.mktemp("made"))
+    yield made
+    lab.fresh(NODE)
+
+
+@pytest.fixture(scope="module")
+def bare(node):
+    """What the node is like without a vendor's stack."""
+    return node.fingerprint()
+
+
+def test_a_fresh_host_gets_exactly_the_wanted_version(node, bare):
+    predicted = node.converge("--check", **node.said())
+    assert predicted.status == 0, predicted.messages()
+    assert node.fingerprint() == bare
+    changes = node.converged(**node.said())
+    assert predicted.changes(NODE) == changes
+    assert f"install MLNX_OFED {FIRST}" in changes
+    assert node.version() == f"MLNX_OFED_LINUX-{FIRST}:"
+    assert list(node.cores()) == [node.release]
+    assert node.says(f"grep -c ib_register_peer_memory_client {SYMBOLS}") == "1"
+    assert node.rests(**node.said())
+
+
+def test_firmware_was_left_alone_and_openibd_too(node):
+    assert node.asked_of("firmware") == []
+    assert node.asked_of("openibd") == []
+    assert node.says("systemctl is-enabled openibd") == "enabled"
+
+
+def test_nothing_of_the_bundle_is_left_but_the_copy_that_is_kept(node):
+    assert (
+        node.says("ls -d /var/tmp/gpunode-* /var/cache/gpunode/mlnx_ofed 2>/dev/null; true") == ""
+    )
+    assert node.says(f"stat -c '%a %U' {KEPT}/{FIRST}.tgz") == "600 root"
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"mlnx_ofed_options": ["--without-fw-updat"]}, ["no package fw-updat", "mlnx-fw-updater"]),
+        ({"mlnx_ofed_options": ["--basics"]}, ["--basics", "Did you mean --basic?"]),
+        ({"mlnx_ofed_tmpdir": "tmp"}, ["mlnx_ofed_tmpdir: tmp", "no absolute path"]),
+    ],
+)
+def test_an_option_that_is_misspelt_is_refused_by_name(node, said, words):
+    told = node.refused(**node.said(SECOND, **said))
+    assert all(word in told for word in words), told
+
+
+def test_an_address_that_is_dead_leaves_the_host_untouched(node):
+    digest = "0" * 64
+    dead = f"http://127.0.0.1:9/MLNX_OFED_LINUX-{SECOND}-debian12.5-x86_64.tgz#sha256={digest}"
+    told = node.refused(**node.said(SECOND, gpunode_ofed_file=dead))
+    assert "download http://127.0.0.1:9/" in told
+    assert "cannot be reached" in told
+
+
+def test_a_bundle_with_another_digest_leaves_the_host_untouched(node):
+    file = node.bundle(SECOND).partition("#")[0]
+    told = node.refused(**node.said(SECOND, gpunode_ofed_file=f"{file}#sha256={'0' * 64}"))
+    assert "wanted is " + "0" * 64 in told
+
+
+def test_a_bundle_of_another_version_or_distribution_is_refused(node):
+    told = node.refused(**node.said(SECOND, gpunode_ofed_file=node.bundle(FIRST)))
+    assert f"it is {FIRST}, and {SECOND} is wanted" in told
+    other = node.bundle(SECOND, distribution="ubuntu22.04")
+    told = node.refused(**node.said(SECOND, gpunode_ofed_file=other))
+    assert "it is for ubuntu22.04, and the host is debian12" in told
+
+
+def test_a_bundle_that_broke_off_is_refused(node):
+    told = node.refused(**node.said(SECOND, ["truncated"]))
+    assert "unpack the bundle of MLNX_OFED" in told
+
+
+def test_a_folder_without_room_is_refused_before_anything_is_unpacked(node):
+    node.says("mkdir /mnt/small && mount -t tmpfs -o size=64k tmpfs /mnt/small")
+    try:
+        told = node.refused(**node.said(SECOND, mlnx_ofed_tmpdir="/mnt/small"))
+    finally:
+        node.says("umount /mnt/small && rmdir /mnt/small")
+    assert "room for MLNX_OFED in /mnt/small" in told
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (22, "it does not know one of its options (status 22)"),
+        (28, "is full"),
+        (171, "it found no adapter that this release knows (status 171)"),
+        (172, "it is of another distribution or architecture"),
+        (173, "mst, the tool that reaches the adapters' firmware, did not start"),
+    ],
+)
+def test_a_status_of_the_installer_becomes_a_sentence_and_nothing_was_changed(node, status, words):
+    told = node.refused(**node.said(SECOND, {"exit": status}))
+    assert words in told, told
+    assert "Nothing was changed" in told
+    assert "general.log" in told
+
+
+def test_what_stands_on_the_packages_is_named_before_it_would_be_removed(node):
+    node.says(driver_runs.package_of_others("libibverbs1"))
+    try:
+        told = node.refused(**node.said(SECOND))
+    finally:
+        node.says(f"dpkg --purge {OWNER}")
+    assert f"stands on the packages that give way: {OWNER}" in told
+
+
+@pytest.mark.parametrize("fault", ["broken-module", "package-fails", "dies-half-way"])
+def test_an_upgrade_that_fails_is_followed_by_the_version_before(node, fault):
+    packages, cores = node.packages(), node.cores()
+    done = node.converge(**node.said(SECOND, [fault]))
+    assert done.status != 0
+    assert f"MLNX_OFED {FIRST} is back" in done.messages()
+    assert (node.packages(), node.cores()) == (packages, cores)
+    assert node.version() == f"MLNX_OFED_LINUX-{FIRST}:"
+    assert node.says("dpkg --audit") == ""
+    # What is said of it once more is what is there.
+    node.converged(**node.said())
+    assert node.rests(**node.said())
+
+
+def test_an_upgrade_goes_through_the_uninstaller_of_the_vendor(node):
+    node.asked_of("uninstall")
+    changes = node.converged(**node.said(SECOND))
+    assert f"install MLNX_OFED {SECOND} in place of mlnx_ofed {FIRST}" in changes
+    assert node.asked_of("uninstall")
+    assert node.version() == f"MLNX_OFED_LINUX-{SECOND}:"
+    assert node.says(f"ls {KEPT}/*.tgz") == f"{KEPT}/{SECOND}.tgz"
+    assert node.rests(**node.said(SECOND))
+
+
+def test_an_update_of_the_host_replaces_nothing_of_it(node):
+    packages = node.packages()
+    upgrade = (
+        "apt-get --simulate install rdma-core libibverbs1 ibverbs-providers | grep ^Inst || true"
+    )
+    assert node.says(upgrade) == ""
+    node.says("apt-get --simulate --yes dist-upgrade")
+    assert node.packages() == packages
+    held = node.says("apt-cache policy rdma-core | grep -A1 'Installed\\|Candidate'")
+    assert held.count(packages["rdma-core"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        ("dpkg --purge --force-depends perftest", f"install MLNX_OFED {SECOND}"),
+        (f"rm {PINS}", f"hold the packages of the RDMA stack by {PINS}"),
+        (f"echo '# by hand' >>{PINS}", f"hold the packages of the RDMA stack by {PINS}"),
+        ("systemctl disable openibd", "enable openibd.service"),
+        ("rm /lib/modules/*/updates/dkms/ib_core.ko*", "build the RDMA modules for kernel"),
+        ("rm /usr/bin/ofed_info", f"install MLNX_OFED {SECOND}"),
+        (f"rm {SYMBOLS}", f"install MLNX_OFED {SECOND}"),
+        (f"touch {KEPT}/at-work", f"install MLNX_OFED {SECOND}"),
+    ],
+)
+def test_what_is_broken_by_hand_is_reported_and_repaired(node, damage, says):
+    packages = node.packages()
+    node.says(damage)
+    changes = node.converged(**node.said(SECOND))
+    assert any(row.startswith(says) for row in changes), changes
+    assert node.packages() == packages
+    assert node.version() == f"MLNX_OFED_LINUX-{SECOND}:"
+    assert node.rests(**node.said(SECOND))
+
+
+def test_a_further_kernel_gets_its_modules(node):
+    node.add_kernel(NEXT_KERNEL)
+    changes = node.converged(**node.said(SECOND))
+    assert changes == [f"build the RDMA modules for kernel {NEXT_KERNEL}"]
+    assert sorted(node.cores()) == sorted([node.release, NEXT_KERNEL])
+    assert node.rests(**node.said(SECOND))
+
+
+def test_a_run_that_is_killed_is_repaired_by_the_next_one(node):
+    unit = "gpunode-mlnx_ofed.service"
+    # The module goes first, which would bring back what was there.
+    killer = (
+        f"until systemctl is-active --quiet {unit} && pgrep -x dpkg >/dev/null; do sleep 0.1; "
+        f"done; pkill -9 -f AnsiballZ_mlnx_ofed; systemctl kill --signal=KILL {unit}"
+    )
+    node.says(f"systemd-run --quiet --collect --unit=killer bash -c {shlex.quote(killer)}")
+    done = node.converge(**node.said(FIRST))
+    assert done.status != 0
+    node.converged(**node.said(FIRST))
+    assert node.version() == f"MLNX_OFED_LINUX-{FIRST}:"
+    assert node.says("dpkg --audit") == ""
+    assert node.tried(f"test -e {KEPT}/at-work").returncode == 1
+    assert node.rests(**node.said(FIRST))
+
+
+def test_the_distributions_own_takes_its_place(node):
+    said = {"gpunode_ofed_kind": "inbox"}
+    changes = node.converged(**said)
+    assert any(row.startswith(f"remove mlnx_ofed {FIRST} and install rdma-core") for row in changes)
+    assert node.version() == ""
+    assert node.cores() == {}
+    assert not [found for found in node.packages().values() if "mlnx" in found]
+    assert {"rdma-core", "ibverbs-providers"} <= set(node.packages())
+    assert "*mlnx*" in node.says(f"cat {PINS}")
+    assert (
+        node.says(
+            f"ls {KEPT}/*.tgz 2>/dev/null; ls -d /usr/src/mlnx-ofed-kernel* 2>/dev/null; true"
+        )
+        == ""
+    )
+    assert node.rests(**said)
+
+
+@pytest.mark.parametrize("fault", ["broken-module", "dies-half-way"])
+def test_a_first_installation_that_fails_is_followed_by_the_distributions_own(node, fault):
+    packages = node.packages()
+    done = node.converge(**node.said(SECOND, [fault]))
+    assert done.status != 0
+    assert "The distribution's own stack is back" in done.messages()
+    assert node.packages() == packages
+    assert node.cores() == {}
+    assert node.says("dpkg --audit") == ""

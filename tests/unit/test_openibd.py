@@ -1,0 +1,74 @@
+"""When openibd is restarted, what gives way before, and when it never is."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+
+import pytest
+from trees import planted
+
+from ansible_collections.gpunode.stack.plugins.module_utils import openibd, stack_host
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.plugin_utils import stack_case
+
+SCRIPT = "/etc/init.d/openibd"
+DEVICE = {"name": "mlx5_0", "interfaces": ["ib0", "ens1f0"]}
+
+
+class Host:
+    def __init__(self, folder):
+        self.tree = planted(folder, {})
+        self.commands = []
+        self.ended = subprocess.CompletedProcess([], 0, "", "")
+        self.facts = copy.deepcopy(stack_case.EMPTY)
+        self.facts["rdma_devices"] = [DEVICE]
+
+    def execute(self, argv, _environment):
+        self.commands.append(argv)
+        return self.ended
+
+    def run(self, argv, **_options):
+        self.commands.append(argv)
+        return subprocess.CompletedProcess(argv, 0, "", "")
+
+    def restart(self):
+        openibd.restart(stack_host.Host(self.tree, lambda: self.facts, self.execute, self.run))
+
+
+@pytest.fixture
+def host(tmp_path):
+    return Host(tmp_path)
+
+
+def test_clients_of_the_rdma_core_give_way_first(host):
+    host.facts["peer_memory"]["loaded"] = ["nvidia_peermem"]
+    host.restart()
+    assert host.commands == [["rmmod", "nvidia_peermem"], [SCRIPT, "restart"]]
+
+
+@pytest.mark.parametrize(
+    "lower",
+    [["ib0"], ["bond0", "ens1f0", "ens1f1"], ["vlan7", "ens1f0"], ["br0", "bond0", "ens1f0"]],
+)
+def test_it_is_never_restarted_under_the_connection_to_the_host(host, lower):
+    host.facts["management"] = {"interface": lower[0], "lower": lower, "found_by": "ssh"}
+    with pytest.raises(Refusal) as caught:
+        host.restart()
+    assert f"runs over {'ib0' if 'ib0' in lower else 'ens1f0'}," in caught.value.because
+    assert "reboot" in caught.value.remedy
+    assert host.commands == []
+
+
+def test_a_connection_over_another_interface_is_no_obstacle(host):
+    host.facts["management"] = {"interface": "eno1", "lower": ["eno1"], "found_by": "ssh"}
+    host.restart()
+    assert host.commands == [[SCRIPT, "restart"]]
+
+
+def test_what_it_says_when_it_fails_is_told(host):
+    host.ended = subprocess.CompletedProcess(
+        [], 1, "Unloading ib_core [FAILED]\n", "rmmod: in use\n"
+    )
+    with pytest.raises(Refusal, match=r"Unloading ib_core \[FAILED\] / rmmod: in use"):
+        host.restart()
