@@ -25,7 +25,8 @@ dpkg-query -W -f '${db:Status-Abbrev}${Package}=${Version}\n' | sort
 find /etc /usr/src /var/lib/dkms /var/lib/gpunode /var/tmp /lib/modules/ /usr/bin /usr/sbin \
     -xdev \
     -not -path '/usr/src/linux-*' -not -path '/lib/modules/*/modules.*' -not -name '*.json' \
-    -not -name 'mok.*' -not -name 'MLNX_OFED_LINUX.*' -not -path '*.logs/*' -not -path '/etc/apt/*' \
+    -not -name 'mok.*' -not -name 'MLNX_OFED_LINUX.*' -not -path '*.logs/*' \
+    -not -path '/etc/apt/*' \
     -printf '%p %y %u:%g %m %l\n' | sort
 cat /etc/apt/preferences.d/* 2>/dev/null || true
 """

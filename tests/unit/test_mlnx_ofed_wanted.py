@@ -1,0 +1,78 @@
+"""From variables to the wanted RDMA stack."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.plugin_utils import mlnx_ofed, stack_case, wanted
+
+FILE = f"files/MLNX.tgz#sha256={'0' * 64}"
+SAID = {"gpunode_ofed_kind": "mlnx_ofed", "gpunode_ofed_version": "24.10-1.1.4.0"}
+
+
+def site(**said):
+    return wanted.Site({**SAID, **said}, "/inventory")
+
+
+def state(**said):
+    return site(**said).wanted("mlnx_ofed")
+
+
+def test_without_a_word_of_it_the_stack_is_not_looked_after():
+    assert "mlnx_ofed" not in wanted.Site({}, "/").components()
+    assert wanted.Site({}, "/").wanted("mlnx_ofed") == {"state": "unsaid"}
+
+
+def test_a_stack_that_is_named_is_wanted_with_its_row_of_the_catalog():
+    found = state()
+    assert "mlnx_ofed" in site().components()
+    assert (found["kind"], found["version"]) == ("mlnx_ofed", "24.10-1.1.4.0")
+    assert found["release"]["url"].endswith("{distribution}-x86_64.tgz")
+    assert found["inbox_packages"]["apt"] == ["rdma-core", "ibverbs-providers"]
+
+
+def test_a_file_is_of_the_inventory_and_an_address_stays():
+    assert state(gpunode_ofed_file=FILE)["file"] == "/inventory/files/MLNX.tgz"
+    address = f"https://mirror.example.com/{FILE}"
+    assert state(gpunode_ofed_file=address)["file"] == address.partition("#")[0]
+
+
+def test_by_default_firmware_stays():
+    assert state()["firmware_update"] is False
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"mlnx_ofed_tmpdir": "tmp"}, "mlnx_ofed_tmpdir: tmp"),
+        ({"mlnx_ofed_options": ["--basics"]}, "Did you mean --basic?"),
+        ({"mlnx_ofed_options": ["--without-fw-update"]}, "mlnx_ofed_firmware_update"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(said, words):
+    with pytest.raises(Refusal) as caught:
+        state(**said)
+    assert words in str(caught.value)
+
+
+def test_a_file_that_is_not_on_the_controller_is_refused_unless_it_is_not_needed():
+    facts = {"rdma_stack": {**stack_case.EMPTY["rdma_stack"]}}
+    wish = state(gpunode_ofed_file=FILE)
+    (refusal,) = mlnx_ofed.refusals(wish, facts)
+    assert refusal.what == "gpunode_ofed_file: /inventory/files/MLNX.tgz"
+    facts["rdma_stack"].update(kind="mlnx_ofed", version="24.10-1.1.4.0")
+    assert mlnx_ofed.refusals(wish, facts) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "says"),
+    [
+        (SAID, "RDMA stack MLNX_OFED 24.10-1.1.4.0"),
+        ({"gpunode_ofed_kind": "inbox"}, "RDMA stack the distribution's own"),
+    ],
+)
+def test_a_converged_host_says_which_it_has(said, says):
+    found = wanted.Site(said, "/").wanted("mlnx_ofed")
+    assert mlnx_ofed.summary(found)[0]["says"] == says
+    assert mlnx_ofed.present(found) == ["RDMA stack"]

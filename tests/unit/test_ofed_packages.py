@@ -1,0 +1,92 @@
+"""Packages of RDMA stacks: whose they are, and how one stack's are kept from another's."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+from trees import planted
+
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    distribution_packages,
+    ofed_packages,
+    pins,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+
+
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [
+        ("ofed-scripts", "24.10.OFED.24.10.1.1.4-1"),
+        ("mlnx-ofed-kernel-dkms", "24.10.OFED.24.10.1.1.4.1-1"),
+        ("rdma-core", "2410mlnx54-1.2410114"),
+        ("perftest", "24.10.0-0.65.g9093bae.2410114"),
+        ("kmod-iser", "24.10-OFED.24.10.1.1.4.1.rhel9u4"),
+        ("doca-ofed", "3.2.0-125000"),
+    ],
+)
+def test_a_package_is_a_vendors_by_its_name_or_its_version(name, version):
+    assert ofed_packages.is_vendors(name, version)
+
+
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [("rdma-core", "44.0-2"), ("perftest", "4.5+0.17-1"), ("libibverbs1", "50.0-2ubuntu0.2")],
+)
+def test_one_of_the_distribution_is_none(name, version):
+    assert not ofed_packages.is_vendors(name, version)
+
+
+def test_what_was_half_installed_is_found(tmp_path):
+    rows = [
+        "Package: rdma-core\nStatus: install ok installed\nVersion: 44.0-2\n",
+        "Package: mlnx-ofed-kernel-dkms\nStatus: install ok half-configured\nVersion: 24.10\n",
+        "Package: ofed-scripts\nStatus: deinstall ok config-files\nVersion: 24.10\n",
+    ]
+    tree = planted(tmp_path, {"/var/lib/dpkg/status": "\n".join(rows)})
+    assert ofed_packages.of_vendor(tree) == ["mlnx-ofed-kernel-dkms"]
+
+
+def foreseeing(monkeypatch, *removed):
+    monkeypatch.setattr(distribution_packages, "managers_own", distribution_packages.Apt)
+    told = "".join(f"Remv {name} [1]\n" for name in removed)
+    return lambda argv, _environment: subprocess.CompletedProcess(argv, 0, told, "")
+
+
+def test_what_stands_on_packages_that_give_way_is_refused_by_name(monkeypatch):
+    execute = foreseeing(monkeypatch, "libibverbs1", "librdmacm1", "render-farm", "qemu")
+    with pytest.raises(Refusal, match="give way: render-farm, qemu"):
+        ofed_packages.refuse_dependants("install it", ["libibverbs1"], execute)
+
+
+def test_what_is_of_a_stack_itself_may_go(monkeypatch):
+    execute = foreseeing(monkeypatch, "libibverbs1", "librdmacm1", "perftest")
+    ofed_packages.refuse_dependants("install it", ["libibverbs1"], execute)
+
+
+def test_a_vendors_packages_stay_and_the_distributions_do_not_come():
+    (file,) = ofed_packages.held("apt", {"rdma-core": "2410mlnx54-1", "perftest": "24.10"}).values()
+    assert file.text.endswith(
+        "Package: perftest\nPin: version 24.10\nPin-Priority: 990\n\n"
+        "Package: rdma-core\nPin: version 2410mlnx54-1\nPin-Priority: 990\n\n"
+        "Package: perftest rdma-core\nPin: version *\nPin-Priority: -1\n"
+    )
+
+
+def test_a_vendors_packages_do_not_come_in_place_of_the_distributions():
+    (file,) = ofed_packages.kept_out("apt", ["rdma-core"]).values()
+    assert file.text.endswith("Package: rdma-core\nPin: version *mlnx*\nPin-Priority: -1\n")
+
+
+def test_dnf_holds_them_by_its_list_beside_the_drivers(tmp_path, monkeypatch):
+    path = tmp_path / "versionlock.list"
+    monkeypatch.setattr(pins, "VERSIONLOCK", str(path))
+    drivers = "# gpunode: NVIDIA driver\nnvidia-driver-3:580-1.*\n# gpunode: end\n"
+    path.write_text(drivers)
+    (file,) = ofed_packages.held("dnf", {"rdma-core": "2410mlnx54-1"}).values()
+    ours = "# gpunode: RDMA stack\nrdma-core-0:2410mlnx54-1.*\n# gpunode: end\n"
+    assert file.text == drivers + ours
+    path.write_text(file.text)
+    (file,) = ofed_packages.kept_out("dnf", []).values()
+    assert file.text == drivers
