@@ -265,6 +265,7 @@ class _Work:
         entries = [
             manifest.packages(ofed_packages.installed(self._tree)),
             *map(manifest.file, [*pins, *dict.fromkeys(modules)]),
+            manifest.absence(ofed_note.AT_WORK),
         ]
         if self._is_vendors and openibd.is_there(self._tree):
             entries.append(manifest.unit(openibd.UNIT, None, "enabled"))

@@ -123,6 +123,7 @@ class Method:
         :raises Refusal: others stand on it, or it failed.
         """
         what = f"remove {rdma.described(self._found)}"
+        ofed_packages.free(self._facts["pkg_mgr"])
         if self._found["kind"] == "doca":
             # NVIDIA DOCA documentation, "Uninstalling software from host": its own names first.
             doca = [name for name in ofed_packages.installed(self._tree) if name[:5] == "doca-"]

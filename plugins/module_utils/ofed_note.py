@@ -17,8 +17,8 @@ from ansible_collections.gpunode.stack.plugins.module_utils import disk, files, 
 DIR = os.path.join(receipts.STATE_DIR, "mlnx_ofed")
 _BUNDLE = ".tgz"
 _NOTE = f"{DIR}/installed.json"
-# It is there from before the first package gives way until all is in place.
-_AT_WORK = f"{DIR}/at-work"
+#: It is there from before the first package gives way until all is in place.
+AT_WORK = f"{DIR}/at-work"
 
 
 def packages(tree):
@@ -33,13 +33,13 @@ def had_symbols(tree):
 
 def is_at_work(tree):
     """Say whether an exchange was begun that did not come to its end."""
-    return tree.exists(_AT_WORK)
+    return tree.exists(AT_WORK)
 
 
 def begin(tree):
     """Note that an exchange begins."""
     _make(tree)
-    with open(tree.path(_AT_WORK), "a", encoding="ascii"):
+    with open(tree.path(AT_WORK), "a", encoding="ascii"):
         pass
 
 
@@ -53,7 +53,7 @@ def end(tree, installed, symbols):
     text = json.dumps({"packages": installed, "symbols": symbols}, indent=2, sort_keys=True)
     files.write_text(tree.path(_NOTE), f"{text}\n", owner=None, group=None, mode=0o600)
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(tree.path(_AT_WORK))
+        os.unlink(tree.path(AT_WORK))
 
 
 def kept(tree, version):

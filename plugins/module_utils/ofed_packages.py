@@ -94,6 +94,13 @@ def held(manager, packages):
     return {PREFERENCES: placed.of(pins.preferences(records))}
 
 
+def free(manager):
+    """Let any version of the stack's packages come: what was held gives way."""
+    wanted = {PREFERENCES: placed.of(None)} if manager == "apt" else pins.unlock(_COMPONENT)
+    for path, file in wanted.items():
+        placed.put(path, file)
+
+
 def kept_out(manager, names):
     """Return {path: Placed} of what keeps a vendor's packages from taking the distribution's place.
 

@@ -181,7 +181,7 @@ def test_a_folder_without_room_is_refused_before_anything_is_unpacked(node):
     ("status", "words"),
     [
         (22, "it does not know one of its options (status 22)"),
-        (28, "is full"),
+        (28, "it ran out of room (status 28)"),
         (171, "it found no adapter that this release knows (status 171)"),
         (172, "it is of another distribution or architecture"),
         (173, "mst, the tool that reaches the adapters' firmware, did not start"),

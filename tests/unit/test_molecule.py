@@ -26,6 +26,11 @@ LEFT = {
         "conda_env_list.pip": "solved into a lock beforehand: tests/lab/test_lock.py",
         "conda_env_list.build": "names what the host keeps: tests/lab/test_environments.py",
     },
+    "mlnx_ofed": {
+        "mlnx_ofed_firmware_update": "needs a bundle: tests/lab/test_mlnx_ofed.py",
+        "mlnx_ofed_options": "needs a bundle: tests/lab/test_mlnx_ofed.py",
+        "mlnx_ofed_tmpdir": "needs a bundle: tests/lab/test_mlnx_ofed.py",
+    },
     "nvidia_driver": {
         "nvidia_driver_state": "its other value leaves nothing: tests/lab/test_driver_runfile.py",
         "nvidia_driver_repository_url": "needs a mirror: tests/lab/test_driver_packages_faults.py",

@@ -30,8 +30,8 @@ def test_where_nothing_was_said_nothing_is_touched():
     assert nvidia_driver.present(state()) == nvidia_driver.absent(state()) == []
 
 
-def test_the_driver_goes_first_since_all_else_runs_on_it():
-    assert next(iter(wanted.COMPONENTS)) == "nvidia_driver"
+def test_the_driver_goes_before_what_runs_on_it_and_after_what_it_is_built_with():
+    assert list(wanted.COMPONENTS)[:2] == ["mlnx_ofed", "nvidia_driver"]
 
 
 def test_a_driver_that_is_to_go_is_no_part_of_the_stack():

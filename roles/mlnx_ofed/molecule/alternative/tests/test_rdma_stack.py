@@ -19,4 +19,4 @@ def test_versions_of_a_vendor_are_never_taken(host):
 def test_the_receipt_has_them(host):
     with host.sudo():
         receipt = json.loads(host.file("/var/lib/gpunode/mlnx_ofed.json").content_string)
-    assert {entry["kind"] for entry in receipt["manifest"]} == {"packages", "file"}
+    assert {entry["kind"] for entry in receipt["manifest"]} == {"packages", "file", "absence"}
