@@ -29,6 +29,8 @@ _BESIDE = re.compile(
 )
 _DRIVER_VERSION = re.compile(r"(?:\d+:)?(\d{3}\.\d{2,3}(?:\.\d{2})?)(?![\d.])")
 
+_VENDORS = {"mlnx_ofed": "MLNX_OFED", "doca": "DOCA-OFED"}
+
 # What a host tells of itself where it tells nothing: facts of an older version lack keys.
 EMPTY = {
     "distribution": "",
@@ -97,6 +99,11 @@ EMPTY = {
     },
     "management": {"interface": "", "lower": [], "found_by": ""},
 }
+
+
+def called(ofed):
+    """Return a vendor's RDMA stack in words, by the name that its vendor gives it."""
+    return f"{_VENDORS[ofed['kind']]} {ofed['version']}"
 
 
 def completed(facts, empty=None):
@@ -358,6 +365,42 @@ class Case:
         if self.ofed_kind != "inbox":
             return True
         return self.facts["rdma_stack"]["kind"] == "inbox" and self.facts["peer_memory"]["headers"]
+
+    @cached_property
+    def has_ofed(self):
+        """Whether a vendor's RDMA stack is wanted, and there in the version that is wanted."""
+        found, wanted = self.facts["rdma_stack"], self.ofed or {"kind": "inbox"}
+        return found["kind"] == wanted["kind"] != "inbox" and wanted["version"] in (
+            found["version"],
+            # DOCA-OFED's files name the series alone.
+            versions.ofed_series(found["version"]),
+        )
+
+    @cached_property
+    def lacking_ofed(self):
+        """The kernels that modules of that stack can be built for, and that have none of it."""
+        there = self.facts["rdma_stack"]["kernels"]
+        rows = self.kernels if self.has_ofed else []
+        return [row for row in rows if row["headers"] and row["release"] not in there]
+
+    @cached_property
+    def has_ofed_tree(self):
+        """Whether DKMS has the RDMA stack's modules, and builds them for any kernel."""
+        return any(row["name"] == "mlnx-ofed-kernel" for row in self.facts["driver"]["dkms"])
+
+    @cached_property
+    def restarts_openibd(self):
+        """Whether openibd exchanges the RDMA modules that are loaded; else a reboot does.
+
+        The distribution's own stack has no openibd.
+        """
+        prefers_reboot = "reboot" in self.consent and "restart_openibd" not in self.consent
+        return (
+            self.facts["own_kernel"]
+            and self.ofed_kind != "inbox"
+            and not self.is_over_rdma
+            and not prefers_reboot
+        )
 
     @cached_property
     def is_over_rdma(self):

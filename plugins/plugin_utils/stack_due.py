@@ -8,6 +8,7 @@ All of it follows from the state of the host; nothing depends on what a run did 
 from __future__ import annotations
 
 from ansible_collections.gpunode.stack.plugins.module_utils import peer_route, rdma, versions
+from ansible_collections.gpunode.stack.plugins.plugin_utils import stack_case
 
 
 def ofed_not_installed(case):
@@ -21,12 +22,37 @@ def ofed_other_version(case):
         return
     if wanted["kind"] == "inbox":
         yield f"{rdma.described(found)} is installed in place of the distribution's own"
-    elif found["kind"] != wanted["kind"] or wanted["version"] not in (
-        found["version"],
-        # DOCA-OFED's files name the series alone.
-        versions.ofed_series(found["version"]),
-    ):
+    elif not case.has_ofed:
         yield f"{rdma.described(found)} is installed"
+
+
+def ofed_kernel_without_module(case):
+    for kernel in case.lacking_ofed:
+        yield f"kernel {kernel['release']} has no modules of {stack_case.called(case.ofed)}" + (
+            ": with the next boot RDMA would be the distribution's" if kernel["next"] else ""
+        )
+
+
+def ofed_other_loaded(case):
+    if "restart_openibd" in case.consent and case.restarts_openibd:
+        yield from _rdma_other_loaded(case)
+
+
+def _rdma_other_loaded(case):
+    if case.facts["rdma_stack"]["stale"]:
+        yield "the RDMA modules that are loaded are not those on disk"
+
+
+def exchanges_rdma(case):
+    """Say whether the RDMA modules that are loaded are others once the RDMA stack is as wanted.
+
+    Those that are built for another kernel than the running one leave it as it is.
+    """
+    if not case.ofed or not case.facts["rdma_stack"]["loaded"]:
+        return False
+    comes = any(ofed_not_installed(case)) or any(ofed_other_version(case))
+    is_lacking = any(row["running"] or not case.has_ofed_tree for row in case.lacking_ofed)
+    return comes or is_lacking or any(ofed_other_loaded(case))
 
 
 def driver_not_installed(case):
@@ -147,7 +173,7 @@ def driver_other_loaded(case):
 
 def driver_clients_stopped(case):
     # Between an exchange of the driver and the reboot they would not find each other.
-    if case.facts["drained"] and not any(reboot_pending(case)):
+    if case.facts["drained"] and not any(_driver_reboot(case)):
         yield f"{', '.join(case.facts['drained'])} had been stopped for the driver, and is to run"
 
 
@@ -244,6 +270,16 @@ def reboot_pending(case):
     """What is loaded is not what is on disk: only a reboot, or unloading, ends that."""
     if not case.facts["own_kernel"]:
         return
+    if case.driver:
+        yield from _driver_reboot(case)
+    # What restarts openibd anyway ends that as well.
+    if case.ofed and not (case.restarts_openibd and exchanges_rdma(case)):
+        yield from _rdma_other_loaded(case)
+
+
+def _driver_reboot(case):
+    if not case.facts["own_kernel"]:
+        return
     if case.installed and case.rivals and not any(driver_rival(case)):
         yield f"{' and '.join(case.rivals)} has the GPU"
     if not case.may_reload:
@@ -267,7 +303,12 @@ def _other_loaded(case):
 # By component, in the order of application: RDMA before the driver, since nvidia_peermem gets its
 # peer symbols only where the RDMA stack's headers are there when it is built; peer memory last.
 RULES = {
-    "mlnx_ofed": {"not-installed": ofed_not_installed, "other-version": ofed_other_version},
+    "mlnx_ofed": {
+        "not-installed": ofed_not_installed,
+        "other-version": ofed_other_version,
+        "kernel-without-module": ofed_kernel_without_module,
+        "other-loaded": ofed_other_loaded,
+    },
     "nvidia_driver": {
         "not-installed": driver_not_installed,
         "other-version": driver_other_version,
@@ -304,7 +345,7 @@ def applies(component, case):
         "nvidia_driver": case.driver is not None,
         "vgpu_license": case.vgpu is not None,
         "peer_memory": _has_peers(case),
-        "reboot": case.driver is not None,
+        "reboot": case.driver is not None or case.ofed is not None,
     }[component]
 
 

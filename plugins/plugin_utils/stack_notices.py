@@ -8,7 +8,7 @@ A combination about which nothing is known is said to be unknown.
 from __future__ import annotations
 
 from ansible_collections.gpunode.stack.plugins.module_utils import versions
-from ansible_collections.gpunode.stack.plugins.plugin_utils import stack_refusals
+from ansible_collections.gpunode.stack.plugins.plugin_utils import stack_due, stack_refusals
 
 
 def unknown_driver(case, due):
@@ -140,7 +140,8 @@ def no_gpu(case, due):
 
 
 def no_headers(case, due):
-    if not case.driver:
+    builds_rdma = case.ofed and case.ofed["kind"] != "inbox"
+    if not case.driver and not builds_rdma:
         return
     for kernel in case.facts["kernels"]:
         if not kernel["headers"] and (kernel["running"] or kernel["next"]):
@@ -161,7 +162,10 @@ def key_not_enrolled(case, due):
 
 
 def restart_would_cut_the_connection(case, due):
-    if due["mlnx_ofed"] and case.is_over_rdma:
+    if not case.ofed or case.ofed["kind"] == "inbox" or not case.is_over_rdma:
+        return
+    is_asked_for = case.facts["rdma_stack"]["stale"] and "restart_openibd" in case.consent
+    if is_asked_for or stack_due.exchanges_rdma(case):
         yield (
             f"the connection to this host runs over {case.facts['management']['interface']}, which "
             f"stands on RDMA devices ({', '.join(case.is_over_rdma)}): openibd is not restarted, "

@@ -73,7 +73,7 @@ def _reboots(case, due):
         why.append(f"module {case.loaded} stays loaded until then")
     if case.rivals and due["nvidia_driver"]:
         why.append(f"{' and '.join(case.rivals)} has the GPU until then")
-    if due["mlnx_ofed"] and not _restarts_openibd(case):
+    if due["mlnx_ofed"] and stack_due.exchanges_rdma(case) and not case.restarts_openibd:
         why.append("the RDMA modules that are loaded now stay until then")
     return {"takes-effect-by-reboot": why} if why else {}
 
@@ -88,9 +88,8 @@ def _spared(case):
 
 
 def _restarts_openibd(case):
-    """Say whether openibd is restarted for a changed RDMA stack; else a reboot does, if it runs."""
-    prefers_reboot = "reboot" in case.consent and "restart_openibd" not in case.consent
-    return case.facts["own_kernel"] and not case.is_over_rdma and not prefers_reboot
+    """Say whether the step of the RDMA stack restarts openibd, which interrupts RDMA."""
+    return case.restarts_openibd and stack_due.exchanges_rdma(case)
 
 
 def _missing_consents(steps):

@@ -247,7 +247,9 @@ def file_needed(case, due):
             f"/path/to/NVIDIA-Linux-x86_64-{driver['version']}{suffix}.run",
             case.known.driver(driver["version"], driver["flavour"]),
         )
-    if ofed and ofed["kind"] == "mlnx_ofed" and due["mlnx_ofed"]:
+    # Those that DKMS has are built, and those on disk loaded, without it.
+    keeping = {"other-loaded", *(["kernel-without-module"] if case.has_ofed_tree else [])}
+    if ofed and ofed["kind"] == "mlnx_ofed" and due["mlnx_ofed"].keys() - keeping:
         yield from _unchecked(
             f"MLNX_OFED {ofed['version']}",
             "gpunode_ofed_file",

@@ -76,7 +76,12 @@ FACTS = st.fixed_dictionaries(
                     depends=st.sampled_from([[], ["nvidia", "ib_core"]]),
                     signer=st.just(""),
                 ),
-                "dkms": st.just([]),
+                "dkms": rows(
+                    name=st.sampled_from(["nvidia", "mlnx-ofed-kernel"]),
+                    version=VERSIONS,
+                    kernel=KERNELS,
+                    state=st.just("installed"),
+                ),
                 "libraries": st.lists(VERSIONS.filter(bool), max_size=2),
                 "runfile": VERSIONS,
                 "kept": rows(
@@ -122,12 +127,14 @@ FACTS = st.fixed_dictionaries(
         "gpu_faults": rows(
             address=ADDRESS, xid=st.sampled_from([0, 13, 79]), says=st.just("GPU has fallen off")
         ),
-        "rdma_stack": st.sampled_from(
-            [
-                {"kind": "inbox", "version": ""},
-                {"kind": "mlnx_ofed", "version": "4.3-1.0.1.0"},
-                {"kind": "doca", "version": "?"},
-            ]
+        "rdma_stack": st.fixed_dictionaries(
+            {
+                "kind": st.sampled_from(["inbox", "mlnx_ofed", "doca"]),
+                "version": st.sampled_from(["", "4.3-1.0.1.0", "24.10-1.1.4.0", "99", "?"]),
+                "kernels": st.lists(KERNELS, max_size=2),
+                "loaded": FLAG,
+                "stale": FLAG,
+            }
         ),
         "peer_memory": st.fixed_dictionaries(
             {
@@ -196,6 +203,8 @@ def converged(draw):
             [{"kind": "inbox", "version": ""}, {"kind": "mlnx_ofed", "version": "5.8-1"}]
         )
     )
+    if draw(FLAG):
+        asked["ofed"] = {**ofed, "file": "", "sha256": ""}
     asked["peer_memory"]["route"] = route = draw(
         st.sampled_from(_routes(asked, architecture, ofed, open_modules, kernel))
     )
@@ -264,7 +273,14 @@ def converged(draw):
             name: {"loaded": False, "blacklisted": True, "initramfs": []}
             for name in ("nouveau", "nova_core")
         },
-        "rdma_stack": {"kind": ofed["kind"], "version": ofed["version"]},
+        "rdma_stack": {
+            "kind": ofed["kind"],
+            "version": ofed["version"],
+            "kernels": [] if ofed["kind"] == "inbox" else [kernel],
+            "loaded": True,
+            # Of what is not ours to look after it does not matter.
+            "stale": not asked["ofed"] and draw(FLAG),
+        },
         "peer_memory": {
             "loaded": at_boot,
             "clients": ["nv_mem"][: len(at_boot)],

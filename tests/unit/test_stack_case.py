@@ -132,6 +132,101 @@ def test_whoever_wants_the_rdma_stack_alone_is_not_rebooted_for_the_driver():
     assert step("debian12-h100-doca", {"stack": "r580"}, "reboot", **changes)["rules"]
 
 
+DOCA = {"ofed_kind": "doca", "ofed_version": "24.10-1.1.4.0"}
+
+
+def told(base, options, **changes):
+    """Return {component: (rules, consents)} of a plan."""
+    steps = plan(base, options, **changes)["steps"]
+    return {step["component"]: (step["rules"], step["consent"]) for step in steps}
+
+
+RESTART = {"mlnx_ofed": (["other-loaded"], ["restart_openibd"])}
+REBOOT = {"reboot": (["reboot-pending"], ["reboot"])}
+
+
+@pytest.mark.parametrize(
+    ("consent", "steps"),
+    [
+        ([], REBOOT),
+        (["reboot"], REBOOT),
+        (["restart_openibd"], RESTART),
+        (["reboot", "restart_openibd"], RESTART),
+    ],
+)
+def test_stale_rdma_modules_are_exchanged_by_what_was_consented_to(consent, steps):
+    options = {**DOCA, "consent": consent}
+    assert told("debian12-h100-doca", options, rdma_stack={"stale": True}) == steps
+
+
+def test_the_rdma_modules_of_a_host_whose_rdma_stack_is_not_ours_may_be_stale():
+    changes = {"rdma_stack": {"stale": True}}
+    assert told("debian12-h100-doca", {"stack": "r580"}, **changes) == {}
+
+
+def test_whoever_restarts_openibd_for_another_version_has_stale_modules_exchanged_with_it():
+    changes = {"rdma_stack": {"stale": True, "version": "24.10-0.7.0.0"}}
+    found = told("debian12-h100-doca", DOCA, **changes)
+    assert found == {"mlnx_ofed": (["other-version"], ["restart_openibd"])}
+
+
+def test_an_image_has_modules_for_its_kernels_and_nothing_to_exchange():
+    changes = {"own_kernel": False, "rdma_stack": {"kernels": [], "loaded": False}}
+    found = told("debian12-h100-doca", DOCA, **changes)
+    assert found == {"mlnx_ofed": (["kernel-without-module"], [])}
+
+
+def test_an_rdma_stack_of_another_version_is_not_said_to_lack_modules():
+    changes = {"rdma_stack": {"kernels": [], "version": "24.10-0.7.0.0"}}
+    assert step("debian12-h100-doca", DOCA, "mlnx_ofed", **changes)["rules"] == ["other-version"]
+
+
+@pytest.mark.parametrize(
+    ("trees", "consent"), [(["mlnx-ofed-kernel"], []), ([], ["restart_openibd"])]
+)
+def test_the_bundle_that_brings_modules_for_another_kernel_brings_the_others_anew(trees, consent):
+    rows = facts_of("el7-v100-r440")["kernels"]
+    later = {**rows[0], "release": "3.10.0-1160.el7.x86_64", "running": False, "next": True}
+    options = {
+        "ofed_kind": "mlnx_ofed",
+        "ofed_version": "4.3-1.0.1.0",
+        "ofed_file": f"/srv/MLNX_OFED_LINUX-4.3-1.0.1.0-rhel7.3-x86_64.tgz{DIGEST}",
+    }
+    changes = {
+        "kernels": [later, {**rows[0], "next": False}],
+        "driver": {"dkms": [{"name": name} for name in trees]},
+    }
+    found = told("el7-v100-r440", options, **changes)
+    assert found == {"mlnx_ofed": (["kernel-without-module"], consent)}
+
+
+def test_peer_memory_is_not_loaded_into_stale_rdma_modules_before_the_reboot():
+    options = {
+        "stack": "r550",
+        "ofed_kind": "mlnx_ofed",
+        "ofed_version": "24.10-1.1.4.0",
+        "peer_memory_route": "nvidia_peermem",
+    }
+    changes = {"rdma_stack": {"stale": True}, "peer_memory": {"loaded": [], "clients": []}}
+    assert told("ubuntu2204-a100-peermem", options, **changes) == REBOOT
+
+
+def test_units_that_were_stopped_for_the_driver_do_not_wait_for_a_reboot_of_the_rdma_stack():
+    options = {**DOCA, "stack": "r580"}
+    changes = {"rdma_stack": {"stale": True}, "drained": ["train.service"]}
+    found = told("debian12-h100-doca", options, **changes)
+    assert found == {**REBOOT, "nvidia_driver": (["clients-stopped"], [])}
+
+
+def test_a_kernel_without_headers_is_told_to_whoever_wants_a_vendors_rdma_stack_alone():
+    rows = facts_of("debian12-h100-doca")["kernels"]
+    changes = {"kernels": [{**rows[0], "headers": False}], "rdma_stack": {"kernels": []}}
+    found = plan("debian12-h100-doca", DOCA, **changes)
+    assert ([notice["rule"] for notice in found["notices"]], found["steps"]) == (["no-headers"], [])
+    own = plan("debian12-h100-doca", {"ofed_kind": "inbox"}, **changes)
+    assert "no-headers" not in {notice["rule"] for notice in own["notices"]}
+
+
 def test_what_is_known_not_to_build_is_not_said_to_be_unknown():
     found = plan("debian12-v100", {"stack": "r440-ofed4.3"})
     assert "kernel-too-new" in {refusal.rule for refusal in found["refusals"]}

@@ -29,6 +29,7 @@ ORDER = list(stack_due.RULES)
 # More than five thousand hosts a run, all properties together.
 MANY = settings(max_examples=900, deadline=None, suppress_health_check=list(HealthCheck))
 MORE = settings(MANY, max_examples=2500)
+FEWER = settings(MANY, max_examples=300)
 NO_WISH = {"steps": [], "notices": []}
 
 
@@ -145,6 +146,51 @@ def test_a_host_that_is_as_wanted_has_nothing_to_do(host):
     # Nor is anybody told of more than that its branch or its RDMA stack has an age.
     told = {notice["rule"] for notice in plan["notices"]}
     assert told <= {"end-of-life", "unknown-ofed"}
+
+
+def rdma_of(plan):
+    """Return ({rule} of the RDMA stack's step, its consents, sentences of the reboot on RDMA)."""
+    steps = {step["component"]: step for step in plan["steps"]}
+    step = steps.get("mlnx_ofed", {"rules": [], "consent": []})
+    reboot = steps.get("reboot", {"why": []})
+    return set(step["rules"]), step["consent"], [why for why in reboot["why"] if "RDMA" in why]
+
+
+@FEWER
+@given(gpu_hosts.OPTIONS, gpu_hosts.FACTS)
+def test_rdma_modules_are_exchanged_by_a_restart_or_a_reboot_and_never_by_both(options, facts):
+    _rules, consent, reboot = rdma_of(planned(gpu_hosts.wanted(options), facts))
+    assert not (consent and reboot)
+
+
+@FEWER
+@given(gpu_hosts.OPTIONS, gpu_hosts.FACTS)
+def test_where_nothing_of_rdma_is_loaded_nobody_is_asked_to_have_it_exchanged(options, facts):
+    facts["rdma_stack"] |= {"loaded": False, "stale": False}
+    plan = planned(gpu_hosts.wanted(options), facts)
+    _rules, consent, reboot = rdma_of(plan)
+    assert (consent, reboot) == ([], [])
+    assert all(step["component"] != "mlnx_ofed" or not step["interrupts"] for step in plan["steps"])
+
+
+@FEWER
+@given(gpu_hosts.OPTIONS, gpu_hosts.FACTS)
+def test_once_the_rdma_stack_is_on_disk_what_is_left_follows_from_what_is_loaded(options, facts):
+    wanted = gpu_hosts.wanted(options)
+    if not wanted["ofed"]:
+        return
+    releases = [row["release"] for row in facts["kernels"]]
+    kind, version = wanted["ofed"]["kind"], wanted["ofed"]["version"]
+    there = {"kind": kind, "version": version, "kernels": [] if kind == "inbox" else releases}
+    for stale in (False, True):
+        facts["rdma_stack"] = {**there, "loaded": True, "stale": stale}
+        plan = planned(wanted, facts)
+        rules, consent, reboot = rdma_of(plan)
+        is_left = stale and facts["own_kernel"] and not plan["refusals"]
+        assert bool(rules or reboot) == is_left
+        assert rules <= {"other-loaded"}
+        assert consent == ["restart_openibd"] * len(rules)
+        assert set(consent) <= set(wanted["consent"])
 
 
 def test_a_fleet_of_two_thousand_composed_hosts_is_read_at_a_glance():
