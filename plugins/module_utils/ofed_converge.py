@@ -250,7 +250,8 @@ class _Work:
         if steps:
             raise Refusal(
                 f"RDMA stack {self._wanted['kind']} {self._wanted['version']}".rstrip(),
-                "after all was done there is still to " + "; to ".join(says for says, _ in steps),
+                "after all was done there is still to "
+                + "; to ".join(says for says, _act in steps),
                 "Look who else works on this host, and run again",
             )
 

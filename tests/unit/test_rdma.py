@@ -167,10 +167,10 @@ def core(notes=b"", srcversion=""):
     return elf.module(info=[("srcversion", srcversion)] if srcversion else [], notes=notes)
 
 
-def running(notes=b"", srcversion="", dep=DKMS, data=b"", loaded=LOADED):
+def running(notes=b"", srcversion="", dep=DKMS, data=b"", loaded=None):
     """Return the files of a host whose core is loaded, and another one on disk maybe."""
     files = {
-        **loaded,
+        **(LOADED if loaded is None else loaded),
         f"{SYSFS}/notes/.note.gnu.build-id": notes,
         f"/lib/modules/{NEW}/modules.dep": f"kernel/a/xib_core.ko:\n{dep}: kernel/b/c.ko\n",
         **on_disk(dep, data=data),

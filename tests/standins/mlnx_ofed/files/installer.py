@@ -45,7 +45,7 @@ def over(status):
     sys.exit(status)
 
 
-def say(name, stream=sys.stdout, **fields):
+def say(name, /, stream=sys.stdout, **fields):
     return UNINSTALL.say(name, stream, **fields)
 
 
