@@ -1,6 +1,6 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What is wanted of the RDMA stack on a host: MLNX_OFED, DOCA-OFED or the distribution's own."""
+"""What is wanted of the RDMA stack on a host: MLNX_OFED or the distribution's own."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _URL = re.compile(r"(?:https?|file)://\S+")
 
 
 def is_wanted(site):
-    """Say whether anything is said of a host's RDMA stack."""
-    return bool(site.stack()["ofed"])
+    """Say whether anything is said of a host's RDMA stack; DOCA-OFED is planned alone so far."""
+    return (site.stack()["ofed"] or {"kind": "doca"})["kind"] != "doca"
 
 
 def resolve(options, site):
@@ -27,7 +27,7 @@ def resolve(options, site):
     from the host's distribution and is left to the node.
     """
     ofed = site.stack()["ofed"]
-    if not ofed:
+    if not is_wanted(site):
         return {"state": "unsaid"}
     ofed_installer.refuse_options(options["options"])
     tmpdir = options["tmpdir"]
@@ -81,7 +81,7 @@ def refusals(state, facts):
 
 def summary(state):
     """Return a line for people about what is on a converged host."""
-    words = {"mlnx_ofed": "MLNX_OFED", "doca": "DOCA-OFED", "inbox": "the distribution's own"}
+    words = {"mlnx_ofed": "MLNX_OFED", "inbox": "the distribution's own"}
     kind = words[state["kind"]]
     says = f"RDMA stack {kind} {state['version']}".rstrip()
     return [{"says": says, "kind": state["kind"], "version": state["version"]}]

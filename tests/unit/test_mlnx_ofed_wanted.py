@@ -24,6 +24,12 @@ def test_without_a_word_of_it_the_stack_is_not_looked_after():
     assert wanted.Site({}, "/").wanted("mlnx_ofed") == {"state": "unsaid"}
 
 
+def test_doca_ofed_is_planned_alone():
+    found = wanted.Site({"gpunode_ofed_kind": "doca", "gpunode_ofed_version": "25.10"}, "/")
+    assert "mlnx_ofed" not in found.components()
+    assert found.wanted("mlnx_ofed") == {"state": "unsaid"}
+
+
 def test_a_stack_that_is_named_is_wanted_with_its_row_of_the_catalog():
     found = state()
     assert "mlnx_ofed" in site().components()
