@@ -45,7 +45,7 @@ def over(status):
     sys.exit(status)
 
 
-def say(name, /, stream=sys.stdout, **fields):
+def say(name, stream=sys.stdout, **fields):
     return UNINSTALL.say(name, stream, **fields)
 
 
@@ -425,7 +425,7 @@ class Installer:
         again += self.given["again"]
         print(" ".join(again), flush=True)
         if subprocess.run(again, check=False).returncode:
-            over(say("new_failed", name=name, kernel=self.kernel))
+            over(say("new_failed", bundle=name, kernel=self.kernel))
         over(0)
 
 

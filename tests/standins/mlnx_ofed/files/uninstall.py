@@ -16,7 +16,7 @@ LOG = "/tmp/ofed.uninstall.log"
 COLORS = {"RED": "31", "GREEN": "32", "YELLOW": "33"}
 
 
-def say(name, /, stream=sys.stdout, **fields):
+def say(name, stream=sys.stdout, **fields):
     row = PACKAGE["words"][name]
     text = row["says"].format(**fields)
     if "color" in row:
