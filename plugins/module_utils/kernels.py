@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from ansible_collections.gpunode.stack.plugins.module_utils import version_order
@@ -55,6 +56,29 @@ def survey(tree, running):
         }
         for release in releases
     ]
+
+
+def served(rows):
+    """Return those rows of :func:`survey` that modules are wanted for.
+
+    Those of the kernels that run, that boot next, and that modules can be built for.
+    """
+    return [row for row in rows if row["running"] or row["next"] or row["headers"]]
+
+
+def beside_own(tree, release):
+    """Yield the paths of modules that others brought to a kernel, folder by folder in order.
+
+    A link that leads nowhere is none.
+    """
+    top = f"{MODULES}/{release}"
+    for folder, folders, names in os.walk(tree.path(top)):
+        inside = os.path.relpath(folder, tree.path(top))
+        folders[:] = sorted(name for name in folders if (inside, name) != (".", "kernel"))
+        for name in sorted(names):
+            path = os.path.normpath(f"{top}/{inside}/{name}")
+            if ".ko" in name and tree.exists(path):
+                yield path
 
 
 def _can_boot(tree, release):

@@ -1,6 +1,6 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the plan and the node decide alike about MLNX_OFED: the bundle for a distribution."""
+"""What the plan and the node decide alike about MLNX_OFED: its bundle, and for which kernels."""
 
 from __future__ import annotations
 
@@ -15,6 +15,26 @@ def distribution(facts):
     name = facts["distribution"]
     name = "rhel" if name in driver_choice.RED_HAT else name.lower()
     return f"{name}{facts['distribution_version']}"
+
+
+def kernels(rows, has_tree):
+    """Return the rows of the kernels that are to have modules of a vendor's stack.
+
+    DKMS builds them for all; without it the installer brings them for the first one alone.
+
+    :param rows: what kernels.served returned.
+    :param has_tree: whether DKMS has the stack's modules.
+    """
+    return rows if has_tree else first(rows)
+
+
+def first(rows):
+    """Return the row of the kernel that boots next, else that runs, else of the newest, in a list.
+
+    :param rows: what kernels.served returned.
+    """
+    named = [row for key in ("next", "running") for row in rows if row[key]]
+    return (named or rows)[:1]
 
 
 def bundle(row, facts):

@@ -10,6 +10,8 @@ from functools import cached_property
 from ansible_collections.gpunode.stack.plugins.module_utils import (
     commands,
     driver_modules,
+    kernels,
+    ofed_choice,
     ofed_installer,
     ofed_modules,
     ofed_note,
@@ -41,32 +43,37 @@ class Method:
     @cached_property
     def kernels(self):
         """The rows of the kernels that the host runs, will run, or can be built for."""
-        rows = self._facts["kernels"]
-        return [row for row in rows if row["headers"] or row["running"] or row["next"]]
+        return kernels.served(self._facts["kernels"])
 
     @cached_property
     def main_kernel(self):
-        """The row of the kernel that boots next, else the one that runs, else the last one."""
-        rows = self.kernels
-        first = [row for key in ("next", "running") for row in rows if row[key]]
-        if not rows:
+        """The row of the kernel that the installer is told.
+
+        :raises Refusal: no kernel can have modules.
+        """
+        found = ofed_choice.first(self.kernels)
+        if not found:
             raise Refusal(
                 "RDMA modules",
                 "no kernel of this host has headers to build them with",
                 "Install linux-headers-… of a kernel that is there, or on Enterprise Linux "
                 "kernel-devel",
             )
-        return (first or rows[::-1])[0]
+        return found[0]
 
     @cached_property
     def lacking(self):
         """The rows of the kernels that lack modules of the stack that is there."""
-        return [row for row in self.kernels if not self._has_modules(row["release"])]
+        rows = ofed_choice.kernels(self.kernels, bool(self._trees_before))
+        return [row for row in rows if not self._has_modules(row["release"])]
+
+    @cached_property
+    def _trees_before(self):
+        return ofed_modules.trees(self._facts["driver"])
 
     def _has_modules(self, release):
-        trees = ofed_modules.trees(self._facts["driver"])
-        has_core = release in self._found["kernels"]
-        return has_core and all(ofed_modules.paths(self._tree, row, release) for row in trees)
+        found = [ofed_modules.paths(self._tree, row, release) for row in self._trees_before]
+        return release in self._found["kernels"] and all(found)
 
     @cached_property
     def is_whole(self):
@@ -82,12 +89,15 @@ class Method:
         return ofed_note.packages(self._tree) or self._packages
 
     def refuse_kernels(self):
-        """Refuse where modules are to be built for a kernel that has no headers.
+        """Refuse where DKMS is to build modules for a kernel that has no headers.
 
-        :raises Refusal: they are.
+        On Enterprise Linux a bundle has modules that are built already.
+
+        :raises Refusal: it is.
         """
-        for row in self.lacking:
-            if not row["headers"]:
+        by_dkms = self._trees_before or self._facts["pkg_mgr"] == "apt"
+        for row in self.kernels if by_dkms else []:
+            if not row["headers"] and not self._has_modules(row["release"]):
                 raise Refusal(
                     f"RDMA modules for kernel {row['release']}",
                     "the kernel has no headers to build them with",
@@ -99,14 +109,14 @@ class Method:
         """Return [(name, version)] of the stack's trees in DKMS, as they are now."""
         return ofed_modules.trees(self._host.facts()["driver"])
 
-    def complete(self, kernels):
+    def complete(self, rows):
         """Have DKMS build and install the stack's modules for kernels that lack any of them.
 
-        :param kernels: rows of kernels.survey.
+        :param rows: of kernels.survey.
         :raises Refusal: they cannot be built.
         """
         for which in self.trees():
-            for kernel in kernels:
+            for kernel in rows:
                 ofed_modules.complete(self._host, which, kernel)
 
     def completing(self):

@@ -34,7 +34,7 @@ def paths(tree, which, release):
     :param which: (name, version) of the tree in DKMS, which keeps a copy of what it built.
     """
     built = driver_modules.built_files(tree, *which, release)
-    there = _beside_the_kernels_own(tree, release)
+    there = {_stem(path): path for path in kernels.beside_own(tree, release)}
     found = [there[name] for name in built if name in there]
     told = nvidia_driver.described(tree, found)
     fits = all(row.get("vermagic", "").startswith(f"{release} ") for row in told.values())
@@ -60,15 +60,5 @@ def complete(host, which, kernel):
     driver_modules.install_for(release, which, what, host.tree, host.execute)
 
 
-def _beside_the_kernels_own(tree, release):
-    """Return {file, without its end: path} of the modules of a kernel that others have brought."""
-    top = f"{kernels.MODULES}/{release}"
-    found = {}
-    for folder, folders, names in os.walk(tree.path(top)):
-        if folder == tree.path(top):
-            folders[:] = [name for name in folders if name != "kernel"]
-        inside = os.path.relpath(folder, tree.path(top))
-        for name in names:
-            if ".ko" in name:
-                found[name.partition(".ko")[0]] = os.path.normpath(f"{top}/{inside}/{name}")
-    return found
+def _stem(path):
+    return os.path.basename(path).partition(".ko")[0]

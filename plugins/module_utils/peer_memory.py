@@ -21,6 +21,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     driver_modules,
     folders,
     gpu_architectures,
+    kernels,
     manifest,
     nv_peer_mem,
     peer_boot,
@@ -92,8 +93,7 @@ class _Work:
         Those that have the driver; one that has none yet gets it first, be it by a container
         when it boots.
         """
-        rows = self._facts["kernels"]
-        rows = [row for row in rows if row["headers"] or row["running"] or row["next"]]
+        rows = kernels.served(self._facts["kernels"])
         return [row for row in rows if self._driver_of(row["release"])] or rows
 
     @property

@@ -40,6 +40,8 @@ _DEVICES = "/sys/class/infiniband"
 # The names `ofed_info -s` puts before the version. DOCA's is that of the bundle it is built from:
 # https://linux.mellanox.com/public/repo/doca/3.2.2/SOURCES/mlnx_ofed/OFED-internal-25.10-2.4.1.tgz
 _KINDS = {"MLNX_OFED_LINUX": "mlnx_ofed", "OFED-internal": "doca"}
+#: What each kind of stack is called for people.
+CALLED = {"mlnx_ofed": "MLNX_OFED", "doca": "DOCA-OFED", "inbox": "the distribution's own"}
 # DOCA Documentation 3.2.0, "DOCA Profiles". The package doca-host, which brings no more than their
 # repository, is none of them.
 _DOCA_PROFILE = re.compile(r"doca-(?:all|networking|ofed|roce|host-basic).*")
@@ -104,6 +106,11 @@ def described(found):
     return f"{found['kind']} {found['version']}".strip()
 
 
+def called(wanted):
+    """Return a wanted RDMA stack in words, by the name that its vendor gives it."""
+    return f"{CALLED[wanted['kind']]} {wanted['version']}".rstrip()
+
+
 def kernels_of(tree):
     """Return the releases for which a vendor's RDMA core is on disk, newest first."""
     return list(dict.fromkeys(release for release, _path in _vendor_cores(tree)))
@@ -115,23 +122,14 @@ def vendor_cores(tree):
 
 
 def _vendor_cores(tree):
-    """Return [(release, path)]; a link that leads nowhere is none."""
+    """Return [(release, path)]."""
     releases = sorted(tree.names(kernels.MODULES), key=version_order.kernel_key, reverse=True)
     return [
-        (release, path) for release in releases for path in _beside_the_kernels_own(tree, release)
+        (release, path)
+        for release in releases
+        for path in kernels.beside_own(tree, release)
+        if _CORE_FILE.fullmatch(os.path.basename(path))
     ]
-
-
-def _beside_the_kernels_own(tree, release):
-    """Yield the paths of ib_core in the folders of a kernel other than the one of its own."""
-    top = f"{kernels.MODULES}/{release}"
-    for folder, folders, names in os.walk(tree.path(top)):
-        inside = os.path.relpath(folder, tree.path(top))
-        folders[:] = sorted(name for name in folders if (inside, name) != (".", "kernel"))
-        for name in sorted(names):
-            path = os.path.normpath(f"{top}/{inside}/{name}")
-            if _CORE_FILE.fullmatch(name) and tree.exists(path):
-                yield path
 
 
 def is_loaded(tree):

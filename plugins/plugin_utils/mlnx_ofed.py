@@ -4,20 +4,19 @@
 
 from __future__ import annotations
 
-import os
-import re
-
 from ansible_collections.gpunode.stack.plugins.module_utils import ofed_installer, rdma
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.plugin_utils import catalog, stack_catalog
+from ansible_collections.gpunode.stack.plugins.plugin_utils import catalog, sent_file, stack_catalog
 
 NAME = "RDMA stack"
-_URL = re.compile(r"(?:https?|file)://\S+")
+# DOCA-OFED is planned alone so far.
+_KINDS = ("mlnx_ofed", "inbox")
 
 
 def is_wanted(site):
-    """Say whether anything is said of a host's RDMA stack; DOCA-OFED is planned alone so far."""
-    return (site.stack()["ofed"] or {"kind": "doca"})["kind"] != "doca"
+    """Say whether a host's RDMA stack is to be looked after."""
+    ofed = site.stack()["ofed"]
+    return bool(ofed) and ofed["kind"] in _KINDS
 
 
 def resolve(options, site):
@@ -33,12 +32,11 @@ def resolve(options, site):
     tmpdir = options["tmpdir"]
     if not tmpdir.startswith("/"):
         raise Refusal(f"mlnx_ofed_tmpdir: {tmpdir}", "it is no absolute path", "Write it from / on")
-    file = ofed["file"]
     return {
         "state": "present",
         "kind": ofed["kind"],
         "version": ofed["version"],
-        "file": file if not file or _URL.fullmatch(file) else site.path(file),
+        "file": site.source(ofed["file"]),
         "sha256": ofed["sha256"],
         "release": stack_catalog.of_project().ofed(ofed["version"]) or {},
         "inbox_packages": {row["manager"]: row["packages"] for row in catalog.rows("inbox_rdma")},
@@ -65,23 +63,13 @@ def probe(_state):
 
 def refusals(state, facts):
     """Return a Refusal for each thing that cannot work on this host; see stack_refusals.py too."""
-    if state["state"] != "present" or "://" in state["file"] or not state["file"]:
+    found = facts["rdma_stack"]
+    if state["state"] != "present" or rdma.described(found) == rdma.described(state):
         return []
-    is_there = rdma.described(facts["rdma_stack"]) == rdma.described(state)
-    if is_there or os.path.isfile(state["file"]):
-        return []
-    return [
-        Refusal(
-            f"gpunode_ofed_file: {state['file']}",
-            "there is no such file on the controller",
-            "Name it by its absolute path or relative to the inventory's folder",
-        )
-    ]
+    return sent_file.refusals("gpunode_ofed_file", state["file"])
 
 
 def summary(state):
     """Return a line for people about what is on a converged host."""
-    words = {"mlnx_ofed": "MLNX_OFED", "inbox": "the distribution's own"}
-    kind = words[state["kind"]]
-    says = f"RDMA stack {kind} {state['version']}".rstrip()
+    says = f"RDMA stack {rdma.called(state)}"
     return [{"says": says, "kind": state["kind"], "version": state["version"]}]

@@ -4,12 +4,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 
 from ansible_collections.gpunode.stack.plugins.module_utils import urls
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.plugin_utils import catalog, stack_catalog
+from ansible_collections.gpunode.stack.plugins.plugin_utils import catalog, sent_file, stack_catalog
 
 NAME = "NVIDIA driver"
 _URL = re.compile(r"(?:https?|file)://\S+")
@@ -41,7 +40,7 @@ def resolve(options, site):
     return {
         "state": "present",
         **driver,
-        "file": _file(driver["file"], site),
+        "file": site.source(driver["file"]),
         "guest": driver["flavour"] == "grid",
         "offered": branch.get("module_types", []),
         "architectures": known.architectures,
@@ -71,18 +70,11 @@ def probe(state):
 
 def refusals(state, facts):
     """Return a Refusal for each thing that cannot work on this host; see stack_refusals.py too."""
-    if state["state"] != "present" or state["method"] != "runfile" or "://" in state["file"]:
+    if state["state"] != "present" or state["method"] != "runfile":
         return []
-    is_there = facts["driver"]["runfile"] == state["version"]
-    if is_there or not state["file"] or os.path.isfile(state["file"]):
+    if facts["driver"]["runfile"] == state["version"]:
         return []
-    return [
-        Refusal(
-            f"gpunode_driver_file: {state['file']}",
-            "there is no such file on the controller",
-            "Name it by its absolute path or relative to the inventory's folder",
-        )
-    ]
+    return sent_file.refusals("gpunode_driver_file", state["file"])
 
 
 def summary(state):
@@ -92,11 +84,6 @@ def summary(state):
     flavour = "vGPU guest driver" if state["guest"] else "NVIDIA driver"
     version = state["version"] or state["branch"]
     return [{"says": f"{flavour} {version}", "version": version}]
-
-
-def _file(file, site):
-    """Return where the .run is: an address, or a path on the controller made absolute."""
-    return file if not file or _URL.fullmatch(file) else site.path(file)
 
 
 def _url(url):

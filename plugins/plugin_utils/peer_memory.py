@@ -13,7 +13,6 @@ from ansible_collections.gpunode.stack.plugins.plugin_utils import catalog, stac
 
 NAME = "peer memory"
 _ARCHIVE = re.compile(r"(?P<file>.+)#sha256=(?P<sha256>[0-9a-f]{64})")
-_URL = re.compile(r"(?:https?|file)://\S+")
 _PATCHES = pathlib.Path(__file__).resolve().parents[2] / "roles" / "peer_memory" / "files"
 
 
@@ -124,11 +123,7 @@ def _archive(row, said, site):
             "it does not end in #sha256= and 64 digits, and nothing is installed unchecked",
             "Write it as FILE#sha256=DIGEST; sha256sum FILE prints the digest",
         )
-    file = match["file"]
-    return {
-        "file": file if _URL.fullmatch(file) else site.path(file),
-        "sha256": match["sha256"],
-    }
+    return {"file": site.source(match["file"]), "sha256": match["sha256"]}
 
 
 def _path(options, name):

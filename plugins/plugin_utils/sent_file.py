@@ -10,6 +10,23 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.gpunode.stack.plugins.module_utils import files
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+
+
+def refusals(option, file):
+    """Return a Refusal where a file is to be sent that is not there; none for an address or ''.
+
+    :param option: the option that names the file, for the message.
+    """
+    if not file or "://" in file or os.path.isfile(file):
+        return []
+    return [
+        Refusal(
+            f"{option}: {file}",
+            "there is no such file on the controller",
+            "Name it by its absolute path or relative to the inventory's folder",
+        )
+    ]
 
 
 class SendingAction(ActionBase):

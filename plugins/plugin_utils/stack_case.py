@@ -15,6 +15,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     driver_choice,
     gpu_architectures,
     gpu_clients,
+    kernels,
     management,
     ofed_choice,
     peer_route,
@@ -28,8 +29,6 @@ _BESIDE = re.compile(
     r"|cuda-drivers-fabricmanager(?:-.+)?"
 )
 _DRIVER_VERSION = re.compile(r"(?:\d+:)?(\d{3}\.\d{2,3}(?:\.\d{2})?)(?![\d.])")
-
-_VENDORS = {"mlnx_ofed": "MLNX_OFED", "doca": "DOCA-OFED"}
 
 # What a host tells of itself where it tells nothing: facts of an older version lack keys.
 EMPTY = {
@@ -99,11 +98,6 @@ EMPTY = {
     },
     "management": {"interface": "", "lower": [], "found_by": ""},
 }
-
-
-def called(ofed):
-    """Return a vendor's RDMA stack in words, by the name that its vendor gives it."""
-    return f"{_VENDORS[ofed['kind']]} {ofed['version']}"
 
 
 def completed(facts, empty=None):
@@ -196,8 +190,7 @@ class Case:
     @cached_property
     def kernels(self):
         """The kernels that are to have the driver: running, next to boot, and all with headers."""
-        rows = self.facts["kernels"]
-        return [row for row in rows if row["running"] or row["next"] or row["headers"]]
+        return kernels.served(self.facts["kernels"])
 
     @cached_property
     def targets(self):
@@ -380,7 +373,7 @@ class Case:
     def lacking_ofed(self):
         """The kernels that modules of that stack can be built for, and that have none of it."""
         there = self.facts["rdma_stack"]["kernels"]
-        rows = self.kernels if self.has_ofed else []
+        rows = ofed_choice.kernels(self.kernels, self.has_ofed_tree) if self.has_ofed else []
         return [row for row in rows if row["headers"] and row["release"] not in there]
 
     @cached_property

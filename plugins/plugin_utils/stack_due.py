@@ -8,7 +8,6 @@ All of it follows from the state of the host; nothing depends on what a run did 
 from __future__ import annotations
 
 from ansible_collections.gpunode.stack.plugins.module_utils import peer_route, rdma, versions
-from ansible_collections.gpunode.stack.plugins.plugin_utils import stack_case
 
 
 def ofed_not_installed(case):
@@ -28,7 +27,7 @@ def ofed_other_version(case):
 
 def ofed_kernel_without_module(case):
     for kernel in case.lacking_ofed:
-        yield f"kernel {kernel['release']} has no modules of {stack_case.called(case.ofed)}" + (
+        yield f"kernel {kernel['release']} has no modules of {rdma.called(case.ofed)}" + (
             ": with the next boot RDMA would be the distribution's" if kernel["next"] else ""
         )
 

@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 import pathlib
+import re
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
@@ -49,6 +50,7 @@ STANDS_ON = {
 
 # What the variables begin with that belong to no component alone.
 FLEET_PREFIX = "gpunode_"
+_ADDRESS = re.compile(r"(?:https?|file)://\S+")
 _NOT_WORK = ("README.md", "molecule", "__pycache__")
 
 
@@ -131,6 +133,10 @@ class Site:
     def path(self, path):
         """Return a controller path made absolute; a relative one starts at the inventory."""
         return str(self._base / pathlib.Path(path).expanduser())
+
+    def source(self, file):
+        """Return where a file comes from: an address as it is, or a controller path; '' as ''."""
+        return file if not file or _ADDRESS.fullmatch(file) else self.path(file)
 
     def read_text(self, path, option):
         """Return the text of a controller file.
