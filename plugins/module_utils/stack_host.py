@@ -10,6 +10,8 @@ import os
 
 from ansible_collections.gpunode.stack.plugins.module_utils import (
     child,
+    component,
+    disk,
     gpu_host,
     host,
     transient,
@@ -20,9 +22,36 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
 # environment) -> CompletedProcess with text, and what answers short questions, with the signature
 # of child.run.
 Host = collections.namedtuple("Host", "tree facts execute run")
+# A part of the stack: the component, after which the unit of its long commands is called; what it
+# is and what is done to it in words, for messages; and how long in seconds a command of an earlier
+# run may go on.
+Part = collections.namedtuple("Part", "name title purpose settle_s")
 
 
-def of(module, name):
+def bring(module, part, converge):
+    """Do the work of a module that brings a part of the stack to a host, and exit it.
+
+    Nobody else is at work on the host meanwhile, nor what an earlier run began and was cut from.
+
+    :param module: the AnsibleModule, with ``wanted``; where that is unsaid nothing is done.
+    :param part: the Part.
+    :param converge: returns the module's result for a Host; its ``warnings`` are shown.
+    """
+    result = {"changed": False, "changes": [], "diff": [], "manifest": []}
+    with (
+        component.at_work(module, part.purpose),
+        disk.watched(part.title, "/usr and /var"),
+    ):
+        if not module.check_mode:
+            transient.settle(part.name, part.settle_s)
+        if module.params["wanted"]["state"] != "unsaid":
+            result = converge(_of(module, part.name))
+    for says in result.pop("warnings", []):
+        module.warn(says)
+    module.exit_json(**result)
+
+
+def _of(module, name):
     """Return the Host that a module runs on.
 
     :param module: the AnsibleModule.

@@ -69,17 +69,10 @@ sha256:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.gpunode.stack.plugins.module_utils import (
-    component,
-    disk,
-    ofed_converge,
-    stack_host,
-    transient,
-)
+from ansible_collections.gpunode.stack.plugins.module_utils import ofed_converge, stack_host
 
-_NAME = "mlnx_ofed"
 # The installer builds for some ten minutes for each kernel.
-_SETTLE_S = 3600
+_PART = stack_host.Part("mlnx_ofed", "RDMA stack", "bring the RDMA stack to its version", 3600)
 
 
 def main():
@@ -92,22 +85,13 @@ def main():
         supports_check_mode=True,
     )
     asked = module.params
-    with (
-        component.at_work(module, "bring the RDMA stack to its version"),
-        disk.watched("RDMA stack", "/usr and /var"),
-    ):
-        if not module.check_mode:
-            transient.settle(_NAME, _SETTLE_S)
-        the_host = stack_host.of(module, _NAME)
-        if asked["wanted"]["state"] == "unsaid":
-            result = {"changed": False, "changes": [], "diff": [], "manifest": []}
-        else:
-            result = ofed_converge.converge(
-                asked["wanted"], the_host, asked["consent"], asked["file"], module.check_mode
-            )
-    for says in result.pop("warnings", []):
-        module.warn(says)
-    module.exit_json(**result)
+
+    def converge(host):
+        return ofed_converge.converge(
+            asked["wanted"], host, asked["consent"], asked["file"], module.check_mode
+        )
+
+    stack_host.bring(module, _PART, converge)
 
 
 if __name__ == "__main__":

@@ -74,17 +74,15 @@ sha256:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.gpunode.stack.plugins.module_utils import (
-    component,
-    disk,
     driver_converge,
     driver_removal,
     stack_host,
-    transient,
 )
 
-_NAME = "nvidia_driver"
 # A driver's modules take minutes for each kernel.
-_SETTLE_S = 3600
+_PART = stack_host.Part(
+    "nvidia_driver", "NVIDIA driver", "bring the NVIDIA driver to its version", 3600
+)
 
 
 def main():
@@ -98,25 +96,15 @@ def main():
         supports_check_mode=True,
     )
     asked = module.params
-    with (
-        component.at_work(module, "bring the NVIDIA driver to its version"),
-        disk.watched("NVIDIA driver", "/usr and /var"),
-    ):
-        if not module.check_mode:
-            transient.settle(_NAME, _SETTLE_S)
-        the_host = stack_host.of(module, _NAME)
-        if asked["wanted"]["state"] == "unsaid":
-            result = {"changed": False, "changes": [], "diff": [], "manifest": []}
-        elif asked["wanted"]["state"] == "absent":
-            result = driver_removal.converge(
-                the_host, asked["wanted"]["repositories"], module.check_mode
-            )
-        else:
-            leave = driver_converge.Leave(asked["consent"], asked["drain"])
-            result = driver_converge.converge(
-                asked["wanted"], the_host, leave, asked["file"], module.check_mode
-            )
-    module.exit_json(**result)
+    wanted = asked["wanted"]
+
+    def converge(host):
+        if wanted["state"] == "absent":
+            return driver_removal.converge(host, wanted["repositories"], module.check_mode)
+        leave = driver_converge.Leave(asked["consent"], asked["drain"])
+        return driver_converge.converge(wanted, host, leave, asked["file"], module.check_mode)
+
+    stack_host.bring(module, _PART, converge)
 
 
 if __name__ == "__main__":

@@ -61,16 +61,9 @@ sha256:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.gpunode.stack.plugins.module_utils import (
-    component,
-    disk,
-    peer_memory,
-    stack_host,
-    transient,
-)
+from ansible_collections.gpunode.stack.plugins.module_utils import peer_memory, stack_host
 
-_NAME = "peer_memory"
-_SETTLE_S = 600
+_PART = stack_host.Part("peer_memory", "peer memory", "bring peer memory to its route", 600)
 
 
 def main():
@@ -81,21 +74,12 @@ def main():
         },
         supports_check_mode=True,
     )
-    wanted = module.params["wanted"]
-    with (
-        component.at_work(module, "bring peer memory to its route"),
-        disk.watched("peer memory", "/usr and /var"),
-    ):
-        if not module.check_mode:
-            transient.settle(_NAME, _SETTLE_S)
-        the_host = stack_host.of(module, _NAME)
-        if wanted["state"] == "unsaid":
-            result = {"changed": False, "changes": [], "diff": [], "manifest": []}
-        else:
-            result = peer_memory.converge(
-                wanted, the_host, module.params["file"], module.check_mode
-            )
-    module.exit_json(**result)
+    asked = module.params
+
+    def converge(host):
+        return peer_memory.converge(asked["wanted"], host, asked["file"], module.check_mode)
+
+    stack_host.bring(module, _PART, converge)
 
 
 if __name__ == "__main__":
