@@ -23,6 +23,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     driver_services,
     driver_settings,
     gpu_clients,
+    initramfs,
     manifest,
     placed,
     secure_boot,
@@ -250,9 +251,7 @@ class _Work:
         return [
             (
                 f"take the kernel's own driver out of the initramfs of kernel {release}",
-                functools.partial(
-                    driver_settings.rebuild, self._host.tree, release, self._host.execute
-                ),
+                functools.partial(initramfs.rebuild, self._host.tree, release, self._host.execute),
             )
             for release in driver_settings.held(self._facts["rivals"])
         ]

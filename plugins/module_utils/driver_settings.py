@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import os
 
-from ansible_collections.gpunode.stack.plugins.module_utils import commands, placed
-from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils import placed
 
 MODPROBE = "/etc/modprobe.d/gpunode-nvidia.conf"
 _MARK = "# Written by gpunode; what is changed here by hand is lost.\n"
@@ -27,11 +26,6 @@ find "$DESTDIR" {_HOOK_NAMES} | xargs --no-run-if-empty rm
 _DRACUT = "/etc/dracut.conf.d/gpunode-nvidia.conf"
 _DRACUT_TEXT = _MARK + 'omit_drivers+=" ' + " ".join(_RIVALS) + ' "\n'
 PATHS = (MODPROBE, _HOOK, _DRACUT)
-# By the program that makes the image of one kernel anew.
-_MAKERS = {
-    "update-initramfs": ["update-initramfs", "-u", "-k"],
-    "dracut": ["dracut", "--force", "--kver"],
-}
 
 
 def wanted_files(tree, parameters):
@@ -66,23 +60,3 @@ def modprobe_text(parameters):
 def held(rivals):
     """Return the releases of the kernels whose initramfs holds a rival, from rivals.survey."""
     return sorted({release for row in rivals.values() for release in row["initramfs"]})
-
-
-def rebuild(tree, release, execute):
-    """Make the initramfs of one kernel anew.
-
-    :raises Refusal: nothing on the host does that, or it failed.
-    """
-    what = f"initramfs of kernel {release}"
-    maker = next((argv for program, argv in _MAKERS.items() if tree.has_program(program)), None)
-    if maker is None:
-        raise Refusal(
-            what,
-            "it holds a driver of the kernel's own, and neither update-initramfs nor dracut is "
-            "there to make it anew",
-            "Take it out of the image by the means of this host",
-        )
-    result = commands.run(what, [*maker, release], {"LC_ALL": "C.UTF-8"}, execute, "/boot")
-    if result.returncode:
-        words = commands.last_words(result, result.stderr or result.stdout)
-        raise Refusal(what, f"it cannot be made anew: {words}", "Mend that and run again")

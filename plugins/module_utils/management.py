@@ -10,21 +10,26 @@ import re
 from ansible_collections.gpunode.stack.plugins.module_utils import proc_net
 
 _INTERFACES = "/sys/class/net"
+# Those of Mellanox' adapters, which openibd unloads: wjz304/mlnx-ofed-kernel@2c0186b,
+# ofed_scripts/openibd, UNLOAD_MODULES.
+_RDMA_DRIVERS = ("mlx4_core", "mlx5_core")
 # Flags of a route, include/uapi/linux/route.h.
 _UP, _REJECT = 0x1, 0x200
 
 
 def survey(tree, pid):
-    """Return {interface, lower, found_by} of what carries the connection of a process.
+    """Return {interface, lower, drivers, found_by} of what carries the connection of a process.
 
     :param pid: the process, a number; its SSH connection is that of the sshd it descends from.
     """
     interface, found_by = _of_ssh(tree, pid), "ssh"
     if not interface:
         interface, found_by = _of_default_route(tree), "route"
+    lower = _lower(tree, interface) if interface else []
     return {
         "interface": interface,
-        "lower": _lower(tree, interface) if interface else [],
+        "lower": lower,
+        "drivers": {name: driver for name in lower if (driver := _driver(tree, name))},
         "found_by": found_by if interface else "",
     }
 
@@ -38,7 +43,9 @@ def runs_over(management, rdma_devices):
     :param rdma_devices: rows of rdma.devices.
     """
     interfaces = {name for row in rdma_devices for name in row["interfaces"]}
-    return sorted(interfaces.intersection(management["lower"]))
+    # Ethernet alone needs no RDMA device, and goes down with its driver as well.
+    driven = {name for name, driver in management["drivers"].items() if driver in _RDMA_DRIVERS}
+    return sorted(interfaces.intersection(management["lower"]) | driven)
 
 
 def _of_ssh(tree, pid):
@@ -135,6 +142,11 @@ def _ipv6_default(fields):
 
 def _leads_out(flags):
     return int(flags, 16) & (_UP | _REJECT) == _UP
+
+
+def _driver(tree, interface):
+    """Return the driver of an interface's device, '' where it has none."""
+    return tree.target(f"{_INTERFACES}/{interface}/device/driver")
 
 
 def _lower(tree, interface):

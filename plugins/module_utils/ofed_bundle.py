@@ -56,8 +56,10 @@ def unpack(archive, folder, execute):
     :raises Refusal: it cannot be unpacked, or is no bundle.
     """
     what = "unpack the bundle of MLNX_OFED"
-    shutil.rmtree(folder, ignore_errors=True)
     with disk.watched(what, folder):
+        # Of a run that was killed.
+        if os.path.isdir(folder):
+            shutil.rmtree(folder)
         os.makedirs(folder, mode=0o755)
     argv = ["tar", "--extract", "--gzip", "--no-same-owner", "--strip-components=1"]
     done = commands.run(

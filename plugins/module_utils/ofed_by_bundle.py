@@ -37,14 +37,14 @@ class Bundle(ofed_method.Method):
     def __init__(self, wanted, host, file):
         super().__init__(wanted, host)
         self._sent = file
-        self.version = wanted["version"]
+        self._version = wanted["version"]
 
     @cached_property
     def exchanges(self):
         """Whether packages give way: the installer puts all of them in place anew."""
-        is_it = (self._found["kind"], self._found["version"]) == ("mlnx_ofed", self.version)
+        is_it = (self._found["kind"], self._found["version"]) == ("mlnx_ofed", self._version)
         # Where the modules are none of DKMS's, those of another kernel come by the installer.
-        return not is_it or not self.is_whole or bool(self.lacking and not self.trees())
+        return not is_it or not self.is_whole or bool(self.lacking and not self._trees_before)
 
     @cached_property
     def _source(self):
@@ -57,7 +57,7 @@ class Bundle(ofed_method.Method):
         url, digest = ofed_choice.bundle(self._wanted["release"], self._facts)
         if not digest:
             raise Refusal(
-                f"MLNX_OFED {self.version}",
+                f"MLNX_OFED {self._version}",
                 f"of {url or 'its bundle'} no sha256 is known that it could be checked against",
                 "Say gpunode_ofed_file: FILE#sha256=DIGEST",
             )
@@ -77,7 +77,7 @@ class Bundle(ofed_method.Method):
     @cached_property
     def _at_hand(self):
         """The path of the wanted bundle where it lies on the host, '' where it does not."""
-        for path in (self._archive, ofed_note.kept(self._tree, self.version)):
+        for path in (self._archive, ofed_note.kept(self._tree, self._version)):
             if path and os.path.isfile(path) and files.sha256_of_file(path) == self._source[1]:
                 return path
         return ""
@@ -92,7 +92,7 @@ class Bundle(ofed_method.Method):
         """Return what is done beside the stack that is in use."""
         if not self.exchanges:
             return []
-        steps = [(f"unpack the bundle of MLNX_OFED {self.version}", self._unpack)]
+        steps = [(f"unpack the bundle of MLNX_OFED {self._version}", self._unpack)]
         if self._facts["pkg_mgr"] == "apt" and not self._adds_kernel_on_debian:
             steps += distribution_packages.installing(["dkms"], self._host.execute, self._host.run)
         return steps
@@ -101,7 +101,7 @@ class Bundle(ofed_method.Method):
         """Return what takes the place of the stack that is there."""
         if not self.exchanges:
             return []
-        words = f"install MLNX_OFED {self.version}"
+        words = f"install MLNX_OFED {self._version}"
         if self._found["kind"] != "inbox":
             words += f" in place of {rdma.described(self._found)}"
         if self._wanted["firmware_update"]:
@@ -116,10 +116,10 @@ class Bundle(ofed_method.Method):
         )
         bundle = ofed_bundle.unpack(archive, self._folder, self._host.execute)
         distribution = ofed_choice.distribution(self._facts)
-        ofed_bundle.refuse_misfits(bundle, self.version, distribution, self._facts["architecture"])
+        ofed_bundle.refuse_misfits(bundle, self._version, distribution, self._facts["architecture"])
         ofed_installer.refuse_names(self._wanted["options"], bundle.packages)
         ofed_packages.refuse_dependants(
-            f"install MLNX_OFED {self.version}", sorted(self._packages), self._host.execute
+            f"install MLNX_OFED {self._version}", sorted(self._packages), self._host.execute
         )
 
     def _fetched(self):
@@ -131,7 +131,10 @@ class Bundle(ofed_method.Method):
 
     @property
     def _folder(self):
-        return os.path.join(self._wanted["tmpdir"], f"gpunode-mlnx_ofed-{self.version}")
+        return self._folder_of(self._version)
+
+    def _folder_of(self, version):
+        return os.path.join(self._wanted["tmpdir"], f"gpunode-mlnx_ofed-{version}")
 
     def _exchange(self):
         if self._found["kind"] == "doca":
@@ -142,11 +145,6 @@ class Bundle(ofed_method.Method):
         self.complete(self.kernels)
         if lacks and self._wanted["firmware_update"]:
             self.warnings.append(f"The firmware was not updated: {lacks}")
-
-    @cached_property
-    def warnings(self):
-        """Sentences about what went wrong beside the exchange; filled by it."""
-        return []
 
     def _install(self, folder):
         """Run the installer of an unpacked bundle; return its CompletedProcess.
@@ -160,7 +158,7 @@ class Bundle(ofed_method.Method):
             self.main_kernel["release"],
             self._wanted["tmpdir"],
             self._adds_kernel(bundle),
-            self._wanted["firmware_update"] and bundle.version == self.version,
+            self._wanted["firmware_update"] and bundle.version == self._version,
             "" if is_exact else bundle.distribution,
             self._wanted["options"],
         )
@@ -199,11 +197,13 @@ class Bundle(ofed_method.Method):
 
     def finished(self):
         """Keep the bundle that is installed now."""
-        ofed_note.keep(self._tree, self._fetched(), self.version)
+        ofed_note.keep(self._tree, self._fetched(), self._version)
+        # The archive is fetched and proven again where it is needed again.
         shutil.rmtree(_WORK_DIR, ignore_errors=True)
 
     def tidy(self):
-        """Remove what was unpacked, whatever came of it."""
+        """Remove what was unpacked on the host, whatever came of it."""
+        # What cannot go now does when the same is unpacked again, or that says why not.
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def reinstall(self, version):
@@ -211,11 +211,12 @@ class Bundle(ofed_method.Method):
 
         :raises Refusal: it cannot.
         """
-        folder = os.path.join(self._wanted["tmpdir"], f"gpunode-mlnx_ofed-{version}")
+        folder = self._folder_of(version)
         archive = ofed_note.kept(self._tree, version)
         try:
             ofed_bundle.unpack(archive, folder, self._host.execute)
             self._install(folder)
             self.complete(self.kernels)
         finally:
+            # As in tidy: the error that may be on its way says more.
             shutil.rmtree(folder, ignore_errors=True)

@@ -21,9 +21,6 @@ from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refus
 class Inbox(ofed_method.Method):
     """What there is to do to have the distribution's own; see ofed_converge.py."""
 
-    version = ""
-    warnings = ()
-
     def __init__(self, wanted, host, _file):
         super().__init__(wanted, host)
         self._names = wanted["inbox_packages"].get(self._facts["pkg_mgr"], [])
@@ -37,10 +34,6 @@ class Inbox(ofed_method.Method):
             or ofed_packages.of_vendor(self._tree)
             or rdma.kernels_of(self._tree)
         )
-
-    def needs(self):
-        """Return {needs, sha256} of a file that is lacking: packages need none."""
-        return {}
 
     def preparing(self):
         """Return what is done beside the stack that is in use."""
@@ -76,6 +69,7 @@ class Inbox(ofed_method.Method):
                 f"its modules are there still for kernel {', '.join(left)}",
                 "Remove them from /lib/modules by hand, and run again",
             )
+        self.renew_images(self.kernels)
         distribution_packages.install(self._names, self._host.execute, self._host.run)
 
     def brought(self):
@@ -89,6 +83,3 @@ class Inbox(ofed_method.Method):
     def finished(self):
         """Drop what was kept of a vendor's stack."""
         ofed_note.forget(self._tree)
-
-    def tidy(self):
-        """Remove what was unpacked: nothing is."""

@@ -26,7 +26,6 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     placed,
     rdma,
     secure_boot,
-    systemd,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 
@@ -74,6 +73,7 @@ class _Work:
         self._before = ofed_packages.installed(host.tree)
         self._was_cut = ofed_note.is_at_work(host.tree)
         self._kept = ofed_note.kept_version(host.tree)
+        self._pins_before = {path: placed.found(path) for path in ofed_packages.PATHS}
         self.method = _METHODS[wanted["kind"]](wanted, host, file)
 
     def refuse(self):
@@ -104,7 +104,7 @@ class _Work:
         if words:
             steps.append((f"hold the packages of the RDMA stack by {words}", self._pin))
         if self._starts_not and not self.method.exchanges:
-            steps.append((f"enable {openibd.UNIT}", self._enable))
+            steps.append((f"enable {openibd.UNIT}", functools.partial(openibd.enable, self._host)))
         if self._restarts:
             steps.append(("restart openibd", functools.partial(openibd.restart, self._host)))
         return steps
@@ -143,7 +143,7 @@ class _Work:
         self._end(self.method.brought())
         self.method.finished()
         if self._starts_not:
-            self._enable()
+            openibd.enable(self._host)
 
     def _end(self, packages):
         ofed_note.end(self._tree, packages, self._host.facts()["peer_memory"]["headers"])
@@ -181,14 +181,7 @@ class _Work:
 
     @property
     def _starts_not(self):
-        """Whether openibd is there, and not started at boot."""
-        if not self._is_vendors or not openibd.is_there(self._tree):
-            return False
-        state = systemd.show([openibd.UNIT], ("UnitFileState",), self._host.run)
-        return state.get(openibd.UNIT, {}).get("UnitFileState") == "disabled"
-
-    def _enable(self):
-        systemd.tell("enable", openibd.UNIT, run=self._host.run)
+        return self._is_vendors and openibd.starts_not(self._host)
 
     @cached_property
     def _restarts(self):
@@ -208,6 +201,8 @@ class _Work:
         """
         try:
             words = self._going_back()
+            for path, file in self._pins_before.items():
+                placed.put(path, file)
         except (Refusal, OSError) as refusal:
             words = f"The stack before could not be brought back: {refusal}"
         if isinstance(error, Refusal):

@@ -26,7 +26,7 @@ Order = collections.namedtuple(
 _PLAIN = {
     *("--all", "--basic", "--bluefield", "--dpdk", "--eth-only", "--guest", "--hpc"),
     *("--hypervisor", "--kernel-only", "--msm", "--ovs-dpdk", "--upstream-libs"),
-    *("--user-space-only", "--vma", "--vma-eth", "--vma-vpi", "--xlio"),
+    *("--vma", "--vma-eth", "--vma-vpi", "--xlio"),
     *("--copy-ifnames-udev", "--disable-affinity", "--disable-kmp", "--enable-affinity"),
     *("--enable-gds", "--enable-mlnx_tune", "--enable-opensm", "--enable-sriov", "--fwctl"),
     *("--kmp", "--skip-unsupported-devices-check", "--umad-dev-na", "--umad-dev-rw"),
@@ -42,6 +42,7 @@ _OURS = {
         "say mlnx_ofed_firmware_update instead",
     ),
     "--tmpdir": "say mlnx_ofed_tmpdir instead",
+    "--user-space-only": "the modules of the kernel are looked after, too",
     **dict.fromkeys(
         (
             *("--add-kernel-support", "--add-kernel-support-build-only", "--skip-repo"),

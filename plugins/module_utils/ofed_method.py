@@ -10,6 +10,7 @@ from functools import cached_property
 from ansible_collections.gpunode.stack.plugins.module_utils import (
     commands,
     driver_modules,
+    initramfs,
     kernels,
     ofed_choice,
     ofed_installer,
@@ -21,7 +22,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
 )
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 
-UNINSTALLER = "/usr/sbin/ofed_uninstall.sh"
+_UNINSTALLER = "/usr/sbin/ofed_uninstall.sh"
 
 
 class Method:
@@ -39,6 +40,19 @@ class Method:
         self._found = self._facts["rdma_stack"]
         self._packages = ofed_packages.installed(self._tree)
         self._was_cut = ofed_note.is_at_work(self._tree)
+        # Sentences about what went wrong beside an exchange that came to its end.
+        self.warnings = []
+
+    # What a way has that needs no file.
+
+    def needs(self):
+        """Return {needs, sha256} of a file on the controller that is lacking, {} for none."""
+        return {}
+
+    def tidy(self):
+        """Remove what was unpacked on the host, whatever came of it."""
+
+    # What is there
 
     @cached_property
     def kernels(self):
@@ -105,7 +119,7 @@ class Method:
                     f"kernel-devel-{row['release']}, or remove that kernel",
                 )
 
-    def trees(self):
+    def _trees(self):
         """Return [(name, version)] of the stack's trees in DKMS, as they are now."""
         return ofed_modules.trees(self._host.facts()["driver"])
 
@@ -115,9 +129,20 @@ class Method:
         :param rows: of kernels.survey.
         :raises Refusal: they cannot be built.
         """
-        for which in self.trees():
+        for which in self._trees():
             for kernel in rows:
                 ofed_modules.complete(self._host, which, kernel)
+        self.renew_images(rows)
+
+    def renew_images(self, rows):
+        """Take the modules before out of each initramfs, from where they would come back.
+
+        :param rows: of kernels.survey.
+        :raises Refusal: one cannot be made anew.
+        """
+        for row in rows:
+            if initramfs.is_there(self._tree, row["release"]):
+                initramfs.rebuild(self._tree, row["release"], self._host.execute)
 
     def completing(self):
         """Return the steps that bring modules to the kernels that lack them, by DKMS."""
@@ -138,11 +163,11 @@ class Method:
             # NVIDIA DOCA documentation, "Uninstalling software from host": its own names first.
             doca = [name for name in ofed_packages.installed(self._tree) if name[:5] == "doca-"]
             ofed_packages.remove(what, doca, self._host.execute)
-        if self._tree.exists(UNINSTALLER):
-            argv = [UNINSTALLER, "--force"]
+        if self._tree.exists(_UNINSTALLER):
+            argv = [_UNINSTALLER, "--force"]
             done = commands.run(what, argv, {"LC_ALL": "C.UTF-8"}, self._host.execute, "/var")
             if done.returncode:
                 raise ofed_installer.failure(what, done, self._tree)
-        for name, version in self.trees():
+        for name, version in self._trees():
             driver_modules.remove(self._tree, name, version, self._host.execute)
         ofed_packages.remove(what, ofed_packages.of_vendor(self._tree), self._host.execute)

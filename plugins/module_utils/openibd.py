@@ -13,6 +13,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     driver_drain,
     management,
     peer_route,
+    systemd,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 
@@ -25,6 +26,23 @@ _SCRIPT = "/etc/init.d/openibd"
 def is_there(tree):
     """Say whether the host has the service."""
     return tree.exists(_SCRIPT)
+
+
+def starts_not(host):
+    """Say whether the host has the service, and does not start it at boot."""
+    state = systemd.show([UNIT], ("UnitFileState",), host.run) if is_there(host.tree) else {}
+    return state.get(UNIT, {}).get("UnitFileState") == "disabled"
+
+
+def enable(host):
+    """Have the service start at boot.
+
+    :raises Refusal: systemd does not do so.
+    """
+    try:
+        systemd.tell("enable", UNIT, run=host.run)
+    except systemd.UnitError as error:
+        raise Refusal(f"enable {UNIT}", str(error), "Look at the unit, and run again") from error
 
 
 def restart(host):

@@ -96,7 +96,7 @@ EMPTY = {
         "headers": False,
         "client_ex": False,
     },
-    "management": {"interface": "", "lower": [], "found_by": ""},
+    "management": {"interface": "", "lower": [], "drivers": {}, "found_by": ""},
 }
 
 

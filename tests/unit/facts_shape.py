@@ -111,7 +111,7 @@ GPU_HOST = {
         "headers": bool,
         "client_ex": bool,
     },
-    "management": {"interface": str, "lower": [str], "found_by": str},
+    "management": {"interface": str, "lower": [str], "drivers": dict, "found_by": str},
 }
 # Those of docs/architecture.md.
 GENERAL = {

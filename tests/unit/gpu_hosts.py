@@ -145,7 +145,9 @@ FACTS = st.fixed_dictionaries(
                 "client_ex": FLAG,
             }
         ),
-        "management": st.just({"interface": "bond0", "lower": ["bond0", "ib0"], "found_by": "ssh"}),
+        "management": st.just(
+            {"interface": "bond0", "lower": ["bond0", "ib0"], "drivers": {}, "found_by": "ssh"}
+        ),
     }
 )
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
-import pytest
-
 from ansible_collections.gpunode.stack.plugins.module_utils import driver_settings, rivals, tree
-from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 
 
 def host(tmp_path, *folders):
@@ -81,43 +78,3 @@ def test_the_hook_does_nothing_when_it_is_asked_what_it_stands_on(tmp_path):
 def test_kernels_are_named_whose_image_holds_any_rival():
     found = {"nouveau": {"initramfs": ["b", "a"]}, "nova_core": {"initramfs": ["b"]}}
     assert driver_settings.held(found) == ["a", "b"]
-
-
-def program(tmp_path, name):
-    path = tmp_path / "usr" / "bin" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("")
-
-
-@pytest.mark.parametrize(
-    ("name", "argv"),
-    [
-        ("update-initramfs", ["update-initramfs", "-u", "-k", "6.1"]),
-        ("dracut", ["dracut", "--force", "--kver", "6.1"]),
-    ],
-)
-def test_an_image_is_made_anew_by_what_the_host_has(tmp_path, name, argv):
-    asked = []
-
-    def execute(command, _environment):
-        asked.append(command)
-        return subprocess.CompletedProcess(command, 0, "", "")
-
-    program(tmp_path, name)
-    driver_settings.rebuild(tree.Tree(str(tmp_path)), "6.1", execute)
-    assert asked == [argv]
-
-
-def test_an_image_that_nothing_can_make_anew_is_a_refusal(tmp_path):
-    with pytest.raises(Refusal, match="neither update-initramfs nor dracut"):
-        driver_settings.rebuild(tree.Tree(str(tmp_path)), "6.1", None)
-
-
-def test_a_maker_that_fails_is_quoted(tmp_path):
-    program(tmp_path, "dracut")
-
-    def execute(command, _environment):
-        return subprocess.CompletedProcess(command, 1, "", "dracut: Cannot write to /boot\n")
-
-    with pytest.raises(Refusal, match="Cannot write to /boot"):
-        driver_settings.rebuild(tree.Tree(str(tmp_path)), "6.1", execute)

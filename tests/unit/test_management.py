@@ -73,6 +73,7 @@ def test_the_interface_is_the_one_with_the_address_at_which_ssh_came_in(tmp_path
     assert management.survey(tree, 302) == {
         "interface": "eth0",
         "lower": ["eth0"],
+        "drivers": {},
         "found_by": "ssh",
     }
 
@@ -148,7 +149,7 @@ def test_a_host_that_has_ipv6_alone_has_a_default_route(tmp_path):
 
 
 def test_a_host_without_connection_and_route_has_no_interface(tmp_path):
-    nothing = {"interface": "", "lower": [], "found_by": ""}
+    nothing = {"interface": "", "lower": [], "drivers": {}, "found_by": ""}
     assert management.survey(planted(tmp_path), 302) == nothing
 
 
@@ -202,8 +203,23 @@ def test_a_connection_over_a_partition_of_infiniband_runs_over_its_device(tmp_pa
     assert management.runs_over(found, [{"interfaces": ["ib0"]}]) == ["ib0"]
 
 
+@pytest.mark.parametrize(
+    ("driver", "carriers"), [("mlx5_core", ["ens1f0"]), ("mlx4_core", ["ens1f0"]), ("ixgbe", [])]
+)
+def test_ethernet_of_an_adapter_without_an_rdma_device_counts_as_well(tmp_path, driver, carriers):
+    route = "bond0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n"
+    links = {
+        "/sys/class/net/bond0/lower_ens1f0": "../ens1f0",
+        "/sys/class/net/ens1f0/device/driver": f"../../bus/pci/drivers/{driver}",
+    }
+    files = {"/proc/net/route": route, **interfaces("bond0", "ens1f0")}
+    found = management.survey(planted(tmp_path, files, links), 1)
+    assert found["drivers"] == {"ens1f0": driver}
+    assert management.runs_over(found, []) == carriers
+
+
 def test_nothing_runs_over_rdma_where_nothing_is_told():
-    nothing = {"interface": "", "lower": [], "found_by": ""}
+    nothing = {"interface": "", "lower": [], "drivers": {}, "found_by": ""}
     assert management.runs_over(nothing, [{"interfaces": ["ib0"]}]) == []
 
 
@@ -237,7 +253,7 @@ def test_no_content_is_an_error(rubbish, addresses):
     }
     links = held({(200, 4): 70})
     state = looked_at(lambda tree: management.survey(tree, 302), files, links, {"ip": addresses})
-    assert [type(value) for value in state.values()] == [str, list, str]
+    assert [type(value) for value in state.values()] == [str, list, dict, str]
 
 
 @given(st.text(st.characters(codec="utf-8")), st.text(st.sampled_from("0123456789ABCDEF:\t x")))

@@ -118,6 +118,7 @@ class Host:
 def host(tmp_path, monkeypatch):
     monkeypatch.setattr(ofed_by_bundle, "_WORK_DIR", str(tmp_path / "work"))
     monkeypatch.setattr(ofed_packages, "PREFERENCES", str(tmp_path / "preferences"))
+    monkeypatch.setattr(ofed_packages, "PATHS", (ofed_packages.PREFERENCES,))
     monkeypatch.setattr(ofed_by_bundle.distribution_packages, "missing", lambda *_: [])
     monkeypatch.setattr(ofed_by_bundle.ofed_packages, "refuse_dependants", lambda *_: None)
     monkeypatch.setattr(ofed_by_bundle.ofed_bundle, "_INSTALLED", 0)
@@ -164,7 +165,12 @@ def test_another_version_than_the_installer_should_have_brought_is_a_failure(hos
 )
 def test_openibd_is_left_alone_without_consent_and_under_the_connection(host, consent, lower):
     host.facts["rdma_devices"] = [{"name": "mlx5_0", "interfaces": ["ib0"]}]
-    host.facts["management"] = {"interface": lower[0], "lower": lower, "found_by": "ssh"}
+    host.facts["management"] = {
+        "interface": lower[0],
+        "lower": lower,
+        "drivers": {},
+        "found_by": "ssh",
+    }
     assert "restart openibd" not in host.converge(*consent)["changes"]
 
 
@@ -212,6 +218,45 @@ def test_a_kernel_that_is_no_packages_gets_its_modules_from_a_new_bundle(host):
     host.brings = VERSION
     host.converge(check_mode=False)
     assert "--add-kernel-support" not in host.installs()[1]
+
+
+def test_without_dkms_the_next_kernel_alone_has_modules_to_wait_for(host):
+    older = {**host.kernel("6.1.0-55-amd64"), "running": False, "next": False}
+    host.facts["kernels"].append(older)
+    host.has(VERSION)
+    assert INSTALL not in " ".join(host.converge()["changes"])
+    host.facts["driver"]["dkms"] = [
+        {"name": "mlnx-ofed-kernel", "version": "24.10", "kernel": K, "state": "installed"}
+    ]
+    assert host.converge()["changes"][0].endswith("for kernel 6.1.0-56-amd64, 6.1.0-55-amd64")
+
+
+def test_an_initramfs_is_made_anew_lest_the_modules_before_come_back_from_it(host):
+    planted(host.folder, {f"/boot/initrd.img-{K}": "", "/usr/sbin/update-initramfs": ""})
+    host.facts["kernels"].append({**host.kernel("6.1.0-55-amd64"), "running": False})
+    host.converge(check_mode=False)
+    made = [argv for argv in host.commands if argv[0] == "update-initramfs"]
+    assert made == [["update-initramfs", "-u", "-k", K]]
+
+
+def test_what_held_the_packages_before_is_back_with_them(host):
+    pins = Path(ofed_packages.PREFERENCES)
+    host.converge(check_mode=False)
+    before = pins.read_text()
+    host.has(VERSION)
+    planted(host.folder, {"/var/lib/gpunode/mlnx_ofed/at-work": ""})
+    real = Host.execute
+
+    def execute(argv, environment):
+        if argv[0].endswith("mlnxofedinstall"):
+            pins.unlink(missing_ok=True)
+            host.status = 1 - host.status
+        return real(host, argv, environment)
+
+    host.execute = execute
+    with pytest.raises(Refusal, match="is back"):
+        host.converge(check_mode=False)
+    assert pins.read_text() == before
 
 
 def test_a_failure_that_touched_nothing_says_so(host):

@@ -66,6 +66,7 @@ def test_options_that_the_installer_knows_are_taken(options):
         (["--tmpdir", "/tmp"], ["mlnx_ofed_tmpdir"]),
         (["--add-kernel-support"], ["kernels"]),
         (["--force"], ["nobody can be asked"]),
+        (["--user-space-only"], ["modules of the kernel"]),
         (["--post-start-delay"], ["takes a value"]),
         (["basic"], ["--basic"]),
     ],

@@ -20,6 +20,7 @@ class Host:
     def __init__(self, folder):
         self.tree = planted(folder, {})
         self.commands = []
+        self.status, self.says, self.complains = 0, "", ""
         self.ended = subprocess.CompletedProcess([], 0, "", "")
         self.facts = copy.deepcopy(stack_case.EMPTY)
         self.facts["rdma_devices"] = [DEVICE]
@@ -30,10 +31,13 @@ class Host:
 
     def run(self, argv, **_options):
         self.commands.append(argv)
-        return subprocess.CompletedProcess(argv, 0, "", "")
+        return subprocess.CompletedProcess(argv, self.status, self.says, self.complains)
+
+    def made(self):
+        return stack_host.Host(self.tree, lambda: self.facts, self.execute, self.run)
 
     def restart(self):
-        openibd.restart(stack_host.Host(self.tree, lambda: self.facts, self.execute, self.run))
+        openibd.restart(self.made())
 
 
 @pytest.fixture
@@ -52,7 +56,12 @@ def test_clients_of_the_rdma_core_give_way_first(host):
     [["ib0"], ["bond0", "ens1f0", "ens1f1"], ["vlan7", "ens1f0"], ["br0", "bond0", "ens1f0"]],
 )
 def test_it_is_never_restarted_under_the_connection_to_the_host(host, lower):
-    host.facts["management"] = {"interface": lower[0], "lower": lower, "found_by": "ssh"}
+    host.facts["management"] = {
+        "interface": lower[0],
+        "lower": lower,
+        "drivers": {},
+        "found_by": "ssh",
+    }
     with pytest.raises(Refusal) as caught:
         host.restart()
     assert f"runs over {'ib0' if 'ib0' in lower else 'ens1f0'}," in caught.value.because
@@ -61,9 +70,34 @@ def test_it_is_never_restarted_under_the_connection_to_the_host(host, lower):
 
 
 def test_a_connection_over_another_interface_is_no_obstacle(host):
-    host.facts["management"] = {"interface": "eno1", "lower": ["eno1"], "found_by": "ssh"}
+    host.facts["management"] = {
+        "interface": "eno1",
+        "lower": ["eno1"],
+        "drivers": {},
+        "found_by": "ssh",
+    }
     host.restart()
     assert host.commands == [[SCRIPT, "restart"]]
+
+
+@pytest.mark.parametrize(
+    ("state", "is_so"), [("enabled", False), ("disabled", True), ("generated", False)]
+)
+def test_it_starts_at_boot_unless_it_is_disabled(host, state, is_so):
+    planted(host.tree.path("/"), {SCRIPT: ""})
+    host.says = f"UnitFileState={state}\n"
+    assert openibd.starts_not(host.made()) is is_so
+
+
+def test_where_it_is_not_there_nothing_is_asked(host):
+    assert not openibd.starts_not(host.made())
+    assert host.commands == []
+
+
+def test_a_unit_that_cannot_be_enabled_is_told_in_the_words_of_systemd(host):
+    host.status, host.complains = 1, "Failed to enable unit: it is masked"
+    with pytest.raises(Refusal, match="it is masked"):
+        openibd.enable(host.made())
 
 
 def test_what_it_says_when_it_fails_is_told(host):
