@@ -214,6 +214,7 @@ def _place_dkms(tree, version, faults, after, before):
     source.with_name(f"ofa_kernel-{dkms}").symlink_to(name)
     known = f"mlnx-ofed-kernel {dkms}"
     after.append(f'/usr/lib/dkms/common.postinst {known} /usr/share/mlnx-ofed-kernel-dkms "" $2')
+    # The vendor's script does not mind either whether there was anything to remove.
     before.append(
         f'if [ "$(dkms status -m mlnx-ofed-kernel)" ]; then\n'
         f"  dkms remove -m mlnx-ofed-kernel -v {dkms} --all || true\nfi"

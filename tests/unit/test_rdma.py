@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import lzma
-import os
-import pathlib
-import shutil
-import subprocess
 
 import elf
 import pytest
@@ -241,37 +237,6 @@ def test_a_stack_is_told_with_its_kernels_and_with_what_is_loaded(tmp_path):
 def test_the_distributions_own_stack_has_no_kernels_of_a_vendors(tmp_path):
     found = rdma.survey(planted(tmp_path, running(ONE, data=core(OTHER))), [], NEW)
     assert (found["kind"], found["kernels"], found["stale"]) == ("inbox", [], True)
-
-
-def test_real_modules_are_told_apart_and_stripping_makes_no_other_build(tmp_path):
-    headers = sorted(pathlib.Path("/usr/src").glob("linux-headers-*/Makefile"))
-    if not headers or not shutil.which("gcc"):
-        pytest.skip("no headers of a kernel to build modules with")
-    made = {name: built(tmp_path / name, headers[0].parent) for name in ("one", "other")}
-    stripped = tmp_path / "stripped.ko"
-    subprocess.run(["strip", "--strip-debug", made["one"], "-o", stripped], check=True)
-    notes = tmp_path / "notes"
-    argv = ["objcopy", "--dump-section", f".note.gnu.build-id={notes}", made["one"], os.devnull]
-    subprocess.run(argv, check=True)
-    for number, (disk, is_stale) in enumerate(
-        [(made["one"], False), (stripped, False), (made["other"], True)]
-    ):
-        files = running(notes.read_bytes(), data=disk.read_bytes())
-        assert rdma.is_stale(planted(tmp_path / str(number), files), NEW) is is_stale
-
-
-def built(folder, headers):
-    """Return the path of a module that is built of a source which names the folder."""
-    folder.mkdir()
-    (folder / "ib_core.c").write_text(
-        '#include <linux/module.h>\nMODULE_LICENSE("GPL");\n'
-        f'MODULE_DESCRIPTION("{folder.name}");\n'
-        "static int __init start(void) { return 0; }\nmodule_init(start);\n"
-    )
-    (folder / "Makefile").write_text("obj-m := ib_core.o\n")
-    argv = ["make", "--silent", "-C", headers, f"M={folder}", "modules"]
-    subprocess.run(argv, check=True, capture_output=True)
-    return folder / "ib_core.ko"
 
 
 def test_peer_memory_modules_and_clients_that_are_there_are_told(tmp_path):

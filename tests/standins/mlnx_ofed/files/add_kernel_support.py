@@ -76,6 +76,7 @@ def build(given, work, log):
     (root / "DEBIAN").mkdir()
     (root / "DEBIAN" / "control").write_text(control, encoding="utf-8")
     place = next(headers.rglob("Module.symvers")).parent.relative_to(root)
+    # As in the vendor's packages: the kernel may be gone by then.
     after = f"#!/bin/sh\nset -e\ndepmod {kernel} || true\n"
     if place.name != "default":
         after += "update-alternatives --install /usr/src/ofa_kernel/default ofa_kernel_headers "

@@ -306,6 +306,7 @@ class Installer:
         if named:
             UNINSTALL.remove(named + above, over)
         for path in Path("/usr/src").glob("mlnx-ofed-kernel*"):
+            # The vendor's is `rm -rf`, whose status is not looked at.
             shutil.rmtree(path, ignore_errors=True)
 
     def install(self, rows):
@@ -419,6 +420,7 @@ class Installer:
             over(0)
         self.remove_old()
         say("installing_new", path=place / name)
+        # `rm -rf`, too.
         shutil.rmtree(place / name, ignore_errors=True)
         subprocess.run(["tar", "xzf", f"{name}.tgz"], cwd=place, check=True)
         again = [str(place / name / "mlnxofedinstall"), "--force", "--without-dkms"]
