@@ -162,6 +162,14 @@ def test_a_stopped_unit_is_drift_and_other_units_are_not():
     ]
 
 
+def test_whether_a_unit_runs_may_be_nobodys_business():
+    answer = "Id=a.service\nActiveState=inactive\nUnitFileState=enabled\n"
+    assert manifest.drift([manifest.unit("a.service", None, "enabled")], systemctl(answer)) == []
+    answer = "Id=a.service\nActiveState=inactive\nUnitFileState=disabled\n"
+    (says,) = manifest.drift([manifest.unit("a.service", None, "enabled")], systemctl(answer))
+    assert says == "unit a.service is disabled, should be enabled"
+
+
 def test_a_unit_changed_on_disk_and_not_reloaded_is_drift():
     answer = "Id=a.service\nActiveState=active\nUnitFileState=enabled\nNeedDaemonReload=yes\n"
     found = manifest.drift([manifest.unit("a.service", "active", "enabled")], systemctl(answer))

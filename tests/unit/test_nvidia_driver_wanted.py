@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.gpunode.stack.plugins.module_utils import planner
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.plugin_utils import nvidia_driver, wanted
 
@@ -32,6 +33,13 @@ def test_where_nothing_was_said_nothing_is_touched():
 
 def test_the_driver_goes_before_what_runs_on_it_and_after_what_it_is_built_with():
     assert list(wanted.COMPONENTS)[:2] == ["mlnx_ofed", "nvidia_driver"]
+
+
+def test_the_driver_is_looked_at_again_where_the_rdma_stack_it_is_built_with_changes():
+    receipts = {"nvidia_driver": {"digest": "d", "drift": [], "names": []}}
+    digests = {"mlnx_ofed": "d", "nvidia_driver": "d"}
+    plan = planner.plan(digests, receipts, [], wanted.STANDS_ON)
+    assert planner.due(plan) == ["mlnx_ofed", "nvidia_driver"]
 
 
 def test_a_driver_that_is_to_go_is_no_part_of_the_stack():

@@ -36,6 +36,7 @@ class Host:
         self.commands = []
         self.status = 0
         self.owned = {}
+        self.builds = [K]
         self.brings = VERSION
         self.tree = planted(
             self.folder,
@@ -87,14 +88,17 @@ class Host:
         self.facts["rdma_stack"].update(
             kind="mlnx_ofed", version=version, kernels=list(kernels), stale=stale
         )
-        planted(self.folder, {"/var/lib/dpkg/status": OURS})
+        self.packages(OURS)
+
+    def packages(self, rows):
+        planted(self.folder, {"/var/lib/dpkg/status": rows})
 
     def execute(self, argv, _environment):
         self.commands.append(argv)
         if argv[0] == "tar":
             return subprocess.run(argv, capture_output=True, text=True, check=False)
         if argv[0].endswith("mlnxofedinstall") and not self.status:
-            self.has(self.brings, stale=True)
+            self.has(self.brings, self.builds, stale=True)
         return subprocess.CompletedProcess(argv, self.status, "its words\n", "")
 
     def run(self, argv, **_options):
@@ -120,6 +124,8 @@ def host(tmp_path, monkeypatch):
     monkeypatch.setattr(ofed_packages, "PREFERENCES", str(tmp_path / "preferences"))
     monkeypatch.setattr(ofed_packages, "PATHS", (ofed_packages.PREFERENCES,))
     monkeypatch.setattr(ofed_by_bundle.distribution_packages, "missing", lambda *_: [])
+    apt = ofed_by_bundle.distribution_packages.Apt
+    monkeypatch.setattr(ofed_by_bundle.distribution_packages, "managers_own", apt)
     monkeypatch.setattr(ofed_by_bundle.ofed_packages, "refuse_dependants", lambda *_: None)
     monkeypatch.setattr(ofed_by_bundle.ofed_bundle, "_INSTALLED", 0)
     return Host(tmp_path)
@@ -145,6 +151,37 @@ def test_a_stack_that_is_as_wanted_is_adopted_and_held(host):
     assert not host.installs()
     assert "24.10.OFED.24.10.1.1.4" in Path(ofed_packages.PREFERENCES).read_text()
     assert host.converge(check_mode=False)["changes"] == []
+
+
+def test_of_a_stack_that_was_adopted_each_package_is_looked_after(host):
+    host.has(VERSION)
+    host.converge(check_mode=False)
+    host.packages(OURS + "\n" + DISTRIBUTIONS)
+    assert INSTALL not in " ".join(host.converge()["changes"])
+    host.packages(DISTRIBUTIONS)
+    assert INSTALL in " ".join(host.converge()["changes"])
+
+
+def test_symbols_that_were_there_and_are_gone_are_brought_back(host):
+    host.has(VERSION)
+    host.converge(check_mode=False)
+    assert INSTALL not in " ".join(host.converge()["changes"])
+    host.facts["peer_memory"]["headers"] = True
+    host.converge(check_mode=False)
+    host.facts["peer_memory"]["headers"] = False
+    assert INSTALL in " ".join(host.converge()["changes"])
+
+
+def test_what_is_lacking_after_all_was_done_is_told(host):
+    host.builds = []
+    with pytest.raises(Refusal, match=f"there is still to {INSTALL}"):
+        host.converge(check_mode=False)
+
+
+def test_whoever_holds_the_lock_of_packages_is_waited_for_before_the_installer_runs(host):
+    host.converge(check_mode=False)
+    names = [argv[0].rpartition("/")[2] for argv in host.commands]
+    assert names.index("apt-get") < names.index("mlnxofedinstall")
 
 
 @pytest.mark.parametrize("version", ["24.10-1.1.4.01", "24.10-0.7.0.0", OLD])

@@ -133,6 +133,13 @@ def test_the_log_is_quoted_and_named(tmp_path):
     assert "\x1b" not in str(refusal)
 
 
+def test_colours_of_the_terminal_are_no_part_of_a_message(tmp_path):
+    told = "\x1b[31mError: gave up\x1b[0m\n"
+    refusal = ofed_installer.failure("install it", ended(1, told), Tree(tmp_path))
+    assert "Error: gave up" in refusal.because
+    assert "\x1b" not in str(refusal)
+
+
 def test_a_full_disk_is_told_as_one_whatever_the_status(tmp_path):
     done = ended(1, "", "cp: error writing 'x': No space left on device\n")
     assert "full" in ofed_installer.failure("install it", done, Tree(tmp_path)).because
