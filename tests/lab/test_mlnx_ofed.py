@@ -53,8 +53,6 @@ class Rdma(driver_image.Image):
         self.release = self.says("ls /lib/modules | head -n 1")
         self._folder = folder
         self._made = {}
-        # The vendor's names have the point release, which is the bundle's own and not the node's.
-        self.distribution = "debian12.5"
 
     def bundle(self, version=FIRST, faults=(), **options):
         """Make a bundle and return what gpunode_ofed_file is to say of it."""
