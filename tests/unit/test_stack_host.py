@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 
 import pytest
 
@@ -37,6 +39,17 @@ def brought(module, converge):
 def test_where_nothing_is_said_nothing_is_done():
     result = brought(Module("unsaid"), lambda _host: pytest.fail("it was asked"))
     assert result == {"changed": False, "changes": [], "diff": [], "manifest": []}
+
+
+def test_a_disk_that_fills_up_under_the_work_is_told(tmp_path):
+    def converge(_host):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path))
+
+    module = Module("present")
+    module.fail_json = module.exit_json
+    with pytest.raises(Exit) as caught:
+        stack_host.bring(module, PART, converge)
+    assert f"the file system of {tmp_path} is full" in caught.value.args[0]["msg"]
 
 
 def test_what_went_wrong_beside_the_work_is_a_warning():
