@@ -275,8 +275,7 @@ class _Work:
         """Whether there will be a module for the kernel that runs, and it would take it."""
         running = self._facts["kernel"]
         has_module = running in self._target.releases or running in self._target.modules
-        key = self._facts["secure_boot"]
-        is_known = key["key_enrolled"] or not key["enabled"]
+        is_known = not secure_boot.lacks_key(self._facts["secure_boot"])
         return bool(self._facts["own_kernel"] and self._target.gpus and has_module and is_known)
 
     @cached_property

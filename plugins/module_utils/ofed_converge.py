@@ -185,11 +185,15 @@ class _Work:
 
     @cached_property
     def _restarts(self):
-        """Whether openibd brings the modules on disk into memory, with consent and out of band."""
+        """Whether openibd brings the modules on disk into memory, with consent and out of band.
+
+        Not those that the firmware would keep out: there would be no RDMA at all.
+        """
         is_loaded = rdma.is_loaded(self._tree)
         changes = (self.method.exchanges and is_loaded) or self._found["stale"]
         over = management.runs_over(self._facts["management"], self._facts["rdma_devices"])
-        may = openibd.CONSENT in self._consent and not over
+        lacks_key = secure_boot.lacks_key(self._facts["secure_boot"])
+        may = openibd.CONSENT in self._consent and not over and not lacks_key
         return bool(self._is_vendors and self._facts["own_kernel"] and changes and may)
 
     # What is left behind

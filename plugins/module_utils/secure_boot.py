@@ -44,6 +44,14 @@ def survey(tree):
     }
 
 
+def lacks_key(found):
+    """Say whether the firmware would not let modules load that are built here.
+
+    :param found: what :func:`survey` returned.
+    """
+    return found["enabled"] and not found["key_enrolled"]
+
+
 def refuse_unenrolled_key(found, consent):
     """Refuse to build modules that the firmware would not let load.
 
@@ -51,8 +59,7 @@ def refuse_unenrolled_key(found, consent):
     :param consent: names of gpunode_consent.
     :raises Refusal: it would not, and nobody consented to that.
     """
-    lacks_key = found["enabled"] and not found["key_enrolled"]
-    if lacks_key and "unenrolled_key" not in consent:
+    if lacks_key(found) and "unenrolled_key" not in consent:
         key = found["key"] or "/var/lib/dkms/mok.pub"
         raise Refusal(
             "Secure Boot",

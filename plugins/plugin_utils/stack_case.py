@@ -19,6 +19,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     management,
     ofed_choice,
     peer_route,
+    secure_boot,
     versions,
 )
 
@@ -200,8 +201,7 @@ class Case:
     @cached_property
     def lacks_key(self):
         """Whether the firmware would not let modules load that are built here."""
-        found = self.facts["secure_boot"]
-        return found["enabled"] and not found["key_enrolled"]
+        return secure_boot.lacks_key(self.facts["secure_boot"])
 
     # The driver that is there.
 
@@ -360,6 +360,11 @@ class Case:
         return self.facts["rdma_stack"]["kind"] == "inbox" and self.facts["peer_memory"]["headers"]
 
     @cached_property
+    def wants_ofed(self):
+        """Whether a vendor's RDMA stack is wanted, whose modules are built on the host."""
+        return bool(self.ofed and self.ofed["kind"] != "inbox")
+
+    @cached_property
     def has_ofed(self):
         """Whether a vendor's RDMA stack is wanted, and there in the version that is wanted."""
         found, wanted = self.facts["rdma_stack"], self.ofed or {"kind": "inbox"}
@@ -392,6 +397,7 @@ class Case:
             self.facts["own_kernel"]
             and self.ofed_kind != "inbox"
             and not self.is_over_rdma
+            and not self.lacks_key
             and not prefers_reboot
         )
 

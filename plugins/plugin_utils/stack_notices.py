@@ -56,7 +56,7 @@ def unknown_cuda(case, due):
 
 
 def unknown_ofed(case, due):
-    if case.ofed and case.ofed["kind"] != "inbox" and not case.known.ofed(case.ofed["version"]):
+    if case.wants_ofed and not case.known.ofed(case.ofed["version"]):
         yield (
             f"{case.ofed['kind']} {case.ofed['version']} is not in the catalog: what it goes with "
             "is unknown"
@@ -140,8 +140,7 @@ def no_gpu(case, due):
 
 
 def no_headers(case, due):
-    builds_rdma = case.ofed and case.ofed["kind"] != "inbox"
-    if not case.driver and not builds_rdma:
+    if not case.driver and not case.wants_ofed:
         return
     for kernel in case.facts["kernels"]:
         if not kernel["headers"] and (kernel["running"] or kernel["next"]):
@@ -153,7 +152,8 @@ def no_headers(case, due):
 
 def key_not_enrolled(case, due):
     key = case.facts["secure_boot"]["key"]
-    if case.driver and case.lacks_key and "unenrolled_key" in case.consent:
+    builds = case.driver or case.wants_ofed
+    if builds and case.lacks_key and "unenrolled_key" in case.consent:
         yield (
             f"the firmware does not know the key {key or 'that modules will be signed with'}: they "
             f"are not loaded until mokutil --import {key or '/var/lib/dkms/mok.pub'}, a reboot "
@@ -162,7 +162,7 @@ def key_not_enrolled(case, due):
 
 
 def restart_would_cut_the_connection(case, due):
-    if not case.ofed or case.ofed["kind"] == "inbox" or not case.is_over_rdma:
+    if not case.wants_ofed or not case.is_over_rdma:
         return
     is_asked_for = case.facts["rdma_stack"]["stale"] and "restart_openibd" in case.consent
     if is_asked_for or stack_due.exchanges_rdma(case):

@@ -302,10 +302,11 @@ def _cannot_be_driven(case, due):
 
 
 def secure_boot_key(case, due):
-    builds = due["peer_memory"] or due["nvidia_driver"].keys() - {
-        *_FABRIC_MANAGER,
-        "clients-stopped",
-    }
+    builds = (
+        due["peer_memory"]
+        or due["nvidia_driver"].keys() - {*_FABRIC_MANAGER, "clients-stopped"}
+        or (case.wants_ofed and due["mlnx_ofed"].keys() - {"other-loaded"})
+    )
     if builds and case.lacks_key and "unenrolled_key" not in case.consent:
         key = case.facts["secure_boot"]["key"]
         yield (

@@ -218,6 +218,13 @@ def test_modules_that_a_run_before_left_in_memory_give_way_with_consent(host):
     assert host.converge("restart_openibd")["changes"] == ["restart openibd"]
 
 
+def test_modules_give_not_way_to_those_that_the_firmware_would_keep_out(host):
+    host.has(VERSION, stale=True)
+    host.converge(check_mode=False)
+    host.facts["secure_boot"].update(enabled=True, key_enrolled=False)
+    assert host.converge("restart_openibd", "unenrolled_key")["changes"] == []
+
+
 def test_an_image_has_nothing_to_restart(host):
     host.facts["own_kernel"] = False
     assert "restart openibd" not in host.converge("restart_openibd")["changes"]
