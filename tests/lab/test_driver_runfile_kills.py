@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import shlex
 import signal
-import subprocess
 
 import pytest
 
-from lab import driver_image, fleet, kernel
+from lab import cut_runs, driver_image, kernel
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
@@ -33,16 +31,6 @@ PLACES = {
     "libraries there": "test -e /usr/lib/x86_64-linux-gnu/libnvidia-ml.so.VERSION",
     "installed": f"test -e /usr/bin/nvidia-uninstall -a ! -e {KEPT}/at-work -a ! -e OTHER",
     "kept": f"sed -n 3p {KEPT}/kept.json | grep VERSION",
-}
-# The module on the node, which holds the node's lock.
-MODULE = """kill -KILL $(sed 's/.*"pid": \\([0-9]*\\).*/\\1/' /run/lock/gpunode.lock)"""
-WAYS = {
-    # The operator's machine goes away.
-    "controller": "true",
-    # The module dies, and what it has set going goes on.
-    "module": MODULE,
-    # All dies, as when the host goes down.
-    "host": f"systemctl kill -s KILL gpunode-nvidia_driver.service; {MODULE}",
 }
 
 
@@ -75,27 +63,8 @@ def undisturbed(node, files):
 
 def killed(node, file, version, place, way):
     """Run site.yml, and end it when it has come to a place."""
-    run = begun(node, file)
     reached = PLACES[place].replace("VERSION", version).replace("OTHER", library(before(version)))
-    watch = f"until {reached}; do :; done >/dev/null 2>&1; {WAYS[way]}"
-    done = node.tried(f"timeout 100 bash -c {shlex.quote(watch)}; echo $?")
-    os.killpg(run.pid, signal.SIGKILL)
-    told = run.communicate(timeout=30)[0]
-    assert done.stdout.strip() != "124", f"it never came to {place!r}: {told}"
-
-
-def begun(node, file):
-    """Start site.yml, and return its process."""
-    return subprocess.Popen(
-        fleet.command("site.yml", *node.arguments(gpunode_driver_file=file)),
-        cwd=fleet.PROJECT,
-        start_new_session=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
+    cut_runs.killed(node, reached, way, gpunode_driver_file=file)
 
 
 def before(version):
@@ -139,7 +108,7 @@ def test_a_run_that_is_cut_off_is_brought_to_its_end_by_the_next_one(
 
 def test_two_runs_at_once_take_turns(node, files, undisturbed):
     version = upcoming(node)
-    runs = [begun(node, files[version]) for _number in range(2)]
+    runs = [cut_runs.begun(node, gpunode_driver_file=files[version]) for _number in range(2)]
     told = [run.communicate(timeout=300)[0] for run in runs]
     assert [run.returncode for run in runs] == [0, 0], "\n".join(told)
     assert set(node.fingerprint()) ^ set(undisturbed[version]) == set()
@@ -147,7 +116,7 @@ def test_two_runs_at_once_take_turns(node, files, undisturbed):
 
 def test_a_run_that_is_interrupted_ends_at_once_and_the_next_one_goes_on(node, files, undisturbed):
     version = upcoming(node)
-    run = begun(node, files[version])
+    run = cut_runs.begun(node, gpunode_driver_file=files[version])
     node.says("until test -d /var/lib/dkms/nvidia/*/build; do :; done")
     os.killpg(run.pid, signal.SIGINT)
     run.communicate(timeout=30)

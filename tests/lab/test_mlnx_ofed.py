@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-
 import pytest
 
 from ansible_collections.gpunode.stack.plugins.module_utils import symbol_versions
-from lab import driver_image, driver_runs, kernel, mlnx_ofed
+from lab import driver_runs, kernel
+from lab.rdma_image import FIRST, KEPT, SECOND, SYMBOLS, Rdma
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
 NODE = "node1"
-FIRST, SECOND = "24.10-1.1.4.0", "24.10-2.1.8.0"
 PINS = "/etc/apt/preferences.d/gpunode-rdma"
-KEPT = "/var/lib/gpunode/mlnx_ofed"
-SYMBOLS = "/usr/src/ofa_kernel/default/Module.symvers"
 NEXT_KERNEL = "6.1.0-99-cloud-amd64"
 OWNER = "render-farm"
-# Receipts tell what was; DKMS's key is the host's own, and depmod's lists follow from the modules.
-_FINGERPRINT = r"""
-dpkg-query -W -f '${db:Status-Abbrev}${Package}=${Version}\n' | sort
-find /etc /usr/src /var/lib/dkms /var/lib/gpunode /var/tmp /lib/modules/ /usr/bin /usr/sbin \
-    -xdev \
-    -not -path '/usr/src/linux-*' -not -path '/lib/modules/*/modules.*' -not -name '*.json' \
-    -not -name 'mok.*' -not -name 'MLNX_OFED_LINUX.*' -not -path '*.logs/*' \
-    -not -path '/etc/apt/*' \
-    -printf '%p %y %u:%g %m %l\n' | sort
-find /etc/apt/preferences.d -type f -exec cat {} +
-"""
 # An archive with a version that is greater than any vendor's.
 _NEWER = r"""
 set -e
@@ -43,59 +27,6 @@ dpkg-deb --build deb rdma-core.deb
 echo 'deb [trusted=yes] file:/srv/newer ./' >/etc/apt/sources.list.d/newer.list
 apt-get --quiet update
 """
-
-
-class Rdma(driver_image.Image):
-    """The node, and what is asked of its RDMA stack."""
-
-    def __init__(self, lab, node, folder):
-        super().__init__(lab, node, folder / "ssh")
-        self.release = self.says("ls /lib/modules | head -n 1")
-        self._folder = folder
-        self._made = {}
-
-    def bundle(self, version=FIRST, faults=(), **options):
-        """Make a bundle and return what gpunode_ofed_file is to say of it."""
-        key = json.dumps([version, faults, options])
-        if key not in self._made:
-            folder = self._folder / str(len(self._made))
-            folder.mkdir()
-            path = mlnx_ofed.make(folder, version, faults=faults, requires=False, **options)
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            self._made[key] = f"{path}#sha256={digest}"
-        return self._made[key]
-
-    def said(self, version=FIRST, faults=(), **variables):
-        return {
-            "gpunode_ofed_kind": "mlnx_ofed",
-            "gpunode_ofed_version": version,
-            "gpunode_ofed_file": self.bundle(version, faults),
-            **variables,
-        }
-
-    def fingerprint(self):
-        return self.says(_FINGERPRINT).splitlines()
-
-    def version(self):
-        """Return what ofed_info says, '' where there is none."""
-        return self.tried("ofed_info -s").stdout.strip()
-
-    def cores(self):
-        """Return {kernel: version of the RDMA stack that its ib_core is from}."""
-        paths = self.says("find /lib/modules/ -path '*/updates/*' -name 'ib_core.ko*'").split()
-        return {path.split("/")[3]: self.says(f"modinfo -F version {path}") for path in paths}
-
-    def packages(self):
-        """Return {package: version} of what is installed of RDMA."""
-        listed = self.says(r"dpkg-query -W -f '${db:Status-Abbrev}${Package}=${Version}\n'")
-        rows = [line[3:].split("=", 1) for line in listed.splitlines() if line.startswith("ii ")]
-        names = ("rdma", "ibverbs", "mlnx", "ofed", "mft", "perftest", "libib")
-        return {name: found for name, found in rows if any(word in name for word in names)}
-
-    def asked_of(self, program):
-        """Return the rows that a program of the stand-in noted, and forget them."""
-        path = f"{mlnx_ofed.STATE}/{program}"
-        return self.says(f"cat {path} 2>/dev/null; rm -f {path}").splitlines()
 
 
 @pytest.fixture(scope="module")
