@@ -18,8 +18,8 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     disk,
     files,
     kernels,
-    peer_module,
     rdma,
+    rdma_symbols,
     symbol_versions,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
@@ -35,11 +35,7 @@ _PATH = re.compile(r"/[\w./+@~-]+")
 # Where the GPU Operator's driver container has its root (NVIDIA/gpu-driver-container).
 _CONTAINER = "/run/nvidia/driver"
 _MODULE_FILE = re.compile(r"nvidia\.ko(?:\.(?:xz|zst|gz))?")
-# The folders of a kernel in which modules are that it did not come with.
-_ADDED = ("updates", "extra", "weak-updates")
 _HEADER = "nvidia/nv-p2p.h"
-_OFED, _OFED_DKMS = "/usr/src/ofa_kernel", "/var/lib/dkms/mlnx-ofed-kernel"
-_CLIENT = "ib_register_peer_memory_client"
 _TAG = re.compile(r'^#define\s+DRV_VERSION\s+"([^"]+)"', re.MULTILINE)
 _VERSION = re.compile(r'^PACKAGE_VERSION="?([\w.]+)"?', re.MULTILINE)
 _MOST_BYTES = 1 << 20
@@ -60,7 +56,7 @@ def needs(tree, release, modules, said):
     module = driver_module(tree, release, modules, said["module"])
     version = symbol_versions.read(tree.path(module)).info.get("version", "")
     source = _source(tree, release, version, said["source"], module)
-    return Needs(release, module, source, rdma_folder(tree, release))
+    return Needs(release, module, source, rdma_symbols.folder(tree, release))
 
 
 def driver_module(tree, release, modules, said=""):
@@ -129,56 +125,6 @@ def _folders(tree, root, version):
     ]
 
 
-def rdma_folder(tree, release):
-    """Return the folder with include/rdma/peer_mem.h and Module.symvers for a kernel.
-
-    That of OFED, as its layouts have had it, or the kernel's own: some of Ubuntu's take clients.
-
-    :raises Refusal: there is none.
-    """
-    folders = [
-        *(f"{_OFED}/{machine}/{release}" for machine in tree.names(_OFED)),
-        f"{_OFED}/{release}",
-        f"{_OFED}/default",
-        *(f"{_OFED_DKMS}/{version}/build" for version in tree.names(_OFED_DKMS)),
-        _build(release),
-    ]
-    for folder in folders:
-        header = f"{folder}/include/rdma/peer_mem.h"
-        if tree.exists(header) and _CLIENT in tree.text(f"{folder}/Module.symvers"):
-            return folder
-    raise Refusal(
-        f"peer memory for kernel {release}",
-        f"no RDMA stack is there that takes peer memory clients: none of {', '.join(folders)} has "
-        f"include/rdma/peer_mem.h and a Module.symvers with {_CLIENT}",
-        "Install MLNX_OFED with its files to build with (mlnx-ofa_kernel-devel, mlnx-ofed-kernel)",
-    )
-
-
-def rdma_providers(tree, release, folder):
-    """Return the peer_module.Providers of the RDMA stack for a kernel.
-
-    The modules that lie there for it have the first word, and then what its build wrote down.
-
-    :param folder: as :func:`rdma_folder` returns it.
-    """
-    path = f"{folder}/Module.symvers"
-    written = symbol_versions.of_symvers(tree.data(path).decode("utf-8", "replace"))
-    # Not those of the kernel, of whom the folder need not be the build.
-    written = {symbol: row for symbol, row in written.items() if symbol.startswith("ib_")}
-    exporter = os.path.basename(written.get(_CLIENT, (0, "ib_core"))[1])
-    found = []
-    for added in _ADDED:
-        top = tree.path(f"{kernels.MODULES}/{release}/{added}")
-        for place, _folders_in, names in sorted(os.walk(top)):
-            for name in sorted(names):
-                if re.fullmatch(rf"{re.escape(exporter)}\.ko(?:\.\w+)?", name):
-                    module = symbol_versions.read(os.path.join(place, name))
-                    found.append(peer_module.Provider(module.path, module.exports))
-    versions = {symbol: version for symbol, (version, _module) in written.items()}
-    return [*found, peer_module.Provider(path, versions)]
-
-
 def refuse_tag(tree, tag, needs_client_ex, needs_of):
     """Refuse a tag that does not build with the RDMA stack of the host.
 
@@ -228,7 +174,7 @@ def _arguments(row):
         found["NV_MODULE"] = row.module
     if os.path.dirname(row.source) != "/usr/src":
         found["nv_sources"] = row.source
-    if row.ofed not in (f"{_OFED}/{row.release}", f"{_OFED}/default", _build(row.release)):
+    if row.ofed not in rdma_symbols.usual_folders(row.release):
         found["OFA_KERNEL"] = row.ofed
     for path in found.values():
         if not _PATH.fullmatch(path):
@@ -313,7 +259,3 @@ def is_made_from(made_from, folder):
 def made_from(sha256, patches):
     """Return one digest of an archive's digest and of its patches, {name: text}."""
     return files.sha256_of_text("\n".join([sha256, *(f"{n}\n{t}" for n, t in patches.items())]))
-
-
-def _build(release):
-    return f"{kernels.MODULES}/{release}/build"

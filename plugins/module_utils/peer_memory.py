@@ -28,6 +28,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     peer_module,
     peer_route,
     placed,
+    rdma_symbols,
     stack_packages,
     symbol_versions,
     versions,
@@ -241,13 +242,13 @@ class _Work:
         :raises Refusal: it would not load.
         """
         driver = self._driver_of(release)
-        folder = nv_peer_mem.rdma_folder(self._tree, release)
+        folder = rdma_symbols.folder(self._tree, release)
         peer_module.refuse_misfits(
             symbol_versions.read(self._tree.path(path)),
             name,
             release,
             symbol_versions.read(self._tree.path(driver)),
-            nv_peer_mem.rdma_providers(self._tree, release, folder),
+            rdma_symbols.providers(self._tree, release, folder),
         )
 
     # What is refused
@@ -532,7 +533,7 @@ class _Work:
                 rows = _at(self._host.facts(), name, release)
                 paths += [row["path"] for row in rows]
                 paths += [self._driver_of(release)]
-                paths += [f"{nv_peer_mem.rdma_folder(self._tree, release)}/Module.symvers"]
+                paths += [f"{rdma_symbols.folder(self._tree, release)}/Module.symvers"]
         entries = [manifest.file(path) for path in dict.fromkeys(paths)]
         if name == _NAME:
             entries.append(manifest.tree(self._sources))

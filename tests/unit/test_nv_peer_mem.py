@@ -95,38 +95,6 @@ def test_a_driver_that_is_nowhere_is_named(tmp_path, said, names):
     assert "peer_memory_driver_module" in caught.value.remedy
 
 
-@pytest.mark.parametrize(
-    "folder",
-    [
-        f"/usr/src/ofa_kernel/x86_64/{K}",
-        f"/usr/src/ofa_kernel/{K}",
-        OFED,
-        "/var/lib/dkms/mlnx-ofed-kernel/5.8/build",
-        f"/lib/modules/{K}/build",
-    ],
-)
-def test_the_rdma_stack_is_found_in_each_of_its_layouts(tmp_path, folder):
-    assert nv_peer_mem.rdma_folder(planted(tmp_path, ofed(folder)), K) == folder
-
-
-@pytest.mark.parametrize("lacking", ["include/rdma/peer_mem.h", "Module.symvers"])
-def test_an_rdma_stack_without_its_files_is_none(tmp_path, lacking):
-    files = ofed()
-    del files[f"{OFED}/{lacking}"]
-    with pytest.raises(Refusal, match="no RDMA stack is there that takes peer memory clients"):
-        nv_peer_mem.rdma_folder(planted(tmp_path, files), K)
-
-
-def test_the_rdma_stack_s_modules_have_the_first_word(tmp_path):
-    exports = [("ib_register_peer_memory_client", 1)]
-    path = f"/lib/modules/{K}/updates/dkms/ib_core.ko"
-    files = {**ofed(), path: elf.module(exports=exports)}
-    found = nv_peer_mem.rdma_providers(planted(tmp_path, files), K, OFED)
-    assert [row.path for row in found] == [str(tmp_path) + path, f"{OFED}/Module.symvers"]
-    assert found[0].exports == dict(exports)
-    assert found[1].exports == {"ib_register_peer_memory_client": 0x95D78B19}
-
-
 @pytest.mark.parametrize("has_client_ex", [True, False])
 def test_a_tag_that_does_not_build_with_the_rdma_stack_is_refused(tmp_path, has_client_ex):
     peer_sources.ofed(tmp_path / OFED.lstrip("/"), has_client_ex)

@@ -1,0 +1,79 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The symbols of the RDMA stack by which peer memory registers: where they are, and versions."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    kernels,
+    peer_module,
+    symbol_versions,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+
+_OFED, _OFED_DKMS = "/usr/src/ofa_kernel", "/var/lib/dkms/mlnx-ofed-kernel"
+_CLIENT = "ib_register_peer_memory_client"
+# The folders of a kernel in which modules are that it did not come with.
+_ADDED = ("updates", "extra", "weak-updates")
+
+
+def usual_folders(release):
+    """Return the folders in which the sources of nv_peer_mem look for themselves."""
+    return [
+        f"{_OFED}/{release}",
+        f"{_OFED}/default",
+        f"{kernels.MODULES}/{release}/build",
+    ]
+
+
+def folder(tree, release):
+    """Return the folder with include/rdma/peer_mem.h and Module.symvers for a kernel.
+
+    That of OFED, as its layouts have had it, or the kernel's own: some of Ubuntu's take clients.
+
+    :raises Refusal: there is none.
+    """
+    *usual, kernels_own = usual_folders(release)
+    folders = [
+        *(f"{_OFED}/{machine}/{release}" for machine in tree.names(_OFED)),
+        *usual,
+        *(f"{_OFED_DKMS}/{version}/build" for version in tree.names(_OFED_DKMS)),
+        kernels_own,
+    ]
+    for top in folders:
+        header = f"{top}/include/rdma/peer_mem.h"
+        if tree.exists(header) and _CLIENT in tree.text(f"{top}/Module.symvers"):
+            return top
+    raise Refusal(
+        f"peer memory for kernel {release}",
+        f"no RDMA stack is there that takes peer memory clients: none of {', '.join(folders)} has "
+        f"include/rdma/peer_mem.h and a Module.symvers with {_CLIENT}",
+        "Install MLNX_OFED with its files to build with (mlnx-ofa_kernel-devel, mlnx-ofed-kernel)",
+    )
+
+
+def providers(tree, release, top):
+    """Return the peer_module.Providers of the RDMA stack for a kernel.
+
+    The modules that lie there for it have the first word, and then what its build wrote down.
+
+    :param top: as :func:`folder` returns it.
+    """
+    path = f"{top}/Module.symvers"
+    written = symbol_versions.of_symvers(tree.data(path).decode("utf-8", "replace"))
+    # Not those of the kernel, of whom the folder need not be the build.
+    written = {symbol: row for symbol, row in written.items() if symbol.startswith("ib_")}
+    exporter = os.path.basename(written.get(_CLIENT, (0, "ib_core"))[1])
+    found = []
+    for added in _ADDED:
+        modules = tree.path(f"{kernels.MODULES}/{release}/{added}")
+        for place, _folders, names in sorted(os.walk(modules)):
+            for name in sorted(names):
+                if re.fullmatch(rf"{re.escape(exporter)}\.ko(?:\.\w+)?", name):
+                    module = symbol_versions.read(os.path.join(place, name))
+                    found.append(peer_module.Provider(module.path, module.exports))
+    versions = {symbol: version for symbol, (version, _module) in written.items()}
+    return [*found, peer_module.Provider(path, versions)]

@@ -1,0 +1,51 @@
+"""The symbols of the RDMA stack, from small trees laid out as hosts are."""
+
+from __future__ import annotations
+
+import elf
+import pytest
+from trees import planted
+
+from ansible_collections.gpunode.stack.plugins.module_utils import rdma_symbols
+from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
+
+K = "6.1.0-56-amd64"
+CLIENT, VERSION = "ib_register_peer_memory_client", 0x95D78B19
+SYMVERS = f"0x{VERSION:08x}\t{CLIENT}\tdrivers/infiniband/core/ib_core\tEXPORT\t\n"
+OFED = "/usr/src/ofa_kernel/default"
+
+
+def ofed(folder=OFED):
+    return {f"{folder}/include/rdma/peer_mem.h": "", f"{folder}/Module.symvers": SYMVERS}
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        f"/usr/src/ofa_kernel/x86_64/{K}",
+        f"/usr/src/ofa_kernel/{K}",
+        OFED,
+        "/var/lib/dkms/mlnx-ofed-kernel/5.8/build",
+        f"/lib/modules/{K}/build",
+    ],
+)
+def test_the_rdma_stack_is_found_in_each_of_its_layouts(tmp_path, folder):
+    assert rdma_symbols.folder(planted(tmp_path, ofed(folder)), K) == folder
+
+
+@pytest.mark.parametrize("lacking", ["include/rdma/peer_mem.h", "Module.symvers"])
+def test_an_rdma_stack_without_its_files_is_none(tmp_path, lacking):
+    files = ofed()
+    del files[f"{OFED}/{lacking}"]
+    with pytest.raises(Refusal, match="no RDMA stack is there that takes peer memory clients"):
+        rdma_symbols.folder(planted(tmp_path, files), K)
+
+
+def test_the_rdma_stack_s_modules_have_the_first_word(tmp_path):
+    exports = [("ib_register_peer_memory_client", 1)]
+    path = f"/lib/modules/{K}/updates/dkms/ib_core.ko"
+    files = {**ofed(), path: elf.module(exports=exports)}
+    found = rdma_symbols.providers(planted(tmp_path, files), K, OFED)
+    assert [row.path for row in found] == [str(tmp_path) + path, f"{OFED}/Module.symvers"]
+    assert found[0].exports == dict(exports)
+    assert found[1].exports == {"ib_register_peer_memory_client": 0x95D78B19}
