@@ -162,7 +162,7 @@ class Packages(driver_method.Method):
         modules = self._modules(self._facts["driver"])
         releases = self._releases
         return (
-            driver_modules.lacking(self._facts["driver"], modules, releases)
+            driver_modules.lacking(self._host.tree, self._facts["driver"], modules, releases)
             if modules
             else releases
         )

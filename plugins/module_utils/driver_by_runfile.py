@@ -82,7 +82,8 @@ class Runfile(driver_method.Method):
     @cached_property
     def _lacking(self):
         """The releases of the kernels that have not these modules in place."""
-        return driver_modules.lacking(self._facts["driver"], self._modules, self._releases)
+        tree, driver = self._host.tree, self._facts["driver"]
+        return driver_modules.lacking(tree, driver, self._modules, self._releases)
 
     @property
     def builds(self):
@@ -92,7 +93,8 @@ class Runfile(driver_method.Method):
     @cached_property
     def exchanges(self):
         """Whether a driver that may be in use gives way."""
-        replaced = driver_modules.replaced(self._facts["driver"], self._modules, self._lacking)
+        tree, driver = self._host.tree, self._facts["driver"]
+        replaced = driver_modules.replaced(tree, driver, self._modules, self._lacking)
         return bool(self._packages or not self._is_placed or replaced)
 
     def needs(self):

@@ -23,6 +23,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     files,
     folders,
     nvidia_driver,
+    rdma_symbols,
     receipts,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
@@ -48,16 +49,17 @@ _ENVIRONMENT = {"LC_ALL": "C.UTF-8"}
 
 # The modules that are wanted: the name and version of their tree; is_open, whether they are the
 # open ones; signed, whether they have to be, as Secure Boot demands; rdma, whether nvidia_peermem
-# has to be linked to the RDMA core, as it is when the RDMA stack was there first.
+# has to be linked to the RDMA core that is there, as it is when that was there first.
 Modules = collections.namedtuple("Modules", "name version is_open signed rdma")
 
 
-def lacking(driver, wanted, kernels):
+def lacking(tree, driver, wanted, kernels):
     """Return those kernels that have not the wanted modules in place, in order.
 
     The files have the last word: DKMS calls a module installed that it would not put in the
     place of a newer one (v3.0.10, do_install).
 
+    :param tree: the host.
     :param driver: what nvidia_driver.survey returned.
     :param wanted: the Modules.
     :param kernels: releases.
@@ -70,20 +72,21 @@ def lacking(driver, wanted, kernels):
     return [
         kernel
         for kernel in kernels
-        if kernel not in installed or not _is_there(_rows_of(driver, kernel), wanted)
+        if kernel not in installed or not _is_there(tree, _rows_of(driver, kernel), wanted)
     ]
 
 
-def replaced(driver, wanted, kernels):
+def replaced(tree, driver, wanted, kernels):
     """Return those kernels that have modules in place which are others than the wanted ones.
 
+    :param tree: the host.
     :param driver: what nvidia_driver.survey returned.
     """
     return [
         kernel
         for kernel in kernels
         for rows in [_rows_of(driver, kernel)]
-        if any(row["name"] == "nvidia" for row in rows) and not _is_there(rows, wanted)
+        if any(row["name"] == "nvidia" for row in rows) and not _is_there(tree, rows, wanted)
     ]
 
 
@@ -225,7 +228,7 @@ def install(tree, wanted, kernels, execute):
     :raises Refusal: they cannot be installed.
     """
     releases = [kernel["release"] for kernel in kernels]
-    left = lacking(nvidia_driver.survey(tree), wanted, releases)
+    left = lacking(tree, nvidia_driver.survey(tree), wanted, releases)
     build(tree, wanted, [row for row in kernels if row["release"] in left], execute)
     for release in left:
         what = f"install the modules of {wanted.name} {wanted.version} for kernel {release}"
@@ -277,7 +280,8 @@ def prove(tree, wanted, kernels):
     """
     driver = nvidia_driver.survey(tree)
     wrong = [
-        f"kernel {kernel} has them not in place" for kernel in lacking(driver, wanted, kernels)
+        f"kernel {kernel} has them not in place"
+        for kernel in lacking(tree, driver, wanted, kernels)
     ]
     # Debian's is called nvidia-current, and what asks for nvidia is led there by modprobe.d.
     called = {row["kernel"]: _file_name(row) for row in driver["modules"] if _is_main(row, wanted)}
@@ -343,8 +347,9 @@ def is_built(tree, wanted, release):
         fields = told.get(files_found.get(file), {})
         if not fields.get("vermagic", "").startswith(f"{release} "):
             return False
-        rows.append({"name": name, **nvidia_driver.module_facts(fields)})
-    return _is_there(rows, wanted)
+        where = {"path": files_found[file], "kernel": release}
+        rows.append({"name": name, **where, **nvidia_driver.module_facts(fields)})
+    return _is_there(tree, rows, wanted)
 
 
 def module_files(text, name):
@@ -396,7 +401,7 @@ def _file_name(row):
     return os.path.basename(row["path"]).partition(".")[0]
 
 
-def _is_there(rows, wanted):
+def _is_there(tree, rows, wanted):
     """Say whether the modules of one kernel are those wanted.
 
     Some of the proprietary driver's modules have a free licence: nvidia speaks for all.
@@ -405,12 +410,15 @@ def _is_there(rows, wanted):
     return (
         any(row["name"] == "nvidia" and wanted.is_open in (None, row["open"]) for row in rows)
         and not (wanted.signed and any(not row["signer"] for row in rows))
-        and not (
-            wanted.rdma
-            and any(
-                row["name"] == "nvidia_peermem" and "ib_core" not in row["depends"] for row in rows
-            )
-        )
+        and not (wanted.rdma and any(_registers_nowhere(tree, row) for row in rows))
+    )
+
+
+def _registers_nowhere(tree, row):
+    """Say whether a module is nvidia_peermem, and not linked to the RDMA core that is there."""
+    return row["name"] == "nvidia_peermem" and (
+        "ib_core" not in row["depends"]
+        or rdma_symbols.is_outdated(tree, row["path"], row["kernel"])
     )
 
 

@@ -16,6 +16,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     nvidia_smi,
     pci,
     rdma,
+    rdma_symbols,
     rivals,
     secure_boot,
     stack_packages,
@@ -56,6 +57,8 @@ def survey(root, running, pid, run=child.run):
     host = tree.Tree(root, run)
     packages = stack_packages.survey(host)
     states = _states(host, run)
+    driver = nvidia_driver.survey(host)
+    outdated = rdma_symbols.outdated(host, driver["modules"])
     return {
         "virtualization": virtualization.detect(host),
         "gpus": pci.gpus(host),
@@ -63,7 +66,7 @@ def survey(root, running, pid, run=child.run):
         "rdma_devices": rdma.devices(host),
         "kernels": kernels.survey(host, running),
         "secure_boot": secure_boot.survey(host),
-        "driver": nvidia_driver.survey(host),
+        "driver": driver,
         "packages": packages,
         "nvidia_smi": nvidia_smi.survey(host),
         "fabric_manager": fabric_manager.survey(
@@ -75,7 +78,7 @@ def survey(root, running, pid, run=child.run):
         "gpu_faults": gpu_faults.faults(host),
         "drained": _drained(host),
         "rdma_stack": rdma.survey(host, packages, running),
-        "peer_memory": rdma.peer_memory(host),
+        "peer_memory": {**rdma.peer_memory(host), "outdated": outdated},
         "management": management.survey(host, pid),
     }
 

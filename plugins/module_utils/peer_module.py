@@ -40,10 +40,22 @@ def misfits(module, name, release, driver, others):
     providers = [Provider(driver.path, driver.exports), *others]
     found = _of_another_kernel(module, release, driver)
     found += [f"it does not use {name}" for name in REQUIRED[name] if name not in module.imports]
-    for symbol, version in sorted(module.imports.items()):
-        if symbol.startswith(_OF_OTHERS):
-            found += _mismatch(symbol, version, providers)
-    return found
+    return found + mismatches(module, _OF_OTHERS, providers)
+
+
+def mismatches(module, prefixes, providers):
+    """Return a sentence for each symbol that a module wants and would not get.
+
+    :param module: the symbol_versions.KernelModule.
+    :param prefixes: a tuple of what the names of those symbols begin with.
+    :param providers: the Providers.
+    """
+    return [
+        says
+        for symbol, version in sorted(module.imports.items())
+        if symbol.startswith(prefixes)
+        for says in _mismatch(symbol, version, providers)
+    ]
 
 
 def refuse_misfits(module, name, release, driver, others):

@@ -16,6 +16,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refus
 
 _OFED, _OFED_DKMS = "/usr/src/ofa_kernel", "/var/lib/dkms/mlnx-ofed-kernel"
 _CLIENT = "ib_register_peer_memory_client"
+_OF_CLIENTS = ("ib_register_peer_memory_", "ib_unregister_peer_memory_")
 # The folders of a kernel in which modules are that it did not come with.
 _ADDED = ("updates", "extra", "weak-updates")
 
@@ -77,3 +78,31 @@ def providers(tree, release, top):
                     found.append(peer_module.Provider(module.path, module.exports))
     versions = {symbol: version for symbol, (version, _module) in written.items()}
     return [*found, peer_module.Provider(path, versions)]
+
+
+def outdated(tree, modules):
+    """Return the releases of the kernels whose nvidia_peermem would not load, see is_outdated.
+
+    :param modules: rows of nvidia_driver.modules.
+    """
+    return [
+        row["kernel"]
+        for row in modules
+        if row["name"] == "nvidia_peermem" and is_outdated(tree, row["path"], row["kernel"])
+    ]
+
+
+def is_outdated(tree, path, release):
+    """Say whether a module was built with the symbols of another RDMA stack than is there.
+
+    It would not load. One that was built without any wants none of them, and is not.
+
+    :param path: of the module.
+    :param release: of the kernel that it is for.
+    """
+    try:
+        module = symbol_versions.read(tree.path(path), tree.run)
+        found = providers(tree, release, folder(tree, release))
+    except Refusal:
+        return False
+    return bool(peer_module.mismatches(module, _OF_CLIENTS, found))

@@ -96,6 +96,7 @@ EMPTY = {
         "at_boot": [],
         "headers": False,
         "client_ex": False,
+        "outdated": [],
     },
     "management": {"interface": "", "lower": [], "drivers": {}, "found_by": ""},
 }

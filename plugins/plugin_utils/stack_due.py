@@ -143,6 +143,11 @@ def driver_rebuild_after_ofed(case):
                 f"nvidia_peermem for kernel {kernel['release']} was built before the RDMA stack "
                 "was there, and registers with nothing"
             )
+        elif kernel["release"] in case.facts["peer_memory"]["outdated"]:
+            yield (
+                f"nvidia_peermem for kernel {kernel['release']} was built with another RDMA stack, "
+                "whose symbols have other versions, and would not load"
+            )
 
 
 def driver_rival(case):

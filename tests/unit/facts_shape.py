@@ -110,6 +110,7 @@ GPU_HOST = {
         "at_boot": [str],
         "headers": bool,
         "client_ex": bool,
+        "outdated": [str],
     },
     "management": {"interface": str, "lower": [str], "drivers": dict, "found_by": str},
 }

@@ -143,6 +143,7 @@ FACTS = st.fixed_dictionaries(
                 "at_boot": st.lists(PEER_MODULE, unique=True),
                 "headers": FLAG,
                 "client_ex": FLAG,
+                "outdated": st.lists(KERNELS, max_size=1),
             }
         ),
         "management": st.just(

@@ -8,7 +8,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import elf
 import pytest
+from trees import planted
 
 from ansible_collections.gpunode.stack.plugins.module_utils import (
     driver_modules,
@@ -291,9 +293,9 @@ def test_a_downgrade_that_dkms_only_says_it_made_is_made(host):
     link.unlink()
     link.symlink_to(f"{V1}/{K1}/x86_64")
     assert rows(host.survey()["dkms"], "version", "state") == [(V1, "installed"), (V2, "built")]
-    assert driver_modules.lacking(host.survey(), wanted(V1), [K1]) == [K1]
+    assert driver_modules.lacking(host.tree, host.survey(), wanted(V1), [K1]) == [K1]
     driver_modules.install(host.tree, wanted(V1), [row(K1)], host.execute)
-    assert driver_modules.lacking(host.survey(), wanted(V1), [K1]) == []
+    assert driver_modules.lacking(host.tree, host.survey(), wanted(V1), [K1]) == []
 
 
 def test_a_build_that_fails_leaves_everything_as_it_was_and_says_why(host):
@@ -424,23 +426,34 @@ def test_a_module_that_is_missing_among_others_makes_it_half_built(host):
 def test_modules_of_another_kind_are_built_anew_in_the_same_version(host, fields, lacks):
     host.put_in_place(V1)
     asked = wanted(V1, **fields)
-    assert driver_modules.lacking(host.survey(), asked, [K1, K2]) == [K1, K2]
+    assert driver_modules.lacking(host.tree, host.survey(), asked, [K1, K2]) == [K1, K2]
     host.fields = lacks
     driver_modules.install(host.tree, asked, [row(K1), row(K2)], host.execute)
-    assert driver_modules.lacking(host.survey(), asked, [K1, K2]) == []
+    assert driver_modules.lacking(host.tree, host.survey(), asked, [K1, K2]) == []
     driver_modules.prove(host.tree, asked, [K1, K2])
 
 
 @pytest.mark.parametrize(
-    ("depends", "rdma", "lacks"),
+    ("depends", "version", "rdma", "lacks"),
     [
-        (["nvidia"], True, [K1]),
-        (["nvidia", "ib_core"], True, []),
-        (["nvidia"], False, []),
+        (["nvidia"], 1, True, [K1]),
+        (["nvidia", "ib_core"], 1, True, []),
+        (["nvidia", "ib_core"], 2, True, [K1]),
+        (["nvidia"], 2, False, []),
     ],
 )
-def test_peer_memory_that_was_built_without_the_rdma_stack_is_lacking(depends, rdma, lacks):
-    module = {"kernel": K1, "version": V1, "open": False, "signer": ""}
+def test_peer_memory_that_was_built_without_the_rdma_stack_that_is_there_is_lacking(
+    tmp_path, depends, version, rdma, lacks
+):
+    client, path = "ib_register_peer_memory_client", f"/lib/modules/{K1}/updates/nvidia-peermem.ko"
+    symvers = f"0x00000001\t{client}\tib_core\tEXPORT\t\n"
+    planted_files = {
+        "/usr/src/ofa_kernel/default/include/rdma/peer_mem.h": "",
+        "/usr/src/ofa_kernel/default/Module.symvers": symvers,
+        path: elf.module(imports=[(client, version)]),
+    }
+    tree = planted(tmp_path, planted_files)
+    module = {"kernel": K1, "version": V1, "open": False, "signer": "", "path": path}
     driver = {
         "dkms": [{"name": "nvidia", "version": V1, "kernel": K1, "state": "installed"}],
         "modules": [
@@ -448,7 +461,7 @@ def test_peer_memory_that_was_built_without_the_rdma_stack_is_lacking(depends, r
             {**module, "name": "nvidia_peermem", "depends": depends},
         ],
     }
-    assert driver_modules.lacking(driver, wanted(rdma=rdma), [K1]) == lacks
+    assert driver_modules.lacking(tree, driver, wanted(rdma=rdma), [K1]) == lacks
 
 
 def test_a_compiler_that_is_not_there_is_named(host):

@@ -13,6 +13,7 @@ K = "6.1.0-56-amd64"
 CLIENT, VERSION = "ib_register_peer_memory_client", 0x95D78B19
 SYMVERS = f"0x{VERSION:08x}\t{CLIENT}\tdrivers/infiniband/core/ib_core\tEXPORT\t\n"
 OFED = "/usr/src/ofa_kernel/default"
+PEERMEM = f"/lib/modules/{K}/updates/dkms/nvidia-peermem.ko"
 
 
 def ofed(folder=OFED):
@@ -49,3 +50,30 @@ def test_the_rdma_stack_s_modules_have_the_first_word(tmp_path):
     assert [row.path for row in found] == [str(tmp_path) + path, f"{OFED}/Module.symvers"]
     assert found[0].exports == dict(exports)
     assert found[1].exports == {"ib_register_peer_memory_client": 0x95D78B19}
+
+
+@pytest.mark.parametrize(
+    ("imports", "expected"),
+    [
+        ([(CLIENT, VERSION)], False),
+        ([(CLIENT, VERSION + 1)], True),
+        # Built without an RDMA stack: what it depends on tells that.
+        ([("nvidia_p2p_get_pages", 1)], False),
+    ],
+)
+def test_a_module_is_outdated_where_the_rdma_stack_has_its_symbols_in_other_versions(
+    tmp_path, imports, expected
+):
+    """NVIDIA/gpu-operator#2868: nvidia_peermem: disagrees about version of symbol."""
+    tree = planted(tmp_path, {**ofed(), PEERMEM: elf.module(imports=imports)})
+    assert rdma_symbols.is_outdated(tree, PEERMEM, K) is expected
+
+
+def test_a_symbol_that_the_rdma_stack_has_no_more_is_another_one(tmp_path):
+    files = {**ofed(), PEERMEM: elf.module(imports=[("ib_unregister_peer_memory_client", 1)])}
+    assert rdma_symbols.is_outdated(planted(tmp_path, files), PEERMEM, K)
+
+
+@pytest.mark.parametrize("files", [ofed(), {PEERMEM: elf.module(imports=[(CLIENT, 1)])}])
+def test_of_what_cannot_be_read_or_held_against_anything_nothing_is_said(tmp_path, files):
+    assert not rdma_symbols.is_outdated(planted(tmp_path, files), PEERMEM, K)
