@@ -102,6 +102,10 @@ def source_tree(folder, version, faults=()):
     with tempfile.TemporaryDirectory() as temporary:
         made = peer_sources.ofed(Path(temporary, "ofed"), has_client_ex=has_ex)
         shutil.copytree(made / "include", Path(folder, "include"))
+    if "other-symbols" in faults:
+        header = Path(folder, "include", "rdma", "peer_mem.h")
+        text = header.read_text(encoding="utf-8").replace("VER_MAX 16", "VER_MAX 32")
+        header.write_text(text, encoding="utf-8")
     mellanox = "drivers/net/ethernet/mellanox/mlx5/core"
     for place, name, source in (
         ("compat", "mlx_compat", "mlx_compat.c"),

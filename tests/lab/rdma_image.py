@@ -24,6 +24,24 @@ find /etc/apt/preferences.d -type f -exec cat {} +
 """
 
 
+def file(folder, version, faults=(), **options):
+    """Make a bundle, and return what gpunode_ofed_file is to say of it.
+
+    :param options: of mlnx_ofed.make.
+    """
+    path = mlnx_ofed.make(folder, version, faults=faults, requires=False, **options)
+    return f"{path}#sha256={hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
+def said(version, bundle):
+    """Return the variables of a host that is to have MLNX_OFED from a bundle."""
+    return {
+        "gpunode_ofed_kind": "mlnx_ofed",
+        "gpunode_ofed_version": version,
+        "gpunode_ofed_file": bundle,
+    }
+
+
 class Rdma(driver_image.Image):
     """The node, and what is asked of its RDMA stack."""
 
@@ -39,18 +57,11 @@ class Rdma(driver_image.Image):
         if key not in self._made:
             folder = self._folder / str(len(self._made))
             folder.mkdir()
-            path = mlnx_ofed.make(folder, version, faults=faults, requires=False, **options)
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            self._made[key] = f"{path}#sha256={digest}"
+            self._made[key] = file(folder, version, faults, **options)
         return self._made[key]
 
     def said(self, version=FIRST, faults=(), **variables):
-        return {
-            "gpunode_ofed_kind": "mlnx_ofed",
-            "gpunode_ofed_version": version,
-            "gpunode_ofed_file": self.bundle(version, faults),
-            **variables,
-        }
+        return {**said(version, self.bundle(version, faults)), **variables}
 
     def fingerprint(self):
         return self.says(_FINGERPRINT).splitlines()
