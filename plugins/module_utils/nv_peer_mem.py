@@ -44,6 +44,11 @@ _MOST_BYTES = 1 << 20
 # the folder with the RDMA stack's Module.symvers.
 Needs = collections.namedtuple("Needs", "release module source ofed")
 
+# What is to be built: the tag; made_from, the digest of its archive and patches; the patches,
+# {name: text}; driver, the version of the driver; the Needs of the kernels that are known; and
+# unpack, which makes its sources with their patches in a folder that is not there yet.
+Order = collections.namedtuple("Order", "tag made_from patches driver needs unpack")
+
 
 def needs(tree, release, modules, said):
     """Return the Needs of one kernel.

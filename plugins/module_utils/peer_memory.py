@@ -18,13 +18,12 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     distribution_packages,
     download,
     driver_drain,
-    driver_modules,
-    folders,
     gpu_architectures,
     kernels,
     manifest,
     nv_peer_mem,
     peer_boot,
+    peer_by_dkms,
     peer_module,
     peer_route,
     placed,
@@ -37,9 +36,6 @@ from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refus
 
 _WORK_DIR = os.path.join(download.CACHE_DIR, "peer_memory")
 _NAME = nv_peer_mem.NAME
-# What DKMS calls it: the sources themselves, and Debian's packages of 1.1-0.
-_TREES = (_NAME, "nvidia-peer-memory")
-_OFED_TREE = "mlnx-ofed-kernel"
 
 
 def converge(wanted, host, file, check_mode):
@@ -152,14 +148,25 @@ class _Work:
     def _tag(self):
         return self._release["tag"]
 
-    @property
-    def _version(self):
-        """The version in DKMS, which is the tag without its release."""
-        return self._tag.partition("-")[0]
+    @cached_property
+    def _order(self):
+        """The nv_peer_mem.Order; of what is foretold, the kernels' Needs are not known yet."""
+        row = self._release
+        return nv_peer_mem.Order(
+            tag=row["tag"],
+            made_from=nv_peer_mem.made_from(row["sha256"], self._wanted["patches"]),
+            patches=self._wanted["patches"],
+            driver=self._driver_version,
+            needs=[] if self._is_foretold else list(self._needs_of.values()),
+            unpack=self._unpack,
+        )
 
-    @property
-    def _sources(self):
-        return f"{driver_modules.SOURCES}/{_NAME}-{self._version}"
+    def _unpack(self, folder):
+        row = self._release
+        archive = os.path.join(_WORK_DIR, f"{row['sha256']}.tar.gz")
+        source = f"file://{self._sent}" if self._sent else row["file"]
+        download.fetch(source, archive, row["sha256"])
+        nv_peer_mem.unpack(archive, folder, row["tag"], self._wanted["patches"])
 
     # What there is
 
@@ -188,32 +195,21 @@ class _Work:
         return [name for name in peer_route.MODULES if name != self._route]
 
     @cached_property
-    def _old_trees(self):
-        """[(name, version)] of the trees of DKMS that are not to be there."""
-        there = {(row["name"], row["version"]) for row in self._driver["dkms"]}
-        keeps = {(_NAME, self._version)} if self._route == _NAME else set()
-        return sorted(row for row in there - keeps if row[0] in _TREES)
+    def _way(self):
+        """By what nv_peer_mem is there, or leaves."""
+        order = self._order if self._route == _NAME else None
+        return peer_by_dkms.ByDkms(order, self._host, self._facts)
 
     @cached_property
     def _strays(self):
         """The paths of modules nv_peer_mem that are not to be there, and that DKMS has not."""
         if self._route == _NAME:
             return []
-        by_dkms = {row["kernel"] for row in self._driver["dkms"] if row["name"] in _TREES}
         rows = [row for row in self._driver["modules"] if row["name"] == _NAME]
-        return [row["path"] for row in rows if row["kernel"] not in by_dkms]
+        return [row["path"] for row in rows if not self._way.has_put(row)]
 
     def _is_signed(self, row):
         return bool(row["signer"]) or not self._facts["secure_boot"]["enabled"]
-
-    @cached_property
-    def _is_made(self):
-        """Whether the sources that lie there are the wanted ones, with their patches."""
-        return nv_peer_mem.is_made_from(self._made_from, self._tree.path(self._sources))
-
-    @property
-    def _made_from(self):
-        return nv_peer_mem.made_from(self._release["sha256"], self._wanted["patches"])
 
     @cached_property
     def _unfit(self):
@@ -225,9 +221,8 @@ class _Work:
         return [release for release in self._releases if not self._fits(release)]
 
     def _fits(self, release):
-        tree = {"name": _NAME, "version": self._version, "kernel": release, "state": "installed"}
         rows = self._modules_of(_NAME, release)
-        if not (self._is_made and tree in self._driver["dkms"] and rows):
+        if not (self._way.has(release) and rows):
             return False
         if rows[0]["version"] != self._tag or not self._is_signed(rows[0]):
             return False
@@ -263,10 +258,8 @@ class _Work:
         for path in self._strays:
             if stack_packages.owns(self._tree, path):
                 raise _of_package(path)
-        for name, version in self._old_trees:
-            path = f"{driver_modules.SOURCES}/{name}-{version}/nv_peer_mem.c"
-            if self._tree.exists(path) and stack_packages.owns(self._tree, path):
-                raise _of_package(path)
+        if self._way.foreign():
+            raise _of_package(self._way.foreign())
         if self._route == _NAME and not self._is_foretold:
             self._refuse_build()
         if self._route == "nvidia_peermem" and not self._is_foretold:
@@ -305,7 +298,7 @@ class _Work:
 
     def needs(self):
         """Return {needs, sha256} of a file on the controller that is lacking, {} for none."""
-        if self._route != _NAME or self._is_foretold or self._is_made or self._sent:
+        if self._route != _NAME or self._is_foretold or self._way.is_made or self._sent:
             return {}
         row = self._release
         return {} if "://" in row["file"] else {"needs": row["file"], "sha256": row["sha256"]}
@@ -318,6 +311,7 @@ class _Work:
             *self._building(),
             *self._unloading(),
             *self._installing(),
+            *self._way.removing(),
             *self._removing(),
             *self._running(),
         ]
@@ -329,81 +323,13 @@ class _Work:
         words = f"build nv_peer_mem {self._tag} for kernel {', '.join(self._unfit)}"
         execute, run = self._host.execute, self._host.run
         return [
-            *distribution_packages.installing(["dkms"], execute, run),
+            *distribution_packages.installing(self._way.packages, execute, run),
             (words, self._build),
         ]
 
     def _build(self):
-        with (
-            self._conf_put_back(),
-            driver_modules.undone_on_failure(self._tree, _NAME, self._version),
-        ):
-            if not self._is_made:
-                self._put_sources()
-            placed.put(nv_peer_mem.CONF, self._conf)
-            for kernel in self._kernels:
-                if kernel["release"] in self._unfit:
-                    self._build_for(kernel)
-
-    @contextlib.contextmanager
-    def _conf_put_back(self):
-        before = placed.found(nv_peer_mem.CONF)
-        try:
-            yield
-        except Exception:
-            # Whatever it was, DKMS of later kernels goes by this file; the error goes on.
-            placed.put(nv_peer_mem.CONF, before)
-            raise
-
-    def _put_sources(self):
-        """Put the sources with their patches where DKMS takes them from, whole or not at all."""
-        row, place = self._release, self._tree.path(self._sources)
-        archive = os.path.join(_WORK_DIR, f"{row['sha256']}.tar.gz")
-        source = f"file://{self._sent}" if self._sent else row["file"]
-        download.fetch(source, archive, row["sha256"])
-        with folders.replacing(place) as new:
-            nv_peer_mem.unpack(archive, new, self._tag, self._wanted["patches"])
-            nv_peer_mem.note(self._made_from, new)
-
-    @cached_property
-    def _conf(self):
-        if self._route != _NAME:
-            return placed.of(None)
-        trees = sorted(
-            {
-                row["name"]
-                for row in self._driver["dkms"]
-                if row["name"] == _OFED_TREE or self._brings_driver(row)
-            }
-        )
-        rows = [] if self._is_foretold else self._needs_of.values()
-        return placed.of(nv_peer_mem.conf(list(self._wanted["patches"]), trees, rows))
-
-    def _brings_driver(self, row):
-        """Say whether a tree of DKMS is that of the driver that is there."""
-        return row["name"].startswith("nvidia") and row["version"] == self._driver_version
-
-    def _build_for(self, kernel):
-        release = kernel["release"]
-        what = f"build nv_peer_mem {self._tag} for kernel {release}"
-        which = (_NAME, self._version)
-        done = driver_modules.build_for(release, which, what, self._tree, self._host.execute)
-        path = self._built(release)
-        if done.returncode or not path:
-            remedy = "Mend what it names"
-            raise driver_modules.not_built(self._tree, which, kernel, what, done, remedy)
-        self._hold(path, _NAME, release)
-
-    def _built(self, release):
-        """Return the path of the module that DKMS built for a kernel, '' for none."""
-        top = f"{driver_modules.DKMS}/{_NAME}/{self._version}/{release}"
-        found = [
-            f"{top}/{machine}/module/{file}"
-            for machine in self._tree.names(top)
-            for file in self._tree.names(f"{top}/{machine}/module")
-            if file.startswith(f"{_NAME}.ko")
-        ]
-        return (found or [""])[0]
+        kernels = [row for row in self._kernels if row["release"] in self._unfit]
+        self._way.build(kernels, lambda path, release: self._hold(path, _NAME, release))
 
     def _unloading(self):
         """Return what unloads the modules of other routes, and the one that is built anew."""
@@ -414,21 +340,8 @@ class _Work:
         ]
 
     def _removing(self):
-        """Return what removes what is not to be there."""
-        steps = []
-        for name, version in self._old_trees:
-            remove = functools.partial(self._remove, name, version)
-            steps.append((f"remove {name} {version} from DKMS", remove))
-        steps += [
-            (f"remove {path}", functools.partial(self._unlink, path)) for path in self._strays
-        ]
-        return steps
-
-    def _remove(self, name, version):
-        driver_modules.remove(self._tree, name, version, self._host.execute)
-        sources = self._tree.path(f"{driver_modules.SOURCES}/{name}-{version}")
-        if os.path.exists(os.path.join(sources, nv_peer_mem.NOTE)):
-            shutil.rmtree(sources)
+        """Return what removes modules that nobody answers for."""
+        return [(f"remove {path}", functools.partial(self._unlink, path)) for path in self._strays]
 
     def _unlink(self, path):
         os.unlink(self._tree.path(path))
@@ -439,14 +352,7 @@ class _Work:
         if not self._unfit:
             return []
         words = f"install nv_peer_mem {self._tag} for kernel {', '.join(self._unfit)}"
-        return [(words, self._install)]
-
-    def _install(self):
-        for release in self._unfit:
-            what = f"install nv_peer_mem {self._tag} for kernel {release}"
-            which = (_NAME, self._version)
-            driver_modules.install_for(release, which, what, self._tree, self._host.execute)
-        driver_modules.forget_before(_NAME, self._version, self._tree)
+        return [(words, functools.partial(self._way.install, self._unfit))]
 
     def _running(self):
         """Return what has the module loaded, at boot and now as far as it can be."""
@@ -463,14 +369,14 @@ class _Work:
         is_legacy = self._facts["rdma_stack"]["version"].startswith("4.")
         return {
             **peer_boot.wanted_files(self._tree, self._route, is_legacy),
-            nv_peer_mem.CONF: self._conf,
+            **self._way.files,
         }
 
     @cached_property
     def _stale(self):
         stale = placed.stale(self._files)
         # Where modules are built, that comes first.
-        return [path for path in stale if path != nv_peer_mem.CONF or not self._unfit]
+        return [path for path in stale if path not in self._way.files or not self._unfit]
 
     def _put(self, path):
         placed.put(path, self._files[path])
@@ -536,7 +442,7 @@ class _Work:
                 paths += [f"{rdma_symbols.folder(self._tree, release)}/Module.symvers"]
         entries = [manifest.file(path) for path in dict.fromkeys(paths)]
         if name == _NAME:
-            entries.append(manifest.tree(self._sources))
+            entries += self._way.manifest()
         gone = [path for path, file in self._files.items() if file.text is None]
         return [*entries, *(manifest.absence(path) for path in gone)]
 

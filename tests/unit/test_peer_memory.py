@@ -13,6 +13,7 @@ from trees import planted
 from ansible_collections.gpunode.stack.plugins.module_utils import (
     nv_peer_mem,
     peer_boot,
+    peer_by_dkms,
     peer_memory,
     stack_host,
     stack_packages,
@@ -105,7 +106,7 @@ def host(tmp_path, monkeypatch):
     monkeypatch.setattr(peer_memory, "_WORK_DIR", str(tmp_path / "work"))
     monkeypatch.setattr(peer_memory.distribution_packages, "missing", lambda *_: [])
     monkeypatch.setattr(stack_packages, "owns", lambda _tree, _path: bool(made.is_owned))
-    monkeypatch.setattr(peer_memory.driver_modules, "_wait_for_others", lambda *_: None)
+    monkeypatch.setattr(peer_by_dkms.driver_modules, "_wait_for_others", lambda *_: None)
     return made
 
 
