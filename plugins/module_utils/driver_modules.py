@@ -519,10 +519,24 @@ def not_built(tree, which, kernel, what, done, remedy):
     """
     name, version = which
     text = tree.text(f"{_folder(name, version)}/build/make.log")
+    log = f"make-{name}-{version}-{kernel['release']}.log"
+    return failed_build(tree, log, text, kernel, what, done, remedy)
+
+
+def failed_build(tree, log, text, kernel, what, done, remedy):
+    """Return the Refusal that says why a module could not be built, and keep what was said.
+
+    :param log: the name of the file below LOGS that keeps it.
+    :param text: what compiler and make said.
+    :param kernel: the row of kernels.survey.
+    :param what: what was done, for the message.
+    :param done: how it ended.
+    :param remedy: what to do where no compiler is lacking.
+    """
     # dkms 3.0.10 ends with 0 where what it built could not be copied.
     if disk.is_full(text + done.stdout + done.stderr):
         return disk.full(what, DKMS)
-    path = f"{LOGS}/make-{name}-{version}-{kernel['release']}.log"
+    path = f"{LOGS}/{log}"
     os.makedirs(tree.path(LOGS), mode=0o755, exist_ok=True)
     files.write_text(tree.path(path), f"{text}\n", owner=None, group=None, mode=0o600)
     lines = commands.lines_of(text)

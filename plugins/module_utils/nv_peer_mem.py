@@ -30,7 +30,7 @@ MARK = "# Written by gpunode; what is changed here by hand is lost.\n"
 #: Among the sources: what they were made from, and what they were like then.
 NOTE = "gpunode.txt"
 
-# What goes through dkms.conf, make and the shell as it is.
+# What goes through dkms.conf, make, its environment and the shell as it is.
 _PATH = re.compile(r"/[\w./+@~-]+")
 # Where the GPU Operator's driver container has its root (NVIDIA/gpu-driver-container).
 _CONTAINER = "/run/nvidia/driver"
@@ -45,9 +45,10 @@ _MOST_BYTES = 1 << 20
 Needs = collections.namedtuple("Needs", "release module source ofed")
 
 # What is to be built: the tag; made_from, the digest of its archive and patches; the patches,
-# {name: text}; driver, the version of the driver; the Needs of the kernels that are known; and
-# unpack, which makes its sources with their patches in a folder that is not there yet.
-Order = collections.namedtuple("Order", "tag made_from patches driver needs unpack")
+# {name: text}; driver, the version of the driver; the releases of the kernels, and the Needs of
+# those of which they are known; and unpack, which makes its sources with their patches in a folder
+# that is not there yet.
+Order = collections.namedtuple("Order", "tag made_from patches driver releases needs unpack")
 
 
 def needs(tree, release, modules, said):
@@ -157,20 +158,24 @@ def conf(patches, trees, needs_of):
     :param needs_of: the Needs of the kernels that are there.
     :raises Refusal: a path has a character that does not come through.
     """
-    cases = [(row.release, _arguments(row)) for row in needs_of]
+    cases = [(row.release, make_variables(row)) for row in needs_of]
     lines = [f'PATCH[{number}]="{name}"\n' for number, name in enumerate(patches)]
     # What the sources wait for themselves, mlnx-ofed-kernel, is in DKMS for one kind of OFED only.
     lines += [f'BUILD_DEPENDS[{n}]="{name}"\n' for n, name in enumerate(trees or [""])]
     lines.append('MAKE="make all KVER=$kernelver KDIR=$kernel_source_dir"\n')
-    if any(arguments for _release, arguments in cases):
+    if any(variables for _release, variables in cases):
         lines.append('case "$kernelver" in\n')
-        lines += [f'{name}) MAKE="$MAKE{arguments}" ;;\n' for name, arguments in cases if arguments]
+        lines += [f'{name}) MAKE="$MAKE {words}" ;;\n' for name, words in cases if words]
         lines.append("esac\n")
     return MARK + "".join(lines)
 
 
-def _arguments(row):
-    """Return what make is told about one kernel: where things are that it would not find."""
+def make_variables(row):
+    """Return what make is told about one kernel: where things are that it would not find.
+
+    :param row: the Needs of the kernel.
+    :raises Refusal: a path has a character that does not come through.
+    """
     found = {}
     if not (
         row.module.startswith(f"{kernels.MODULES}/{row.release}/")
@@ -188,7 +193,7 @@ def _arguments(row):
                 "a path that make is told may have letters, digits and ./_+@~- in it",
                 "Give it such a name, or a link that has one",
             )
-    return "".join(f" {name}={path}" for name, path in found.items())
+    return " ".join(f"{name}={path}" for name, path in found.items())
 
 
 def unpacked_tag(folder):

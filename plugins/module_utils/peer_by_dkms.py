@@ -33,6 +33,8 @@ class ByDkms:
     :param facts: of the host.
     """
 
+    name = "DKMS"
+
     def __init__(self, order, host, facts):
         self._order = order
         self._host = host
@@ -46,19 +48,23 @@ class ByDkms:
         return ["dkms"]
 
     @cached_property
-    def is_made(self):
-        """Whether it needs no archive: the sources that lie there are the wanted ones, patched."""
-        return nv_peer_mem.is_made_from(self._order.made_from, self._tree.path(self._sources))
+    def lacks_sources(self):
+        """Whether an archive is needed to build from: what lies there is not as wanted."""
+        return not nv_peer_mem.is_made_from(self._order.made_from, self._tree.path(self._sources))
 
     def has(self, release):
         """Say whether the module of a kernel is there by it, and from the wanted sources."""
         wanted = (*self._which, release, "installed")
         rows = [(row["name"], row["version"], row["kernel"], row["state"]) for row in self._rows]
-        return self.is_made and wanted in rows
+        return not self.lacks_sources and wanted in rows
 
     def has_put(self, row):
         """Say whether a module on disk came by it, as far as DKMS tells: it knows of kernels."""
         return row["kernel"] in {known["kernel"] for known in self._rows}
+
+    def places(self, _release):
+        """Return the paths where it puts a module, beside one of others: none, DKMS makes room."""
+        return []
 
     def foreign(self):
         """Return a path of what goes and belongs to a package, '' for none."""
@@ -74,7 +80,7 @@ class ByDkms:
         :raises Refusal: one cannot be built, or would not load.
         """
         with self._conf_put_back(), driver_modules.undone_on_failure(self._tree, *self._which):
-            if not self.is_made:
+            if self.lacks_sources:
                 with folders.replacing(self._tree.path(self._sources)) as new:
                     self._order.unpack(new)
                     nv_peer_mem.note(self._order.made_from, new)

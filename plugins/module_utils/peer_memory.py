@@ -24,6 +24,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     nv_peer_mem,
     peer_boot,
     peer_by_dkms,
+    peer_by_rpm,
     peer_module,
     peer_route,
     placed,
@@ -157,6 +158,7 @@ class _Work:
             made_from=nv_peer_mem.made_from(row["sha256"], self._wanted["patches"]),
             patches=self._wanted["patches"],
             driver=self._driver_version,
+            releases=self._releases,
             needs=[] if self._is_foretold else list(self._needs_of.values()),
             unpack=self._unpack,
         )
@@ -195,18 +197,30 @@ class _Work:
         return [name for name in peer_route.MODULES if name != self._route]
 
     @cached_property
+    def _ways(self):
+        """{delivery: what nv_peer_mem is there by, or leaves by}; who knows best comes first."""
+        ways = {"rpm": peer_by_rpm.ByRpm, "dkms": peer_by_dkms.ByDkms}
+        wanted = self._wanted["delivery"] if self._route == _NAME else ""
+        return {
+            name: way(self._order if name == wanted else None, self._host, self._facts)
+            for name, way in ways.items()
+        }
+
+    @property
     def _way(self):
-        """By what nv_peer_mem is there, or leaves."""
-        order = self._order if self._route == _NAME else None
-        return peer_by_dkms.ByDkms(order, self._host, self._facts)
+        return self._ways[self._wanted["delivery"]]
+
+    def _way_of(self, row):
+        """Return the way by which a module came, None where nobody answers for it."""
+        return next((way for way in self._ways.values() if way.has_put(row)), None)
 
     @cached_property
     def _strays(self):
-        """The paths of modules nv_peer_mem that are not to be there, and that DKMS has not."""
+        """The paths of modules nv_peer_mem that are not to be there, and came by no known way."""
         if self._route == _NAME:
             return []
         rows = [row for row in self._driver["modules"] if row["name"] == _NAME]
-        return [row["path"] for row in rows if not self._way.has_put(row)]
+        return [row["path"] for row in rows if not self._way_of(row)]
 
     def _is_signed(self, row):
         return bool(row["signer"]) or not self._facts["secure_boot"]["enabled"]
@@ -222,6 +236,7 @@ class _Work:
 
     def _fits(self, release):
         rows = self._modules_of(_NAME, release)
+        rows = [row for row in rows if self._way_of(row) is self._way]
         if not (self._way.has(release) and rows):
             return False
         if rows[0]["version"] != self._tag or not self._is_signed(rows[0]):
@@ -258,8 +273,11 @@ class _Work:
         for path in self._strays:
             if stack_packages.owns(self._tree, path):
                 raise _of_package(path)
-        if self._way.foreign():
-            raise _of_package(self._way.foreign())
+        for path in filter(None, (way.foreign() for way in self._ways.values())):
+            raise _of_package(path)
+        is_package = self._route == _NAME and self._wanted["delivery"] == "rpm"
+        if is_package and self._facts["secure_boot"]["enabled"]:
+            raise Refusal(*peer_route.NO_SIGNED_PACKAGE)
         if self._route == _NAME and not self._is_foretold:
             self._refuse_build()
         if self._route == "nvidia_peermem" and not self._is_foretold:
@@ -277,12 +295,14 @@ class _Work:
                     "the kernel has no headers to build it with",
                     f"Install linux-headers-{release}, or remove that kernel",
                 )
-            found = self._modules_of(_NAME, release)
-            if len(found) > 1:
+            rows = self._modules_of(_NAME, release)
+            paths = [row["path"] for row in rows if self._way_of(row) in (self._way, None)]
+            paths = list(dict.fromkeys([*paths, *self._way.places(release)]))
+            if len(paths) > 1:
                 raise Refusal(
                     f"nv_peer_mem for kernel {release}",
-                    f"it is there twice: {' and '.join(row['path'] for row in found)}",
-                    "Remove the one that DKMS has not put there, and run again",
+                    f"it would be there twice: {' and '.join(paths)}",
+                    f"Remove the one that {self._way.name} has not put there, and run again",
                 )
 
     def _refuse_peermem(self):
@@ -298,7 +318,8 @@ class _Work:
 
     def needs(self):
         """Return {needs, sha256} of a file on the controller that is lacking, {} for none."""
-        if self._route != _NAME or self._is_foretold or self._way.is_made or self._sent:
+        is_built = self._route == _NAME and not self._is_foretold and self._unfit
+        if not is_built or not self._way.lacks_sources or self._sent:
             return {}
         row = self._release
         return {} if "://" in row["file"] else {"needs": row["file"], "sha256": row["sha256"]}
@@ -306,10 +327,15 @@ class _Work:
     # What is done
 
     def steps(self):
-        """Return all there is to do; the module that is there goes once the new one is in place."""
+        """Return all there is to do; the module that is there goes once the new one is built.
+
+        What came by another way goes right before, for it may lie at the very same path.
+        """
+        others = [way for way in self._ways.values() if way is not self._way]
         return [
             *self._building(),
             *self._unloading(),
+            *(step for way in others for step in way.removing()),
             *self._installing(),
             *self._way.removing(),
             *self._removing(),
@@ -328,8 +354,8 @@ class _Work:
         ]
 
     def _build(self):
-        kernels = [row for row in self._kernels if row["release"] in self._unfit]
-        self._way.build(kernels, lambda path, release: self._hold(path, _NAME, release))
+        rows = [row for row in self._kernels if row["release"] in self._unfit]
+        self._way.build(rows, lambda path, release: self._hold(path, _NAME, release))
 
     def _unloading(self):
         """Return what unloads the modules of other routes, and the one that is built anew."""
@@ -369,7 +395,7 @@ class _Work:
         is_legacy = self._facts["rdma_stack"]["version"].startswith("4.")
         return {
             **peer_boot.wanted_files(self._tree, self._route, is_legacy),
-            **self._way.files,
+            **{path: file for way in self._ways.values() for path, file in way.files.items()},
         }
 
     @cached_property
@@ -456,6 +482,6 @@ def _at(facts, name, release):
 def _of_package(path):
     return Refusal(
         path,
-        "it belongs to a package of the distribution or of its vendor, and another route is wanted",
+        "it belongs to a package that gpunode has not installed, and is not wanted so",
         "Remove the package nvidia-peer-memory or nvidia_peer_memory and what goes with it",
     )

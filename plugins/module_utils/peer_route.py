@@ -16,6 +16,13 @@ ROUTES = ("dmabuf", "nvidia_peermem", "nv_peer_mem")
 # GPUDirect RDMA by dma-buf: GPU Operator documentation, "GPUDirect RDMA and GPUDirect Storage".
 _DMABUF_KERNEL = "5.12"
 
+#: (what, because, remedy) of what keeps nv_peer_mem from being delivered as an RPM.
+NO_SIGNED_PACKAGE = (
+    "peer_memory_delivery: rpm",
+    "Secure Boot is on, and rpmbuild signs no modules",
+    "DKMS does: say peer_memory_delivery: dkms",
+)
+
 # What a host has for it: has_api, whether the RDMA stack takes peer memory clients; branch and
 # version of the driver; branches, {branch: its routes} of the catalog, newest first; is_open,
 # whether its modules are the open ones; kernels, the releases; never, the names of the

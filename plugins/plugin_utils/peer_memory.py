@@ -34,6 +34,7 @@ def resolve(options, site):
     return {
         "state": "absent" if said["route"] == "none" else "present",
         "route": said["route"],
+        "delivery": said["delivery"],
         "tag": said["tag"],
         "tags": _tags(options["archives"], site),
         "patches": {

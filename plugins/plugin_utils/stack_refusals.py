@@ -8,7 +8,11 @@ the real case it comes from. What is not known is not refused: see stack_notices
 
 from __future__ import annotations
 
-from ansible_collections.gpunode.stack.plugins.module_utils import gpu_architectures, versions
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    gpu_architectures,
+    peer_route,
+    versions,
+)
 
 # That a run does to a driver what whoever computes on the GPU would feel.
 REPLACING = {
@@ -236,6 +240,12 @@ def tag_does_not_fit_ofed(case, due):
         )
 
 
+def delivery_impossible(case, due):
+    is_package = case.route == "nv_peer_mem" and case.peer_memory.get("delivery") == "rpm"
+    if is_package and case.facts["secure_boot"]["enabled"]:
+        yield peer_route.NO_SIGNED_PACKAGE
+
+
 def file_needed(case, due):
     driver, ofed = case.driver, case.ofed
     if driver and driver["method"] == "runfile" and due["nvidia_driver"].keys() - _KEEPING:
@@ -402,6 +412,7 @@ RULES = {
     "build-lacks-architecture": build_lacks_architecture,
     "route-impossible": route_impossible,
     "tag-does-not-fit-ofed": tag_does_not_fit_ofed,
+    "delivery-impossible": delivery_impossible,
     "file-needed": file_needed,
     "no-package": no_package,
     "secure-boot-key": secure_boot_key,

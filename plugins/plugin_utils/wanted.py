@@ -85,12 +85,16 @@ class Site:
     def stack(self):
         """Return the GPU stack that is wanted, as stack.resolve does.
 
-        Of a driver there is ``kernels_without_headers`` as well, as the role is told.
+        Of a driver there is ``kernels_without_headers`` as well, and of peer memory ``delivery``,
+        as their roles are told.
 
         :raises Refusal: an option is unknown or of the wrong type, or there is no such stack.
         """
         options = self._validated(fleet_options(), FLEET_PREFIX, "preflight")
         found = stack.resolve(options, stack_catalog.of_project())
+        if found["peer_memory"]:
+            delivery = self.options("peer_memory")["delivery"]
+            found["peer_memory"] = {**found["peer_memory"], "delivery": delivery}
         said = self.options("nvidia_driver")
         if said["state"] == "absent":
             # Peer memory is nothing without a driver.

@@ -11,11 +11,12 @@ from facts_shape import GENERAL, GPU_HOST, misfits
 
 from ansible_collections.gpunode.stack.plugins.plugin_utils import wanted as options_of_roles
 
-# What a host's variables may say of it as a whole.
+# What a host's variables may say of it as a whole, and of the delivery of a part of its stack.
 OPTIONS = {
     name: option
-    for name, option in options_of_roles.options_of("preflight").items()
-    if name.startswith("gpunode_")
+    for role in ("preflight", "peer_memory")
+    for name, option in options_of_roles.options_of(role).items()
+    if name.startswith("gpunode_") or name == "peer_memory_delivery"
 }
 COMPONENTS = {"mlnx_ofed", "nvidia_driver", "vgpu_license", "peer_memory", "reboot"}
 CONSENTS = {"reboot", "restart_openibd", "stop_gpu_clients", "change_method", "unenrolled_key"}

@@ -41,6 +41,7 @@ LEFT = {
     },
     "peer_memory": {
         "peer_memory_archives": "needs an RDMA stack: tests/lab/test_peer_memory.py",
+        "peer_memory_delivery": "needs an RDMA stack: tests/lab/test_peer_memory_rpm.py",
         "peer_memory_driver_module": "needs an RDMA stack: tests/lab/test_peer_memory.py",
         "peer_memory_driver_source": "needs an RDMA stack: tests/lab/test_peer_memory.py",
     },

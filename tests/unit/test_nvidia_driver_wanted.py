@@ -48,6 +48,14 @@ def test_a_driver_that_is_to_go_is_no_part_of_the_stack():
     assert both.wanted("nvidia_driver")["state"] == "absent"
 
 
+def test_how_peer_memory_is_delivered_is_part_of_the_stack():
+    said = {"gpunode_stack": "r535", "gpunode_peer_memory_route": "nv_peer_mem"}
+    assert site(**said).stack()["peer_memory"]["delivery"] == "dkms"
+    by_rpm = site(**said, peer_memory_delivery="rpm")
+    assert by_rpm.stack()["peer_memory"]["delivery"] == "rpm"
+    assert by_rpm.wanted("peer_memory")["delivery"] == "rpm"
+
+
 def test_a_file_of_the_controller_is_named_from_the_inventory_on():
     assert state(gpunode_driver_file=f"files/{RUN}")["file"] == (
         "/inventory/files/NVIDIA-Linux-x86_64-535.161.08.run"

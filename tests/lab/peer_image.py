@@ -1,0 +1,75 @@
+"""A node that is an image for hosts with GPUs and RDMA devices, and its nv_peer_mem."""
+
+from __future__ import annotations
+
+import shlex
+
+from lab import driver_image, peer_sources
+
+FIRST, SECOND = "450.248.02", "450.236.01"
+OFED = "/usr/src/ofa_kernel/default"
+LOAD = "/etc/modules-load.d/gpunode-peer-memory.conf"
+
+
+class Peers(driver_image.Image):
+    """The node, and what is asked of its peer memory."""
+
+    def __init__(self, lab, node, log, folder, delivery="dkms"):
+        super().__init__(lab, node, log)
+        self.release = self.says("ls /lib/modules | head -n 1")
+        self.module_path = self.module_of(delivery)
+        self._delivery = delivery
+        self.archives = {
+            tag: peer_sources.archive(folder / f"nv_peer_memory-{tag}.tar.gz", tag)
+            for tag in ("1.1-0", "1.3-0")
+        }
+        self.trees = {
+            FIRST: peer_sources.driver(folder / "first", FIRST),
+            # Another type in the header: the symbols have other versions.
+            SECOND: peer_sources.driver(folder / "second", SECOND, changed="u64"),
+        }
+        self.files = {
+            version: driver_image.file(folder, version, kernel_tree=tree)
+            for version, tree in self.trees.items()
+        }
+
+    def module_of(self, delivery):
+        """Return where nv_peer_mem lies that came so."""
+        folder = {"dkms": "updates/dkms", "rpm": "extra"}[delivery]
+        return f"/lib/modules/{self.release}/{folder}/nv_peer_mem.ko"
+
+    def said(self, version=FIRST, **variables):
+        said = {
+            "gpunode_peer_memory_route": "nv_peer_mem",
+            "peer_memory_archives": self.archives,
+            "peer_memory_delivery": self._delivery,
+            **variables,
+        }
+        return {"gpunode_driver_file": self.files[version], **said} if version else said
+
+    def put(self, path, text):
+        self.says(f"mkdir -p {path.rpartition('/')[0]}; printf %s {shlex.quote(text)} >{path}")
+
+    def put_ofed(self, folder):
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                self.put(f"{OFED}/{path.relative_to(folder)}", path.read_text())
+
+    def demanded(self, path=None):
+        """Return {symbol: version} of what the module demands of the driver, as kmod tells it."""
+        told = self.says(f"modprobe --dump-modversions {path or self.module_path}")
+        return {
+            symbol: int(version, 16)
+            for version, symbol in map(str.split, told.splitlines())
+            if symbol.startswith(("nvidia_p2p_", "ib_"))
+        }
+
+    def exported(self, version):
+        """Return {symbol: version} as a build of the driver by hand writes them down."""
+        told = self.says(
+            f"rm -rf /tmp/by-hand; cp -r /usr/src/nvidia-{version} /tmp/by-hand; cd /tmp/by-hand; "
+            f"make -s KERNEL_UNAME={self.release} modules >/dev/null; cat Module.symvers "
+            f"{OFED}/Module.symvers; rm -rf /tmp/by-hand"
+        )
+        rows = [line.split("\t") for line in told.splitlines()]
+        return {row[1]: int(row[0], 16) for row in rows}
