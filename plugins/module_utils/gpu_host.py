@@ -16,7 +16,6 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     nvidia_smi,
     pci,
     rdma,
-    rdma_symbols,
     rivals,
     secure_boot,
     stack_packages,
@@ -58,7 +57,6 @@ def survey(root, running, pid, run=child.run):
     packages = stack_packages.survey(host)
     states = _states(host, run)
     driver = nvidia_driver.survey(host)
-    outdated = rdma_symbols.outdated(host, driver["modules"])
     return {
         "virtualization": virtualization.detect(host),
         "gpus": pci.gpus(host),
@@ -78,7 +76,7 @@ def survey(root, running, pid, run=child.run):
         "gpu_faults": gpu_faults.faults(host),
         "drained": _drained(host),
         "rdma_stack": rdma.survey(host, packages, running),
-        "peer_memory": {**rdma.peer_memory(host), "outdated": outdated},
+        "peer_memory": rdma.peer_memory(host, driver["modules"], running),
         "management": management.survey(host, pid),
     }
 

@@ -361,7 +361,7 @@ class _Work:
         """Return what unloads the modules of other routes, and the one that is built anew."""
         return [
             (f"unload {name}", functools.partial(driver_drain.unload, name, self._host.run))
-            for name in [*self._others, *([_NAME] if self._reloads else [])]
+            for name in [*self._others, *([self._route] if self._reloads else [])]
             if name in self._peers["loaded"]
         ]
 
@@ -422,9 +422,13 @@ class _Work:
 
     @property
     def _reloads(self):
-        """Whether the module that is loaded gives way to the one that is built."""
-        is_changed = self._facts["kernel"] in self._unfit and self._can_load
-        return is_changed and driver_drain.is_unused(self._route, self._tree)
+        """Whether the module that is loaded gives way to the one on disk, now or once it is built.
+
+        One that is in use stays, and the plan says so.
+        """
+        is_changed = self._facts["kernel"] in self._unfit or self._route in self._peers["stale"]
+        is_unused = driver_drain.is_unused(self._route, self._tree)
+        return is_changed and is_unused and self._can_load
 
     @property
     def _loads(self):

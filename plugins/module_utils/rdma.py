@@ -28,8 +28,10 @@ import os
 import re
 
 from ansible_collections.gpunode.stack.plugins.module_utils import (
+    driver_drain,
     kernels,
     peer_route,
+    rdma_symbols,
     symbol_versions,
     version_order,
 )
@@ -140,19 +142,23 @@ def is_loaded(tree):
 def is_stale(tree, running):
     """Say whether the RDMA core that is loaded is another build than modprobe would load now.
 
-    The build id tells; where the file or the loaded module has none, the checksum over the sources
-    does (Linux, scripts/mod/sumversion.c), which not every kernel gives its modules.
-
     :param running: the release of the kernel that runs.
     """
     path = _core_to_load(tree, running)
-    if not path or not is_loaded(tree):
-        return False
+    return bool(path) and is_loaded(tree) and _is_another_build(tree, _CORE, path)
+
+
+def _is_another_build(tree, name, path):
+    """Say whether a module that is loaded is another build than a file.
+
+    The build id tells; where the file or the loaded module has none, the checksum over the sources
+    does (Linux, scripts/mod/sumversion.c), which not every kernel gives its modules.
+    """
     try:
         file = symbol_versions.read(tree.path(path), tree.run)
     except Refusal:
         return False
-    sysfs = f"/sys/module/{_CORE}"
+    sysfs = f"/sys/module/{name}"
     notes = tree.data(f"{sysfs}/notes/.note.gnu.build-id")
     for loaded, on_disk in (
         (symbol_versions.build_id(notes), file.build_id),
@@ -174,23 +180,38 @@ def _core_to_load(tree, release):
     return path if path and tree.exists(path) else ""
 
 
-def peer_memory(tree):
+def peer_memory(tree, modules=(), running=""):
     """Return which modules and clients register GPU memory with the RDMA core, now and at boot.
 
-    ``headers`` says whether a driver that is built here gets the symbols for it, ``client_ex``
-    whether clients can register as nv_peer_mem does since 1.2-0.
+    Of those that are loaded ``in_use`` has the ones that somebody uses, and ``stale`` the ones that
+    are another build than the one on disk. ``headers`` says whether a driver that is built here
+    gets the symbols for it, ``client_ex`` whether clients can register as nv_peer_mem does since
+    1.2-0, and ``outdated`` has the kernels whose nvidia_peermem would not load with that stack.
+
+    :param modules: rows of nvidia_driver.modules.
+    :param running: the release of the kernel that the host runs as its own, '' for none.
     """
+    loaded = _peer_memory_modules(kernels.loaded_modules(tree))
     folders = [
         folder
         for folder in _symbol_folders(tree)
         if re.search(rb"\sib_register_peer_memory_client\s", tree.data(f"{folder}/Module.symvers"))
     ]
     return {
-        "loaded": _peer_memory_modules(kernels.loaded_modules(tree)),
+        "loaded": loaded,
+        "in_use": [name for name in loaded if not driver_drain.is_unused(name, tree)],
+        "stale": [
+            row["name"]
+            for row in modules
+            if row["name"] in loaded
+            and row["kernel"] == running
+            and _is_another_build(tree, row["name"], row["path"])
+        ],
         "clients": tree.names("/sys/kernel/mm/memory_peers"),
         "at_boot": _peer_memory_modules(_modules_at_boot(tree)),
         "headers": bool(folders),
         "client_ex": any(has_client_ex(tree, folder) for folder in folders),
+        "outdated": rdma_symbols.outdated(tree, modules),
     }
 
 

@@ -92,6 +92,8 @@ EMPTY = {
     },
     "peer_memory": {
         "loaded": [],
+        "in_use": [],
+        "stale": [],
         "clients": [],
         "at_boot": [],
         "headers": False,

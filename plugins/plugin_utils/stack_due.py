@@ -240,9 +240,31 @@ def peer_not_at_boot(case):
 
 def peer_not_loaded(case):
     # What was built for the driver on disk is not loaded with another one.
-    is_up = case.facts["own_kernel"] and case.loaded and not any(reboot_pending(case))
-    if _is_installed(case) and is_up and case.route not in case.facts["peer_memory"]["loaded"]:
+    if _is_up(case) and case.route not in case.facts["peer_memory"]["loaded"]:
         yield f"{case.route} is not loaded"
+
+
+def peer_other_loaded(case):
+    # What is in use stays, see reboot_pending.
+    if _is_up(case) and not is_peer_in_use(case):
+        yield from _peer_other_loaded(case)
+
+
+def _peer_other_loaded(case):
+    if case.route in case.facts["peer_memory"]["stale"]:
+        in_use = ", and it is in use" if is_peer_in_use(case) else ""
+        yield f"the {case.route} that is loaded is not the one on disk{in_use}"
+
+
+def is_peer_in_use(case):
+    """Say whether somebody uses the route's module, so that it stays loaded as it is."""
+    return case.route in case.facts["peer_memory"]["in_use"]
+
+
+def _is_up(case):
+    """Say whether the route's module is there, and the driver is loaded that it was built for."""
+    is_loadable = case.facts["own_kernel"] and case.loaded and not any(reboot_pending(case))
+    return is_loadable and _is_installed(case)
 
 
 def _peer_kernels(case):
@@ -279,6 +301,8 @@ def reboot_pending(case):
     # What restarts openibd anyway ends that as well.
     if case.ofed and not (case.restarts_openibd and exchanges_rdma(case)):
         yield from _rdma_other_loaded(case)
+    if is_peer_in_use(case):
+        yield from _peer_other_loaded(case)
 
 
 def _driver_reboot(case):
@@ -336,6 +360,7 @@ RULES = {
         "other-route": peer_other_route,
         "two-peer-modules": peer_two_modules,
         "not-loaded": peer_not_loaded,
+        "other-loaded": peer_other_loaded,
         "not-loaded-at-boot": peer_not_at_boot,
     },
     "reboot": {"reboot-pending": reboot_pending},
@@ -349,7 +374,7 @@ def applies(component, case):
         "nvidia_driver": case.driver is not None,
         "vgpu_license": case.vgpu is not None,
         "peer_memory": _has_peers(case),
-        "reboot": case.driver is not None or case.ofed is not None,
+        "reboot": case.driver is not None or case.ofed is not None or _has_peers(case),
     }[component]
 
 

@@ -15,6 +15,8 @@ from ansible_collections.gpunode.stack.plugins.plugin_utils import (
 
 # What is done to a loaded module: the old one stays until the host was rebooted.
 _UNTIL_REBOOT = stack_refusals.REPLACING - {"fabric-manager-mismatch"}
+# What peer memory is built anew for.
+_REBUILDING = {"not-installed", "other-version"}
 
 
 def plan(wanted, facts, known, needs=(), today=""):
@@ -73,6 +75,8 @@ def _reboots(case, due):
         why.append(f"module {case.loaded} stays loaded until then")
     if case.rivals and due["nvidia_driver"]:
         why.append(f"{' and '.join(case.rivals)} has the GPU until then")
+    if _REBUILDING.intersection(due["peer_memory"]) and stack_due.is_peer_in_use(case):
+        why.append(f"{case.route} is in use, and stays loaded as it is until then")
     if due["mlnx_ofed"] and stack_due.exchanges_rdma(case) and not case.restarts_openibd:
         why.append("the RDMA modules that are loaded now stay until then")
     return {"takes-effect-by-reboot": why} if why else {}

@@ -106,6 +106,8 @@ GPU_HOST = {
     "rdma_stack": {"kind": str, "version": str, "kernels": [str], "loaded": bool, "stale": bool},
     "peer_memory": {
         "loaded": [str],
+        "in_use": [str],
+        "stale": [str],
         "clients": [str],
         "at_boot": [str],
         "headers": bool,

@@ -139,6 +139,8 @@ FACTS = st.fixed_dictionaries(
         "peer_memory": st.fixed_dictionaries(
             {
                 "loaded": st.lists(PEER_MODULE, unique=True),
+                "in_use": st.lists(PEER_MODULE, unique=True),
+                "stale": st.lists(PEER_MODULE, unique=True),
                 "clients": st.just([]),
                 "at_boot": st.lists(PEER_MODULE, unique=True),
                 "headers": FLAG,

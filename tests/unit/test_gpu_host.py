@@ -6,9 +6,11 @@ import os
 import random
 import subprocess
 
+import elf
 import hosts
 import pytest
 from facts_shape import GPU_HOST, misfits
+from trees import planted
 
 from ansible_collections.gpunode.stack.plugins.module_utils import gpu_host
 
@@ -29,6 +31,23 @@ def test_a_whole_host_is_seen_as_it_is(name, tmp_path):
     assert {key: found[key] for key in differing} == {
         key: host["facts"].get(key) for key in differing
     }
+
+
+def test_a_loaded_peer_memory_module_is_held_against_that_of_the_running_kernel(tmp_path):
+    host = hosts.load("r440-v100")
+    modules = host["facts"]["driver"]["modules"]
+    path = next(row["path"] for row in modules if row["name"] == "nv_peer_mem")
+    hosts.lay_down(host, tmp_path)
+    files = {
+        "/sys/module/nv_peer_mem/notes/.note.gnu.build-id": elf.note(b"loaded"),
+        path: elf.module(notes=elf.note(b"on disk")),
+    }
+    planted(tmp_path, files)
+    found = [
+        gpu_host.survey(str(tmp_path), running, NOBODY)["peer_memory"]["stale"]
+        for running in (path.split("/")[3], "")
+    ]
+    assert found == [["nv_peer_mem"], []]
 
 
 @pytest.mark.parametrize("name", hosts.NAMES)

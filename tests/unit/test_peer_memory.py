@@ -663,3 +663,36 @@ def test_no_package_is_built_where_modules_have_to_be_signed(host):
         host.converge()
     host.wanted["route"] = "none"
     assert host.converge()["changes"] == []
+
+
+def loaded(host, uses, stale=()):
+    """Have a kernel that runs with the driver and nv_peer_mem, which some use, loaded."""
+    host.facts.update(own_kernel=True, kernel=K)
+    host.facts["driver"]["loaded"] = {"version": VERSION, "open": False}
+    host.facts["peer_memory"].update(loaded=["nv_peer_mem"], stale=list(stale))
+    planted(host.folder, {"/proc/modules": f"nv_peer_mem 1 {uses} - Live 0x0\n"})
+
+
+def test_a_loaded_module_that_is_built_anew_gives_way_unless_it_is_in_use(host):
+    loaded(host, uses=0)
+    changes = host.converge()["changes"]
+    assert changes == [
+        f"build nv_peer_mem 1.1-0 for kernel {K}",
+        "unload nv_peer_mem",
+        f"install nv_peer_mem 1.1-0 for kernel {K}",
+        f"write {peer_boot.LOAD}",
+        "load nv_peer_mem",
+    ]
+    loaded(host, uses=1)
+    stays = [row for row in changes if not row.endswith("load nv_peer_mem")]
+    assert host.converge()["changes"] == stays
+
+
+def test_a_loaded_module_that_was_replaced_gives_way_once_nobody_uses_it(host):
+    host.pack()
+    host.have(host.origin())
+    loaded(host, uses=2, stale=["nv_peer_mem"])
+    rests = host.converge()["changes"]
+    assert not [row for row in rests if "load nv_peer_mem" in row]
+    loaded(host, uses=0, stale=["nv_peer_mem"])
+    assert host.converge()["changes"] == ["unload nv_peer_mem", *rests, "load nv_peer_mem"]

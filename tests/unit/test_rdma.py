@@ -296,6 +296,26 @@ def test_clients_of_the_newer_kind_are_told_by_the_header(tmp_path, header, has)
     assert rdma.peer_memory(planted(tmp_path, files))["client_ex"] is has
 
 
+@pytest.mark.parametrize(
+    ("on_disk_now", "running", "stale"),
+    [(ONE, NEW, []), (OTHER, NEW, ["nv_peer_mem"]), (OTHER, "6.1.0-1-amd64", [])],
+)
+def test_a_peer_memory_module_is_told_from_another_build_and_from_one_that_is_unused(
+    tmp_path, on_disk_now, running, stale
+):
+    path = f"/lib/modules/{NEW}/extra/nv_peer_mem.ko"
+    names = ("nv_peer_mem", "nvidia_peermem", "nvidia")
+    rows = [{"name": name, "path": path, "kernel": NEW} for name in names]
+    files = {
+        "/proc/modules": "nv_peer_mem 1 3 - Live 0x0\nnvidia_peermem 1 0 - Live 0x0\n",
+        "/sys/module/nv_peer_mem/notes/.note.gnu.build-id": ONE,
+        "/sys/module/nvidia/notes/.note.gnu.build-id": ONE,
+        path: core(on_disk_now),
+    }
+    found = rdma.peer_memory(planted(tmp_path, files), rows, running)
+    assert (found["in_use"], found["stale"]) == (["nv_peer_mem"], stale)
+
+
 def test_symbols_of_another_kind_or_of_another_kernel_are_no_headers(tmp_path):
     files = {
         "/proc/sys/kernel/osrelease": "6.1.0-40-amd64\n",
@@ -311,10 +331,13 @@ def test_a_host_without_rdma_has_none(tmp_path):
     assert rdma.stack(tree, []) == {"kind": "inbox", "version": ""}
     assert rdma.peer_memory(tree) == {
         "loaded": [],
+        "in_use": [],
+        "stale": [],
         "clients": [],
         "at_boot": [],
         "headers": False,
         "client_ex": False,
+        "outdated": [],
     }
 
 
@@ -336,7 +359,7 @@ def test_no_content_is_an_error(rubbish, other):
     ((device,), stack, peers) = looked_at(look, files, LINKS, {"ofed_info": other})
     assert [type(value) for value in device.values()] == [str] * 5 + [int] * 2 + [list] * 2
     assert [type(value) for value in stack.values()] == [str, str, list, bool, bool]
-    assert [type(value) for value in peers.values()] == [list, list, list, bool, bool]
+    assert [type(value) for value in peers.values()] == [list] * 5 + [bool] * 2 + [list]
 
 
 CORE_FILES = sorted(running(ONE, "A1", data=core(OTHER)))
