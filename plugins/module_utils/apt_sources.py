@@ -1,6 +1,6 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Where a host's apt and dnf take the driver's packages from.
+"""Where a host's apt and dnf take a component's packages from.
 
 A distribution's own archive is taken from where the host takes it from already, so that a mirror
 of the company's is kept to; what its sources have is not written once more.
@@ -8,31 +8,45 @@ of the company's is kept to; what its sources have is not written once more.
 
 from __future__ import annotations
 
+import collections
 import os
 import re
 
 from ansible_collections.gpunode.stack.plugins.module_utils import (
     commands,
     download,
+    driver_choice,
     openpgp,
     placed,
     urls,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 
-SOURCE = "/etc/apt/sources.list.d/gpunode-nvidia.sources"
-KEYRING = "/etc/apt/keyrings/gpunode-nvidia.asc"
-DNF_REPOSITORY = "/etc/yum.repos.d/gpunode-nvidia.repo"
-PATHS = (SOURCE, KEYRING, DNF_REPOSITORY)
+# What a component places, each an absolute path; its packages in words, and the option that names
+# another address.
+Files = collections.namedtuple("Files", "source keyring dnf_repository title option")
+
+
+def _files(name, title, option):
+    return Files(
+        f"/etc/apt/sources.list.d/gpunode-{name}.sources",
+        f"/etc/apt/keyrings/gpunode-{name}.asc",
+        f"/etc/yum.repos.d/gpunode-{name}.repo",
+        title,
+        option,
+    )
+
+
+DRIVER = _files("nvidia", "NVIDIA driver", "nvidia_driver_repository_url")
 _MARK = "# Written by gpunode; what is changed here by hand is lost.\n"
 _LIST, _PARTS = "/etc/apt/sources.list", "/etc/apt/sources.list.d"
+_OURS = "gpunode-"
 _LINE = re.compile(r"(deb(?:-src)?)\s+(?:\[([^\]]*)\]\s+)?(\S+)\s+(\S+)((?:\s+[^#\s]\S*)*)")
 # sources.list(5): an option of a line and the field of that meaning.
 _FIELDS = {"arch": "Architectures", "lang": "Languages", "target": "Targets"}
-# Only our source, and no list of another one is thrown away; what fails is told by the status.
+# Only one source, and no list of another one is thrown away; what fails is told by the status.
 _REFRESH = (
-    *("apt-get", "--quiet", "update"),
-    *("-o", f"Dir::Etc::sourcelist={SOURCE}", "-o", "Dir::Etc::sourceparts=-"),
+    *("apt-get", "--quiet", "update", "-o", "Dir::Etc::sourceparts=-"),
     *("-o", "APT::Get::List-Cleanup=0", "-o", "APT::Update::Error-Mode=any"),
 )
 _ENVIRONMENT = {"LC_ALL": "C.UTF-8"}
@@ -41,14 +55,15 @@ _ENVIRONMENT = {"LC_ALL": "C.UTF-8"}
 def own(tree):
     """Return the stanzas of a host's sources that are in use, as {field: value}.
 
-    Both forms of sources.list(5); our own file is none of them.
+    Both forms of sources.list(5); our own files are none of them.
     """
-    paths = [_LIST, *(f"{_PARTS}/{name}" for name in tree.names(_PARTS))]
+    names = [name for name in tree.names(_PARTS) if not name.startswith(_OURS)]
+    paths = [_LIST, *(f"{_PARTS}/{name}" for name in names)]
     found = []
     for path in paths:
         if path.endswith(".list"):
             found += _of_lines(tree.text(path))
-        elif path.endswith(".sources") and path != SOURCE:
+        elif path.endswith(".sources"):
             found += _of_stanzas(tree.text(path))
     return [
         fields
@@ -58,9 +73,73 @@ def own(tree):
     ]
 
 
-def text(repository, distribution, release, stanzas, address=""):
-    """Return the text of SOURCE, '' where the host's own sources have all that is needed.
+class Sources:
+    """A repository and what tells a host's package manager of it.
 
+    :param files: the Files of the component.
+    :param repository: a row of the catalog's repositories.
+    :param facts: the general facts.
+    :param tree: the host.
+    :param address: where the user says that it is; '' for where it is usually.
+    """
+
+    def __init__(self, files, repository, facts, tree, address):
+        self._files = files
+        self._repository = repository
+        self._facts = facts
+        self._tree = tree
+        self._address = address
+        self._distribution = driver_choice.distribution(facts)
+
+    def stale(self):
+        """Return {path: Placed} of what :meth:`offer` changes; of a key, not its text.
+
+        :raises Refusal: it is not known where the repository is.
+        """
+        wanted = self.wanted()
+        stale = {path: wanted[path] for path in placed.stale(wanted)}
+        if self._has_own_key and not os.path.isfile(self._files.keyring):
+            stale[self._files.keyring] = placed.of("")
+        return stale
+
+    def offer(self, execute):
+        """Put all in place and fetch the lists.
+
+        :param execute: runs (argv, environment) and returns a CompletedProcess with text.
+        :raises Refusal: the key is another one, or the lists cannot be had; all is as it was then.
+        """
+        wanted = self.wanted()
+        if self._has_own_key:
+            given = key(self._repository, self._distribution, self._address)
+            wanted = {self._files.keyring: placed.of(given), **wanted}
+        offer(self._files, wanted, execute)
+
+    def wanted(self):
+        """Return {path: Placed} of what tells of the repository, apart from its key.
+
+        :raises Refusal: it is not known where the repository is.
+        """
+        at = (self._files, self._repository, self._distribution)
+        if self._facts["pkg_mgr"] != "apt":
+            return {self._files.dnf_repository: placed.of(dnf_text(*at, self._address))}
+        release = self._facts["distribution_release"]
+        content = text(*at, release, own(self._tree), self._address)
+        return {self._files.source: placed.of(content or None)}
+
+    @property
+    def _has_own_key(self):
+        return self._facts["pkg_mgr"] == "apt" and "address" in self._repository
+
+
+def paths(files):
+    """Return the paths of a component's Files."""
+    return [files.source, files.keyring, files.dnf_repository]
+
+
+def text(files, repository, distribution, release, stanzas, address=""):
+    """Return the text of a source, '' where the host's own sources have all that is needed.
+
+    :param files: the Files of the component.
     :param repository: a row of the catalog's repositories.
     :param distribution: as driver_choice.distribution names it: 'Debian 12'.
     :param release: the code name of the distribution's release: 'bookworm'.
@@ -70,14 +149,16 @@ def text(repository, distribution, release, stanzas, address=""):
     """
     if "address" not in repository:
         suites = [suite.format(release=release) for suite in repository["suites"]]
-        found = _of_archive(release, suites, repository["components"], stanzas, address)
+        found = _of_archive(
+            files.title, release, suites, repository["components"], stanzas, address
+        )
         return _file_of(found)
     where = base(repository, distribution, address)
-    found = [{"Types": "deb", "URIs": where, "Suites": "/", "Signed-By": KEYRING}]
+    found = [{"Types": "deb", "URIs": where, "Suites": "/", "Signed-By": files.keyring}]
     besides = _part_of(repository, distribution).get("components", [])
     # A host without sources of its distribution may have all in one mirror.
     if besides and any(release in _suites(fields) for fields in stanzas):
-        found += _of_archive(release, [release], besides, stanzas)
+        found += _of_archive(files.title, release, [release], besides, stanzas)
     return _file_of(found)
 
 
@@ -109,17 +190,18 @@ def key(repository, distribution, address="", read=download.read):
     return given
 
 
-def dnf_text(repository, distribution, address=""):
-    """Return the text of DNF_REPOSITORY, dnf.conf(5)."""
+def dnf_text(files, repository, distribution, address=""):
+    """Return the text of a component's repository for dnf, dnf.conf(5)."""
     where = base(repository, distribution, address)
+    name = os.path.basename(files.dnf_repository).rpartition(".")[0]
     return (
-        f"{_MARK}[gpunode-nvidia]\nname=NVIDIA driver\nbaseurl={where}\nenabled=1\ngpgcheck=1\n"
+        f"{_MARK}[{name}]\nname={files.title}\nbaseurl={where}\nenabled=1\ngpgcheck=1\n"
         f"gpgkey={where}{_part_of(repository, distribution)['key']}\n"
     )
 
 
-def offer(wanted, execute):
-    """Put files in place, {path: Placed}, and fetch the lists of SOURCE.
+def offer(files, wanted, execute):
+    """Put files in place, {path: Placed}, and fetch the lists of a component's source.
 
     :param execute: runs (argv, environment) and returns a CompletedProcess with text.
     :raises Refusal: its lists cannot be had; the files are as they were then.
@@ -127,10 +209,11 @@ def offer(wanted, execute):
     before = {path: placed.of(placed.read(path)) for path in wanted}
     for path, file in wanted.items():
         placed.put(path, file)
-    if not os.path.exists(SOURCE):
+    if not os.path.exists(files.source):
         return
-    what = "fetch the lists of the driver's packages"
-    answer = commands.run(what, list(_REFRESH), _ENVIRONMENT, execute, "/var")
+    what = f"fetch the lists of {files.title}"
+    argv = [*_REFRESH, "-o", f"Dir::Etc::sourcelist={files.source}"]
+    answer = commands.run(what, argv, _ENVIRONMENT, execute, "/var")
     if answer.returncode:
         for path, file in before.items():
             placed.put(path, file)
@@ -138,11 +221,11 @@ def offer(wanted, execute):
         raise Refusal(
             what,
             " / ".join(errors) or commands.last_words(answer, answer.stderr),
-            "Correct nvidia_driver_repository_url or the way to it, and run again",
+            f"Correct {files.option} or the way to it, and run again",
         )
 
 
-def _of_archive(release, suites, components, stanzas, address=""):
+def _of_archive(title, release, suites, components, stanzas, address=""):
     """Return the stanzas of what the host's sources lack of its distribution's archive.
 
     What is not there yet, such as backports, lies beside the release itself; but a host that goes
@@ -151,7 +234,7 @@ def _of_archive(release, suites, components, stanzas, address=""):
     named = [fields for fields in stanzas if release in _suites(fields)]
     if not named:
         raise Refusal(
-            f"packages of the driver from the archive of {release}",
+            f"packages of {title} from the archive of {release}",
             f"no source of this host has the suite {release}, so that nothing tells where that is "
             "and who signs it",
             "Name one in /etc/apt/sources.list",

@@ -19,7 +19,6 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     disk,
     download,
     driver_by_runfile,
-    driver_choice,
     driver_family,
     driver_method,
     driver_modules,
@@ -134,7 +133,7 @@ class Packages(driver_method.Method):
         """What goes with the exchange, in words, as far as the lists on the host tell."""
         if self._is_of_stream:
             return ""
-        if self._strays and self._stale_sources():
+        if self._strays and self._sources.stale():
             return f"driver {self._driver_before}"
         branch = self._wanted["branch"]
         offers = driver_packages.offered(self._host.tree, self._strays)
@@ -180,7 +179,7 @@ class Packages(driver_method.Method):
     def preparing(self):
         """Return what is done beside the driver that is in use."""
         steps = []
-        stale = self._stale_sources()
+        stale = self._sources.stale()
         if stale:
             words = ", ".join(placed.sentence(path, file) for path, file in stale.items())
             steps.append((words, self._offer))
@@ -190,43 +189,18 @@ class Packages(driver_method.Method):
         # dnf holds to its list of versions by a plugin alone.
         return steps + self._installing([pins.DNF_PLUGIN])
 
+    @cached_property
     def _sources(self):
-        """Return {path: Placed} of what tells the package manager of the repository."""
-        distribution = driver_choice.distribution(self._facts)
-        address = self._wanted["repository_url"]
-        if self._facts["pkg_mgr"] != "apt":
-            text = apt_sources.dnf_text(self._repository, distribution, address)
-            return {apt_sources.DNF_REPOSITORY: placed.of(text)}
-        text = apt_sources.text(
+        return apt_sources.Sources(
+            apt_sources.DRIVER,
             self._repository,
-            distribution,
-            self._facts["distribution_release"],
-            apt_sources.own(self._host.tree),
-            address,
+            self._facts,
+            self._host.tree,
+            self._wanted["repository_url"],
         )
-        return {apt_sources.SOURCE: placed.of(text or None)}
-
-    def _stale_sources(self):
-        wanted = self._sources()
-        stale = {path: wanted[path] for path in placed.stale(wanted)}
-        if self._has_own_key and not os.path.isfile(apt_sources.KEYRING):
-            stale[apt_sources.KEYRING] = placed.of("")
-        return stale
-
-    @property
-    def _has_own_key(self):
-        return self._facts["pkg_mgr"] == "apt" and "address" in self._repository
 
     def _offer(self):
-        wanted = self._sources()
-        if self._has_own_key:
-            key = apt_sources.key(
-                self._repository,
-                driver_choice.distribution(self._facts),
-                self._wanted["repository_url"],
-            )
-            wanted = {apt_sources.KEYRING: placed.of(key), **wanted}
-        apt_sources.offer(wanted, self._host.execute)
+        self._sources.offer(self._host.execute)
 
     def building(self):
         """Return what makes the modules of every kernel, beside those that are there."""
@@ -418,7 +392,7 @@ class Packages(driver_method.Method):
 
     def manifest(self):
         """Return the entries of the packages and of what tells and holds them."""
-        paths = [*apt_sources.PATHS, *driver_pins.PATHS]
+        paths = [*apt_sources.paths(apt_sources.DRIVER), *driver_pins.PATHS]
         there = driver_packages.installed(self._host.tree, self._family)
         return [
             manifest.packages(there),

@@ -75,7 +75,8 @@ def clearing(pins):
 
     :param pins: {path: Placed}, see driver_pins.py.
     """
-    wanted = {**{path: placed.of(None) for path in apt_sources.PATHS}, **pins}
+    sources = apt_sources.paths(apt_sources.DRIVER)
+    wanted = {**{path: placed.of(None) for path in sources}, **pins}
     return [
         (placed.sentence(path, wanted[path]), functools.partial(placed.put, path, wanted[path]))
         for path in placed.stale(wanted)

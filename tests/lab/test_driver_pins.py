@@ -128,15 +128,17 @@ def old(host, monkeypatch):
     coming = host.root / "var" / "lib" / "gpunode" / "nvidia_driver" / "coming"
     monkeypatch.setattr(driver_packages, "COMING", str(coming))
     stanzas = [fields for fields in apt_sources.own(host.tree) if SUITE in fields["Suites"].split()]
-    text = apt_sources.text(ROWS["debian"], "Debian 12", SUITE, stanzas)
-    host.put(apt_sources.SOURCE, text)
+    text = apt_sources.text(apt_sources.DRIVER, ROWS["debian"], "Debian 12", SUITE, stanzas)
+    host.put(apt_sources.DRIVER.source, text)
     host.sh("apt-get update -qq")
     host.bring(OLD)
     return host
 
 
 def test_components_that_the_hosts_sources_lack_bring_the_packages(old):
-    assert "Components: contrib non-free non-free-firmware" in old.tree.text(apt_sources.SOURCE)
+    assert "Components: contrib non-free non-free-firmware" in old.tree.text(
+        apt_sources.DRIVER.source
+    )
     assert f"{OLD}-1" in driver_packages.offered(old.tree, ["libcuda1"])["libcuda1"]
 
 

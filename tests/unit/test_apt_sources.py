@@ -52,7 +52,9 @@ def own(**files):
 
 def written(repository, stanzas, address="", distribution="Debian 12", release="bookworm"):
     """Return the stanzas that our file has, as {field: value}."""
-    text = apt_sources.text(ROWS[repository], distribution, release, stanzas, address)
+    text = apt_sources.text(
+        apt_sources.DRIVER, ROWS[repository], distribution, release, stanzas, address
+    )
     assert not text or text.startswith("# Written by gpunode")
     return looked_at(apt_sources.own, {f"{PARTS}/x.sources": text})
 
@@ -106,7 +108,12 @@ def test_a_mirror_of_the_companys_and_its_key_are_kept_to():
 
 
 def test_nothing_is_written_where_the_host_has_it_all():
-    assert apt_sources.text(ROWS["debian"], "Debian 12", "bookworm", own(x_sources=FULL)) == ""
+    assert (
+        apt_sources.text(
+            apt_sources.DRIVER, ROWS["debian"], "Debian 12", "bookworm", own(x_sources=FULL)
+        )
+        == ""
+    )
 
 
 def test_our_own_file_does_not_count_as_the_hosts():
@@ -194,7 +201,7 @@ def test_another_key_and_one_more_are_refused(given):
 
 
 def test_dnf_checks_each_package_by_the_key_in_the_repository():
-    text = apt_sources.dnf_text(ROWS["cuda"], "RedHat 9")
+    text = apt_sources.dnf_text(apt_sources.DRIVER, ROWS["cuda"], "RedHat 9")
     where = "https://developer.download.nvidia.com/compute/cuda/repos/rhel9/x86_64/"
     assert text.splitlines()[1:] == [
         "[gpunode-nvidia]",
@@ -210,7 +217,9 @@ def test_dnf_checks_each_package_by_the_key_in_the_repository():
 def paths(tmp_path, monkeypatch):
     """Our files in a folder of the test's, whoever runs it."""
     source, keyring = str(tmp_path / "x.sources"), str(tmp_path / "x.asc")
-    monkeypatch.setattr(apt_sources, "SOURCE", source)
+    monkeypatch.setattr(
+        apt_sources, "DRIVER", apt_sources.DRIVER._replace(source=source, keyring=keyring)
+    )
     monkeypatch.setattr(placed, "_is_as", lambda path, file: placed.read(path) == file.text)
     write = placed.files.write_text
     monkeypatch.setattr(
@@ -231,7 +240,9 @@ def answering(status, stderr=""):
 def test_lists_of_our_source_alone_are_fetched(paths):
     source, keyring = paths
     execute = answering(0)
-    apt_sources.offer({keyring: placed.of(KEY), source: placed.of("new\n")}, execute)
+    apt_sources.offer(
+        apt_sources.DRIVER, {keyring: placed.of(KEY), source: placed.of("new\n")}, execute
+    )
     assert placed.read(source) == "new\n"
     (argv,) = execute.told
     assert "Dir::Etc::sourceparts=-" in argv
@@ -244,7 +255,9 @@ def test_a_repository_that_is_dead_leaves_the_sources_as_they_were(paths, before
         placed.put(source, placed.of(before))
     execute = answering(100, "W: some\nE: Failed to fetch http://m/c/InRelease  404  Not Found\n")
     with pytest.raises(Refusal, match=r"404 {2}Not Found\. Correct nvidia_driver_repository_url"):
-        apt_sources.offer({keyring: placed.of(KEY), source: placed.of("new\n")}, execute)
+        apt_sources.offer(
+            apt_sources.DRIVER, {keyring: placed.of(KEY), source: placed.of("new\n")}, execute
+        )
     assert (placed.read(source), placed.read(keyring)) == (before, None)
 
 
@@ -252,5 +265,5 @@ def test_nothing_is_fetched_for_a_source_that_goes(paths):
     source, _keyring = paths
     placed.put(source, placed.of("old\n"))
     execute = answering(0)
-    apt_sources.offer({source: placed.of(None)}, execute)
+    apt_sources.offer(apt_sources.DRIVER, {source: placed.of(None)}, execute)
     assert execute.told == []

@@ -88,7 +88,7 @@ def test_enterprise_linux_takes_a_module_stream_and_what_holds_it(tmp_path, dnf)
         "install @nvidia-driver:580-open, nvidia-persistenced of branch 580",
         "hold the packages by /etc/dnf/plugins/versionlock.list",
     ]
-    (text,) = (file.text for file in found._sources().values())
+    (text,) = (file.text for file in found._sources.wanted().values())
     assert "baseurl=https://developer.download.nvidia.com/compute/cuda/repos/rhel9/x86_64/\n" in (
         text
     )
@@ -131,6 +131,6 @@ def test_ubuntu_takes_its_server_packages_from_its_own_archive(tmp_path, apt):
 def test_a_mirror_of_nvidias_repository_is_where_a_host_of_enterprise_linux_goes(tmp_path, dnf):
     said = {"nvidia_driver_repository_url": "https://mirror.example.com/cuda"}
     found = method(tmp_path, ENTERPRISE, **said)
-    (text,) = (file.text for file in found._sources().values())
+    (text,) = (file.text for file in found._sources.wanted().values())
     assert "baseurl=https://mirror.example.com/cuda/\n" in text
     assert "gpgkey=https://mirror.example.com/cuda/D42D0685.pub\n" in text
