@@ -15,16 +15,13 @@ import glob
 import os
 import re
 import shutil
-import tempfile
 
 from ansible_collections.gpunode.stack.plugins.module_utils import (
+    apt_transaction,
     distribution_packages,
-    download,
     driver_family,
     driver_kept,
     driver_pins,
-    files,
-    folders,
     stack_packages,
     version_order,
     versions,
@@ -254,7 +251,7 @@ def keep(driver, there, execute, folder=driver_kept.DIR):
     for path in glob.glob(os.path.join(COMING, "*.deb")):
         shutil.move(path, os.path.join(place, os.path.basename(path)))
     shutil.rmtree(COMING, ignore_errors=True)
-    found = _archives(place, there)
+    found = apt_transaction.archives(place, there)
     lacking = {name: version for name, version in there.items() if name not in found}
     if lacking:
         # What the archive has no longer is no reason to fail.
@@ -278,7 +275,7 @@ def kept(driver, there, folder=driver_kept.DIR):
     """Return {name: path} of the archives that are kept of a driver, {} where it is not."""
     paths = [row["path"] for row in driver_kept.rows(folder=folder) if not row["sha256"]]
     place = os.path.join(folder, driver)
-    return _archives(place, there) if place in paths else {}
+    return apt_transaction.archives(place, there) if place in paths else {}
 
 
 def kept_choice(names, branch, folder=driver_kept.DIR):
@@ -338,16 +335,6 @@ def forget(names, tree, execute, manager=None):
         distribution_packages.transact(
             what, manager.removing, left, manager, execute, may_go=set(left).__contains__
         )
-
-
-def _archives(folder, there):
-    """Return {name: path} of those packages whose archive lies in a folder, as apt names it."""
-    found = {}
-    for name, version in there.items():
-        quoted = version.replace(":", "%3a")
-        paths = glob.glob(os.path.join(folder, f"{name}_{quoted}_*.deb"))
-        found.update((name, path) for path in paths[:1])
-    return found
 
 
 def remove(family, tree, execute, manager=None, spared=()):
@@ -415,7 +402,11 @@ def unpack(name, version, folder, execute, archives=None):
     target = os.path.join(folder, "tree")
     there = {name: version}
     archive = {key: path for key, path in (archives or {}).items() if key == name}
-    archive = archive or _archives(COMING, there) or _downloaded(what, there, folder, execute)
+    archive = (
+        archive
+        or apt_transaction.archives(COMING, there)
+        or _downloaded(what, there, folder, execute)
+    )
     if not archive:
         raise Refusal(what, "no archive of it came", "Look at apt's lists, and run again")
     _run(what, ["dpkg-deb", "--extract", archive[name], target], execute)
@@ -426,7 +417,7 @@ def _downloaded(what, packages, folder, execute):
     """Fetch packages into a folder; return {name: path} of those that came."""
     names = [f"{name}={version}" for name, version in packages.items()]
     _run(what, ["env", f"--chdir={folder}", "apt-get", "--quiet", "download", *names], execute)
-    return _archives(folder, packages)
+    return apt_transaction.archives(folder, packages)
 
 
 def _run(what, argv, execute):
@@ -455,25 +446,9 @@ def _put(choice, family, execute, manager, archives=None, fetches_only=False):
         run(verb=(*_DNF_OPTIONS, *options, *manager.installing), names=names)
         return
     names += [f"{name}-" for name in choice.superseded]
-    # Where apt looks for what it has fetched already; it makes no folders outside of its own.
     driver_kept.make(os.path.dirname(COMING))
-    os.makedirs(os.path.join(COMING, "partial"), mode=0o700, exist_ok=True)
-    folders.make(download.CACHE_DIR)
-    with tempfile.TemporaryDirectory(dir=download.CACHE_DIR, prefix="preferences-") as folder:
-        path = os.path.join(folder, "preferences")
-        before = _text("/etc/apt/preferences")
-        files.write_text(path, driver_pins.coming(choice.driver, family, before), None, None)
-        own = ("-o", f"Dir::Etc::preferences={path}", "-o", f"Dir::Cache::archives={COMING}")
-        own += ("--allow-downgrades", *options)
-        run(verb=(*own, *manager.installing), names=names)
-
-
-def _text(path):
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as handle:
-            return handle.read()
-    except FileNotFoundError:
-        return ""
+    with apt_transaction.under(driver_pins.coming(choice.driver, family), COMING) as own:
+        run(verb=(*own, *options, *manager.installing), names=names)
 
 
 def _what(choice):

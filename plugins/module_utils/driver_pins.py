@@ -51,15 +51,12 @@ def preferences(installed, driver, family):
     )
 
 
-def coming(driver, family, before):
-    """Return the text of preferences under which the driver's packages come in one version.
+def coming(driver, family):
+    """Return the records under which the driver's packages come in one version.
 
     A newer one that is there goes back to it.
-
-    :param before: the text of /etc/apt/preferences, which it stands for.
     """
-    records = [
+    return [
         pins.record(family.versioned, f"{driver}-*", pins.COMES),
         pins.record(family.versioned, "*", pins.NEVER),
     ]
-    return "\n".join([*records, before])

@@ -8,6 +8,7 @@ import pytest
 from trees import looked_at
 
 from ansible_collections.gpunode.stack.plugins.module_utils import (
+    apt_transaction,
     distribution_packages,
     download,
     driver_family,
@@ -307,7 +308,8 @@ def test_nothing_is_done_where_all_is_there(tmp_path):
 
 
 def test_the_preferences_of_the_host_hold_for_everything_else(tmp_path, monkeypatch):
-    monkeypatch.setattr(driver_packages, "_text", lambda _path: "Package: *\nPin: origin m\n")
+    text = "Package: *\nPin: origin m\n"
+    monkeypatch.setattr(apt_transaction.placed, "read", lambda _path: text)
     host = Host(tmp_path, INST)
     driver_packages.fetch(chosen(), DEBIAN, host.execute, distribution_packages.Apt())
     assert host.preferences.endswith("\nPackage: *\nPin: origin m\n")
