@@ -178,7 +178,7 @@ def key(repository, distribution, address="", read=download.read):
     """
     part = _part_of(repository, distribution)
     url = base(repository, distribution, address) + part["key"]
-    given = read(url).decode("ascii", "replace")
+    given = openpgp.armored(read(url))
     found = openpgp.fingerprints(given)
     if found != [part["fingerprint"]]:
         raise Refusal(

@@ -17,7 +17,22 @@ _ARMOR = re.compile(
     r"-----END PGP PUBLIC KEY BLOCK-----",
     re.DOTALL,
 )
+_BLOCK = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n{}\n-----END PGP PUBLIC KEY BLOCK-----\n"
+_LINE = 64
 _PUBLIC_KEY = 6
+
+
+def armored(data):
+    """Return keys in armored text, be they that already; without the checksum, which is optional.
+
+    :param data: the bytes of a file of keys.
+    """
+    # The first bit of a packet is always set, 4.2.
+    if not data or data[0] < 0x80:
+        return data.decode("ascii", "replace")
+    text = base64.b64encode(data).decode()
+    lines = [text[start : start + _LINE] for start in range(0, len(text), _LINE)]
+    return _BLOCK.format("\n".join(lines))
 
 
 def fingerprints(text):

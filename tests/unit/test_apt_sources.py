@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
 
 import pytest
 from test_openpgp import FINGERPRINT, KEY
 from trees import looked_at
 
-from ansible_collections.gpunode.stack.plugins.module_utils import apt_sources, placed
+from ansible_collections.gpunode.stack.plugins.module_utils import apt_sources, openpgp, placed
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.plugin_utils import catalog
 
@@ -190,6 +191,12 @@ def test_the_key_that_the_catalog_knows_is_taken_from_the_repository():
 
     assert apt_sources.key(cuda(FINGERPRINT), "Debian 12", "http://m/c", read) == KEY
     assert asked == ["http://m/c/k.pub"]
+
+
+def test_a_keyring_of_packets_is_taken_as_text():
+    data = base64.b64decode("".join(KEY.splitlines()[2:-2]))
+    given = apt_sources.key(cuda(FINGERPRINT), "Debian 12", "http://m/c", lambda _url: data)
+    assert openpgp.fingerprints(given) == [FINGERPRINT]
 
 
 @pytest.mark.parametrize("given", [KEY.encode() * 2, b"<html>", b""])

@@ -63,6 +63,13 @@ def test_what_is_no_whole_key_has_none(text):
     assert openpgp.fingerprints(text) == []
 
 
+def test_keys_without_armor_get_one_that_gpg_would_have_given_them():
+    without_checksum = "".join(line for line in KEY.splitlines(True) if line[0] != "=")
+    assert openpgp.armored(body_of(KEY)) == without_checksum
+    assert openpgp.armored(KEY.encode()) == KEY
+    assert openpgp.armored(b"") == ""
+
+
 @given(st.binary(max_size=200))
 def test_rubbish_is_no_error(data):
     assert isinstance(openpgp.fingerprints(armored(data)), list)
