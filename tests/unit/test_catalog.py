@@ -111,7 +111,7 @@ SHAPES = {
     ),
     "ofed": Shape(
         {"version", "kind", "peer_client_ex"},
-        {"doca", "lts", "distributions", "url", "files"},
+        {"doca", "release", "lts", "distributions", "url", "files"},
         ("version",),
         by("version"),
         values={
@@ -119,6 +119,9 @@ SHAPES = {
             "lts": {True},
             "peer_client_ex": {True, False},
         },
+    ),
+    "doca_repositories": Shape(
+        {"name", "address", "distributions"}, set(), ("name",), lambda row: 0
     ),
     "nv_peer_mem": Shape(
         {"tag", "commit", "needs_client_ex", "url"},
@@ -484,6 +487,18 @@ def test_only_a_bundle_has_an_address_with_a_place_for_the_distribution():
         assert ("url" in row) == (row["kind"] == "mlnx_ofed"), row
         assert ("doca" in row) == (row["kind"] == "doca"), row
         assert "{distribution}" in row.get("url", "{distribution}"), row
+
+
+def test_a_release_of_doca_is_of_the_series_that_its_row_names():
+    for row in catalog.rows("ofed"):
+        assert row.get("release", f"{row.get('doca')}.").startswith(f"{row.get('doca')}."), row
+
+
+def test_what_signs_doca_for_apt_is_known_by_its_fingerprint():
+    (row,) = catalog.rows("doca_repositories")
+    for part in row["distributions"]:
+        is_apt = not part["distribution"].startswith("RedHat")
+        assert bool(re.fullmatch("[0-9A-F]{40}", part.get("fingerprint", ""))) == is_apt
 
 
 @pytest.mark.parametrize("row", MINIFORGE, ids=lambda row: row["version"])
