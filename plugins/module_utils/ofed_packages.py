@@ -25,8 +25,10 @@ _VENDORS = re.compile(
     r"(?:kmod-)?(?:mlnx|mlx)[-_].+|doca-.+|ofed-scripts|mft|kernel-mft.*"
     r"|(?:iser|isert|srp|knem|xpmem)-(?:dkms|modules)|kmod-(?:iser|isert|srp|knem|xpmem)(?:-.+)?"
 )
-# How versions of shared names tell: 2410mlnx54-1.2410114 and 24.10.0-0.65.g9093bae.2410114.
-_VENDORS_VERSION = re.compile(r".*mlnx.*|.*\.[0-9]{7}")
+# How versions of shared names tell: 2410mlnx54-1.2410114 and 24.10.0-0.65.g9093bae.2410114, from
+# 25.10 on 2510.0.11-1; and those of the first and the last kind as globs.
+_VENDORS_VERSION = re.compile(r".*mlnx.*|.*\.[0-9]{7}|[0-9]{4}\..*")
+_VENDORS_GLOBS = ("*mlnx*", "[0-9][0-9][0-9][0-9].*")
 
 
 def installed(tree):
@@ -108,5 +110,5 @@ def kept_out(manager, names):
     """
     if manager != "apt":
         return pins.unlock(_COMPONENT)
-    records = [pins.record(sorted(names), "*mlnx*", pins.NEVER)]
+    records = [pins.record(sorted(names), glob, pins.NEVER) for glob in _VENDORS_GLOBS]
     return {PREFERENCES: placed.of(pins.preferences(records))}

@@ -48,6 +48,12 @@ CALLED = {"mlnx_ofed": "MLNX_OFED", "doca": "DOCA-OFED", "inbox": "the distribut
 # repository, is none of them.
 _DOCA_PROFILE = re.compile(r"doca-(?:all|networking|ofed|roce|host-basic).*")
 
+# The package of its modules or of their sources, on Debian's family and on Enterprise Linux. Its
+# version is that of ofed_info: 25.10.OFED.25.10.1.7.1.1-1 with OFED-internal-25.10-1.7.1, and
+# 26.04-OFED.26.04.0.8.5.1.el9. That is so up to 26.04; of DOCA 4.0 nobody knows yet.
+_MODULES_PACKAGE = re.compile(r"mlnx-ofed-kernel-(?:dkms|modules)|mlnx-ofa_kernel")
+_MODULES_VERSION = re.compile(r"(\d+\.\d+)[.-]OFED\.\1\.(\d+\.\d+\.\d+)\b.*")
+
 _CORE = "ib_core"
 _CORE_FILE = re.compile(rf"{_CORE}\.ko(?:\.(?:xz|zst|gz))?")
 # modules.dep(5): the path of a module, from the folder of its kernel on, and of what it depends on.
@@ -88,7 +94,7 @@ def stack(tree, packages):
     """Return {kind, version} of what drives the RDMA devices; see docs/facts.md.
 
     DOCA-Host leaves ofed_info out from 4.0 on (openucx/ucx, pull request 11538), so that its
-    packages must tell, which do not carry the version of the stack.
+    packages must tell: a profile that it is there, and that of the modules its version.
 
     :param packages: rows of stack_packages.survey.
     """
@@ -96,8 +102,22 @@ def stack(tree, packages):
     answer = re.match(r"(\S+?)-(\d\S*?):?\s", told + "\n")
     if answer and answer.group(1) in _KINDS:
         return {"kind": _KINDS[answer.group(1)], "version": answer.group(2)}
-    has_doca = any(_DOCA_PROFILE.fullmatch(row["name"]) for row in packages)
-    return {"kind": "doca" if has_doca else "inbox", "version": ""}
+    if not any(_DOCA_PROFILE.fullmatch(row["name"]) for row in packages):
+        return {"kind": "inbox", "version": ""}
+    versions = {row["name"]: row["version"] for row in packages}
+    return {"kind": "doca", "version": modules_version(versions)}
+
+
+def modules_version(packages):
+    """Return the version of a stack by that of the package of its modules, '' where none tells.
+
+    :param packages: {name: version}.
+    """
+    for name, version in packages.items():
+        told = _MODULES_PACKAGE.fullmatch(name) and _MODULES_VERSION.fullmatch(version)
+        if told:
+            return "-".join(told.groups())
+    return ""
 
 
 def described(found):

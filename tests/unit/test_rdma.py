@@ -99,8 +99,26 @@ def test_the_stack_is_the_one_that_ofed_info_names(tmp_path, answer, stack):
     ],
 )
 def test_without_ofed_info_an_installed_profile_of_doca_tells(tmp_path, package, kind):
-    packages = [{"name": "libibverbs1"}, {"name": package}]
+    packages = [{"name": name, "version": "1-1"} for name in ("libibverbs1", package)]
     assert rdma.stack(planted(tmp_path), packages) == {"kind": kind, "version": ""}
+
+
+@pytest.mark.parametrize(
+    ("package", "version", "told"),
+    [
+        ("mlnx-ofed-kernel-dkms", "25.10.OFED.25.10.1.7.1.1-1", "25.10-1.7.1"),
+        ("mlnx-ofed-kernel-modules", "24.10.OFED.24.10.3.2.5.1-1.kver.6.1.0-56", "24.10-3.2.5"),
+        ("mlnx-ofa_kernel", "26.04-OFED.26.04.0.8.5.1.el9", "26.04-0.8.5"),
+        ("mlnx-ofed-kernel-dkms", "26.10-1", ""),
+        ("mlnx-ofed-kernel-dkms", "25.10.OFED.25.07.1.7.1.1-1", ""),
+        ("mlnx-tools", "25.10.OFED.25.10.1.7.1.1-1", ""),
+    ],
+)
+def test_without_ofed_info_the_package_of_the_modules_tells_the_version(
+    tmp_path, package, version, told
+):
+    packages = [{"name": "doca-ofed", "version": "4-1"}, {"name": package, "version": version}]
+    assert rdma.stack(planted(tmp_path), packages) == {"kind": "doca", "version": told}
 
 
 def test_where_there_is_no_ofed_info_it_is_not_tried(tmp_path):
