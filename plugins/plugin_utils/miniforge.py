@@ -18,11 +18,10 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     urls,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.plugin_utils import catalog
+from ansible_collections.gpunode.stack.plugins.plugin_utils import addresses, catalog
 
 _MARK = "# Written by gpunode; what is changed here by hand is lost.\n"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_URL = re.compile(r"(?:https?|file)://\S+")
 _CERTIFICATE = "-----BEGIN CERTIFICATE-----"
 _PRIVATE_KEY = re.compile("-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _VERSION = re.compile(r"\d+(?:\.\d+)+-\d+")
@@ -172,11 +171,8 @@ def _installer(options):
 
 def _own_installer(options, rows):
     """Return the same of an installer that the user names, which may be one of the catalog's."""
-    url, version, sha256 = options["url"], options.get("version") or "", options.get("sha256")
-    if not _URL.fullmatch(url):
-        raise Refusal(
-            f"miniforge_url {urls.shown(url)}", "it is no http, https or file address", "Correct it"
-        )
+    url = addresses.checked("miniforge_url", options["url"])
+    version, sha256 = options.get("version") or "", options.get("sha256")
     if not _VERSION.fullmatch(version):
         raise Refusal(
             f"miniforge_version '{version}'",

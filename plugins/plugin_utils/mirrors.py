@@ -8,12 +8,9 @@ default_channels hold for channels by name alone.
 
 from __future__ import annotations
 
-import re
-
 from ansible_collections.gpunode.stack.plugins.module_utils import urls
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
-
-_ADDRESS = re.compile(r"(?:https?|file)://\S+")
+from ansible_collections.gpunode.stack.plugins.plugin_utils import addresses
 
 
 def check(mirrors):
@@ -23,7 +20,7 @@ def check(mirrors):
     :raises Refusal: one is something else.
     """
     for address in [*mirrors, *mirrors.values()]:
-        if not (isinstance(address, str) and _ADDRESS.fullmatch(address)):
+        if not (isinstance(address, str) and addresses.is_one(address)):
             raise Refusal(
                 f"conda_env_mirrors: {urls.shown(str(address))}",
                 "it is no http, https or file address",

@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.gpunode.stack.plugins.module_utils import urls
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.plugin_utils import catalog, sent_file, stack_catalog
+from ansible_collections.gpunode.stack.plugins.plugin_utils import (
+    addresses,
+    catalog,
+    sent_file,
+    stack_catalog,
+)
 
 NAME = "NVIDIA driver"
-_URL = re.compile(r"(?:https?|file)://\S+")
 _PARAMETER = re.compile(r"\w+")
 # One word of modprobe.d(5).
 _VALUE = re.compile(r"[\w.,:;=/+@%-]+")
@@ -46,7 +49,9 @@ def resolve(options, site):
         "architectures": known.architectures,
         "packages": known.packages_of(driver["branch"], driver["repository"]),
         "repositories": repositories,
-        "repository_url": _url(options.get("repository_url")),
+        "repository_url": addresses.checked(
+            "nvidia_driver_repository_url", options.get("repository_url")
+        ),
         "peermem": route in ("auto", "nvidia_peermem"),
         "parameters": _parameters(options["parameters"]),
         "persistence": options["persistence"],
@@ -84,16 +89,6 @@ def summary(state):
     flavour = "vGPU guest driver" if state["guest"] else "NVIDIA driver"
     version = state["version"] or state["branch"]
     return [{"says": f"{flavour} {version}", "version": version}]
-
-
-def _url(url):
-    if url and not _URL.fullmatch(url):
-        raise Refusal(
-            f"nvidia_driver_repository_url {urls.shown(url)}",
-            "it is no http, https or file address",
-            "Correct it",
-        )
-    return url or ""
 
 
 def _parameters(given):

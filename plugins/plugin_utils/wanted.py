@@ -8,13 +8,13 @@ import functools
 import hashlib
 import json
 import pathlib
-import re
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.gpunode.stack.plugins.module_utils import files
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.plugin_utils import (
+    addresses,
     conda_env,
     gunicorn_app,
     miniforge,
@@ -50,7 +50,6 @@ STANDS_ON = {
 
 # What the variables begin with that belong to no component alone.
 FLEET_PREFIX = "gpunode_"
-_ADDRESS = re.compile(r"(?:https?|file)://\S+")
 _NOT_WORK = ("README.md", "molecule", "__pycache__")
 
 
@@ -140,7 +139,7 @@ class Site:
 
     def source(self, file):
         """Return where a file comes from: an address as it is, or a controller path; '' as ''."""
-        return file if not file or _ADDRESS.fullmatch(file) else self.path(file)
+        return file if not file or addresses.is_one(file) else self.path(file)
 
     def read_text(self, path, option):
         """Return the text of a controller file.
