@@ -332,8 +332,7 @@ class Packages(driver_method.Method):
         return driver_pins.wanted_files(self._facts["pkg_mgr"], there, self.version, self._family)
 
     def _pin(self):
-        for path, file in self._pins().items():
-            placed.put(path, file)
+        placed.put_all(self._pins())
         if self._facts["pkg_mgr"] == "apt":
             there = driver_packages.installed(self._host.tree, self._family)
             driver_packages.keep(self.version, there, self._host.execute)

@@ -61,6 +61,12 @@ def put(path, placed):
         files.write_text(path, placed.text, mode=placed.mode)
 
 
+def put_all(wanted):
+    """Bring each path of {path: Placed} to what is to be there; see :func:`put`."""
+    for path, placed in wanted.items():
+        put(path, placed)
+
+
 def read(path):
     """Return the text of a file, None where there is none."""
     try:

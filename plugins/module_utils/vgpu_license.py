@@ -210,8 +210,7 @@ def _prove_or_go_back(before, prove, run):
     except Refusal as refusal:
         if not before:
             raise
-        for path, file in before.items():
-            placed.put(path, file)
+        placed.put_all(before)
         _tell("restart", run)
         raise Refusal(
             refusal.what,
