@@ -38,15 +38,16 @@ def _files(name, title, option):
 
 
 DRIVER = _files("nvidia", "NVIDIA driver", "nvidia_driver_repository_url")
+RDMA = _files("rdma", "DOCA-OFED", "mlnx_ofed_repository_url")
 _MARK = "# Written by gpunode; what is changed here by hand is lost.\n"
 _LIST, _PARTS = "/etc/apt/sources.list", "/etc/apt/sources.list.d"
 _OURS = "gpunode-"
 _LINE = re.compile(r"(deb(?:-src)?)\s+(?:\[([^\]]*)\]\s+)?(\S+)\s+(\S+)((?:\s+[^#\s]\S*)*)")
 # sources.list(5): an option of a line and the field of that meaning.
 _FIELDS = {"arch": "Architectures", "lang": "Languages", "target": "Targets"}
-# Only one source, and no list of another one is thrown away; what fails is told by the status.
+# No list of another source is thrown away; what fails is told by the status.
 _REFRESH = (
-    *("apt-get", "--quiet", "update", "-o", "Dir::Etc::sourceparts=-"),
+    *("apt-get", "--quiet", "update"),
     *("-o", "APT::Get::List-Cleanup=0", "-o", "APT::Update::Error-Mode=any"),
 )
 _ENVIRONMENT = {"LC_ALL": "C.UTF-8"}
@@ -131,6 +132,11 @@ class Sources:
         return self._facts["pkg_mgr"] == "apt" and "address" in self._repository
 
 
+def only(files):
+    """Return the options by which apt knows of a component's source and of no other."""
+    return ("-o", f"Dir::Etc::sourcelist={files.source}", "-o", "Dir::Etc::sourceparts=-")
+
+
 def paths(files):
     """Return the paths of a component's Files."""
     return [files.source, files.keyring, files.dnf_repository]
@@ -207,16 +213,13 @@ def offer(files, wanted, execute):
     :raises Refusal: its lists cannot be had; the files are as they were then.
     """
     before = {path: placed.of(placed.read(path)) for path in wanted}
-    for path, file in wanted.items():
-        placed.put(path, file)
+    placed.put_all(wanted)
     if not os.path.exists(files.source):
         return
     what = f"fetch the lists of {files.title}"
-    argv = [*_REFRESH, "-o", f"Dir::Etc::sourcelist={files.source}"]
-    answer = commands.run(what, argv, _ENVIRONMENT, execute, "/var")
+    answer = commands.run(what, [*_REFRESH, *only(files)], _ENVIRONMENT, execute, "/var")
     if answer.returncode:
-        for path, file in before.items():
-            placed.put(path, file)
+        placed.put_all(before)
         errors = [line for line in commands.lines_of(answer.stderr) if line.startswith("E:")]
         raise Refusal(
             what,

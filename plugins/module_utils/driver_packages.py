@@ -50,10 +50,14 @@ def installed(tree, family):
     return stack_packages.installed(tree, functools.partial(driver_family.belongs, family=family))
 
 
-def offered(tree, names):
-    """Return {name: [version]} of what apt's lists on the host have, whatever pins say of it."""
+def offered(tree, names, options=()):
+    """Return {name: [version]} of what apt's lists on the host have, whatever pins say of it.
+
+    :param options: of apt's.
+    """
     found = {}
-    answer = tree.answer("apt-cache", "madison", *names, patience_s=_PATIENCE_S) if names else ""
+    argv = ("apt-cache", *options, "madison", *names)
+    answer = tree.answer(*argv, patience_s=_PATIENCE_S) if names else ""
     for line in answer.splitlines():
         name, version, where = (part.strip() for part in line.split("|"))
         if where.endswith(" Packages"):

@@ -1,10 +1,16 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the plan and the node decide alike about MLNX_OFED: its bundle, and for which kernels."""
+"""What the plan and the node decide alike about a vendor's RDMA stack.
+
+The bundle of MLNX_OFED, the kernels that have modules, and whether DOCA-OFED is the wanted one.
+"""
 
 from __future__ import annotations
 
-from ansible_collections.gpunode.stack.plugins.module_utils import driver_choice
+from ansible_collections.gpunode.stack.plugins.module_utils import driver_choice, versions
+
+#: The package that brings all of DOCA-OFED.
+PROFILE = "doca-ofed"
 
 
 def distribution(facts):
@@ -35,6 +41,20 @@ def first(rows):
     """
     named = [row for key in ("next", "running") for row in rows if row[key]]
     return (named or rows)[:1]
+
+
+def is_doca(version, release, told, profile):
+    """Say whether DOCA-OFED is of the wanted version.
+
+    :param version: what is wanted: a series ('25.10') or a build of one ('25.10-1.7.1').
+    :param release: the series of DOCA that has it ('3.2'), '' where that is not known.
+    :param told: as ofed_info or the package of the modules has it, '' where neither tells.
+    :param profile: the version of PROFILE, '' for none; it tells no build.
+    """
+    if told:
+        return version in (told, versions.ofed_series(told))
+    is_series = version == versions.ofed_series(version)
+    return bool(release) and is_series and versions.series(profile) == release
 
 
 def bundle(row, facts):

@@ -3,8 +3,9 @@
 """From whatever is found to the wanted RDMA stack: what is done, and in which order.
 
 What may fail without harm comes first: the bundle is fetched, looked into and held against the
-host. The exchange follows; one that fails is followed by what was there before. Modules that are
-loaded stay until openibd is restarted or the host is rebooted. A step is (sentence, action).
+host, or all packages are. The exchange follows; one that fails is followed by what was there
+before. Modules that are loaded stay until openibd is restarted or the host is rebooted. A step is
+(sentence, action).
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import os
 from functools import cached_property
 
 from ansible_collections.gpunode.stack.plugins.module_utils import (
+    apt_sources,
     distribution_packages,
     management,
     manifest,
     ofed_by_bundle,
     ofed_by_distribution,
+    ofed_by_repository,
     ofed_modules,
     ofed_note,
     ofed_packages,
@@ -29,7 +32,11 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
 )
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 
-_METHODS = {"mlnx_ofed": ofed_by_bundle.Bundle, "inbox": ofed_by_distribution.Inbox}
+_METHODS = {
+    "mlnx_ofed": ofed_by_bundle.Bundle,
+    "doca": ofed_by_repository.Repository,
+    "inbox": ofed_by_distribution.Inbox,
+}
 # The symbols of the RDMA core, with which modules of others are built.
 _SYMBOLS = "/usr/src/ofa_kernel/default/Module.symvers"
 
@@ -74,6 +81,8 @@ class _Work:
         self._was_cut = ofed_note.is_at_work(host.tree)
         self._kept = ofed_note.kept_version(host.tree)
         self._pins_before = {path: placed.found(path) for path in ofed_packages.PATHS}
+        sources = apt_sources.paths(apt_sources.RDMA)
+        self._sources_before = {path: placed.found(path) for path in sources}
         self.method = _METHODS[wanted["kind"]](wanted, host, file)
 
     def refuse(self):
@@ -99,7 +108,7 @@ class _Work:
 
     def running(self):
         """Return what has the stack at boot and now, as far as it can be."""
-        steps = list(self._finishing)
+        steps = [*self._finishing, *self.method.clearing()]
         words = ", ".join(self._stale)
         if words:
             steps.append((f"hold the packages of the RDMA stack by {words}", self._pin))
@@ -116,14 +125,22 @@ class _Work:
         """
         running = self.running()
         try:
-            for _says, act in self.preparing():
-                act()
+            self._prepare()
             self._exchange()
         finally:
             self.method.tidy()
         for _says, act in running:
             act()
         self._prove()
+
+    def _prepare(self):
+        """Do what is done beside the stack that is in use; that keeps its repository on failure."""
+        try:
+            for _says, act in self.preparing():
+                act()
+        except (Refusal, OSError):
+            placed.put_all(self._sources_before)
+            raise
 
     def _exchange(self):
         """Do what takes the place of the stack that is there, and note what came of it."""
@@ -158,9 +175,7 @@ class _Work:
 
     def _pin(self):
         # From what an exchange brought, which the method did not see when it began.
-        method = _METHODS[self._wanted["kind"]](self._wanted, self._host, None)
-        for path, file in method.pins().items():
-            placed.put(path, file)
+        placed.put_all(_METHODS[self._wanted["kind"]](self._wanted, self._host, None).pins())
 
     @cached_property
     def diff(self):
@@ -204,9 +219,10 @@ class _Work:
         :raises Refusal: that of the error, with what came of it.
         """
         try:
+            # From where what is not kept is offered still.
+            placed.put_all(self._sources_before)
             words = self._going_back()
-            for path, file in self._pins_before.items():
-                placed.put(path, file)
+            placed.put_all(self._pins_before)
         except (Refusal, OSError) as refusal:
             words = f"The stack before could not be brought back: {refusal}"
         if isinstance(error, Refusal):
@@ -225,6 +241,13 @@ class _Work:
             method.reinstall(self._kept)
             self._end(ofed_packages.installed(self._tree))
             return f"MLNX_OFED {self._kept} is back"
+        noted = ofed_note.packages(self._tree)
+        was_doca = self._was_cut and ofed_note.kept_packages(self._tree, noted)
+        if self._found["kind"] == "doca" or was_doca:
+            method = ofed_by_repository.Repository(self._wanted, self._host, None)
+            method.reinstall(noted if was_doca else self._before)
+            self._end(ofed_packages.installed(self._tree))
+            return f"{rdma.described(self._host.facts()['rdma_stack'])} is back"
         if self._found["kind"] != "inbox":
             return f"{rdma.described(self._found)} is not kept on this host, and does not come back"
         method = ofed_by_distribution.Inbox(self._wanted, self._host, None)
@@ -257,14 +280,15 @@ class _Work:
     def manifest(self):
         """Return the entries of what is in place."""
         facts = self._host.facts()
-        pins = [path for path in ofed_packages.PATHS if os.path.isfile(path)]
+        paths = [*apt_sources.paths(apt_sources.RDMA), *ofed_packages.PATHS]
+        placed_files = [path for path in paths if os.path.isfile(path)]
         modules = rdma.vendor_cores(self._tree)
         for which in ofed_modules.trees(facts["driver"]):
             for kernel in facts["kernels"]:
                 modules += ofed_modules.paths(self._tree, which, kernel["release"])
         entries = [
             manifest.packages(ofed_packages.installed(self._tree)),
-            *map(manifest.file, [*pins, *dict.fromkeys(modules)]),
+            *map(manifest.file, [*placed_files, *dict.fromkeys(modules)]),
             manifest.absence(ofed_note.AT_WORK),
         ]
         if self._is_vendors and openibd.is_there(self._tree):

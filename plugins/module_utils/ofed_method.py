@@ -8,6 +8,7 @@ import functools
 from functools import cached_property
 
 from ansible_collections.gpunode.stack.plugins.module_utils import (
+    apt_sources,
     commands,
     driver_modules,
     initramfs,
@@ -17,6 +18,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     ofed_modules,
     ofed_note,
     ofed_packages,
+    placed,
     rdma,
     stack_packages,
 )
@@ -152,17 +154,30 @@ class Method:
         act = functools.partial(self.complete, self.lacking)
         return [(f"build the RDMA modules for kernel {names}", act)]
 
+    def clearing(self):
+        """Return the steps that remove what tells of a repository that is not gone by."""
+        wanted = {path: placed.of(None) for path in apt_sources.paths(apt_sources.RDMA)}
+        return [
+            (placed.sentence(path, wanted[path]), functools.partial(placed.put, path, wanted[path]))
+            for path in placed.stale(wanted)
+        ]
+
     def uninstall(self):
         """Remove the vendor's stack that is there by its own uninstaller, and what that leaves.
 
         :raises Refusal: others stand on it, or it failed.
         """
         what = f"remove {rdma.described(self._found)}"
+        # Neither what is held nor a repository may bring the vendor's packages back.
         ofed_packages.free(self._facts["pkg_mgr"])
-        if self._found["kind"] == "doca":
-            # NVIDIA DOCA documentation, "Uninstalling software from host": its own names first.
-            doca = [name for name in ofed_packages.installed(self._tree) if name[:5] == "doca-"]
-            ofed_packages.remove(what, doca, self._host.execute)
+        for _says, act in self.clearing():
+            act()
+        # NVIDIA DOCA documentation, "Uninstalling Software from Host": its own names first.
+        doca = [name for name in ofed_packages.of_vendor(self._tree) if name.startswith("doca-")]
+        if doca:
+            # What is half installed apt would bring to its end, which is what may have failed.
+            doca += ofed_packages.unfinished(self._tree)
+            ofed_packages.remove(what, sorted(set(doca)), self._host.execute)
         if self._tree.exists(_UNINSTALLER):
             argv = [_UNINSTALLER, "--force"]
             done = commands.run(what, argv, {"LC_ALL": "C.UTF-8"}, self._host.execute, "/var")

@@ -1,8 +1,8 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a host remembers of its RDMA stack: what was installed, and the bundle that it came from.
+"""What a host remembers of its RDMA stack: what was installed, and what that came from.
 
-A bundle may be nowhere any more when it is needed: to repair the stack, or to go back to it.
+A bundle, or packages, may be nowhere any more when they are needed: to go back to them.
 """
 
 from __future__ import annotations
@@ -12,9 +12,17 @@ import json
 import os
 import shutil
 
-from ansible_collections.gpunode.stack.plugins.module_utils import disk, files, receipts
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    apt_transaction,
+    disk,
+    files,
+    receipts,
+)
 
 DIR = os.path.join(receipts.STATE_DIR, "mlnx_ofed")
+#: Where apt puts what it fetches, until that is installed and kept.
+COMING = f"{DIR}/coming"
+_PACKAGES = f"{DIR}/packages"
 _BUNDLE = ".tgz"
 _NOTE = f"{DIR}/installed.json"
 #: It is there from before the first package gives way until all is in place.
@@ -83,14 +91,37 @@ def keep(tree, archive, version):
         files.replacing(copy, owner=None, group=None, mode=0o600) as handle,
     ):
         shutil.copyfileobj(source, handle)
-    forget(tree, but=version)
+    forget(tree, but=_bundle(version))
+
+
+def kept_packages(tree, packages):
+    """Return {name: path} of those packages, {name: version}, whose archives are kept here."""
+    return apt_transaction.archives(tree.path(_PACKAGES), packages)
+
+
+def keep_packages(tree, packages):
+    """Keep the archives of the packages that are installed, as far as they came, and no bundle.
+
+    :param packages: {name: version}.
+    """
+    place = tree.path(_PACKAGES)
+    os.makedirs(place, mode=0o700, exist_ok=True)
+    for path in apt_transaction.archives(tree.path(COMING), packages).values():
+        shutil.move(path, os.path.join(place, os.path.basename(path)))
+    kept_now = kept_packages(tree, packages).values()
+    for name in tree.names(_PACKAGES):
+        if os.path.join(place, name) not in kept_now:
+            os.unlink(os.path.join(place, name))
+    forget(tree, but=_PACKAGES)
 
 
 def forget(tree, but=""):
-    """Remove the bundles that are kept, but for that of one version."""
-    for name in tree.names(DIR):
-        if name.endswith(_BUNDLE) and f"{DIR}/{name}" != _bundle(but):
-            os.unlink(tree.path(f"{DIR}/{name}"))
+    """Remove all that is kept, but for what lies at one path."""
+    for path in (f"{DIR}/{name}" for name in tree.names(DIR)):
+        if path != but and path.endswith(_BUNDLE):
+            os.unlink(tree.path(path))
+        elif path != but and path == _PACKAGES:
+            shutil.rmtree(tree.path(path))
 
 
 def _noted(tree):

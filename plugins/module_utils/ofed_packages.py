@@ -29,6 +29,9 @@ _VENDORS = re.compile(
 # 25.10 on 2510.0.11-1; and those of the first and the last kind as globs.
 _VENDORS_VERSION = re.compile(r".*mlnx.*|.*\.[0-9]{7}|[0-9]{4}\..*")
 _VENDORS_GLOBS = ("*mlnx*", "[0-9][0-9][0-9][0-9].*")
+# DOCA's repositories have a dkms of their own: Azure/azhpc-images@61824ee7, install_doca.sh, which
+# keeps it out alike, by the label of their Release file.
+_DKMS = f"Package: dkms\nPin: release l=DOCA-HOST*\nPin-Priority: {pins.NEVER}\n"
 
 
 def installed(tree):
@@ -40,7 +43,12 @@ def of_vendor(tree):
     """Return the names of those that are no distribution's, also of what was half installed."""
     found = installed(tree)
     whole = [name for name, version in found.items() if is_vendors(name, version)]
-    return sorted({*whole, *stack_packages.unfinished(tree, _VENDORS.fullmatch)})
+    return sorted({*whole, *unfinished(tree)})
+
+
+def unfinished(tree):
+    """Return the names of a vendor's packages that are half installed."""
+    return stack_packages.unfinished(tree, _VENDORS.fullmatch)
 
 
 def is_vendors(name, version):
@@ -84,6 +92,15 @@ def remove(what, names, execute):
         )
 
 
+def coming(packages):
+    """Return the records under which packages of RDMA stacks come in their versions and no other.
+
+    :param packages: {name: version}.
+    """
+    ours = {name: packages[name] for name in filter(stack_packages.RDMA.fullmatch, packages)}
+    return [*pins.held(ours, pins.COMES), pins.record(sorted(ours), "*", pins.NEVER), _DKMS]
+
+
 def held(manager, packages):
     """Return {path: Placed} of what keeps a vendor's packages as they were installed.
 
@@ -92,15 +109,14 @@ def held(manager, packages):
     """
     if manager != "apt":
         return pins.lock(_COMPONENT, packages)
-    records = [*pins.held(packages), pins.record(sorted(packages), "*", pins.NEVER)]
+    records = [*pins.held(packages), pins.record(sorted(packages), "*", pins.NEVER), _DKMS]
     return {PREFERENCES: placed.of(pins.preferences(records))}
 
 
 def free(manager):
     """Let any version of the stack's packages come: what was held gives way."""
     wanted = {PREFERENCES: placed.of(None)} if manager == "apt" else pins.unlock(_COMPONENT)
-    for path, file in wanted.items():
-        placed.put(path, file)
+    placed.put_all(wanted)
 
 
 def kept_out(manager, names):

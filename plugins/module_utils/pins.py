@@ -31,15 +31,15 @@ def record(names, version, priority):
     return f"Package: {' '.join(names)}\nPin: version {version}\nPin-Priority: {priority}\n"
 
 
-def held(installed):
-    """Return the records by which packages stay as they are.
+def held(packages, priority=STAYS):
+    """Return the records by which packages have their versions: those that stay, or that come.
 
-    :param installed: {name: version}.
+    :param packages: {name: version}.
     """
     by_version = {}
-    for name, version in sorted(installed.items()):
+    for name, version in sorted(packages.items()):
         by_version.setdefault(version, []).append(name)
-    return [record(names, version, STAYS) for version, names in sorted(by_version.items())]
+    return [record(names, version, priority) for version, names in sorted(by_version.items())]
 
 
 def lock(component, installed):

@@ -8,8 +8,9 @@ module: mlnx_ofed
 short_description: The RDMA stack of a host, in exactly the wanted version, for every kernel
 version_added: "0.1.0"
 description:
-  - Converges from whatever is found. The bundle is fetched, looked into and held against the host
-    before anything gives way; an exchange that fails is followed by what was there before.
+  - Converges from whatever is found. The bundle of MLNX_OFED, or the packages of DOCA-OFED, are
+    fetched and held against what is wanted before anything gives way; an exchange that fails is
+    followed by what was there before.
   - Packages of the distribution and of the vendor are kept from replacing each other.
   - Modules that are loaded stay, unless O(consent) allows a restart of openibd and the connection
     to the host does not run over RDMA.

@@ -1,22 +1,28 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What is wanted of the RDMA stack on a host: MLNX_OFED or the distribution's own."""
+"""What is wanted of the RDMA stack on a host: MLNX_OFED, DOCA-OFED or the distribution's own."""
 
 from __future__ import annotations
 
-from ansible_collections.gpunode.stack.plugins.module_utils import ofed_installer, rdma
+from ansible_collections.gpunode.stack.plugins.module_utils import (
+    driver_choice,
+    ofed_installer,
+    rdma,
+)
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.plugin_utils import catalog, sent_file, stack_catalog
+from ansible_collections.gpunode.stack.plugins.plugin_utils import (
+    addresses,
+    catalog,
+    sent_file,
+    stack_catalog,
+)
 
 NAME = "RDMA stack"
-# DOCA-OFED is planned alone so far.
-_KINDS = ("mlnx_ofed", "inbox")
 
 
 def is_wanted(site):
-    """Say whether a host's RDMA stack is to be looked after."""
-    ofed = site.stack()["ofed"]
-    return bool(ofed) and ofed["kind"] in _KINDS
+    """Say whether anything is said of a host's RDMA stack."""
+    return bool(site.stack()["ofed"])
 
 
 def resolve(options, site):
@@ -26,23 +32,56 @@ def resolve(options, site):
     from the host's distribution and is left to the node.
     """
     ofed = site.stack()["ofed"]
-    if not is_wanted(site):
+    if not ofed:
         return {"state": "unsaid"}
     ofed_installer.refuse_options(options["options"])
     tmpdir = options["tmpdir"]
     if not tmpdir.startswith("/"):
         raise Refusal(f"mlnx_ofed_tmpdir: {tmpdir}", "it is no absolute path", "Write it from / on")
+    known = stack_catalog.of_project()
     return {
         "state": "present",
         "kind": ofed["kind"],
         "version": ofed["version"],
         "file": site.source(ofed["file"]),
         "sha256": ofed["sha256"],
-        "release": stack_catalog.of_project().ofed(ofed["version"]) or {},
+        "release": known.ofed(ofed["version"]) or {},
         "inbox_packages": {row["manager"]: row["packages"] for row in catalog.rows("inbox_rdma")},
+        **_packages(options, ofed, known.doca(ofed["version"])),
         "options": options["options"],
         "tmpdir": tmpdir.rstrip("/"),
         "firmware_update": options["firmware_update"],
+    }
+
+
+def _packages(options, ofed, row):
+    """Return {doca, repository, repository_url} of DOCA-OFED: its release, and where that is.
+
+    :param ofed: the stack that is wanted.
+    :param row: the catalog's row of its series.
+    :raises Refusal: what is wanted has no meaning, or nobody says where it is.
+    """
+    address = addresses.checked("mlnx_ofed_repository_url", options.get("repository_url"))
+    if ofed["kind"] != "doca":
+        return {"doca": "", "repository": {}, "repository_url": ""}
+    if options["options"]:
+        raise Refusal(
+            f"mlnx_ofed_options {' '.join(options['options'])}",
+            "DOCA-OFED comes by packages, without an installer that could be told",
+            "Leave it out, or say gpunode_ofed_kind: mlnx_ofed",
+        )
+    if not address and "release" not in row:
+        raise Refusal(
+            f"gpunode_ofed_version: {ofed['version']}",
+            "the catalog has no repository of that DOCA-OFED",
+            "Say mlnx_ofed_repository_url, or another gpunode_ofed_version",
+        )
+    (found,) = catalog.rows("doca_repositories")
+    place = found["address"].replace("{release}", row.get("release", ""))
+    return {
+        "doca": row.get("doca", ""),
+        "repository": {**found, "address": place},
+        "repository_url": address,
     }
 
 
@@ -63,10 +102,26 @@ def probe(_state):
 
 def refusals(state, facts):
     """Return a Refusal for each thing that cannot work on this host; see stack_refusals.py too."""
-    found = facts["rdma_stack"]
-    if state["state"] != "present" or rdma.described(found) == rdma.described(state):
+    if state["state"] != "present":
+        return []
+    if state["kind"] == "doca":
+        return _unknown_distribution(state, driver_choice.distribution(facts))
+    if rdma.described(facts["rdma_stack"]) == rdma.described(state):
         return []
     return sent_file.refusals("gpunode_ofed_file", state["file"])
+
+
+def _unknown_distribution(state, distribution):
+    """Return [Refusal] where DOCA-OFED has no packages for a distribution, as far as is known."""
+    if distribution in [part["distribution"] for part in state["repository"]["distributions"]]:
+        return []
+    return [
+        Refusal(
+            rdma.called(state),
+            f"it is not known where its packages are for {distribution}",
+            "Say gpunode_ofed_kind: mlnx_ofed or inbox for this host",
+        )
+    ]
 
 
 def summary(state):

@@ -112,11 +112,6 @@ def _step_lines(steps, components):
         lines.append(f"{step['component']:{wide}}  {way:{wider}}  {'; '.join(why)}")
         if step["interrupts"]:
             lines.append(f"{'':{wide}}  interrupts {', '.join(step['interrupts'])}")
-    planned_only = [step["component"] for step in steps if step["component"] not in components]
-    if planned_only:
-        lines.append(
-            f"This version plans {' and '.join(planned_only)}, and has no role that applies it."
-        )
     return lines
 
 

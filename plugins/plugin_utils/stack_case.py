@@ -371,11 +371,14 @@ class Case:
     def has_ofed(self):
         """Whether a vendor's RDMA stack is wanted, and there in the version that is wanted."""
         found, wanted = self.facts["rdma_stack"], self.ofed or {"kind": "inbox"}
-        return found["kind"] == wanted["kind"] != "inbox" and wanted["version"] in (
-            found["version"],
-            # DOCA-OFED's files name the series alone.
-            versions.ofed_series(found["version"]),
-        )
+        if not found["kind"] == wanted["kind"] != "inbox":
+            return False
+        if wanted["kind"] == "mlnx_ofed":
+            return found["version"] == wanted["version"]
+        packages = {row["name"]: row["version"] for row in self.facts["packages"]}
+        profile = packages.get(ofed_choice.PROFILE, "")
+        release = self.known.doca(wanted["version"]).get("doca", "")
+        return ofed_choice.is_doca(wanted["version"], release, found["version"], profile)
 
     @cached_property
     def lacking_ofed(self):

@@ -57,6 +57,11 @@ class StackCatalog:
         agree = len({row["peer_client_ex"] for row in alike}) == 1
         return self._ofed.get(version) or (alike[0] if agree else None)
 
+    def doca(self, version):
+        """Return the row of DOCA-OFED's series that a version is of, {} for none."""
+        # Those of MLNX_OFED name a build.
+        return self._ofed.get(versions.ofed_series(version), {})
+
     def cuda(self, version):
         """Return the row of a CUDA release by its first two numbers ('12.4' of '12.4.1').
 

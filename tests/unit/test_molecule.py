@@ -29,6 +29,7 @@ LEFT = {
     "mlnx_ofed": {
         "mlnx_ofed_firmware_update": "needs a bundle: tests/lab/test_mlnx_ofed.py",
         "mlnx_ofed_options": "needs a bundle: tests/lab/test_mlnx_ofed.py",
+        "mlnx_ofed_repository_url": "needs a mirror: tests/lab/test_doca.py",
         "mlnx_ofed_tmpdir": "needs a bundle: tests/lab/test_mlnx_ofed.py",
     },
     "nvidia_driver": {

@@ -1,4 +1,4 @@
-"""Which bundle of MLNX_OFED is for a distribution, from the catalog's rows."""
+"""Which bundle of MLNX_OFED is for a distribution, and whether DOCA-OFED is the wanted one."""
 
 from __future__ import annotations
 
@@ -44,3 +44,25 @@ def test_a_bundle_for_another_distribution_has_an_address_alone():
 @pytest.mark.parametrize("row", [None, {"version": "24.10", "kind": "doca"}])
 def test_a_release_without_a_bundle_has_no_address(row):
     assert ofed_choice.bundle(row, facts("Debian", "12.5")) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("version", "release", "told", "profile", "is_it"),
+    [
+        ("25.10", "3.2", "25.10-1.7.1", "3.2.1-044000", True),
+        ("25.10-1.7.1", "3.2", "25.10-1.7.1", "3.2.1-044000", True),
+        ("25.10-2.4.1", "3.2", "25.10-1.7.1", "3.2.1-044000", False),
+        ("25.10", "3.2", "26.01-1.0.0", "3.2.1-044000", False),
+        # Nothing tells of it but the release of DOCA, and that of no build.
+        ("25.10", "3.2", "", "3.2.1-044000", True),
+        ("25.10", "3.2", "", "3.20.1-044000", False),
+        ("25.10", "3.2", "", "", False),
+        ("25.10-1.7.1", "3.2", "", "3.2.1-044000", False),
+        ("27.01", "", "", "", False),
+        ("27.01", "", "27.01-0.1.2", "", True),
+    ],
+)
+def test_doca_is_the_wanted_one_by_its_version_else_by_its_release(
+    version, release, told, profile, is_it
+):
+    assert ofed_choice.is_doca(version, release, told, profile) is is_it

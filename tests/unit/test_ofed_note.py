@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from trees import planted
 
 from ansible_collections.gpunode.stack.plugins.module_utils import ofed_note
 from ansible_collections.gpunode.stack.plugins.module_utils.tree import Tree
@@ -47,3 +48,20 @@ def test_the_bundle_that_is_installed_is_kept_and_no_other(tree, tmp_path):
         assert handle.read() == "24.10-1.1.4.0"
     ofed_note.forget(tree)
     assert ofed_note.kept_version(tree) == ""
+
+
+def test_the_archives_of_what_is_installed_are_kept_and_no_others(tmp_path):
+    old, new = "rdma-core_1_amd64.deb", "rdma-core_2_amd64.deb"
+    files = {
+        f"{ofed_note.DIR}/packages/{old}": "",
+        f"{ofed_note.COMING}/{new}": "",
+        f"{ofed_note.DIR}/24.10-1.1.4.0.tgz": "",
+    }
+    tree = planted(tmp_path, files)
+    ofed_note.keep_packages(tree, {"rdma-core": "2"})
+    kept = ofed_note.kept_packages(tree, {"rdma-core": "2"})
+    assert kept == {"rdma-core": tree.path(f"{ofed_note.DIR}/packages/{new}")}
+    assert tree.names(f"{ofed_note.DIR}/packages") == [new]
+    assert ofed_note.kept_version(tree) == ""
+    ofed_note.forget(tree)
+    assert not tree.exists(f"{ofed_note.DIR}/packages")

@@ -70,13 +70,34 @@ def test_a_vendors_packages_stay_and_the_distributions_do_not_come():
     assert file.text.endswith(
         "Package: perftest\nPin: version 24.10\nPin-Priority: 990\n\n"
         "Package: rdma-core\nPin: version 2410mlnx54-1\nPin-Priority: 990\n\n"
-        "Package: perftest rdma-core\nPin: version *\nPin-Priority: -1\n"
+        "Package: perftest rdma-core\nPin: version *\nPin-Priority: -1\n\n"
+        "Package: dkms\nPin: release l=DOCA-HOST*\nPin-Priority: -1\n"
     )
 
 
 def test_a_vendors_packages_do_not_come_in_place_of_the_distributions():
     (file,) = ofed_packages.kept_out("apt", ["rdma-core"]).values()
-    assert file.text.endswith("Package: rdma-core\nPin: version *mlnx*\nPin-Priority: -1\n")
+    assert file.text.endswith(
+        "Package: rdma-core\nPin: version *mlnx*\nPin-Priority: -1\n\n"
+        "Package: rdma-core\nPin: version [0-9][0-9][0-9][0-9].*\nPin-Priority: -1\n"
+    )
+
+
+def test_what_comes_is_of_rdma_stacks_alone_and_passes_what_is_held():
+    records = ofed_packages.coming({"rdma-core": "2510.0.11-1", "ucx": "1.19-1", "dkms": "4-1"})
+    assert "\n".join(records) == (
+        "Package: rdma-core\nPin: version 2510.0.11-1\nPin-Priority: 1001\n\n"
+        "Package: rdma-core\nPin: version *\nPin-Priority: -1\n\n"
+        "Package: dkms\nPin: release l=DOCA-HOST*\nPin-Priority: -1\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "is_so"),
+    [("44.0-2", False), ("2410mlnx54-1.2410068", True), ("2510.0.11-1", True)],
+)
+def test_a_version_tells_whose_a_shared_name_is(version, is_so):
+    assert ofed_packages.is_vendors("rdma-core", version) is is_so
 
 
 def test_dnf_holds_them_by_its_list_beside_the_drivers(tmp_path, monkeypatch):

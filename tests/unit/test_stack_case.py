@@ -132,6 +132,14 @@ def test_whoever_wants_the_rdma_stack_alone_is_not_rebooted_for_the_driver():
     assert step("debian12-h100-doca", {"stack": "r580"}, "reboot", **changes)["rules"]
 
 
+@pytest.mark.parametrize(("version", "rules"), [("25.10", []), ("26.01", [["other-version"]])])
+def test_doca_whose_version_nothing_tells_is_that_of_its_release(version, rules):
+    row = {"name": "doca-ofed", "version": "3.2.1-044000"}
+    changes = {"rdma_stack": {"version": ""}, "packages": [row]}
+    found = plan("debian12-h100-doca", {"ofed_kind": "doca", "ofed_version": version}, **changes)
+    assert [row["rules"] for row in found["steps"] if row["component"] == "mlnx_ofed"] == rules
+
+
 DOCA = {"ofed_kind": "doca", "ofed_version": "24.10-1.1.4.0"}
 
 
