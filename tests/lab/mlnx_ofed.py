@@ -72,7 +72,7 @@ def versions(version):
     """Return what versions of packages are made of, and those that follow from the bundle's."""
     series, _dash, build = version.partition("-")
     patch = ".".join(build.split(".")[:3])
-    known = {"ofed": version, "series": series, "patch": patch}
+    known = {"ofed": version, "series": series, "patch": patch, "internal": f"{series}-{patch}"}
     known["plain"] = series.replace(".", "")
     known["digits"] = known["plain"] + patch.replace(".", "")
     packages = table("packages")
@@ -94,9 +94,12 @@ def debs(version):
     return "DEBS" if flat else "DEBS/UPSTREAM_LIBS"
 
 
-def source_tree(folder, version, faults=()):
-    """Make the sources of the kernel modules, as DKMS takes them; return their version in DKMS."""
-    dkms = versions(version)["kernel"].partition("-")[0]
+def source_tree(folder, known, faults=()):
+    """Make the sources of the kernel modules, as DKMS takes them; return their version in DKMS.
+
+    :param known: what `versions` returns.
+    """
+    version, dkms = known["ofed"], known["kernel"].partition("-")[0]
     module = STANDIN / "module"
     has_ex = _key(version) >= _key(table("packages")["since"]["client_ex"])
     with tempfile.TemporaryDirectory() as temporary:
@@ -130,15 +133,14 @@ def source_tree(folder, version, faults=()):
     return dkms
 
 
-def build(pool, row, version, faults=(), internal=None):
+def build(pool, row, known, faults=()):
     """Build a package of the table, and return its file.
 
     :param pool: the folder that the package is put into.
-    :param version: of the bundle.
+    :param known: what `versions` returns; "internal" is what ofed_info tells until an installer
+        has renamed it.
     :param faults: of the bundle.
-    :param internal: the version that ofed_info tells before an installer has renamed it.
     """
-    known = versions(version)
     full = row["version"].format(**known)
     fields = {
         "Package": row["name"],
@@ -152,10 +154,10 @@ def build(pool, row, version, faults=(), internal=None):
     path = Path(pool, f"{row['name']}_{full}_{row['arch']}.deb")
     with tempfile.TemporaryDirectory() as temporary:
         tree = Path(temporary)
-        _place(tree, row, internal or f"{known['series']}-{known['patch']}", faults)
+        _place(tree, row, known["internal"], faults)
         after, before = [row.get("postinst", "")], [row.get("prerm", "")]
         if row.get("dkms"):
-            _place_dkms(tree, version, faults, after, before)
+            _place_dkms(tree, known, faults, after, before)
         if row.get("dkms") and "package-fails" in faults:
             after.append('echo "ERROR: it does not work" >&2\nexit 1')
         textfile.put(tree / "DEBIAN" / "control", control)
@@ -210,14 +212,16 @@ def _place(tree, row, internal, faults):
         textfile.put(textfile.inside(tree, path), text, mode)
 
 
-def _place_dkms(tree, version, faults, after, before):
+def _place_dkms(tree, known, faults, after, before):
     source = tree / "usr" / "src" / "source"
-    dkms = source_tree(source, version, faults)
+    dkms = source_tree(source, known, faults)
     name = f"mlnx-ofed-kernel-{dkms}"
     source.rename(source.with_name(name))
     source.with_name(f"ofa_kernel-{dkms}").symlink_to(name)
-    known = f"mlnx-ofed-kernel {dkms}"
-    after.append(f'/usr/lib/dkms/common.postinst {known} /usr/share/mlnx-ofed-kernel-dkms "" $2')
+    after.append(
+        f"/usr/lib/dkms/common.postinst mlnx-ofed-kernel {dkms} "
+        '/usr/share/mlnx-ofed-kernel-dkms "" $2'
+    )
     # The vendor's script does not mind either whether there was anything to remove.
     before.append(
         f'if [ "$(dkms status -m mlnx-ofed-kernel)" ]; then\n'
@@ -226,13 +230,13 @@ def _place_dkms(tree, version, faults, after, before):
 
 
 def _furnish(top, version, distribution, arch, faults, requires):
-    packages = table("packages")
+    packages, known = table("packages"), versions(version)
     pool = top / debs(version)
     pool.mkdir(parents=True)
     for row in packages["packages"]:
-        build(pool, row, version, faults)
+        build(pool, row, known, faults)
     if "no-firmware" not in faults:
-        build(pool, packages["updater"], version, faults)
+        build(pool, packages["updater"], known, faults)
     for name, text in (("mlnx", version), ("arch", arch)):
         textfile.put(top / name, f"{text}\n")
         textfile.put(top / f".{name}", f"{text}\n")
@@ -257,16 +261,16 @@ def _furnish(top, version, distribution, arch, faults, requires):
     helper = program(
         "add_kernel_support.py",
         debs=debs(version),
-        version=versions(version)["kernel"],
+        version=known["kernel"],
         faults=sorted(faults),
     )
     textfile.put(top / "mlnx_add_kernel_support.sh", helper, 0o755)
-    _pack_sources(top / "src", version, faults)
+    _pack_sources(top / "src", known, faults)
 
 
-def _pack_sources(place, version, faults):
+def _pack_sources(place, known, faults):
     place.mkdir()
     with tempfile.TemporaryDirectory() as temporary:
-        source_tree(Path(temporary, "source"), version, faults)
-        with tarfile.open(place / f"MLNX_OFED_SRC-debian-{version}.tgz", "w:gz") as archive:
+        source_tree(Path(temporary, "source"), known, faults)
+        with tarfile.open(place / f"MLNX_OFED_SRC-debian-{known['ofed']}.tgz", "w:gz") as archive:
             archive.add(Path(temporary, "source"), arcname="source")

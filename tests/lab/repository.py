@@ -55,14 +55,16 @@ class Repository:
     :ivar fingerprint: that of the key, 40 upper-case hexadecimal digits.
     """
 
-    def __init__(self, tree, programs=None):
+    def __init__(self, tree, programs=None, path=_PATH):
         """Make the folder and the key.
 
         :param tree: the node's root folder on this machine.
         :param programs: a folder with the programs that packages bring, by name, "@VERSION@" in
             them being the driver's version.
+        :param path: where the folder is for the node.
         """
-        self.root = textfile.inside(tree, _PATH)
+        self._path = path
+        self.root = textfile.inside(tree, path)
         self._programs = programs and Path(programs)
         self.root.mkdir(parents=True)
         self._gnupg = Path(tempfile.mkdtemp(prefix="gpunode-lab-"))
@@ -85,10 +87,7 @@ class Repository:
         :param label: "Debian-Security" is that of the archive for security.
         :param faults: {name of a package: one of FAULTS}, of every version.
         """
-        where = "flat" if suite == FLAT else suite
-        pool = self.root / "pool" / where
-        shutil.rmtree(pool, ignore_errors=True)
-        pool.mkdir(parents=True)
+        pool = self._emptied(suite)
         index = ""
         made = set()
         for version in versions:
@@ -100,13 +99,17 @@ class Repository:
                     made.add(path)
                     index += f"{control}{_place_of(path, self.root)}\n"
                 if (faults or {}).get(name) == "damaged":
-                    _damage(path)
-        if suite == FLAT:
-            self._sign(self.root, {"Packages": index}, {"Origin": origin, "Label": label})
-        else:
-            fields = {"Origin": origin, "Label": label, "Suite": suite, "Codename": suite}
-            fields |= {"Components": "main", "Architectures": "amd64"}
-            self._sign(self.root / "dists" / suite, {"main/binary-amd64/Packages": index}, fields)
+                    damage(path)
+        self._offer(suite, index, origin, label)
+
+    def hold(self, suite, fill, origin="Debian", label="Debian"):
+        """Make a suite hold the packages that are put into its folder and nothing else.
+
+        :param fill: is called with the folder.
+        """
+        pool = self._emptied(suite)
+        fill(pool)
+        self._offer(suite, listing(pool, self.root), origin, label)
 
     def source(self, *suites, components=_COMPONENTS):
         """Return the text of a .sources file that offers some suites, the key in it.
@@ -117,7 +120,24 @@ class Repository:
         key = "".join(f" {line or '.'}\n" for line in self.key.splitlines())
         where = f"Suites: {' '.join(suites)}\n"
         where += f"Components: {' '.join(components)}\n" * (FLAT not in suites)
-        return f"Types: deb\nURIs: copy:{_PATH}\n{where}Signed-By:\n{key}"
+        return f"Types: deb\nURIs: copy:{self._path}\n{where}Signed-By:\n{key}"
+
+    def _emptied(self, suite):
+        """Return the folder of a suite's packages, with none in it."""
+        pool = self.root / "pool" / ("flat" if suite == FLAT else suite)
+        shutil.rmtree(pool, ignore_errors=True)
+        pool.mkdir(parents=True)
+        return pool
+
+    def _offer(self, suite, index, origin, label):
+        """Write what a suite says of its packages."""
+        fields = {"Origin": origin, "Label": label}
+        if suite == FLAT:
+            self._sign(self.root, {"Packages": index}, fields)
+            return
+        fields |= {"Suite": suite, "Codename": suite}
+        fields |= {"Components": "main", "Architectures": "amd64"}
+        self._sign(self.root / "dists" / suite, {"main/binary-amd64/Packages": index}, fields)
 
     def close(self):
         """Forget the private key."""
@@ -127,13 +147,7 @@ class Repository:
 
     def _sign(self, folder, texts, fields):
         """Write the index files of a suite and its InRelease."""
-        release = "".join(f"{name}: {value}\n" for name, value in fields.items())
-        release += f"Date: {formatdate(usegmt=True)}\nSHA256:\n"
-        for path, text in texts.items():
-            textfile.put(folder / path, text)
-            data = text.encode()
-            release += f" {hashlib.sha256(data).hexdigest()} {len(data)} {path}\n"
-        textfile.put(folder / "Release", release)
+        describe(folder, texts, fields)
         signed = folder / "InRelease"
         self._gpg("--yes", "--clearsign", "--output", signed, folder / "Release")
 
@@ -249,6 +263,28 @@ def _filled(text, known):
     return text
 
 
+def describe(folder, texts, fields):
+    """Write index files, {path: text}, and the Release that goes with them."""
+    release = "".join(f"{name}: {value}\n" for name, value in fields.items())
+    release += f"Date: {formatdate(usegmt=True)}\nSHA256:\n"
+    for path, text in texts.items():
+        textfile.put(folder / path, text)
+        data = text.encode()
+        release += f" {hashlib.sha256(data).hexdigest()} {len(data)} {path}\n"
+    textfile.put(folder / "Release", release)
+
+
+def listing(folder, root):
+    """Return what an index says of the packages in a folder.
+
+    :param root: that of the repository.
+    """
+    index = ""
+    for path in sorted(folder.glob("*.deb")):
+        index += f"{run(['dpkg-deb', '--field', path]).stdout}{_place_of(path, root)}\n"
+    return index
+
+
 def _place_of(path, root):
     """Return what an index says of a package's file."""
     data = path.read_bytes()
@@ -256,7 +292,7 @@ def _place_of(path, root):
     return f"Filename: {path.relative_to(root)}\nSize: {len(data)}\nSHA256: {digest}\n"
 
 
-def _damage(path):
+def damage(path):
     """Change a file, not its size."""
     data = bytearray(path.read_bytes())
     data[-1] ^= 0xFF
