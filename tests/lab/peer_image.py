@@ -56,20 +56,42 @@ class Peers(driver_image.Image):
                 self.put(f"{OFED}/{path.relative_to(folder)}", path.read_text())
 
     def demanded(self, path=None):
-        """Return {symbol: version} of what the module demands of the driver, as kmod tells it."""
-        told = self.says(f"modprobe --dump-modversions {path or self.module_path}")
-        return {
-            symbol: int(version, 16)
-            for version, symbol in map(str.split, told.splitlines())
-            if symbol.startswith(("nvidia_p2p_", "ib_"))
-        }
+        """Return what the module demands; see demanded."""
+        return demanded(self.says, path or self.module_path)
 
     def exported(self, version):
-        """Return {symbol: version} as a build of the driver by hand writes them down."""
-        told = self.says(
-            f"rm -rf /tmp/by-hand; cp -r /usr/src/nvidia-{version} /tmp/by-hand; cd /tmp/by-hand; "
-            f"make -s KERNEL_UNAME={self.release} modules >/dev/null; cat Module.symvers "
-            f"{OFED}/Module.symvers; rm -rf /tmp/by-hand"
-        )
-        rows = [line.split("\t") for line in told.splitlines()]
-        return {row[1]: int(row[0], 16) for row in rows}
+        """Return what a version of the driver exports; see exported."""
+        return exported(self.says, f"/usr/src/nvidia-{version}", self.release)
+
+
+def demanded(says, path):
+    """Return {symbol: version} of what a module demands of driver and RDMA stack, as kmod tells it.
+
+    :param says: what runs a command on the node, and returns what it prints.
+    """
+    told = says(f"modprobe --dump-modversions {path}")
+    return {
+        symbol: int(version, 16)
+        for version, symbol in map(str.split, told.splitlines())
+        if symbol.startswith(("nvidia_p2p_", "ib_"))
+    }
+
+
+def exported(says, sources, release):
+    """Return {symbol: version} as a build of the driver by hand and the RDMA stack have them.
+
+    :param sources: the folder of the driver's sources on the node.
+    :param release: of the kernel.
+    """
+    build = f"make -s -j2 NV_KERNEL_MODULES=nvidia KERNEL_UNAME={release} modules"
+    says(
+        f"rm -rf /tmp/by-hand && cp -r {sources} /tmp/by-hand && cd /tmp/by-hand && {build}",
+        timeout_s=600,
+    )
+    return symvers(says(f"cd /tmp/by-hand && cat Module.symvers {OFED}/Module.symvers"))
+
+
+def symvers(text):
+    """Return {symbol: version} of what a build wrote down."""
+    rows = [line.split("\t") for line in text.splitlines()]
+    return {row[1]: int(row[0], 16) for row in rows}

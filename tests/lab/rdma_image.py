@@ -10,6 +10,9 @@ from lab import driver_image, mlnx_ofed
 #: Versions whose modules export the same symbols.
 FIRST, SECOND = "24.10-1.1.4.0", "24.10-2.1.8.0"
 KEPT = "/var/lib/gpunode/mlnx_ofed"
+PINS = "/etc/apt/preferences.d/gpunode-rdma"
+#: What a test calls a further kernel.
+NEXT_KERNEL = "6.1.0-99-cloud-amd64"
 SYMBOLS = "/usr/src/ofa_kernel/default/Module.symvers"
 # Receipts tell what was; DKMS's key is the host's own, and depmod's lists follow from the modules.
 _FINGERPRINT = r"""

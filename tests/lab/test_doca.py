@@ -15,12 +15,13 @@ import pytest
 
 from ansible_collections.gpunode.stack.plugins.plugin_utils import wanted
 from lab import doca, fleet, kernel
+from lab.rdma_image import FIRST as BUNDLE
+from lab.rdma_image import KEPT, NEXT_KERNEL, PINS, Rdma
 from lab.repository import Repository
-from lab.test_mlnx_ofed import FIRST as BUNDLE
-from lab.test_mlnx_ofed import KEPT, NEXT_KERNEL, NODE, PINS, Rdma
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
+NODE = "node1"
 OLD, NEW, UNTOLD = "3.1.0", "3.2.1", "4.0.0"
 SERIES = {OLD: "25.07", NEW: "25.10", UNTOLD: "26.10"}
 INFO = {OLD: "OFED-internal-25.07-0.9.7:", NEW: "OFED-internal-25.10-1.7.1:"}

@@ -6,13 +6,11 @@ import pytest
 
 from ansible_collections.gpunode.stack.plugins.module_utils import symbol_versions
 from lab import driver_runs, kernel
-from lab.rdma_image import FIRST, KEPT, SECOND, SYMBOLS, Rdma
+from lab.rdma_image import FIRST, KEPT, NEXT_KERNEL, PINS, SECOND, SYMBOLS, Rdma
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
 NODE = "node1"
-PINS = "/etc/apt/preferences.d/gpunode-rdma"
-NEXT_KERNEL = "6.1.0-99-cloud-amd64"
 OWNER = "render-farm"
 # An archive with a version that is greater than any vendor's.
 _NEWER = r"""
