@@ -16,9 +16,9 @@ PLACES = {
     "unpacking": "ls -d /var/tmp/gpunode-mlnx_ofed-VERSION",
     "before the first package": f"test -e {KEPT}/at-work",
     "uninstalled": f"test -s {mlnx_ofed.STATE}/uninstall",
-    "packages": "ofed_info -s | grep VERSION",
     "building": "ls -d /var/lib/dkms/mlnx-ofed-kernel/*/build",
     "modules built": "ls -d /var/lib/dkms/mlnx-ofed-kernel/*/*/*/module",
+    "installed": "ofed_info -s | grep VERSION",
     "all there": f"test -e {KEPT}/VERSION.tgz",
 }
 
@@ -82,7 +82,7 @@ def test_after_a_run_that_was_cut_off_the_version_before_comes_back_where_it_is_
     node, undisturbed
 ):
     before, version = (FIRST, SECOND) if FIRST in node.version() else (SECOND, FIRST)
-    killed(node, version, "packages", "host")
+    killed(node, version, "installed", "host")
     node.converged(**node.said(before))
     assert state(node) == undisturbed[before]
     assert node.rests(**node.said(before))
