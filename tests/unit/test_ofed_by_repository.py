@@ -456,6 +456,28 @@ def test_another_stack_leaves_nothing_of_the_repository(host, monkeypatch):
     assert "rdma-core" in last
 
 
+def test_a_removal_that_fails_half_way_is_followed_by_what_was_there(host):
+    host.converge()
+    before = what_tells()
+    host.facts["rdma_stack"].update(kind="doca")
+
+    def execute(argv, environment):
+        simulated = "--simulate" in argv
+        if "purge" in argv and not simulated and "doca-ofed" not in argv:
+            return subprocess.CompletedProcess(argv, 100, "", "E: it does not work\n")
+        done = Host.execute(host, argv, environment)
+        if "purge" in argv and not simulated:
+            host.has(dict(row for row in SERIES["25.10"].items() if row[0] != "doca-ofed"))
+        elif "doca-ofed=3.2.2-035000" in argv and not simulated:
+            host.has_doca()
+        return done
+
+    host.execute = execute
+    with pytest.raises(Refusal, match=r"doca 25\.10-2\.4\.1 is back"):
+        host.converge(gpunode_ofed_kind="inbox")
+    assert what_tells() == before
+
+
 def test_what_is_half_installed_goes_with_the_first_packages_of_the_stack(host, monkeypatch):
     monkeypatch.setattr(distribution_packages, "missing", lambda *_: [])
     host.has_doca()
