@@ -37,6 +37,8 @@ from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refus
 
 _WORK_DIR = os.path.join(download.CACHE_DIR, "peer_memory")
 _NAME = nv_peer_mem.NAME
+# No RDMA stack that comes first.
+_NOTHING = {"kind": "", "client_ex": None}
 
 
 def converge(wanted, host, file, check_mode):
@@ -79,8 +81,11 @@ class _Work:
         self._facts = host.facts()
         self._driver = self._facts["driver"]
         self._peers = self._facts["peer_memory"]
-        # The run that is foretold may bring a driver first.
-        self._is_foretold = check_mode and not any(map(self._driver_of, self._releases))
+        # The run that is foretold may bring an RDMA stack and a driver first.
+        self._coming = wanted["rdma_stack"] if check_mode else _NOTHING
+        lacks_stack = self._coming["kind"] not in ("", "inbox") and not self._peers["headers"]
+        lacks_driver = not any(map(self._driver_of, self._releases))
+        self._is_foretold = check_mode and (lacks_stack or lacks_driver)
 
     # What is wanted here
 
@@ -101,8 +106,10 @@ class _Work:
     @cached_property
     def _route(self):
         """The route, as the plan decides it too."""
+        found = self._facts["rdma_stack"]["kind"]
+        is_vendors = (self._coming["kind"] or found) != "inbox"
         can = peer_route.Abilities(
-            has_api=self._facts["rdma_stack"]["kind"] != "inbox" or self._peers["headers"],
+            has_api=is_vendors or (found == "inbox" and self._peers["headers"]),
             branch=versions.branch(self._driver_version),
             version=self._driver_version,
             branches=self._wanted["branches"],
@@ -139,7 +146,8 @@ class _Work:
         if self._wanted["tag"]:
             fitting = [row for row in rows if row["tag"] == self._wanted["tag"]]
         else:
-            newer = self._peers["client_ex"]
+            told = self._coming["client_ex"]
+            newer = self._peers["client_ex"] if told is None else told
             fitting = [row for row in rows if newer or not row["needs_client_ex"]]
         tag = fitting[0]["tag"] if fitting else self._wanted["tag"]
         peer_route.refuse_without_archive(tag, fitting)

@@ -31,6 +31,8 @@ def resolve(options, site):
     if not said:
         return {"state": "unsaid"}
     known = stack_catalog.of_project()
+    ofed = site.stack()["ofed"]
+    row = known.ofed(ofed["version"]) if ofed else None
     return {
         "state": "absent" if said["route"] == "none" else "present",
         "route": said["route"],
@@ -46,6 +48,11 @@ def resolve(options, site):
         },
         "branches": {name: row["peer_memory"] for name, row in known.branches.items()},
         "architectures": known.architectures,
+        # What the same run brings before: whether its clients are known, None where that is not.
+        "rdma_stack": {
+            "kind": ofed["kind"] if ofed else "",
+            "client_ex": row["peer_client_ex"] if row else None,
+        },
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -43,6 +44,10 @@ EXTRA = f"/lib/modules/{K}/extra/nv_peer_mem.ko"
 NEXT = "6.1.0-99-amd64"
 # Version and release of the package for a kernel.
 OF_K, OF_NEXT = (f"1.1-0.{name.replace('-', '_')}" for name in (K, NEXT))
+NEWER_AND_OLDER = (
+    {"tag": "1.3-0", "needs_client_ex": True},
+    {"tag": "1.1-0", "needs_client_ex": False},
+)
 BUILT = f"/var/lib/dkms/nv_peer_mem/1.1/{K}/x86_64/module/nv_peer_mem.ko"
 
 
@@ -174,6 +179,28 @@ def test_it_is_foretold_too_where_the_driver_is_still_to_come(host):
     assert host.converge()["changes"] == expected
     with pytest.raises(Refusal, match=r"nvidia\.ko, is not there"):
         host.converge(check_mode=False)
+
+
+@pytest.mark.parametrize(("client_ex", "tag"), [(True, "1.3-0"), (False, "1.1-0"), (None, "1.1-0")])
+def test_it_is_foretold_too_where_the_rdma_stack_is_still_to_come(host, client_ex, tag):
+    host.facts["peer_memory"]["headers"] = False
+    host.facts["rdma_devices"] = [{"name": "mlx5_0", "interfaces": []}]
+    shutil.rmtree(host.tree.path(OFED))
+    host.wanted["route"] = "auto"
+    named = {"file": "file:///a.tar.gz", "sha256": "0" * 64}
+    host.wanted["tags"] = [{**row, **named} for row in NEWER_AND_OLDER]
+    assert host.converge()["changes"] == []
+    host.wanted["rdma_stack"] = {"kind": "mlnx_ofed", "client_ex": client_ex}
+    assert f"build nv_peer_mem {tag} for kernel {K}" in host.converge()["changes"]
+
+
+def test_without_the_rdma_stack_that_goes_in_the_same_run_there_is_no_route(host):
+    host.facts["rdma_stack"]["kind"] = "mlnx_ofed"
+    host.facts["rdma_devices"] = [{"name": "mlx5_0", "interfaces": []}]
+    host.wanted["route"] = "auto"
+    assert host.converge()["changes"]
+    host.wanted["rdma_stack"] = {"kind": "inbox", "client_ex": None}
+    assert host.converge()["changes"] == []
 
 
 def test_a_build_that_would_not_load_is_not_installed_and_leaves_nothing(host):
