@@ -29,6 +29,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     peer_route,
     placed,
     rdma_symbols,
+    secure_boot,
     stack_packages,
     symbol_versions,
     versions,
@@ -421,9 +422,13 @@ class _Work:
 
     @cached_property
     def _can_load(self):
-        """Whether the driver that is loaded is the one that the module is for."""
+        """Whether driver and RDMA stack that are loaded are those that the module is for."""
         running, loaded = self._facts["kernel"], self._driver["loaded"]["version"]
         if not (self._facts["own_kernel"] and loaded and self._route in peer_route.MODULES):
+            return False
+        # What the driver brings was let in with it.
+        is_kept_out = self._route == _NAME and secure_boot.lacks_key(self._facts["secure_boot"])
+        if is_kept_out or self._facts["rdma_stack"]["stale"]:
             return False
         rows = self._modules_of("nvidia", running)
         return running in self._releases and (not rows or rows[0]["version"] == loaded)

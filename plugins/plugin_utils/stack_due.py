@@ -262,9 +262,11 @@ def is_peer_in_use(case):
 
 
 def _is_up(case):
-    """Say whether the route's module is there, and the driver is loaded that it was built for."""
+    """Say whether the route's module is there, and all is loaded that it was built for."""
     is_loadable = case.facts["own_kernel"] and case.loaded and not any(reboot_pending(case))
-    return is_loadable and _is_installed(case)
+    # What the driver brings was let in with it.
+    is_kept_out = case.route == "nv_peer_mem" and case.lacks_key
+    return is_loadable and not is_kept_out and _is_installed(case)
 
 
 def _peer_kernels(case):
@@ -299,7 +301,9 @@ def reboot_pending(case):
     if case.driver:
         yield from _driver_reboot(case)
     # What restarts openibd anyway ends that as well.
-    if case.ofed and not (case.restarts_openibd and exchanges_rdma(case)):
+    # A stack of others matters to a module that is to be loaded with it.
+    matters = case.ofed or (case.route in peer_route.MODULES and _has_peers(case))
+    if matters and not (case.restarts_openibd and exchanges_rdma(case)):
         yield from _rdma_other_loaded(case)
     if is_peer_in_use(case):
         yield from _peer_other_loaded(case)

@@ -152,7 +152,7 @@ def no_headers(case, due):
 
 def key_not_enrolled(case, due):
     key = case.facts["secure_boot"]["key"]
-    builds = case.driver or case.wants_ofed
+    builds = case.driver or case.wants_ofed or case.route == "nv_peer_mem"
     if builds and case.lacks_key and "unenrolled_key" in case.consent:
         yield (
             f"the firmware does not know the key {key or 'that modules will be signed with'}: they "

@@ -283,8 +283,8 @@ def converged(draw):
             "version": ofed["version"],
             "kernels": [] if ofed["kind"] == "inbox" else [kernel],
             "loaded": True,
-            # Of what is not ours to look after it does not matter.
-            "stale": not asked["ofed"] and draw(FLAG),
+            # Of what is not ours to look after it does not matter, unless peer memory stands on it.
+            "stale": not asked["ofed"] and not at_boot and draw(FLAG),
         },
         "peer_memory": {
             "loaded": at_boot,

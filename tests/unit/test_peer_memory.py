@@ -723,3 +723,20 @@ def test_a_loaded_module_that_was_replaced_gives_way_once_nobody_uses_it(host):
     assert not [row for row in rests if "load nv_peer_mem" in row]
     loaded(host, uses=0, stale=["nv_peer_mem"])
     assert host.converge()["changes"] == ["unload nv_peer_mem", *rests, "load nv_peer_mem"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rdma_stack": {"kind": "mlnx_ofed", "stale": True}},
+        {"secure_boot": {"enabled": True, "key_enrolled": False}},
+    ],
+)
+def test_a_module_that_would_not_be_let_in_leaves_the_one_that_is_loaded(host, changes):
+    """The RDMA core that is loaded is another than it was built for, or its key is unknown."""
+    loaded(host, uses=0)
+    assert "unload nv_peer_mem" in host.converge()["changes"]
+    for name, values in changes.items():
+        host.facts[name].update(values)
+    done = host.converge()["changes"]
+    assert not [row for row in done if row.endswith("load nv_peer_mem")]
