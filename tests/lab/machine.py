@@ -1,4 +1,4 @@
-"""A lab node as a host with a kernel of its own and NVIDIA GPUs; see tests/standins/machine.
+"""A lab node as a host with a kernel of its own, GPUs and adapters; see tests/standins/machine.
 
 A test makes the node new when it is done with it.
 """
@@ -60,6 +60,25 @@ for name in {" ".join(_OF_KMOD)}; do ln -sf {HOME}/kernel.py /usr/sbin/$name; do
 systemctl enable -q machine.service
 """
 
+# The distribution's RDMA modules, signed with the key that its kernel knows by itself.
+_INBOX = f"""
+set -e
+cd {HOME}/inbox
+build=/lib/modules/$(uname -r)/build
+openssl req -new -x509 -newkey rsa:2048 -nodes -days 36500 -subj '/CN=Distribution/' \
+    -keyout signing_key.pem -outform DER -out signing_key.x509 2>/dev/null
+make -s -C $build M=$PWD modules
+put() {{
+    $build/scripts/sign-file sha256 signing_key.pem signing_key.x509 $1.ko
+    install -D -m 0644 $1.ko /lib/modules/$(uname -r)/kernel/drivers/$2/$1.ko
+}}
+put ib_core infiniband/core
+put ib_uverbs infiniband/core
+put mlx5_ib infiniband/hw/mlx5
+put mlx5_core net/ethernet/mellanox/mlx5/core
+depmod
+"""
+
 
 def gpu(address="0000:3b:00.0", device="0x20b0", name="NVIDIA A100-SXM4-40GB", **other):
     """Return a GPU: as PCI shows it, and as nvidia-smi names it.
@@ -86,16 +105,37 @@ def nvswitch(address="0000:b7:00.0"):
     return {**gpu(address, "0x1af1"), "class": "0x068000"}
 
 
+def adapter(interface="", address="0000:5e:00.0", name="mlx5_0"):
+    """Return an RDMA adapter, a ConnectX-6: as PCI shows it, and as its driver does.
+
+    :param interface: the network interface of the node that is on it, such as "host0"; '' for an
+        adapter of InfiniBand.
+    """
+    return {
+        "name": name,
+        "address": address,
+        "interface": interface,
+        "vendor": "0x15b3",
+        "device": "0x101b",
+        "class": "0x020000" if interface else "0x020700",
+        "subsystem_vendor": "0x15b3",
+        "subsystem_device": "0x0007",
+        "firmware": "20.41.1000",
+        "board": "MT_0000000224",
+    }
+
+
 class Machine:
-    """A node that has GPUs.
+    """A node that has GPUs and adapters.
 
     :ivar name: of the node.
     :ivar hardware: what it has, see :meth:`has`.
     """
 
-    def __init__(self, lab, name, gpus=None, nvswitches=(), secure_boot=None, console=""):
+    def __init__(self, lab, name, gpus=None, nvswitches=(), rdma=(), secure_boot=None, console=""):
         """:param gpus: rows of :func:`gpu`; one by default.
         :param nvswitches: rows of :func:`nvswitch`.
+        :param rdma: rows of :func:`adapter`; with any the kernel has modules for them.
         :param secure_boot: ``{"enabled": bool, "enrolled": [path of a certificate on the node]}``;
             None for a machine without UEFI.
         :param console: the module that draws the console where it is loaded, such as "nouveau".
@@ -105,13 +145,14 @@ class Machine:
         self.hardware = {
             "gpus": [gpu()] if gpus is None else list(gpus),
             "nvswitches": list(nvswitches),
+            "rdma": list(rdma),
             "secure_boot": secure_boot,
             "console": console,
         }
 
     def install(self):
         """Make the node such a machine, with headers for its kernel and DKMS, and boot it."""
-        for name in ("kernel.py", "modules.c"):
+        for name in ("kernel.py", "adapters.py", "modules.c"):
             self.put(f"{HOME}/{name}", (STANDIN / name).read_text(), 0o755)
         words = yaml.safe_load((STANDIN / "words.yml").read_text())
         self.put(f"{HOME}/words.json", json.dumps(words))
@@ -121,6 +162,10 @@ class Machine:
         self.license_server("licensed")
         self._put_unit("machine.service")
         self.says(_SET_UP, timeout_s=_INSTALL_TIMEOUT_S)
+        if self.hardware["rdma"]:
+            for path in (STANDIN / "inbox").iterdir():
+                self.put(f"{HOME}/inbox/{path.name}", path.read_text())
+            self.says(_INBOX, timeout_s=_INSTALL_TIMEOUT_S)
         self.reboot()
 
     def module(self, version=VERSION):

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""The kernel of a machine with GPUs: what it shows, and what happens where modules come and go.
+"""The kernel of a machine with GPUs and RDMA adapters: what it shows as modules come and go.
 
 Called as `kernel.py boot` by a unit, and as modprobe, insmod or rmmod in place of kmod's.
 """
@@ -13,6 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import adapters
+
 HOME = Path("/usr/local/lib/machine")
 STATE = Path("/run/machine")
 MODULES = STATE / "modules"
@@ -20,8 +22,17 @@ SYS = STATE / "sys"
 PCI = SYS / "bus" / "pci" / "devices"
 EFIVARS = SYS / "firmware" / "efi" / "efivars"
 RIVALS = ("nouveau", "nova_core")
-PLAYED = re.compile(r"nvidia(_\w+)?|nv_peer_mem|" + "|".join(RIVALS))
+PLAYED = re.compile("|".join((r"nvidia(_\w+)?|nv_peer_mem", *RIVALS, *adapters.MODULES)))
 DEVICES = {"nvidia_uvm": "nvidia-uvm", "nvidia_modeset": "nvidia-modeset"}
+# The device files whose opening uses a module. Of RDMA it is ib_uverbs alone, also once the driver
+# took the device away under who has it open.
+OPENED = {
+    "nvidia": r"/dev/nvidia(\d+|ctl)",
+    **{name: f"/dev/{device}" for name, device in DEVICES.items()},
+    "ib_uverbs": rf"{adapters.DEVICES}/uverbs\d+( \(deleted\))?",
+}
+# In use by whom they register memory of a GPU for: who has both a GPU and an RDMA device open.
+REGISTERING = ("nv_peer_mem", "nvidia_peermem")
 RELEASE = os.uname().release
 # EFI_GLOBAL_VARIABLE and shim's own, SHIM_LOCK_GUID; EFI_CERT_X509_GUID as it lies in memory.
 GLOBAL = "8be4df61-93ca-11d2-aa0d-00e098032b8c"
@@ -69,6 +80,20 @@ def write_loaded(modules):
             users = len(holders) + (name == machine().get("console"))
             print(name, 16384, users, above, "Live 0x0000000000000000 (OE)", file=handle)
         handle.truncate()
+    for name, holders in modules.items():
+        # Modules that others are played to need are not shown.
+        if (SYS / "module" / name).exists():
+            show_holders(SYS / "module" / name, holders)
+
+
+def show_holders(folder, holders):
+    (folder / "refcnt").write_text(f"{len(holders)}\n")
+    place = folder / "holders"
+    place.mkdir(exist_ok=True)
+    for link in place.iterdir():
+        link.unlink()
+    for holder in holders:
+        (place / holder).symlink_to(f"../../{holder}")
 
 
 def described(path):
@@ -97,11 +122,12 @@ def insert(path):
         if PLAYED.fullmatch(needed) and needed not in loaded():
             reject("missing", name=name)
     bind(name)
+    (SYS / "module" / name).mkdir()
     modules = loaded()
     for needed in depends:
         modules.setdefault(needed, []).append(name)
     write_loaded({name: [], **modules})
-    show(name, fields)
+    show(name, fields, path)
 
 
 def reject(key, **fields):
@@ -117,8 +143,8 @@ def check_signature(fields):
         reject("unsigned")
     # A key is named by the serial number of its certificate.
     serial = bytes.fromhex(fields["sig_key"].replace(":", ""))
-    known = (EFIVARS / f"MokListRT-{SHIM}").read_bytes()
-    if serial not in known:
+    known = [EFIVARS / f"MokListRT-{SHIM}", *HOME.glob("inbox/signing_key.x509")]
+    if not any(serial in path.read_bytes() for path in known):
         reject("unknown_key")
 
 
@@ -136,18 +162,35 @@ def bind(name):
         (gpu / "driver").symlink_to(f"../../drivers/{name}")
 
 
-def show(name, fields):
+def show(name, fields, path):
     """Show a module that was loaded as its kernel and its own code do."""
     folder = SYS / "module" / name
-    folder.mkdir()
     is_open = fields.get("license") == "Dual MIT/GPL"
-    (folder / "version").write_text(f"{fields.get('version', '')}\n")
+    for attribute in ("version", "srcversion"):
+        if attribute in fields:
+            (folder / attribute).write_text(f"{fields[attribute]}\n")
+    show_build(folder / "notes", path)
     (folder / "initstate").write_text("live\n")
-    (folder / "taint").write_text("OE\n" if is_open else "POE\n")
+    (folder / "taint").write_text(f"{taint(fields)}\n")
     if name == "nvidia":
         show_driver(fields["version"], is_open)
     elif name in DEVICES:
         make_device(DEVICES[name])
+    adapters.came(name, machine()["rdma"], SYS)
+
+
+def show_build(folder, path):
+    """Show the note by which the linker named the build, where it did."""
+    folder.mkdir()
+    note = ".note.gnu.build-id"
+    taken = ["objcopy", "-O", "binary", f"--only-section={note}", path, folder / note]
+    subprocess.run(taken, check=True)
+
+
+def taint(fields):
+    if "intree" in fields:
+        return ""
+    return "OE" if fields.get("license", "").endswith("GPL") else "POE"
 
 
 def show_driver(version, is_open):
@@ -181,7 +224,7 @@ def remove(name):
         raise Rejected(errno.ENOENT)
     if modules[name]:
         raise Rejected(errno.EAGAIN, " ".join(modules[name]))
-    if name == machine().get("console") or any(map(is_open_device, devices_of(name))):
+    if is_in_use(name):
         raise Rejected(errno.EAGAIN)
     write_loaded(
         {
@@ -191,6 +234,7 @@ def remove(name):
         }
     )
     subprocess.run(["rm", "-r", SYS / "module" / name], check=True)
+    adapters.went(name, machine()["rdma"], SYS)
     for device in devices_of(name):
         device.unlink()
     if name == "nvidia":
@@ -207,14 +251,25 @@ def devices_of(name):
     return [Path("/dev", DEVICES[name])] if name in DEVICES else []
 
 
-def is_open_device(device):
+def is_in_use(name):
+    """Say whether anybody but another module uses a module."""
+    if name == machine().get("console"):
+        return True
+    if name in REGISTERING:
+        return bool(users(OPENED["nvidia"]) & users(OPENED["ib_uverbs"]))
+    return name in OPENED and bool(users(OPENED[name]))
+
+
+def users(opened):
+    """Return the processes that have a file open whose path fits a pattern."""
+    found = set()
     for link in Path("/proc").glob("[0-9]*/fd/*"):
         try:
-            if os.readlink(link) == str(device):
-                return True
+            if re.fullmatch(opened, os.readlink(link)):
+                found.add(link.parts[2])
         except OSError:
             continue
-    return False
+    return found
 
 
 # The programs
@@ -334,6 +389,9 @@ def boot():
         # udev asks for all modules that a device's identity names, whatever is bound to it.
         for name in (*RIVALS, "nvidia"):
             probe_in(name, ["-b", "-q"])
+    if machine()["rdma"]:
+        for name in adapters.AT_BOOT:
+            probe_in(name, ["-b", "-q"])
     for path in sorted(Path("/etc/modules-load.d").glob("*.conf")):
         for line in path.read_text().split():
             if PLAYED.fullmatch(line.replace("-", "_")):
@@ -361,17 +419,19 @@ def show_machine():
 def show_sys():
     """Put another /sys over the real one: the same, but for modules, firmware and PCI devices."""
     mount("-t", "tmpfs", "-o", "mode=755", "machine", SYS)
-    keep("/sys", ("module", "firmware", "bus"))
+    keep("/sys", ("module", "firmware", "bus", "class"))
     keep("/sys/bus", ("pci",))
+    keep("/sys/class", ("infiniband",))
     (SYS / "module").mkdir()
     PCI.mkdir(parents=True)
-    for device in (*machine()["gpus"], *machine()["nvswitches"]):
+    for device in (*machine()["gpus"], *machine()["nvswitches"], *machine()["rdma"]):
         folder = PCI / device["address"]
         folder.mkdir()
         for name in ("vendor", "device", "class", "subsystem_vendor", "subsystem_device"):
             (folder / name).write_text(f"{device[name]}\n")
     if machine()["secure_boot"]:
         show_firmware(machine()["secure_boot"])
+    adapters.show_interfaces(machine()["rdma"], SYS, STATE)
     mount("--rbind", SYS, "/sys")
     # Where /sys can be written, systemd starts what looks after devices.
     mount("-o", "remount,bind,ro", "/sys")

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <linux/module.h>
+
+int ib_register_client(void);
+
+int uverbs_get_flags32(void)
+{
+	return 0;
+}
+EXPORT_SYMBOL(uverbs_get_flags32);
+
+static int __init start(void)
+{
+	return ib_register_client();
+}
+module_init(start);
+
+MODULE_LICENSE("Dual BSD/GPL");
+MODULE_INFO(intree, "Y");
