@@ -16,8 +16,12 @@ from lab.paths import CHECKOUT
 STANDIN = CHECKOUT / "tests" / "standins" / "mlnx_ofed"
 #: What a test can look at on a node: files `installer`, `uninstall`, `openibd` and `firmware`.
 STATE = "/var/lib/mlnx-ofed-standin"
-#: `modules`: what openibd has loaded since the node booted.
-RUN = "/run/mlnx-ofed-standin"
+_MODULES = {
+    "compat": ["mlx_compat"],
+    "drivers/infiniband/core": ["ib_core", "ib_uverbs"],
+    "drivers/net/ethernet/mellanox/mlx5/core": ["mlx5_core"],
+    "drivers/infiniband/hw/mlx5": ["mlx5_ib"],
+}
 _ROOT = ("--root-owner-group", "-Znone")
 _TRUNCATED = 0.7
 
@@ -109,19 +113,15 @@ def source_tree(folder, known, faults=()):
         header = Path(folder, "include", "rdma", "peer_mem.h")
         text = header.read_text(encoding="utf-8").replace("VER_MAX 16", "VER_MAX 32")
         header.write_text(text, encoding="utf-8")
-    mellanox = "drivers/net/ethernet/mellanox/mlx5/core"
-    for place, name, source in (
-        ("compat", "mlx_compat", "mlx_compat.c"),
-        ("drivers/infiniband/core", "ib_core", "ib_core.c"),
-        (mellanox, "mlx5_core", "user.c"),
-        ("drivers/infiniband/hw/mlx5", "mlx5_ib", "user.c"),
-    ):
-        text = (module / source).read_text(encoding="utf-8").replace("@OFED@", version)
-        if "broken-module" in faults:
-            text += "#error this kernel is not supported\n"
-        textfile.put(Path(folder, place, f"{name}.c"), text)
-        textfile.put(Path(folder, place, "Kbuild"), f"obj-m := {name}.o\n")
-    places = f"compat/ drivers/infiniband/core/ {mellanox}/ drivers/infiniband/hw/mlx5/"
+    for place, names in _MODULES.items():
+        for name in names:
+            text = (module / f"{name}.c").read_text(encoding="utf-8").replace("@OFED@", version)
+            if "broken-module" in faults:
+                text += "#error this kernel is not supported\n"
+            textfile.put(Path(folder, place, f"{name}.c"), text)
+        objects = " ".join(f"{name}.o" for name in names)
+        textfile.put(Path(folder, place, "Kbuild"), f"obj-m := {objects}\n")
+    places = " ".join(f"{place}/" for place in _MODULES)
     textfile.put(
         Path(folder, "Kbuild"), f"subdir-ccflags-y := -I$(src)/include\nobj-m := {places}\n"
     )
@@ -180,7 +180,7 @@ def build(pool, row, known, faults=()):
 def program(name, played=(), **package):
     """Return the text of a program that runs on the node."""
     text = (STANDIN / "files" / name).read_text(encoding="utf-8")
-    for token, value in (("STATE", STATE), ("RUN", RUN), ("FAULTS", " ".join(sorted(played)))):
+    for token, value in (("STATE", STATE), ("FAULTS", " ".join(sorted(played)))):
         text = text.replace(f"@{token}@", value)
     return text.replace("PACKAGE = {}", f"PACKAGE = {package!r}")
 

@@ -16,5 +16,17 @@ void ib_unregister_peer_memory_client(void *handle)
 }
 EXPORT_SYMBOL(ib_unregister_peer_memory_client);
 
+int ib_register_client(void)
+{
+	return 0;
+}
+EXPORT_SYMBOL(ib_register_client);
+
+int ib_register_device(void)
+{
+	return 0;
+}
+EXPORT_SYMBOL(ib_register_device);
+
 MODULE_LICENSE("GPL");
 MODULE_VERSION("@OFED@");
