@@ -175,7 +175,7 @@ def reload_modules(tree, run):
             break
         gone.append(name)
     back = gone[::-1] if loaded else ["nvidia"]
-    failures = [_failure(["modprobe", name], run) for name in back]
+    failures = [load(name, run) for name in back]
     return next(filter(None, [obstacle, *failures]), "")
 
 
@@ -193,6 +193,11 @@ def unload(name, run):
     obstacle = _failure(["rmmod", name], run)
     if obstacle:
         raise Refusal(f"unload {name}", obstacle, "Reboot the host, or end who uses it")
+
+
+def load(name, run):
+    """Load a module; return the words with which it fails, '' where it does not."""
+    return _failure(["modprobe", name], run)
 
 
 def _is_at_work(state):

@@ -115,7 +115,7 @@ class _Work:
         if self._starts_not and not self.method.exchanges:
             steps.append((f"enable {openibd.UNIT}", functools.partial(openibd.enable, self._host)))
         if self._restarts:
-            steps.append(("restart openibd", functools.partial(openibd.restart, self._host)))
+            steps.append(("restart openibd", self._restart))
         return steps
 
     def apply(self):
@@ -210,6 +210,9 @@ class _Work:
         lacks_key = secure_boot.lacks_key(self._facts["secure_boot"])
         may = openibd.CONSENT in self._consent and not over and not lacks_key
         return bool(self._is_vendors and self._facts["own_kernel"] and changes and may)
+
+    def _restart(self):
+        self.method.warnings += openibd.restart(self._host)
 
     # What is left behind
 

@@ -48,9 +48,11 @@ def enable(host):
 def restart(host):
     """Have the modules on disk take the place of those that are loaded.
 
-    Clients of the RDMA core give way first, which openibd does not know of and would fail for.
+    Clients of the RDMA core give way first, which openibd does not know of and would fail for, and
+    come again after it, whatever became of it.
 
     :param host: the stack_host.Host.
+    :returns: sentences about those that do not come again: they fit the modules before alone.
     :raises Refusal: the connection to the host runs over RDMA now, a client is in use, or it
         failed.
     """
@@ -63,13 +65,19 @@ def restart(host):
             f"the connection to this host runs over {', '.join(over)}, which it takes down",
             "Consent with gpunode_consent: [reboot] instead",
         )
-    for name in peer_route.MODULES:
-        if name in facts["peer_memory"]["loaded"]:
-            driver_drain.unload(name, host.run)
+    clients = [name for name in peer_route.MODULES if name in facts["peer_memory"]["loaded"]]
+    for name in clients:
+        driver_drain.unload(name, host.run)
     done = commands.run(what, [_SCRIPT, "restart"], {"LC_ALL": "C.UTF-8"}, host.execute, "/run")
+    failures = {name: driver_drain.load(name, host.run) for name in clients}
     if done.returncode:
         raise Refusal(
             what,
             commands.last_words(done, done.stdout + done.stderr),
             "What is installed stays. End what it names and run again, or reboot the host",
         )
+    return [
+        f"{name} gave way to openibd and was not loaded again: {words}"
+        for name, words in failures.items()
+        if words
+    ]

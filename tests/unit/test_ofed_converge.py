@@ -218,6 +218,11 @@ def test_modules_that_a_run_before_left_in_memory_give_way_with_consent(host):
     assert host.converge("restart_openibd")["changes"] == ["restart openibd"]
 
 
+def test_what_did_not_come_again_after_openibd_is_a_warning(host, monkeypatch):
+    monkeypatch.setattr(ofed_converge.openibd, "restart", lambda _host: ["nv_peer_mem is gone"])
+    assert host.converge("restart_openibd", check_mode=False)["warnings"] == ["nv_peer_mem is gone"]
+
+
 def test_modules_give_not_way_to_those_that_the_firmware_would_keep_out(host):
     host.has(VERSION, stale=True)
     host.converge(check_mode=False)

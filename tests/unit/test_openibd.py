@@ -21,6 +21,7 @@ class Host:
         self.tree = planted(folder, {})
         self.commands = []
         self.status, self.says, self.complains = 0, "", ""
+        self.refuses = ""
         self.ended = subprocess.CompletedProcess([], 0, "", "")
         self.facts = copy.deepcopy(stack_case.EMPTY)
         self.facts["rdma_devices"] = [DEVICE]
@@ -31,13 +32,14 @@ class Host:
 
     def run(self, argv, **_options):
         self.commands.append(argv)
-        return subprocess.CompletedProcess(argv, self.status, self.says, self.complains)
+        status = self.status or int(argv[0] == self.refuses)
+        return subprocess.CompletedProcess(argv, status, self.says, self.complains)
 
     def made(self):
         return stack_host.Host(self.tree, lambda: self.facts, self.execute, self.run)
 
     def restart(self):
-        openibd.restart(self.made())
+        return openibd.restart(self.made())
 
 
 @pytest.fixture
@@ -45,10 +47,38 @@ def host(tmp_path):
     return Host(tmp_path)
 
 
-def test_clients_of_the_rdma_core_give_way_first(host):
+GIVES_WAY = [["rmmod", "nvidia_peermem"], [SCRIPT, "restart"], ["modprobe", "nvidia_peermem"]]
+
+
+def test_clients_of_the_rdma_core_give_way_before_and_come_again_after(host):
     host.facts["peer_memory"]["loaded"] = ["nvidia_peermem"]
-    host.restart()
-    assert host.commands == [["rmmod", "nvidia_peermem"], [SCRIPT, "restart"]]
+    assert host.restart() == []
+    assert host.commands == GIVES_WAY
+
+
+def test_they_come_again_where_it_failed_too(host):
+    host.facts["peer_memory"]["loaded"] = ["nvidia_peermem"]
+    host.ended = subprocess.CompletedProcess([], 1, "a device is in use\n", "")
+    with pytest.raises(Refusal, match="a device is in use"):
+        host.restart()
+    assert host.commands == GIVES_WAY
+
+
+def test_one_that_does_not_come_again_is_told_with_the_reason(host):
+    host.facts["peer_memory"]["loaded"] = ["nvidia_peermem"]
+    host.refuses, host.complains = "modprobe", "modprobe: ERROR: Invalid argument"
+    assert host.restart() == [
+        "nvidia_peermem gave way to openibd and was not loaded again: "
+        "modprobe nvidia_peermem: modprobe: ERROR: Invalid argument"
+    ]
+
+
+def test_where_one_is_in_use_nothing_is_restarted(host):
+    host.facts["peer_memory"]["loaded"] = ["nvidia_peermem"]
+    host.refuses, host.complains = "rmmod", "rmmod: ERROR: Module nvidia_peermem is in use"
+    with pytest.raises(Refusal, match="is in use"):
+        host.restart()
+    assert host.commands == [["rmmod", "nvidia_peermem"]]
 
 
 @pytest.mark.parametrize(
