@@ -21,8 +21,9 @@ class Chain(Peers):
         super().__init__(lab, node, folder / "ssh", folder)
         self.rdma = Rdma(lab, node, folder)
 
-    def said(self, ofed=FIRST, faults=(), **variables):
-        return {**super().said(DRIVER), **self.rdma.said(ofed, faults), **variables}
+    def all_of(self, ofed=FIRST, faults=()):
+        """Return the variables of a host that is to have all three."""
+        return {**self.said(DRIVER), **self.rdma.said(ofed, faults)}
 
     def builds(self):
         """Return {module: what identifies its build} for the kernel that was there first."""
@@ -52,9 +53,9 @@ def place(changes, words):
 
 
 def test_one_run_brings_all_three_each_before_what_stands_on_it(node):
-    predicted = node.converge("--check", **node.said())
+    predicted = node.converge("--check", **node.all_of())
     assert predicted.status == 0, predicted.messages()
-    changes = node.converged(**node.said())
+    changes = node.converged(**node.all_of())
     assert predicted.changes(NODE) == changes
     places = [
         place(changes, words)
@@ -66,12 +67,12 @@ def test_one_run_brings_all_three_each_before_what_stands_on_it(node):
     ]
     assert places == sorted(places), changes
     assert node.fits()
-    assert node.rests(**node.said())
+    assert node.rests(**node.all_of())
 
 
 def test_another_rdma_stack_has_peer_memory_built_again_and_leaves_the_driver(node):
     before = node.builds()
-    said = node.said(SECOND, ["other-symbols"])
+    said = node.all_of(SECOND, ["other-symbols"])
     node.converged(**said)
     after = node.builds()
     assert after["nvidia"] == before["nvidia"]
@@ -82,7 +83,7 @@ def test_another_rdma_stack_has_peer_memory_built_again_and_leaves_the_driver(no
 
 
 def test_a_further_kernel_gets_all_three_in_one_run(node):
-    said = node.said(SECOND, ["other-symbols"])
+    said = node.all_of(SECOND, ["other-symbols"])
     node.add_kernel(NEXT_KERNEL)
     node.converged(**said)
     names = node.says(f"ls /lib/modules/{NEXT_KERNEL}/updates/dkms")
@@ -91,14 +92,14 @@ def test_a_further_kernel_gets_all_three_in_one_run(node):
 
 
 def test_the_distributions_rdma_stack_is_refused_under_peer_memory_that_it_has_nothing_for(node):
-    said = {**node.said(SECOND), "gpunode_ofed_kind": "inbox"}
+    said = {**node.all_of(SECOND), "gpunode_ofed_kind": "inbox"}
     said = {name: text for name, text in said.items() if not name.startswith("gpunode_ofed_")}
     told = node.refused(**said, gpunode_ofed_kind="inbox")
     assert "gpunode_peer_memory_route: nv_peer_mem" in told
 
 
 def test_all_of_it_goes_in_one_run(node):
-    said = node.said(SECOND)
+    said = node.all_of(SECOND)
     said = {name: text for name, text in said.items() if not name.startswith("gpunode_ofed_")}
     said |= {"gpunode_peer_memory_route": "none", "gpunode_ofed_kind": "inbox"}
     node.converged(**said)
