@@ -24,6 +24,18 @@ def loaded_modules(tree):
     return {line.split()[0] for line in tree.lines("/proc/modules")}
 
 
+def above(tree, names):
+    """Return the names of the loaded modules that stand on some, be it by others between."""
+    rows = [line.split() for line in tree.lines("/proc/modules")]
+    holders = {row[0]: row[3].strip("-,").split(",") for row in rows}
+    found, ahead = set(), list(names)
+    while ahead:
+        new = {name for name in holders.get(ahead.pop(), ()) if name} - found
+        found |= new
+        ahead += new
+    return found
+
+
 def survey(tree, running):
     """Return [{release, running, next, headers, compiler, compiler_found}], newest first.
 

@@ -8,9 +8,12 @@ connection that runs over one.
 
 from __future__ import annotations
 
+import re
+
 from ansible_collections.gpunode.stack.plugins.module_utils import (
     commands,
     driver_drain,
+    kernels,
     management,
     peer_route,
     systemd,
@@ -21,6 +24,10 @@ UNIT = "openibd.service"
 #: Consented to by this name in gpunode_consent.
 CONSENT = "restart_openibd"
 _SCRIPT = "/etc/init.d/openibd"
+# What it unloads, in its own words: wjz304/mlnx-ofed-kernel@2c0186b, ofed_scripts/openibd.
+_UNLOADS = re.compile(r"^\s*UNLOAD_MODULES=\"([^\"]*)\"", re.MULTILINE)
+# What it comes to last: by then all above is gone, whoever keeps these.
+_LAST = ("ib_core", "mlx5_core")
 
 
 def is_there(tree):
@@ -65,6 +72,14 @@ def restart(host):
             f"the connection to this host runs over {', '.join(over)}, which it takes down",
             "Consent with gpunode_consent: [reboot] instead",
         )
+    strangers = _strangers(host.tree)
+    if strangers:
+        raise Refusal(
+            what,
+            f"{', '.join(strangers)} stands on the RDMA modules, and it does not unload that: RDMA "
+            "would be down, and the modules before still there",
+            "What is installed stays. Unload that and run again, or reboot the host",
+        )
     clients = [name for name in peer_route.MODULES if name in facts["peer_memory"]["loaded"]]
     for name in clients:
         driver_drain.unload(name, host.run)
@@ -81,3 +96,14 @@ def restart(host):
         for name, words in failures.items()
         if words
     ]
+
+
+def _strangers(tree):
+    """Return the modules above the RDMA core that would keep openibd from unloading it.
+
+    Where the script does not tell what it unloads, nothing is known.
+    """
+    told = _UNLOADS.findall(tree.text(_SCRIPT))
+    known = {*" ".join(told).split(), *peer_route.MODULES}
+    above = kernels.above(tree, _LAST) if told else set()
+    return sorted(above - known)

@@ -73,6 +73,26 @@ def test_one_that_does_not_come_again_is_told_with_the_reason(host):
     ]
 
 
+# As the script and /proc/modules have them.
+UNLOADS = 'UNLOAD_MODULES="mlx5_ib mlx5_core"\nUNLOAD_MODULES="$UNLOAD_MODULES rdma_cm ib_core"\n'
+MODULES = "ib_core 1 3 mlx5_ib,rdma_cm,nv_peer_mem, Live 0x0\nrdma_cm 1 {} Live 0x0\n"
+
+
+def test_a_module_that_openibd_would_fail_for_half_way_is_named_before(host):
+    files = {SCRIPT: UNLOADS, "/proc/modules": MODULES.format("1 beegfs,")}
+    planted(host.tree.path("/"), files)
+    with pytest.raises(Refusal, match="beegfs stands on the RDMA modules"):
+        host.restart()
+    assert host.commands == []
+
+
+@pytest.mark.parametrize(("script", "above"), [(UNLOADS, "0 -"), ("#!/bin/sh\n", "1 beegfs,")])
+def test_what_it_unloads_itself_and_what_is_not_known_is_no_obstacle(host, script, above):
+    planted(host.tree.path("/"), {SCRIPT: script, "/proc/modules": MODULES.format(above)})
+    host.restart()
+    assert host.commands == [[SCRIPT, "restart"]]
+
+
 def test_where_one_is_in_use_nothing_is_restarted(host):
     host.facts["peer_memory"]["loaded"] = ["nvidia_peermem"]
     host.refuses, host.complains = "rmmod", "rmmod: ERROR: Module nvidia_peermem is in use"
