@@ -22,7 +22,8 @@ SYS = STATE / "sys"
 PCI = SYS / "bus" / "pci" / "devices"
 EFIVARS = SYS / "firmware" / "efi" / "efivars"
 RIVALS = ("nouveau", "nova_core")
-PLAYED = re.compile("|".join((r"nvidia(_\w+)?|nv_peer_mem", *RIVALS, *adapters.MODULES)))
+# beegfs stands for whoever stands on RDMA besides, as that file system does.
+PLAYED = re.compile("|".join((r"nvidia(_\w+)?|nv_peer_mem|beegfs", *RIVALS, *adapters.MODULES)))
 DEVICES = {"nvidia_uvm": "nvidia-uvm", "nvidia_modeset": "nvidia-modeset"}
 # The device files whose opening uses a module. Of RDMA it is ib_uverbs alone, also once the driver
 # took the device away under who has it open.
