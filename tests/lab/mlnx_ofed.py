@@ -16,7 +16,8 @@ from lab.paths import CHECKOUT
 STANDIN = CHECKOUT / "tests" / "standins" / "mlnx_ofed"
 #: What a test can look at on a node: files `installer`, `uninstall`, `openibd` and `firmware`.
 STATE = "/var/lib/mlnx-ofed-standin"
-_MODULES = {
+#: {folder below the sources: names of its modules}.
+MODULES = {
     "compat": ["mlx_compat"],
     "drivers/infiniband/core": ["ib_core", "ib_uverbs"],
     "drivers/net/ethernet/mellanox/mlx5/core": ["mlx5_core"],
@@ -113,7 +114,7 @@ def source_tree(folder, known, faults=()):
         header = Path(folder, "include", "rdma", "peer_mem.h")
         text = header.read_text(encoding="utf-8").replace("VER_MAX 16", "VER_MAX 32")
         header.write_text(text, encoding="utf-8")
-    for place, names in _MODULES.items():
+    for place, names in MODULES.items():
         for name in names:
             text = (module / f"{name}.c").read_text(encoding="utf-8").replace("@OFED@", version)
             if "broken-module" in faults:
@@ -121,7 +122,7 @@ def source_tree(folder, known, faults=()):
             textfile.put(Path(folder, place, f"{name}.c"), text)
         objects = " ".join(f"{name}.o" for name in names)
         textfile.put(Path(folder, place, "Kbuild"), f"obj-m := {objects}\n")
-    places = " ".join(f"{place}/" for place in _MODULES)
+    places = " ".join(f"{place}/" for place in MODULES)
     textfile.put(
         Path(folder, "Kbuild"), f"subdir-ccflags-y := -I$(src)/include\nobj-m := {places}\n"
     )

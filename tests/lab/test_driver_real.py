@@ -8,7 +8,16 @@ from __future__ import annotations
 
 import pytest
 
-from lab import driver_image, driver_runs, fleet, peer_image, peer_sources, rdma_image, textfile
+from lab import (
+    driver_image,
+    driver_runs,
+    fleet,
+    mlnx_ofed,
+    peer_image,
+    peer_sources,
+    rdma_image,
+    textfile,
+)
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
@@ -16,7 +25,7 @@ NODE = "node1"
 # The whole tree takes minutes, and the package's own script builds it once more.
 PATIENCE_S = 2400
 MODULES = {"nvidia", "nvidia_uvm", "nvidia_modeset", "nvidia_drm"}
-OF_RDMA = {"mlx_compat", "ib_core", "mlx5_core", "mlx5_ib"}
+OF_RDMA = {name for names in mlnx_ofed.MODULES.values() for name in names}
 CLIENT = "ib_register_peer_memory_client"
 # The last branch whose sources, as NVIDIA published them, build for the kernels of Debian 12.
 VENDOR = "450.248.02"
