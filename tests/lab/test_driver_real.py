@@ -78,7 +78,11 @@ def modules(host):
 
 
 def demanded(host, module):
-    path = f"/lib/modules/{host.release}/updates/dkms/{module}.ko"
+    """Return what a module demands; its file is called by another name in Debian's driver."""
+    path = host.says(
+        f"for path in /lib/modules/{host.release}/updates/dkms/*.ko; do "
+        f"test $(modinfo -F name $path) != {module} || echo $path; done"
+    )
     return peer_image.demanded(host.says, path)
 
 
