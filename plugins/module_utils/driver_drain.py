@@ -180,9 +180,9 @@ def reload_modules(tree, run):
 
 
 def is_unused(name, tree):
-    """Say whether a module is loaded and nobody uses it, from the third column of /proc/modules."""
-    rows = [line.split() for line in tree.lines("/proc/modules")]
-    return any(row[0] == name and row[2] == "0" for row in rows)
+    """Say whether a module is loaded and nobody uses it."""
+    number, _holders = kernels.module_users(tree).get(name, (None, []))
+    return number == 0
 
 
 def unload(name, run):
@@ -222,14 +222,7 @@ def _undrained(because, remedy, run):
 
 def _obstacle(loaded, tree):
     """Return what keeps the driver's modules from being unloaded, '' where nothing is seen."""
-    above = {
-        holder
-        for line in tree.lines("/proc/modules")
-        for name, _size, _count, holders, *_rest in [line.split()]
-        if name in loaded
-        for holder in holders.strip("-,").split(",")
-        if holder and holder not in loaded
-    }
+    above = kernels.above(tree, loaded).difference(loaded)
     if above:
         return f"{', '.join(sorted(above))} needs the driver's modules"
     return "; ".join(map(gpu_clients.described, gpu_clients.clients(tree)))

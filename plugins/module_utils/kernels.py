@@ -17,20 +17,31 @@ _NUMBER = re.compile(r"[0-9]+(?:>[0-9]+)*")
 _DEFAULT = re.compile(r"""^\s*GRUB_DEFAULT=(["']?)(.*?)\1\s*(?:#.*)?$""")
 # Without quotes in auto.conf.
 _COMPILED_BY = re.compile(rb'^CONFIG_CC_VERSION_TEXT="?(.*?)"?\s*$', re.MULTILINE)
+# proc(5), /proc/modules: name, size, number of users, and "a,b," of those that are modules or "-".
+_LOADED = re.compile(r"(\S+) [0-9]+ ([0-9]{1,9}) (\S+)")
 
 
 def loaded_modules(tree):
     """Return the names of the modules that the running kernel has loaded."""
-    return {line.split()[0] for line in tree.lines("/proc/modules")}
+    return set(module_users(tree))
+
+
+def module_users(tree):
+    """Return {loaded module: (how many use it, the names of those that are modules)}."""
+    rows = map(_LOADED.match, tree.lines("/proc/modules"))
+    return {
+        row[1]: (int(row[2]), [name for name in row[3].strip("-").split(",") if name])
+        for row in filter(None, rows)
+    }
 
 
 def above(tree, names):
     """Return the names of the loaded modules that stand on some, be it by others between."""
-    rows = [line.split() for line in tree.lines("/proc/modules")]
-    holders = {row[0]: row[3].strip("-,").split(",") for row in rows}
+    users = module_users(tree)
     found, ahead = set(), list(names)
     while ahead:
-        new = {name for name in holders.get(ahead.pop(), ()) if name} - found
+        _number, holders = users.get(ahead.pop(), (0, []))
+        new = set(holders) - found
         found |= new
         ahead += new
     return found

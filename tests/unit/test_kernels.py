@@ -238,6 +238,13 @@ def test_gcc_is_asked_once_for_all_kernels_at_the_most(tmp_path, programs, calls
 def test_loaded_modules_are_named():
     files = {"/proc/modules": "nvidia 56823808 10 nvidia_uvm, Live 0x0000000000000000 (POE)\n"}
     assert looked_at(kernels.loaded_modules, files) == {"nvidia"}
+    assert looked_at(kernels.module_users, files) == {"nvidia": (10, ["nvidia_uvm"])}
+
+
+def test_who_stands_on_a_module_is_found_through_those_between():
+    lines = "ib_core 1 2 rdma_cm,mlx5_ib, Live 0x0\nrdma_cm 1 1 beegfs, Live 0x0\nbeegfs 1 0 - Live"
+    found = looked_at(lambda tree: kernels.above(tree, ["ib_core"]), {"/proc/modules": lines})
+    assert found == {"rdma_cm", "mlx5_ib", "beegfs"}
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
