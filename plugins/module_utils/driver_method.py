@@ -76,11 +76,7 @@ def clearing(pins):
     :param pins: {path: Placed}, see driver_pins.py.
     """
     sources = apt_sources.paths(apt_sources.DRIVER)
-    wanted = {**{path: placed.of(None) for path in sources}, **pins}
-    return [
-        (placed.sentence(path, wanted[path]), functools.partial(placed.put, path, wanted[path]))
-        for path in placed.stale(wanted)
-    ]
+    return placed.steps({**{path: placed.of(None) for path in sources}, **pins})
 
 
 def family_of(facts, repositories):

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import functools
-
 from ansible_collections.gpunode.stack.plugins.module_utils import (
     driver_by_packages,
     driver_by_runfile,
@@ -64,8 +62,4 @@ def _settings():
     """Return the steps that remove our settings; the files of the methods go with them."""
     # Who was stopped for a driver has none to run with.
     paths = (*driver_settings.PATHS, driver_drain.note_path())
-    wanted = {path: placed.of(None) for path in paths}
-    return [
-        (placed.sentence(path, wanted[path]), functools.partial(placed.put, path, wanted[path]))
-        for path in placed.stale(wanted)
-    ]
+    return placed.steps({path: placed.of(None) for path in paths})

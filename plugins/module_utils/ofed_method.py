@@ -156,11 +156,8 @@ class Method:
 
     def clearing(self):
         """Return the steps that remove what tells of a repository that is not gone by."""
-        wanted = {path: placed.of(None) for path in apt_sources.paths(apt_sources.RDMA)}
-        return [
-            (placed.sentence(path, wanted[path]), functools.partial(placed.put, path, wanted[path]))
-            for path in placed.stale(wanted)
-        ]
+        paths = apt_sources.paths(apt_sources.RDMA)
+        return placed.steps({path: placed.of(None) for path in paths})
 
     def uninstall(self):
         """Remove the vendor's stack that is there by its own uninstaller, and what that leaves.

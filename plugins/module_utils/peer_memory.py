@@ -391,10 +391,7 @@ class _Work:
 
     def _running(self):
         """Return what has the module loaded, at boot and now as far as it can be."""
-        steps = [
-            (placed.sentence(path, self._files[path]), functools.partial(self._put, path))
-            for path in self._stale
-        ]
+        steps = placed.steps({path: self._files[path] for path in self._stale})
         if self._loads:
             steps.append((f"load {self._route}", self._load))
         return steps
@@ -412,9 +409,6 @@ class _Work:
         stale = placed.stale(self._files)
         # Where modules are built, that comes first.
         return [path for path in stale if path not in self._way.files or not self._unfit]
-
-    def _put(self, path):
-        placed.put(path, self._files[path])
 
     def diff(self):
         """Return the differences of the files that change, as Ansible shows them."""

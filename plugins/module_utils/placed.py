@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import os
 
 from ansible_collections.gpunode.stack.plugins.module_utils import files, folders
@@ -65,6 +66,14 @@ def put_all(wanted):
     """Bring each path of {path: Placed} to what is to be there; see :func:`put`."""
     for path, placed in wanted.items():
         put(path, placed)
+
+
+def steps(wanted):
+    """Return [(sentence, action)] of what is not as it is to be, of {path: Placed}."""
+    return [
+        (sentence(path, wanted[path]), functools.partial(put, path, wanted[path]))
+        for path in stale(wanted)
+    ]
 
 
 def read(path):
