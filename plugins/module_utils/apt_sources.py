@@ -9,6 +9,7 @@ of the company's is kept to; what its sources have is not written once more.
 from __future__ import annotations
 
 import collections
+import functools
 import os
 import re
 
@@ -50,6 +51,12 @@ _REFRESH = (
     *("apt-get", "--quiet", "update"),
     *("-o", "APT::Get::List-Cleanup=0", "-o", "APT::Update::Error-Mode=any"),
 )
+# What the lists have beside all that is installed, and without a copy of that on disk.
+_ALONE = (
+    *("-o", "Dir::State::status=/dev/null"),
+    *("-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache="),
+)
+_PATIENCE_S = 30
 _ENVIRONMENT = {"LC_ALL": "C.UTF-8"}
 
 
@@ -103,6 +110,15 @@ class Sources:
             stale[self._files.keyring] = placed.of("")
         return stale
 
+    def offering(self, execute):
+        """Return the step that does :meth:`offer`, [] where nothing tells otherwise.
+
+        :raises Refusal: it is not known where the repository is.
+        """
+        stale = self.stale()
+        words = ", ".join(placed.sentence(path, file) for path, file in stale.items())
+        return [(words, functools.partial(self.offer, execute))] if stale else []
+
     def offer(self, execute):
         """Put all in place and fetch the lists.
 
@@ -135,6 +151,34 @@ class Sources:
 def only(files):
     """Return the options by which apt knows of a component's source and of no other."""
     return ("-o", f"Dir::Etc::sourcelist={files.source}", "-o", "Dir::Etc::sourceparts=-")
+
+
+def offered(tree, names, options=()):
+    """Return {name: [version]} of what apt's lists on the host have, whatever pins say of it.
+
+    :param tree: the host.
+    :param names: of packages.
+    :param options: of apt's.
+    """
+    found = {}
+    argv = ("apt-cache", *options, "madison", *names)
+    answer = tree.answer(*argv, patience_s=_PATIENCE_S) if names else ""
+    for line in answer.splitlines():
+        name, version, where = (part.strip() for part in line.split("|"))
+        if where.endswith(" Packages"):
+            found.setdefault(name, []).append(version)
+    return found
+
+
+def offered_by(tree, files):
+    """Return {name: [version]} of all that a component's source has, and no other one.
+
+    :param tree: the host.
+    :param files: the Files of the component.
+    """
+    alone = (*only(files), *_ALONE)
+    names = tree.answer("apt-cache", *alone, "pkgnames", patience_s=_PATIENCE_S).split()
+    return offered(tree, names, alone)
 
 
 def paths(files):

@@ -136,7 +136,7 @@ class Packages(driver_method.Method):
         if self._strays and self._sources.stale():
             return f"driver {self._driver_before}"
         branch = self._wanted["branch"]
-        offers = driver_packages.offered(self._host.tree, self._strays)
+        offers = apt_sources.offered(self._host.tree, self._strays)
         offered = {
             name
             for name, found in offers.items()
@@ -178,11 +178,7 @@ class Packages(driver_method.Method):
 
     def preparing(self):
         """Return what is done beside the driver that is in use."""
-        steps = []
-        stale = self._sources.stale()
-        if stale:
-            words = ", ".join(placed.sentence(path, file) for path, file in stale.items())
-            steps.append((words, self._offer))
+        steps = self._sources.offering(self._host.execute)
         if self._facts["pkg_mgr"] == "apt":
             # What builds the modules has to be there before the packages that would bring it along.
             return steps + self._installing(["dkms"] if self.exchanges else [])
@@ -198,9 +194,6 @@ class Packages(driver_method.Method):
             self._host.tree,
             self._wanted["repository_url"],
         )
-
-    def _offer(self):
-        self._sources.offer(self._host.execute)
 
     def building(self):
         """Return what makes the modules of every kernel, beside those that are there."""
@@ -261,7 +254,7 @@ class Packages(driver_method.Method):
         fabric = self._fabric_manager_names if self._facts["nvswitches"] else []
         heirs = [driver_packages.heir(*row, branch) for row in self._before.items()]
         asked = sorted({*self._names, *fabric, *self._before, *heirs})
-        offers = driver_packages.offered(self._host.tree, asked)
+        offers = apt_sources.offered(self._host.tree, asked)
         choice, archives = self._chosen_of(offers)
         choice = driver_packages.along(choice, self._before, offers, self._family, self._others)
         if fabric:

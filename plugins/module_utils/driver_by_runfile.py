@@ -11,6 +11,7 @@ import shutil
 from functools import cached_property
 
 from ansible_collections.gpunode.stack.plugins.module_utils import (
+    apt_sources,
     disk,
     download,
     driver_family,
@@ -166,7 +167,7 @@ class Runfile(driver_method.Method):
         names = sorted(
             {name for row in rows for name in driver_packages.fabric_manager_names(row, branch)}
         )
-        offers = driver_packages.offered(self._host.tree, names)
+        offers = apt_sources.offered(self._host.tree, names)
         bare = driver_packages.Choice(self.version, {}, [])
         try:
             choice = driver_packages.with_fabric_manager(bare, names, offers)

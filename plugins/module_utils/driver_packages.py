@@ -17,6 +17,7 @@ import re
 import shutil
 
 from ansible_collections.gpunode.stack.plugins.module_utils import (
+    apt_sources,
     apt_transaction,
     distribution_packages,
     driver_family,
@@ -48,21 +49,6 @@ _DNF_OPTIONS = (
 def installed(tree, family):
     """Return {name: version} of the installed packages that belong to the driver."""
     return stack_packages.installed(tree, functools.partial(driver_family.belongs, family=family))
-
-
-def offered(tree, names, options=()):
-    """Return {name: [version]} of what apt's lists on the host have, whatever pins say of it.
-
-    :param options: of apt's.
-    """
-    found = {}
-    argv = ("apt-cache", *options, "madison", *names)
-    answer = tree.answer(*argv, patience_s=_PATIENCE_S) if names else ""
-    for line in answer.splitlines():
-        name, version, where = (part.strip() for part in line.split("|"))
-        if where.endswith(" Packages"):
-            found.setdefault(name, []).append(version)
-    return found
 
 
 def choose(names, offers, branch, family, version=""):
@@ -374,7 +360,7 @@ def headers(tree, releases, manager="apt"):
     """
     names = {release: _HEADERS[manager].format(release) for release in releases}
     if manager == "apt":
-        there = offered(tree, list(names.values()))
+        there = apt_sources.offered(tree, list(names.values()))
     else:
         there = [
             name

@@ -19,13 +19,11 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     apt_sources,
     apt_transaction,
     distribution_packages,
-    driver_packages,
     ofed_choice,
     ofed_method,
     ofed_note,
     ofed_packages,
     pins,
-    placed,
     rdma,
     stack_packages,
     version_order,
@@ -34,12 +32,6 @@ from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refus
 
 # Installed, or upgraded, it updates the firmware of the adapters.
 _FIRMWARE = "mlnx-fw-updater"
-# What one source of apt's offers, beside all that is installed, and without a copy of that on disk.
-_ALONE = (
-    *("-o", "Dir::State::status=/dev/null"),
-    *("-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache="),
-)
-_PATIENCE_S = 30
 # dnf(8): our own pins are passed, and packages of the distribution give way.
 _DNF_OPTIONS = ("--disableplugin=versionlock", "--allowerasing")
 
@@ -99,13 +91,9 @@ class Repository(ofed_method.Method):
 
     def preparing(self):
         """Return what is done beside the stack that is in use."""
-        steps = []
-        stale = self._sources.stale()
-        if stale:
-            words = ", ".join(placed.sentence(path, file) for path, file in stale.items())
-            steps.append((words, self._offer))
+        steps = self._sources.offering(self._host.execute)
         if self.exchanges:
-            fetch = functools.partial(self._fetch, has_lists=bool(stale))
+            fetch = functools.partial(self._fetch, has_lists=bool(steps))
             steps.append((f"fetch the packages of {rdma.called(self._wanted)}", fetch))
         if self._is_apt:
             return steps
@@ -122,13 +110,10 @@ class Repository(ofed_method.Method):
             words += f" in place of {rdma.described(self._found)}"
         return [(words, self._exchange)]
 
-    def _offer(self):
-        self._sources.offer(self._host.execute)
-
     def _fetch(self, has_lists):
         if not has_lists:
             # A mirror may have got another release since.
-            self._offer()
+            self._sources.offer(self._host.execute)
         if self._replaces_other:
             names = sorted(self._packages)
             ofed_packages.refuse_dependants(self._what, names, self._host.execute)
@@ -157,9 +142,7 @@ class Repository(ofed_method.Method):
 
         :raises Refusal: it has not what is wanted.
         """
-        only = (*apt_sources.only(apt_sources.RDMA), *_ALONE)
-        names = self._tree.answer("apt-cache", *only, "pkgnames", patience_s=_PATIENCE_S).split()
-        offers = driver_packages.offered(self._tree, names, only)
+        offers = apt_sources.offered_by(self._tree, apt_sources.RDMA)
         newest = {name: max(found, key=version_order.key) for name, found in offers.items()}
         lacking = [name for name in self._asked if name not in newest]
         told, profile = rdma.modules_version(newest), newest.get(ofed_choice.PROFILE, "")

@@ -274,3 +274,19 @@ def test_nothing_is_fetched_for_a_source_that_goes(paths):
     execute = answering(0)
     apt_sources.offer(apt_sources.DRIVER, {source: placed.of(None)}, execute)
     assert execute.told == []
+
+
+def test_offers_are_those_of_binary_packages():
+    madison = (
+        " libcuda1 | 535.261.03-1 | http://m/debian bookworm/non-free amd64 Packages\n"
+        "nvidia-persistenced | 535.171.04-1 | http://m/debian bookworm/contrib amd64 Packages\n"
+        "nvidia-persistenced | 535.171.04-1 | http://m/debian bookworm/contrib Sources\n"
+    )
+    found = looked_at(
+        lambda tree: apt_sources.offered(tree, ["libcuda1"]), answers={"apt-cache": madison}
+    )
+    assert found == {"libcuda1": ["535.261.03-1"], "nvidia-persistenced": ["535.171.04-1"]}
+
+
+def test_nothing_is_offered_where_apt_does_not_answer():
+    assert looked_at(lambda tree: apt_sources.offered(tree, ["libcuda1"])) == {}

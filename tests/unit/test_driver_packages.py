@@ -81,22 +81,6 @@ def test_what_is_installed_of_it_is_told_from_the_rest():
 # Which version
 
 
-def test_offers_are_those_of_binary_packages():
-    madison = (
-        " libcuda1 | 535.261.03-1 | http://m/debian bookworm/non-free amd64 Packages\n"
-        "nvidia-persistenced | 535.171.04-1 | http://m/debian bookworm/contrib amd64 Packages\n"
-        "nvidia-persistenced | 535.171.04-1 | http://m/debian bookworm/contrib Sources\n"
-    )
-    found = looked_at(
-        lambda tree: driver_packages.offered(tree, ["libcuda1"]), answers={"apt-cache": madison}
-    )
-    assert found == {"libcuda1": ["535.261.03-1"], "nvidia-persistenced": ["535.171.04-1"]}
-
-
-def test_nothing_is_offered_where_apt_does_not_answer():
-    assert looked_at(lambda tree: driver_packages.offered(tree, ["libcuda1"])) == {}
-
-
 def test_the_newest_version_of_the_branch_is_chosen_for_all_packages():
     assert chosen() == Choice("535.309.01", dict.fromkeys(NAMES, PROPRIETARY[0]), [])
 
