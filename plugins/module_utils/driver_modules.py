@@ -22,6 +22,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     disk,
     files,
     folders,
+    module_build,
     nvidia_driver,
     rdma_symbols,
     receipts,
@@ -32,16 +33,12 @@ DKMS = "/var/lib/dkms"
 #: What a .run calls its tree.
 OF_RUNFILE = "nvidia"
 SOURCES = "/usr/src"
-LOGS = "/var/log/gpunode"
 ASIDE = os.path.join(receipts.STATE_DIR, "nvidia_driver", "aside")
 WAIT_S = 600
 
 _POLL_S = 2
 # Ends the name of a copy that is not whole.
 _PART = ".part"
-_QUOTED = 2
-# What a compiler or a shell says; make's own words only where there is nothing better.
-_ERRORS = (re.compile(r"\berror:|: not found", re.IGNORECASE), re.compile(r"\*\*\*"))
 _NAMED = re.compile(
     r"""^\s*(BUILT|DEST)_MODULE_NAME(?:\[([0-9]+)\])?=["']?([^"'\s]*)""", re.MULTILINE
 )
@@ -519,30 +516,8 @@ def not_built(tree, which, kernel, what, done, remedy):
     """
     name, version = which
     text = tree.text(f"{_folder(name, version)}/build/make.log")
-    log = f"make-{name}-{version}-{kernel['release']}.log"
-    return failed_build(tree, log, text, kernel, what, done, remedy)
-
-
-def failed_build(tree, log, text, kernel, what, done, remedy):
-    """Return the Refusal that says why a module could not be built, and keep what was said.
-
-    :param log: the name of the file below LOGS that keeps it.
-    :param text: what compiler and make said.
-    :param kernel: the row of kernels.survey.
-    :param what: what was done, for the message.
-    :param done: how it ended.
-    :param remedy: what to do where no compiler is lacking.
-    """
     # dkms 3.0.10 ends with 0 where what it built could not be copied.
     if disk.is_full(text + done.stdout + done.stderr):
         return disk.full(what, DKMS)
-    path = f"{LOGS}/{log}"
-    os.makedirs(tree.path(LOGS), mode=0o755, exist_ok=True)
-    files.write_text(tree.path(path), f"{text}\n", owner=None, group=None, mode=0o600)
-    lines = commands.lines_of(text)
-    errors = [line for sign in _ERRORS for line in lines if sign.search(line)]
-    because = " / ".join(errors[:_QUOTED]) or commands.last_words(done, done.stderr or done.stdout)
-    if kernel["compiler"] and not kernel["compiler_found"]:
-        because = f"{kernel['compiler']}, which built the kernel, is not there; {because}"
-        remedy = f"Install {kernel['compiler']}"
-    return Refusal(what, f"{because} ({path}); no module was replaced", f"{remedy}, and run again")
+    log = f"make-{name}-{version}-{kernel['release']}.log"
+    return module_build.failure(tree, log, text, kernel, what, done, remedy)

@@ -223,6 +223,7 @@ class Repository(ofed_method.Method):
 
     def tidy(self):
         """Remove what was fetched and not kept, whatever came of it."""
+        # As in the bundle's: what cannot go now says why when packages come there again.
         shutil.rmtree(self._tree.path(ofed_note.COMING), ignore_errors=True)
 
     def reinstall(self, packages):

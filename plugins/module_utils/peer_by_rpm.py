@@ -19,9 +19,9 @@ from functools import cached_property
 from ansible_collections.gpunode.stack.plugins.module_utils import (
     commands,
     download,
-    driver_modules,
     folders,
     kernels,
+    module_build,
     nv_peer_mem,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
@@ -108,13 +108,14 @@ class ByRpm:
         :param hold: refuses a module that would not load, by its (path, release).
         :raises Refusal: one cannot be built, would not load, or could not be installed.
         """
-        shutil.rmtree(self._work(), ignore_errors=True)
+        self._clear()
         try:
             self._pack()
             for kernel in kernels_:
                 self._build(kernel, hold)
         except Exception:
-            shutil.rmtree(self._work(), ignore_errors=True)
+            # Whatever it was, what is half built serves nobody; the error goes on.
+            self._clear()
             raise
 
     def install(self, releases):
@@ -186,6 +187,10 @@ class ByRpm:
         """Return where a part of the work lies, for this process and for commands."""
         return self._tree.path(os.path.join(_WORK_DIR, *names))
 
+    def _clear(self):
+        # What cannot go is found where it would be built again, which says why.
+        shutil.rmtree(self._work(), ignore_errors=True)
+
     def _pack(self):
         """Make the source package of the patched sources."""
         what = f"pack {PACKAGE} {self._order.tag}"
@@ -232,7 +237,7 @@ class ByRpm:
         if done.returncode:
             text = _NO_REASON.sub("", done.stdout + done.stderr)
             log = f"rpmbuild-{PACKAGE}-{self._order.tag}-{release}.log"
-            raise driver_modules.failed_build(
+            raise module_build.failure(
                 self._tree, log, text, kernel, what, done, "Mend what it names"
             )
 
