@@ -18,7 +18,6 @@ from ansible_collections.gpunode.stack.plugins.module_utils import (
     disk,
     files,
     kernels,
-    rdma,
     rdma_symbols,
     symbol_versions,
 )
@@ -62,7 +61,7 @@ def needs(tree, release, modules, said):
     module = driver_module(tree, release, modules, said["module"])
     version = symbol_versions.read(tree.path(module)).info.get("version", "")
     source = _source(tree, release, version, said["source"], module)
-    return Needs(release, module, source, rdma_symbols.folder(tree, release))
+    return Needs(release, module, source, rdma_symbols.folder_of(tree, release))
 
 
 def driver_module(tree, release, modules, said=""):
@@ -139,7 +138,7 @@ def refuse_tag(tree, tag, needs_client_ex, needs_of):
     :raises Refusal: it does not.
     """
     for row in needs_of:
-        if needs_client_ex and not rdma.has_client_ex(tree, row.ofed):
+        if needs_client_ex and not rdma_symbols.has_client_ex(tree, row.ofed):
             raise Refusal(
                 f"nv_peer_mem {tag}",
                 f"{row.ofed}/include/rdma/peer_mem.h has no struct peer_memory_client_ex, as "

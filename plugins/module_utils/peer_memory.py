@@ -261,7 +261,7 @@ class _Work:
         :raises Refusal: it would not load.
         """
         driver = self._driver_of(release)
-        folder = rdma_symbols.folder(self._tree, release)
+        folder = rdma_symbols.folder_of(self._tree, release)
         peer_module.refuse_misfits(
             symbol_versions.read(self._tree.path(path)),
             name,
@@ -476,7 +476,7 @@ class _Work:
                 rows = _at(self._host.facts(), name, release)
                 paths += [row["path"] for row in rows]
                 paths += [self._driver_of(release)]
-                paths += [f"{rdma_symbols.folder(self._tree, release)}/Module.symvers"]
+                paths += [f"{rdma_symbols.folder_of(self._tree, release)}/Module.symvers"]
         entries = [manifest.file(path) for path in dict.fromkeys(paths)]
         if name == _NAME:
             entries += self._way.manifest()

@@ -59,7 +59,6 @@ _CORE_FILE = re.compile(rf"{_CORE}\.ko(?:\.(?:xz|zst|gz))?")
 # modules.dep(5): the path of a module, from the folder of its kernel on, and of what it depends on.
 _CORE_TO_LOAD = re.compile(rf"^((?:.*/)?{_CORE_FILE.pattern}):", re.MULTILINE)
 
-_CLIENT_EX = re.compile(rb"struct\s+peer_memory_client_ex\b")
 #: The first wins, modules-load.d(5). Where /lib is no link to /usr/lib, systemd reads both.
 FOLDERS_AT_BOOT = (
     "/etc/modules-load.d",
@@ -200,7 +199,7 @@ def _core_to_load(tree, release):
     return path if path and tree.exists(path) else ""
 
 
-def peer_memory(tree, modules=(), running=""):
+def peer_memory(tree, modules, running):
     """Return which modules and clients register GPU memory with the RDMA core, now and at boot.
 
     Of those that are loaded ``in_use`` has the ones that somebody uses, and ``stale`` the ones that
@@ -212,11 +211,7 @@ def peer_memory(tree, modules=(), running=""):
     :param running: the release of the kernel that the host runs as its own, '' for none.
     """
     loaded = _peer_memory_modules(kernels.loaded_modules(tree))
-    folders = [
-        folder
-        for folder in _symbol_folders(tree)
-        if re.search(rb"\sib_register_peer_memory_client\s", tree.data(f"{folder}/Module.symvers"))
-    ]
+    folders = rdma_symbols.folders_of_any_kernel(tree)
     return {
         "loaded": loaded,
         "in_use": [name for name in loaded if not driver_drain.is_unused(name, tree)],
@@ -230,14 +225,9 @@ def peer_memory(tree, modules=(), running=""):
         "clients": tree.names("/sys/kernel/mm/memory_peers"),
         "at_boot": _peer_memory_modules(_modules_at_boot(tree)),
         "headers": bool(folders),
-        "client_ex": any(has_client_ex(tree, folder) for folder in folders),
+        "client_ex": any(rdma_symbols.has_client_ex(tree, folder) for folder in folders),
         "outdated": rdma_symbols.outdated(tree, modules),
     }
-
-
-def has_client_ex(tree, folder):
-    """Say whether rdma/peer_mem.h of a folder has struct peer_memory_client_ex."""
-    return bool(_CLIENT_EX.search(tree.data(f"{folder}/include/rdma/peer_mem.h")))
 
 
 def _device(tree, name):
@@ -294,19 +284,3 @@ def files_at_boot(tree):
         names = [name for name in tree.names(folder) if name.endswith(".conf")]
         found.update({name: f"{folder}/{name}" for name in names})
     return ["/etc/modules", *found.values()]
-
-
-def _symbol_folders(tree):
-    """Return the folders in which the driver's build looks for the symbols of the RDMA core.
-
-    Those of any kernel: NVIDIA/open-gpu-kernel-modules@df1c9a3de2be4b130f4fc7680f7198193d8ac6ad:
-    kernel-open/conftest.sh, ib_peer_memory_symbols. Kernels of Ubuntu have them without OFED.
-    """
-    ofed, dkms = "/usr/src/ofa_kernel", "/var/lib/dkms/mlnx-ofed-kernel"
-    folders = [f"{ofed}/{name}" for name in tree.names(ofed)]
-    return [
-        f"/lib/modules/{tree.text('/proc/sys/kernel/osrelease')}/build",
-        *folders,
-        *(f"{folder}/{name}" for folder in folders for name in tree.names(folder)),
-        *(f"{dkms}/{version}/build" for version in tree.names(dkms)),
-    ]

@@ -16,6 +16,8 @@ from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refus
 
 _OFED, _OFED_DKMS = "/usr/src/ofa_kernel", "/var/lib/dkms/mlnx-ofed-kernel"
 _CLIENT = "ib_register_peer_memory_client"
+_NAMED = re.compile(rb"\sib_register_peer_memory_client\s")
+_CLIENT_EX = re.compile(rb"struct\s+peer_memory_client_ex\b")
 _OF_CLIENTS = ("ib_register_peer_memory_", "ib_unregister_peer_memory_")
 # The folders of a kernel in which modules are that it did not come with.
 _ADDED = ("updates", "extra", "weak-updates")
@@ -30,7 +32,29 @@ def usual_folders(release):
     ]
 
 
-def folder(tree, release):
+def folders_of_any_kernel(tree):
+    """Return the folders in which the driver's build finds that clients can register.
+
+    It takes those of any kernel: NVIDIA/open-gpu-kernel-modules@
+    df1c9a3de2be4b130f4fc7680f7198193d8ac6ad:kernel-open/conftest.sh, ib_peer_memory_symbols.
+    Kernels of Ubuntu have them without OFED.
+    """
+    folders = [f"{_OFED}/{name}" for name in tree.names(_OFED)]
+    looked_at = [
+        f"/lib/modules/{tree.text('/proc/sys/kernel/osrelease')}/build",
+        *folders,
+        *(f"{folder}/{name}" for folder in folders for name in tree.names(folder)),
+        *(f"{_OFED_DKMS}/{version}/build" for version in tree.names(_OFED_DKMS)),
+    ]
+    return [top for top in looked_at if _NAMED.search(tree.data(f"{top}/Module.symvers"))]
+
+
+def has_client_ex(tree, folder):
+    """Say whether rdma/peer_mem.h of a folder has struct peer_memory_client_ex."""
+    return bool(_CLIENT_EX.search(tree.data(f"{folder}/include/rdma/peer_mem.h")))
+
+
+def folder_of(tree, release):
     """Return the folder with include/rdma/peer_mem.h and Module.symvers for a kernel.
 
     That of OFED, as its layouts have had it, or the kernel's own: some of Ubuntu's take clients.
@@ -61,7 +85,7 @@ def providers(tree, release, top):
 
     The modules that lie there for it have the first word, and then what its build wrote down.
 
-    :param top: as :func:`folder` returns it.
+    :param top: as :func:`folder_of` returns it.
     """
     path = f"{top}/Module.symvers"
     written = symbol_versions.of_symvers(tree.data(path).decode("utf-8", "replace"))
@@ -102,7 +126,7 @@ def is_outdated(tree, path, release):
     """
     try:
         module = symbol_versions.read(tree.path(path), tree.run)
-        found = providers(tree, release, folder(tree, release))
+        found = providers(tree, release, folder_of(tree, release))
     except Refusal:
         return False
     return bool(peer_module.mismatches(module, _OF_CLIENTS, found))

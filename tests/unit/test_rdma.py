@@ -262,7 +262,7 @@ def test_peer_memory_modules_and_clients_that_are_there_are_told(tmp_path):
         "/proc/modules": "nvidia_peermem 16384 0 - Live 0x0\nnvidia 1 1 nvidia_peermem, Live 0x0\n",
         "/sys/kernel/mm/memory_peers/nv_mem/version": "1.1-0\n",
     }
-    state = rdma.peer_memory(planted(tmp_path, files))
+    state = rdma.peer_memory(planted(tmp_path, files), [], NEW)
     assert (state["loaded"], state["clients"]) == (["nvidia_peermem"], ["nv_mem"])
 
 
@@ -283,7 +283,7 @@ def test_peer_memory_modules_and_clients_that_are_there_are_told(tmp_path):
 def test_a_peer_memory_module_is_loaded_at_boot_where_systemd_or_debian_is_told_so(
     tmp_path, files, modules
 ):
-    assert rdma.peer_memory(planted(tmp_path, files))["at_boot"] == modules
+    assert rdma.peer_memory(planted(tmp_path, files), [], NEW)["at_boot"] == modules
 
 
 @pytest.mark.parametrize(
@@ -301,7 +301,7 @@ def test_headers_are_there_where_the_build_of_the_driver_would_find_them(tmp_pat
         "/proc/sys/kernel/osrelease": "5.15.0-25-generic\n",
         f"{folder}/Module.symvers": f"0x1\tib_open\tib_core\tEXPORT_SYMBOL\t\n{HEADERS}",
     }
-    assert rdma.peer_memory(planted(tmp_path, files))["headers"] is True
+    assert rdma.peer_memory(planted(tmp_path, files), [], NEW)["headers"] is True
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ def test_headers_are_there_where_the_build_of_the_driver_would_find_them(tmp_pat
 def test_clients_of_the_newer_kind_are_told_by_the_header(tmp_path, header, has):
     folder = "/usr/src/ofa_kernel/default"
     files = {f"{folder}/Module.symvers": HEADERS, f"{folder}/include/rdma/peer_mem.h": header}
-    assert rdma.peer_memory(planted(tmp_path, files))["client_ex"] is has
+    assert rdma.peer_memory(planted(tmp_path, files), [], NEW)["client_ex"] is has
 
 
 @pytest.mark.parametrize(
@@ -340,14 +340,14 @@ def test_symbols_of_another_kind_or_of_another_kernel_are_no_headers(tmp_path):
         "/lib/modules/5.15.0-25-generic/build/Module.symvers": HEADERS,
         "/usr/src/ofa_kernel/default/Module.symvers": HEADERS.replace("_client", "_client_ex"),
     }
-    assert rdma.peer_memory(planted(tmp_path, files))["headers"] is False
+    assert rdma.peer_memory(planted(tmp_path, files), [], NEW)["headers"] is False
 
 
 def test_a_host_without_rdma_has_none(tmp_path):
     tree = planted(tmp_path)
     assert rdma.devices(tree) == []
     assert rdma.stack(tree, []) == {"kind": "inbox", "version": ""}
-    assert rdma.peer_memory(tree) == {
+    assert rdma.peer_memory(tree, [], NEW) == {
         "loaded": [],
         "in_use": [],
         "stale": [],
@@ -372,7 +372,7 @@ def test_no_content_is_an_error(rubbish, other):
     }
 
     def look(tree):
-        return rdma.devices(tree), rdma.survey(tree, [], NEW), rdma.peer_memory(tree)
+        return rdma.devices(tree), rdma.survey(tree, [], NEW), rdma.peer_memory(tree, [], NEW)
 
     ((device,), stack, peers) = looked_at(look, files, LINKS, {"ofed_info": other})
     assert [type(value) for value in device.values()] == [str] * 5 + [int] * 2 + [list] * 2

@@ -31,7 +31,7 @@ def ofed(folder=OFED):
     ],
 )
 def test_the_rdma_stack_is_found_in_each_of_its_layouts(tmp_path, folder):
-    assert rdma_symbols.folder(planted(tmp_path, ofed(folder)), K) == folder
+    assert rdma_symbols.folder_of(planted(tmp_path, ofed(folder)), K) == folder
 
 
 @pytest.mark.parametrize("lacking", ["include/rdma/peer_mem.h", "Module.symvers"])
@@ -39,7 +39,7 @@ def test_an_rdma_stack_without_its_files_is_none(tmp_path, lacking):
     files = ofed()
     del files[f"{OFED}/{lacking}"]
     with pytest.raises(Refusal, match="no RDMA stack is there that takes peer memory clients"):
-        rdma_symbols.folder(planted(tmp_path, files), K)
+        rdma_symbols.folder_of(planted(tmp_path, files), K)
 
 
 def test_the_rdma_stack_s_modules_have_the_first_word(tmp_path):
