@@ -53,4 +53,6 @@ def killed(node, reached, way, **variables):
     done = node.tried(within, _REACHED_WITHIN_S + 20)
     os.killpg(run.pid, signal.SIGKILL)
     told = run.communicate(timeout=30)[0]
-    assert done.stdout.strip() != "124", f"it never came to {reached!r}: {told}"
+    status = done.stdout.strip()
+    assert status != "124", f"it never came to {reached!r}: {told}"
+    assert status == "0", f"it was over before it could be cut at {reached!r}: {told}"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import shlex
 
-from lab import driver_runs, fleet, kernel, runfile
+from lab import driver_runs, fleet, kernel, runfile, shell
 
 #: Nothing but the driver.
 ONLY = {"conda_env_list": [], "gunicorn_app_list": []}
@@ -38,15 +37,14 @@ fallocate -l $(df --output=avail -k {folder} | tail -n 1)k {folder}/.ballast
 _FREE = "umount {folder}; rm -r /mnt/full"
 
 
-class Image:
+class Image(shell.Shell):
     """A node, and runs of site.yml for its driver alone.
 
     :param log: a file for what fleet.site notes of connections.
     """
 
     def __init__(self, lab, node, log):
-        self.node = node
-        self._lab = lab
+        super().__init__(lab, node)
         self._log = log
 
     def converge(self, *arguments, **variables):
@@ -76,16 +74,6 @@ class Image:
         done = self.converge(**variables)
         assert done.status == 0, done.messages()
         return driver_runs.is_settled(done, self.node)
-
-    def says(self, command, timeout_s=120):
-        """Return what a command prints as root; it has to succeed."""
-        answer = self.tried(command, timeout_s)
-        assert answer.returncode == 0, answer.stdout + answer.stderr
-        return answer.stdout.strip()
-
-    def tried(self, command, timeout_s=120):
-        """Run a command as root and return how it ended."""
-        return self._lab.ssh(self.node, f"sudo bash -c {shlex.quote(command)}", timeout_s)
 
     def fingerprint(self):
         """Return a line for each file and folder that a driver consists of, and all of /etc."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 
 _PACKAGES = ("dkms", "linux-headers-cloud-amd64")
@@ -34,6 +35,16 @@ ln -sfn "$tree" /lib/modules/{release}/build
 # DKMS 3.2 makes no modules.dep for a kernel that has none.
 depmod {release}
 """
+
+
+@contextlib.contextmanager
+def on_fresh(lab, node, *more_packages):
+    """Yield a fresh node's kernel, see :func:`set_up`, and leave the node fresh."""
+    lab.fresh(node)
+    try:
+        yield set_up(lab, node, *more_packages)
+    finally:
+        lab.fresh(node)
 
 
 def set_up(lab, node, *more_packages):

@@ -8,14 +8,19 @@ from lab import driver_image, peer_sources
 
 FIRST, SECOND = "450.248.02", "450.236.01"
 OFED = "/usr/src/ofa_kernel/default"
+#: What nv_peer_mem has to use of either.
+REQUIRED = {"nvidia_p2p_dma_map_pages", "ib_register_peer_memory_client"}
 LOAD = "/etc/modules-load.d/gpunode-peer-memory.conf"
 
 
 class Peers(driver_image.Image):
-    """The node, and what is asked of its peer memory."""
+    """The node, and what is asked of its peer memory.
 
-    def __init__(self, lab, node, log, folder, delivery="dkms"):
-        super().__init__(lab, node, log)
+    :param folder: an empty one, for what is made.
+    """
+
+    def __init__(self, lab, node, folder, delivery="dkms"):
+        super().__init__(lab, node, folder / "ssh")
         self.release = self.says("ls /lib/modules | head -n 1")
         self.module_path = self.module_of(delivery)
         self._delivery = delivery
@@ -58,6 +63,14 @@ class Peers(driver_image.Image):
     def demanded(self, path=None):
         """Return what the module demands; see demanded."""
         return demanded(self.says, path or self.module_path)
+
+    def fits(self, version=FIRST):
+        """Say whether the module demands each symbol in the version that a build by hand has.
+
+        It demands some of the driver and some of the RDMA stack; see REQUIRED.
+        """
+        found, there = self.demanded(), self.exported(version)
+        return found.keys() >= REQUIRED and {name: there[name] for name in found} == found
 
     def exported(self, version):
         """Return what a version of the driver exports; see exported."""

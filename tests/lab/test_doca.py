@@ -77,12 +77,10 @@ class Node(Rdma):
 
 @pytest.fixture(scope="module")
 def node(lab, tmp_path_factory):
-    lab.fresh(NODE)
-    kernel.set_up(lab, NODE, "rdma-core", "ibverbs-providers")
-    made = Node(lab, NODE, tmp_path_factory.mktemp("made"))
-    yield made
-    made.archive.close()
-    lab.fresh(NODE)
+    with kernel.on_fresh(lab, NODE, "rdma-core", "ibverbs-providers"):
+        made = Node(lab, NODE, tmp_path_factory.mktemp("made"))
+        yield made
+        made.archive.close()
 
 
 def test_another_key_leaves_the_host_untouched(node):

@@ -23,10 +23,8 @@ def files(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def node(lab, tmp_path_factory):
-    lab.fresh(NODE)
-    kernel.set_up(lab, NODE)
-    yield driver_image.Image(lab, NODE, tmp_path_factory.mktemp("log") / "ssh")
-    lab.fresh(NODE)
+    with kernel.on_fresh(lab, NODE):
+        yield driver_image.Image(lab, NODE, tmp_path_factory.mktemp("log") / "ssh")
 
 
 @pytest.fixture(scope="module")

@@ -43,12 +43,10 @@ def files(tmp_path_factory):
 @pytest.fixture(scope="module")
 def node(lab, tmp_path_factory):
     """A node with two kernels."""
-    lab.fresh(NODE)
-    kernel.set_up(lab, NODE)
-    image = driver_image.Image(lab, NODE, tmp_path_factory.mktemp("log") / "ssh")
-    image.add_kernel("6.1.0-99-cloud-amd64")
-    yield image
-    lab.fresh(NODE)
+    with kernel.on_fresh(lab, NODE):
+        image = driver_image.Image(lab, NODE, tmp_path_factory.mktemp("log") / "ssh")
+        image.add_kernel("6.1.0-99-cloud-amd64")
+        yield image
 
 
 @pytest.fixture(scope="module")

@@ -58,12 +58,10 @@ def wanted(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def node(lab, wanted, tmp_path_factory):
-    lab.fresh(NODE)
-    kernel.set_up(lab, NODE, "initramfs-tools")
-    image = driver_image.Image(lab, NODE, tmp_path_factory.mktemp("log") / "ssh")
-    image.converged(**wanted)
-    yield image
-    lab.fresh(NODE)
+    with kernel.on_fresh(lab, NODE, "initramfs-tools"):
+        image = driver_image.Image(lab, NODE, tmp_path_factory.mktemp("log") / "ssh")
+        image.converged(**wanted)
+        yield image
 
 
 def broken_and_repaired(node, wanted, names):

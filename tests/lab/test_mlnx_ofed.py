@@ -29,11 +29,9 @@ apt-get --quiet update
 
 @pytest.fixture(scope="module")
 def node(lab, tmp_path_factory):
-    lab.fresh(NODE)
-    kernel.set_up(lab, NODE)
-    made = Rdma(lab, NODE, tmp_path_factory.mktemp("made"))
-    yield made
-    lab.fresh(NODE)
+    with kernel.on_fresh(lab, NODE):
+        made = Rdma(lab, NODE, tmp_path_factory.mktemp("made"))
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -25,10 +25,8 @@ PLACES = {
 
 @pytest.fixture(scope="module")
 def node(lab, tmp_path_factory):
-    lab.fresh(NODE)
-    kernel.set_up(lab, NODE)
-    yield Rdma(lab, NODE, tmp_path_factory.mktemp("made"))
-    lab.fresh(NODE)
+    with kernel.on_fresh(lab, NODE):
+        yield Rdma(lab, NODE, tmp_path_factory.mktemp("made"))
 
 
 @pytest.fixture(scope="module")

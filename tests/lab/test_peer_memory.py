@@ -14,12 +14,9 @@ NODE = "node1"
 
 @pytest.fixture(scope="module")
 def node(lab, tmp_path_factory):
-    lab.fresh(NODE)
-    kernel.set_up(lab, NODE, "zstd")
-    log, folder = tmp_path_factory.mktemp("log") / "ssh", tmp_path_factory.mktemp("made")
-    made = peer_image.Peers(lab, NODE, log, folder)
-    yield made
-    lab.fresh(NODE)
+    with kernel.on_fresh(lab, NODE, "zstd"):
+        made = peer_image.Peers(lab, NODE, tmp_path_factory.mktemp("made"))
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ class Chain(Peers):
     """The node, its RDMA stack, and its driver and peer memory."""
 
     def __init__(self, lab, node, folder):
-        super().__init__(lab, node, folder / "ssh", folder)
+        super().__init__(lab, node, folder)
         self.rdma = Rdma(lab, node, folder)
 
     def all_of(self, ofed=FIRST, faults=()):
@@ -30,22 +30,11 @@ class Chain(Peers):
         told = self.says(f"sha256sum /lib/modules/{self.release}/updates/dkms/*.ko*")
         return {row.split("/")[-1].partition(".")[0]: row.split()[0] for row in told.splitlines()}
 
-    def fits(self, version=DRIVER):
-        """Say whether nv_peer_mem wants each symbol in the version that a build by hand has."""
-        demanded, exported = self.demanded(), self.exported(version)
-        both = {"nvidia_p2p_get_pages", "ib_register_peer_memory_client"}
-        return (
-            both <= demanded.keys()
-            and {symbol: exported[symbol] for symbol in demanded} == demanded
-        )
-
 
 @pytest.fixture(scope="module")
 def node(lab, tmp_path_factory):
-    lab.fresh(NODE)
-    kernel.set_up(lab, NODE)
-    yield Chain(lab, NODE, tmp_path_factory.mktemp("made"))
-    lab.fresh(NODE)
+    with kernel.on_fresh(lab, NODE):
+        yield Chain(lab, NODE, tmp_path_factory.mktemp("made"))
 
 
 def place(changes, words):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
-
 import pytest
 
-from lab import doca, kernel, mlnx_ofed, textfile
+from lab import doca, kernel, mlnx_ofed, shell, textfile
 from lab.repository import FLAT, Repository
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
@@ -18,28 +16,17 @@ APT = "DEBIAN_FRONTEND=noninteractive apt-get -y"
 REMOVED = "doca|flexio|dpa-gdbserver|dpa-stats|dpa-resource-mgmt|dpaeumgmt"
 
 
-class Host:
-    def __init__(self, lab):
-        self._lab = lab
+class Host(shell.Shell):
+    def __init__(self, lab, release):
+        super().__init__(lab, NODE)
         self.root = lab.tree(NODE)
-        self.release = ""
-
-    def runs(self, command, timeout_s=300):
-        return self._lab.ssh(NODE, f"sudo sh -c {shlex.quote(command)}", timeout_s=timeout_s)
-
-    def says(self, command):
-        done = self.runs(command)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout.strip()
+        self.release = release
 
 
 @pytest.fixture(scope="module")
 def host(lab):
-    lab.fresh(NODE)
-    made = Host(lab)
-    made.release = kernel.set_up(lab, NODE, "libibverbs1", "lsof")
-    yield made
-    lab.fresh(NODE)
+    with kernel.on_fresh(lab, NODE, "libibverbs1", "lsof") as release:
+        yield Host(lab, release)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +45,7 @@ def removes(host):
 
 def test_a_module_that_does_not_compile_leaves_a_package_half_configured(host, archive):
     doca.publish(archive, OLDER, faults=["broken-module"])
-    done = host.runs(f"apt-get update && {APT} install doca-ofed")
+    done = host.tried(f"apt-get update && {APT} install doca-ofed")
     assert done.returncode == 100, done.stdout
     assert "iF" in host.says("dpkg -l mlnx-ofed-kernel-dkms")
 
@@ -73,12 +60,12 @@ def test_a_newer_one_repairs_that_and_is_removed_in_the_vendor_s_order(host, arc
     host.says(f"{APT} install mlnx-fw-updater")
     assert host.says(f"cat {mlnx_ofed.STATE}/firmware") == "updated"
     removes(host)
-    assert host.runs("dpkg-query -W 'mlnx*' 'doca*' | grep -v '\t$'").stdout.strip() == ""
+    assert host.tried("dpkg-query -W 'mlnx*' 'doca*' | grep -v '\t$'").stdout.strip() == ""
 
 
 def test_doca_host_brings_its_own_archive(host, archive):
     textfile.inside(host.root, SOURCE).unlink()
     file = doca.host(textfile.inside(host.root, "/srv/x").parent, "4.0.0")
     host.says(f"dpkg -i /srv/{file.name} && apt-get update && {APT} install doca-ofed")
-    assert host.runs("which ofed_info").returncode == 1
+    assert host.tried("which ofed_info").returncode == 1
     assert host.says("dpkg-query -W -f '${Version}' doca-ofed") == "4.0.0-010000"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import shlex
 
 import pytest
 
-from lab import kernel, mlnx_ofed, textfile
+from lab import kernel, mlnx_ofed, shell, textfile
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
@@ -18,20 +17,12 @@ QUIET = ("--force", "--skip-distro-check", "--without-fw-update")
 HEADERS = "/usr/src/ofa_kernel/default"
 
 
-class Host:
+class Host(shell.Shell):
     """A node, bundles on it, and what their programs left there."""
 
-    def __init__(self, lab):
-        self._lab = lab
-        self.release = ""
-
-    def runs(self, command, timeout_s=300):
-        return self._lab.ssh(NODE, f"sudo sh -c {shlex.quote(command)}", timeout_s=timeout_s)
-
-    def says(self, command):
-        done = self.runs(command)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout.strip()
+    def __init__(self, lab, release):
+        super().__init__(lab, NODE)
+        self.release = release
 
     def put(self, name, **how):
         place = f"/srv/{name}"
@@ -41,25 +32,22 @@ class Host:
 
     def installs(self, bundle, *arguments):
         words = " ".join((*arguments, "--kernel", self.release))
-        return self.runs(f"{bundle}/mlnxofedinstall {words} </dev/null")
+        return self.tried(f"{bundle}/mlnxofedinstall {words} </dev/null")
 
     def noted(self, name):
-        told = self.runs(f"cat {mlnx_ofed.STATE}/{name} 2>/dev/null").stdout
+        told = self.tried(f"cat {mlnx_ofed.STATE}/{name} 2>/dev/null").stdout
         return told.splitlines()
 
     def status(self, package):
-        told = self.runs(f"dpkg-query -W -f '${{db:Status-Abbrev}}' {package} 2>/dev/null")
+        told = self.tried(f"dpkg-query -W -f '${{db:Status-Abbrev}}' {package} 2>/dev/null")
         return told.stdout.strip()
 
 
 @pytest.fixture(scope="module")
 def host(lab):
-    lab.fresh(NODE)
-    made = Host(lab)
     # A library of the distribution that the vendor's takes the place of.
-    made.release = kernel.set_up(lab, NODE, "libibverbs1", "pciutils", "procps", "lsof", "kmod")
-    yield made
-    lab.fresh(NODE)
+    with kernel.on_fresh(lab, NODE, "libibverbs1", "pciutils", "procps", "lsof", "kmod") as release:
+        yield Host(lab, release)
 
 
 def test_a_bundle_for_another_release_is_refused_and_changes_nothing(host):
@@ -94,21 +82,21 @@ def test_it_installs_over_that_and_leaves_modules_and_headers(host):
 
 
 def test_openibd_loads_what_is_of_ofed_for_the_kernel_that_runs_alone(host):
-    done = host.runs("/etc/init.d/openibd restart")
+    done = host.tried("/etc/init.d/openibd restart")
     assert done.returncode == 1
     assert "No HCA kernel modules loaded: [FAILED]" in done.stdout
-    assert host.runs("/etc/init.d/openibd force-start").returncode == 0
+    assert host.tried("/etc/init.d/openibd force-start").returncode == 0
     assert "mlx5_core" in host.says("/etc/init.d/openibd status")
-    assert host.runs("/etc/init.d/openibd stop").returncode == 0
+    assert host.tried("/etc/init.d/openibd stop").returncode == 0
     assert host.noted("openibd")[-4:] == ["restart 1", "force-start 0", "status 0", "stop 0"]
 
 
 def test_it_is_removed_but_for_its_headers(host):
-    done = host.runs("/usr/sbin/ofed_uninstall.sh --force")
+    done = host.tried("/usr/sbin/ofed_uninstall.sh --force")
     assert done.returncode == 0, done.stdout
     assert host.status("mlnx-ofed-kernel-dkms") == ""
-    assert host.runs(f"test -e {HEADERS}/Module.symvers").returncode == 0
-    assert host.runs("test -e /usr/bin/ofed_info").returncode == 1
+    assert host.tried(f"test -e {HEADERS}/Module.symvers").returncode == 0
+    assert host.tried("test -e /usr/bin/ofed_info").returncode == 1
 
 
 def test_modules_for_one_kernel_are_added(host):
