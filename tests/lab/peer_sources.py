@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import shutil
 import tarfile
 
@@ -49,12 +50,20 @@ def driver(folder, version, changed="u32", license_="NVIDIA"):
     return folder
 
 
-def ofed(folder, has_client_ex=True):
-    """Make what stands for /usr/src/ofa_kernel/default, and return it."""
+def ofed(folder, has_client_ex=True, version=None):
+    """Make what stands for /usr/src/ofa_kernel/default, and return it.
+
+    :param version: of ib_register_peer_memory_client, a number; another than there is usually.
+    """
     header = (STANDIN / "ofed" / "peer_mem.h").read_text(encoding="utf-8")
     if not has_client_ex:
         header = header.partition(_SINCE)[0] + header.partition(_END)[2]
     (folder / "include" / "rdma").mkdir(parents=True)
     (folder / "include" / "rdma" / "peer_mem.h").write_text(header, encoding="utf-8")
-    shutil.copyfile(STANDIN / "ofed" / "Module.symvers", folder / "Module.symvers")
+    symvers = (STANDIN / "ofed" / "Module.symvers").read_text(encoding="utf-8")
+    if version is not None:
+        symvers = re.sub(
+            r"0x\w+(?=\tib_register_peer_memory_client\t)", f"0x{version:08x}", symvers
+        )
+    (folder / "Module.symvers").write_text(symvers, encoding="utf-8")
     return folder
