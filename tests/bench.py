@@ -17,8 +17,12 @@ from pathlib import Path
 
 import combinations
 
-from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.plugin_utils import stack, stack_catalog, stack_plan
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.stack import (
+    catalog,
+    plan,
+    selection,
+)
 from lab import commands, fleet
 from lab.load import load
 from lab.node import DEFAULT_COUNT, Lab
@@ -162,18 +166,18 @@ def facts_bytes(run):
 
 def plans():
     """Plan the GPU stacks of large fleets, composed of the real combinations."""
-    known = stack_catalog.of_project()
+    known = catalog.of_project()
     hosts = []
     for row in combinations.ROWS:
         # What is not understood is refused before any host is planned.
         with contextlib.suppress(Refusal):
-            wanted = stack.resolve(combinations.options_of(row), known)
+            wanted = selection.resolve(combinations.options_of(row), known)
             hosts.append((wanted, combinations.facts_of(row)))
     taken = {}
     for count in PLANNED:
         fleet_of = itertools.islice(itertools.cycle(hosts), count)
         taken[count], _plans = timed(
-            lambda some=fleet_of: [stack_plan.plan(*host, known) for host in some]
+            lambda some=fleet_of: [plan.plan(*host, known) for host in some]
         )
     yield (
         "planning GPU stacks: "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.gpunode.stack.plugins.plugin_utils import rendezvous
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.nccl import rendezvous
 
 
 class ActionModule(ActionBase):

@@ -8,8 +8,9 @@ import pathlib
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.gpunode.stack.plugins.module_utils import files
-from ansible_collections.gpunode.stack.plugins.plugin_utils import conda_spec, wanted
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.conda import spec
 
 
 class ActionModule(ActionBase):
@@ -19,7 +20,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
-        order = wanted.plain(self._task.args["order"])
+        order = wanted_state.plain(self._task.args["order"])
         answer = self._execute_module(module_args={"order": order}, task_vars=task_vars)
         if answer.get("failed"):
             return answer
@@ -27,7 +28,7 @@ class ActionModule(ActionBase):
         if self._task.check_mode:
             return result
         try:
-            texts = dict(zip(order["files"], conda_spec.texts(order, answer), strict=True))
+            texts = dict(zip(order["files"], spec.texts(order, answer), strict=True))
         except ValueError as error:
             raise AnsibleActionFail(f"Solving {order['name']} gave no lock: {error}.") from error
         before = {path: _read(path) for path in texts}
@@ -38,7 +39,7 @@ class ActionModule(ActionBase):
         return {
             **result,
             "diff": [_diff(path, before[path], text) for path, text in texts.items()],
-            "msg": conda_spec.report(order, list(before.values()), list(texts.values())),
+            "msg": spec.report(order, list(before.values()), list(texts.values())),
             # As ansible.builtin.debug does: the message is what the task is for.
             "_ansible_verbose_always": True,
         }

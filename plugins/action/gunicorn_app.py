@@ -7,7 +7,8 @@ import json
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.gpunode.stack.plugins.plugin_utils import app_source, wanted
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.gunicorn import source
 
 
 class ActionModule(ActionBase):
@@ -22,7 +23,7 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
         arguments = dict(self._task.args)
-        secrets = wanted.plain(arguments.pop("secrets", {}))
+        secrets = wanted_state.plain(arguments.pop("secrets", {}))
         if secrets:
             arguments["secrets"] = json.dumps(secrets)
         result = self._execute_module(module_args=arguments, task_vars=task_vars)
@@ -38,7 +39,7 @@ class ActionModule(ActionBase):
 
     def _send(self, digest):
         """Copy a release's archive to the host's temporary folder and return its path there."""
-        archive = app_source.archive_of(digest)
+        archive = source.archive_of(digest)
         if not archive.exists():
             raise AnsibleActionFail(
                 f"The archive of release {digest} is gone from {archive.parent}. Run again."

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.gpunode.stack.plugins.plugin_utils import kept, wanted
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.plan import releases
 
 
 class ActionModule(ActionBase):
@@ -15,7 +16,7 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
         self.validate_argument_spec({})
-        places, refusals = kept.places(wanted.variables_of(task_vars, self._templar))
+        places, refusals = releases.places(wanted_state.variables_of(task_vars, self._templar))
         result = self._execute_module(module_args=places, task_vars=task_vars)
         result["refusals"] = [refusal.as_dict() for refusal in refusals]
         result["address"] = str(self._templar.template(task_vars.get("ansible_host", "")))

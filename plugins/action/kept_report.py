@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.gpunode.stack.plugins.plugin_utils import kept
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.plan import releases
 
 
 class ActionModule(ActionBase):
@@ -23,7 +23,7 @@ class ActionModule(ActionBase):
         )
         return {
             "changed": False,
-            "msg": kept.as_text(arguments["hosts"], arguments["unreachable"]),
+            "msg": releases.as_text(arguments["hosts"], arguments["unreachable"]),
             # As ansible.builtin.debug does: the message is what the task is for.
             "_ansible_verbose_always": True,
         }

@@ -5,7 +5,8 @@ from __future__ import annotations
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.gpunode.stack.plugins.plugin_utils import conda_spec, wanted
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.conda import spec
 
 
 class ActionModule(ActionBase):
@@ -24,16 +25,16 @@ class ActionModule(ActionBase):
                 "upgrade": {"type": "list", "elements": "str", "default": []},
             }
         )
-        orders = wanted.plain(arguments["orders"])
-        solves, disagreements = conda_spec.choose(orders)
-        unknown = conda_spec.unknown(orders, arguments["upgrade"])
+        orders = wanted_state.plain(arguments["orders"])
+        solves, disagreements = spec.choose(orders)
+        unknown = spec.unknown(orders, arguments["upgrade"])
         refusals = [*arguments["refusals"], *map(str, [*disagreements, *unknown])]
         if refusals:
             raise AnsibleActionFail("\n".join(refusals))
         return {
             "changed": False,
             "solves": solves,
-            "msg": conda_spec.announcement(orders, solves, arguments["unreachable"]),
+            "msg": spec.announcement(orders, solves, arguments["unreachable"]),
             # As ansible.builtin.debug does: the message is what the task is for.
             "_ansible_verbose_always": True,
         }

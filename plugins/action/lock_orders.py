@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.plugin_utils import conda_env, wanted
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.components import conda_env
 
 
 class ActionModule(ActionBase):
@@ -19,7 +20,7 @@ class ActionModule(ActionBase):
             {"upgrade": {"type": "list", "elements": "str", "default": []}}
         )
         try:
-            site = wanted.site_of(task_vars, self._templar)
+            site = wanted_state.site_of(task_vars, self._templar)
             orders, refusals = conda_env.orders(site, arguments["upgrade"]), []
         except Refusal as refusal:
             orders, refusals = [], [str(refusal)]

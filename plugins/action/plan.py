@@ -7,15 +7,17 @@ import datetime
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.gpunode.stack.plugins.module_utils import planner
-from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.plugin_utils import (
-    cuda_needs,
-    stack,
-    stack_catalog,
-    stack_plan,
-    variables,
-    wanted,
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.conda import cuda_needs
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import variables
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.plan import planner
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.stack import (
+    catalog,
+    selection,
+)
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.stack import (
+    plan as stack_plan,
 )
 
 _CONTROLLER = "this is the machine that gpunode runs on: it is left to you to reboot it"
@@ -34,12 +36,12 @@ class ActionModule(ActionBase):
                 "components": {"type": "list", "elements": "str", "default": []},
             }
         )
-        site = wanted.site_of(task_vars, self._templar)
+        site = wanted_state.site_of(task_vars, self._templar)
         states, refusals = _resolve(site)
         asked, unclear = _stack(site)
         refusals += unclear
         refusals += variables.unknown(
-            task_vars, wanted.known_variables(), [*wanted.COMPONENTS, "gpunode"]
+            task_vars, wanted_state.known_variables(), [*wanted_state.COMPONENTS, "gpunode"]
         )
         answer = self._execute_module(
             "gpunode.stack.node_facts", module_args=_probe(states), task_vars=task_vars
@@ -48,7 +50,7 @@ class ActionModule(ActionBase):
             return answer
         facts = answer["gpunode_facts"]
         for component, state in states.items():
-            refusals += wanted.COMPONENTS[component].refusals(state, facts)
+            refusals += wanted_state.COMPONENTS[component].refusals(state, facts)
         gpu = _without_unsaid(_stack_plan(asked, states, facts), states)
         gpu["notices"] += _left_loaded(states, facts)
         refusals += gpu.pop("refusals")
@@ -56,13 +58,15 @@ class ActionModule(ActionBase):
         digests = {
             name: site.digest(name)
             for name, state in states.items()
-            if name not in spared or wanted.COMPONENTS[name].absent(state)
+            if name not in spared or wanted_state.COMPONENTS[name].absent(state)
         }
-        plan = planner.plan(digests, facts["receipts"], refusals, wanted.STANDS_ON, gpu["steps"])
+        plan = planner.plan(
+            digests, facts["receipts"], refusals, wanted_state.STANDS_ON, gpu["steps"]
+        )
         plan["stack"] = gpu
         plan["unwanted"] = {} if refusals else planner.unwanted(_names(states), facts["receipts"])
         plan["wanted"] = {
-            component: wanted.COMPONENTS[component].summary(states[component])
+            component: wanted_state.COMPONENTS[component].summary(states[component])
             for component in digests
         }
         plan["address"] = str(self._templar.template(task_vars.get("ansible_host", "")))
@@ -75,7 +79,9 @@ class ActionModule(ActionBase):
         if expected and (left or plan["refusals"]):
             raise AnsibleActionFail(_unfinished(plan, left))
         absent = [
-            name for name in due if name in states and wanted.COMPONENTS[name].absent(states[name])
+            name
+            for name in due
+            if name in states and wanted_state.COMPONENTS[name].absent(states[name])
         ]
         return {"changed": False, "plan": plan, "due": due, "absent": absent}
 
@@ -100,7 +106,7 @@ def _stack(site):
     try:
         return site.stack(), []
     except Refusal as refusal:
-        return stack.NOTHING, [refusal]
+        return selection.NOTHING, [refusal]
 
 
 def _stack_plan(asked, states, facts):
@@ -111,7 +117,7 @@ def _stack_plan(asked, states, facts):
         **stack_plan.plan(
             asked,
             facts,
-            stack_catalog.of_project(),
+            catalog.of_project(),
             cuda_needs.of(environments),
             f"{datetime.date.today():%Y-%m}",
         ),
@@ -147,7 +153,7 @@ def _left_loaded(states, facts):
 
 def _probe(states):
     """Return the arguments of node_facts: what the plan must know of the host, each thing once."""
-    asked = [wanted.COMPONENTS[component].probe(state) for component, state in states.items()]
+    asked = [wanted_state.COMPONENTS[component].probe(state) for component, state in states.items()]
     return {
         key: sorted({item for probe in asked for item in probe.get(key, ())})
         for key in ("paths", "users", "units")
@@ -157,8 +163,8 @@ def _probe(states):
 def _names(states):
     """Return {component: names of all that its state speaks of}."""
     return {
-        component: wanted.COMPONENTS[component].present(state)
-        + wanted.COMPONENTS[component].absent(state)
+        component: wanted_state.COMPONENTS[component].present(state)
+        + wanted_state.COMPONENTS[component].absent(state)
         for component, state in states.items()
     }
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.plugin_utils import rendezvous, variables, wanted
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import variables
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.nccl import rendezvous
 
 
 class ActionModule(ActionBase):
@@ -32,8 +34,8 @@ class ActionModule(ActionBase):
         first = asked["hosts"][0]
         served = task_vars["hostvars"][first].get("ansible_host", first)
         asked["host"] = asked["host"] or str(self._templar.template(served))
-        site = wanted.site_of(task_vars, self._templar)
-        known = wanted.known_variables() | set(wanted.options_of("nccl"))
+        site = wanted_state.site_of(task_vars, self._templar)
+        known = wanted_state.known_variables() | set(wanted_state.options_of("nccl"))
         misspelt = variables.unknown(task_vars, known, ["nccl"])
         try:
             if misspelt:

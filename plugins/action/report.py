@@ -7,7 +7,7 @@ import pathlib
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.gpunode.stack.plugins.plugin_utils import report
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.plan import report
 
 
 class ActionModule(ActionBase):

@@ -5,8 +5,11 @@ from __future__ import annotations
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.plugin_utils import vgpu_license, wanted
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.components import (
+    vgpu_license,
+)
 
 
 class ActionModule(ActionBase):
@@ -17,7 +20,7 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
         arguments = dict(self._task.args)
-        site = wanted.site_of(task_vars, self._templar)
+        site = wanted_state.site_of(task_vars, self._templar)
         try:
             if arguments["wanted"].get("token"):
                 options = site.options("vgpu_license")

@@ -7,9 +7,9 @@ import json
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.gpunode.stack.plugins.module_utils import urls
-from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.plugin_utils import wanted
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import urls
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
 
 
 class ActionModule(ActionBase):
@@ -21,9 +21,15 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
         _dummy, arguments = self.validate_argument_spec(
-            {"component": {"type": "str", "required": True, "choices": list(wanted.COMPONENTS)}}
+            {
+                "component": {
+                    "type": "str",
+                    "required": True,
+                    "choices": list(wanted_state.COMPONENTS),
+                }
+            }
         )
-        site = wanted.site_of(task_vars, self._templar)
+        site = wanted_state.site_of(task_vars, self._templar)
         try:
             component = arguments["component"]
             state = site.wanted(component)
@@ -31,8 +37,8 @@ class ActionModule(ActionBase):
                 "changed": False,
                 "state": state,
                 "digest": site.digest(component),
-                "present": wanted.COMPONENTS[component].present(state),
-                "absent": wanted.COMPONENTS[component].absent(state),
+                "present": wanted_state.COMPONENTS[component].present(state),
+                "absent": wanted_state.COMPONENTS[component].absent(state),
                 # A mirror's or proxy's address may carry a password; the state stays usable.
                 "_ansible_no_log": bool(urls.passwords(json.dumps(state))),
             }

@@ -44,7 +44,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 ranks:
-  description: What each rank of the host found, described in module_utils/all_reduce.py.
+  description: What each rank of the host found, described in module_utils/_node/nccl/all_reduce.py.
   returned: always
   type: list
   elements: dict
@@ -57,7 +57,7 @@ import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.gpunode.stack.plugins.module_utils import all_reduce
+from ansible_collections.gpunode.stack.plugins.module_utils._node.nccl import all_reduce
 
 
 def main():

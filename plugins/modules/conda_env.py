@@ -48,7 +48,7 @@ changes:
   elements: str
   sample: ["build environment web (12 packages, 3 distributions) in /srv/envs/web-0f6a2b1c9d3e"]
 manifest:
-  description: What is in place, as entries of module_utils/manifest.py.
+  description: What is in place, as entries of module_utils/_node/records/manifest.py.
   returned: success
   type: list
   elements: dict
@@ -60,14 +60,16 @@ import json
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.gpunode.stack.plugins.module_utils import (
-    component,
+from ansible_collections.gpunode.stack.plugins.module_utils._node.component import at_work
+from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import imports
+from ansible_collections.gpunode.stack.plugins.module_utils._node.conda_env import (
+    builder as env_builder,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils._node.conda_env import converge
+from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import general
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
     disk,
-    env_builder,
-    env_host,
-    host,
-    imports,
-    transient,
+    transient_unit,
     urls,
 )
 
@@ -80,17 +82,17 @@ def main():
         argument_spec={"wanted": {"type": "dict", "required": True}}, supports_check_mode=True
     )
     wanted = module.params["wanted"]
-    builder = env_builder.Builder(wanted, functools.partial(transient.execute, _NAME))
+    builder = env_builder.Builder(wanted, functools.partial(transient_unit.execute, _NAME))
     with (
-        component.at_work(module, "bring conda environments to their locks"),
+        at_work.at_work(module, "bring conda environments to their locks"),
         disk.watched("conda_env", wanted["dir"]),
     ):
         if not module.check_mode:
-            transient.settle(_NAME, _SETTLE_S)
-        wanted = env_host.complete(wanted)
+            transient_unit.settle(_NAME, _SETTLE_S)
+        wanted = converge.complete(wanted)
         module.no_log_values |= urls.passwords(json.dumps(wanted))
-        keys = imports.catalog_keys(host.general(module))
-        result = env_host.converge(wanted, builder, keys, module.check_mode)
+        keys = imports.catalog_keys(general.general(module))
+        result = converge.converge(wanted, builder, keys, module.check_mode)
     module.exit_json(**result)
 
 

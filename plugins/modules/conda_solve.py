@@ -57,20 +57,18 @@ import shutil
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.gpunode.stack.plugins.module_utils import (
-    building,
-    component,
-    conda_cli,
-    conda_prefix,
+from ansible_collections.gpunode.stack.plugins.module_utils._node.component import at_work
+from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import cli, pip, prefixes
+from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import general
+from ansible_collections.gpunode.stack.plugins.module_utils._node.records import receipts
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
     disk,
     download,
-    host,
-    pip_cli,
-    receipts,
-    transient,
+    transient_unit,
+    unfinished_folder,
     urls,
 )
-from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 
 # The same unit as for building environments: whoever works on them waits for the other.
 _UNIT = "conda_env"
@@ -82,7 +80,7 @@ _KEPT = ("name", "version", "build", "url", "md5", "sha256")
 def solve(order, execute, state_dir=receipts.STATE_DIR, cache_dir=_CACHE_DIR):
     """Return ({packages, dists}) that a spec is solved into, and leave nothing on the host.
 
-    :param order: an order of plugin_utils/conda_env.py.
+    :param order: an order of plugin_utils/_controller/components/conda_env.py.
     :param execute: runs (argv, environment) and returns a CompletedProcess with text.
     :param state_dir: where the notes on unfinished builds lie.
     :param cache_dir: where conda's packages are put for a while, where they are not to be kept.
@@ -91,14 +89,14 @@ def solve(order, execute, state_dir=receipts.STATE_DIR, cache_dir=_CACHE_DIR):
     node, spec = order["node"], order["spec"]
     what = f"environment {order['name']}"
     prefix = node["prefix"]
-    if conda_prefix.verdict(host.path_state(prefix, state_dir)) not in ("free", "unfinished"):
-        raise conda_prefix.foreign(what, prefix, "conda_env_dir")
+    if prefixes.verdict(general.path_state(prefix, state_dir)) not in ("free", "unfinished"):
+        raise prefixes.foreign(what, prefix, "conda_env_dir")
     os.makedirs(os.path.dirname(prefix), mode=0o755, exist_ok=True)
-    with building.building(prefix, state_dir), _cache(node, cache_dir, state_dir) as cache:
+    with unfinished_folder.building(prefix, state_dir), _cache(node, cache_dir, state_dir) as cache:
         try:
             wishes = (spec["channels"], spec["packages"])
-            conda_cli.solve(node["conda"], prefix, *wishes, execute, cache)
-            records = conda_prefix.conda_records(prefix)
+            cli.solve(node["conda"], prefix, *wishes, execute, cache)
+            records = prefixes.conda_records(prefix)
             packages = [_package(records[name]) for name in sorted(records)]
             dists = _dists(what, node, spec["pip"], records, execute) if spec["pip"] else []
         except Refusal as refusal:
@@ -116,10 +114,10 @@ def _cache(node, cache_dir, state_dir):
     is one that root alone can enter, and does not stay.
     """
     if not node["has_passwords"]:
-        yield conda_cli.cache_of(node["conda"])
+        yield cli.cache_of(node["conda"])
         return
     os.makedirs(os.path.dirname(cache_dir), mode=0o755, exist_ok=True)
-    with building.building(cache_dir, state_dir):
+    with unfinished_folder.building(cache_dir, state_dir):
         os.mkdir(cache_dir, 0o700)
         yield cache_dir
         shutil.rmtree(cache_dir)
@@ -133,7 +131,7 @@ def _dists(what, node, wishes, records, execute):
             f"pip is to find it, and the packages bring no {' and no '.join(lacking)}",
             f"Add {' and '.join(lacking)} to the packages",
         )
-    return pip_cli.resolve(node["prefix"], wishes, node["pip_config"], execute)
+    return pip.resolve(node["prefix"], wishes, node["pip_config"], execute)
 
 
 def _package(record):
@@ -164,11 +162,11 @@ def main():
     if module.check_mode:
         module.exit_json(changed=False)
     with (
-        component.at_work(module, f"solve environment {order['name']}"),
+        at_work.at_work(module, f"solve environment {order['name']}"),
         disk.watched(f"environment {order['name']}", order["node"]["prefix"]),
     ):
-        transient.settle(_UNIT, _SETTLE_S)
-        result = solve(order, functools.partial(transient.execute, _UNIT))
+        transient_unit.settle(_UNIT, _SETTLE_S)
+        result = solve(order, functools.partial(transient_unit.execute, _UNIT))
     module.exit_json(changed=False, **result)
 
 

@@ -65,7 +65,7 @@ changes:
   elements: str
   sample: [create user ob_cuda, write /etc/systemd/system/ob_cuda.service]
 manifest:
-  description: What is in place, as entries of module_utils/manifest.py.
+  description: What is in place, as entries of module_utils/_node/records/manifest.py.
   returned: success
   type: list
   elements: dict
@@ -82,12 +82,9 @@ import json
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.gpunode.stack.plugins.module_utils import (
-    app_converge,
-    component,
-    disk,
-    systemd,
-)
+from ansible_collections.gpunode.stack.plugins.module_utils._node.component import at_work
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import converge
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import disk, systemd
 
 
 def main():
@@ -102,10 +99,10 @@ def main():
     )
     asked = module.params
     with (
-        component.at_work(module, "bring applications to their wanted state"),
+        at_work.at_work(module, "bring applications to their wanted state"),
         disk.watched("gunicorn_app", systemd.UNIT_DIR),
     ):
-        result = app_converge.converge(
+        result = converge.converge(
             asked["wanted"], json.loads(asked["secrets"]), asked["archives"], module.check_mode
         )
     module.exit_json(**result)

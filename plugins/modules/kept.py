@@ -40,7 +40,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 kept:
-  description: What module_utils/kept.py found of applications and environments.
+  description: What module_utils/_node/releases.py found of applications and environments.
   returned: success
   type: dict
   sample:
@@ -71,7 +71,7 @@ address:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.gpunode.stack.plugins.module_utils import kept
+from ansible_collections.gpunode.stack.plugins.module_utils._node import releases
 
 
 def main():
@@ -84,8 +84,8 @@ def main():
     )
     asked = module.params
     found = {
-        "applications": kept.applications(asked["applications"]),
-        "environments": kept.environments(asked["environments"]),
+        "applications": releases.applications(asked["applications"]),
+        "environments": releases.environments(asked["environments"]),
     }
     module.exit_json(changed=False, kept=found)
 

@@ -45,7 +45,7 @@ changes:
   elements: str
   sample: ["install Miniforge 26.7.2-0 in /opt/miniforge3", "write /opt/miniforge3/.condarc"]
 manifest:
-  description: What is in place, as entries of module_utils/manifest.py.
+  description: What is in place, as entries of module_utils/_node/records/manifest.py.
   returned: success
   type: list
   elements: dict
@@ -61,24 +61,22 @@ import shutil
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.gpunode.stack.plugins.module_utils import (
-    building,
+from ansible_collections.gpunode.stack.plugins.module_utils._node.component import at_work
+from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import cli, prefixes
+from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import general
+from ansible_collections.gpunode.stack.plugins.module_utils._node.miniforge import removal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.records import manifest, receipts
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
     commands,
-    component,
-    conda_cli,
-    conda_prefix,
     disk,
     download,
     files,
     folders,
-    host,
-    manifest,
-    miniforge_removal,
-    receipts,
-    transient,
+    transient_unit,
+    unfinished_folder,
     urls,
 )
-from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
 
 _NAME = "miniforge"
 _WORK_DIR = os.path.join(download.CACHE_DIR, _NAME)
@@ -124,11 +122,11 @@ def _installation(wanted, execute, state_dir, work_dir):
     """Return (sentence, action) for conda itself, (None, None) when it is of the wanted version."""
     prefix, version = wanted["prefix"], wanted["version"]
     install = functools.partial(_install, wanted, execute, state_dir, work_dir)
-    verdict = conda_prefix.verdict(host.path_state(prefix, state_dir))
+    verdict = prefixes.verdict(general.path_state(prefix, state_dir))
     if verdict in ("free", "unfinished"):
         return f"install Miniforge {version} in {prefix}", install
-    if verdict == "foreign" or not miniforge_removal.is_base(prefix):
-        raise conda_prefix.foreign("Miniforge", prefix, "miniforge_prefix")
+    if verdict == "foreign" or not removal.is_base(prefix):
+        raise prefixes.foreign("Miniforge", prefix, "miniforge_prefix")
     found = _version(prefix, execute)
     if found == wanted["conda_version"]:
         return None, None
@@ -140,7 +138,10 @@ def _installation(wanted, execute, state_dir, work_dir):
 
 
 def _install(wanted, execute, state_dir, work_dir):
-    with _installer(wanted, work_dir) as installer, building.building(wanted["prefix"], state_dir):
+    with (
+        _installer(wanted, work_dir) as installer,
+        unfinished_folder.building(wanted["prefix"], state_dir),
+    ):
         # -f: an empty folder may be there, such as the mount point of a disk of its own.
         _run_installer(installer, ["-b", "-f", "-p", wanted["prefix"]], wanted, execute)
         _prove(wanted, execute)
@@ -190,7 +191,7 @@ def _version(prefix, execute):
 
 
 def _ask_version(prefix, execute):
-    return conda_cli.run(prefix, ["info"], execute).get("conda_version")
+    return cli.run(prefix, ["info"], execute).get("conda_version")
 
 
 def _prove(wanted, execute):
@@ -263,7 +264,7 @@ def _manifest(wanted):
     """
     program, record = (
         os.path.join(wanted["prefix"], "bin", "conda"),
-        miniforge_removal.record_of(wanted["prefix"]),
+        removal.record_of(wanted["prefix"]),
     )
     placed = (program, *_certificates(wanted), *_configuration(wanted))
     entries = [manifest.file(path) for path in placed if os.path.isfile(path)]
@@ -276,15 +277,15 @@ def main():
     )
     wanted = module.params["wanted"]
     module.no_log_values |= urls.passwords(json.dumps(wanted))
-    execute = functools.partial(transient.execute, _NAME)
+    execute = functools.partial(transient_unit.execute, _NAME)
     with (
-        component.at_work(module, "bring Miniforge to its version"),
+        at_work.at_work(module, "bring Miniforge to its version"),
         disk.watched("miniforge", wanted["prefix"]),
     ):
         if not module.check_mode:
-            transient.settle(_NAME, _SETTLE_S)
+            transient_unit.settle(_NAME, _SETTLE_S)
         if wanted["state"] == "absent":
-            result = miniforge_removal.converge(wanted["prefix"], module.check_mode)
+            result = removal.converge(wanted["prefix"], module.check_mode)
         else:
             result = converge(wanted, execute, module.check_mode)
     module.exit_json(**result)

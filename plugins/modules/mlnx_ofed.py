@@ -54,7 +54,7 @@ changes:
   elements: str
   sample: ["unpack the bundle of MLNX_OFED 24.10-1.1.4.0", "install MLNX_OFED 24.10-1.1.4.0"]
 manifest:
-  description: What is in place, as entries of module_utils/manifest.py.
+  description: What is in place, as entries of module_utils/_node/records/manifest.py.
   returned: success
   type: list
   elements: dict
@@ -70,10 +70,13 @@ sha256:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.gpunode.stack.plugins.module_utils import ofed_converge, stack_host
+from ansible_collections.gpunode.stack.plugins.module_utils._node.component import bring
+from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed import (
+    converge as ofed_converge,
+)
 
 # The installer builds for some ten minutes for each kernel.
-_PART = stack_host.Part("mlnx_ofed", "RDMA stack", "bring the RDMA stack to its version", 3600)
+_PART = bring.Part("mlnx_ofed", "RDMA stack", "bring the RDMA stack to its version", 3600)
 
 
 def main():
@@ -92,7 +95,7 @@ def main():
             asked["wanted"], host, asked["consent"], asked["file"], module.check_mode
         )
 
-    stack_host.bring(module, _PART, converge)
+    bring.bring(module, _PART, converge)
 
 
 if __name__ == "__main__":

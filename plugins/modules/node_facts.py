@@ -70,13 +70,13 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.gpunode.stack.plugins.module_utils import (
+from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import general as host
+from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import gpu_host
+from ansible_collections.gpunode.stack.plugins.module_utils._node.records import receipts
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
     accounts,
     child,
-    gpu_host,
-    host,
     listening,
-    receipts,
     systemd,
 )
 

@@ -57,7 +57,7 @@ changes:
   elements: str
   sample: ["build the open modules of 580.65.06 for kernel 6.1.0-40-amd64"]
 manifest:
-  description: What is in place, as entries of module_utils/manifest.py.
+  description: What is in place, as entries of module_utils/_node/records/manifest.py.
   returned: success
   type: list
   elements: dict
@@ -73,16 +73,14 @@ sha256:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.gpunode.stack.plugins.module_utils import (
-    driver_converge,
-    driver_removal,
-    stack_host,
+from ansible_collections.gpunode.stack.plugins.module_utils._node.component import bring
+from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver import (
+    converge as driver_converge,
 )
+from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver import removal
 
 # A driver's modules take minutes for each kernel.
-_PART = stack_host.Part(
-    "nvidia_driver", "NVIDIA driver", "bring the NVIDIA driver to its version", 3600
-)
+_PART = bring.Part("nvidia_driver", "NVIDIA driver", "bring the NVIDIA driver to its version", 3600)
 
 
 def main():
@@ -100,11 +98,11 @@ def main():
 
     def converge(host):
         if wanted["state"] == "absent":
-            return driver_removal.converge(host, wanted["repositories"], module.check_mode)
+            return removal.converge(host, wanted["repositories"], module.check_mode)
         leave = driver_converge.Leave(asked["consent"], asked["drain"])
         return driver_converge.converge(wanted, host, leave, asked["file"], module.check_mode)
 
-    stack_host.bring(module, _PART, converge)
+    bring.bring(module, _PART, converge)
 
 
 if __name__ == "__main__":

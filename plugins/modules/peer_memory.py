@@ -45,7 +45,7 @@ changes:
   elements: str
   sample: ["build nv_peer_mem 1.1-0 for kernel 6.1.0-40-amd64", "load nv_peer_mem"]
 manifest:
-  description: What is in place, as entries of module_utils/manifest.py.
+  description: What is in place, as entries of module_utils/_node/records/manifest.py.
   returned: success
   type: list
   elements: dict
@@ -61,9 +61,12 @@ sha256:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.gpunode.stack.plugins.module_utils import peer_memory, stack_host
+from ansible_collections.gpunode.stack.plugins.module_utils._node.component import bring
+from ansible_collections.gpunode.stack.plugins.module_utils._node.peer_memory import (
+    converge as peer_memory,
+)
 
-_PART = stack_host.Part("peer_memory", "peer memory", "bring peer memory to its route", 600)
+_PART = bring.Part("peer_memory", "peer memory", "bring peer memory to its route", 600)
 
 
 def main():
@@ -79,7 +82,7 @@ def main():
     def converge(host):
         return peer_memory.converge(asked["wanted"], host, asked["file"], module.check_mode)
 
-    stack_host.bring(module, _PART, converge)
+    bring.bring(module, _PART, converge)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ options:
     type: str
     required: true
   manifest:
-    description: What was placed on the host, as entries of module_utils/manifest.py.
+    description: What was placed on the host, as entries of module_utils/_node/records/manifest.py.
     type: list
     elements: dict
     required: true
@@ -67,7 +67,7 @@ path:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.gpunode.stack.plugins.module_utils import receipts
+from ansible_collections.gpunode.stack.plugins.module_utils._node.records import receipts
 
 
 def main():

@@ -48,7 +48,7 @@ changes:
   elements: str
   sample: ["write /etc/nvidia/gridd.conf", "restart nvidia-gridd.service"]
 manifest:
-  description: What is in place, as entries of module_utils/manifest.py.
+  description: What is in place, as entries of module_utils/_node/records/manifest.py.
   returned: success
   type: list
   elements: dict
@@ -57,15 +57,11 @@ manifest:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.gpunode.stack.plugins.module_utils import (
-    child,
-    component,
-    disk,
-    host,
-    tree,
-    vgpu_license,
-    vgpu_licensing,
-)
+from ansible_collections.gpunode.stack.plugins.module_utils._node.component import at_work
+from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import general
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import gridd
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import child, disk, root
+from ansible_collections.gpunode.stack.plugins.module_utils._node.vgpu_license import converge
 
 
 def main():
@@ -77,16 +73,16 @@ def main():
         supports_check_mode=True,
     )
     wanted, token = module.params["wanted"], module.params["token"]
-    own_kernel = host.own_kernel()
+    own_kernel = general.own_kernel()
     with (
-        component.at_work(module, "bring the vGPU licence to its state"),
-        disk.watched("vgpu_license", vgpu_licensing.CONFIGURATION),
+        at_work.at_work(module, "bring the vGPU licence to its state"),
+        disk.watched("vgpu_license", gridd.CONFIGURATION),
     ):
         if wanted["state"] == "absent":
-            result = vgpu_license.converge_absent(child.run, own_kernel, module.check_mode)
+            result = converge.converge_absent(child.run, own_kernel, module.check_mode)
         elif wanted["state"] == "present":
-            result = vgpu_license.converge(
-                wanted, token, tree.Tree(), child.run, own_kernel, module.check_mode
+            result = converge.converge(
+                wanted, token, root.Tree(), child.run, own_kernel, module.check_mode
             )
         else:
             result = {"changed": False, "changes": [], "manifest": []}

@@ -13,7 +13,7 @@ import shutil
 
 import pytest
 
-from ansible_collections.gpunode.stack.plugins.plugin_utils import wanted
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
 from lab import doca, fleet, kernel
 from lab.rdma_image import FIRST as BUNDLE
 from lab.rdma_image import KEPT, NEXT_KERNEL, PINS, Rdma
@@ -54,7 +54,7 @@ class Node(Rdma):
             "mlnx_ofed_repository_url": URL,
             **variables,
         }
-        state = wanted.Site(said, "/").wanted("mlnx_ofed")
+        state = wanted_state.Site(said, "/").wanted("mlnx_ofed")
         parts = state["repository"].get("distributions", [])
         parts = [{**part, "fingerprint": fingerprint or self.archive.fingerprint} for part in parts]
         return {**state, "repository": {**state["repository"], "distributions": parts}}

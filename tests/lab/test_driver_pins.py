@@ -11,18 +11,20 @@ import subprocess
 
 import pytest
 
-from ansible_collections.gpunode.stack.plugins.module_utils import (
-    apt_sources,
-    distribution_packages,
-    download,
-    driver_family,
-    driver_packages,
-    driver_pins,
+from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver import (
+    package_family,
+    package_sets,
+    pins,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import (
+    package_manager,
+    repositories,
     stack_packages,
 )
-from ansible_collections.gpunode.stack.plugins.module_utils.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.module_utils.tree import Tree
-from ansible_collections.gpunode.stack.plugins.plugin_utils import catalog
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import download
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Tree
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import catalog
 from lab import driver_runs, textfile
 from lab.repository import FLAT, Repository
 
@@ -33,8 +35,8 @@ OLD, NEW, OTHER, CUDA = "535.161.08", "535.183.01", "550.90.07", "580.95.05"
 NAMES = ["libcuda1", "nvidia-smi", "nvidia-persistenced"]
 SOURCES = "/etc/apt/sources.list.d"
 ROWS = {row["name"]: row for row in catalog.rows("repositories")}
-FAMILY = driver_family.of(ROWS, "debian")
-APT = distribution_packages.Apt()
+FAMILY = package_family.of(ROWS, "debian")
+APT = package_manager.Apt()
 
 
 class Host:
@@ -68,29 +70,29 @@ class Host:
 
     def bring(self, version="", branch="535"):
         """Install the driver and pin it, as a converging node does."""
-        there = driver_packages.installed(self.tree, FAMILY)
-        offers = driver_packages.offered(self.tree, sorted({*NAMES, *there}))
-        choice = driver_packages.choose(NAMES, offers, branch, FAMILY, version)
-        choice = driver_packages.along(choice, there, offers, FAMILY)
-        driver_packages.fetch(choice, FAMILY, self.execute, APT)
-        driver_packages.install(choice, FAMILY, self.tree, self.execute, APT)
+        there = package_sets.installed(self.tree, FAMILY)
+        offers = package_sets.offered(self.tree, sorted({*NAMES, *there}))
+        choice = package_sets.choose(NAMES, offers, branch, FAMILY, version)
+        choice = package_sets.along(choice, there, offers, FAMILY)
+        package_sets.fetch(choice, FAMILY, self.execute, APT)
+        package_sets.install(choice, FAMILY, self.tree, self.execute, APT)
         self.pin(choice.driver)
 
     def pin(self, driver):
-        there = driver_packages.installed(self.tree, FAMILY)
-        for path, file in driver_pins.wanted_files("apt", there, driver, FAMILY).items():
+        there = package_sets.installed(self.tree, FAMILY)
+        for path, file in pins.wanted_files("apt", there, driver, FAMILY).items():
             self.put(path, file.text)
 
     def unpin(self):
-        self.sh(f"rm -f {driver_pins.PREFERENCES}")
+        self.sh(f"rm -f {pins.PREFERENCES}")
 
     def drivers(self):
         """Return the versions of the driver that the installed packages have."""
-        there = driver_packages.installed(self.tree, FAMILY)
+        there = package_sets.installed(self.tree, FAMILY)
         return {
             version.rpartition("-")[0]
             for name, version in there.items()
-            if driver_family.is_versioned(name, FAMILY)
+            if package_family.is_versioned(name, FAMILY)
         }
 
 
@@ -126,10 +128,12 @@ def old(host, monkeypatch):
     """The node with an old driver of its branch, which is pinned."""
     monkeypatch.setattr(download, "CACHE_DIR", str(host.root / "var" / "cache" / "gpunode"))
     coming = host.root / "var" / "lib" / "gpunode" / "nvidia_driver" / "coming"
-    monkeypatch.setattr(driver_packages, "COMING", str(coming))
-    stanzas = [fields for fields in apt_sources.own(host.tree) if SUITE in fields["Suites"].split()]
-    text = apt_sources.text(apt_sources.DRIVER, ROWS["debian"], "Debian 12", SUITE, stanzas)
-    host.put(apt_sources.DRIVER.source, text)
+    monkeypatch.setattr(package_sets, "COMING", str(coming))
+    stanzas = [
+        fields for fields in repositories.own(host.tree) if SUITE in fields["Suites"].split()
+    ]
+    text = repositories.text(repositories.DRIVER, ROWS["debian"], "Debian 12", SUITE, stanzas)
+    host.put(repositories.DRIVER.source, text)
     host.sh("apt-get update -qq")
     host.bring(OLD)
     return host
@@ -137,9 +141,9 @@ def old(host, monkeypatch):
 
 def test_components_that_the_hosts_sources_lack_bring_the_packages(old):
     assert "Components: contrib non-free non-free-firmware" in old.tree.text(
-        apt_sources.DRIVER.source
+        repositories.DRIVER.source
     )
-    assert f"{OLD}-1" in driver_packages.offered(old.tree, ["libcuda1"])["libcuda1"]
+    assert f"{OLD}-1" in package_sets.offered(old.tree, ["libcuda1"])["libcuda1"]
 
 
 def test_the_version_that_is_wanted_is_installed_where_newer_ones_are_offered(old):
@@ -182,7 +186,7 @@ def test_the_plan_is_told_of_what_the_pins_hold_back(old):
 
 def test_who_holds_the_lock_of_dpkg_is_named_after_a_while_and_nothing_is_changed(old, monkeypatch):
     # A node waits for minutes.
-    monkeypatch.setattr(distribution_packages, "LOCK_WAIT_S", 3)
+    monkeypatch.setattr(package_manager, "LOCK_WAIT_S", 3)
     old.sh(driver_runs.hold_lock(120))
     try:
         with pytest.raises(Refusal, match=r"after 3 s: .* held by process \d+ \(python3\)"):
@@ -207,8 +211,8 @@ def test_another_branch_replaces_all_of_the_one_before(old):
 
 
 def test_nothing_of_the_driver_is_left_once_it_is_removed(old):
-    driver_packages.remove(FAMILY, old.tree, old.execute, APT)
-    assert driver_packages.installed(old.tree, FAMILY) == {}
+    package_sets.remove(FAMILY, old.tree, old.execute, APT)
+    assert package_sets.installed(old.tree, FAMILY) == {}
     old.unpin()
 
 
@@ -216,6 +220,6 @@ def test_a_package_is_unpacked_beside_what_is_installed(old):
     folder = "/var/tmp/unpacked"
     old.sh(f"rm -rf {folder}; mkdir {folder}")
     path = str(old.root / folder.lstrip("/"))
-    tree = driver_packages.unpack("nvidia-kernel-dkms", f"{NEW}-1", path, old.execute)
+    tree = package_sets.unpack("nvidia-kernel-dkms", f"{NEW}-1", path, old.execute)
     assert f"nvidia-current-{NEW}" in old.sh(f"ls {tree.replace(str(old.root), '')}/usr/src")
     assert old.drivers() == {OLD}

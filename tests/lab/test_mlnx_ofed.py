@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.gpunode.stack.plugins.module_utils import symbol_versions
+from ansible_collections.gpunode.stack.plugins.module_utils._node.kernel import module_file
 from lab import driver_runs, kernel
 from lab.rdma_image import FIRST, KEPT, NEXT_KERNEL, PINS, SECOND, SYMBOLS, Rdma
 
@@ -181,7 +181,7 @@ def test_a_newer_one_of_the_distribution_replaces_nothing_of_it(node):
 def test_the_build_of_a_module_is_read_as_readelf_reads_it(node, lab):
     path = f"/lib/modules/{node.release}/updates/dkms/ib_core.ko"
     told = node.says(f"readelf --notes {path}")
-    module = symbol_versions.read(f"{lab.tree(NODE)}{path}")
+    module = module_file.read(f"{lab.tree(NODE)}{path}")
     assert module.build_id
     assert f"Build ID: {module.build_id}" in told
 

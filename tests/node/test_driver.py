@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from ansible_collections.gpunode.stack.plugins.module_utils import cuda_allocation
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import cuda_allocation
 
 
 @pytest.fixture

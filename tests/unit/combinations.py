@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 
-from ansible_collections.gpunode.stack.plugins.plugin_utils import yaml_file
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import project
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import yaml_file
 
-FILE = Path(__file__).resolve().parents[1] / "standins" / "combinations.yml"
+FILE = project.ROOT / "tests" / "standins" / "combinations.yml"
 
 _CONTENT = yaml_file.load(FILE)
 #: {refusals, due, notices: {rule: what it says}}
@@ -37,7 +37,7 @@ def facts_of(row):
 
 
 def options_of(row):
-    """Return what a row wants of its host, as stack.resolve takes it."""
+    """Return what a row wants of its host, as selection.resolve takes it."""
     return {
         name.removeprefix("gpunode_"): value
         for name, value in row["wanted"].items()

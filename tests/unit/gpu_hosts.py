@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from ansible_collections.gpunode.stack.plugins.module_utils import gpu_architectures, peer_route
-from ansible_collections.gpunode.stack.plugins.plugin_utils import stack, stack_case, stack_catalog
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import architectures
+from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import peer_route
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.stack import (
+    case,
+    catalog,
+    selection,
+)
 
-KNOWN = stack_catalog.of_project()
+KNOWN = catalog.of_project()
 
 VERSIONS = st.sampled_from(
     ["", "440.33.01", "470.256.02", "535.161.08", "550.90.07", "550.107.02", "580.65.06", "?"]
@@ -16,7 +21,7 @@ KERNELS = st.sampled_from(
     ["3.10.0-514.el7.x86_64", "5.15.0-25-generic", "6.1.0-40-amd64", "6.18.0", "rubbish"]
 )
 FLAG = st.booleans()
-ARCHITECTURE = st.sampled_from(["", *gpu_architectures.NAMES])
+ARCHITECTURE = st.sampled_from(["", *architectures.NAMES])
 PEER_MODULE = st.sampled_from(peer_route.MODULES)
 ADDRESS = st.sampled_from(["0000:3b:00.0", "0000:af:00.0"])
 
@@ -184,7 +189,7 @@ def wanted(options):
         options = {key: value for key, value in options.items() if key != "ofed_kind"}
     elif "ofed_kind" not in options:
         options = {**options, "ofed_kind": "mlnx_ofed"}
-    return stack.resolve(options, KNOWN)
+    return selection.resolve(options, KNOWN)
 
 
 @st.composite
@@ -219,7 +224,7 @@ def converged(draw):
     at_boot = modules[1:]
     runfile = asked["driver"]["method"] == "runfile"
     facts = {
-        **stack_case.EMPTY,
+        **case.EMPTY,
         "distribution": "Debian",
         "distribution_major_version": "12",
         "own_kernel": True,

@@ -10,9 +10,10 @@ import re
 import subprocess
 from pathlib import Path
 
-from ansible_collections.gpunode.stack.plugins.plugin_utils import yaml_file
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import project
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import yaml_file
 
-FOLDER = Path(__file__).resolve().parents[1] / "standins" / "hosts"
+FOLDER = project.ROOT / "tests" / "standins" / "hosts"
 NAMES = tuple(sorted(path.stem for path in FOLDER.glob("*.yml")))
 
 # What a program says of a thing it does not know: (stdout, stderr, status).

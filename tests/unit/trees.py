@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from ansible_collections.gpunode.stack.plugins.module_utils.tree import Tree
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Tree
 
 
 def planted(root, files=None, links=None, answers=None):

@@ -1,0 +1,27 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the modules of all components do alike around their work."""
+
+from __future__ import annotations
+
+import contextlib
+
+from ..refusal import Refusal
+from ..system import node_lock
+
+
+@contextlib.contextmanager
+def at_work(module, purpose):
+    """Hold the node's lock for a ``with`` block, and fail the module where the work is refused.
+
+    In check mode nothing is changed, so nothing is locked.
+
+    :param module: the AnsibleModule.
+    :param purpose: what it does, shown to whoever waits for the lock in vain.
+    """
+    lock = contextlib.nullcontext() if module.check_mode else node_lock.held(purpose)
+    try:
+        with lock:
+            yield
+    except Refusal as refusal:
+        module.fail_json(msg=str(refusal))

@@ -1,0 +1,147 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Running conda: always with --json, and its errors as sentences."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+
+from ..refusal import Refusal
+from ..system import commands, urls
+
+_SHOWN = 3
+_LINES = 12
+
+# CONDA_REGISTER_ENVS: nothing is written into root's home.
+_ENVIRONMENT = {
+    "CONDA_NUMBER_CHANNEL_NOTICES": "0",
+    "CONDA_REGISTER_ENVS": "false",
+    "LC_ALL": "C.UTF-8",
+}
+# A lock is not solved, and the classic solver is part of conda itself.
+_NOT_SOLVING = {"CONDA_SOLVER": "classic"}
+
+# What conda 24 calls PackagesNotFoundError, 26 calls PackagesNotFoundInChannelsError; each solver
+# puts its own name before UnsatisfiableError.
+_REMEDIES = (
+    (
+        re.compile("PackagesNotFound"),
+        "Correct its name or version, or add the channel that has it",
+    ),
+    (re.compile("Unsatisfiable"), "Ask for less exact versions of the packages named"),
+    (
+        re.compile("InvalidMatchSpec|InvalidVersionSpec"),
+        "Write it as name=version or name>=version",
+    ),
+    (
+        re.compile("CondaHTTPError|CondaSSLError|ProxyError|UnavailableInvalidChannel"),
+        "Correct the channel, or the mirror, proxy and CA bundle of miniforge on the way to it",
+    ),
+)
+_ANY_REMEDY = "Mend that and run again"
+# How conda dies where it cannot put its error into JSON.
+_DEATH = re.compile(r"^conda\.(?:\w+\.)*(\w+): (.+)$", re.MULTILINE)
+
+
+def cache_of(base):
+    """Return the folder of a conda installation's package cache."""
+    return os.path.join(base, "pkgs")
+
+
+def solve(base, prefix, channels, packages, execute, cache):
+    """Create an environment of what conda's own solver finds for a spec, from these channels alone.
+
+    :param prefix: where; nothing may be there.
+    :param cache: the folder that packages are fetched to.
+    :raises Refusal: there is no solution, or it could not be fetched; see :func:`run`.
+    """
+    sources = [argument for channel in channels for argument in ("--channel", channel)]
+    arguments = ["create", "--yes", "--no-default-packages", "--override-channels", *sources]
+    run(base, [*arguments, *packages], execute, prefix, {"CONDA_PKGS_DIRS": cache})
+
+
+def run(base, arguments, execute, prefix=None, environment=None):
+    """Run the conda of an installation and return its answer: a dict, {} where it says nothing.
+
+    :param base: the prefix conda is installed in.
+    :param arguments: what follows ``conda``; --prefix, --json and --quiet are added.
+    :param prefix: the environment to work on, where it is another one than the base.
+    :param execute: runs (argv, environment) and returns a CompletedProcess with text.
+    :param environment: settings of this command; without it those for commands that solve nothing.
+    :raises Refusal: there is no conda, or it failed, with its own reason.
+    """
+    what = f"conda {arguments[0]} in {prefix or base}"
+    conda = os.path.join(base, "bin", "conda")
+    if not os.path.isfile(conda):
+        raise Refusal(
+            what,
+            f"there is no {conda}",
+            "Run the miniforge role first, or correct miniforge_prefix",
+        )
+    place = ["--prefix", prefix] if prefix else []
+    result = commands.run(
+        what,
+        [conda, *arguments, *place, "--json", "--quiet"],
+        {
+            **_ENVIRONMENT,
+            "CONDA_PKGS_DIRS": cache_of(base),
+            **(_NOT_SOLVING if environment is None else environment),
+        },
+        execute,
+        f"{prefix or base} or of {cache_of(base)}",
+    )
+    if result.returncode:
+        raise _refusal(what, result)
+    return _answer(result.stdout)
+
+
+def _answer(text):
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _refusal(what, result):
+    """Return why conda failed: from its JSON, or from stderr where it died before that."""
+    errors = _errors(result)
+    if not errors:
+        return Refusal(what, commands.last_words(result, result.stderr), _ANY_REMEDY)
+    reasons = list(dict.fromkeys(_sentence(error) for error in errors))
+    more = f" (and {len(reasons) - _SHOWN} more)" if len(reasons) > _SHOWN else ""
+    name = errors[0].get("exception_name", "")
+    remedies = [remedy for kind, remedy in _REMEDIES if kind.search(name)]
+    return Refusal(
+        what, urls.shown("; ".join(reasons[:_SHOWN])) + more, (remedies or [_ANY_REMEDY])[0]
+    )
+
+
+def _errors(result):
+    answer = _answer(result.stdout)
+    if answer:
+        return answer.get("errors", [answer])
+    deaths = _DEATH.findall(result.stderr)
+    return [{"exception_name": name, "message": words} for name, words in deaths[-1:]]
+
+
+def _sentence(error):
+    name = error.get("exception_name", "error")
+    if name == "ChecksumMismatchError":
+        kind = error["checksum_type"]
+        return (
+            f"{error['url']} has {kind} {error['actual_checksum']}, "
+            f"the lock says {error['expected_checksum']}"
+        )
+    if name.startswith("PackagesNotFound"):
+        return f"no channel has {', '.join(error['packages'])}"
+    lines = [line.strip() for line in _message(error).splitlines() if line.strip()]
+    if name.endswith("UnsatisfiableError"):
+        return f"{name}: {' / '.join(lines[:_LINES])}"
+    return f"{name}: {lines[0]}"
+
+
+def _message(error):
+    return str(error.get("message") or error.get("error") or "").strip() or "no message"

@@ -1,0 +1,106 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Running the pip of a conda environment: only what is pinned by a hash, and never a question."""
+
+from __future__ import annotations
+
+import configparser
+import itertools
+import json
+import os
+
+from ..refusal import Refusal
+from ..system import commands, urls
+from . import prefixes
+
+# As variables, since a pip of old Python versions does not know all of these as options.
+_ENVIRONMENT = {
+    "LC_ALL": "C.UTF-8",
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    "PIP_NO_INPUT": "1",
+    "PIP_RETRIES": "2",
+    "PIP_ROOT_USER_ACTION": "ignore",
+    "PYTHONNOUSERSITE": "1",
+}
+
+
+def install(prefix, requirements, config, execute, again=False):
+    """Install what a requirements file names into a prefix; every line of it carries hashes.
+
+    :param prefix: the conda environment.
+    :param requirements: path of the file.
+    :param config: path of the pip.conf to read besides the host's own.
+    :param execute: runs (argv, environment) and returns a CompletedProcess with text.
+    :param again: put these files in place anew and leave their dependencies alone.
+    :raises Refusal: pip failed, with its own reason.
+    """
+    repair = ["--no-deps", "--force-reinstall"] if again else []
+    _run(prefix, ["install", "--require-hashes", *repair, "-r", requirements], config, execute)
+
+
+def uninstall(prefix, names, config, execute):
+    """Remove Python distributions from a prefix; see :func:`install`."""
+    _run(prefix, ["uninstall", "--yes", *names], config, execute)
+
+
+def resolve(prefix, wishes, config, execute):
+    """Return what pip would install for these requirements, as its report says; change nothing.
+
+    :param wishes: requirements such as 'flask>=3'; what the prefix has already counts.
+    :returns: dicts with ``name`` (as PEP 503 compares it), ``version`` and ``sha256``.
+    :raises Refusal: pip failed, or found something without a sha256.
+    """
+    arguments = ["install", "--dry-run", "--quiet", "--report", "-", *wishes]
+    report = json.loads(_run(prefix, arguments, config, execute))
+    return [_resolved(item) for item in report["install"]]
+
+
+def _resolved(item):
+    metadata, source = item["metadata"], item["download_info"]
+    sha256 = source.get("archive_info", {}).get("hashes", {}).get("sha256")
+    if not sha256:
+        raise Refusal(
+            f"{metadata['name']} {metadata['version']}",
+            f"the index gives no sha256 for {urls.shown(source['url'])}",
+            "Use an index that does, or another version",
+        )
+    name = prefixes.normalise(metadata["name"])
+    return {"name": name, "version": metadata["version"], "sha256": sha256}
+
+
+def _run(prefix, arguments, config, execute):
+    """Run pip and return what it printed."""
+    what = f"pip {arguments[0]} in {prefix}"
+    result = commands.run(
+        what,
+        [os.path.join(prefix, "bin", "python"), "-m", "pip", *arguments],
+        # Beside the configuration, so that it goes when that goes, and root's home stays clean.
+        dict(
+            _ENVIRONMENT,
+            PIP_CACHE_DIR=os.path.join(os.path.dirname(config), "pip-cache"),
+            PIP_CONFIG_FILE=config,
+        ),
+        execute,
+        prefix,
+    )
+    if result.returncode:
+        raise Refusal(what, f"{_reason(result)} [{_index(config)}]", "Mend that and run again")
+    return result.stdout
+
+
+def _reason(result):
+    """Return pip's own errors, and the last of its complaints about a broken connection."""
+    lines = commands.lines_of(result.stderr)
+    broken = [line for line in lines if "connection broken" in line][-1:]
+    errors = itertools.dropwhile(lambda line: not line.lower().startswith("error:"), lines)
+    told = broken + [line for line in errors if not line.startswith("WARNING:")]
+    return " / ".join(told) or commands.last_words(result, result.stderr)
+
+
+def _index(config):
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(config)
+    index = parser.get("global", "index-url", fallback=None)
+    return (
+        f"index {urls.shown(index)}" if index else "the index of the host's own pip configuration"
+    )

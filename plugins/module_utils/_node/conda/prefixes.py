@@ -1,0 +1,146 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What is in a conda prefix, read from its own records: no solver, no subprocess."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import re
+
+from ..refusal import Refusal
+
+_DIST_INFO = re.compile(r"(.+)-([^-]+)\.dist-info")
+
+
+def is_conda(prefix):
+    """Say whether a folder is a conda prefix: conda writes conda-meta/history first of all."""
+    return os.path.isfile(os.path.join(prefix, "conda-meta", "history"))
+
+
+def verdict(state):
+    """Return what is where a prefix is to be: 'free', 'unfinished', 'conda' or 'foreign'.
+
+    :param state: the place as ``paths`` of node_facts describes it.
+    """
+    if state["unfinished"]:
+        return "unfinished"
+    if state["conda"]:
+        return "conda"
+    if state["kind"] in ("absent", "directory") and state["empty"]:
+        return "free"
+    return "foreign"
+
+
+def foreign(what, prefix, option):
+    """Return the Refusal for a prefix that holds something we did not put there.
+
+    :param option: the option that decides where the prefix lies.
+    """
+    return Refusal(
+        what,
+        f"{prefix} holds something else than what is to be there",
+        f"Move it away or choose another {option}",
+    )
+
+
+def conda_records(prefix):
+    """Return {name: record} from conda-meta/*.json.
+
+    A record keeps ``name, version, build, url, md5, sha256`` (missing ones
+    are None) and ``dists``, the dist-info folders the package placed,
+    relative to the prefix. An unreadable record is left out: its package
+    then counts as missing, which is what a broken one is.
+    """
+    records = {}
+    for path in glob.glob(os.path.join(glob.escape(prefix), "conda-meta", "*.json")):
+        try:
+            with open(path, encoding="utf-8") as handle:
+                full = json.load(handle)
+            record = {
+                key: full.get(key) for key in ("name", "version", "build", "url", "md5", "sha256")
+            }
+            record["dists"] = [
+                os.path.dirname(name)
+                for name in full.get("files", [])
+                if name.endswith(".dist-info/METADATA")
+            ]
+            records[full["name"]] = record
+        except (OSError, ValueError, KeyError, AttributeError):
+            continue
+    return records
+
+
+def conda_package_names(prefix):
+    """Return the sorted 'name-version-build' of every package, by the record file names alone."""
+    names = os.listdir(os.path.join(prefix, "conda-meta")) if is_conda(prefix) else []
+    return sorted(name[: -len(".json")] for name in names if name.endswith(".json"))
+
+
+def dist_infos(prefix):
+    """Return {dist-info folder: (name, version)} of every Python distribution in a prefix.
+
+    Folders are relative to the prefix, names normalised as PEP 503 says; read
+    from the folders' names, so that a thousand of them cost milliseconds.
+    """
+    return {
+        folder: dist for folder, dist in _dist_info_folders(prefix) if _has_metadata(prefix, folder)
+    }
+
+
+def dist_info_remains(prefix):
+    """Return the dist-info folders, relative to the prefix, of distributions that are gone.
+
+    pip leaves what a conda package did not list in its RECORD, and then
+    takes the rest for a distribution it cannot remove.
+    """
+    return [
+        folder for folder, _dist in _dist_info_folders(prefix) if not _has_metadata(prefix, folder)
+    ]
+
+
+def _dist_info_folders(prefix):
+    for folder in glob.glob(os.path.join(glob.escape(prefix), "lib", "python3.*")):
+        packages = os.path.join(folder, "site-packages")
+        # conda's Python 3.10 and later come with a link lib/python3.1 to the real folder.
+        if os.path.islink(folder) or not os.path.isdir(packages):
+            continue
+        for entry in os.listdir(packages):
+            dist = parse_dist_info(entry)
+            if dist:
+                yield os.path.relpath(os.path.join(packages, entry), prefix), dist
+
+
+def _has_metadata(prefix, folder):
+    return os.path.isfile(os.path.join(prefix, folder, "METADATA"))
+
+
+def dist_names(prefix):
+    """Return the sorted 'name==version' of every Python distribution in the prefix."""
+    return sorted(f"{name}=={version}" for name, version in dist_infos(prefix).values())
+
+
+def parse_dist_info(folder):
+    """Return (name, version) from the base name of a dist-info folder, or None for another one."""
+    match = _DIST_INFO.fullmatch(folder)
+    return (normalise(match.group(1)), match.group(2)) if match else None
+
+
+def normalise(name):
+    """Return a Python distribution's name as PEP 503 compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def version_key(version):
+    """Return a Python version in a form in which '1.0' and '1.0.0' are equal, as PEP 440 says.
+
+    Enough to compare a pin with what pip wrote down for it; it does not order.
+    """
+    match = re.fullmatch(r"v?(\d+(?:\.\d+)*)(.*)", version.strip().lower())
+    if not match:
+        return version
+    release = [int(part) for part in match.group(1).split(".")]
+    while len(release) > 1 and release[-1] == 0:
+        release.pop()
+    return ".".join(map(str, release)) + re.sub(r"[-_.]", "", match.group(2))

@@ -1,0 +1,143 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""General facts of a host, under the names Ansible's own facts use."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import stat
+import threading
+
+from ansible.module_utils.facts.system.distribution import Distribution
+from ansible.module_utils.facts.system.pkg_mgr import PkgMgrFactCollector
+from ansible.module_utils.facts.system.service_mgr import ServiceMgrFactCollector
+
+from ..conda import prefixes
+from ..system import unfinished_folder
+
+_DISTRIBUTION = (
+    "distribution",
+    "distribution_release",
+    "distribution_version",
+    "distribution_major_version",
+    "os_family",
+)
+_FILESYSTEMS = (
+    "btrfs",
+    "ext2",
+    "ext3",
+    "ext4",
+    "f2fs",
+    "nfs",
+    "nfs4",
+    "overlay",
+    "tmpfs",
+    "xfs",
+    "zfs",
+)
+_OF_SERVERS = ("nfs", "nfs4")
+_SERVER_S = 5
+
+
+def general(module):
+    """Return who the host is, as Ansible's own collectors tell it.
+
+    :param module: the AnsibleModule, whose command runner the collectors use.
+    """
+    found = Distribution(module).get_distribution_facts()
+    collected = {f"ansible_{key}": value for key, value in found.items()}
+    collected["ansible_system"] = platform.system()
+    return {
+        **{key: str(found.get(key, "")) for key in _DISTRIBUTION},
+        "hostname": platform.node().split(".")[0],
+        "kernel": platform.release(),
+        "architecture": platform.machine(),
+        "python_version": platform.python_version(),
+        **PkgMgrFactCollector().collect(module, collected),
+        **ServiceMgrFactCollector().collect(module, collected),
+    }
+
+
+def own_kernel(proc="/proc"):
+    """Say whether the host runs a kernel of its own: false in containers, chroots and image builds.
+
+    A container's init carries ``container=`` in its environment (systemd's
+    container interface); in a chroot the root is not init's root.
+    """
+    try:
+        with open(os.path.join(proc, "1", "environ"), "rb") as handle:
+            if any(item.startswith(b"container=") for item in handle.read().split(b"\0")):
+                return False
+        mine, inits = (
+            os.stat(os.path.join(proc, "self", "root")),
+            os.stat(os.path.join(proc, "1", "root")),
+        )
+    except OSError:
+        return False
+    return (mine.st_dev, mine.st_ino) == (inits.st_dev, inits.st_ino)
+
+
+def mounts(proc="/proc"):
+    """Return [{mount, fstype, size_total, size_available}], in bytes, of what holds files.
+
+    Of several at one mount point the last one, which is the one that is seen. A share whose
+    server does not answer is left out.
+    """
+    found = {}
+    with open(os.path.join(proc, "self", "mounts"), "rb") as handle:
+        rows = [line.split() for line in handle]
+    for _device, escaped, kind, *_rest in rows:
+        # The kernel escapes blanks alone, and leaves the bytes of other characters as they are.
+        mount = os.fsdecode(escaped.decode("unicode_escape").encode("latin-1"))
+        fstype = kind.decode(errors="replace")
+        room = _room(mount, fstype) if fstype in _FILESYSTEMS else None
+        if room is None:
+            continue
+        found[mount] = {
+            "mount": mount,
+            "fstype": fstype,
+            "size_total": room.f_blocks * room.f_frsize,
+            "size_available": room.f_bavail * room.f_frsize,
+        }
+    return list(found.values())
+
+
+def _room(mount, fstype):
+    """Return the statvfs of a folder; None where it is none, or its server does not answer."""
+    answers = []
+
+    def look():
+        with contextlib.suppress(OSError):
+            if os.path.isdir(mount):
+                answers.append(os.statvfs(mount))
+
+    if fstype in _OF_SERVERS:
+        # Who asks for a share whose server is away waits until it is back.
+        asking = threading.Thread(target=look, daemon=True)
+        asking.start()
+        asking.join(_SERVER_S)
+    else:
+        look()
+    return answers[0] if answers else None
+
+
+def path_state(path, state_dir):
+    """Return {kind, empty, conda, unfinished} of a path; links are not followed.
+
+    :param state_dir: where gpunode keeps its notes on the host.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        kind = "absent"
+    else:
+        kinds = ((stat.S_ISREG, "file"), (stat.S_ISDIR, "directory"), (stat.S_ISLNK, "link"))
+        kind = next((name for test, name in kinds if test(mode)), "other")
+    return {
+        "kind": kind,
+        "empty": kind == "absent" or (kind == "directory" and not os.listdir(path)),
+        "conda": kind == "directory" and prefixes.is_conda(path),
+        "unfinished": unfinished_folder.is_unfinished(path, state_dir),
+    }

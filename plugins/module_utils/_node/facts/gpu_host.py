@@ -1,0 +1,91 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""All that is to be known of a host with GPUs and RDMA devices; docs/facts.md has the shape."""
+
+from __future__ import annotations
+
+from ..gpu import (
+    clients,
+    fabric_manager,
+    faults,
+    gridd,
+    in_kernel_drivers,
+    installed_driver,
+    nvidia_smi,
+    pci,
+)
+from ..kernel import kernels, secure_boot
+from ..nvidia_driver import drain
+from ..packages import stack_packages
+from ..rdma import rdma_stack
+from ..system import child, management_interface, systemd
+from ..system import root as tree
+from . import virtualization
+
+_UNITS = (fabric_manager.UNIT, gridd.UNIT)
+# systemd.unit(5); what is generated late stands for a script in /etc/init.d.
+_UNIT_FOLDERS = (
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/run/systemd/generator.late",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+)
+
+
+def no_programs(argv, **_options):
+    """Run nothing: what a root other than "/" has for programs cannot be run here.
+
+    :raises FileNotFoundError: always, as child.run does for a program that is not there.
+    """
+    raise FileNotFoundError(argv[0])
+
+
+def survey(root, running, pid, run=child.run):
+    """Return the facts of docs/facts.md.
+
+    :param root: the folder that stands for "/"; see root.Tree.
+    :param running: the release of the kernel that the host runs as its own, '' for none.
+    :param pid: the process whose connection is that of this run.
+    :param run: what runs programs, with the signature of child.run.
+    """
+    host = tree.Tree(root, run)
+    packages = stack_packages.survey(host)
+    states = _states(host, run)
+    driver = installed_driver.survey(host)
+    return {
+        "virtualization": virtualization.detect(host),
+        "gpus": pci.gpus(host),
+        "nvswitches": pci.nvswitches(host),
+        "rdma_devices": rdma_stack.devices(host),
+        "kernels": kernels.survey(host, running),
+        "secure_boot": secure_boot.survey(host),
+        "driver": driver,
+        "packages": packages,
+        "nvidia_smi": nvidia_smi.survey(host),
+        "fabric_manager": fabric_manager.survey(
+            host, packages, states.get(fabric_manager.UNIT, {})
+        ),
+        "licensing": gridd.survey(host, states.get(gridd.UNIT, {})),
+        "rivals": in_kernel_drivers.survey(host),
+        "gpu_clients": clients.clients(host),
+        "gpu_faults": faults.faults(host),
+        "drained": _drained(host),
+        "rdma_stack": rdma_stack.survey(host, packages, running),
+        "peer_memory": rdma_stack.peer_memory(host, driver["modules"], running),
+        "management": management_interface.survey(host, pid),
+    }
+
+
+def _drained(host):
+    note = drain.noted(host)
+    return note["triggers"] + note["services"]
+
+
+def _states(host, run):
+    """Return {unit: {property: value}} of the driver's daemons, nothing asked where none is."""
+    there = [
+        unit for unit in _UNITS if any(host.exists(f"{folder}/{unit}") for folder in _UNIT_FOLDERS)
+    ]
+    return systemd.show(there, ["LoadState", "ActiveState", "UnitFileState"], run)

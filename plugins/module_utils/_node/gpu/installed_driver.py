@@ -1,0 +1,217 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The NVIDIA driver of a host: as loaded, and as it lies on disk, however it got there."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from ..kernel import kernels
+from ..packages import deb_version
+from . import driver_archive
+
+_VERSION = re.compile(r"\b[0-9]+\.[0-9]+(?:\.[0-9]+)*\b")
+_MODULE = re.compile(r"(nvidia(?:[-_][\w-]+)?|nv_peer_mem)\.ko(?:\.(?:xz|zst|gz))?")
+_FIELD = re.compile(r"(\w+): *(.*)")
+# What sets the open modules apart: NVIDIA/open-gpu-kernel-modules, kernel-open/nvidia/nv.c,
+# MODULE_LICENSE; the proprietary ones say "NVIDIA".
+_OPEN_LICENSE = "Dual MIT/GPL"
+# What is packed has to be unpacked first.
+_MODINFO_S = 30
+_DKMS = "/var/lib/dkms"
+_LIBRARY = re.compile(r"(?:libcuda|libnvidia-ml)\.so\.([0-9]+(?:\.[0-9]+)+)")
+_LIBRARY_FOLDERS = (
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib64",
+    "/usr/lib",
+    # Debian's, whose alternatives point into one of them.
+    "/usr/lib/x86_64-linux-gnu/nvidia",
+)
+
+
+def survey(tree):
+    """Return {loaded, modules, dkms, libraries, runfile, kept}; docs/facts.md has their shape."""
+    return {
+        "loaded": loaded(tree),
+        "modules": modules(tree),
+        "dkms": dkms(tree),
+        "libraries": libraries(tree),
+        "runfile": runfile(tree),
+        "kept": kept(tree),
+    }
+
+
+def loaded(tree):
+    """Return {version, open} of the module that is loaded; ('', False) for none.
+
+    Its own file tells, and should that be out of sight, sysfs does, where a proprietary module
+    taints the kernel with P (Linux, Documentation/ABI/testing/sysfs-module).
+    """
+    told = tree.lines("/proc/driver/nvidia/version")[:1]
+    version = _VERSION.search(told[0]) if told else None
+    if version:
+        return {"version": version.group(), "open": "Open Kernel Module" in told[0]}
+    taint = tree.text("/sys/module/nvidia/taint")
+    there = "nvidia" in kernels.loaded_modules(tree)
+    return {
+        "version": tree.text("/sys/module/nvidia/version") if there else "",
+        "open": there and bool(taint) and "P" not in taint,
+    }
+
+
+def modules(tree):
+    """Return [{kernel, name, path, version, open, depends, signer}] of the modules on disk.
+
+    Those of the driver and nv_peer_mem: not the kernel's own nvidiafb and its like. One call of
+    modinfo describes all: it prints one after the other, each begun by its file name, and goes
+    on after one that it cannot read (kmod, tools/modinfo.c). A module it says nothing of has
+    the fields that its path tells.
+    """
+    found = [
+        (release, path, match.group(1).replace("-", "_"))
+        for release in tree.names(kernels.MODULES)
+        for path, match in _files(tree, release)
+    ]
+    told = described(tree, [path for _release, path, _name in found])
+    rows = [
+        {
+            "kernel": release,
+            # Debian's file is nvidia-current.ko, and the kernel calls the module nvidia.
+            "name": told[path].get("name") or name,
+            "path": path,
+            **module_facts(told[path]),
+        }
+        for release, path, name in found
+    ]
+    # Some of the proprietary driver's modules carry a free licence; nvidia.ko speaks for all.
+    is_open = {row["kernel"]: row["open"] for row in rows if row["name"] == "nvidia"}
+    return [{**row, "open": is_open.get(row["kernel"], row["open"])} for row in rows]
+
+
+def described(tree, paths):
+    """Return {path: {field: value}}, {} for a module that modinfo cannot describe."""
+    by_file = {tree.path(path): {} for path in paths}
+    printed = tree.ended("modinfo", *by_file, patience_s=_MODINFO_S).output if paths else ""
+    fields = {}
+    for line in printed.splitlines():
+        match = _FIELD.match(line)
+        if match and match.group(1) == "filename":
+            fields = by_file.get(match.group(2), {})
+        elif match:
+            fields[match.group(1)] = match.group(2)
+    return {path: by_file[tree.path(path)] for path in paths}
+
+
+def module_facts(fields):
+    """Return {version, open, depends, signer} of what modinfo says of a module."""
+    return {
+        "version": fields.get("version", ""),
+        "open": fields.get("license") == _OPEN_LICENSE,
+        "depends": [part for part in fields.get("depends", "").split(",") if part],
+        "signer": fields.get("signer", ""),
+    }
+
+
+def dkms(tree):
+    """Return [{name, version, kernel, state}] of every tree that DKMS has.
+
+    As `dkms status` tells it, without running its shell script (dkms-project/dkms, dkms.in,
+    is_module_added and following): a tree counts as added where its source leads to a folder;
+    built for a kernel where there is a folder of modules; installed where the link of that
+    kernel leads to it.
+    """
+    rows = []
+    for name in tree.names(_DKMS):
+        for version in tree.names(f"{_DKMS}/{name}"):
+            folder = f"{_DKMS}/{name}/{version}"
+            if not tree.names(tree.resolve(f"{folder}/source")):
+                continue
+            states = sorted(_built(tree, name, folder).items()) or [("", "added")]
+            rows += [
+                {"name": name, "version": version, "kernel": kernel, "state": state}
+                for kernel, state in states
+            ]
+    return rows
+
+
+def libraries(tree):
+    """Return the versions of libcuda.so and libnvidia-ml.so that are on disk, oldest first."""
+    versions = {match.group(1) for _path, match in _library_files(tree, _LIBRARY)}
+    return sorted(versions, key=deb_version.key)
+
+
+def libraries_of(tree, version):
+    """Return the paths of the libraries that carry a driver's version in their names."""
+    pattern = re.compile(rf"lib[\w.+-]+\.so\.{re.escape(version)}")
+    return [path for path, _match in _library_files(tree, pattern)]
+
+
+def _library_files(tree, pattern):
+    """Return [(path, match)] of the files in the folders of libraries, without links."""
+    folders = list(_LIBRARY_FOLDERS)
+    folders += [f"{folders[-1]}/{name}" for name in tree.names(folders[-1])]
+    return [
+        (f"{folder}/{name}", match)
+        for folder in folders
+        for name in tree.names(folder)
+        for match in [pattern.fullmatch(name)]
+        if match and not tree.target(f"{folder}/{name}")
+    ]
+
+
+def runfile(tree):
+    """Return the version that a .run installed, '' where none did.
+
+    The first line of the list of what it put in place, such as "1.0-53516108 (535.161.08)";
+    an uninstallation removes the list (NVIDIA/nvidia-installer, backup.c).
+    """
+    first = tree.lines("/var/lib/nvidia/log")[:1]
+    match = re.search(r"\(([0-9][0-9.]*)\)", first[0]) if first else None
+    return match.group(1) if match else ""
+
+
+def kept(tree):
+    """Return [{version, path, sha256}] of what is kept of drivers, the installed one first."""
+    return [
+        {key: row[key] for key in ("version", "path", "sha256")}
+        for row in driver_archive.rows(tree)
+    ]
+
+
+def _files(tree, release):
+    """Yield (path, match of its name) of the modules of one kernel.
+
+    Of the kernel's own tree, which has some thousand folders, the places are searched that an
+    installer or a distribution puts the driver in: the .run drivers/video, Ubuntu nvidia-BRANCH.
+    """
+    top = f"{kernels.MODULES}/{release}"
+    for folder, folders, names in os.walk(tree.path(top)):
+        inside = os.path.relpath(folder, tree.path(top))
+        if inside == "kernel":
+            folders[:] = [
+                name for name in folders if name == "drivers" or name.startswith("nvidia-")
+            ]
+        elif inside == "kernel/drivers":
+            folders[:] = [name for name in folders if name == "video"]
+        folders.sort()
+        for name in sorted(names):
+            match = _MODULE.fullmatch(name)
+            path = os.path.normpath(f"{top}/{inside}/{name}")
+            if match and tree.exists(tree.resolve(path)):
+                yield path, match
+
+
+def _built(tree, name, folder):
+    """Return {kernel: state} of the kernels that a tree of DKMS is built for."""
+    states = {}
+    for kernel in tree.names(folder):
+        # As dkms: what else is in there begins with a letter.
+        if not kernel[:1].isdigit():
+            continue
+        for architecture in tree.names(f"{folder}/{kernel}"):
+            made = f"{folder}/{kernel}/{architecture}"
+            if tree.names(f"{made}/module"):
+                link = tree.resolve(f"{_DKMS}/{name}/kernel-{kernel}-{architecture}")
+                states[kernel] = "installed" if link == made else "built"
+    return states

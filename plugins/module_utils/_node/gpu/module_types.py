@@ -1,0 +1,61 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the plan and the node decide alike about the driver: packages, and kind of modules."""
+
+from __future__ import annotations
+
+from ..packages import versions
+
+TYPES = ("open", "proprietary")
+RED_HAT = ("RedHat", "Rocky", "AlmaLinux", "CentOS", "OracleLinux")
+# From the branch on that NVIDIA's installer itself takes the open modules where all GPUs can.
+_OPEN_BY_DEFAULT = "560"
+
+
+def module_type(said, architectures, rows, is_guest, installed, offered, branch):
+    """Return 'open' or 'proprietary': as said, as the GPUs require, as it is there, as is usual.
+
+    :param said: the option: 'open', 'proprietary' or 'auto'.
+    :param architectures: the names of the architectures among the host's GPUs.
+    :param rows: {name: {open_modules, open_guest}} of the catalog's architectures.
+    :param is_guest: whether it is the driver of a guest with a virtual GPU.
+    :param installed: the kinds of modules that are on disk.
+    :param offered: the kinds that there are of the wanted branch.
+    :param branch: that branch, '' where none is known.
+    """
+    if said in TYPES:
+        return said
+    if not_open(architectures, rows, is_guest):
+        return "proprietary"
+    if any(rows.get(name, {}).get("open_modules") == "required" for name in architectures):
+        return "open"
+    if len(installed) == 1 and installed[0] in offered:
+        return installed[0]
+    is_usual = bool(branch) and not versions.is_below(branch, _OPEN_BY_DEFAULT)
+    return "open" if is_usual else "proprietary"
+
+
+def not_open(architectures, rows, is_guest):
+    """Return the names of those architectures that open modules do not drive."""
+    return [
+        name
+        for name in architectures
+        if name in rows
+        and (rows[name]["open_modules"] == "never" or (is_guest and not rows[name]["open_guest"]))
+    ]
+
+
+def types_of(modules):
+    """Return the kinds of some modules, rows of installed_driver.modules."""
+    return sorted({"open" if row["open"] else "proprietary" for row in modules})
+
+
+def distribution(facts):
+    """Return the distribution as the catalog names it: 'Debian 12', 'Ubuntu 22.04', 'RedHat 9'.
+
+    :param facts: the general facts.
+    """
+    name = facts["distribution"]
+    # Ubuntu's major version is a year with two releases.
+    part = "distribution_version" if name == "Ubuntu" else "distribution_major_version"
+    return f"{'RedHat' if name in RED_HAT else name} {facts[part]}"

@@ -1,0 +1,65 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The NVIDIA devices on a host's PCI bus, from sysfs: no driver is needed to see them."""
+
+from __future__ import annotations
+
+import re
+
+from . import architectures
+
+_DEVICES = "/sys/bus/pci/devices"
+_NVIDIA = "10de"
+# PCI Code and ID Assignment Specification: VGA compatible controller, 3D controller.
+_GPU_CLASSES = ("0300", "0302")
+# "Other bridge": what the driver takes for an NVSwitch, whatever its device id
+# (NVIDIA/open-gpu-kernel-modules@df1c9a3de2be4b130f4fc7680f7198193d8ac6ad:
+# kernel-open/nvidia/linux_nvswitch.c, nvswitch_pci_table).
+_NVSWITCH_CLASSES = ("0680",)
+
+
+def gpus(tree):
+    """Return one row per NVIDIA GPU: address, device, subsystem, class, driver, architecture."""
+    return [
+        {
+            **_row(tree, address),
+            "subsystem": ":".join(
+                _digits(tree, address, name) for name in ("subsystem_vendor", "subsystem_device")
+            ).strip(":"),
+            "class": _digits(tree, address, "class"),
+            "architecture": architectures.of(_digits(tree, address, "device")),
+        }
+        for address in _addresses(tree, _GPU_CLASSES)
+    ]
+
+
+def nvswitches(tree):
+    """Return one row per NVSwitch: address, device, driver."""
+    return [_row(tree, address) for address in _addresses(tree, _NVSWITCH_CLASSES)]
+
+
+def _addresses(tree, classes):
+    """Return the addresses of NVIDIA's devices of some classes, in the order of the bus."""
+    return [
+        address
+        for address in tree.names(_DEVICES)
+        if _digits(tree, address, "vendor") == _NVIDIA
+        and _digits(tree, address, "class") in classes
+    ]
+
+
+def _row(tree, address):
+    return {
+        "address": address,
+        "device": _digits(tree, address, "device"),
+        "driver": tree.target(f"{_DEVICES}/{address}/driver"),
+    }
+
+
+def _digits(tree, address, name):
+    """Return the first four digits of a number in sysfs, "0x030200" as "0302"; '' for none.
+
+    Of a class the last two digits are the programming interface, which says nothing here.
+    """
+    found = re.match(r"0x([0-9a-f]{4})", tree.text(f"{_DEVICES}/{address}/{name}"))
+    return found.group(1) if found else ""

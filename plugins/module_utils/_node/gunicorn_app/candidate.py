@@ -1,0 +1,118 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A release that proves itself on a private socket before anything in service is touched.
+
+The candidate is a unit of its own below /run, with one worker and otherwise
+the text of the service. It lives for the proof; what a killed run leaves of it
+is gone after the next run or the next boot.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+
+from ..records import receipts
+from ..system import child, files, systemd
+from . import journal, proof, service
+
+UNIT_DIR = "/run/systemd/system"
+# What the name of a candidate has behind that of its application.
+SUFFIX = "-candidate"
+RUN_DIR = os.path.join("/run", os.path.basename(receipts.STATE_DIR))
+
+
+def unit_of(name):
+    """Return the name of the candidate's unit of an application."""
+    return f"{name}{SUFFIX}.service"
+
+
+def unit_path(name):
+    """Return where that unit's file lies."""
+    return os.path.join(UNIT_DIR, unit_of(name))
+
+
+def secrets_path(name):
+    """Return where a candidate's secrets lie."""
+    return os.path.join(RUN_DIR, f"{name}{SUFFIX}.env")
+
+
+def runtime_directory(name):
+    """Return the candidate's folder, as RuntimeDirectory= names it."""
+    return f"{name}{SUFFIX}"
+
+
+def socket_path(name):
+    """Return the unix socket on which a candidate answers."""
+    return f"/run/{runtime_directory(name)}/http.sock"
+
+
+def is_left(name, run=child.run):
+    """Say whether there is anything of a candidate on this host."""
+    return any(map(os.path.lexists, _places(name))) or _state(name, run) != "inactive"
+
+
+def try_out(app, secrets, outcome, run=child.run, sleep=time.sleep):
+    """Start an application's candidate, prove that it does its work, and leave no trace of it.
+
+    :param secrets: its secrets, {variable: value}.
+    :param outcome: returns how the host is left where it does not, as a sentence without its end.
+    :raises Refusal: it does not; the text ends with what it logged.
+    """
+    unit, since = unit_of(app["name"]), time.time()
+    try:
+        with _started(app, secrets, run):
+            proof.prove(app, unit, socket_path(app["name"]), run, sleep)
+    except (systemd.UnitError, proof.NotServing, OSError) as error:
+        raise journal.failure(
+            f"application {app['name']}, release {app['release']} as a candidate",
+            error,
+            outcome(),
+            journal.read(unit, since, run),
+            secrets,
+        ) from error
+
+
+def remove(name, run=child.run):
+    """Stop an application's candidate, and remove all that there is of it.
+
+    :raises systemd.UnitError: it could not be stopped.
+    """
+    unit = unit_of(name)
+    if _state(name, run) != "inactive":
+        systemd.tell("stop", unit, timeout_s=service.STOP_S, run=run)
+    for path in _places(name):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+    with contextlib.suppress(OSError):
+        os.rmdir(RUN_DIR)
+    systemd.tell("daemon-reload", run=run)
+    # A unit that is not failed cannot be reset, which is as good.
+    with contextlib.suppress(systemd.UnitError):
+        systemd.tell("reset-failed", unit, run=run)
+
+
+@contextlib.contextmanager
+def _started(app, secrets, run):
+    name = app["name"]
+    try:
+        text = service.secrets_text(secrets, app["secrets_digest"])
+        if text:
+            os.makedirs(RUN_DIR, mode=0o755, exist_ok=True)
+            files.write_text(secrets_path(name), text, mode=0o600)
+        files.write_text(unit_path(name), app["candidate"])
+        systemd.tell("daemon-reload", run=run)
+        systemd.tell("start", "--no-block", unit_of(name), run=run)
+        yield
+    finally:
+        remove(name, run)
+
+
+def _places(name):
+    return unit_path(name), secrets_path(name)
+
+
+def _state(name, run):
+    states = systemd.show([unit_of(name)], ("ActiveState",), run)
+    return states.get(unit_of(name), {}).get("ActiveState", "inactive")

@@ -1,0 +1,82 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What an application logged, told to the operator without its secrets."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from ..refusal import Refusal
+from ..system import child, disk, systemd
+
+# A worker's traceback and gunicorn's own after it.
+_LINES = 60
+# The last line of a traceback, after the journal's own "Nov 22 10:00:00 host process[1]: ".
+_EXCEPTION = re.compile(r"\]: ((?:\w+\.)*\w*(?:Error|Exception)(?:: .*)?)$", re.MULTILINE)
+# What os.environ raises: its frame stands right above.
+_VARIABLE = re.compile(
+    r'File "(?:<frozen os>|[^"\n]*/os\.py)", line \d+, in __getitem__\n'
+    r"(?:.*\n)??.*\]: KeyError: '(\w+)'$",
+    re.MULTILINE,
+)
+
+
+def read(unit, since, run=child.run):
+    """Return the end of what a unit logged, as text.
+
+    :param since: nothing older than this, in seconds since 1970.
+    """
+    return systemd.journal(unit, _LINES, since, run)
+
+
+def failure(what, error, outcome, log, secrets):
+    """Return the Refusal for an application that does not do its work.
+
+    Of a full disk it says that alone: the application cannot be blamed for it.
+
+    :param what: which one, in words.
+    :param error: what was seen of it from outside.
+    :param outcome: how the host was left, as a sentence without its end.
+    :param log: what it logged.
+    :param secrets: its secrets, {variable: value}; none of them is told.
+    """
+    if disk.ran_out(error):
+        return Refusal(
+            what,
+            f"the file system of {error.filename} is full" if error.filename else str(error),
+            f"{outcome}. Free room there and run again",
+        )
+    log = redacted(log, secrets)
+    because = [redacted(str(error), secrets), cause(log)]
+    return Refusal(
+        what,
+        ": ".join(part for part in because if part),
+        f"{outcome}. Correct the application and run again. Its journal ends with:\n{log}",
+    )
+
+
+def cause(log):
+    """Return what ended a Python program, from its last traceback in a log; '' for none."""
+    exceptions = _EXCEPTION.findall(log)
+    if not exceptions:
+        return ""
+    variables = _VARIABLE.findall(log)
+    if variables and exceptions[-1] == f"KeyError: '{variables[-1]}'":
+        return f"environment variable {variables[-1]} is missing ({exceptions[-1]})"
+    return exceptions[-1]
+
+
+def redacted(text, secrets):
+    """Return a text without the values of secrets, nor any line of one of several lines.
+
+    Programs write them as they are, or quoted as Python and JSON do.
+    """
+    hidden = set()
+    for value in secrets.values():
+        for part in (value, *value.splitlines()):
+            hidden.update((part, repr(part)[1:-1], json.dumps(part)[1:-1]))
+    # The longest first: one may be part of another.
+    for value in sorted(filter(str.strip, hidden), key=len, reverse=True):
+        text = text.replace(value, "********")
+    return text

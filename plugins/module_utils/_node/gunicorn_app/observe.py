@@ -1,0 +1,169 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a host has of an application."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+
+from ..conda import builds, contents
+from ..system import accounts, child, files, in_use, listening, processes, systemd
+from . import candidate, process, release
+from . import service as app_service
+
+# The time of a release's folder that never was in service.
+NEVER = 0
+_STATE = ("ActiveState", "UnitFileState", "NeedDaemonReload", "MainPID")
+
+
+def observe(app, secrets, rows, check_mode=False, proc="/proc", run=child.run):
+    """Return what a host has of an application, as a dict for plan.steps().
+
+    :param secrets: its secrets, {variable: value}.
+    :param rows: what listening.survey() found.
+    :param check_mode: an environment that is not as its lock says counts as repaired, since a
+        real run repairs it before.
+    """
+    account = accounts.survey([app["user"]], run)[app["user"]]
+    states = systemd.show(app_service.own_units(app), _STATE, run)
+    service = states.get(app_service.service_of(app), {})
+    found = process.process(service.get("MainPID", "0"), app["release"], proc)
+    text = app_service.secrets_text(secrets, app["secrets_digest"])
+    return {
+        "account": account,
+        "releases": _is_private(app_service.releases_of(app), account),
+        "release": _release_state(app),
+        "secrets": _secrets_state(app, text),
+        "units": {unit: _text_of(app_service.unit_path(unit), "0644") for unit in app["units"]},
+        "unwanted_units": [
+            unit
+            for unit in app_service.own_units(app)
+            if unit not in app["units"] and os.path.lexists(app_service.unit_path(unit))
+        ],
+        "states": states,
+        "listens": _listens(app, rows, states),
+        "socket_left": _socket_left(app),
+        "restart": process.reasons_to_restart(app, found),
+        "repaired": _is_repaired(app, service, proc) or (check_mode and is_damaged(app["prefix"])),
+        "candidate_left": candidate.is_left(app["name"], run),
+        "link": _target_of(app_service.link_of(app)),
+        "releases_on_disk": releases_on_disk(app_service.releases_of(app)),
+        "served": served(app),
+        "in_use": _used_by_others(app, proc),
+    }
+
+
+def is_damaged(prefix):
+    """Say whether an environment is not what it was built from: conda_env would repair it."""
+    try:
+        lock, dists = builds.read_record(prefix)
+    except ValueError:
+        return False
+    return not contents.Contents({"prefix": prefix, "lock": lock, "dists": dists}).is_as_wanted()
+
+
+def releases_on_disk(folder):
+    """Return the paths in a folder of releases, by the times of their folders, the latest first.
+
+    A release is placed with the time NEVER, and touched when it goes into service
+    (Host.point_link): after a way back, the one that was left counts by when it served.
+    """
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        paths = [os.path.join(folder, name) for name in os.listdir(folder)]
+        return sorted(paths, key=lambda path: os.lstat(path).st_mtime, reverse=True)
+    return []
+
+
+def served(app):
+    """Return the releases that ever were in service, the last one first.
+
+    The first one is what the link names, since that was put there after its proof.
+    """
+    on_disk = releases_on_disk(app_service.releases_of(app))
+    releases = [path for path in on_disk if release.is_id(os.path.basename(path))]
+    link = _target_of(app_service.link_of(app))
+    first = [path for path in releases if path == link]
+    return first + [path for path in releases if path != link and os.lstat(path).st_mtime != NEVER]
+
+
+def _is_private(folder, account):
+    """Say whether a folder belongs to root and can be read by the account's group alone."""
+    if not account["exists"] or os.path.islink(folder) or not os.path.isdir(folder):
+        return False
+    group = files.group_name(pwd.getpwuid(account["uid"]).pw_gid)
+    return files.ownership(folder) == ("root", group, "0750")
+
+
+def _release_state(app):
+    if not os.path.isdir(app["release"]):
+        return "absent"
+    owned = files.ownership(app["release"]) == ("root", "root", "0755")
+    # A release that is named by its id is known by no more than that.
+    same = owned and release.digest_of(app["release"]).startswith(app["digest"])
+    return "intact" if same else "changed"
+
+
+def _secrets_state(app, text):
+    path = app_service.secrets_path(app["name"])
+    if not text:
+        return "unwanted" if os.path.lexists(path) else "as wanted"
+    return "as wanted" if _text_of(path, "0600") == text else "differs"
+
+
+def _text_of(path, mode):
+    """Return the text of a regular file of root's that has this mode, None of anything else."""
+    try:
+        with open(
+            os.open(path, os.O_RDONLY | os.O_NOFOLLOW), encoding="utf-8", errors="replace"
+        ) as handle:
+            return handle.read() if files.ownership(path) == ("root", "root", mode) else None
+    except OSError:
+        return None
+
+
+def _target_of(path):
+    return os.readlink(path) if os.path.islink(path) else None
+
+
+def _listens(app, rows, states):
+    """Say whether the socket unit holds the address, or none is to."""
+    socket = app_service.socket_of(app)
+    if socket not in app["units"]:
+        return True
+    is_held = any(
+        (row["address"], row["port"]) == listening.parse(app["listen"]) and row["unit"] == socket
+        for row in rows
+    )
+    return is_held and states.get(socket, {}).get("ActiveState") == "active"
+
+
+def _socket_left(app):
+    """Return the unix socket of an earlier address, a file that nobody needs after the change."""
+    text = _text_of(app_service.unit_path(app_service.socket_of(app)), "0644") or ""
+    path = app_service.unix_socket_of(text)
+    return path if path != app["listen"] and os.path.lexists(path) else ""
+
+
+def _is_repaired(app, service, proc):
+    """Say whether what answers was started before its environment was last changed by us."""
+    main = service.get("MainPID", "0")
+    pids = process.workers(app, main, proc) or {main}
+    return processes.started_before(pids, builds.record_of(app["prefix"]), proc)
+
+
+def _used_by_others(app, proc):
+    """Return the earlier releases that a process or unit other than the application's uses."""
+    on_disk = releases_on_disk(app_service.releases_of(app))
+    earlier = [path for path in on_disk if path != app["release"]]
+    return sorted(used_by_others(earlier, app["name"], proc))
+
+
+def used_by_others(folders, name, proc="/proc"):
+    """Return {folder: who} of those that a process or unit other than an application's own uses.
+
+    :param name: the application's.
+    """
+    own = [*app_service.own_units({"name": name}), candidate.unit_of(name)]
+    return {**in_use.by_units(folders, besides=own), **in_use.by_processes(folders, proc, own)}

@@ -1,0 +1,78 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""An application's running processes: what they were started from, read in /proc."""
+
+from __future__ import annotations
+
+import os
+
+from ..system import processes, systemd
+from . import service
+
+
+def process(pid, release, proc="/proc"):
+    """Return {exe, in_release, marks} of a running process, or None where there is none.
+
+    ``exe`` is the program's path; ``in_release`` says whether it works in the
+    folder that is at ``release`` now; ``marks`` are the variables that say what
+    it was started from.
+    """
+    environment = systemd.environment_of(pid, proc)
+    if environment is None:
+        return None
+    folder = os.path.join(proc, str(pid))
+    try:
+        in_release = os.path.isdir(release) and os.path.samefile(
+            os.path.join(folder, "cwd"), release
+        )
+        return {
+            "exe": os.readlink(os.path.join(folder, "exe")),
+            "in_release": in_release,
+            "marks": {
+                mark: environment[mark]
+                for mark in (systemd.UNIT_MARK, service.SECRETS_MARK)
+                if mark in environment
+            },
+        }
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def misplaced(app, found):
+    """Return what is wrong with where a process runs, as the end of a sentence; '' for nothing.
+
+    :param found: what :func:`process` returned.
+    """
+    if found is None:
+        return "is gone"
+    if not found["exe"].startswith(f"{app['prefix']}/") or found["exe"].endswith(" (deleted)"):
+        return f"runs {found['exe']}, not the environment {app['prefix']}"
+    if not found["in_release"]:
+        return f"does not work in {app['release']}"
+    return ""
+
+
+def reasons_to_restart(app, found):
+    """Return why a running main process is not the one that is wanted; '' when it is.
+
+    :param found: what :func:`process` returned.
+    """
+    if found is None:
+        return "its main process is gone"
+    if found["marks"].get(systemd.UNIT_MARK) != app["unit_digest"]:
+        return "it was started from another unit"
+    if found["marks"].get(service.SECRETS_MARK, "") != app["secrets_digest"]:
+        return "it was started with other secrets"
+    wrong = misplaced(app, found)
+    return f"it {wrong}" if wrong else ""
+
+
+def workers(app, pid, proc="/proc"):
+    """Return the ids of the processes that answer for an application, besides its main one.
+
+    Those of gunicorn are the children of the main process. What ``python
+    main.py`` starts is its own affair: nothing is known of it.
+
+    :param pid: the main process.
+    """
+    return processes.children(pid, proc) if app["server"] == "gunicorn" else set()

@@ -1,0 +1,157 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""An application's files as one release: checked, packed alike everywhere, unpacked safely."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import shutil
+import stat
+import tarfile
+
+from ..refusal import Refusal
+from ..system import disk, files
+
+IGNORED = (".git", "__pycache__", "*.pyc")
+_ID_DIGITS = 12
+
+
+def digest_of(folder):
+    """Return the hex sha256 of a release's content, the same wherever it lies."""
+    return files.sha256_of_tree(folder, IGNORED)
+
+
+def id_of(digest):
+    """Return the short name of a release, which is also its folder's."""
+    return digest[:_ID_DIGITS]
+
+
+def is_id(name):
+    """Say whether a folder's name is that of a release."""
+    return bool(re.fullmatch(f"[0-9a-f]{{{_ID_DIGITS}}}", name))
+
+
+def size_of(folder):
+    """Return the bytes that a release's files hold."""
+    return sum(os.lstat(path).st_size for path, _relative in files.walk(folder, IGNORED))
+
+
+def check(folder):
+    """Refuse a folder that holds what cannot be shipped.
+
+    :raises Refusal: a link leads out of it, or something is neither file, folder nor link.
+    """
+    for path, relative in files.walk(folder, IGNORED):
+        mode = os.lstat(path).st_mode
+        if stat.S_ISLNK(mode):
+            _check_link(folder, relative, os.readlink(path))
+        elif not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise Refusal(
+                f"{relative} in {folder}",
+                "it is neither a file, a folder nor a link",
+                "Remove it from the application's folder",
+            )
+
+
+def pack(folder, archive):
+    """Write a release to ``archive`` as a tar.gz that depends on its content alone."""
+    with (
+        open(archive, "wb") as raw,
+        gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for path, relative in files.walk(folder, IGNORED):
+            _pack_member(tar, path, relative)
+
+
+def _pack_member(tar, path, relative):
+    """Add one path, with a mode that says only whether it can be run, and no owner or time."""
+    status = os.lstat(path)
+    member = tarfile.TarInfo(relative)
+    if stat.S_ISLNK(status.st_mode):
+        member.type, member.linkname = tarfile.SYMTYPE, os.readlink(path)
+        tar.addfile(member)
+    elif stat.S_ISDIR(status.st_mode):
+        member.type, member.mode = tarfile.DIRTYPE, 0o755
+        tar.addfile(member)
+    else:
+        member.size, member.mode = status.st_size, _mode(status.st_mode)
+        with open(path, "rb") as content:
+            tar.addfile(member, content)
+
+
+def unpack(archive, folder):
+    """Unpack a tar archive into the new folder ``folder``; nothing is ever written outside of it.
+
+    :raises Refusal: it is no tar archive, or holds something else than files,
+        folders and links that stay inside.
+    :raises OSError: the file system of ``folder`` is full.
+    """
+    os.mkdir(folder)
+    os.chmod(folder, 0o755)
+    try:
+        with tarfile.open(archive) as tar:
+            for member in tar:
+                _unpack_member(tar, member, folder)
+    except (tarfile.TarError, EOFError, OSError) as error:
+        shutil.rmtree(folder)
+        if disk.ran_out(error):
+            error.filename = folder
+            raise
+        raise Refusal(
+            f"archive {archive}",
+            f"it cannot be unpacked: {error}",
+            "Give a whole tar archive (.tar, .tar.gz, .tar.xz)",
+        ) from error
+    except Refusal:
+        shutil.rmtree(folder)
+        raise
+
+
+def _unpack_member(tar, member, folder):
+    name = os.path.normpath(member.name)
+    if name == ".":
+        return
+    root = os.path.realpath(folder)
+    target = os.path.join(root, name)
+    parent = os.path.dirname(target)
+    if _leads_out(name) or os.path.realpath(parent) != os.path.normpath(
+        os.path.join(root, os.path.dirname(name))
+    ):
+        raise _unsafe(member.name, "it would be unpacked outside of its folder, or through a link")
+    os.makedirs(parent, exist_ok=True)
+    if member.issym():
+        _check_link(folder, name, member.linkname)
+        os.symlink(member.linkname, target)
+    elif member.isdir():
+        os.makedirs(target, exist_ok=True)
+        os.chmod(target, 0o755)
+    elif member.isreg():
+        with tar.extractfile(member) as content, open(target, "xb") as handle:
+            shutil.copyfileobj(content, handle)
+        os.chmod(target, _mode(member.mode))
+    else:
+        raise _unsafe(member.name, "it is neither a file, a folder nor a symbolic link")
+
+
+def _mode(mode):
+    """Return the mode of a packed file: all that a release keeps is whether it can be run."""
+    return 0o755 if mode & 0o100 else 0o644
+
+
+def _leads_out(relative):
+    """Say whether a normalised path does not stay below where it starts."""
+    return os.path.isabs(relative) or relative.split(os.sep)[0] == os.pardir
+
+
+def _check_link(folder, name, target):
+    if os.path.isabs(target) or _leads_out(
+        os.path.normpath(os.path.join(os.path.dirname(name), target))
+    ):
+        raise _unsafe(f"{name} in {folder}", f"the link leads out of the folder, to {target}")
+
+
+def _unsafe(what, because):
+    return Refusal(what, because, "Leave it out of the application")

@@ -1,0 +1,176 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What was in service before a change, and the way back to it.
+
+It is noted on the host before the change and until its proof: a run that is killed in between
+leaves units that nobody has proven, and the next one must not take these for what served.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+
+from ..records import receipts
+from ..system import files, folders, systemd
+from . import service
+
+# What is about to be started again served a moment ago.
+_AT_WORK = ("active", "reloading", "activating")
+
+
+def start_patience_s(app):
+    """Return the seconds a restart may take: the old process ends, the new one says it is ready."""
+    return app["start_timeout_s"] + service.STOP_S
+
+
+def note_of(name):
+    """Return where it is noted what an application was before a change that is not proven yet."""
+    return os.path.join(receipts.STATE_DIR, f"{name}.before")
+
+
+class Before:
+    """What an application's units and secrets were before a change, and the way back to it.
+
+    :ivar is_noted: whether a change was begun and not proven, by this run or one that was killed.
+    """
+
+    def __init__(self, app, run):
+        self._run = run
+        self._start_s = start_patience_s(app)
+        self._units = service.own_units(app)
+        self._note = note_of(app["name"])
+        noted = _read(self._note)
+        self.is_noted = noted is not None
+        self._contents, self._states = noted or self._snapshot(app["name"])
+
+    def note(self):
+        """Note it on the host, before anything of it is changed."""
+        if not self.is_noted:
+            os.makedirs(os.path.dirname(self._note), mode=0o755, exist_ok=True)
+            # It holds the secrets.
+            files.write_text(self._note, json.dumps([self._contents, self._states]), mode=0o600)
+            self.is_noted = True
+
+    def forget(self):
+        """Remove the note, once what is in service now is proven, or it is as it was before."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._note)
+        self.is_noted = False
+
+    def bring_back(self):
+        """Put everything back as it was, and say in one sentence how far that went.
+
+        A socket that listens as it did before is not stopped: requests wait in its queue.
+        """
+        try:
+            self._bring_back()
+            self.forget()
+        except (systemd.UnitError, OSError) as error:
+            return f"What was in service before could not be brought back ({error})"
+        if self._served():
+            return "What was in service before is in service again"
+        if any(self._contents[service.unit_path(unit)] for unit in self._units):
+            return "Its units are as they were before"
+        return "Its units are gone again"
+
+    def _snapshot(self, name):
+        paths = [*map(service.unit_path, self._units), service.secrets_path(name)]
+        return {path: _content(path) for path in paths}, self._show()
+
+    def _show(self):
+        return systemd.show(self._units, ("ActiveState", "UnitFileState"), self._run)
+
+    def _served(self):
+        """Return the units that were at work."""
+        return [
+            unit
+            for unit in self._units
+            if self._states.get(unit, {}).get("ActiveState") in _AT_WORK
+        ]
+
+    def _were(self, key, value):
+        return [unit for unit in self._units if self._states.get(unit, {}).get(key) == value]
+
+    def _bring_back(self):
+        active = self._served()
+        # systemd opens no socket while its service runs.
+        stays = self._socket_stays()
+        self._stop([unit for unit in self._units if not stays or unit not in active])
+        for unit in set(self._units).difference(self._were("UnitFileState", "enabled")):
+            if os.path.lexists(service.unit_path(unit)):
+                systemd.tell("disable", unit, run=self._run)
+        for path, content in self._contents.items():
+            _put(path, content)
+        folders.remove_if_empty(service.SECRETS_DIR)
+        systemd.tell("daemon-reload", run=self._run)
+        for unit in self._units:
+            # A unit that is not failed cannot be reset, which is as good.
+            with contextlib.suppress(systemd.UnitError):
+                systemd.tell("reset-failed", unit, run=self._run)
+        for unit in active:
+            # What runs now was started from the text that is taken back; a socket stays open.
+            verb = "start" if _is_socket(unit) else "restart"
+            systemd.tell(verb, unit, timeout_s=self._start_s, run=self._run)
+        for unit in self._were("UnitFileState", "enabled"):
+            systemd.tell("enable", unit, run=self._run)
+
+    def _socket_stays(self):
+        """Say whether the socket listens as it did, or there was none."""
+        unit = next(filter(_is_socket, self._units))
+        path = service.unit_path(unit)
+        if _content(path) != self._contents[path]:
+            return False
+        active = self._show().get(unit, {}).get("ActiveState") == "active"
+        return active or unit not in self._served()
+
+    def _stop(self, units):
+        """Stop those of some units that run."""
+        now = self._show()
+        running = [
+            unit for unit in units if now.get(unit, {}).get("ActiveState", "inactive") != "inactive"
+        ]
+        if running:
+            systemd.tell("stop", *running, timeout_s=service.STOP_S, run=self._run)
+
+
+def _is_socket(unit):
+    return unit.endswith(".socket")
+
+
+def _read(note):
+    """Return what a note says, None where there is none."""
+    try:
+        with open(note, encoding="utf-8") as handle:
+            return json.load(handle)
+    except FileNotFoundError:
+        return None
+
+
+def _content(path):
+    """Return what is at ``path`` for :func:`_put`: [target, None], [text, mode], or None."""
+    if os.path.islink(path):
+        return [os.readlink(path), None]
+    try:
+        with open(path, "rb") as handle:
+            text = handle.read().decode(errors="surrogateescape")
+            return [text, os.fstat(handle.fileno()).st_mode & 0o777]
+    except FileNotFoundError:
+        return None
+
+
+def _put(path, content):
+    # What did not change needs no room on a disk that is full.
+    if content == _content(path):
+        return
+    if content is None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        return
+    folders.make(os.path.dirname(path))
+    if content[1] is None:
+        files.point_link(path, content[0])
+    else:
+        with files.replacing(path, mode=content[1]) as handle:
+            handle.write(content[0].encode(errors="surrogateescape"))

@@ -1,0 +1,198 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The kernels of a host: on disk, the one that boots next, and whether modules can be built."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from ..packages import deb_version
+
+MODULES = "/lib/modules"
+_GRUB_FOLDERS = ("/boot/grub", "/boot/grub2")
+_LINKS = ("/vmlinuz", "/boot/vmlinuz")
+# In an entry's number the first part counts the menu, and the next one a submenu.
+_NUMBER = re.compile(r"[0-9]+(?:>[0-9]+)*")
+_DEFAULT = re.compile(r"""^\s*GRUB_DEFAULT=(["']?)(.*?)\1\s*(?:#.*)?$""")
+# Without quotes in auto.conf.
+_COMPILED_BY = re.compile(rb'^CONFIG_CC_VERSION_TEXT="?(.*?)"?\s*$', re.MULTILINE)
+# proc(5), /proc/modules: name, size, number of users, and "a,b," of those that are modules or "-".
+_LOADED = re.compile(r"(\S+) [0-9]+ ([0-9]{1,9}) (\S+)")
+
+
+def loaded_modules(tree):
+    """Return the names of the modules that the running kernel has loaded."""
+    return set(module_users(tree))
+
+
+def module_users(tree):
+    """Return {loaded module: (how many use it, the names of those that are modules)}."""
+    rows = map(_LOADED.match, tree.lines("/proc/modules"))
+    return {
+        row[1]: (int(row[2]), [name for name in row[3].strip("-").split(",") if name])
+        for row in filter(None, rows)
+    }
+
+
+def above(tree, names):
+    """Return the names of the loaded modules that stand on some, be it by others between."""
+    users = module_users(tree)
+    found, ahead = set(), list(names)
+    while ahead:
+        _number, holders = users.get(ahead.pop(), (0, []))
+        new = set(holders) - found
+        found |= new
+        ahead += new
+    return found
+
+
+def survey(tree, running):
+    """Return [{release, running, next, headers, compiler, compiler_found}], newest first.
+
+    Of the kernels with modules below /lib/modules those that can boot or be built for.
+
+    :param running: the release of the running kernel.
+    """
+    releases = sorted(
+        (
+            release
+            for release in tree.names(MODULES)
+            if _can_boot(tree, release) or tree.exists(_build(tree, release))
+        ),
+        key=deb_version.kernel_key,
+        reverse=True,
+    )
+    upcoming = _next(tree, [release for release in releases if _can_boot(tree, release)])
+    compilers = {release: _compiler(tree, release) for release in releases}
+    if not compilers.get(running, "-"):
+        compilers[running] = _named(tree.text("/proc/version").partition(") (")[2])
+    found = _found(tree, set(compilers.values()) - {""})
+    return [
+        {
+            "release": release,
+            "running": release == running,
+            "next": release == upcoming,
+            "headers": tree.exists(f"{_build(tree, release)}/Makefile"),
+            "compiler": compilers[release],
+            "compiler_found": compilers[release] in found,
+        }
+        for release in releases
+    ]
+
+
+def served(rows):
+    """Return those rows of :func:`survey` that modules are wanted for.
+
+    Those of the kernels that run, that boot next, and that modules can be built for.
+    """
+    return [row for row in rows if row["running"] or row["next"] or row["headers"]]
+
+
+def beside_own(tree, release):
+    """Yield the paths of modules that others brought to a kernel, folder by folder in order.
+
+    A link that leads nowhere is none.
+    """
+    top = f"{MODULES}/{release}"
+    for folder, folders, names in os.walk(tree.path(top)):
+        inside = os.path.relpath(folder, tree.path(top))
+        folders[:] = sorted(name for name in folders if (inside, name) != (".", "kernel"))
+        for name in sorted(names):
+            path = os.path.normpath(f"{top}/{inside}/{name}")
+            if ".ko" in name and tree.exists(path):
+                yield path
+
+
+def _can_boot(tree, release):
+    return tree.exists(f"/boot/vmlinuz-{release}") or tree.exists(f"{MODULES}/{release}/vmlinuz")
+
+
+def _build(tree, release):
+    """Return the folder with what modules are built against, whether or not it is there."""
+    return tree.resolve(f"{MODULES}/{release}/build")
+
+
+def _next(tree, bootable):
+    """Return the release that the boot loader will start, '' where that cannot be told.
+
+    GRUB 2 starts the entry that grubenv keeps for once (next_entry), else the one that
+    GRUB_DEFAULT names, or that grubenv keeps where GRUB_DEFAULT is "saved"
+    (grub 2.06, util/grub.d/00_header.in). What names an entry carries the release, be it a
+    title, an id such as gnulinux-advanced-UUID>gnulinux-6.1.0-40-amd64-advanced-UUID, or a file
+    of /boot/loader/entries. A name without any stands for the first entry, which is the newest
+    kernel (10_linux.in; blscfg.c of the distributions with such files), and so does a name that
+    is no longer there. Any number but 0 would take reading the menu: it cannot be told.
+
+    Where there is no GRUB, a link /vmlinuz says what other boot loaders start; where there is
+    none either, as in a container, nothing does.
+
+    :param bootable: the releases that can boot, newest first.
+    """
+    if not any(tree.exists(f"{folder}/grub.cfg") for folder in _GRUB_FOLDERS):
+        kept = {tree.target(link).partition("-")[2] for link in _LINKS}
+        return next((release for release in bootable if release in kept), "")
+    entry = _entry(tree)
+    if _NUMBER.fullmatch(entry) and entry.strip("0"):
+        return ""
+    named = sorted((release for release in bootable if release in entry), key=len)
+    return (named[-1:] or bootable[:1] or [""])[0]
+
+
+def _entry(tree):
+    """Return the name or number of the entry that GRUB starts."""
+    kept = dict(
+        line.split("=", 1)
+        for folder in _GRUB_FOLDERS
+        for line in tree.lines(tree.resolve(f"{folder}/grubenv"))
+        if "=" in line
+    )
+    settings = [
+        "/etc/default/grub",
+        *(
+            f"/etc/default/grub.d/{name}"
+            for name in tree.names("/etc/default/grub.d")
+            if name.endswith(".cfg")
+        ),
+    ]
+    matches = [_DEFAULT.match(line) for path in settings for line in tree.lines(path)]
+    default = [match.group(2) for match in matches if match][-1:] or ["0"]
+    chosen = kept.get("saved_entry", "") if default[0] == "saved" else default[0]
+    return kept.get("next_entry") or chosen or "0"
+
+
+def _compiler(tree, release):
+    """Return the compiler that built a kernel, as 'gcc-12'; '' where its configuration is silent.
+
+    The kernel writes it down since 4.18 (init/Kconfig, CC_VERSION_TEXT); of one that runs
+    /proc/version tells as well.
+    """
+    build = _build(tree, release)
+    for path in (
+        f"/boot/config-{release}",
+        f"{build}/.config",
+        f"{build}/include/config/auto.conf",
+    ):
+        match = _COMPILED_BY.search(tree.data(path))
+        if match:
+            return _named(match.group(1).decode("utf-8", "replace"))
+    return ""
+
+
+def _named(words):
+    """Return the name and major version in a compiler's own line about itself."""
+    whole = re.match(r"\S*?\b((?:gcc|clang)-[0-9]+)\b", words)
+    if whole:
+        return whole.group(1)
+    name = re.search(r"\b(gcc|clang)\b", words)
+    # What is in parentheses is the version of the package.
+    version = re.search(r"\b([0-9]+)\.[0-9]", re.sub(r"\([^)]*\)", "", words))
+    return f"{name.group(1)}-{version.group(1)}" if name and version else ""
+
+
+def _found(tree, compilers):
+    """Return those of some compilers that are there, by that name or as plain gcc."""
+    found = {compiler for compiler in compilers if tree.has_program(compiler)}
+    if found != compilers and tree.has_program("gcc"):
+        found.add(f"gcc-{tree.answer('gcc', '-dumpversion').strip().partition('.')[0]}")
+    return found

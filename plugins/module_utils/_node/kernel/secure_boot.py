@@ -1,0 +1,170 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Secure Boot: whether it holds, and whether it knows the key DKMS signs modules with."""
+
+from __future__ import annotations
+
+import re
+import ssl
+import struct
+
+from ..refusal import Refusal
+
+_EFI = "/sys/firmware/efi"
+_FRAMEWORK = "/etc/dkms/framework.conf"
+# EFI_GLOBAL_VARIABLE, EFI_IMAGE_SECURITY_DATABASE_GUID and shim's own, SHIM_LOCK_GUID
+# (rhboot/shim@72fd4b70e7562d25234204249462da97080ef56f:lib/guid.c).
+_GLOBAL = "8be4df61-93ca-11d2-aa0d-00e098032b8c"
+_SECURITY_DATABASE = "d719b2cb-3d3a-4596-a3bc-dad00e67656f"
+_SHIM = "605dab50-e046-4300-abb6-3dd810dd8b23"
+# EFI_CERT_X509_GUID, a5c059a1-94e4-4aa7-87b5-ab155c2bf072, as it lies in memory.
+_X509 = bytes.fromhex("a159c0a5e494a74a87b5ab155c2bf072")
+# EFI_SIGNATURE_LIST: type, size of the list, of the header that follows, and of each signature.
+_LIST = struct.Struct("<16sIII")
+# Before the data of a signature stands the GUID of its owner.
+_OWNER_SIZE = 16
+
+
+def survey(tree):
+    """Return {efi, enabled, setup_mode, key, key_enrolled}; see docs/facts.md.
+
+    Secure Boot that shim was told not to enforce is not enabled: the kernel then takes it for
+    disabled, too (torvalds/linux@85f9a2d51e72f558c9bbf94cd1ae7c73f80034de:
+    drivers/firmware/efi/libstub/secureboot.c).
+    """
+    setup_mode = _is_set(_variable(tree, "SetupMode", _GLOBAL))
+    enforced = not any(_is_set(value) for value in _of_shim(tree, "MokSBStateRT"))
+    key = _key(tree)
+    return {
+        "efi": tree.exists(_EFI),
+        "enabled": _is_set(_variable(tree, "SecureBoot", _GLOBAL)) and not setup_mode and enforced,
+        "setup_mode": setup_mode,
+        "key": key,
+        "key_enrolled": _der(tree.data(key)) in _enrolled(tree) if key else False,
+    }
+
+
+def lacks_key(found):
+    """Say whether the firmware would not let modules load that are built here.
+
+    :param found: what :func:`survey` returned.
+    """
+    return found["enabled"] and not found["key_enrolled"]
+
+
+def refuse_unenrolled_key(found, consent):
+    """Refuse to build modules that the firmware would not let load.
+
+    :param found: what :func:`survey` returned.
+    :param consent: names of gpunode_consent.
+    :raises Refusal: it would not, and nobody consented to that.
+    """
+    if lacks_key(found) and "unenrolled_key" not in consent:
+        key = found["key"] or "/var/lib/dkms/mok.pub"
+        raise Refusal(
+            "Secure Boot",
+            f"the firmware does not know the key {key} that modules are signed with",
+            f"Run mokutil --import {key}, reboot, and confirm it at the console; or build them "
+            "all the same with gpunode_consent: [unenrolled_key]",
+        )
+
+
+def certificates(data):
+    """Return the X.509 certificates (DER) in a sequence of EFI_SIGNATURE_LIST.
+
+    UEFI Specification 2.10, chapter 32, "Signature Database". What follows a broken list is
+    not read, since nothing tells where it begins.
+    """
+    found = set()
+    position = 0
+    while position + _LIST.size <= len(data):
+        kind, size, header_size, entry_size = _LIST.unpack_from(data, position)
+        end = position + size
+        if size < _LIST.size or end > len(data) or entry_size <= _OWNER_SIZE:
+            break
+        if kind == _X509:
+            first = position + _LIST.size + header_size
+            for start in range(first, end - entry_size + 1, entry_size):
+                found.add(data[start + _OWNER_SIZE : start + entry_size])
+        position = end
+    return found
+
+
+def _enrolled(tree):
+    """Return the certificates that shim and the firmware know."""
+    database = _variable(tree, "db", _SECURITY_DATABASE)
+    return set().union(*map(certificates, [database, *_of_shim(tree, "MokListRT")]))
+
+
+def _variable(tree, name, vendor):
+    """Return the value of an EFI variable, b'' where there is none.
+
+    In efivarfs four bytes of attributes stand before it (Linux kernel,
+    Documentation/filesystems/efivarfs.rst).
+    """
+    return tree.data(f"{_EFI}/efivars/{name}-{vendor}")[4:]
+
+
+def _of_shim(tree, name):
+    """Return the values of one of shim's variables: from its table, and each part in efivarfs.
+
+    What the firmware has no room for in one variable, shim divides into NAME, NAME1, NAME2 and
+    so on (rhboot/shim@72fd4b70e7562d25234204249462da97080ef56f:mok.c, mirror_mok_db); the
+    kernel shows the table whole (torvalds/linux@2b90e7ace79774a3540ce569e000388f8d22c9e0:
+    drivers/firmware/efi/mokvar-table.c).
+    """
+    parts = [
+        match.group(1)
+        for match in (
+            re.fullmatch(rf"({name}[0-9]*)-{_SHIM}", found)
+            for found in tree.names(f"{_EFI}/efivars")
+        )
+        if match
+    ]
+    table = tree.data(f"{_EFI}/mok-variables/{name}")
+    return [table, *(_variable(tree, part, _SHIM) for part in parts)]
+
+
+def _is_set(value):
+    return value[:1] == b"\1"
+
+
+def _key(tree):
+    """Return the path of the certificate of the key DKMS signs with, '' where it is not there.
+
+    dell/dkms@793fdab5eba9d6b6e9295b18e44a23824e7da44f:dkms.in, prepare_mok, distro_version
+    and read_framework_conf: Ubuntu's is shim's own unless a key is configured. A path that
+    has $kernelver in it names no certificate of the host's.
+    """
+    configured = _framework(tree)
+    if _is_ubuntu(tree) and not configured.get("mok_signing_key"):
+        path = "/var/lib/shim-signed/mok/MOK.der"
+    else:
+        path = configured.get("mok_certificate") or "/var/lib/dkms/mok.pub"
+    return path if tree.data(path) else ""
+
+
+def _framework(tree):
+    """Return what the configuration of DKMS says of its keys, the last word winning."""
+    folder = f"{_FRAMEWORK}.d"
+    files = [f"{folder}/{name}" for name in tree.names(folder) if name.endswith(".conf")]
+    settings = {}
+    for path in [_FRAMEWORK, *files]:
+        for line in tree.lines(path):
+            match = re.fullmatch(r"\s*(mok_\w+)=([\"']?)(.*?)\2\s*(?:#.*)?", line)
+            if match:
+                settings[match.group(1)] = match.group(3)
+    return settings
+
+
+def _is_ubuntu(tree):
+    """Say whether the host is Ubuntu, or calls itself like it first of all."""
+    return any(re.match("ID(_LIKE)?=[\"']?ubuntu", line) for line in tree.lines("/etc/os-release"))
+
+
+def _der(certificate):
+    """Return a certificate as DER; the kernel's sign-file, which DKMS runs, takes PEM as well."""
+    try:
+        return ssl.PEM_cert_to_DER_cert(certificate.decode("ascii"))
+    except ValueError:
+        return certificate

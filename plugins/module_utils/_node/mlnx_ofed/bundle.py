@@ -1,0 +1,151 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""MLNX_OFED's bundle: what is in it, and whether it is for this host.
+
+Its files are those that mlnxofedinstall reads itself, in the bundles for Debian's family and for
+Enterprise Linux alike.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+import re
+import shutil
+import struct
+
+from ..refusal import Refusal
+from ..system import commands, disk
+from ..system.root import Tree
+
+# An unpacked bundle: packages are their names, kernels the releases that it has modules for.
+Bundle = collections.namedtuple("Bundle", "folder version distribution machine packages kernels")
+
+# MLNX_OFED 24.10 release notes, "Hardware and Software Requirements": disk space for installation.
+_INSTALLED = 1 << 30
+# With --add-kernel-support a bundle is made of it in the same folder, and unpacked again.
+_COPIES = 3
+_RPM = re.compile(r"(.+)-[^-]+-[^-]+\.rpm")
+
+
+def refuse_without_room(archive, tmpdir, adds_kernel):
+    """Refuse where there is no room to unpack an archive and to install from it.
+
+    :param archive: the path of the .tgz.
+    :param tmpdir: the folder in which it is unpacked, and modules are built.
+    :param adds_kernel: whether they are.
+    :raises Refusal: there is none.
+    """
+    unpacked = _unpacked_size(archive) * (_COPIES if adds_kernel else 1)
+    for path, needed in ((tmpdir, unpacked), ("/usr", _INSTALLED)):
+        status = os.statvfs(path)
+        free = status.f_bavail * status.f_frsize
+        if free < needed:
+            raise Refusal(
+                f"room for MLNX_OFED in {path}",
+                f"{free / disk.GIB:.1f} GiB are free, and {needed / disk.GIB:.1f} GiB are needed",
+                "Free room there"
+                + (", or name another folder by mlnx_ofed_tmpdir" if path == tmpdir else ""),
+            )
+
+
+def unpack(archive, folder, execute):
+    """Unpack an archive into a folder, which is new then, and return the Bundle.
+
+    :param execute: runs (argv, environment) and returns a CompletedProcess with text.
+    :raises Refusal: it cannot be unpacked, or is no bundle.
+    """
+    what = "unpack the bundle of MLNX_OFED"
+    with disk.watched(what, folder):
+        # Of a run that was killed.
+        if os.path.isdir(folder):
+            shutil.rmtree(folder)
+        os.makedirs(folder, mode=0o755)
+    argv = ["tar", "--extract", "--gzip", "--no-same-owner", "--strip-components=1"]
+    done = commands.run(
+        what, [*argv, "--directory", folder, "--file", archive], {}, execute, folder
+    )
+    if done.returncode:
+        words = commands.last_words(done, done.stderr)
+        raise Refusal(what, words, "Name another file in gpunode_ofed_file")
+    return read(folder)
+
+
+def read(folder):
+    """Return the Bundle that lies unpacked in a folder.
+
+    :raises Refusal: there is none.
+    """
+    tree = Tree(folder)
+    version = tree.text("/.mlnx") or tree.text("/mlnx")
+    distribution = tree.text("/distro")
+    if not version or not distribution or not tree.exists("/mlnxofedinstall"):
+        raise Refusal(
+            "the bundle of MLNX_OFED",
+            "it has no mlnxofedinstall, or does not say its version and distribution",
+            "Name a MLNX_OFED_LINUX-….tgz in gpunode_ofed_file",
+        )
+    return Bundle(
+        folder,
+        version,
+        distribution.lower(),
+        tree.text("/.arch") or tree.text("/arch"),
+        sorted(_packages(folder)),
+        tree.text("/.supported_kernels").split(),
+    )
+
+
+def refuse_misfits(bundle, version, host, machine):
+    """Refuse a bundle that is not the wanted one, or not for this host.
+
+    :param version: the wanted one.
+    :param host: the distribution as ofed_release.distribution names it.
+    :param machine: as `uname -m` has it.
+    :raises Refusal: it is another one.
+    """
+    for is_so, because in (
+        (bundle.version == version, f"it is {bundle.version}, and {version} is wanted"),
+        (
+            bundle.machine in ("", machine),
+            f"it is for {bundle.machine}, and the host is {machine}",
+        ),
+        (
+            _major(bundle.distribution) == _major(host),
+            f"it is for {bundle.distribution}, and the host is {host}",
+        ),
+    ):
+        if not is_so:
+            raise Refusal(
+                f"the bundle of MLNX_OFED {version}", because, "Name another in gpunode_ofed_file"
+            )
+
+
+def _unpacked_size(archive):
+    """Return how much a .gz holds, in bytes: its last four, RFC 1952, 2.3.1."""
+    with open(archive, "rb") as handle:
+        size = handle.seek(0, os.SEEK_END)
+        handle.seek(max(0, size - 4))
+        told = struct.unpack("<I", handle.read(4).rjust(4, b"\0"))[0]
+    # Of four GiB and more they tell the rest alone; packages in it are compressed already.
+    return max(told, size)
+
+
+def _packages(folder):
+    """Yield the names of the packages that lie anywhere below a folder."""
+    for _top, _folders, names in os.walk(folder):
+        for name in names:
+            rpm = _RPM.fullmatch(name)
+            if name.endswith(".deb"):
+                yield name.partition("_")[0]
+            elif rpm:
+                yield rpm.group(1)
+
+
+def _major(distribution):
+    """Return a distribution with what tells its releases apart: point releases are alike.
+
+    Ubuntu's are no point releases: 22.04 and 22.10.
+    """
+    if distribution.startswith("ubuntu"):
+        return distribution
+    return distribution.partition(".")[0]

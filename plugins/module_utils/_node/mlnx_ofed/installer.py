@@ -1,0 +1,196 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""mlnxofedinstall: what it is told, and what it says.
+
+It takes any name behind --with- and --without-, and says no more of a wrong one than a line in
+yellow. What is told here of its options is that of its source for Debian's family, version 5.9,
+with the names that the user manuals of MLNX_OFED 4.9 and 24.10 have for Enterprise Linux besides.
+"""
+
+from __future__ import annotations
+
+import collections
+import difflib
+import re
+
+from ..refusal import Refusal
+from ..system import commands, disk
+
+# What a run is to do. ``distribution`` is what the bundle is for where the host differs from that
+# in its minor version alone, '' where it does not.
+Order = collections.namedtuple(
+    "Order", "release tmpdir adds_kernel updates_firmware distribution options"
+)
+
+# Which packages are installed, and settings that bring no package.
+_PLAIN = {
+    *("--all", "--basic", "--bluefield", "--dpdk", "--eth-only", "--guest", "--hpc"),
+    *("--hypervisor", "--kernel-only", "--msm", "--ovs-dpdk", "--upstream-libs"),
+    *("--vma", "--vma-eth", "--vma-vpi", "--xlio"),
+    *("--copy-ifnames-udev", "--disable-affinity", "--disable-kmp", "--enable-affinity"),
+    *("--enable-gds", "--enable-mlnx_tune", "--enable-opensm", "--enable-sriov", "--fwctl"),
+    *("--kmp", "--skip-unsupported-devices-check", "--umad-dev-na", "--umad-dev-rw"),
+    *("--with-debug-symbols", "--with-mlxdevm-mod", "--with-nfsrdma", "--with-nvmf"),
+    *("--with-openvswitch", "--with-vma", "--with-xlio", "--without-debug-symbols"),
+    *("--without-depcheck", "--without-mlxdevm-mod", "--without-nfsrdma"),
+}
+_WITH_VALUE = {"--kernel-extra-args", "--package-install-options", "--post-start-delay"}
+# What this project decides itself, or what does something else than to install.
+_OURS = {
+    **dict.fromkeys(
+        ("--without-fw-update", "--force-fw-update", "--fw-update-only"),
+        "say mlnx_ofed_firmware_update instead",
+    ),
+    "--tmpdir": "say mlnx_ofed_tmpdir instead",
+    "--user-space-only": "the modules of the kernel are looked after, too",
+    **dict.fromkeys(
+        (
+            *("--add-kernel-support", "--add-kernel-support-build-only", "--skip-repo"),
+            *("--auto-add-kernel-support", "--dkms", "--force-dkms", "--without-dkms"),
+            *("-k", "--kernel", "-s", "--kernel-sources", "--distro", "--skip-distro-check"),
+        ),
+        "it follows from the host's kernels and distribution",
+    ),
+    **dict.fromkeys(("--force", "-q"), "nobody can be asked, so that it is always said"),
+}
+# Parts of the kernel's modules that are chosen like packages.
+_MODULES = {
+    *("core", "e_ipoib", "ipoib", "iser", "isert", "mlx4", "mlx4_en", "mlx5", "mlx5_fpga_tools"),
+    *("mlxdevm", "mlxfw", "nfsrdma", "rds", "sdp", "srp", "srpt"),
+}
+_CHOICE = re.compile(r"--(?:with|without|enable|disable)-(.+)")
+_MARK = re.compile(r"\x1b\[[0-9;]*m")
+_LOG = re.compile(r"^(?:General log file: |See )(\S+)", re.MULTILINE)
+_FIRMWARE = re.compile(r"^.*(?:Failed to update Firmware|Cannot perform firmware update).*$", re.M)
+_ERRORS = re.compile(r"\berror\b|\bfailed\b|\bE:", re.IGNORECASE)
+_QUOTED = 3
+
+# MLNX_OFED 24.10 user manual, "Installation Script", "mlnxofedinstall Return Codes"; 22, 28 and
+# 174 are named in the script itself.
+_STATUSES = {
+    1: ("the installation failed", "Mend what it names"),
+    2: (
+        "it has no firmware for the adapters of this host",
+        "Leave out mlnx_ofed_firmware_update, or name a bundle that has it",
+    ),
+    22: ("it does not know one of its options", "Correct mlnx_ofed_options"),
+    28: ("it ran out of room", "Free room in mlnx_ofed_tmpdir and on /usr and /var"),
+    171: (
+        "it found no adapter that this release knows",
+        "Look at `lspci -d 15b3:`; name the release that your adapters need, or add "
+        "--skip-unsupported-devices-check to mlnx_ofed_options",
+    ),
+    172: (
+        "this host lacks what the release asks for: it is of another distribution or architecture, "
+        "or packages cannot be had",
+        "Name the bundle of this distribution, and see that its packages can be installed",
+    ),
+    173: ("mst, the tool that reaches the adapters' firmware, did not start", "Look at dmesg"),
+    174: (
+        "packages that are none of its own stand on those that it replaces",
+        "Remove what it names",
+    ),
+}
+
+
+def refuse_options(options):
+    """Refuse options that can be told to be wrong without the bundle.
+
+    :param options: words as they are given to the installer, a value behind its option.
+    :raises Refusal: one is unknown, or not the user's to say.
+    """
+    ahead = list(options)
+    while ahead:
+        option = ahead.pop(0)
+        if option in _OURS:
+            raise Refusal(f"mlnx_ofed_options: {option}", _OURS[option], "Leave it out")
+        if option in _WITH_VALUE:
+            if not ahead:
+                raise Refusal(
+                    f"mlnx_ofed_options: {option}", "it takes a value", "Add that as the next item"
+                )
+            ahead.pop(0)
+        elif option not in _PLAIN and not _CHOICE.fullmatch(option):
+            raise Refusal(
+                f"mlnx_ofed_options: {option}",
+                "the installer has no such option",
+                f"Did you mean {_nearest(option, [*_PLAIN, *_WITH_VALUE])}?",
+            )
+
+
+def refuse_names(options, packages):
+    """Refuse options that choose what is not in the bundle; the installer would go on without.
+
+    :param packages: the names of the bundle's packages.
+    :raises Refusal: one does.
+    """
+    for option in options:
+        choice = _CHOICE.fullmatch(option)
+        if option in _PLAIN or not choice:
+            continue
+        name = choice.group(1)
+        # It takes the one for the other, as the kernel needs.
+        alike = {name, name.replace("-modules", "-dkms"), name.replace("-dkms", "-modules")}
+        known = [*packages, *_MODULES]
+        if not alike.intersection(known):
+            raise Refusal(
+                f"mlnx_ofed_options: {option}",
+                f"the bundle has no package {name}, and its installer would not say so",
+                f"Did you mean {option[: -len(name)]}{_nearest(name, known)}?",
+            )
+
+
+def arguments(order):
+    """Return the options of mlnxofedinstall for an Order.
+
+    --force: it waits for a key otherwise. The kernel is always named: `uname -r`, which it takes
+    by itself, need not be that of the host's next boot.
+    """
+    sources = f"/lib/modules/{order.release}/build"
+    return [
+        "--force",
+        *([] if order.updates_firmware else ["--without-fw-update"]),
+        *(["--add-kernel-support"] if order.adds_kernel else []),
+        *("--kernel", order.release, "--kernel-sources", sources),
+        *("--tmpdir", order.tmpdir),
+        *(["--distro", order.distribution] if order.distribution else []),
+        *order.options,
+    ]
+
+
+def failure(what, done, tree):
+    """Return the Refusal that says why the installer, or the uninstaller, ended as it did.
+
+    :param what: what was done, for the message.
+    :param done: its CompletedProcess, with text.
+    :param tree: the host, on which its log lies.
+    """
+    text = _MARK.sub("", done.stdout + done.stderr)
+    logs = [path.rstrip(".,") for path in _LOG.findall(text)]
+    logged = "\n".join(tree.text(path) for path in logs)
+    if disk.is_full(text + logged):
+        return disk.full(what, "mlnx_ofed_tmpdir, /usr or /var")
+    because, remedy = _STATUSES.get(done.returncode, _STATUSES[1])
+    words = [
+        line for line in commands.lines_of(f"{text}\n{logged}") if _ERRORS.search(line)
+    ] or commands.lines_of(text)
+    said = " / ".join(dict.fromkeys(words[-_QUOTED:]))
+    told = f"{because} (status {done.returncode}): {said}" if said else because
+    return Refusal(
+        what,
+        told + (f" ({', '.join(dict.fromkeys(logs))})" if logs else ""),
+        f"{remedy}, and run again",
+    )
+
+
+def firmware_failure(done):
+    """Return what the installer says of firmware that it could not update, '' where it could.
+
+    That changes neither its status nor the rest of its work.
+    """
+    found = _FIRMWARE.search(_MARK.sub("", done.stdout + done.stderr))
+    return found.group(0).strip() if found else ""
+
+
+def _nearest(word, known):
+    return difflib.get_close_matches(word, sorted(known), n=1, cutoff=0)[0]

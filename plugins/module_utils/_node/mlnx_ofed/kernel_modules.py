@@ -1,0 +1,62 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The kernel modules of a vendor's RDMA stack, as far as they are DKMS's."""
+
+from __future__ import annotations
+
+import os
+
+from ..gpu import installed_driver
+from ..kernel import kernels
+from ..nvidia_driver import kernel_modules
+
+# The trees, that of the RDMA core first: the others are built with its symbols.
+_TREES = (
+    *("mlnx-ofed-kernel", "mlnx-nfsrdma", "mlnx-nvme", "iser", "isert", "srp", "knem", "xpmem"),
+    "kernel-mft-dkms",
+)
+
+
+def trees(driver):
+    """Return [(name, version)] of the stack's trees, in the order in which they are built.
+
+    :param driver: the fact of that name, which has all trees of DKMS.
+    """
+    found = {(row["name"], row["version"]) for row in driver["dkms"] if row["name"] in _TREES}
+    return sorted(found, key=lambda row: _TREES.index(row[0]))
+
+
+def paths(tree, which, release):
+    """Return the paths of a tree's modules for a kernel; [] where one is not there, or is broken.
+
+    :param which: (name, version) of the tree in DKMS, which keeps a copy of what it built.
+    """
+    built = kernel_modules.built_files(tree, *which, release)
+    there = {_stem(path): path for path in kernels.beside_own(tree, release)}
+    found = [there[name] for name in built if name in there]
+    told = installed_driver.described(tree, found)
+    fits = all(row.get("vermagic", "").startswith(f"{release} ") for row in told.values())
+    return found if fits and len(found) == len(built) else []
+
+
+def complete(host, which, kernel):
+    """Have DKMS build and install a tree for a kernel, unless its modules are there.
+
+    :param host: the bring.Host.
+    :param which: (name, version) of the tree.
+    :param kernel: the row of kernels.survey.
+    :raises Refusal: they cannot be built.
+    """
+    release = kernel["release"]
+    if paths(host.tree, which, release):
+        return
+    what = f"build the modules of {which[0]} {which[1]} for kernel {release}"
+    done = kernel_modules.build_for(release, which, what, host.tree, host.execute)
+    if done.returncode:
+        remedy = "Name a release of the RDMA stack that builds for this kernel, or remove it"
+        raise kernel_modules.not_built(host.tree, which, kernel, what, done, remedy)
+    kernel_modules.install_for(release, which, what, host.tree, host.execute)
+
+
+def _stem(path):
+    return os.path.basename(path).partition(".ko")[0]

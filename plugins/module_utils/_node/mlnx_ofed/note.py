@@ -1,0 +1,137 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a host remembers of its RDMA stack: what was installed, and what that came from.
+
+A bundle, or packages, may be nowhere any more when they are needed: to go back to them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+
+from ..packages import apt_transaction
+from ..records import receipts
+from ..system import disk, files
+
+DIR = os.path.join(receipts.STATE_DIR, "mlnx_ofed")
+#: Where apt puts what it fetches, until that is installed and kept.
+COMING = f"{DIR}/coming"
+_PACKAGES = f"{DIR}/packages"
+_BUNDLE = ".tgz"
+_NOTE = f"{DIR}/installed.json"
+#: It is there from before the first package gives way until all is in place.
+AT_WORK = f"{DIR}/at-work"
+
+
+def packages(tree):
+    """Return {name: version} of the packages that were installed, {} where none is known of."""
+    return _noted(tree)["packages"]
+
+
+def had_symbols(tree):
+    """Say whether the symbols of the RDMA core were there, with which others are built."""
+    return _noted(tree)["symbols"]
+
+
+def is_at_work(tree):
+    """Say whether an exchange was begun that did not come to its end."""
+    return tree.exists(AT_WORK)
+
+
+def begin(tree):
+    """Note that an exchange begins."""
+    _make(tree)
+    with open(tree.path(AT_WORK), "a", encoding="ascii"):
+        pass
+
+
+def end(tree, installed, symbols):
+    """Note what an exchange brought, and that it is at its end.
+
+    :param installed: {name: version} of packages.
+    :param symbols: whether the symbols of the RDMA core are there.
+    """
+    _make(tree)
+    text = json.dumps({"packages": installed, "symbols": symbols}, indent=2, sort_keys=True)
+    files.write_text(tree.path(_NOTE), f"{text}\n", owner=None, group=None, mode=0o600)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(tree.path(AT_WORK))
+
+
+def kept(tree, version):
+    """Return the path of the bundle of a version that is kept here, '' where none is."""
+    path = _bundle(version)
+    return tree.path(path) if tree.exists(path) else ""
+
+
+def kept_version(tree):
+    """Return the version whose bundle is kept here, '' for none."""
+    names = [name for name in tree.names(DIR) if name.endswith(_BUNDLE)]
+    return names[0][: -len(_BUNDLE)] if names else ""
+
+
+def keep(tree, archive, version):
+    """Keep the bundle of the version that is installed, and no other one.
+
+    :param archive: its path; it stays.
+    """
+    _make(tree)
+    copy = tree.path(_bundle(version))
+    if copy == archive:
+        return
+    with (
+        disk.watched(f"keep the bundle of MLNX_OFED {version}", copy),
+        open(archive, "rb") as source,
+        files.replacing(copy, owner=None, group=None, mode=0o600) as handle,
+    ):
+        shutil.copyfileobj(source, handle)
+    forget(tree, but=_bundle(version))
+
+
+def kept_packages(tree, packages):
+    """Return {name: path} of those packages, {name: version}, whose archives are kept here."""
+    return apt_transaction.archives(tree.path(_PACKAGES), packages)
+
+
+def keep_packages(tree, packages):
+    """Keep the archives of the packages that are installed, as far as they came, and no bundle.
+
+    :param packages: {name: version}.
+    """
+    place = tree.path(_PACKAGES)
+    os.makedirs(place, mode=0o700, exist_ok=True)
+    for path in apt_transaction.archives(tree.path(COMING), packages).values():
+        shutil.move(path, os.path.join(place, os.path.basename(path)))
+    kept_now = kept_packages(tree, packages).values()
+    for name in tree.names(_PACKAGES):
+        if os.path.join(place, name) not in kept_now:
+            os.unlink(os.path.join(place, name))
+    forget(tree, but=_PACKAGES)
+
+
+def forget(tree, but=""):
+    """Remove all that is kept, but for what lies at one path."""
+    for path in (f"{DIR}/{name}" for name in tree.names(DIR)):
+        if path != but and path.endswith(_BUNDLE):
+            os.unlink(tree.path(path))
+        elif path != but and path == _PACKAGES:
+            shutil.rmtree(tree.path(path))
+
+
+def _noted(tree):
+    with contextlib.suppress(ValueError):
+        noted = json.loads(tree.text(_NOTE))
+        if isinstance(noted, dict) and isinstance(noted.get("packages"), dict):
+            return {"packages": noted["packages"], "symbols": bool(noted.get("symbols"))}
+    return {"packages": {}, "symbols": False}
+
+
+def _bundle(version):
+    return f"{DIR}/{version}{_BUNDLE}"
+
+
+def _make(tree):
+    os.makedirs(tree.path(DIR), mode=0o700, exist_ok=True)

@@ -1,0 +1,105 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""openibd, the service of MLNX_OFED and DOCA-OFED that loads the RDMA modules.
+
+Stopping it takes down every interface of an RDMA device, so that it is never restarted under a
+connection that runs over one.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ..kernel import kernels
+from ..nvidia_driver import drain
+from ..rdma import peer_route
+from ..refusal import Refusal
+from ..system import commands, management_interface, systemd
+
+UNIT = "openibd.service"
+#: Consented to by this name in gpunode_consent.
+CONSENT = "restart_openibd"
+_SCRIPT = "/etc/init.d/openibd"
+# What it unloads, in its own words: wjz304/mlnx-ofed-kernel@2c0186b, ofed_scripts/openibd.
+_UNLOADS = re.compile(r"^\s*UNLOAD_MODULES=\"([^\"]*)\"", re.MULTILINE)
+# What it comes to last: by then all above is gone, whoever keeps these.
+_LAST = ("ib_core", "mlx5_core")
+
+
+def is_there(tree):
+    """Say whether the host has the service."""
+    return tree.exists(_SCRIPT)
+
+
+def starts_not(host):
+    """Say whether the host has the service, and does not start it at boot."""
+    state = systemd.show([UNIT], ("UnitFileState",), host.run) if is_there(host.tree) else {}
+    return state.get(UNIT, {}).get("UnitFileState") == "disabled"
+
+
+def enable(host):
+    """Have the service start at boot.
+
+    :raises Refusal: systemd does not do so.
+    """
+    try:
+        systemd.tell("enable", UNIT, run=host.run)
+    except systemd.UnitError as error:
+        raise Refusal(f"enable {UNIT}", str(error), "Look at the unit, and run again") from error
+
+
+def restart(host):
+    """Have the modules on disk take the place of those that are loaded.
+
+    Clients of the RDMA core give way first, which openibd does not know of and would fail for, and
+    come again after it, whatever became of it.
+
+    :param host: the bring.Host.
+    :returns: sentences about those that do not come again: they fit the modules before alone.
+    :raises Refusal: the connection to the host runs over RDMA now, a client is in use, or it
+        failed.
+    """
+    what = "restart openibd"
+    facts = host.facts()
+    over = management_interface.runs_over(facts["management"], facts["rdma_devices"])
+    if over:
+        raise Refusal(
+            what,
+            f"the connection to this host runs over {', '.join(over)}, which it takes down",
+            "Consent with gpunode_consent: [reboot] instead",
+        )
+    strangers = _strangers(host.tree)
+    if strangers:
+        raise Refusal(
+            what,
+            f"{', '.join(strangers)} stands on the RDMA modules, and it does not unload that: RDMA "
+            "would be down, and the modules before still there",
+            "What is installed stays. Unload that and run again, or reboot the host",
+        )
+    clients = [name for name in peer_route.MODULES if name in facts["peer_memory"]["loaded"]]
+    for name in clients:
+        drain.unload(name, host.run)
+    done = commands.run(what, [_SCRIPT, "restart"], {"LC_ALL": "C.UTF-8"}, host.execute, "/run")
+    failures = {name: drain.load(name, host.run) for name in clients}
+    if done.returncode:
+        raise Refusal(
+            what,
+            commands.last_words(done, done.stdout + done.stderr),
+            "What is installed stays. End what it names and run again, or reboot the host",
+        )
+    return [
+        f"{name} gave way to openibd and was not loaded again: {words}"
+        for name, words in failures.items()
+        if words
+    ]
+
+
+def _strangers(tree):
+    """Return the modules above the RDMA core that would keep openibd from unloading it.
+
+    Where the script does not tell what it unloads, nothing is known.
+    """
+    told = _UNLOADS.findall(tree.text(_SCRIPT))
+    known = {*" ".join(told).split(), *peer_route.MODULES}
+    above = kernels.above(tree, _LAST) if told else set()
+    return sorted(above - known)

@@ -1,0 +1,126 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Packages of RDMA stacks: whose they are, removing them, and keeping one stack's from another's.
+
+MLNX_OFED and DOCA-OFED bring packages of the distribution's names in versions of their own.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ..packages import package_manager, pins, stack_packages
+from ..refusal import Refusal
+from ..system import text_files
+
+PREFERENCES = "/etc/apt/preferences.d/gpunode-rdma"
+PATHS = (PREFERENCES, pins.VERSIONLOCK)
+_COMPONENT = "RDMA stack"
+# What no distribution has under that name.
+_VENDORS = re.compile(
+    r"(?:kmod-)?(?:mlnx|mlx)[-_].+|doca-.+|ofed-scripts|mft|kernel-mft.*"
+    r"|(?:iser|isert|srp|knem|xpmem)-(?:dkms|modules)|kmod-(?:iser|isert|srp|knem|xpmem)(?:-.+)?"
+)
+# How versions of shared names tell: 2410mlnx54-1.2410114 and 24.10.0-0.65.g9093bae.2410114, from
+# 25.10 on 2510.0.11-1; and those of the first and the last kind as globs.
+_VENDORS_VERSION = re.compile(r".*mlnx.*|.*\.[0-9]{7}|[0-9]{4}\..*")
+_VENDORS_GLOBS = ("*mlnx*", "[0-9][0-9][0-9][0-9].*")
+# DOCA's repositories have a dkms of their own: Azure/azhpc-images@61824ee7, install_doca.sh, which
+# keeps it out alike, by the label of their Release file.
+_DKMS = f"Package: dkms\nPin: release l=DOCA-HOST*\nPin-Priority: {pins.NEVER}\n"
+
+
+def installed(tree):
+    """Return {name: version} of the installed packages of whatever RDMA stack."""
+    return stack_packages.installed(tree, stack_packages.RDMA.fullmatch)
+
+
+def of_vendor(tree):
+    """Return the names of those that are no distribution's, also of what was half installed."""
+    found = installed(tree)
+    whole = [name for name, version in found.items() if is_vendors(name, version)]
+    return sorted({*whole, *unfinished(tree)})
+
+
+def unfinished(tree):
+    """Return the names of a vendor's packages that are half installed."""
+    return stack_packages.unfinished(tree, _VENDORS.fullmatch)
+
+
+def is_vendors(name, version):
+    """Say whether a package is of MLNX_OFED or DOCA-OFED."""
+    return bool(_VENDORS.fullmatch(name) or _VENDORS_VERSION.fullmatch(version))
+
+
+def refuse_dependants(what, names, execute):
+    """Refuse what would take along packages that are of no RDMA stack.
+
+    mlnxofedinstall removes them without a word where it is told not to ask.
+
+    :param names: packages that give way.
+    :raises Refusal: others stand on them.
+    """
+    manager = package_manager.managers_own()
+    if not names or not manager:
+        return
+    argv = manager.simulation(manager.removing, names)
+    answer = package_manager.managed(what, argv, manager, execute)
+    foreseen = manager.foreseen(answer)
+    removed = foreseen.removed if foreseen else []
+    others = [name for name in removed if not stack_packages.RDMA.fullmatch(name)]
+    if others:
+        raise Refusal(
+            what,
+            f"it would remove what stands on the packages that give way: {', '.join(others)}",
+            "Remove those by hand where that is meant, and run again",
+        )
+
+
+def remove(what, names, execute):
+    """Remove packages of RDMA stacks, with their settings.
+
+    :raises Refusal: others would go with them, or it failed.
+    """
+    if names:
+        manager = package_manager.required(what)
+        package_manager.transact(
+            what, manager.removing, names, manager, execute, stack_packages.RDMA.fullmatch
+        )
+
+
+def coming(packages):
+    """Return the records under which packages of RDMA stacks come in their versions and no other.
+
+    :param packages: {name: version}.
+    """
+    ours = {name: packages[name] for name in filter(stack_packages.RDMA.fullmatch, packages)}
+    return [*pins.held(ours, pins.COMES), pins.record(sorted(ours), "*", pins.NEVER), _DKMS]
+
+
+def held(manager, packages):
+    """Return {path: Placed} of what keeps a vendor's packages as they were installed.
+
+    :param manager: 'apt' or 'dnf', as node_facts names it.
+    :param packages: {name: version}.
+    """
+    if manager != "apt":
+        return pins.lock(_COMPONENT, packages)
+    records = [*pins.held(packages), pins.record(sorted(packages), "*", pins.NEVER), _DKMS]
+    return {PREFERENCES: text_files.of(pins.preferences(records))}
+
+
+def free(manager):
+    """Let any version of the stack's packages come: what was held gives way."""
+    wanted = {PREFERENCES: text_files.of(None)} if manager == "apt" else pins.unlock(_COMPONENT)
+    text_files.put_all(wanted)
+
+
+def kept_out(manager, names):
+    """Return {path: Placed} of what keeps a vendor's packages from taking the distribution's place.
+
+    :param names: packages of the distribution's stack.
+    """
+    if manager != "apt":
+        return pins.unlock(_COMPONENT)
+    records = [pins.record(sorted(names), glob, pins.NEVER) for glob in _VENDORS_GLOBS]
+    return {PREFERENCES: text_files.of(pins.preferences(records))}

@@ -1,0 +1,63 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What keeps the driver's packages at the version that was installed.
+
+apt asks its preferences whoever runs it: an update by hand, by a timer, or as a dependency of
+something else. unattended-upgrades goes by apt's candidates as well and never to a newer version
+(mvo5/unattended-upgrades@221b1a68, unattended-upgrade, adjust_candidate), so that it needs no
+list of its own.
+"""
+
+from __future__ import annotations
+
+from ..packages import pins
+from ..system import text_files
+
+PREFERENCES = "/etc/apt/preferences.d/gpunode-nvidia"
+PATHS = (PREFERENCES, pins.VERSIONLOCK)
+_COMPONENT = "NVIDIA driver"
+
+
+def wanted_files(manager, installed, driver, family):
+    """Return {path: Placed} of the files that hold packages where they are.
+
+    :param manager: 'apt' or 'dnf', as node_facts names it.
+    :param installed: {name: version} of the packages that belong to the driver.
+    :param driver: the driver's own version: '535.161.08'.
+    :param family: the package_family.Family of all that belongs to it.
+    """
+    if manager == "apt":
+        return {PREFERENCES: text_files.of(preferences(installed, driver, family))}
+    return pins.lock(_COMPONENT, installed)
+
+
+def unwanted_files(manager):
+    """Return {path: Placed} of a host whose packages are free."""
+    return {PREFERENCES: text_files.of(None)} if manager == "apt" else pins.unlock(_COMPONENT)
+
+
+def preferences(installed, driver, family):
+    """Return the text of PREFERENCES.
+
+    Of several records that fit a version the first decides. What is installed stays as it is; what
+    is not may come in the driver's version alone, from wherever it is.
+    """
+    return pins.preferences(
+        [
+            *pins.held(installed),
+            pins.record(sorted(installed), "*", pins.NEVER),
+            pins.record(family.versioned, f"{driver}-*", pins.STAYS),
+            pins.record(family.versioned, "*", pins.NEVER),
+        ]
+    )
+
+
+def coming(driver, family):
+    """Return the records under which the driver's packages come in one version.
+
+    A newer one that is there goes back to it.
+    """
+    return [
+        pins.record(family.versioned, f"{driver}-*", pins.COMES),
+        pins.record(family.versioned, "*", pins.NEVER),
+    ]

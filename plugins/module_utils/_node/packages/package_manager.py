@@ -1,0 +1,347 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Packages of the host's distribution: which are there, and installing those that are not.
+
+No transaction is begun that was not simulated first. One that would touch a
+kernel image or remove anything is refused by name.
+"""
+
+from __future__ import annotations
+
+import collections
+import functools
+import os
+import re
+import shutil
+import time
+
+from ..refusal import Refusal
+from ..system import child, commands
+
+#: What a package may be called. At its end '-' would mean to apt that it is to go.
+NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9+._-]*[A-Za-z0-9+])?")
+#: Package managers, as node_facts names them, whose hosts can be given packages.
+MANAGERS = ("apt", "dnf")
+LOCK_WAIT_S = 600
+_POLL_S = 2
+_UNMET = re.compile(r" : (?:Pre)?Depends: | : Conflicts: | : Breaks: ")
+_ASK_S = 60
+
+# Names of the packages that a transaction would put in place or take away.
+Transaction = collections.namedtuple("Transaction", "placed removed")
+
+
+# NEEDRESTART_SUSPEND: on Ubuntu a library is reason enough to restart the services that use it.
+_ENVIRONMENT = {
+    "DEBIAN_FRONTEND": "noninteractive",
+    "LC_ALL": "C.UTF-8",
+    "NEEDRESTART_SUSPEND": "1",
+}
+
+
+class Apt:
+    """Debian and its family."""
+
+    kernel = re.compile(r"(?:linux-(?:signed-)?image|linux-modules|(?:pve|proxmox)-kernel)(?:-.+)?")
+    locked = re.compile(r"Could not get lock .*")
+    # What an attempt may fail for, and the command after which it is worth another one.
+    cures = (
+        (
+            re.compile(
+                r"Unable to locate package|Failed to fetch|has no installation candidate"
+                r"|Version '.*' for '.*' was not found|but it is not installable"
+            ),
+            ["apt-get", "--quiet", "update"],
+        ),
+        (
+            re.compile(r"dpkg was interrupted"),
+            ["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"],
+        ),
+    )
+    # Without Pattern-Only a misspelt name with a '.' in it is a pattern that many packages match.
+    _command = (
+        *("apt-get", "--quiet", "--yes", "--no-install-recommends"),
+        *("-o", "APT::Cmd::Pattern-Only=true"),
+        *("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"),
+    )
+    installing = ("install",)
+    fetching_only = "--download-only"
+    removing = ("purge",)
+    _KEEPING = ("--no-remove",)
+
+    def installed(self, _names, run):
+        """Return the names of all packages that are installed or stood for by one that is."""
+        answer = run(
+            ["dpkg-query", "--show", "--showformat=${db:Status-Abbrev}\t${Package}\t${Provides}\n"],
+            capture_output=True,
+            text=True,
+            timeout=_ASK_S,
+        )
+        found = set()
+        for line in answer.stdout.splitlines():
+            status, name, provides = line.split("\t")
+            if status[1:] == "i ":
+                found.add(name)
+                found.update(item.split()[0] for item in provides.split(",") if item.strip())
+        return found
+
+    def transaction(self, verb, names, removes):
+        """Return the command that installs or removes packages.
+
+        :param verb: ``installing`` or ``removing``, with options of the manager's.
+        :param removes: whether it is foreseen that packages go.
+        """
+        return [*self._command, *verb, *([] if removes else self._KEEPING), *names]
+
+    def simulation(self, verb, names):
+        """Return the command that tells what a transaction would do, and changes nothing."""
+        return [*self._command, *verb, "--simulate", *names]
+
+    def foreseen(self, answer):
+        """Return the Transaction that a simulation told of; None where it failed."""
+        if answer.returncode:
+            return None
+        steps = [line.split()[:2] for line in answer.stdout.splitlines()]
+        return Transaction(
+            [step[1] for step in steps if step[:1] == ["Inst"]],
+            [step[1] for step in steps if step[:1] in (["Remv"], ["Purg"])],
+        )
+
+
+class Dnf:
+    """Enterprise Linux 8 and later, by dnf 4."""
+
+    kernel = re.compile(r"kernel(?:-rt|-64k|-uek|-debug)*(?:-core|-modules(?:-.+)?)?")
+    locked = re.compile(r".* already locked by .*")
+    cures = (
+        (
+            re.compile(r"No match for argument|Unable to find a match|Failed to download"),
+            ["dnf", "--quiet", "--setopt=exit_on_lock=True", "makecache", "--refresh"],
+        ),
+    )
+    # exit_on_lock: it waits without end and without a word otherwise.
+    _command = ("dnf", "--setopt=exit_on_lock=True", "--setopt=install_weak_deps=False")
+    installing = ("install",)
+    fetching_only = "--downloadonly"
+    # What others brought along is left to them.
+    removing = ("remove", "--setopt=clean_requirements_on_remove=False")
+
+    def installed(self, names, run):
+        """Return those of the names that an installed package has or stands for."""
+        answer = run(
+            ["rpm", "--query", "--whatprovides", *names],
+            env={**os.environ, **_ENVIRONMENT},
+            capture_output=True,
+            text=True,
+            timeout=_ASK_S,
+        )
+        lacking = re.findall(r"^no package provides (\S+)$", answer.stdout, re.MULTILINE)
+        return set(names).difference(lacking)
+
+    def transaction(self, verb, names, _removes):
+        """Return the command that installs or removes packages; see :class:`Apt`."""
+        return [*self._command, *verb, "--assumeyes", *names]
+
+    def simulation(self, verb, names):
+        """Return the command that tells what a transaction would do, and changes nothing."""
+        return [*self._command, *verb, "--assumeno", *names]
+
+    def foreseen(self, answer):
+        """Return the Transaction that a simulation told of; None where it failed.
+
+        The table is that of dnf 4, dnf/cli/output.py, list_transaction().
+        """
+        if answer.returncode and "Operation aborted" not in answer.stdout + answer.stderr:
+            return None
+        placed, removed, goes = [], [], False
+        for line in answer.stdout.partition("Transaction Summary")[0].splitlines():
+            heading = re.fullmatch(r"(\w+ing)\b.*:", line)
+            replaced = re.fullmatch(r" +replacing +(\S+)\.\S+ \S+", line)
+            package = re.match(r" (\S+)", line)
+            if heading:
+                goes = heading.group(1) == "Removing"
+            elif replaced:
+                removed.append(replaced.group(1))
+            elif package:
+                (removed if goes else placed).append(package.group(1))
+        # The line above the first heading names the columns.
+        return Transaction([name for name in placed if name != "Package"], removed)
+
+
+def missing(names, run=child.run, manager=None):
+    """Return those packages that are not installed whole, in order; all, where nobody can tell.
+
+    A name that an installed package provides counts as installed: a library keeps its old name
+    as one of those when it is renamed.
+
+    :param names: package names.
+    :param run: what runs the package database, with the signature of child.run.
+    """
+    manager = manager or managers_own()
+    found = manager.installed(names, run) if names and manager else set()
+    return [name for name in names if name not in found]
+
+
+def check(names, execute, manager=None):
+    """Raise a Refusal where installing packages would do harm, as far as can be told now.
+
+    A package that is not known yet, or lists that are not there, are none: see :func:`install`.
+
+    :param execute: runs (argv, environment) and returns a CompletedProcess with text.
+    """
+    what = _installation_of(names)
+    manager = manager or required(what)
+    judge(what, manager.installing, names, manager, execute)
+
+
+def install(names, execute, run=child.run, manager=None):
+    """Install packages that are missing; see :func:`check` for what is refused.
+
+    Lists that are stale are fetched anew, and what a killed run left half-configured is brought
+    to its end. A lock that another one holds is waited for.
+
+    :raises Refusal: it would do harm, it failed, or the lock was still held.
+    """
+    what = _installation_of(names)
+    manager = manager or required(what)
+    transact(what, manager.installing, names, manager, execute)
+    left = missing(names, run, manager)
+    if left:
+        raise Refusal(
+            _installation_of(left),
+            "it was installed, and the host does not know it by that name",
+            "Name what this distribution calls it",
+        )
+
+
+def installing(names, execute, run):
+    """Return [(sentence, action)] that installs those packages that are missing; [] for none."""
+    lacking = missing(names, run)
+    install_them = functools.partial(install, lacking, execute, run)
+    return [(f"install {', '.join(lacking)}", install_them)] if lacking else []
+
+
+def transact(what, verb, names, manager, execute, may_go=lambda _name: False):
+    """Run a transaction to its end, once it was simulated and does no harm.
+
+    :param what: what it does, for the messages.
+    :param verb: the manager's ``installing`` or ``removing``, with options of the manager's.
+    :param may_go: says of the name of a package whether it may be removed.
+    :raises Refusal: it would do harm, it failed, or the lock was still held.
+    """
+    tried, told = [], []
+    while True:
+        answer = managed(what, manager.simulation(verb, names), manager, execute)
+        foreseen = manager.foreseen(answer)
+        _judge(what, manager, foreseen, may_go)
+        if foreseen:
+            argv = manager.transaction(verb, names, bool(foreseen.removed))
+            answer = managed(what, argv, manager, execute)
+            if answer.returncode == 0:
+                return
+        words = answer.stdout + answer.stderr
+        cure = next(
+            (cure for sign, cure in manager.cures if sign.search(words) and cure not in tried), None
+        )
+        if cure is None:
+            told.append(reason(answer))
+            raise Refusal(what, " / ".join(told), "Mend that and run again")
+        tried.append(cure)
+        cured = managed(what, cure, manager, execute)
+        told += [reason(cured)] if cured.returncode else []
+
+
+def judge(what, verb, names, manager, execute, may_go=lambda _name: False):
+    """Raise a Refusal where a transaction would do harm, as far as can be told now.
+
+    The parameters are those of :func:`transact`.
+    """
+    answer = managed(what, manager.simulation(verb, names), manager, execute)
+    _judge(what, manager, manager.foreseen(answer), may_go)
+
+
+def managers_own():
+    """Return the manager of this host's packages, None where it is none that is known here."""
+    if shutil.which("apt-get") and shutil.which("dpkg-query"):
+        return Apt()
+    return Dnf() if shutil.which("dnf") else None
+
+
+def required(what):
+    """Return the manager of this host's packages.
+
+    :raises Refusal: it has none that is known here.
+    """
+    manager = managers_own()
+    if manager is None:
+        raise Refusal(
+            what,
+            "the host has neither apt-get nor dnf",
+            "Install what is needed there by hand and leave it out of the list",
+        )
+    return manager
+
+
+def managed(what, argv, manager, execute):
+    """Return what a command of the package manager says, once no other one holds its lock.
+
+    :raises Refusal: the lock was still held after LOCK_WAIT_S.
+    """
+    deadline = time.monotonic() + LOCK_WAIT_S
+    while True:
+        answer = commands.run(what, argv, _ENVIRONMENT, execute, "/usr and /var")
+        held = manager.locked.search(answer.stdout + answer.stderr) if answer.returncode else None
+        if not held:
+            return answer
+        if time.monotonic() >= deadline:
+            raise Refusal(
+                what,
+                f"another one was still at work after {LOCK_WAIT_S} s: {held.group(0)}",
+                "Wait for it to end, and run again",
+            )
+        time.sleep(_POLL_S)
+
+
+def wait_for_others(what, execute):
+    """Wait until no other package manager holds the lock, as far as this host has one.
+
+    :param what: what is to be done then, for the message.
+    :raises Refusal: the lock was still held after LOCK_WAIT_S.
+    """
+    manager = managers_own()
+    if manager:
+        # It takes the lock and does nothing; what it finds broken is for others to mend.
+        managed(what, manager.transaction(manager.installing, [], False), manager, execute)
+
+
+def _judge(what, manager, foreseen, may_go=lambda _name: False):
+    """Raise a Refusal where a Transaction does more than to add packages and other versions."""
+    if foreseen is None:
+        return
+    kernels = [
+        name for name in (*foreseen.placed, *foreseen.removed) if manager.kernel.fullmatch(name)
+    ]
+    others = [name for name in foreseen.removed if not may_go(name)]
+    for because, touched in (
+        ("it would touch the kernel of the host", kernels),
+        ("it would remove what others may need", others),
+    ):
+        if touched:
+            raise Refusal(
+                what,
+                f"{because}: {', '.join(touched)}",
+                "Do that by hand where it is meant, and run again",
+            )
+
+
+def _installation_of(names):
+    return f"install {', '.join(names)}"
+
+
+def reason(answer):
+    """Return what the manager, or a script of a package, calls an error."""
+    signs = ("E:", "Error:", "Error!", "ERROR:", "dpkg: error")
+    # What dpkg and a package's scripts say comes by a terminal of apt's own, on its output.
+    lines = commands.lines_of(answer.stdout + answer.stderr)
+    errors = [line for line in lines if line.startswith(signs) or _UNMET.search(line)]
+    return " / ".join(errors) or commands.last_words(answer, answer.stderr or answer.stdout)

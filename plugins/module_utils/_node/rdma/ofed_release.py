@@ -1,0 +1,71 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the plan and the node decide alike about a vendor's RDMA stack.
+
+The bundle of MLNX_OFED, the kernels that have modules, and whether DOCA-OFED is the wanted one.
+"""
+
+from __future__ import annotations
+
+from ..gpu import module_types
+from ..packages import versions
+
+#: The package that brings all of DOCA-OFED.
+PROFILE = "doca-ofed"
+
+
+def distribution(facts):
+    """Return the distribution as Mellanox writes it: 'rhel7.3', 'ubuntu22.04', 'debian12.5'.
+
+    :param facts: the general facts.
+    """
+    name = facts["distribution"]
+    name = "rhel" if name in module_types.RED_HAT else name.lower()
+    return f"{name}{facts['distribution_version']}"
+
+
+def kernels(rows, has_tree):
+    """Return the rows of the kernels that are to have modules of a vendor's stack.
+
+    DKMS builds them for all; without it the installer brings them for the first one alone.
+
+    :param rows: what kernels.served returned.
+    :param has_tree: whether DKMS has the stack's modules.
+    """
+    return rows if has_tree else first(rows)
+
+
+def first(rows):
+    """Return the row of the kernel that boots next, else that runs, else of the newest, in a list.
+
+    :param rows: what kernels.served returned.
+    """
+    named = [row for key in ("next", "running") for row in rows if row[key]]
+    return (named or rows)[:1]
+
+
+def is_doca(version, release, told, profile):
+    """Say whether DOCA-OFED is of the wanted version.
+
+    :param version: what is wanted: a series ('25.10') or a build of one ('25.10-1.7.1').
+    :param release: the series of DOCA that has it ('3.2'), '' where that is not known.
+    :param told: as ofed_info or the package of the modules has it, '' where neither tells.
+    :param profile: the version of PROFILE, '' for none; it tells no build.
+    """
+    if told:
+        return version in (told, versions.ofed_series(told))
+    is_series = version == versions.ofed_series(version)
+    return bool(release) and is_series and versions.series(profile) == release
+
+
+def bundle(row, facts):
+    """Return (address, sha256) of the bundle for a distribution; '' for what nobody publishes.
+
+    :param row: the catalog's row of the release, None where it has none.
+    :param facts: the general facts.
+    """
+    if not row or "url" not in row:
+        return "", ""
+    url = row["url"].format(distribution=distribution(facts))
+    digests = {file["url"]: file["sha256"] for file in row.get("files", [])}
+    return url, digests.get(url, "")

@@ -1,0 +1,236 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a role placed on a host, and whether it is still there as placed.
+
+A manifest is a list of plain dicts, each with a ``kind``. The functions named
+after a kind make an entry by looking at the host; :func:`drift` compares a
+manifest with the host and says in sentences what differs.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+
+from ..conda import prefixes
+from ..packages import package_manager, stack_packages
+from ..system import child, files, processes, systemd
+from ..system.root import Tree
+
+_SHOWN = 5
+
+
+def file(path):
+    """Return the entry of a regular file: digest, owner, group and mode."""
+    owner, group, mode = files.ownership(path)
+    return {
+        "kind": "file",
+        "path": path,
+        "sha256": files.sha256_of_file(path),
+        "owner": owner,
+        "group": group,
+        "mode": mode,
+    }
+
+
+def presence(path):
+    """Return the entry of a file or link that is to be there, whatever is in it."""
+    return {"kind": "presence", "path": path}
+
+
+def absence(path):
+    """Return the entry of a path at which nothing is to be."""
+    return {"kind": "absence", "path": path}
+
+
+def directory(path):
+    """Return the entry of a directory: owner, group and mode, not what is in it."""
+    owner, group, mode = files.ownership(path)
+    return {"kind": "directory", "path": path, "owner": owner, "group": group, "mode": mode}
+
+
+def tree(path, ignore=()):
+    """Return the entry of a folder with everything in it, but for names in ``ignore``."""
+    return dict(
+        directory(path), kind="tree", ignore=list(ignore), sha256=files.sha256_of_tree(path, ignore)
+    )
+
+
+def link(path):
+    """Return the entry of a symbolic link: where it points."""
+    return {"kind": "link", "path": path, "target": os.readlink(path)}
+
+
+def environment(path):
+    """Return the entry of a conda prefix: its conda packages and Python distributions."""
+    return {
+        "kind": "environment",
+        "path": path,
+        "conda": prefixes.conda_package_names(path),
+        "dists": prefixes.dist_names(path),
+    }
+
+
+def unit(name, active, enabled, mark=None):
+    """Return the entry of a systemd unit that is to stay in the given states.
+
+    :param active: the ActiveState wanted, such as 'active'. Not looked at where it is None.
+    :param enabled: the UnitFileState wanted, such as 'enabled'.
+    :param mark: what the running main process is to have in the variable systemd.UNIT_MARK: the
+        digest of the unit that it was started from. Not looked at where it is None.
+    """
+    return {"kind": "unit", "name": name, "active": active, "enabled": enabled, "mark": mark}
+
+
+def fresh(unit_name, path, by_children):
+    """Return the entry of a running unit that was started after a file was last written.
+
+    :param unit_name: the service; one that does not run is as good.
+    :param path: the file; one that is not there is older than everything.
+    :param by_children: whether the children of the main process do its work, as gunicorn's do.
+    """
+    return {"kind": "fresh", "name": unit_name, "path": path, "by_children": by_children}
+
+
+def user(name):
+    """Return the entry of a user account: its home and shell."""
+    account = pwd.getpwnam(name)
+    return {"kind": "user", "name": name, "home": account.pw_dir, "shell": account.pw_shell}
+
+
+def package(name):
+    """Return the entry of a package of the distribution that is to be installed."""
+    return {"kind": "package", "name": name}
+
+
+def packages(versions):
+    """Return the entry of packages of the GPU stack that are to stay at their versions.
+
+    :param versions: {name: version}, see stack_packages.installed.
+    """
+    return {"kind": "packages", "versions": versions}
+
+
+def drift(entries, run=child.run):
+    """Return a sentence for each way the host differs from a manifest; [] when it matches.
+
+    :param entries: the manifest.
+    :param run: what runs ``systemctl`` and the package database, with the signature of child.run.
+    """
+    packages = [entry["name"] for entry in entries if entry["kind"] == "package"]
+    lacking = package_manager.missing(packages, run)
+    names = [entry["name"] for entry in entries if entry["kind"] in ("unit", "fresh")]
+    units = systemd.show(
+        names, ("ActiveState", "UnitFileState", "NeedDaemonReload", "MainPID"), run
+    )
+    sentences = []
+    for entry in entries:
+        if entry["kind"] == "unit":
+            sentences += _unit_drift(entry, units.get(entry["name"], {}))
+        elif entry["kind"] == "fresh":
+            sentences += _fresh_drift(entry, units.get(entry["name"], {}))
+        elif entry["kind"] == "user":
+            sentences += _user_drift(entry)
+        elif entry["kind"] == "packages":
+            sentences += _packages_drift(entry, stack_packages.installed(Tree(run=run)))
+        elif entry["kind"] == "package":
+            sentences += [f"package {entry['name']} is gone"] if entry["name"] in lacking else []
+        elif entry["kind"] == "presence":
+            there = os.path.lexists(entry["path"])
+            sentences += [] if there else [f"file {entry['path']} is gone"]
+        elif entry["kind"] == "absence":
+            sentences += [f"{entry['path']} is back"] if os.path.lexists(entry["path"]) else []
+        else:
+            sentences += _path_drift(entry)
+    return sentences
+
+
+def _unit_drift(entry, state):
+    sentences = []
+    for key, name in (("active", "ActiveState"), ("enabled", "UnitFileState")):
+        found = state.get(name) or "unknown"
+        if entry[key] not in (None, found):
+            sentences.append(f"unit {entry['name']} is {found}, should be {entry[key]}")
+    if state.get("NeedDaemonReload") == "yes":
+        sentences.append(f"unit {entry['name']} was changed on disk and not reloaded")
+    if entry["mark"] and state.get("ActiveState") == "active":
+        started = systemd.environment_of(state.get("MainPID")) or {}
+        if started.get(systemd.UNIT_MARK) != entry["mark"]:
+            sentences.append(f"unit {entry['name']} runs what another text of it started")
+    return sentences
+
+
+def _fresh_drift(entry, state):
+    main = state.get("MainPID", "0")
+    workers = processes.children(main) if entry["by_children"] else set()
+    if not processes.started_before(workers or {main}, entry["path"]):
+        return []
+    return [f"unit {entry['name']} runs since before {entry['path']} was written"]
+
+
+def _user_drift(entry):
+    try:
+        found = user(entry["name"])
+    except KeyError:
+        return [f"user {entry['name']} is gone"]
+    return _differences(f"user {entry['name']}", entry, found, ("home", "shell"))
+
+
+def _packages_drift(entry, found):
+    sentences = []
+    for name, version in entry["versions"].items():
+        if name not in found:
+            sentences.append(f"package {name} is gone")
+        elif found[name] != version:
+            sentences.append(f"package {name} is {found[name]}, should be {version}")
+    return sentences
+
+
+def _path_drift(entry):
+    path = entry["path"]
+    subject = f"{entry['kind']} {path}"
+    try:
+        if entry["kind"] == "tree":
+            found = tree(path, entry["ignore"])
+        else:
+            found = {
+                "file": file,
+                "directory": directory,
+                "link": link,
+                "environment": environment,
+            }[entry["kind"]](path)
+    except FileNotFoundError:
+        return [f"{subject} is gone"]
+    except OSError as error:
+        return [f"{subject} cannot be read: {error.strerror}"]
+    if entry["kind"] == "environment":
+        return _set_drift(subject, entry, found)
+    return _differences(subject, entry, found, ("target", "owner", "group", "mode", "sha256"))
+
+
+def _differences(subject, wanted, found, keys):
+    sentences = []
+    for key in keys:
+        if key in wanted and wanted[key] != found[key]:
+            if key == "sha256":
+                sentences.append(f"{subject} was changed")
+            else:
+                sentences.append(f"{subject} has {key} {found[key]}, should be {wanted[key]}")
+    return sentences
+
+
+def _set_drift(subject, wanted, found):
+    sentences = []
+    for key in ("conda", "dists"):
+        missing = sorted(set(wanted[key]) - set(found[key]))
+        extra = sorted(set(found[key]) - set(wanted[key]))
+        if missing:
+            sentences.append(f"{subject} lacks {_some(missing)}")
+        if extra:
+            sentences.append(f"{subject} has unasked {_some(extra)}")
+    return sentences
+
+
+def _some(names):
+    shown = ", ".join(names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"

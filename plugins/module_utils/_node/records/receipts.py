@@ -1,0 +1,70 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Receipts: what a role leaves behind, after its proof, to say that it is done."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from ..system import child, files
+from . import manifest
+
+STATE_DIR = "/var/lib/gpunode"
+SCHEMA = 2
+
+
+def path_of(component, state_dir=STATE_DIR):
+    """Return where a component's receipt lies."""
+    return os.path.join(state_dir, f"{component}.json")
+
+
+def read(component, state_dir=STATE_DIR):
+    """Return a component's receipt, or None where there is no readable one of this schema.
+
+    A receipt that cannot be read counts as none: the component is then due,
+    looks at the host for itself, and writes a good one.
+    """
+    try:
+        with open(path_of(component, state_dir), encoding="utf-8") as handle:
+            receipt = json.load(handle)
+    except (OSError, ValueError):
+        return None
+    whole = isinstance(receipt, dict) and {"digest", "manifest", "names"} <= receipt.keys()
+    return receipt if whole and receipt.get("schema") == SCHEMA else None
+
+
+def write(component, digest, entries, names=(), state_dir=STATE_DIR):
+    """Write a component's receipt atomically, readable by root alone.
+
+    :param digest: the digest of what was asked for.
+    :param entries: the manifest of what was placed (see manifest.py).
+    :param names: the names of the things that were placed and not removed since, whether they
+        are still asked for or not.
+    """
+    os.makedirs(state_dir, mode=0o755, exist_ok=True)
+    receipt = {
+        "schema": SCHEMA,
+        "component": component,
+        "digest": digest,
+        "manifest": entries,
+        "names": sorted(names),
+    }
+    text = json.dumps(receipt, indent=1, sort_keys=True) + "\n"
+    files.write_text(path_of(component, state_dir), text, mode=0o600)
+
+
+def survey(state_dir=STATE_DIR, run=child.run):
+    """Return {component: {digest, drift, names}} for every readable receipt on the host."""
+    found = {}
+    names = sorted(os.listdir(state_dir)) if os.path.isdir(state_dir) else []
+    for name in names:
+        component, ending = os.path.splitext(name)
+        receipt = read(component, state_dir) if ending == ".json" else None
+        if receipt is not None:
+            found[component] = {
+                "digest": receipt["digest"],
+                "drift": manifest.drift(receipt["manifest"], run),
+                "names": receipt["names"],
+            }
+    return found

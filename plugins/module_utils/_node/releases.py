@@ -1,0 +1,154 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a host keeps of releases and builds, and which of them are at work.
+
+Looked at on the host itself; what is not there is an empty answer.
+"""
+
+from __future__ import annotations
+
+import os
+
+from .conda import builds
+from .gunicorn_app import release as app_release
+from .gunicorn_app import service as app_service
+from .records import receipts
+from .system import child, in_use, systemd, unfinished_folder
+
+_BLOCK = 512
+
+
+def applications(items, proc="/proc", run=child.run):
+    """Return for each application what is kept of it and what is at work.
+
+    Each is {name, dir, releases, named, runs}: ``releases`` are {id, placed, intact}, newest
+    first, with the Unix time at which each was put into service, observe.NEVER where it was not;
+    ``named`` is the folder that its service is to start in, ``runs`` the one that its process works
+    in, "" where there is none.
+
+    :param items: [{name, dir}].
+    :param run: what runs ``systemctl``, with the signature of child.run.
+    """
+    services = [app_service.service_of(item) for item in items]
+    states = systemd.show(services, ("WorkingDirectory", "MainPID"), run)
+    return [
+        {
+            "name": item["name"],
+            "dir": item["dir"],
+            "releases": _releases(os.path.join(item["dir"], "releases")),
+            "named": states.get(service, {}).get("WorkingDirectory", ""),
+            "runs": _folder_of(states.get(service, {}).get("MainPID"), proc),
+        }
+        for item, service in zip(items, services)
+    ]
+
+
+def environments(folder, proc="/proc", unit_dir=in_use.UNIT_DIR, state_dir=receipts.STATE_DIR):
+    """Return for each environment that has builds in a folder what they are and who uses them.
+
+    Each is {name, dir, link, builds}: ``link`` is the id of the build that the environment's link
+    leads to, or else its target, "" where there is no link; ``builds`` are {id, built, bytes, own,
+    whole, users}, newest first. ``built`` is a Unix time, ``bytes`` is what the build takes on the
+    disk, and ``own`` the part of it that would be free without it; ``whole`` is false of one that
+    was never finished, or that cannot be gone back to; ``users`` are units and programs.
+    """
+    entries = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    names = sorted({builds.name_of(entry) for entry in entries} - {None})
+    paths = builds.builds_of(names, folder)
+    users = in_use.users(paths, proc, unit_dir)
+    return [
+        {
+            "name": name,
+            "dir": folder,
+            "link": _target(os.path.join(folder, name)),
+            "builds": sorted(
+                (
+                    _build(path, users[path], state_dir)
+                    for path in paths
+                    if builds.name_of(path) == name
+                ),
+                key=lambda build: -build["built"],
+            ),
+        }
+        for name in names
+    ]
+
+
+def _releases(folder):
+    entries = os.listdir(folder) if os.path.isdir(folder) else []
+    releases = [
+        {
+            "id": name,
+            "placed": int(os.lstat(path).st_mtime),
+            "intact": app_release.id_of(app_release.digest_of(path)) == name,
+        }
+        for name, path in ((name, os.path.join(folder, name)) for name in entries)
+        if app_release.is_id(name) and os.path.isdir(path)
+    ]
+    return sorted(releases, key=lambda release: -release["placed"])
+
+
+def _folder_of(pid, proc):
+    """Return the folder that a process works in, "" where there is no process."""
+    try:
+        return os.readlink(os.path.join(proc, pid, "cwd")) if int(pid or 0) else ""
+    except OSError:
+        return ""
+
+
+def _target(link):
+    if not os.path.islink(link):
+        return ""
+    target = os.readlink(link)
+    return _id_of(target) if builds.name_of(target) else target
+
+
+def _id_of(prefix):
+    return prefix.rpartition("-")[2]
+
+
+def _build(prefix, users, state_dir):
+    taken, own = disk_use(prefix)
+    return {
+        "id": _id_of(prefix),
+        "built": int(_changed(prefix)),
+        "bytes": taken,
+        "own": own,
+        "whole": not unfinished_folder.is_unfinished(prefix, state_dir) and _is_recorded(prefix),
+        "users": users,
+    }
+
+
+def _is_recorded(prefix):
+    try:
+        return bool(builds.read_record(prefix))
+    except ValueError:
+        return False
+
+
+def _changed(prefix):
+    """Return when a build was last changed by us, or else by conda, or else at all."""
+    for path in (builds.record_of(prefix), os.path.join(prefix, "conda-meta", "history")):
+        if os.path.isfile(path):
+            return os.stat(path).st_mtime
+    return os.stat(prefix).st_mtime
+
+
+def disk_use(folder):
+    """Return (bytes that a folder takes on the disk, those of them that nothing outside shares).
+
+    A file with several names counts once; it is shared where some of its names lie elsewhere, as
+    those of conda's package cache do.
+    """
+    taken = own = 0
+    names = {}
+    for parent, _folders, entries in os.walk(folder):
+        size = os.lstat(parent).st_blocks * _BLOCK
+        taken, own = taken + size, own + size
+        for entry in entries:
+            status = os.lstat(os.path.join(parent, entry))
+            size = status.st_blocks * _BLOCK
+            seen = names[status.st_ino] = names.get(status.st_ino, 0) + 1
+            taken += size if seen == 1 else 0
+            own += size if seen == status.st_nlink else 0
+    return taken, own

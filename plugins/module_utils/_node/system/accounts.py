@@ -1,0 +1,71 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""User accounts: what a host knows of them, and whether they may become root."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import subprocess
+
+from . import child, files
+
+_ROOT_GROUPS = frozenset({"root", "sudo", "wheel", "admin"})
+
+
+def survey(names, run=child.run):
+    """Return {name: {exists, uid, home, shell, sudo}} for each name.
+
+    A missing account has uid -1, empty texts and no sudo.
+
+    :param run: what runs ``sudo``, with the signature of child.run.
+    """
+    return {name: _account(name, run) for name in names}
+
+
+def group_exists(name):
+    """Say whether there is a group of this name."""
+    try:
+        return bool(grp.getgrnam(name))
+    except KeyError:
+        return False
+
+
+def group_of(user):
+    """Return the name of a user's own group."""
+    return grp.getgrgid(pwd.getpwnam(user).pw_gid).gr_name
+
+
+def _account(name, run):
+    try:
+        account = pwd.getpwnam(name)
+    except KeyError:
+        return {"exists": False, "uid": -1, "home": "", "shell": "", "sudo": False}
+    return {
+        "exists": True,
+        "uid": account.pw_uid,
+        "home": account.pw_dir,
+        "shell": account.pw_shell,
+        "sudo": _may_become_root(account, run),
+    }
+
+
+def _may_become_root(account, run):
+    """Say whether an account is root, is in a group that stands for it, or has any sudo rule."""
+    if account.pw_uid == 0:
+        return True
+    groups = os.getgrouplist(account.pw_name, account.pw_gid)
+    if any(files.group_name(gid) in _ROOT_GROUPS for gid in groups):
+        return True
+    try:
+        answer = run(
+            ["sudo", "-n", "-l", "-U", account.pw_name],
+            env={**os.environ, "LC_ALL": "C"},
+            capture_output=True,
+            text=True,
+            timeout=30,
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return "may run the following commands" in answer

@@ -1,0 +1,43 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Commands that take long and fill disks: how they fail, told alike."""
+
+from __future__ import annotations
+
+import subprocess
+
+from ..refusal import Refusal
+from . import disk, urls
+
+_TAIL = 5
+
+
+def run(what, argv, environment, execute, writes_to):
+    """Run a command and return its CompletedProcess, whatever its status.
+
+    :param what: what it does, for the messages.
+    :param execute: runs (argv, environment) and returns a CompletedProcess with text.
+    :param writes_to: the path whose file system it fills, for the messages.
+    :raises Refusal: it ran too long, or a file system was full.
+    """
+    try:
+        result = execute(argv, environment)
+    except subprocess.TimeoutExpired as error:
+        raise Refusal(
+            what,
+            f"it did not end within {error.timeout:.0f} s",
+            "Look at the network and the disk, and run again",
+        ) from error
+    if result.returncode != 0 and disk.is_full(result.stdout + result.stderr):
+        raise disk.full(what, writes_to)
+    return result
+
+
+def lines_of(text):
+    """Return the lines of an output that say something, without any password in a URL."""
+    return [line.strip() for line in urls.shown(text).splitlines() if line.strip()]
+
+
+def last_words(result, text):
+    """Return the end of an output as one line, or the status where there is none."""
+    return " / ".join(lines_of(text)[-_TAIL:]) or f"it ended with status {result.returncode}"

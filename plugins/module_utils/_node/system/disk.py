@@ -1,0 +1,92 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Room on a host's file systems: foreseen by the plan, recognised when a command ran out of it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+
+from ..refusal import Refusal
+
+GIB = 1 << 30
+# What the C library says for ENOSPC, and what conda makes of it.
+_FULL = (os.strerror(errno.ENOSPC), "No space left on devices", f"errno: {errno.ENOSPC}")
+
+
+def mount_of(path, mounts):
+    """Return the row of ``mounts`` that holds a path, or None where none does.
+
+    :param path: an absolute path; it need not exist.
+    :param mounts: the ``mounts`` of node_facts; a later row covers an earlier one.
+    """
+    holding = [row for row in mounts if _is_below(path, row["mount"])]
+    return max(reversed(holding), key=lambda row: len(row["mount"]), default=None)
+
+
+def refusals(needs, mounts):
+    """Return a Refusal for each file system without room for what is to be put on it.
+
+    :param needs: list of (what, path, bytes).
+    :param mounts: the ``mounts`` of node_facts.
+    """
+    per_mount = {}
+    for what, path, size in needs:
+        row = mount_of(path, mounts)
+        if row is not None:
+            per_mount.setdefault(row["mount"], (row, []))[1].append((what, size))
+    return [
+        Refusal(
+            ", ".join(what for what, _size in wanted),
+            f"{mount} has {_gib(row['size_available'])} free, {_gib(_sum(wanted))} is needed",
+            f"Free room on {mount} or choose a folder on another file system",
+        )
+        for mount, (row, wanted) in sorted(per_mount.items())
+        if row["size_available"] < _sum(wanted)
+    ]
+
+
+def is_full(text):
+    """Say whether a command's output tells that a file system was full."""
+    return any(sign in text for sign in _FULL)
+
+
+@contextlib.contextmanager
+def watched(what, path):
+    """Turn a write that found the file system of ``path`` full into the Refusal that says so."""
+    try:
+        yield
+    except OSError as error:
+        if ran_out(error):
+            raise full(what, error.filename or path) from error
+        raise
+
+
+def ran_out(error):
+    """Say whether an exception means that a file system was full.
+
+    The one of shutil.copytree has a list of what it could not copy, and no number.
+    """
+    return isinstance(error, OSError) and (error.errno == errno.ENOSPC or is_full(str(error)))
+
+
+def full(what, path):
+    """Return the Refusal for a file system that filled up under the work on ``path``."""
+    return Refusal(
+        what,
+        f"the file system of {path} is full",
+        "Free room there and run again; what was half done was removed or is repaired then",
+    )
+
+
+def _is_below(path, folder):
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def _sum(wanted):
+    return sum(size for _what, size in wanted)
+
+
+def _gib(size):
+    return f"{size / GIB:.1f} GiB"

@@ -1,0 +1,108 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Files from the network: whole, and with the digest they are known by, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import os
+import socket
+import urllib.error
+
+from ansible.module_utils.urls import ConnectionError as UrlsError
+from ansible.module_utils.urls import open_url
+
+from ..refusal import Refusal
+from . import disk, files, urls
+
+# Where modules put what they need only while they work.
+CACHE_DIR = "/var/cache/gpunode"
+# Where the certificates lie that the controller handed over.
+CA_PATH = "/etc/gpunode/ca.pem"
+
+_CHUNK = 1 << 20
+_SILENCE_S = 60
+_BROKEN = (
+    urllib.error.URLError,
+    http.client.HTTPException,
+    UrlsError,
+    ConnectionError,
+    socket.timeout,
+)
+
+
+def fetch(url, path, sha256, proxies=None, ca_bundle=None):
+    """Put a file from a URL at ``path``, which appears only when it is whole and has the digest.
+
+    A file that is already there with that digest is used as it is.
+
+    :param url: http, https or file.
+    :param path: where it is to lie; the folder is made.
+    :param sha256: the hex digest it must have.
+    :param proxies: {"http": URL, "https": URL}; without it the environment's apply.
+    :param ca_bundle: path of the certificates to trust instead of the host's.
+    :raises Refusal: it cannot be had, is another file, or there is no room for it.
+    """
+    if os.path.isfile(path) and files.sha256_of_file(path) == sha256:
+        return
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    with (
+        disk.watched(f"download {urls.shown(url)}", path),
+        _proxies(proxies or {}),
+        files.replacing(path, owner=None, group=None, mode=0o600) as handle,
+    ):
+        _stream(url, handle, sha256, ca_bundle)
+
+
+def read(url, ca_bundle=None):
+    """Return what is at a URL, its first MiB: of something small that proves itself.
+
+    :raises Refusal: it cannot be had.
+    """
+    with _opened(url, ca_bundle) as answer:
+        return answer.read(_CHUNK)
+
+
+def _stream(url, handle, sha256, ca_bundle):
+    digest = hashlib.sha256()
+    with _opened(url, ca_bundle) as answer:
+        for chunk in iter(lambda: answer.read(_CHUNK), b""):
+            digest.update(chunk)
+            handle.write(chunk)
+    if digest.hexdigest() != sha256:
+        raise Refusal(
+            f"download {urls.shown(url)}",
+            f"its sha256 is {digest.hexdigest()}, wanted is {sha256}; nothing was installed",
+            "Do not trust the file; correct the sha256 only after you know why it differs",
+        )
+
+
+@contextlib.contextmanager
+def _opened(url, ca_bundle):
+    try:
+        with contextlib.closing(open_url(url, timeout=_SILENCE_S, ca_path=ca_bundle)) as answer:
+            yield answer
+    except _BROKEN as error:
+        raise Refusal(
+            f"download {urls.shown(url)}",
+            f"the server cannot be reached or does not have it: {error}",
+            "Correct the address, or the proxy and CA bundle on the way to it, and run again",
+        ) from error
+
+
+@contextlib.contextmanager
+def _proxies(proxies):
+    """Let urllib, which reads them from the environment alone, use these proxies for a while."""
+    wanted = {f"{scheme}_proxy": address for scheme, address in proxies.items()}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

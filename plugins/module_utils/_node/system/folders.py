@@ -1,0 +1,60 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Folders that are made on the way to a place, and go again once nothing is left in them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+
+from . import files
+
+# An extended attribute: what tells a folder that we made from one that was empty before.
+_MARK = "user.gpunode"
+
+
+def make(path):
+    """Make a folder and those above it that are lacking, open to all; each is marked as ours."""
+    if os.path.isdir(path):
+        return
+    make(os.path.dirname(path))
+    os.mkdir(path)
+    os.chmod(path, 0o755)
+    # A file system without such attributes keeps the folder.
+    with contextlib.suppress(OSError):
+        os.setxattr(path, _MARK, b"")
+
+
+def is_ours(path):
+    """Say whether a folder was made by :func:`make`."""
+    try:
+        return _MARK in os.listxattr(path, follow_symlinks=False)
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def replacing(place):
+    """Yield a path beside a folder, for what takes its place, which is there whole or not at all.
+
+    A folder with the same in it stays as it is.
+    """
+    new = f"{place}.gpunode-new"
+    # Of a run that was killed. Where it cannot go, whoever makes it anew says why.
+    shutil.rmtree(new, ignore_errors=True)
+    try:
+        yield new
+        if not os.path.isdir(place) or files.sha256_of_tree(place) != files.sha256_of_tree(new):
+            # Where something of it stays, the next line says why.
+            shutil.rmtree(place, ignore_errors=True)
+            os.rename(new, place)
+    finally:
+        # There is none where all went well, and else the error that is on its way says more.
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def remove_if_empty(path):
+    """Remove a folder that has nothing in it; leave any other, and what is no folder."""
+    with contextlib.suppress(OSError):
+        os.rmdir(path)

@@ -1,0 +1,61 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One HTTP request to an address as systemd writes it: TCP or a unix socket."""
+
+from __future__ import annotations
+
+import http.client
+import select
+import socket
+import time
+
+from . import listening
+
+_LOOK_S = 0.25
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+class _Connection(http.client.HTTPConnection):
+    """An HTTP connection to a ListenStream= address."""
+
+    def __init__(self, listen, timeout_s):
+        address, port = listening.parse(listen)
+        self._address = _LOOPBACK.get(address, address)
+        super().__init__("localhost", port or None, timeout=timeout_s)
+
+    def connect(self):
+        if self.port and not self._address.startswith("/"):
+            self.sock = socket.create_connection((self._address, self.port), self.timeout)
+        else:
+            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.sock.settimeout(self.timeout)
+            self.sock.connect(self._address)
+
+
+def complaint(listen, path, timeout_s, look=lambda: None):
+    """Return '' when GET ``path`` over ``listen`` answers 200, else a phrase that says what it did.
+
+    :param listen: a ListenStream= value; a wildcard address is asked over loopback.
+    :param path: the URL's path.
+    :param timeout_s: seconds to wait for each step of the exchange.
+    :param look: called several times a second while no answer has come; what it raises ends the
+        wait. A request in the queue of a socket waits there although nobody is left to take it.
+    """
+    connection = _Connection(listen, timeout_s)
+    try:
+        connection.request("GET", path)
+        _wait(connection.sock, timeout_s, look)
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        return f"gave no answer ({error or type(error).__name__})"
+    finally:
+        connection.close()
+    return "" if status == 200 else f"answered {status}"
+
+
+def _wait(sock, timeout_s, look):
+    deadline = time.monotonic() + timeout_s
+    while not select.select([sock], [], [], _LOOK_S)[0]:
+        if time.monotonic() >= deadline:
+            raise TimeoutError("timed out")
+        look()

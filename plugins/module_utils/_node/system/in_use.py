@@ -1,0 +1,128 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Which folders something on the host still lives in, and which users something runs as."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from . import listening
+
+UNIT_DIR = "/etc/systemd/system"
+
+
+def by_processes(folders, proc="/proc", besides=()):
+    """Return {folder: who} of those that a running process lives in.
+
+    It works there, or has its program or libraries from there. ``who`` is one such process, in
+    words.
+
+    :param besides: units whose processes do not count.
+    """
+    return {
+        folder: f"process {program} (pid {pid})" + (f" of {unit}" if unit else "")
+        for folder, pid, program, unit in _residents(folders, proc)
+        if unit not in besides
+    }
+
+
+def by_units(folders, unit_dir=UNIT_DIR, besides=()):
+    """Return {folder: who} of those that a unit file or drop-in of the administrator names.
+
+    :param besides: units whose files do not count.
+    """
+    used = {}
+    for folder, path in _mentions(folders, unit_dir):
+        # The unit itself comes before the links by which it is wanted.
+        if os.path.basename(path) not in besides:
+            used.setdefault(folder, f"unit {path}")
+    return used
+
+
+def users(folders, proc="/proc", unit_dir=UNIT_DIR):
+    """Return {folder: sorted names} of who lives in folders or names them, as above.
+
+    A name is that of a unit, or of a program that runs in no service: sessions come and go.
+    """
+    found = {folder: set() for folder in folders}
+    for folder, _pid, program, unit in _residents(folders, proc):
+        found[folder].add(unit if unit.endswith(".service") else program)
+    for folder, path in _mentions(folders, unit_dir):
+        # A drop-in lies in a folder that is called like its unit.
+        unit, _dot, kind = os.path.basename(os.path.dirname(path)).rpartition(".")
+        found[folder].add(unit if kind == "d" else os.path.basename(path))
+    return {folder: sorted(names) for folder, names in found.items()}
+
+
+def user_by_processes(uid, proc="/proc", besides=()):
+    """Say whether a process of a user runs.
+
+    :param uid: the user's numeric id.
+    :param besides: units whose processes do not count.
+    """
+    pattern = re.compile(rf"^Uid:\s+{uid}\s", re.MULTILINE)
+    return any(
+        pid.isdigit()
+        and pattern.search(_text(os.path.join(proc, pid, "status")))
+        and listening.unit_of(_text(os.path.join(proc, pid, "cgroup"))) not in besides
+        for pid in os.listdir(proc)
+    )
+
+
+def user_by_units(user, unit_dir=UNIT_DIR, besides=()):
+    """Say whether a unit file or drop-in of the administrator runs something as a user.
+
+    :param besides: units whose files do not count.
+    """
+    pattern = re.compile(rf"^\s*User\s*=\s*{re.escape(user)}\s*$", re.MULTILINE)
+    return any(
+        pattern.search(_text(os.path.join(parent, name)))
+        for parent, _folders, names in os.walk(unit_dir)
+        for name in set(names).difference(besides)
+    )
+
+
+def _residents(folders, proc):
+    """Yield (folder, process id, program, unit or "") for each process that lives in a folder."""
+    for pid in os.listdir(proc):
+        if pid.isdigit():
+            process = os.path.join(proc, pid)
+            text = _places_of(process)
+            for folder in folders:
+                if _names(folder, text):
+                    unit = listening.unit_of(_text(os.path.join(process, "cgroup")))
+                    yield folder, pid, _text(os.path.join(process, "comm")).strip(), unit
+
+
+def _mentions(folders, unit_dir):
+    """Yield (folder, path relative to ``unit_dir``) for each file of a unit that names a folder."""
+    for parent, _folders, names in os.walk(unit_dir):
+        for name in names:
+            path = os.path.join(parent, name)
+            text = _text(path)
+            for folder in folders:
+                if _names(folder, text):
+                    yield folder, os.path.relpath(path, unit_dir)
+
+
+def _places_of(process):
+    """Return the paths of a process's working folder, and of the program and libraries it maps."""
+    try:
+        folder = os.readlink(os.path.join(process, "cwd"))
+    except OSError:
+        folder = ""
+    return "\n".join([folder, _text(os.path.join(process, "maps"))])
+
+
+def _text(path):
+    """Return a file's text; nothing for one that is gone, such as that of a process that ended."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as handle:
+            return handle.read()
+    except OSError:
+        return ""
+
+
+def _names(folder, text):
+    return folder in text and re.search(re.escape(folder) + r"(?![\w.-])", text) is not None

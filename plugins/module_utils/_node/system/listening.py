@@ -1,0 +1,188 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Who listens where on a host, and whether an address is free to listen on.
+
+An address is what systemd calls ListenStream=: '0.0.0.0:9001', '[::1]:9001',
+or the absolute path of a unix socket. In a row of the survey a unix socket has
+its path as ``address`` and the port 0.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import re
+import subprocess
+
+from . import child, proc_net
+
+_UNIX_LISTEN = "00010000"
+_UNIX_STREAM = "0001"
+
+
+def parse(listen):
+    """Return (address, port) of a ListenStream= value; a unix socket is (path, 0).
+
+    :raises ValueError: it is none of the three forms above.
+    """
+    if listen.startswith("/"):
+        if os.path.normpath(listen) != listen or re.search(r"[\s%]", listen):
+            raise ValueError("not a plain absolute path")
+        return listen, 0
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([0-9]{1,5})", listen)
+    if not match:
+        raise ValueError("neither ADDRESS:PORT, [IPV6]:PORT nor an absolute path")
+    version6, version4, port = match.groups()
+    address = ipaddress.IPv6Address(version6) if version6 else ipaddress.IPv4Address(version4)
+    if not 1 <= int(port) <= 65535:
+        raise ValueError("a port is a number from 1 to 65535")
+    return str(address), int(port)
+
+
+def conflict(rows, listen, own_units):
+    """Return the row of the survey that keeps us from listening at ``listen``, or None.
+
+    :param rows: what :func:`survey` returned.
+    :param listen: the ListenStream= value.
+    :param own_units: units whose sockets are not in the way, because they are ours to replace.
+    """
+    wanted = parse(listen)
+    for row in rows:
+        if row["unit"] not in own_units and overlap(wanted, (row["address"], row["port"])):
+            return row
+    return None
+
+
+def overlap(one, other):
+    """Say whether two (address, port) cannot both be listened on.
+
+    '::' takes the port of every IPv4 address as well, unless its owner said
+    otherwise, which cannot be seen from outside: it counts as taking them.
+    """
+    addresses = {one[0], other[0]}
+    if one[1] != other[1]:
+        return False
+    if one[1] == 0 or len(addresses) == 1:
+        return len(addresses) == 1
+    if "::" in addresses:
+        return True
+    return "0.0.0.0" in addresses and not any(":" in address for address in addresses)
+
+
+def owner(row):
+    """Return who holds a row's socket, in words: process, pid and unit, as far as known."""
+    if not row["pid"]:
+        return "a process that cannot be seen from here"
+    of_unit = f" of {row['unit']}" if row["unit"] else ""
+    return f"{row['process']} (pid {row['pid']}){of_unit}"
+
+
+def survey(proc="/proc", run=child.run):
+    """Return one row per listening TCP or unix stream socket: address, port, pid, process, unit.
+
+    A socket that several processes share belongs to the oldest, which is
+    systemd for a socket it passes on: such a row names the .socket unit. An
+    owner that cannot be seen has pid 0 and empty names.
+
+    :param proc: where procfs is mounted; needs root to see every owner.
+    :param run: what runs ``systemctl``, with the signature of child.run.
+    """
+    sockets = _sockets(proc)
+    holders = _holders(proc, set(sockets))
+    by_systemd = _units_of_sockets(run) if 1 in holders.values() else {}
+    # systemd forgets which unit a socket was for when the unit's address is edited under it;
+    # the service it was passed to still tells.
+    forgotten = {
+        inode for inode, pid in holders.items() if pid == 1 and sockets[inode] not in by_systemd
+    }
+    holders.update(_holders(proc, forgotten, above=1))
+    rows = []
+    for inode, (address, port) in sockets.items():
+        pid = holders.get(inode, 0)
+        unit = (
+            by_systemd.get((address, port), "") if pid == 1 else unit_of(_text(proc, pid, "cgroup"))
+        )
+        process = _text(proc, pid, "comm").strip()
+        rows.append(
+            {"address": address, "port": port, "pid": pid, "process": process, "unit": unit}
+        )
+    return sorted(rows, key=lambda row: (row["port"], row["address"], row["pid"]))
+
+
+def unit_of(cgroups):
+    """Return the system unit in the text of a /proc/PID/cgroup, or ''."""
+    for line in cgroups.splitlines():
+        _hierarchy, _colon, rest = line.partition(":")
+        controller, _colon, path = rest.partition(":")
+        if controller in ("", "name=systemd"):
+            for part in path.split("/"):
+                if part.endswith((".service", ".scope")):
+                    return part
+    return ""
+
+
+def _sockets(proc):
+    """Return {inode: (address, port)} of every listening socket."""
+    sockets = proc_net.tcp_sockets(proc, proc_net.TCP_LISTEN)
+    for fields in proc_net.rows(proc, "unix"):
+        listens = fields[3:5] == [_UNIX_LISTEN, _UNIX_STREAM]
+        # Anybody's path may have a line break in it, which makes two rows of one.
+        if listens and len(fields) > 7 and fields[7].startswith("/"):
+            sockets[fields[6]] = fields[7], 0
+    return sockets
+
+
+def _holders(proc, inodes, above=0):
+    """Return {inode: lowest pid over ``above`` that has it open}; stops once all are found."""
+    wanted = {f"socket:[{inode}]": inode for inode in inodes}
+    holders = {}
+    pids = []
+    with contextlib.suppress(OSError):
+        pids = sorted(int(name) for name in os.listdir(proc) if name.isdigit())
+    for pid in pids:
+        if pid <= above:
+            continue
+        if len(holders) == len(inodes):
+            break
+        folder = os.path.join(proc, str(pid), "fd")
+        with contextlib.suppress(OSError):
+            for descriptor in os.listdir(folder):
+                # Closed meanwhile, or a file whose path is longer than the kernel tells.
+                with contextlib.suppress(OSError):
+                    inode = wanted.get(os.readlink(os.path.join(folder, descriptor)))
+                    if inode is not None:
+                        holders.setdefault(inode, pid)
+    return holders
+
+
+def _text(proc, pid, name):
+    """Return a file of a process, '' once the process is gone."""
+    try:
+        with open(os.path.join(proc, str(pid), name), encoding="utf-8", errors="replace") as handle:
+            return handle.read()
+    except OSError:
+        return ""
+
+
+def _units_of_sockets(run):
+    """Return {(address, port): .socket unit} of the stream sockets that systemd holds."""
+    try:
+        answer = run(
+            ["systemctl", "show", "--property=Id,Listen", "--", "*.socket"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    units = {}
+    for block in answer.split("\n\n"):
+        lines = [line.split("=", 1) for line in block.splitlines() if "=" in line]
+        unit = next((value for key, value in lines if key == "Id"), "")
+        for key, value in lines:
+            listen, _space, kind = value.rpartition(" ")
+            if key == "Listen" and kind == "(Stream)":
+                with contextlib.suppress(ValueError):
+                    units[parse(listen)] = unit
+    return units

@@ -1,0 +1,64 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One mutating gpunode module at a time on a node."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+
+from ..refusal import Refusal
+
+LOCK_PATH = "/run/lock/gpunode.lock"
+WAIT_S = 600
+_POLL_S = 0.2
+
+
+def _holder(handle):
+    """Return a sentence naming who holds the lock, from what they wrote into it."""
+    handle.seek(0)
+    try:
+        holder = json.loads(handle.read())
+        return f"{holder['purpose']} (pid {holder['pid']}, since {holder['since']})"
+    except (ValueError, KeyError, TypeError):
+        return "another process that did not leave its name"
+
+
+@contextlib.contextmanager
+def held(purpose, path=LOCK_PATH, wait_s=WAIT_S):
+    """Hold the node's lock for the duration of a ``with`` block.
+
+    The kernel drops the lock when the holder dies, so a killed run never
+    leaves a stale one behind.
+
+    :param purpose: what the holder does, shown to whoever waits in vain.
+    :param path: the lock file.
+    :param wait_s: seconds to wait before giving up.
+    :raises Refusal: the lock was still held after ``wait_s`` seconds.
+    """
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+", encoding="utf-8") as handle:
+        deadline = time.monotonic() + wait_s
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise Refusal(
+                        purpose,
+                        f"the node is held by {_holder(handle)}, and still was after {wait_s} s",
+                        "Wait for that run to end, or end it, and run again",
+                    ) from None
+                time.sleep(_POLL_S)
+        handle.seek(0)
+        handle.truncate()
+        json.dump(
+            {"purpose": purpose, "pid": os.getpid(), "since": time.strftime("%Y-%m-%dT%H:%M:%S%z")},
+            handle,
+        )
+        handle.flush()
+        yield

@@ -1,0 +1,136 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What systemd says of its units, and what it is told."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+
+from . import child, files
+
+UNIT_DIR = "/etc/systemd/system"
+# The variable in which our services carry the digest of the unit's text.
+UNIT_MARK = "GPUNODE_UNIT"
+_PATIENCE_S = 60
+
+
+class UnitError(Exception):
+    """systemd did not do as told; the text is its own words."""
+
+
+def show(units, properties, run=child.run):
+    """Return {unit: {property: value}}, in one call; {} where systemd does not answer.
+
+    :param units: unit names.
+    :param properties: names as in `systemctl show`.
+    :param run: what runs ``systemctl``, with the signature of child.run.
+    """
+    if not units:
+        return {}
+    try:
+        answer = run(
+            ["systemctl", "show", f"--property={','.join(properties)}", "--", *units],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_PATIENCE_S,
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    blocks = [
+        dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        for block in answer.split("\n\n")
+    ]
+    return dict(zip(units, blocks))
+
+
+def files_of(units, run=child.run):
+    """Return {unit: path of the file that systemd has of it, or ''}, of an alias that of its unit.
+
+    :param units: unit names.
+    :param run: what runs ``systemctl``.
+    """
+    found = show(units, ("LoadState", "FragmentPath"), run)
+    return {unit: found.get(unit, {}).get("FragmentPath", "") for unit in units}
+
+
+def environment_of(pid, proc="/proc"):
+    """Return the {variable: value} that a process was started with, None where there is none.
+
+    :param pid: its id, a number or its text; '0' and None are no process.
+    """
+    if not int(pid or 0):
+        return None
+    try:
+        with open(os.path.join(proc, str(pid), "environ"), "rb") as handle:
+            items = handle.read().decode(errors="surrogateescape").split("\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return dict(item.split("=", 1) for item in items if "=" in item)
+
+
+def tell(verb, *units, timeout_s=_PATIENCE_S, run=child.run):
+    """Run `systemctl VERB UNITS` to its end.
+
+    :raises UnitError: it failed, or was not done after ``timeout_s`` seconds.
+    """
+    try:
+        done = run(["systemctl", verb, *units], capture_output=True, text=True, timeout=timeout_s)
+    except subprocess.TimeoutExpired as error:
+        raise UnitError(
+            f"systemctl {verb} {' '.join(units)} did not end within {timeout_s} s"
+        ) from error
+    if done.returncode:
+        raise UnitError(f"systemctl {verb} {' '.join(units)}: {done.stderr.strip()}")
+
+
+def verify(texts, run=child.run):
+    """Have systemd read unit files before they are put in place.
+
+    :param texts: {unit: text}.
+    :raises UnitError: it found an error, or a line it would ignore.
+    """
+    with tempfile.TemporaryDirectory(prefix="gpunode-") as folder:
+        paths = [os.path.join(folder, unit) for unit in texts]
+        for path, text in zip(paths, texts.values()):
+            files.write_text(path, text, owner=None, group=None)
+        done = run(
+            ["systemd-analyze", "verify", "--man=no", *paths],
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE_S,
+        )
+        # It ends with 0 for a misspelt directive, and speaks of other units of the host as well.
+        ours = [line for line in done.stderr.splitlines() if line.startswith((folder, *texts))]
+    if done.returncode or ours:
+        words = "\n".join(ours) or done.stderr.strip()
+        raise UnitError(f"systemd-analyze verify: {words.replace(folder + os.sep, '')}")
+
+
+def journal(unit, lines, since, run=child.run):
+    """Return the last ``lines`` lines that a unit logged, as text.
+
+    :param since: nothing older than this, in seconds since 1970.
+    """
+    try:
+        # What was said last may still be on its way to the journal.
+        run(["journalctl", "--sync"], capture_output=True, timeout=_PATIENCE_S)
+        # With --since, --lines would give the first ones.
+        text = run(
+            [
+                "journalctl",
+                f"--unit={unit}",
+                f"--since=@{int(since)}",
+                "--no-pager",
+                "--quiet",
+                "--output=short",
+            ],
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE_S,
+        ).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return "\n".join(text.splitlines()[-lines:])

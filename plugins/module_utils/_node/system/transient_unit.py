@@ -1,0 +1,80 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Long commands in their own systemd unit, so that a cut connection does not kill them."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from ..refusal import Refusal
+from . import child
+
+_POLL_S = 0.5
+
+
+def settle(name, timeout_s, run=child.run):
+    """Wait for a command of an earlier, cut run to end, so that its result can be looked at.
+
+    :param name: the name it was given in :func:`execute`.
+    :param timeout_s: seconds to wait.
+    :raises Refusal: it was still running after that.
+    """
+    unit = _unit(name)
+    deadline = time.monotonic() + timeout_s
+    while _has_systemd() and run(["systemctl", "is-active", "--quiet", unit]).returncode == 0:
+        if time.monotonic() >= deadline:
+            raise Refusal(
+                name,
+                f"{unit} of an earlier run is still at work after {timeout_s} s",
+                f"Look at it with `systemctl status {unit}`, then run again",
+            )
+        time.sleep(_POLL_S)
+
+
+def execute(name, argv, environment=None, timeout_s=3600, run=child.run):
+    """Run a command to its end and return its CompletedProcess (text, stdout and stderr apart).
+
+    Where systemd runs the host, the command is a transient unit of its own and
+    survives this process; elsewhere (an image build, a chroot) it is a child.
+
+    :param name: what the command does, in letters, digits, '-' and '_'; names the unit.
+    :param argv: the command.
+    :param environment: its additional environment.
+    :raises subprocess.TimeoutExpired: it ran longer than ``timeout_s``.
+    """
+    environment = environment or {}
+    if not _has_systemd():
+        return run(
+            argv,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+        )
+    settings = [f"--setenv={key}={value}" for key, value in sorted(environment.items())]
+    return run(
+        [
+            "systemd-run",
+            f"--unit={_unit(name)}",
+            "--wait",
+            "--pipe",
+            "--collect",
+            "--quiet",
+            f"--property=RuntimeMaxSec={timeout_s}",
+            *settings,
+            "--",
+            *argv,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=timeout_s + 30,
+    )
+
+
+def _unit(name):
+    return f"gpunode-{name}.service"
+
+
+def _has_systemd():
+    return os.path.isdir("/run/systemd/system")

@@ -1,0 +1,318 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What is wanted of the conda environments of a host."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import (
+    builds,
+    lock_file,
+    prefixes,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils._node.conda_env import converge
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import service
+from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import package_manager
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import disk, urls
+
+from ..conda import mirrors, pip_requirements, spec
+from ..inputs import catalog
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+# What a lock will take is not in it: a floor under which no environment is begun.
+_ROOM = disk.GIB
+# Platforms of conda, by the architecture that Linux names.
+_PLATFORMS = {"x86_64": "linux-64", "aarch64": "linux-aarch64", "ppc64le": "linux-ppc64le"}
+_MACHINES = {platform: machine for machine, platform in _PLATFORMS.items()}
+
+
+def is_wanted(site):
+    """Say whether there is anything to do about environments on a host."""
+    return bool(site.options("conda_env")["list"])
+
+
+def resolve(options, site):
+    """Return the wanted state: for each environment its prefix, its link and what it is to hold."""
+    folder = folder_from(options["dir"])
+    if options["keep"] < 0:
+        raise Refusal(
+            f"conda_env_keep {options['keep']}", "fewer than none cannot be kept", "Say 0 or more"
+        )
+    _check_names([item["name"] for item in options["list"]])
+    for name in options["system_packages"]:
+        _check_package(name)
+    mirrors.check(options["mirrors"])
+    miniforge = site.wanted("miniforge")
+    items = [item for item in options["list"] if item["state"] == "present"]
+    environments = [_wanted(item, options["mirrors"], folder, site) for item in items]
+    return {
+        "dir": folder,
+        "remove_dir": not environments,
+        "keep": options["keep"],
+        "conda": miniforge["prefix"],
+        "pip_config": miniforge["pip_config"],
+        "system_packages": list(dict.fromkeys(options["system_packages"])),
+        "libraries": catalog.rows("shared_libraries") if _imports(items) else [],
+        "environments": environments,
+        "absent": [
+            {"name": item["name"], "link": os.path.join(folder, item["name"]), "dir": folder}
+            for item in options["list"]
+            if item["state"] == "absent"
+        ],
+        "leaving": _units_leaving(site),
+    }
+
+
+def folder_from(path):
+    """Return the folder of environments, from conda_env_dir.
+
+    :raises Refusal: the path is relative.
+    """
+    if not os.path.isabs(path):
+        raise Refusal(
+            f"conda_env_dir {path}", "it is not an absolute path", "Write it from the root"
+        )
+    return os.path.normpath(path)
+
+
+def present(state):
+    """Return the names of the environments that are to be in place."""
+    return [env["name"] for env in state["environments"]]
+
+
+def absent(state):
+    """Return the names of the environments that are to be removed."""
+    return [env["name"] for env in state["absent"]]
+
+
+def probe(state):
+    """Return what the plan must know of the host."""
+    paths = [path for env in state["environments"] for path in (env["prefix"], env["link"])]
+    return {"paths": [state["dir"], *paths], "users": []}
+
+
+def refusals(state, facts):
+    """Return a Refusal for each thing that cannot work on this host."""
+    found = []
+    platform = _PLATFORMS.get(facts["architecture"], f"linux-{facts['architecture']}")
+    if facts["paths"][state["dir"]]["kind"] not in ("absent", "directory"):
+        found.append(
+            Refusal(
+                f"conda_env_dir {state['dir']}",
+                "it is there and is not a folder",
+                "Move it away or choose another one",
+            )
+        )
+    managers = package_manager.MANAGERS
+    if state["system_packages"] and facts["pkg_mgr"] not in managers:
+        found.append(
+            Refusal(
+                f"conda_env_system_packages {', '.join(state['system_packages'])}",
+                f"the host's packages are managed by {facts['pkg_mgr']}, which is none of "
+                f"{', '.join(managers)}",
+                "Install them by hand and leave them out for this host",
+            )
+        )
+    for env in state["environments"]:
+        what = f"environment {env['name']}"
+        is_named = env["lock"] is None
+        if is_named and prefixes.verdict(facts["paths"][env["prefix"]]) != "conda":
+            found.append(converge.not_kept(env))
+        if not is_named and env["platform"] not in (lock_file.NOARCH, platform):
+            found.append(
+                Refusal(
+                    what,
+                    f"its lock is for another platform, {env['platform']}; the host is {platform}",
+                    f"Make a lock for {platform}",
+                )
+            )
+        if prefixes.verdict(facts["paths"][env["prefix"]]) == "foreign":
+            found.append(prefixes.foreign(what, env["prefix"], "conda_env_dir"))
+        if facts["paths"][env["link"]]["kind"] not in ("absent", "link"):
+            found.append(
+                Refusal(
+                    what,
+                    f"{env['link']} is not a link, and the link to the environment is to lie there",
+                    "Move it away or choose another name",
+                )
+            )
+    return found + disk.refusals(_room_needed(state, facts), facts["mounts"])
+
+
+def summary(state):
+    """Return a line for people about each environment of a converged host."""
+    return [
+        {"says": f"environment {env['name']} in {env['prefix']}"} for env in state["environments"]
+    ]
+
+
+def orders(site, upgrade=()):
+    """Return what it takes to solve each environment of a host that has packages.
+
+    :param upgrade: names of those to be solved again though nothing else asks for it.
+
+    Each is an order of conda/spec.py, and what the node is to solve it with: ``conda``,
+    ``pip_config``, ``has_passwords`` (whether conda's channels do), and ``prefix``, where the
+    environment is built for a while. That is named like a build of it, so that what a killed run
+    leaves is collected with those.
+    """
+    options = site.options("conda_env")
+    listed = [item for item in options["list"] if item.get("state") != "absent"]
+    _check_names([item["name"] for item in listed])
+    found = []
+    for item in listed:
+        if not item.get("packages"):
+            continue
+        order = spec.order(item, site, is_upgrade=item["name"] in upgrade)
+        miniforge = site.wanted("miniforge")
+        build = builds.folder_of(item["name"], builds.id_from(order["spec"]))
+        order["node"] = {
+            "conda": miniforge["prefix"],
+            "pip_config": miniforge["pip_config"],
+            "has_passwords": urls.has_password(miniforge["condarc"]),
+            "prefix": os.path.join(os.path.normpath(options["dir"]), build),
+        }
+        found.append(order)
+    return found
+
+
+def _room_needed(state, facts):
+    return [
+        (f"environment {env['name']}", env["prefix"], _ROOM)
+        for env in state["environments"]
+        if env["lock"] is not None
+        and prefixes.verdict(facts["paths"][env["prefix"]]) in ("free", "unfinished")
+    ]
+
+
+def _check_names(names):
+    for name in names:
+        _check_name(name)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise Refusal(
+            f"conda_env_list: {', '.join(twice)}",
+            "two environments have that name",
+            "Give each its own name",
+        )
+
+
+def _check_name(name):
+    if not _NAME.fullmatch(name):
+        raise Refusal(
+            f"environment name '{name}'",
+            "it is to be made of letters, digits, '.', '_' and '-', and to begin with none of '.-'",
+            "Rename it in conda_env_list",
+        )
+    if builds.name_of(name):
+        raise Refusal(
+            f"environment name '{name}'",
+            "it ends like the folder of a build does",
+            "Rename it in conda_env_list",
+        )
+
+
+def _check_package(name):
+    if not package_manager.NAME.fullmatch(name):
+        raise Refusal(
+            f"conda_env_system_packages: '{name}'",
+            "it is no name of a package: letters, digits, '+', '.', '_' and '-' inside",
+            "Name the package alone, without version or architecture",
+        )
+
+
+def _imports(items):
+    return [module for item in items for module in item["imports"]]
+
+
+def _units_leaving(site):
+    """Return the units of the applications that go before environments do."""
+    leaving = [
+        item for item in site.options("gunicorn_app")["list"] if item.get("state") == "absent"
+    ]
+    return [
+        unit for item in leaving for unit in (service.socket_of(item), service.service_of(item))
+    ]
+
+
+def _wanted(item, replaced, folder, site):
+    for module in item["imports"]:
+        if not _MODULE.fullmatch(module):
+            raise Refusal(
+                f"environment {item['name']}: imports: '{module}'",
+                "it is no name of a Python module",
+                "Name it as in an import statement, such as cv2",
+            )
+    if item.get("build"):
+        return _kept(item, folder)
+    return _environment(item, replaced, folder, site)
+
+
+def _kept(item, folder):
+    """Return what is wanted of an environment of which a build on the host is named."""
+    if not builds.ID.fullmatch(item["build"]):
+        raise Refusal(
+            f"environment {item['name']}: build '{item['build']}'",
+            "a build is named by the 12 digits of 0-9 and a-f at the end of its folder's name",
+            "Correct it",
+        )
+    content = {"platform": None, "lock": None, "dists": None}
+    return _described(item, folder, item["build"], content)
+
+
+def _described(item, folder, build_id, content):
+    return {
+        "name": item["name"],
+        "prefix": os.path.join(folder, builds.folder_of(item["name"], build_id)),
+        "link": os.path.join(folder, item["name"]),
+        "imports": item["imports"],
+        **content,
+    }
+
+
+def _environment(item, replaced, folder, site):
+    item = spec.located(item, site)
+    lock = mirrors.of_packages(_parsed(item, "lock", site, lock_file.parse), replaced)
+    dists = _dists(item, lock, site)
+    content = {
+        "platform": lock_file.platform(lock),
+        "lock": lock,
+        "dists": dists,
+    }
+    return _described(item, folder, builds.id_of(lock, dists), content)
+
+
+def _dists(item, lock, site):
+    if not item.get("requirements"):
+        return []
+    versions = {package["name"]: package["version"] for package in lock}
+    lacking = [name for name in ("python", "pip") if name not in versions]
+    if lacking:
+        raise Refusal(
+            f"environment {item['name']}: {item['requirements']}",
+            f"pip is to install it, and the lock has no {' and no '.join(lacking)}",
+            f"Add {' and '.join(lacking)} to the lock or drop the requirements",
+        )
+    machine = _MACHINES.get(lock_file.platform(lock), "")
+    return _parsed(
+        item,
+        "requirements",
+        site,
+        lambda text: pip_requirements.parse(text, versions["python"], machine),
+    )
+
+
+def _parsed(item, key, site, parse):
+    text = site.read_text(item[key], f"conda_env_list: {item['name']}: {key}")
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise Refusal(
+            f"environment {item['name']}: {item[key]}",
+            str(error),
+            f"See roles/conda_env/README.md for how to write the {key}",
+        ) from error

@@ -1,0 +1,391 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What is wanted of the gunicorn applications of a host."""
+
+from __future__ import annotations
+
+import collections
+import difflib
+import hashlib
+import ipaddress
+import itertools
+import os
+import re
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
+    candidate,
+    release,
+    service,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
+    disk,
+    listening,
+    systemd,
+)
+
+from ..gunicorn import entry_point, units
+from ..gunicorn import source as app_source
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# What needs no quoting anywhere in a unit file.
+_PATH = re.compile(r"(/[A-Za-z0-9._+@-]+)+")
+_URL_PATH = re.compile(r"/[A-Za-z0-9._~/?&=+-]*")
+_MEMORY = re.compile(r"[1-9][0-9]*[KMGT]?")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_OURS = ("PATH", systemd.UNIT_MARK, service.SECRETS_MARK)
+# By what serves an application.
+_ENTRIES = {"gunicorn": "main:app", "python": "main.py"}
+# Slow on purpose: digests of secrets are kept, and a weak secret must not be found by trying.
+_STRETCH = 100_000
+
+
+def is_wanted(site):
+    """Say whether there is anything to do about applications on a host."""
+    return bool(site.options("gunicorn_app")["list"])
+
+
+def resolve(options, site):
+    """Return the wanted state: what is to be served and how it is proven, and what is to go.
+
+    ``applications`` is a list of {name, server, user, dir, release, digest,
+    size, prefix, listen, health_path, start_timeout_s, units, unit_digest,
+    candidate, secrets_digest}: ``release`` is the folder on the host,
+    ``digest`` that of its content, or its first digits where a kept release
+    was named, ``size`` its bytes, and the units are those of app_units.
+    ``absent`` is a list of {name, user, dir}, and ``leaving`` are their units.
+    """
+    if options["keep"] < 0:
+        raise Refusal(
+            f"gunicorn_app_keep {options['keep']}",
+            "fewer than none cannot be kept",
+            "Say 0 or more",
+        )
+    names = [item["name"] for item in options["list"]]
+    for name in options["secrets"]:
+        _known(name, names, "gunicorn_app_secrets", "gunicorn_app_list")
+    wanted, unwanted = (
+        [item for item in options["list"] if item["state"] == state]
+        for state in ("present", "absent")
+    )
+    applications = [
+        _application(item, options["secrets"].get(item["name"]) or {}, site) for item in wanted
+    ]
+    gone = [identity(item) for item in unwanted]
+    _refuse_both({app["name"] for app in applications} & {app["name"] for app in gone})
+    for key in ("name", "dir"):
+        _refuse_twice(key, [app[key] for app in [*applications, *gone]])
+    for one, other in itertools.combinations(applications, 2):
+        if listening.overlap(listening.parse(one["listen"]), listening.parse(other["listen"])):
+            raise Refusal(
+                f"listen {other['listen']} of application {other['name']}",
+                f"application {one['name']} has {one['listen']}",
+                "Give each its own",
+            )
+    leaving = [unit for app in gone for unit in service.own_units(app)]
+    return {
+        "applications": applications,
+        "absent": gone,
+        "leaving": leaving,
+        "keep": options["keep"],
+    }
+
+
+def present(state):
+    """Return the names of the applications that are to be in place."""
+    return [app["name"] for app in state["applications"]]
+
+
+def absent(state):
+    """Return the names of the applications that are to be removed."""
+    return [app["name"] for app in state["absent"]]
+
+
+def probe(state):
+    """Return what the plan must know of the host."""
+    applications = state["applications"]
+    return {
+        "paths": [path for app in applications for path in (app["dir"], app["release"])],
+        "users": [app["user"] for app in applications],
+        "units": [unit for app in applications for unit in service.own_units(app)],
+    }
+
+
+def refusals(state, facts):
+    """Return a Refusal for each thing that cannot work on this host."""
+    found = []
+    if facts["service_mgr"] != "systemd":
+        found.append(
+            Refusal(
+                "gunicorn_app_list",
+                "the host is not run by systemd",
+                "Leave it empty for this host",
+            )
+        )
+    rows = service.rows_besides(state["leaving"], facts["listening"])
+    for app in state["applications"]:
+        account = facts["users"][app["user"]]
+        found += service.obstacles(app, account, rows, facts["units"])
+        if facts["paths"][app["dir"]]["kind"] in ("file", "other"):
+            found.append(
+                Refusal(
+                    f"dir {app['dir']} of application {app['name']}",
+                    "it is not a folder",
+                    "Move it away or choose another one",
+                )
+            )
+    lacking = [
+        app for app in state["applications"] if facts["paths"][app["release"]]["kind"] == "absent"
+    ]
+    found += [
+        Refusal(
+            f"release {app['digest']} of application {app['name']}",
+            f"the host does not keep it in {os.path.dirname(app['release'])}",
+            "Name one that `make releases` lists for this host, or serve the source",
+        )
+        for app in lacking
+        if release.is_id(app["digest"])
+    ]
+    needs = [(f"application {app['name']}", app["release"], app["size"]) for app in lacking]
+    return found + disk.refusals(needs, facts["mounts"])
+
+
+def summary(state):
+    """Return for each application a line for people, and what a proof needs.
+
+    ``port`` is the one that answers from outside of the host, None where none does.
+    """
+    return [
+        {
+            "says": f"application {app['name']} answers on {app['listen']} from {app['release']}",
+            "port": _outside_port(app["listen"]),
+            **{
+                key: app[key]
+                for key in ("name", "user", "release", "prefix", "listen", "health_path")
+            },
+            "units": sorted(app["units"]),
+        }
+        for app in state["applications"]
+    ]
+
+
+def _outside_port(listen):
+    address, port = listening.parse(listen)
+    return port if port and not ipaddress.ip_address(address).is_loopback else None
+
+
+def identity(item):
+    """Return {name, user, dir}: what tells an application on a host from others."""
+    name = item["name"]
+    what = f"application {name}"
+    _demand(_NAME, name, "application name", "a name is made of letters, digits, '_' and '-'")
+    if name.endswith(candidate.SUFFIX):
+        raise Refusal(
+            f"application name: '{name}'",
+            f"a name that ends in {candidate.SUFFIX} is that of another one's candidate",
+            "Rename it in gunicorn_app_list",
+        )
+    user = item.get("user") or name
+    _demand(
+        _USER,
+        user,
+        f"user of {what}",
+        "a user's name is made of lower-case letters, digits, '_' and '-'",
+    )
+    folder = os.path.normpath(item.get("dir") or f"/srv/{name}")
+    _demand(
+        _PATH, folder, f"dir of {what}", "it is an absolute path of letters, digits and '._+@-'"
+    )
+    return {"name": name, "user": user, "dir": folder}
+
+
+def _application(item, secrets, site):
+    app = identity(item)
+    name = item["name"]
+    what = f"application {name}"
+    _demand(
+        _URL_PATH,
+        item["health_path"],
+        f"health_path of {what}",
+        "it is a plain URL path that begins with '/'",
+    )
+    if item.get("memory_max"):
+        _demand(
+            _MEMORY,
+            item["memory_max"],
+            f"memory_max of {what}",
+            "it is a number of bytes, or one with K, M, G or T",
+        )
+    if item.get("sha256"):
+        _demand(
+            _SHA256, item["sha256"], f"sha256 of {what}", "a sha256 is 64 digits of 0-9 and a-f"
+        )
+    for key in ("workers", "threads", "timeout_s", "start_timeout_s"):
+        if item[key] < 1:
+            raise Refusal(f"{key} {item[key]} of {what}", "it is less than 1", "Say 1 or more")
+    _check_listen(item, what)
+    _check_variables(item["environment_variables"], f"environment_variables of {what}")
+    _check_variables(secrets, f"gunicorn_app_secrets of {what}")
+    environment = _environment_of(item["environment"], what, site)
+    if item["server"] == "gunicorn":
+        _demand_gunicorn(environment, what)
+    entry = item.get("entry") or _ENTRIES[item["server"]]
+    app.update(
+        server=item["server"],
+        listen=item["listen"],
+        prefix=environment["prefix"],
+        health_path=item["health_path"],
+        start_timeout_s=item["start_timeout_s"],
+        secrets_digest=_secrets_digest(name, secrets),
+        **(_kept if item.get("release") else _sent)(item, app, entry, site),
+    )
+    return {**app, **units.render({**item, **app, "entry": entry})}
+
+
+def _check_listen(item, what):
+    """Refuse an address that is none, or that the server cannot have."""
+    listen, where = item["listen"], f"listen {item['listen']} of {what}"
+    try:
+        address, port = listening.parse(listen)
+    except ValueError as error:
+        raise Refusal(where, str(error), "Write it such as 0.0.0.0:9001") from error
+    folder = service.runtime_folder(item["name"])
+    is_within = address.startswith(folder + os.sep)
+    if is_within and item["server"] == "gunicorn":
+        raise Refusal(
+            where,
+            f"{folder} comes and goes with the service, and the socket is to stay",
+            f"Write it such as /run/{item['name']}/http.sock",
+        )
+    if not port and not is_within and item["server"] == "python":
+        raise Refusal(
+            where,
+            f"the program has to make the socket itself, and may do so in {folder} alone",
+            f"Let it listen on {folder}/http.sock",
+        )
+
+
+def _sent(item, app, entry, site):
+    """Return {release, digest, size} of the release that the source makes, ready to be sent."""
+    source = app_source.folder_of(item["source"], item.get("sha256"), site)
+    release.check(source)
+    entry_point.check(source, entry, item["server"], f"application {item['name']}")
+    digest = release.digest_of(source)
+    app_source.pack(source, digest)
+    return {
+        "release": _release_folder(app, release.id_of(digest)),
+        "digest": digest,
+        "size": release.size_of(source),
+    }
+
+
+def _kept(item, app, entry, _site):
+    """Return {release, digest, size} of a release that is named, of which only its id is known."""
+    name = item["release"]
+    if not release.is_id(name):
+        raise Refusal(
+            f"release {name} of application {item['name']}",
+            "it is not the 12 digits of 0-9 and a-f that the folder of a release has as name",
+            "Name one that `make releases` lists",
+        )
+    entry_point.check(None, entry, item["server"], f"application {item['name']}")
+    return {"release": _release_folder(app, name), "digest": name, "size": 0}
+
+
+def _release_folder(app, name):
+    return os.path.join(app["dir"], "releases", name)
+
+
+def _environment_of(name, what, site):
+    """Return the wanted state of the environment that an application runs from."""
+    state = site.wanted("conda_env")
+    if name in [env["name"] for env in state["absent"]]:
+        raise Refusal(
+            f"environment {name} of {what}",
+            "conda_env_list says that it is to be absent",
+            "Keep it, name another one, or let the application be absent too",
+        )
+    environments = {env["name"]: env for env in state["environments"]}
+    environment = environments[
+        _known(name, environments, f"environment of {what}", "conda_env_list")
+    ]
+    _demand(
+        _PATH,
+        environment["prefix"],
+        f"prefix of {what}",
+        "it is an absolute path of letters, digits and '._+@-'",
+    )
+    return environment
+
+
+def _demand_gunicorn(environment, what):
+    """Refuse an environment whose description lacks gunicorn; a kept build is known to its host."""
+    if environment["lock"] is None:
+        return
+    names = {package["name"] for package in [*environment["dists"], *environment["lock"]]}
+    if "gunicorn" not in names:
+        raise Refusal(
+            f"environment {environment['name']} of {what}",
+            "neither its lock nor its requirements name gunicorn",
+            "Add gunicorn to the requirements, or serve it with server: python",
+        )
+
+
+def _secrets_digest(name, secrets):
+    """Return what tells these secrets from others without telling them; '' for none."""
+    if not secrets:
+        return ""
+    text = "\0".join(f"{key}={value}" for key, value in sorted(secrets.items()))
+    return hashlib.pbkdf2_hmac("sha256", text.encode(), name.encode(), _STRETCH).hex()
+
+
+def _check_variables(variables, what):
+    if not isinstance(variables, dict):
+        raise Refusal(what, "it is not variables with their values", "Write them as NAME: value")
+    for key, value in variables.items():
+        if not _VARIABLE.fullmatch(key) or key in _OURS:
+            raise Refusal(
+                f"{key} in {what}",
+                "it is no name of a variable, or one that the unit sets itself",
+                "Rename it",
+            )
+        if not isinstance(value, str) or "\0" in value:
+            raise Refusal(f"{key} in {what}", "its value is not a text", "Put the value in quotes")
+
+
+def _demand(pattern, value, what, rule):
+    if not pattern.fullmatch(value) or ".." in value.split("/"):
+        raise Refusal(f"{what}: '{value}'", rule, "Correct it in gunicorn_app_list")
+
+
+def _known(name, names, what, where):
+    """Return ``name`` when it is one of ``names``."""
+    if name not in names:
+        nearest = difflib.get_close_matches(name, names, n=1, cutoff=0)
+        raise Refusal(
+            f"{what}: {name}",
+            f"there is none of that name in {where}",
+            f"Did you mean {nearest[0]}?" if nearest else f"Describe it in {where}",
+        )
+    return name
+
+
+def _refuse_both(names):
+    for name in sorted(names):
+        raise Refusal(
+            f"application {name} in gunicorn_app_list",
+            "it is to be present and to be absent",
+            "Keep one of the two",
+        )
+
+
+def _refuse_twice(key, values):
+    for value, count in collections.Counter(values).items():
+        if count > 1:
+            raise Refusal(
+                f"{key} {value} in gunicorn_app_list",
+                "two applications have it",
+                "Give each its own",
+            )

@@ -1,0 +1,251 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What is wanted of Miniforge on a host."""
+
+from __future__ import annotations
+
+import configparser
+import io
+import os
+import re
+
+import yaml
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import prefixes
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import disk, download, urls
+
+from ..inputs import addresses, catalog
+
+_MARK = "# Written by gpunode; what is changed here by hand is lost.\n"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_CERTIFICATE = "-----BEGIN CERTIFICATE-----"
+_PRIVATE_KEY = re.compile("-----BEGIN [A-Z ]*PRIVATE KEY-----")
+_VERSION = re.compile(r"\d+(?:\.\d+)+-\d+")
+# Miniforge 26 unpacked with its package cache takes some 700 MiB, its installer some 100 MiB.
+_ROOM = disk.GIB
+_INSTALLER_ROOM = disk.GIB // 4
+_CONDARC = ("channels", "default_channels", "custom_channels", "channel_alias")
+
+
+def is_wanted(site):
+    """Say whether a host is to have Miniforge, as any with an environment is, or to lose it."""
+    return bool(_environments(site)) or site.options("miniforge")["state"] == "absent"
+
+
+def resolve(options, site):
+    """Return the wanted state: installer, prefix, certificates, and the text of its configuration.
+
+    ``ca_bundle`` is the path of the certificates to trust, '' for the host's own; ``ca_text`` is
+    what is to lie in ``ca_path``, None for nothing.
+    """
+    prefix = os.path.normpath(options["prefix"])
+    if not os.path.isabs(prefix):
+        raise Refusal(
+            f"miniforge_prefix {options['prefix']}",
+            "it is not an absolute path",
+            "Write it from the root",
+        )
+    if options["state"] == "absent":
+        return _absent(prefix, _environments(site))
+    version, architecture, installer = _installer(options)
+    ca_text = _ca_text(options, site)
+    options = {**options, "ca_bundle": download.CA_PATH if ca_text else options.get("ca_bundle")}
+    return {
+        "state": "present",
+        "prefix": prefix,
+        "version": version,
+        "conda_version": version.split("-")[0],
+        "architecture": architecture,
+        "installer": installer,
+        "proxies": _proxies(options),
+        "ca_bundle": options["ca_bundle"] or "",
+        "ca_path": download.CA_PATH,
+        "ca_text": ca_text,
+        "condarc": _condarc(options),
+        "pip_config": _pip_config(prefix),
+        "pip_conf": _pip_conf(options),
+    }
+
+
+def _environments(site):
+    """Return the names of the environments that the host is to have."""
+    return [
+        item["name"] for item in site.options("conda_env")["list"] if item["state"] == "present"
+    ]
+
+
+def _absent(prefix, environments):
+    if environments:
+        raise Refusal(
+            "miniforge_state absent",
+            f"environments are wanted that it makes and repairs: {', '.join(environments)}",
+            "Give them state: absent as well, or leave Miniforge",
+        )
+    return {"state": "absent", "prefix": prefix, "pip_config": _pip_config(prefix)}
+
+
+def _pip_config(prefix):
+    return os.path.join(prefix, "pip.conf")
+
+
+def present(state):
+    """Return the names of what is to be in place."""
+    return [state["prefix"]] if state["state"] == "present" else []
+
+
+def absent(state):
+    """Return the names of what is to be removed."""
+    return [state["prefix"]] if state["state"] == "absent" else []
+
+
+def probe(state):
+    """Return what the plan must know of the host."""
+    return {"paths": [state["prefix"], *_expected_bundle(state)], "users": []}
+
+
+def refusals(state, facts):
+    """Return a Refusal for each thing that cannot work on this host."""
+    found = []
+    verdict = prefixes.verdict(facts["paths"][state["prefix"]])
+    if verdict == "foreign":
+        found.append(prefixes.foreign("Miniforge", state["prefix"], "miniforge_prefix"))
+    if state["state"] == "absent":
+        return found
+    if verdict in ("free", "unfinished"):
+        found += disk.refusals(
+            [
+                (f"Miniforge in {state['prefix']}", state["prefix"], _ROOM),
+                (f"its installer in {download.CACHE_DIR}", download.CACHE_DIR, _INSTALLER_ROOM),
+            ],
+            facts["mounts"],
+        )
+    if state["architecture"] not in ("", facts["architecture"]):
+        found.append(
+            Refusal(
+                f"Miniforge {state['version']}",
+                f"the catalog's installer is for {state['architecture']}, "
+                f"the host is {facts['architecture']}",
+                "Name an installer for this host with miniforge_url and miniforge_sha256",
+            )
+        )
+    found += [
+        Refusal(
+            f"miniforge_ca_bundle {path}",
+            "there is no such file on the host",
+            "Correct the path, or name a file of the controller with miniforge_ca_source",
+        )
+        for path in _expected_bundle(state)
+        if facts["paths"][path]["kind"] not in ("file", "link")
+    ]
+    return found
+
+
+def summary(state):
+    """Return a line for people about what is on a converged host."""
+    if state["state"] == "absent":
+        return [{"says": f"no conda in {state['prefix']}"}]
+    return [{"says": f"conda {state['conda_version']} in {state['prefix']}"}]
+
+
+def _installer(options):
+    """Return (version, architecture or "", {url, sha256}) of the installer to use."""
+    rows = {row["version"]: row for row in catalog.rows("miniforge")}
+    if options.get("url"):
+        return _own_installer(options, rows)
+    if options.get("sha256"):
+        raise Refusal("miniforge_sha256", "it is said without miniforge_url", "Say both or neither")
+    version = options.get("version") or next(iter(rows))
+    if version not in rows:
+        raise Refusal(
+            f"miniforge_version {version}",
+            f"the catalog knows {', '.join(rows)}",
+            "Choose one of these, or name an installer with miniforge_url and miniforge_sha256",
+        )
+    row = rows[version]
+    return version, row["architecture"], {"url": row["url"], "sha256": row["sha256"]}
+
+
+def _own_installer(options, rows):
+    """Return the same of an installer that the user names, which may be one of the catalog's."""
+    url = addresses.checked("miniforge_url", options["url"])
+    version, sha256 = options.get("version") or "", options.get("sha256")
+    if not _VERSION.fullmatch(version):
+        raise Refusal(
+            f"miniforge_version '{version}'",
+            "with miniforge_url it has to name the version of that installer, such as 26.7.2-0",
+            "Say the version that stands in the installer's name",
+        )
+    if sha256 and not _SHA256.fullmatch(sha256):
+        raise Refusal(
+            f"miniforge_sha256 {sha256}", "a sha256 is 64 digits from 0 to f", "Correct it"
+        )
+    if sha256:
+        return version, "", {"url": url, "sha256": sha256}
+    if version not in rows:
+        raise Refusal(
+            f"miniforge_url {urls.shown(url)}",
+            f"there is no miniforge_sha256, and the catalog does not know version {version}",
+            "Say the sha256 that the installer's publisher states",
+        )
+    return version, rows[version]["architecture"], {"url": url, "sha256": rows[version]["sha256"]}
+
+
+def _expected_bundle(state):
+    """Return [path] of the certificates that the host is to have before we come, [] for none."""
+    if state["state"] == "absent" or not state["ca_bundle"] or state["ca_text"] is not None:
+        return []
+    return [state["ca_bundle"]]
+
+
+def _ca_text(options, site):
+    """Return the certificates to hand over to the host, None for none."""
+    if options.get("ca_bundle") == download.CA_PATH:
+        raise Refusal(
+            f"miniforge_ca_bundle {download.CA_PATH}",
+            "what lies there is made and removed by this role",
+            "Name the certificates on the controller with miniforge_ca_source",
+        )
+    if not options.get("ca_source"):
+        return None
+    what = f"miniforge_ca_source {options['ca_source']}"
+    if options.get("ca_bundle"):
+        raise Refusal(what, "there is miniforge_ca_bundle as well", "Say one of them")
+    text = site.read_text(options["ca_source"], "miniforge_ca_source")
+    if _CERTIFICATE not in text:
+        raise Refusal(what, f"it holds no {_CERTIFICATE}", "Name a file of certificates in PEM")
+    if _PRIVATE_KEY.search(text):
+        raise Refusal(
+            what, "it holds a private key, which no host needs", "Leave only the certificates in it"
+        )
+    return text
+
+
+def _proxies(options):
+    return {scheme: address for scheme, address in (options.get("proxy") or {}).items() if address}
+
+
+def _condarc(options):
+    settings = {key: options[key] for key in _CONDARC if options.get(key)}
+    settings.update(auto_update_conda=False, notify_outdated_conda=False, show_channel_urls=True)
+    if _proxies(options):
+        settings["proxy_servers"] = _proxies(options)
+    if options.get("ca_bundle"):
+        settings["ssl_verify"] = options["ca_bundle"]
+    return _MARK + yaml.safe_dump(settings, sort_keys=True, default_flow_style=False)
+
+
+def _pip_conf(options):
+    """Return the text of pip.conf; pip takes one proxy for all."""
+    proxies = _proxies(options)
+    settings = {
+        "index-url": options.get("pip_index_url"),
+        "extra-index-url": "\n".join(options.get("pip_extra_index_urls") or []),
+        "proxy": proxies.get("https") or proxies.get("http"),
+        "cert": options.get("ca_bundle"),
+    }
+    parser = configparser.ConfigParser(interpolation=None)
+    parser["global"] = {key: value for key, value in settings.items() if value}
+    text = io.StringIO()
+    parser.write(text)
+    return _MARK + text.getvalue().rstrip("\n") + "\n"

@@ -1,0 +1,125 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What is wanted of the RDMA stack on a host: MLNX_OFED, DOCA-OFED or the distribution's own."""
+
+from __future__ import annotations
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import module_types
+from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed import installer
+from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import rdma_stack
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+
+from ..inputs import addresses, catalog, sent_file
+from ..stack import catalog as stack_catalog
+
+NAME = "RDMA stack"
+
+
+def is_wanted(site):
+    """Say whether anything is said of a host's RDMA stack."""
+    return bool(site.stack()["ofed"])
+
+
+def resolve(options, site):
+    """Return the wanted state: which stack, from where, and how its installer is to be told.
+
+    ``state`` is "unsaid" where nothing is wanted. Which bundle it is, where none was named, follows
+    from the host's distribution and is left to the node.
+    """
+    ofed = site.stack()["ofed"]
+    if not ofed:
+        return {"state": "unsaid"}
+    installer.refuse_options(options["options"])
+    tmpdir = options["tmpdir"]
+    if not tmpdir.startswith("/"):
+        raise Refusal(f"mlnx_ofed_tmpdir: {tmpdir}", "it is no absolute path", "Write it from / on")
+    known = stack_catalog.of_project()
+    return {
+        "state": "present",
+        "kind": ofed["kind"],
+        "version": ofed["version"],
+        "file": site.source(ofed["file"]),
+        "sha256": ofed["sha256"],
+        "release": known.ofed(ofed["version"]) or {},
+        "inbox_packages": {row["manager"]: row["packages"] for row in catalog.rows("inbox_rdma")},
+        **_packages(options, ofed, known.doca(ofed["version"])),
+        "options": options["options"],
+        "tmpdir": tmpdir.rstrip("/"),
+        "firmware_update": options["firmware_update"],
+    }
+
+
+def _packages(options, ofed, row):
+    """Return {doca, repository, repository_url} of DOCA-OFED: its release, and where that is.
+
+    :param ofed: the stack that is wanted.
+    :param row: the catalog's row of its series.
+    :raises Refusal: what is wanted has no meaning, or nobody says where it is.
+    """
+    address = addresses.checked("mlnx_ofed_repository_url", options.get("repository_url"))
+    if ofed["kind"] != "doca":
+        return {"doca": "", "repository": {}, "repository_url": ""}
+    if options["options"]:
+        raise Refusal(
+            f"mlnx_ofed_options {' '.join(options['options'])}",
+            "DOCA-OFED comes by packages, without an installer that could be told",
+            "Leave it out, or say gpunode_ofed_kind: mlnx_ofed",
+        )
+    if not address and "release" not in row:
+        raise Refusal(
+            f"gpunode_ofed_version: {ofed['version']}",
+            "the catalog has no repository of that DOCA-OFED",
+            "Say mlnx_ofed_repository_url, or another gpunode_ofed_version",
+        )
+    (found,) = catalog.rows("doca_repositories")
+    place = found["address"].replace("{release}", row.get("release", ""))
+    return {
+        "doca": row.get("doca", ""),
+        "repository": {**found, "address": place},
+        "repository_url": address,
+    }
+
+
+def present(state):
+    """Return the names of what is to be in place."""
+    return [NAME] if state["state"] == "present" else []
+
+
+def absent(_state):
+    """Return the names of what is to be removed: a host always has one stack or the other."""
+    return []
+
+
+def probe(_state):
+    """Return what the plan must know of the host: what it always knows is enough."""
+    return {}
+
+
+def refusals(state, facts):
+    """Return a Refusal for each thing that cannot work on this host; see stack/refusals.py too."""
+    if state["state"] != "present":
+        return []
+    if state["kind"] == "doca":
+        return _unknown_distribution(state, module_types.distribution(facts))
+    if rdma_stack.described(facts["rdma_stack"]) == rdma_stack.described(state):
+        return []
+    return sent_file.refusals("gpunode_ofed_file", state["file"])
+
+
+def _unknown_distribution(state, distribution):
+    """Return [Refusal] where DOCA-OFED has no packages for a distribution, as far as is known."""
+    if distribution in [part["distribution"] for part in state["repository"]["distributions"]]:
+        return []
+    return [
+        Refusal(
+            rdma_stack.called(state),
+            f"it is not known where its packages are for {distribution}",
+            "Say gpunode_ofed_kind: mlnx_ofed or inbox for this host",
+        )
+    ]
+
+
+def summary(state):
+    """Return a line for people about what is on a converged host."""
+    says = f"RDMA stack {rdma_stack.called(state)}"
+    return [{"says": says, "kind": state["kind"], "version": state["version"]}]

@@ -1,0 +1,103 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What is wanted of the NVIDIA driver on a host."""
+
+from __future__ import annotations
+
+import re
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+
+from ..inputs import addresses, catalog, sent_file
+from ..stack import catalog as stack_catalog
+
+NAME = "NVIDIA driver"
+_PARAMETER = re.compile(r"\w+")
+# One word of modprobe.d(5).
+_VALUE = re.compile(r"[\w.,:;=/+@%-]+")
+
+
+def is_wanted(site):
+    """Say whether a host is to have the driver, or to lose it."""
+    return site.options("nvidia_driver")["state"] == "absent" or bool(site.stack()["driver"])
+
+
+def resolve(options, site):
+    """Return the wanted state: which driver, by what means, and how it is to be set up.
+
+    What follows from the host, such as which of the packages are its own, is left to the node.
+    ``state`` is "unsaid" where neither a driver nor its absence is wanted.
+    """
+    repositories = {row["name"]: row for row in catalog.rows("repositories")}
+    if options["state"] == "absent":
+        return {"state": "absent", "repositories": repositories}
+    driver = site.stack()["driver"]
+    if driver is None:
+        return {"state": "unsaid"}
+    known = stack_catalog.of_project()
+    route = (site.stack()["peer_memory"] or {}).get("route")
+    branch = known.branches.get(driver["branch"], {})
+    return {
+        "state": "present",
+        **driver,
+        "file": site.source(driver["file"]),
+        "guest": driver["flavour"] == "grid",
+        "offered": branch.get("module_types", []),
+        "architectures": known.architectures,
+        "packages": known.packages_of(driver["branch"], driver["repository"]),
+        "repositories": repositories,
+        "repository_url": addresses.checked(
+            "nvidia_driver_repository_url", options.get("repository_url")
+        ),
+        "peermem": route in ("auto", "nvidia_peermem"),
+        "parameters": _parameters(options["parameters"]),
+        "persistence": options["persistence"],
+    }
+
+
+def present(state):
+    """Return the names of what is to be in place."""
+    return [NAME] if state["state"] == "present" else []
+
+
+def absent(state):
+    """Return the names of what is to be removed."""
+    return [NAME] if state["state"] == "absent" else []
+
+
+def probe(state):
+    """Return what the plan must know of the host: what it always knows is enough."""
+    return {}
+
+
+def refusals(state, facts):
+    """Return a Refusal for each thing that cannot work on this host; see stack/refusals.py too."""
+    if state["state"] != "present" or state["method"] != "runfile":
+        return []
+    if facts["driver"]["runfile"] == state["version"]:
+        return []
+    return sent_file.refusals("gpunode_driver_file", state["file"])
+
+
+def summary(state):
+    """Return a line for people about what is on a converged host."""
+    if state["state"] == "absent":
+        return [{"says": "no NVIDIA driver"}]
+    flavour = "vGPU guest driver" if state["guest"] else "NVIDIA driver"
+    version = state["version"] or state["branch"]
+    return [{"says": f"{flavour} {version}", "version": version}]
+
+
+def _parameters(given):
+    """Return {name: value as modprobe takes it}; YAML's true is 1."""
+    for name, value in given.items():
+        if not _PARAMETER.fullmatch(name) or not _VALUE.fullmatch(str(value)):
+            raise Refusal(
+                f"nvidia_driver_parameters {name}: {value}",
+                "a parameter of a module is a name of letters, digits and _ with one value",
+                "`modinfo nvidia` lists those there are",
+            )
+    return {
+        name: str(int(value) if isinstance(value, bool) else value)
+        for name, value in sorted(given.items())
+    }

@@ -1,0 +1,144 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What is wanted of peer memory on a host: how RDMA devices reach the memory of GPUs."""
+
+from __future__ import annotations
+
+import re
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import peer_route
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+
+from .. import project
+from ..inputs import catalog
+from ..stack import catalog as stack_catalog
+
+NAME = "peer memory"
+_ARCHIVE = re.compile(r"(?P<file>.+)#sha256=(?P<sha256>[0-9a-f]{64})")
+_PATCHES = project.ROOT / "roles" / "peer_memory" / "files"
+
+
+def is_wanted(site):
+    """Say whether a host is to have peer memory, or to lose it."""
+    return bool(site.stack()["peer_memory"])
+
+
+def resolve(options, site):
+    """Return the wanted state: the route, and with what nv_peer_mem would be built.
+
+    ``state`` is "unsaid" where nothing is wanted, and "absent" where the route is none. What
+    follows from the host, such as what ``auto`` comes to, is left to the node.
+    """
+    said = site.stack()["peer_memory"]
+    if not said:
+        return {"state": "unsaid"}
+    known = stack_catalog.of_project()
+    ofed = site.stack()["ofed"]
+    row = known.ofed(ofed["version"]) if ofed else None
+    return {
+        "state": "absent" if said["route"] == "none" else "present",
+        "route": said["route"],
+        "delivery": said["delivery"],
+        "tag": said["tag"],
+        "tags": _tags(options["archives"], site),
+        "patches": {
+            path.name: path.read_text(encoding="utf-8") for path in sorted(_PATCHES.glob("*.patch"))
+        },
+        "driver": {
+            "module": _path(options, "driver_module"),
+            "source": _path(options, "driver_source"),
+        },
+        "branches": {name: row["peer_memory"] for name, row in known.branches.items()},
+        "architectures": known.architectures,
+        # What the same run brings before: whether its clients are known, None where that is not.
+        "rdma_stack": {
+            "kind": ofed["kind"] if ofed else "",
+            "client_ex": row["peer_client_ex"] if row else None,
+        },
+    }
+
+
+def present(state):
+    """Return the names of what is to be in place."""
+    return [NAME] if state["state"] == "present" else []
+
+
+def absent(state):
+    """Return the names of what is to be removed."""
+    return [NAME] if state["state"] == "absent" else []
+
+
+def probe(_state):
+    """Return what the plan must know of the host: what it always knows is enough."""
+    return {}
+
+
+def refusals(state, _facts):
+    """Return a Refusal where nv_peer_mem is said and there is no archive to build it from.
+
+    What else cannot work is told by the plan of the stack, see stack/refusals.py.
+    """
+    if state["state"] == "unsaid" or state["route"] != "nv_peer_mem":
+        return []
+    tags = [row for row in state["tags"] if state["tag"] in ("", row["tag"])]
+    # Which one it is depends on the RDMA stack, which is still to come maybe.
+    rows = [row for row in tags if row["file"]]
+    if not state["tag"] and rows:
+        return []
+    try:
+        peer_route.refuse_without_archive(state["tag"] or tags[0]["tag"], rows)
+    except Refusal as refusal:
+        return [refusal]
+    return []
+
+
+def summary(state):
+    """Return a line for people about what is on a converged host."""
+    if state["state"] != "present":
+        return [{"says": "no peer memory", "route": "none"}]
+    return [{"says": f"peer memory by {state['route']}", "route": state["route"]}]
+
+
+def _tags(archives, site):
+    """Return [{tag, needs_client_ex, file, sha256}] of nv_peer_mem's tags, newest first.
+
+    The archive is what was said, else the catalog's where that has its digest; '' for none.
+    """
+    rows = catalog.rows("nv_peer_mem")
+    unknown = sorted(set(archives) - {row["tag"] for row in rows})
+    if unknown:
+        raise Refusal(
+            f"peer_memory_archives: {unknown[0]}",
+            f"the catalog has no such tag; it has {', '.join(row['tag'] for row in rows)}",
+            "Name one of them",
+        )
+    return [
+        {
+            "tag": row["tag"],
+            "needs_client_ex": row["needs_client_ex"],
+            **_archive(row, archives.get(row["tag"]), site),
+        }
+        for row in rows
+    ]
+
+
+def _archive(row, said, site):
+    if not said:
+        sha256 = row.get("sha256", "")
+        return {"file": row["url"] if sha256 else "", "sha256": sha256}
+    match = _ARCHIVE.fullmatch(str(said))
+    if not match:
+        raise Refusal(
+            f"peer_memory_archives: {row['tag']}: {said}",
+            "it does not end in #sha256= and 64 digits, and nothing is installed unchecked",
+            "Write it as FILE#sha256=DIGEST; sha256sum FILE prints the digest",
+        )
+    return {"file": site.source(match["file"]), "sha256": match["sha256"]}
+
+
+def _path(options, name):
+    """Return a path of the host that an option names, '' where it was not said."""
+    path = options.get(name) or ""
+    if path and not path.startswith("/"):
+        raise Refusal(f"peer_memory_{name}: {path}", "it is no absolute path", "Write it from / on")
+    return path

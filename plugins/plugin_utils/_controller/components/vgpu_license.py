@@ -1,0 +1,145 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What is wanted of the licence of a host's virtual GPUs."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import gridd
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files
+from ansible_collections.gpunode.stack.plugins.module_utils._node.vgpu_license import converge
+
+# RFC 1123 and addresses of both kinds.
+_SERVER = re.compile(
+    r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9A-Fa-f]*(?::[0-9A-Fa-f.]*){2,}"
+)
+_TOKEN_NAME = re.compile(r"[\w.-]+\.tok")
+# A JSON Web Token, RFC 7519: header, payload and signature.
+_TOKEN = re.compile(r"[\w-]+={0,2}\.[\w-]+={0,2}\.[\w-]+={0,2}")
+
+
+def is_wanted(site):
+    """Say whether a host is to have a licence, or to lose it."""
+    options = site.options("vgpu_license")
+    return options["state"] == "absent" or _is_said(options)
+
+
+def resolve(options, site):
+    """Return the wanted state: the text of gridd.conf, and of a token its name and digest.
+
+    ``state`` is "unsaid" where nothing is wanted, and nothing is to be removed either.
+    ``token`` is {name, sha256}, None where there is none: what is in it goes to the host by
+    another way; see :func:`token_text`.
+    """
+    if options["state"] == "absent":
+        return {"state": "absent"}
+    if not _is_said(options):
+        return {"state": "unsaid"}
+    text = token_text(options, site)
+    if text is None:
+        settings, token, source = _legacy(options), None, options["server"]
+    else:
+        name = os.path.basename(options["token"])
+        settings, token, source = {}, {"name": name, "sha256": files.sha256_of_text(text)}, name
+    settings["FeatureType"] = options["feature_type"]
+    return {
+        "state": "present",
+        "source": source,
+        "configuration": converge.MARK
+        + "".join(f"{key}={value}\n" for key, value in settings.items()),
+        "token": token,
+        "wait_s": options["wait_s"],
+    }
+
+
+def token_text(options, site):
+    """Return what is in the token, None where a legacy server is wanted.
+
+    :raises Refusal: it is none, cannot be read, or both are wanted.
+    """
+    path = options.get("token")
+    if not path:
+        return None
+    what = f"vgpu_license_token {path}"
+    if options.get("server") or options.get("backup_server"):
+        raise Refusal(
+            what,
+            "there is a legacy server as well, vgpu_license_server or vgpu_license_backup_server",
+            "Say one of them",
+        )
+    if not _TOKEN_NAME.fullmatch(os.path.basename(path)):
+        raise Refusal(
+            what,
+            "nvidia-gridd reads files whose name ends in .tok",
+            "Give it the name under which it was downloaded",
+        )
+    text = site.read_text(path, "vgpu_license_token")
+    if not _TOKEN.fullmatch(text.strip()):
+        raise Refusal(
+            what,
+            "its content has not the form of a client configuration token",
+            "Download it again from the license server, and leave it as it is",
+        )
+    return text
+
+
+def present(state):
+    """Return the names of what is to be in place."""
+    return ["licence"] if state["state"] == "present" else []
+
+
+def absent(state):
+    """Return the names of what is to be removed."""
+    return ["licence"] if state["state"] == "absent" else []
+
+
+def probe(_state):
+    """Return what the plan must know of the host."""
+    return {"paths": [], "users": [], "units": [gridd.UNIT]}
+
+
+def refusals(_state, _facts):
+    """Return []: whether the daemon is there is seen once the driver is."""
+    return []
+
+
+def summary(state):
+    """Return one line for people."""
+    if state["state"] == "present":
+        return [{"says": f"vGPU licence by {state['source']}"}]
+    return [{"says": "no vGPU licence"}]
+
+
+def _is_said(options):
+    """Say whether there is a source of licences."""
+    return any(options.get(name) for name in ("server", "backup_server", "token"))
+
+
+def _legacy(options):
+    """Return the settings of gridd.conf for a legacy license server."""
+    settings = {}
+    if not options.get("server"):
+        raise Refusal(
+            f"vgpu_license_backup_server {options['backup_server']}",
+            "there is no vgpu_license_server",
+            "Say that first",
+        )
+    for key, prefix in (("", ""), ("Backup", "backup_")):
+        server, port = options.get(f"{prefix}server"), options[f"{prefix}port"]
+        if not server:
+            continue
+        if not _SERVER.fullmatch(server):
+            raise Refusal(
+                f"vgpu_license_{prefix}server {server!r}",
+                "it is neither the name of a host nor an address",
+                "Say it without port and scheme",
+            )
+        if not 1 <= port <= 65535:
+            raise Refusal(
+                f"vgpu_license_{prefix}port {port}", "a port is from 1 to 65535", "Correct it"
+            )
+        settings[f"{key}ServerAddress"], settings[f"{key}ServerPort"] = server, port
+    return settings

@@ -1,0 +1,123 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Where an application's files come from, and the archives of them that are sent to hosts.
+
+Both are kept on the controller under names that say their content, so that a
+fleet's hosts share one download and one archive.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import tempfile
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import release
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
+    disk,
+    download,
+    files,
+    urls,
+)
+
+
+def cache():
+    """Return the folder in which this project keeps what can be had again."""
+    home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(home) / "gpunode"
+
+
+def folder_of(source, sha256, site):
+    """Return the controller folder with an application's files, fetched and unpacked where needed.
+
+    :param source: a folder, or the path or URL of a tar archive.
+    :param sha256: the digest of the archive; None for a folder.
+    :param site: turns a relative path into an absolute one.
+    :raises Refusal: it is not there, is not what its digest says, or cannot be unpacked safely.
+    """
+    if "://" in source:
+        return _unpacked(_fetched(source, sha256), sha256)
+    path = site.path(source)
+    if os.path.isdir(path):
+        if sha256:
+            raise Refusal(
+                f"source {source}",
+                "it is a folder, and sha256 is for an archive",
+                "Leave the sha256 out",
+            )
+        return path
+    if not os.path.isfile(path):
+        raise Refusal(
+            f"source {source}",
+            f"there is no {path} on the controller",
+            "Name a folder or archive by an absolute path, or relative to the inventory's folder",
+        )
+    _demand_digest(source, sha256)
+    found = files.sha256_of_file(path)
+    if found != sha256:
+        raise Refusal(
+            f"source {source}",
+            f"its sha256 is {found}, wanted is {sha256}",
+            "Do not trust the file; correct the sha256 only after you know why it differs",
+        )
+    return _unpacked(path, sha256)
+
+
+def archive_of(digest):
+    """Return where the archive of a release lies on the controller, once it was packed."""
+    return cache() / "releases" / f"{digest}.tar.gz"
+
+
+def pack(folder, digest):
+    """Make sure that there is an archive of a release.
+
+    :param digest: release.digest_of() of the folder.
+    :raises Refusal: the folder changed meanwhile.
+    """
+    archive = archive_of(digest)
+    if archive.exists():
+        return
+    archive.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=archive.parent) as aside:
+        fresh = pathlib.Path(aside) / "release"
+        release.pack(folder, fresh)
+        if release.digest_of(folder) != digest:
+            raise Refusal(
+                f"source {folder}", "it was changed while it was being packed", "Run again"
+            )
+        fresh.replace(archive)
+
+
+def _demand_digest(source, sha256):
+    if not sha256:
+        raise Refusal(
+            f"source {urls.shown(source)}",
+            "it is an archive without a sha256",
+            "Give the sha256 it was published with",
+        )
+
+
+def _fetched(url, sha256):
+    _demand_digest(url, sha256)
+    path = cache() / "archives" / sha256
+    download.fetch(url, str(path), sha256)
+    return path
+
+
+def _unpacked(archive, sha256):
+    """Return the folder with an archive's content: the one at its top, if it has only that."""
+    folder = cache() / "sources" / sha256
+    if not folder.exists():
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as aside:
+            fresh = pathlib.Path(aside) / "source"
+            with disk.watched(f"source {archive}", str(fresh)):
+                release.unpack(str(archive), str(fresh))
+            # Another host's run of the same moment may have been faster, with the same content.
+            with contextlib.suppress(OSError):
+                fresh.rename(folder)
+    tops = list(folder.iterdir())
+    only = len(tops) == 1 and tops[0].is_dir() and not tops[0].is_symlink()
+    return str(tops[0] if only else folder)

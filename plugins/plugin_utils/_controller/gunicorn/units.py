@@ -1,0 +1,87 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The units of an application: its service and socket, and the service of its candidate."""
+
+from __future__ import annotations
+
+import os
+
+import jinja2
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
+    candidate as app_candidate,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
+    service as app_service,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files, systemd
+
+from .. import project
+
+_TEMPLATES = project.ROOT / "roles/gunicorn_app/templates/etc/systemd/system"
+
+
+def render(values):
+    """Return {units, unit_digest, candidate} of an application.
+
+    ``units`` is {unit: text}; the service holds ``unit_digest``, that of its own text.
+    ``candidate`` is the text of a service that differs from it only in having one worker, another
+    address and no restart; None where the application asks for none, and for ``server: python``,
+    which binds an address of its own choice and so cannot run twice.
+
+    :param values: the options of the application and what was resolved from them.
+    """
+    by_gunicorn = values["server"] == "gunicorn"
+    secret = bool(values["secrets_digest"])
+    name = values["name"]
+    service = {
+        **values,
+        "candidate": False,
+        "socket": app_service.socket_of(values) if by_gunicorn else "",
+        "bind": "",
+        # Of its own: a unix socket at /run/<name>/ would be removed with a folder of the service.
+        "runtime_directory": os.path.basename(app_service.runtime_folder(name)),
+        "secrets_file": app_service.secrets_path(name) if secret else "",
+        "unit_mark": systemd.UNIT_MARK,
+        "unit_digest": "",
+    }
+    digest = files.sha256_of_text(_rendered("app.service.j2", service))
+    service["unit_digest"] = digest
+    candidate = {
+        **service,
+        "candidate": True,
+        "socket": "",
+        "bind": f"unix:{app_candidate.socket_path(name)}",
+        "runtime_directory": app_candidate.runtime_directory(name),
+        "secrets_file": app_candidate.secrets_path(name) if secret else "",
+        "workers": 1,
+    }
+    units = {app_service.service_of(values): _rendered("app.service.j2", service)}
+    if by_gunicorn:
+        # In the order of their start.
+        units = {app_service.socket_of(values): _rendered("app.socket.j2", values), **units}
+    wants_candidate = by_gunicorn and values["candidate"]
+    return {
+        "units": units,
+        "unit_digest": digest,
+        "candidate": _rendered("app.service.j2", candidate) if wants_candidate else None,
+    }
+
+
+def _rendered(template, values):
+    engine = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    engine.filters["unit_quoted"] = unit_quoted
+    return engine.get_template(template).render(values)
+
+
+def unit_quoted(text):
+    """Return a text in the double quotes of a unit file, which systemd reads back unchanged."""
+    for character, escaped in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("%", "%%")):
+        text = text.replace(character, escaped)
+    return f'"{text}"'

@@ -1,0 +1,457 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One host and what is wanted of it, and all that follows from the two together.
+
+The rules of the planner ask here; nothing is decided twice.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from functools import cached_property
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import (
+    architectures as gpu_architectures,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import clients as gpu_clients
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import module_types
+from ansible_collections.gpunode.stack.plugins.module_utils._node.kernel import kernels, secure_boot
+from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import versions
+from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import (
+    ofed_release,
+    peer_route,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import management_interface
+
+# The driver's packages carry its version; those of container tools and peer memory have their own,
+# and so may these, which look the same and are packaged by themselves.
+_BESIDE = re.compile(
+    r"nvidia-(?:persistenced|modprobe|settings|xconfig|imex|fabricmanager)(?:-.+)?"
+    r"|cuda-drivers-fabricmanager(?:-.+)?"
+)
+_DRIVER_VERSION = re.compile(r"(?:\d+:)?(\d{3}\.\d{2,3}(?:\.\d{2})?)(?![\d.])")
+
+# What a host tells of itself where it tells nothing: facts of an older version lack keys.
+EMPTY = {
+    "distribution": "",
+    "distribution_major_version": "",
+    "distribution_version": "",
+    "kernel": "",
+    "own_kernel": False,
+    "virtualization": "",
+    "gpus": [],
+    "nvswitches": [],
+    "rdma_devices": [],
+    "kernels": [],
+    "secure_boot": {
+        "efi": False,
+        "enabled": False,
+        "setup_mode": False,
+        "key": "",
+        "key_enrolled": False,
+    },
+    "driver": {
+        "loaded": {"version": "", "open": False},
+        "modules": [],
+        "dkms": [],
+        "libraries": [],
+        "runfile": "",
+        "kept": [],
+    },
+    "packages": [],
+    "nvidia_smi": {
+        "asked": False,
+        "answered": False,
+        "says": "",
+        "driver_version": "",
+        "cuda_version": "",
+        "gpus": [],
+    },
+    "fabric_manager": {"version": "", "active": False, "enabled": False},
+    "licensing": {
+        "unit": False,
+        "active": False,
+        "server": "",
+        "tokens": [],
+        "feature_type": "",
+        "says": "",
+    },
+    "rivals": {
+        name: {"loaded": False, "blacklisted": False, "initramfs": []}
+        for name in ("nouveau", "nova_core")
+    },
+    "gpu_clients": [],
+    "gpu_faults": [],
+    "drained": [],
+    "rdma_stack": {
+        "kind": "inbox",
+        "version": "",
+        "kernels": [],
+        "loaded": False,
+        "stale": False,
+    },
+    "peer_memory": {
+        "loaded": [],
+        "in_use": [],
+        "stale": [],
+        "clients": [],
+        "at_boot": [],
+        "headers": False,
+        "client_ex": False,
+        "outdated": [],
+    },
+    "management": {"interface": "", "lower": [], "drivers": {}, "found_by": ""},
+}
+
+
+def completed(facts, empty=None):
+    """Return facts with each key that is missing, or of another type, as if nothing were there."""
+    empty = EMPTY if empty is None else empty
+    found = dict(facts)
+    for key, default in empty.items():
+        if not isinstance(facts.get(key), type(default)):
+            found[key] = copy.deepcopy(default)
+        elif isinstance(default, dict):
+            found[key] = completed(facts[key], default)
+    return found
+
+
+class Case:
+    """A host's facts and its wanted stack.
+
+    :param wanted: what selection.resolve returned.
+    :param facts: of node_facts.
+    :param known: the StackCatalog.
+    :param needs: [{by, cuda, pytorch}]: what environments were built for, '' where not told.
+    :param today: the date as 'YYYY-MM', against which ends of life are held.
+    """
+
+    def __init__(self, wanted, facts, known, needs, today):
+        self.wanted = wanted
+        self.facts = completed(facts)
+        self.known = known
+        self.needs = needs
+        self.today = today
+        # A host without a GPU needs no driver; an image is for hosts that will have one.
+        has_use = bool(self._own_gpus) or not self.facts["own_kernel"]
+        self.driver = wanted["driver"] if has_use else None
+        self.vgpu = wanted["vgpu"] if has_use else None
+        self.peer_memory = wanted["peer_memory"] if has_use else None
+        self.ofed = wanted["ofed"]
+        self.consent = wanted["consent"]
+        self.drain = wanted["drain"]
+
+    # The host's GPUs.
+
+    @cached_property
+    def gpus(self):
+        """{address: architecture} of the GPUs whose architecture is known."""
+        return {
+            gpu["address"]: gpu["architecture"] for gpu in self._own_gpus if gpu["architecture"]
+        }
+
+    @cached_property
+    def _own_gpus(self):
+        """The GPUs that the host has for itself: none that it hands on to a guest."""
+        return [gpu for gpu in self.facts["gpus"] if gpu["driver"] != "vfio-pci"]
+
+    @cached_property
+    def architectures(self):
+        """The names of the architectures among the GPUs, oldest first."""
+        return [name for name in gpu_architectures.NAMES if name in self.gpus.values()]
+
+    def architectures_that(self, open_modules):
+        """Return those architectures to which open modules are 'never', 'possible', 'required'."""
+        rows = self.known.architectures
+        return [
+            name
+            for name in self.architectures
+            if name in rows and rows[name]["open_modules"] == open_modules
+        ]
+
+    @cached_property
+    def is_vgpu(self):
+        """Whether the driver itself says that a GPU here is a virtual one."""
+        return any(gpu["mode"] == "vgpu" for gpu in self.facts["nvidia_smi"]["gpus"])
+
+    @cached_property
+    def clients(self):
+        """Those who work on a GPU: neither the driver's own daemons nor who only watches."""
+        return gpu_clients.at_work(self.facts["gpu_clients"])
+
+    @cached_property
+    def may_reload(self):
+        """Whether a loaded module is exchanged in memory, with whoever uses it stopped."""
+        return (
+            "stop_gpu_clients" in self.consent
+            and "reboot" not in self.consent
+            and not self.lacks_key
+            and all(row["unit"] in self.drain for row in self.clients)
+        )
+
+    # Its kernels.
+
+    @cached_property
+    def kernels(self):
+        """The kernels that are to have the driver: running, next to boot, and all with headers."""
+        return kernels.served(self.facts["kernels"])
+
+    @cached_property
+    def targets(self):
+        """Those of them that the host runs or will run; where none does, as in an image, all."""
+        return [row for row in self.kernels if row["running"] or row["next"]] or self.kernels
+
+    @cached_property
+    def lacks_key(self):
+        """Whether the firmware would not let modules load that are built here."""
+        return secure_boot.lacks_key(self.facts["secure_boot"])
+
+    # The driver that is there.
+
+    @cached_property
+    def loaded(self):
+        """The version of the loaded module, '' where none is."""
+        return self.facts["driver"]["loaded"]["version"]
+
+    @cached_property
+    def rivals(self):
+        """The names of the kernel's own drivers that are loaded while NVIDIA's lacks a GPU."""
+        lacks = [gpu for gpu in self._own_gpus if gpu["driver"] != "nvidia"]
+        return [name for name, rival in self.facts["rivals"].items() if rival["loaded"] and lacks]
+
+    @cached_property
+    def packaged(self):
+        """The version of the driver's packages, '' where there is none."""
+        found = [
+            match[1]
+            for package in self.driver_packages
+            if (match := _DRIVER_VERSION.match(package["version"]))
+        ]
+        return versions.ordered(found)[-1] if found else ""
+
+    @cached_property
+    def driver_packages(self):
+        """The packages that carry the driver's version, without those that may differ from it."""
+        return [
+            package
+            for package in self.facts["packages"]
+            if _DRIVER_VERSION.match(package["version"]) and not _BESIDE.fullmatch(package["name"])
+        ]
+
+    @cached_property
+    def runfile(self):
+        """The version that a .run installed, '' where none did."""
+        return self.facts["driver"]["runfile"]
+
+    @cached_property
+    def methods(self):
+        """How the driver was installed: 'runfile', 'package', both or none of them."""
+        found = {"runfile": self.runfile, "package": self.packaged}
+        return [method for method, version in found.items() if version]
+
+    @cached_property
+    def installed(self):
+        """The version on disk, '' where there is none; of several the one that is managed."""
+        on_disk = [*self.module_versions, *self.facts["driver"]["libraries"]]
+        return self.runfile or self.packaged or (versions.ordered(on_disk) or [""])[-1]
+
+    def modules_for(self, kernel):
+        """Return {name: row} of the modules on disk for a kernel."""
+        return self._modules.get(kernel, {})
+
+    @cached_property
+    def _modules(self):
+        found = {}
+        for row in self.facts["driver"]["modules"]:
+            found.setdefault(row["kernel"], {}).setdefault(row["name"], row)
+        return found
+
+    @cached_property
+    def module_versions(self):
+        """The versions of nvidia.ko on disk for the kernels that the host runs or will run."""
+        return versions.ordered(row["version"] for row in self._target_modules if row["version"])
+
+    @cached_property
+    def installed_types(self):
+        """Their kinds: 'open', 'proprietary'."""
+        return module_types.types_of(self._target_modules)
+
+    @cached_property
+    def _target_modules(self):
+        """The rows of nvidia.ko for the kernels that the host runs or will run."""
+        rows = [self.modules_for(kernel["release"]).get("nvidia") for kernel in self.targets]
+        return [row for row in rows if row]
+
+    # The driver that is to be there.
+
+    @cached_property
+    def branch(self):
+        """The branch that is wanted, else the one that is there."""
+        there = versions.branch(self.installed or self.loaded)
+        return self.driver["branch"] if self.driver else there
+
+    @cached_property
+    def version(self):
+        """The wanted version as far as it is said: a whole one, or a branch; else what is there."""
+        if not self.driver:
+            return self.installed or self.loaded
+        return self.driver["version"] or self.branch
+
+    @cached_property
+    def branch_row(self):
+        """The catalog's row of that branch, None where it is not known."""
+        return self.known.branches.get(self.branch)
+
+    @cached_property
+    def module_type(self):
+        """'open' or 'proprietary': as said, as the GPUs require, as it is there, as is usual."""
+        said = self.driver["modules"] if self.driver else "auto"
+        offered = self.branch_row["module_types"] if self.branch_row else module_types.TYPES
+        return module_types.module_type(
+            said,
+            self.architectures,
+            self.known.architectures,
+            bool(self.vgpu),
+            self.installed_types,
+            offered,
+            self.branch,
+        )
+
+    @cached_property
+    def not_open(self):
+        """The names of the architectures that open modules do not drive on this host."""
+        return module_types.not_open(self.architectures, self.known.architectures, bool(self.vgpu))
+
+    # RDMA and peer memory.
+
+    @cached_property
+    def ofed_kind(self):
+        """The RDMA stack that will be there: as wanted, else as it is."""
+        return self.ofed["kind"] if self.ofed else self.facts["rdma_stack"]["kind"]
+
+    @cached_property
+    def ofed_version(self):
+        """Its version, '' for the distribution's own."""
+        return self.ofed["version"] if self.ofed else self.facts["rdma_stack"]["version"]
+
+    @cached_property
+    def ofed_file(self):
+        """(bundle, sha256) of MLNX_OFED: as said, else as published for this distribution."""
+        if self.ofed["file"]:
+            return self.ofed["file"], self.ofed["sha256"]
+        row = self.known.ofed(self.ofed["version"])
+        # The row of another release speaks for its series alone.
+        is_it = row and row["version"] == self.ofed["version"]
+        return ofed_release.bundle(row if is_it else None, self.facts)
+
+    @cached_property
+    def distribution(self):
+        """The distribution as the catalog names it: 'Debian 12', 'Ubuntu 22.04', 'RedHat 9'."""
+        return module_types.distribution(self.facts)
+
+    @cached_property
+    def package_row(self):
+        """The catalog's row of the packages that bring the wanted branch, None without one."""
+        repository = self.driver["repository"] if self.driver else ""
+        return self.known.packages(self.distribution, self.branch, repository)
+
+    @cached_property
+    def has_peer_api(self):
+        """Whether the RDMA stack that will be there takes peer memory clients."""
+        if self.ofed_kind != "inbox":
+            return True
+        return self.facts["rdma_stack"]["kind"] == "inbox" and self.facts["peer_memory"]["headers"]
+
+    @cached_property
+    def wants_ofed(self):
+        """Whether a vendor's RDMA stack is wanted, whose modules are built on the host."""
+        return bool(self.ofed and self.ofed["kind"] != "inbox")
+
+    @cached_property
+    def has_ofed(self):
+        """Whether a vendor's RDMA stack is wanted, and there in the version that is wanted."""
+        found, wanted = self.facts["rdma_stack"], self.ofed or {"kind": "inbox"}
+        if not found["kind"] == wanted["kind"] != "inbox":
+            return False
+        if wanted["kind"] == "mlnx_ofed":
+            return found["version"] == wanted["version"]
+        packages = {row["name"]: row["version"] for row in self.facts["packages"]}
+        profile = packages.get(ofed_release.PROFILE, "")
+        release = self.known.doca(wanted["version"]).get("doca", "")
+        return ofed_release.is_doca(wanted["version"], release, found["version"], profile)
+
+    @cached_property
+    def lacking_ofed(self):
+        """The kernels that modules of that stack can be built for, and that have none of it."""
+        there = self.facts["rdma_stack"]["kernels"]
+        rows = ofed_release.kernels(self.kernels, self.has_ofed_tree) if self.has_ofed else []
+        return [row for row in rows if row["headers"] and row["release"] not in there]
+
+    @cached_property
+    def has_ofed_tree(self):
+        """Whether DKMS has the RDMA stack's modules, and builds them for any kernel."""
+        return any(row["name"] == "mlnx-ofed-kernel" for row in self.facts["driver"]["dkms"])
+
+    @cached_property
+    def restarts_openibd(self):
+        """Whether openibd exchanges the RDMA modules that are loaded; else a reboot does.
+
+        The distribution's own stack has no openibd.
+        """
+        prefers_reboot = "reboot" in self.consent and "restart_openibd" not in self.consent
+        return (
+            self.facts["own_kernel"]
+            and self.ofed_kind != "inbox"
+            and not self.is_over_rdma
+            and not self.lacks_key
+            and not prefers_reboot
+        )
+
+    @cached_property
+    def is_over_rdma(self):
+        """The interfaces of RDMA devices that carry the connection to the host; [] for none."""
+        return management_interface.runs_over(self.facts["management"], self.facts["rdma_devices"])
+
+    @cached_property
+    def route(self):
+        """How peer memory is to work: as said, or what this host can do best; '' if not ours."""
+        if not self.peer_memory:
+            return ""
+        has_devices = bool(self.facts["rdma_devices"])
+        return peer_route.chosen(self.peer_memory["route"], has_devices, self._abilities)
+
+    def why_not(self, route):
+        """Return what keeps a route from working on this host; [] where nothing does."""
+        return peer_route.why_not(route, self._abilities)
+
+    @cached_property
+    def _abilities(self):
+        return peer_route.Abilities(
+            has_api=self.has_peer_api,
+            branch=self.branch,
+            version=self.version,
+            branches={name: row["peer_memory"] for name, row in self.known.branches.items()},
+            is_open=self.module_type == "open",
+            kernels=[row["release"] for row in self.targets],
+            never=self.architectures_that("never"),
+        )
+
+    @cached_property
+    def tag(self):
+        """The tag of nv_peer_mem: as said, else the newest that fits the RDMA stack."""
+        if self.peer_memory["tag"]:
+            return self.peer_memory["tag"]
+        fitting = [name for name in self.known.tags if not self.misfit(name)]
+        return fitting[0] if fitting else ""
+
+    def misfit(self, tag):
+        """Say whether a tag of nv_peer_mem is known not to build with the RDMA stack."""
+        tag_row, ofed_row = self.known.tags.get(tag), self.known.ofed(self.ofed_version)
+        found = self.facts["peer_memory"]
+        if ofed_row:
+            has_client_ex = ofed_row["peer_client_ex"]
+        else:
+            # Of one that is still to come nothing is known.
+            has_client_ex = found["client_ex"] or not found["headers"]
+        return bool(tag_row and tag_row["needs_client_ex"] and not has_client_ex)

@@ -1,0 +1,220 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What people should know and nothing stops for: a rule each, which yields sentences of a case.
+
+A combination about which nothing is known is said to be unknown.
+"""
+
+from __future__ import annotations
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import versions
+
+from . import due as stack_due
+from . import refusals
+
+
+def unknown_driver(case, due):
+    if case.driver and not case.branch_row:
+        yield f"driver branch {case.branch} is not in the catalog: what it goes with is unknown"
+        return
+    version = case.driver["version"] if case.driver else ""
+    if version and not case.known.driver(version, case.driver["flavour"]):
+        yield f"driver {version} is not in the catalog; it is taken for one of its branch"
+
+
+def unknown_gpu(case, due):
+    for gpu in case.facts["gpus"] if case.driver else []:
+        if not gpu["architecture"]:
+            yield (
+                f"GPU {gpu['device']} at {gpu['address']} is not in the table of architectures: "
+                "whether the driver knows it is unknown"
+            )
+
+
+def unknown_kernel(case, due):
+    # What is known not to build is not unknown.
+    if not due["nvidia_driver"] or any(refusals.kernel_too_new(case, due)):
+        return
+    # Distributions patch what they package.
+    is_packaged = case.driver["method"] == "package"
+    tested = ((case.package_row if is_packaged else case.branch_row) or {}).get("kernel_tested")
+    if not tested:
+        return
+    for kernel in case.targets:
+        if versions.is_below(tested, versions.series(kernel["release"])):
+            yield (
+                f"whether driver branch {case.branch} builds for kernel {kernel['release']} is "
+                f"unknown: up to {tested} it is known to"
+            )
+
+
+def unknown_cuda(case, due):
+    for need in case.needs if case.version else []:
+        if not case.known.cuda(need["cuda"]):
+            yield (
+                f"{need['by']}: CUDA {need['cuda']} is not in the catalog: which driver it needs "
+                "is unknown"
+            )
+
+
+def unknown_ofed(case, due):
+    if case.wants_ofed and not case.known.ofed(case.ofed["version"]):
+        yield (
+            f"{case.ofed['kind']} {case.ofed['version']} is not in the catalog: what it goes with "
+            "is unknown"
+        )
+
+
+def unknown_tag(case, due):
+    if case.route == "nv_peer_mem" and case.tag not in case.known.tags:
+        yield f"nv_peer_mem {case.tag} is not in the catalog: what it builds with is unknown"
+
+
+def unknown_distribution(case, due):
+    if case.driver and case.distribution not in case.known.distributions:
+        yield f"{case.distribution} is a distribution that gpunode does not know"
+
+
+def no_compiler(case, due):
+    if not due["nvidia_driver"]:
+        return
+    for kernel in case.targets:
+        if kernel["headers"] and kernel["compiler"] and not kernel["compiler_found"]:
+            yield (
+                f"kernel {kernel['release']} was built with {kernel['compiler']}, which is not "
+                "there: modules of another compiler may not build or load"
+            )
+
+
+def held_update(case, due):
+    yield from _held(case, by_security=False)
+
+
+def held_security_update(case, due):
+    yield from _held(case, by_security=True)
+
+
+def _held(case, by_security):
+    alike = {}
+    for package in case.driver_packages if case.driver else []:
+        if package["offered"] and package["offered_by_security"] == by_security:
+            alike.setdefault((package["version"], package["offered"]), []).append(package["name"])
+    for (version, offered), names in alike.items():
+        others = f" and {len(names) - 1} more are" if len(names) > 1 else " is"
+        yield (
+            f"{names[0]}{others} held at {version}, and the repository offers {offered}"
+            + (", a security update" if by_security else "")
+        )
+
+
+def way_back(case, due):
+    """How the driver before is had again; it is kept on the host, with the installed one first."""
+    for row in case.facts["driver"]["kept"] if case.driver and case.installed else []:
+        if row["version"] in (case.installed, case.version):
+            continue
+        if row["sha256"]:
+            says = (
+                f"gpunode_driver_version: {row['version']}, and "
+                f"gpunode_driver_file: file://{row['path']}#sha256={row['sha256']}"
+            )
+        elif versions.branch(row["version"]) != case.branch:
+            # By hand it would not last: the next run brings the branch that is wanted.
+            says = f"gpunode_driver_version: {row['version']}"
+        else:
+            says = f"apt-get install --allow-downgrades {row['path']}/*.deb"
+        yield f"the way back to driver {row['version']}, which is kept on the host: {says}"
+
+
+def end_of_life(case, due):
+    row = (case.branch_row if case.driver else None) or {}
+    ends = row.get("end_of_life", "")
+    if row.get("ended") or "" < ends < case.today:
+        yield f"NVIDIA supports driver branch {case.branch} no longer" + (
+            f", since {ends}" if ends else ""
+        )
+
+
+def no_gpu(case, due):
+    if case.wanted["driver"] and not case.facts["gpus"]:
+        yield "no NVIDIA GPU is to be seen on this host"
+    elif case.wanted["driver"] and not case.driver:
+        yield "every NVIDIA GPU of this host is handed on to guests by vfio-pci"
+
+
+def no_headers(case, due):
+    if not case.driver and not case.wants_ofed:
+        return
+    for kernel in case.facts["kernels"]:
+        if not kernel["headers"] and (kernel["running"] or kernel["next"]):
+            yield (
+                f"kernel {kernel['release']} has no headers: modules can be built for it once they "
+                "are installed"
+            )
+
+
+def key_not_enrolled(case, due):
+    key = case.facts["secure_boot"]["key"]
+    builds = case.driver or case.wants_ofed or case.route == "nv_peer_mem"
+    if builds and case.lacks_key and "unenrolled_key" in case.consent:
+        yield (
+            f"the firmware does not know the key {key or 'that modules will be signed with'}: they "
+            f"are not loaded until mokutil --import {key or '/var/lib/dkms/mok.pub'}, a reboot "
+            "and a confirmation at the console"
+        )
+
+
+def restart_would_cut_the_connection(case, due):
+    if not case.wants_ofed or not case.is_over_rdma:
+        return
+    is_asked_for = case.facts["rdma_stack"]["stale"] and "restart_openibd" in case.consent
+    if is_asked_for or stack_due.exchanges_rdma(case):
+        yield (
+            f"the connection to this host runs over {case.facts['management']['interface']}, which "
+            f"stands on RDMA devices ({', '.join(case.is_over_rdma)}): openibd is not restarted, "
+            "the host is to be rebooted instead"
+        )
+
+
+def sick_gpu_noticed(case, due):
+    if case.driver and not due["nvidia_driver"]:
+        yield from refusals.faults(case)
+    for gpu in case.facts["nvidia_smi"]["gpus"] if case.driver else []:
+        if gpu["retirement_pending"]:
+            yield f"{gpu['address']}: broken memory is to be retired at the next reset or reboot"
+
+
+def no_answer(case, due):
+    found = case.facts["nvidia_smi"]
+    if case.driver and found["asked"] and not found["answered"]:
+        yield f"the driver is loaded, and nvidia-smi does not answer: {found['says']}"
+
+
+def loaded_from_elsewhere(case, due):
+    if case.driver and case.loaded and not case.installed:
+        yield (
+            f"driver {case.loaded} is loaded and is not on this host's disk; where a container "
+            "brings it, leave the driver out of what is wanted here"
+        )
+
+
+RULES = {
+    "unknown-driver": unknown_driver,
+    "unknown-gpu": unknown_gpu,
+    "unknown-kernel": unknown_kernel,
+    "unknown-cuda": unknown_cuda,
+    "unknown-ofed": unknown_ofed,
+    "unknown-tag": unknown_tag,
+    "unknown-distribution": unknown_distribution,
+    "held-update": held_update,
+    "held-security-update": held_security_update,
+    "way-back": way_back,
+    "end-of-life": end_of_life,
+    "no-gpu": no_gpu,
+    "no-headers": no_headers,
+    "no-answer": no_answer,
+    "key-not-enrolled": key_not_enrolled,
+    "no-compiler": no_compiler,
+    "restart-would-cut-the-connection": restart_would_cut_the_connection,
+    "sick-gpu": sick_gpu_noticed,
+    "loaded-from-elsewhere": loaded_from_elsewhere,
+}

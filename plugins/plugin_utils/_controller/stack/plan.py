@@ -1,0 +1,167 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The plan of a host's GPU stack: facts, wanted stack and catalog in, steps or refusals out."""
+
+from __future__ import annotations
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import rdma_stack
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+
+from . import case as stack_case
+from . import due as stack_due
+from . import notices as stack_notices
+from . import refusals as stack_refusals
+
+# What is done to a loaded module: the old one stays until the host was rebooted.
+_UNTIL_REBOOT = stack_refusals.REPLACING - {"fabric-manager-mismatch"}
+# What peer memory is built anew for.
+_REBUILDING = {"not-installed", "other-version"}
+
+
+def plan(wanted, facts, known, needs=(), today=""):
+    """Return {steps, refusals, notices, spared} of a host's GPU stack.
+
+    A step is {component, rules, why: [sentence], from, to, interrupts: [str], consent: [names that
+    it needs, given or not], waits: [those that were not given]}, in the order of application, and
+    the last one may be the reboot. A notice is {rule, says}. A refused host has no steps: nothing
+    of it is touched. ``spared`` are the components that are not for this host.
+
+    :param wanted: what selection.resolve returned.
+    :param known: the StackCatalog.
+    :param needs: [{by, cuda, pytorch}], see case.Case.
+    :param today: the date as 'YYYY-MM'.
+    """
+    case = stack_case.Case(wanted, facts, known, needs, today)
+    due = {component: _due(component, case) for component in stack_due.RULES}
+    refusals = [
+        Refusal(*words, rule=rule)
+        for rule, found in stack_refusals.RULES.items()
+        for words in found(case, due)
+    ]
+    notices = [
+        {"rule": rule, "says": says}
+        for rule, found in stack_notices.RULES.items()
+        for says in found(case, due)
+    ]
+    spared = [name for name in stack_due.RULES if not stack_due.applies(name, case)]
+    if refusals:
+        return {"steps": [], "refusals": refusals, "notices": notices, "spared": spared}
+    due["reboot"].update(_reboots(case, due))
+    steps = [_step(component, reasons, case) for component, reasons in due.items() if reasons]
+    return {
+        "steps": steps,
+        "refusals": [],
+        "notices": notices + _missing_consents(steps),
+        "spared": spared,
+    }
+
+
+def _due(component, case):
+    """Return {rule: [sentence]} of what makes a component due."""
+    if not stack_due.applies(component, case):
+        return {}
+    found = {rule: list(says(case)) for rule, says in stack_due.RULES[component].items()}
+    return {rule: says for rule, says in found.items() if says}
+
+
+def _reboots(case, due):
+    """Return {rule: [sentence]} of what the steps before make a reboot necessary for."""
+    if not case.facts["own_kernel"]:
+        return {}
+    why = []
+    waits = _UNTIL_REBOOT.intersection(due["nvidia_driver"]) - _spared(case)
+    if case.loaded and waits and not case.may_reload:
+        why.append(f"module {case.loaded} stays loaded until then")
+    if case.rivals and due["nvidia_driver"]:
+        why.append(f"{' and '.join(case.rivals)} has the GPU until then")
+    if _REBUILDING.intersection(due["peer_memory"]) and stack_due.is_peer_in_use(case):
+        why.append(f"{case.route} is in use, and stays loaded as it is until then")
+    if due["mlnx_ofed"] and stack_due.exchanges_rdma(case) and not case.restarts_openibd:
+        why.append("the RDMA modules that are loaded now stay until then")
+    return {"takes-effect-by-reboot": why} if why else {}
+
+
+def _spared(case):
+    """Return the rules that lead to no reboot, as the wanted module is loaded already."""
+    is_loaded = case.facts["driver"]["loaded"] == {
+        "version": case.version,
+        "open": case.module_type == "open",
+    }
+    return {"libraries-mismatch"} if is_loaded else set()
+
+
+def _restarts_openibd(case):
+    """Say whether the step of the RDMA stack restarts openibd, which interrupts RDMA."""
+    return case.restarts_openibd and stack_due.exchanges_rdma(case)
+
+
+def _missing_consents(steps):
+    return [
+        {
+            "rule": "needs-consent",
+            "says": f"{step['component']} waits for gpunode_consent: [{', '.join(step['waits'])}]",
+        }
+        for step in steps
+        if step["waits"]
+    ]
+
+
+def _step(component, reasons, case):
+    consent = list(_consents(component, reasons, case))
+    return {
+        "component": component,
+        "rules": sorted(reasons),
+        "why": [says for found in reasons.values() for says in found],
+        "from": _FROM[component](case),
+        "to": _TO[component](case),
+        "interrupts": _interrupts(component, reasons, case),
+        "consent": consent,
+        "waits": [name for name in consent if name not in case.consent],
+    }
+
+
+def _interrupts(component, reasons, case):
+    if component == "reboot":
+        return ["everything on the host"]
+    if component == "mlnx_ofed" and _restarts_openibd(case):
+        return ["RDMA traffic"]
+    if component == "nvidia_driver" and stack_refusals.REPLACING.intersection(reasons):
+        # Programs that start find libraries and module of two versions.
+        return ["work on the GPUs"] if case.loaded else []
+    return []
+
+
+def _consents(component, reasons, case):
+    if component == "reboot":
+        yield "reboot"
+    if component == "mlnx_ofed" and _restarts_openibd(case):
+        yield "restart_openibd"
+    if component == "nvidia_driver":
+        if {"other-method", "mixed-methods"}.intersection(reasons):
+            yield "change_method"
+        if case.clients and stack_refusals.REPLACING.intersection(reasons):
+            yield "stop_gpu_clients"
+
+
+def _driver_to_be(case):
+    return f"{case.version} {case.module_type}"
+
+
+def _route_to_be(case):
+    return f"{case.route} {case.tag}" if case.route == "nv_peer_mem" else case.route
+
+
+_FROM = {
+    "mlnx_ofed": lambda case: rdma_stack.described(case.facts["rdma_stack"]),
+    "nvidia_driver": lambda case: case.installed,
+    "vgpu_license": lambda case: "",
+    "peer_memory": lambda case: ", ".join(case.facts["peer_memory"]["loaded"]),
+    "reboot": lambda case: "",
+}
+_TO = {
+    "mlnx_ofed": lambda case: rdma_stack.described(case.ofed),
+    "nvidia_driver": _driver_to_be,
+    "vgpu_license": lambda case: "licensed",
+    "peer_memory": _route_to_be,
+    "reboot": lambda case: "",
+}

@@ -1,0 +1,419 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What cannot be as asked: a rule each, which yields (what, because, remedy) of a case.
+
+Each rule is named in RULES and stands in tests/standins/combinations.yml with
+the real case it comes from. What is not known is not refused: see stack/notices.py.
+"""
+
+from __future__ import annotations
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import architectures
+from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import versions
+from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import peer_route
+
+# That a run does to a driver what whoever computes on the GPU would feel.
+REPLACING = {
+    # A module may be loaded that is on disk no more.
+    "not-installed",
+    "other-version",
+    "other-module-type",
+    "other-method",
+    "mixed-methods",
+    "libraries-mismatch",
+    "fabric-manager-mismatch",
+    "rebuild-after-ofed",
+    "other-loaded",
+}
+# What is mended without building or loading a module.
+_FABRIC_MANAGER = {"fabric-manager-mismatch", "no-fabric-manager"}
+# What is mended with the modules that are there.
+_KEEPING = {*_FABRIC_MANAGER, "not-loaded", "other-loaded", "rival-driver", "clients-stopped"}
+
+
+def kernel_too_old(case, due):
+    row = case.branch_row
+    if not case.driver or not row or "kernel_min" not in row:
+        return
+    for kernel in case.targets:
+        if versions.is_below(kernel["release"], row["kernel_min"]):
+            yield (
+                f"driver {case.version}",
+                f"it needs kernel {row['kernel_min']} or later, and this host has "
+                f"{kernel['release']}",
+                f"Choose a branch for this kernel{_branches_for_kernel(case, kernel['release'])}",
+            )
+            return
+
+
+def kernel_too_new(case, due):
+    # Distributions patch what they package; the vendor's own tree is what it is.
+    if not case.driver or case.driver["method"] != "runfile" or not case.branch_row:
+        return
+    release = case.known.driver(case.driver["version"], case.driver["flavour"]) or {}
+    limit = release.get("kernel_below") or case.branch_row.get("kernel_below")
+    for kernel in case.targets if limit else []:
+        is_there = case.modules_for(kernel["release"]).get("nvidia", {}).get("version")
+        if not versions.is_below(kernel["release"], limit) and is_there != case.driver["version"]:
+            yield (
+                f"driver {case.version}",
+                f"it does not build for kernels from {limit} on, and this host has "
+                f"{kernel['release']}",
+                "Choose a later branch, or boot the host with an older kernel",
+            )
+            return
+
+
+def architecture_unsupported(case, due):
+    if not case.driver:
+        return
+    for name in case.architectures:
+        row = case.known.architectures.get(name, {})
+        first, last = row.get("first_branch"), row.get("last_branch")
+        if first and versions.is_below(case.branch, first):
+            because = f"{name.capitalize()} needs branch {first} or later"
+        elif last and versions.is_below(last, case.branch):
+            because = f"branch {last} is the last one for {name.capitalize()}"
+        else:
+            continue
+        where = ", ".join(address for address, found in case.gpus.items() if found == name)
+        yield (
+            f"driver {case.version}",
+            f"{because}, which is at {where}",
+            "Choose another stack for this host",
+        )
+
+
+def open_modules_unsupported(case, due):
+    # Of itself, auto chooses them where they drive every GPU.
+    if not case.driver or case.driver["modules"] != "open":
+        return
+    never = case.architectures_that("never")
+    for name in case.not_open:
+        yield (
+            "gpunode_driver_modules: open",
+            f"the open modules drive Turing and later, and this host has {name.capitalize()}"
+            if name in never
+            else f"in a guest with a virtual GPU they do not drive {name.capitalize()}",
+            "Say proprietary, or leave it out",
+        )
+    if case.branch_row and "open" not in case.branch_row["module_types"]:
+        yield (
+            "gpunode_driver_modules: open",
+            f"driver branch {case.branch} has proprietary modules alone",
+            "Leave it out, or choose a later branch",
+        )
+
+
+def open_modules_required(case, due):
+    if case.driver and case.module_type == "proprietary" and not mixed(case):
+        for name in case.architectures_that("required"):
+            yield (
+                "gpunode_driver_modules: proprietary",
+                f"{name.capitalize()} is driven by the open modules alone",
+                "Say open, or leave it out",
+            )
+
+
+def mixed(case):
+    """Return the architectures of a host that no one kind of modules can drive."""
+    never, required = case.architectures_that("never"), case.architectures_that("required")
+    return [*never, *required] if never and required else []
+
+
+def mixed_architectures(case, due):
+    if case.driver and mixed(case):
+        names = " and ".join(name.capitalize() for name in mixed(case))
+        yield (
+            f"GPUs of {names} in one host",
+            "the one is driven by proprietary modules alone, the other by open ones alone",
+            "Leave one of them to another host, or hand it on to a guest",
+        )
+
+
+def nvlink5(case, due):
+    boards = [gpu for gpu in case.facts["gpus"] if architectures.is_nvlink5(gpu["device"])]
+    if case.driver and boards:
+        yield (
+            f"NVLink 5 board at {boards[0]['address']}",
+            "its fabric needs the NVLink subnet manager (NVLSM), which gpunode does not set up",
+            "Set this host up with the vendor's own means, and leave its stack out here",
+        )
+
+
+def vgpu_needs_grid(case, due):
+    if case.driver and case.driver["flavour"] != "grid" and case.is_vgpu:
+        yield (
+            f"driver {case.version}",
+            "this host has a virtual GPU (vGPU), which only the guest driver drives",
+            f"Choose one of {', '.join(name for name in case.known.stacks if 'grid' in name)}",
+        )
+
+
+def guest_newer_than_host(case, due):
+    host = (case.vgpu or {}).get("host")
+    if host and versions.is_below(versions.branch(host), case.branch):
+        yield (
+            f"guest driver {case.version}",
+            f"it is newer than the host's vGPU manager {host}",
+            f"Choose a guest of branch {versions.branch(host)} or older, or update the host first",
+        )
+
+
+def guest_too_old_for_host(case, due):
+    vgpu = case.vgpu or {}
+    row = case.known.vgpu.get(vgpu.get("release"))
+    host = versions.branch(vgpu.get("host", ""))
+    if not row or not host or not versions.is_below(case.branch, host):
+        return
+    if host in case.known.branches and host not in row.get("hosts", [host]):
+        yield (
+            f"guest driver {case.version}",
+            f"the host's vGPU manager {vgpu['host']} accepts guests of its own branch, the one "
+            "before and the long-term one before",
+            f"Choose a later guest; {case.branch} is accepted by {', '.join(row['hosts'])}",
+        )
+
+
+def license_protocol(case, due):
+    vgpu = case.vgpu or {}
+    row = case.known.vgpu.get(vgpu.get("release"))
+    if row and vgpu["license"] and vgpu["license"] not in row["license"]:
+        yield (
+            f"gpunode_vgpu_license: {vgpu['license']}",
+            f"vGPU {vgpu['release']} is licensed by {' or '.join(row['license'])}",
+            f"Say {row['license'][0]}",
+        )
+
+
+def cuda_needs_newer_driver(case, due):
+    if not case.version:
+        return
+    for need in case.needs:
+        row = case.known.cuda(need["cuda"])
+        # Of packages only the branch is known beforehand.
+        limit = row and (
+            row["driver_min"] if "." in case.version else versions.branch(row["driver_min"])
+        )
+        if limit and versions.is_below(case.version, limit):
+            yield (
+                f"{need['by']}: CUDA {need['cuda']}",
+                f"it needs driver {row['driver_min']} or later, and this host "
+                f"{'is to have' if case.driver else 'has'} {case.version}",
+                "Choose a later stack, or build the environment for an older CUDA",
+            )
+
+
+def build_lacks_architecture(case, due):
+    for need in case.needs:
+        row = case.known.pytorch(need["pytorch"]) or {}
+        lacking = row.get("lacks", {}).get(need["cuda"], [])
+        for name in [name for name in case.architectures if name in lacking]:
+            others = [cuda for cuda in row["cuda"] if name not in row["lacks"].get(cuda, [])]
+            yield (
+                f"{need['by']}: PyTorch {need['pytorch']} for CUDA {need['cuda']}",
+                f"this build has no code for {name.capitalize()}, which this host has",
+                f"Take the build for CUDA {others[0]}" if others else "Take an older PyTorch",
+            )
+
+
+def route_impossible(case, due):
+    # Of itself, auto chooses none that is impossible.
+    for lack in case.why_not(case.route):
+        yield (
+            f"gpunode_peer_memory_route: {case.route}",
+            lack,
+            "Say auto to have what this host can do",
+        )
+
+
+def tag_does_not_fit_ofed(case, due):
+    if case.route == "nv_peer_mem" and case.misfit(case.tag):
+        tag = case.tag
+        yield (
+            f"gpunode_peer_memory_tag: {tag}",
+            f"it does not build with {case.ofed_kind} {case.ofed_version}, whose peer_mem.h has no "
+            "struct peer_memory_client_ex",
+            "Say 1.1-0, or leave it out",
+        )
+
+
+def delivery_impossible(case, due):
+    is_package = case.route == "nv_peer_mem" and case.peer_memory.get("delivery") == "rpm"
+    if is_package and case.facts["secure_boot"]["enabled"]:
+        yield peer_route.NO_SIGNED_PACKAGE
+
+
+def file_needed(case, due):
+    driver, ofed = case.driver, case.ofed
+    if driver and driver["method"] == "runfile" and due["nvidia_driver"].keys() - _KEEPING:
+        suffix = "-grid" if driver["flavour"] == "grid" else ""
+        yield from _unchecked(
+            f"driver {driver['version']}",
+            "gpunode_driver_file",
+            (driver["file"], driver["sha256"]),
+            f"/path/to/NVIDIA-Linux-x86_64-{driver['version']}{suffix}.run",
+            case.known.driver(driver["version"], driver["flavour"]),
+        )
+    # Those that DKMS has are built, and those on disk loaded, without it.
+    keeping = {"other-loaded", *(["kernel-without-module"] if case.has_ofed_tree else [])}
+    if ofed and ofed["kind"] == "mlnx_ofed" and due["mlnx_ofed"].keys() - keeping:
+        yield from _unchecked(
+            f"MLNX_OFED {ofed['version']}",
+            "gpunode_ofed_file",
+            case.ofed_file,
+            f"/path/to/MLNX_OFED_LINUX-{ofed['version']}-….tgz",
+        )
+
+
+def _unchecked(what, variable, named, example, published=None):
+    file, digest = named
+    if digest:
+        return
+    remedy = f"Add the line {variable}: {file or example}#sha256=ITS_DIGEST"
+    if file:
+        because = f"of {file} no sha256 is known that it could be checked against"
+    else:
+        because = "no address is known from which everybody may fetch it"
+        # Google publishes GRID drivers for machines of its own.
+        if published and "url" in published:
+            digest = published.get("sha256", "ITS_DIGEST")
+            remedy += f", on a machine of Google's {published['url']}#sha256={digest}"
+    yield what, because, remedy
+
+
+def no_package(case, due):
+    driver = case.driver
+    if not driver or driver["method"] != "package" or not due["nvidia_driver"].keys() - _KEEPING:
+        return
+    # NVIDIA publishes no packages of the guest driver.
+    row = case.package_row if driver["flavour"] == "tesla" else None
+    if not row:
+        yield (
+            f"driver branch {driver['branch']}",
+            f"{driver['repository'] or 'no repository'} is "
+            f"{'not ' if driver['repository'] else ''}known to have it as packages for "
+            f"{case.distribution}",
+            "Choose another stack, or name a .run file by gpunode_driver_version and _file",
+        )
+    elif case.module_type not in row["packages"] and not _cannot_be_driven(case, due):
+        yield (
+            f"driver branch {driver['branch']}",
+            f"{row['repository']} has no {case.module_type} modules of it for {case.distribution}",
+            "Choose another stack, or the other modules where the GPUs allow it",
+        )
+
+
+def _cannot_be_driven(case, due):
+    """Say whether another rule refuses the branch, or the modules, whatever packages there are."""
+    return any(architecture_unsupported(case, due)) or any(open_modules_unsupported(case, due))
+
+
+def secure_boot_key(case, due):
+    builds = (
+        due["peer_memory"]
+        or due["nvidia_driver"].keys() - {*_FABRIC_MANAGER, "clients-stopped"}
+        or (case.wants_ofed and due["mlnx_ofed"].keys() - {"other-loaded"})
+    )
+    if builds and case.lacks_key and "unenrolled_key" not in case.consent:
+        key = case.facts["secure_boot"]["key"]
+        yield (
+            "Secure Boot",
+            "the firmware would not load modules that are built here: "
+            + (f"the key {key} is not enrolled" if key else "this host has no key to sign with"),
+            f"Run mokutil --import {key or '/var/lib/dkms/mok.pub'}, reboot, and confirm it at the "
+            "console; or build them all the same with gpunode_consent: [unenrolled_key]",
+        )
+
+
+def gpu_in_use(case, due):
+    if not REPLACING.intersection(due["nvidia_driver"]) or not case.clients:
+        return
+    if "stop_gpu_clients" not in case.consent:
+        yield (
+            "GPU in use",
+            f"{_who(case.clients)} would be interrupted",
+            "Stop them, or name their units in gpunode_drain and consent with gpunode_consent: "
+            "[stop_gpu_clients]",
+        )
+        return
+    left = [row for row in case.clients if row["unit"] not in case.drain]
+    if left:
+        yield (
+            "GPU in use",
+            f"{_who(left)} would still use it when the units of gpunode_drain were stopped",
+            "Stop them, or add their units to gpunode_drain",
+        )
+
+
+def sick_gpu(case, due):
+    if due["nvidia_driver"] and faults(case):
+        yield (
+            "sick GPU",
+            "; ".join(faults(case)),
+            "Have it repaired first: a driver that is changed now would take the blame",
+        )
+
+
+def faults(case):
+    """Return a sentence for each GPU of a host that is broken."""
+    found = [
+        f"{row['address']}: {row['says']}"
+        for row in case.facts["gpu_faults"]
+        if row["xid"] in _FATAL or "fallen off the bus" in row["says"]
+    ]
+    return found + [
+        f"{gpu['address']}: its memory has no rows left to replace broken ones"
+        for gpu in case.facts["nvidia_smi"]["gpus"]
+        if gpu["remapping_failed"]
+    ]
+
+
+# NVIDIA, "Xid Errors": 48 double bit ECC error, 64 failed row remapping, 79 fallen off the bus,
+# 95 uncontained ECC error, 119 and 120 GSP errors, 140 unrecovered ECC error. The others are those
+# of applications, are contained, or come of modules that do not fit the GPU.
+_FATAL = (48, 64, 79, 95, 119, 120, 140)
+_SHOWN = 4
+
+
+def _who(clients):
+    shown = [
+        f"{row['process']} (pid {row['pid']})" + (f" of {row['unit']}" if row["unit"] else "")
+        for row in clients[:_SHOWN]
+    ]
+    left = len(clients) - len(shown)
+    return ", ".join(shown) + (f" and {left} more" if left else "")
+
+
+def _branches_for_kernel(case, release):
+    fitting = [
+        name
+        for name, row in case.known.branches.items()
+        if "kernel_min" in row and not versions.is_below(release, row["kernel_min"])
+    ]
+    return f": {fitting[0]} or older" if fitting else ""
+
+
+RULES = {
+    "kernel-too-old": kernel_too_old,
+    "kernel-too-new": kernel_too_new,
+    "architecture-unsupported": architecture_unsupported,
+    "open-modules-unsupported": open_modules_unsupported,
+    "open-modules-required": open_modules_required,
+    "mixed-architectures": mixed_architectures,
+    "nvlink5": nvlink5,
+    "vgpu-needs-grid": vgpu_needs_grid,
+    "guest-newer-than-host": guest_newer_than_host,
+    "guest-too-old-for-host": guest_too_old_for_host,
+    "license-protocol": license_protocol,
+    "cuda-needs-newer-driver": cuda_needs_newer_driver,
+    "build-lacks-architecture": build_lacks_architecture,
+    "route-impossible": route_impossible,
+    "tag-does-not-fit-ofed": tag_does_not_fit_ofed,
+    "delivery-impossible": delivery_impossible,
+    "file-needed": file_needed,
+    "no-package": no_package,
+    "secure-boot-key": secure_boot_key,
+    "gpu-in-use": gpu_in_use,
+    "sick-gpu": sick_gpu,
+}

@@ -1,0 +1,177 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The GPU stack that is wanted of a host: a named one of the catalog, and what differs from it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import versions
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+
+# What a host's variables may say otherwise: gpunode_driver_version, and so on.
+PARTS = ("driver", "ofed", "peer_memory", "vgpu")
+_DIGEST = re.compile(r"(?P<file>.+)#sha256=(?P<sha256>[0-9a-f]{64})")
+# As NVIDIA names its .run files: NVIDIA-Linux-x86_64-535.161.08-grid.run
+_RUNFILE = re.compile(r"-(?P<version>\d+(?:\.\d+)+)(?:-grid)?\.run$")
+
+# systemd.unit(5), of the kinds that can be stopped.
+_UNIT = re.compile(r"[\w@:.\\-]+\.(?:service|socket|timer|path|target|mount|scope|slice)")
+
+# What is wanted where nothing is said.
+NOTHING = {
+    "name": "",
+    "driver": None,
+    "ofed": None,
+    "peer_memory": None,
+    "vgpu": None,
+    "consent": [],
+    "drain": [],
+}
+
+
+def resolve(options, known):
+    """Return the wanted stack, a dict that JSON can carry; a part that is not ours is None.
+
+    Keys: ``name``; ``driver`` {branch, version, flavour, method, modules, repository, file,
+    sha256}, whose version is '' for packages, which are chosen by branch, and whose repository is
+    '' for the one the catalog names first; ``ofed`` {kind, version, file, sha256}; ``peer_memory``
+    {route, tag}; ``vgpu`` {release, host, license}; ``consent``: names; ``drain``: units.
+
+    :param options: the gpunode_* variables without that prefix.
+    :param known: the StackCatalog.
+    :raises Refusal: there is no such stack, or a part of it is half said.
+    """
+    said = {part: _said(part, options) for part in PARTS}
+    row = _named(options["stack"], known) if options.get("stack") else {}
+    driver = _driver(row.get("driver"), said["driver"], known)
+    return {
+        "name": row.get("name", ""),
+        "driver": driver,
+        "ofed": _ofed(row.get("ofed"), said["ofed"]),
+        "peer_memory": _peer_memory(row.get("peer_memory"), said["peer_memory"]),
+        "vgpu": _vgpu(driver, said["vgpu"], known),
+        "consent": list(options.get("consent") or []),
+        "drain": _units(options.get("drain") or []),
+    }
+
+
+def _units(names):
+    """Return the names of units, as they are said.
+
+    :raises Refusal: one is none, and the run would find that out with the others stopped.
+    """
+    for name in names:
+        if not _UNIT.fullmatch(name):
+            raise Refusal(
+                f"gpunode_drain: {name}",
+                "it is no name of a unit",
+                "Write it as systemctl does, such as ob_cuda.service",
+            )
+    return list(names)
+
+
+def _said(part, options):
+    """Return what is said of a part, {key: value}; a file comes with its digest."""
+    said = {
+        name[len(part) + 1 :]: value
+        for name, value in options.items()
+        if name.startswith(f"{part}_") and value
+    }
+    if "file" in said:
+        match = _DIGEST.fullmatch(said["file"])
+        if not match:
+            raise Refusal(
+                f"gpunode_{part}_file: {said['file']}",
+                "it does not end in #sha256= and 64 digits, and nothing is installed unchecked",
+                "Write it as FILE#sha256=DIGEST; sha256sum FILE prints the digest",
+                rule="file-needed",
+            )
+        said |= match.groupdict()
+    return said
+
+
+def _named(name, known):
+    if name in known.stacks:
+        return known.stacks[name]
+    nearest = difflib.get_close_matches(name, known.stacks, n=1, cutoff=0)[0]
+    raise Refusal(
+        f"gpunode_stack: {name}",
+        f"the catalog has no such stack; it has {', '.join(known.stacks)}",
+        f"Did you mean {nearest}?",
+        rule="unknown-stack",
+    )
+
+
+def _driver(row, said, known):
+    if row is None and not said:
+        return None
+    of_file = _RUNFILE.search(said.get("file", ""))
+    said = {**(of_file.groupdict() if of_file else {}), **said}
+    driver = {"flavour": "tesla", "modules": "auto", "repository": "", **(row or {}), **said}
+    if "version" in said:
+        driver["branch"] = versions.branch(said["version"])
+    if "branch" not in driver:
+        raise Refusal(
+            "gpunode_driver_*",
+            "neither a stack nor a version says which driver it is",
+            "Say gpunode_stack or gpunode_driver_version",
+        )
+    driver["method"] = said.get("method") or (
+        "runfile" if "file" in said or row is None else driver["method"]
+    )
+    # Packages are chosen by their branch, and pinned at what was installed.
+    driver["version"] = driver.get("version", "") if driver["method"] == "runfile" else ""
+    if driver["method"] == "runfile" and not driver["version"]:
+        raise Refusal(
+            "gpunode_driver_method: runfile",
+            f"a .run file is one version, and neither its name nor the stack says which of branch "
+            f"{driver['branch']}",
+            "Add gpunode_driver_version",
+        )
+    # GRID drivers are handed to NVIDIA's customers, each of whom names an own copy.
+    release = known.driver(driver["version"], "tesla") if driver["flavour"] == "tesla" else None
+    kept = ("branch", "version", "flavour", "method", "modules", "repository")
+    return {**{key: driver[key] for key in kept}, **_file(said, release)}
+
+
+def _file(said, release):
+    """Return {file, sha256}: as said, else as the catalog's row has it, '' where there is none."""
+    if "file" in said:
+        return {key: said[key] for key in ("file", "sha256")}
+    release = release or {}
+    return {"file": release.get("url", ""), "sha256": release.get("sha256", "")}
+
+
+def _ofed(row, said):
+    if row is None and not said:
+        return None
+    ofed = {**(row or {}), **said}
+    if "kind" not in ofed or (ofed["kind"] != "inbox" and "version" not in ofed):
+        raise Refusal(
+            "gpunode_ofed_*",
+            "neither a stack nor these say which RDMA stack it is",
+            "Say gpunode_ofed_kind and gpunode_ofed_version",
+        )
+    version = "" if ofed["kind"] == "inbox" else ofed["version"]
+    # Which file it is otherwise depends on the host's distribution.
+    return {"kind": ofed["kind"], "version": version, **_file(said, None)}
+
+
+def _peer_memory(row, said):
+    if row is None and not said:
+        return None
+    return {"route": "auto", "tag": "", **(row or {}), **said}
+
+
+def _vgpu(driver, said, known):
+    if not driver or driver["flavour"] != "grid":
+        return None
+    release = known.driver(driver["version"], "grid") or {}
+    branches = {row["branch"]: name for name, row in known.vgpu.items()}
+    return {
+        "release": versions.branch(release.get("vgpu", "")) or branches.get(driver["branch"], ""),
+        "host": said.get("host", ""),
+        "license": said.get("license", ""),
+    }

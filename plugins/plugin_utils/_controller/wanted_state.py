@@ -1,0 +1,232 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""From a host's variables to what is wanted of it, component by component."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import pathlib
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files
+
+from . import project
+from .components import (
+    conda_env,
+    gunicorn_app,
+    miniforge,
+    mlnx_ofed,
+    nvidia_driver,
+    peer_memory,
+    vgpu_license,
+)
+from .inputs import addresses, yaml_file
+from .stack import catalog, selection
+
+# In the order in which they are applied.
+COMPONENTS = {
+    "mlnx_ofed": mlnx_ofed,
+    "nvidia_driver": nvidia_driver,
+    "vgpu_license": vgpu_license,
+    "peer_memory": peer_memory,
+    "miniforge": miniforge,
+    "conda_env": conda_env,
+    "gunicorn_app": gunicorn_app,
+}
+
+# What changes one of the others is felt by the first, which is then looked at as well.
+STANDS_ON = {
+    # nvidia_peermem is built with the symbols of the RDMA stack.
+    "nvidia_driver": ["mlnx_ofed"],
+    "peer_memory": ["mlnx_ofed", "nvidia_driver"],
+    "gunicorn_app": ["conda_env"],
+}
+
+# What the variables begin with that belong to no component alone.
+FLEET_PREFIX = "gpunode_"
+_NOT_WORK = ("README.md", "molecule", "__pycache__")
+
+
+class Site:
+    """What one host's variables ask for.
+
+    Resolvers are handed the site to read controller files and to ask for
+    another component's state; each component is resolved once.
+
+    :param variables: {variable: value} with templates already resolved.
+    :param base: the folder at which relative controller paths start: the inventory's.
+    :ivar inventory: the sources of the inventory in use, as absolute paths.
+    """
+
+    def __init__(self, variables, base, inventory=()):
+        self.inventory = list(inventory)
+        self._variables = variables
+        self._base = pathlib.Path(base)
+        self._resolved = {}
+
+    def components(self):
+        """Return the names of the components wanted on the host, in the order they are applied."""
+        return [name for name, resolver in COMPONENTS.items() if resolver.is_wanted(self)]
+
+    def options(self, component):
+        """Return a component's options without their prefix: validated, with defaults applied.
+
+        :raises Refusal: an option is missing, unknown or of the wrong type.
+        """
+        return self._validated(options_of(component), f"{component}_", component)
+
+    def stack(self):
+        """Return the GPU stack that is wanted, as selection.resolve does.
+
+        Of a driver there is ``kernels_without_headers`` as well, and of peer memory ``delivery``,
+        as their roles are told.
+
+        :raises Refusal: an option is unknown or of the wrong type, or there is no such stack.
+        """
+        options = self._validated(fleet_options(), FLEET_PREFIX, "preflight")
+        found = selection.resolve(options, catalog.of_project())
+        if found["peer_memory"]:
+            delivery = self.options("peer_memory")["delivery"]
+            found["peer_memory"] = {**found["peer_memory"], "delivery": delivery}
+        said = self.options("nvidia_driver")
+        if said["state"] == "absent":
+            # Peer memory is nothing without a driver.
+            peers = found["peer_memory"] and {**found["peer_memory"], "route": "none"}
+            return {**found, "driver": None, "vgpu": None, "peer_memory": peers}
+        if found["driver"]:
+            policy = said["kernels_without_headers"]
+            found["driver"] = {**found["driver"], "kernels_without_headers": policy}
+        return found
+
+    def _validated(self, spec, prefix, role):
+        given = {
+            name: _said(self._variables[name])
+            for name in spec
+            if self._variables.get(name) is not None
+        }
+        result = ArgumentSpecValidator(spec).validate(given)
+        if result.error_messages:
+            raise Refusal(
+                f"the variables of {role}",
+                "; ".join(result.error_messages),
+                f"See roles/{role}/README.md for what may be said",
+            )
+        return {name[len(prefix) :]: value for name, value in result.validated_parameters.items()}
+
+    def wanted(self, component):
+        """Return a component's wanted state, a dict that JSON can carry.
+
+        :raises Refusal: what the user asked for cannot be.
+        """
+        if component not in self._resolved:
+            self._resolved[component] = COMPONENTS[component].resolve(self.options(component), self)
+        return self._resolved[component]
+
+    def digest(self, component):
+        """Return the hex sha256 over a component's wanted state and its own files."""
+        asked = json.dumps(self.wanted(component), sort_keys=True)
+        return hashlib.sha256(f"{asked}\n{_work_of(component)}".encode()).hexdigest()
+
+    def path(self, path):
+        """Return a controller path made absolute; a relative one starts at the inventory."""
+        return str(self._base / pathlib.Path(path).expanduser())
+
+    def source(self, file):
+        """Return where a file comes from: an address as it is, or a controller path; '' as ''."""
+        return file if not file or addresses.is_one(file) else self.path(file)
+
+    def read_text(self, path, option):
+        """Return the text of a controller file.
+
+        :param option: the option that names the file, for the message.
+        :raises Refusal: it cannot be read.
+        """
+        found = self.path(path)
+        try:
+            return pathlib.Path(found).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise Refusal(
+                f"{option}: {path}",
+                f"{found} cannot be read on the controller: {error}",
+                "Name a text file by its absolute path or relative to the inventory's folder",
+            ) from error
+
+
+def _said(value):
+    """Return the value of an option without what its items leave empty: that was not said."""
+    if not isinstance(value, list):
+        return value
+    return [
+        {key: given for key, given in item.items() if given is not None}
+        if isinstance(item, dict)
+        else item
+        for item in value
+    ]
+
+
+@functools.cache
+def options_of(component):
+    """Return {option: specification} of a role, from its meta/argument_specs.yml."""
+    path = project.ROOT / "roles" / component / "meta" / "argument_specs.yml"
+    return yaml_file.load(path)["argument_specs"]["main"]["options"]
+
+
+@functools.cache
+def fleet_options():
+    """Return {option: specification} of what is said of a host as a whole, not of one component."""
+    options = options_of("preflight")
+    return {name: option for name, option in options.items() if name.startswith(FLEET_PREFIX)}
+
+
+def known_variables():
+    """Return the names of all variables that the roles of this project read."""
+    return {name for component in COMPONENTS for name in options_of(component)} | set(
+        fleet_options()
+    )
+
+
+@functools.cache
+def _work_of(component):
+    """Return a digest of the files that do a component's work.
+
+    The shared parts count for every component: with another version of this project each host is
+    looked at once more.
+    """
+    plugins = project.ROOT / "plugins"
+    return "\n".join(
+        [
+            files.sha256_of_tree(project.ROOT / "roles" / component, _NOT_WORK),
+            files.sha256_of_file(plugins / "modules" / f"{component}.py"),
+            files.sha256_of_tree(plugins / "module_utils", _NOT_WORK),
+        ]
+    )
+
+
+def plain(value):
+    """Return a value of Ansible's templating as plain dicts, lists and scalars."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, str) else value
+
+
+def site_of(task_vars, templar):
+    """Return the Site of the host an action plugin works for.
+
+    :param task_vars: the variables the action plugin was given.
+    :param templar: the action plugin's templar.
+    """
+    variables = variables_of(task_vars, templar)
+    base = task_vars.get("inventory_dir") or task_vars["playbook_dir"]
+    return Site(variables, base, task_vars.get("ansible_inventory_sources") or [])
+
+
+def variables_of(task_vars, templar):
+    """Return those variables of a host that roles read, with templates resolved."""
+    names = known_variables().intersection(task_vars)
+    return {name: plain(templar.template(task_vars[name])) for name in names}

@@ -1,0 +1,422 @@
+"""What is wanted of applications: from options to wanted state, and what a host says against it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
+    release as app_release,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
+    service as app_service,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import project, wanted_state
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.components import (
+    gunicorn_app,
+)
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.gunicorn import (
+    source as app_source,
+)
+
+LOCK = """\
+@EXPLICIT
+https://mirror.example/conda-forge/linux-64/python-3.11.7-0_cp311.conda#0123456789abcdef0123456789abcdef
+https://mirror.example/conda-forge/noarch/gunicorn-{gunicorn}-py_0.conda#0123456789abcdef0123456789abcdef
+"""
+FREE = {"kind": "absent", "empty": True, "conda": False, "unfinished": False}
+GOOD_USER = {"exists": False, "uid": -1, "home": "", "shell": "", "sudo": False}
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def source(tmp_path):
+    folder = tmp_path / "web"
+    folder.mkdir()
+    (folder / "main.py").write_text("app = print\n")
+    return folder
+
+
+@pytest.fixture
+def resolve(tmp_path, source):
+    """Return a function from changes of one good application to the wanted state."""
+
+    def resolved(*apps, gunicorn="23.0.0", **variables):
+        (tmp_path / "env.lock").write_text(LOCK.format(gunicorn=gunicorn))
+        base = {"name": "web", "environment": "env", "source": "web", "listen": "0.0.0.0:9001"}
+        values = {
+            "conda_env_list": [{"name": "env", "lock": "env.lock"}],
+            "gunicorn_app_list": [{**base, **app} for app in apps or [{}]],
+            **variables,
+        }
+        return wanted_state.Site(values, tmp_path).wanted("gunicorn_app")
+
+    return resolved
+
+
+def service(state, index=0):
+    app = state["applications"][index]
+    return app["units"][app_service.service_of(app)]
+
+
+def lines(text, key):
+    return re.findall(rf"^{key}=(.*)$", text, re.MULTILINE)
+
+
+# The wanted state
+
+
+def test_units_name_the_resolved_environment_and_release(resolve, source):
+    state = resolve()
+    (app,) = state["applications"]
+    digest = app_release.digest_of(source)
+    assert app["release"] == f"/srv/web/releases/{digest[:12]}"
+    assert re.fullmatch(r"/opt/gpunode/envs/env-[0-9a-f]{12}", app["prefix"])
+    text = service(state)
+    assert lines(text, "WorkingDirectory") == [app["release"]]
+    assert lines(text, "ExecStart")[0].startswith(f"{app['prefix']}/bin/python -m gunicorn ")
+    assert lines(text, "Environment")[0].startswith(f"PATH={app['prefix']}/bin:")
+    assert lines(text, "BindReadOnlyPaths") == [f"{app['release']} {app['prefix']}"]
+
+
+def test_the_address_stands_in_one_place(resolve):
+    (app,) = resolve({"listen": "192.0.2.7:9001"})["applications"]
+    holding = [unit for unit, text in app["units"].items() if "9001" in text]
+    assert holding == ["web.socket"]
+    assert lines(app["units"]["web.socket"], "ListenStream") == ["192.0.2.7:9001"]
+
+
+def test_the_state_is_the_same_on_every_controller(resolve, tmp_path, source):
+    before = resolve()
+    source.rename(tmp_path / "elsewhere")
+    assert resolve({"source": str(tmp_path / "elsewhere")}) == before
+    assert str(tmp_path) not in str(before)
+
+
+def test_changed_code_is_another_release_and_another_unit(resolve, source):
+    before = resolve()["applications"][0]
+    (source / "main.py").write_text("app = repr\n")
+    after = resolve()["applications"][0]
+    assert after["release"] != before["release"]
+    assert after["unit_digest"] != before["unit_digest"]
+
+
+def test_another_address_is_the_same_service(resolve):
+    one, other = resolve(), resolve({"listen": "0.0.0.0:9002"})
+    assert service(one) == service(other)
+
+
+def test_the_archive_of_the_release_is_ready_to_be_sent(resolve, tmp_path, source):
+    (app,) = resolve()["applications"]
+    app_release.unpack(app_source.archive_of(app["digest"]), tmp_path / "out")
+    assert (tmp_path / "out" / "main.py").read_text() == "app = print\n"
+
+
+def test_a_people_line_and_an_outside_port_are_summed_up(resolve):
+    state = resolve(
+        {}, {"name": "local", "listen": "127.0.0.1:1"}, {"name": "file", "listen": "/run/a.sock"}
+    )
+    summary = gunicorn_app.summary(state)
+    assert [item["port"] for item in summary] == [9001, None, None]
+    assert summary[0]["units"] == ["web.service", "web.socket"]
+    assert "web answers on 0.0.0.0:9001" in summary[0]["says"]
+
+
+# Secrets
+
+
+def test_secrets_are_not_in_the_wanted_state_and_still_make_it_another(resolve):
+    plain = resolve()
+    one = resolve(gunicorn_app_secrets={"web": {"TOKEN": "hunter2"}})
+    other = resolve(gunicorn_app_secrets={"web": {"TOKEN": "hunter3"}})
+    assert "hunter" not in str(one)
+    digests = [state["applications"][0]["secrets_digest"] for state in (plain, one, other)]
+    assert digests[0] == ""
+    assert len(set(digests)) == 3
+    assert lines(service(one), "EnvironmentFile") == ["/etc/gpunode/web.env"]
+    assert lines(service(plain), "EnvironmentFile") == []
+
+
+# Releases that the host keeps
+
+KEPT = {"release": "0123456789ab", "source": None}
+
+
+def test_a_kept_release_is_served_without_reading_the_source(resolve, source):
+    (source / "main.py").unlink()
+    (app,) = resolve({"release": "0123456789ab"})["applications"]
+    assert app["release"] == "/srv/web/releases/0123456789ab"
+    assert (app["digest"], app["size"]) == ("0123456789ab", 0)
+    assert resolve(KEPT)["applications"] == [app]
+
+
+def test_a_kept_release_has_the_unit_that_it_had_when_it_was_new(resolve, source):
+    new = resolve()["applications"][0]
+    (source / "main.py").write_text("app = repr\n")
+    kept = resolve({"release": new["digest"][:12]})["applications"][0]
+    assert kept["units"] == new["units"]
+
+
+def test_a_release_that_the_host_does_not_keep_is_refused_by_its_id(resolve):
+    state = resolve(KEPT)
+    (said,) = reasons(state)
+    assert "release 0123456789ab of application web" in said
+    assert "make releases" in said
+    there = {state["applications"][0]["release"]: {**FREE, "kind": "directory"}}
+    assert reasons(state, paths={**facts(state)["paths"], **there}) == []
+
+
+def test_a_kept_build_of_an_environment_is_known_to_its_host_alone(resolve):
+    build = [{"name": "env", "build": "0123456789ab"}]
+    (app,) = resolve(conda_env_list=build)["applications"]
+    assert app["prefix"] == "/opt/gpunode/envs/env-0123456789ab"
+
+
+# Servers
+
+
+def test_a_python_server_needs_no_gunicorn_and_runs_main_py(resolve, tmp_path):
+    (tmp_path / "bare.lock").write_text("".join(LOCK.splitlines(keepends=True)[:2]))
+    bare = [{"name": "env", "lock": "bare.lock"}]
+    (app,) = resolve({"server": "python"}, conda_env_list=bare)["applications"]
+    assert app["server"] == "python"
+    assert lines(app["units"]["web.service"], "ExecStart")[0].endswith("/bin/python main.py")
+
+
+# Removal
+
+GONE = {"name": "old", "state": "absent", "environment": None, "source": None, "listen": None}
+
+
+def test_an_application_that_is_to_go_needs_no_more_than_its_name(resolve):
+    state = resolve({}, GONE, {**GONE, "name": "older", "user": "ob", "dir": "/home/ob/"})
+    assert state["absent"] == [
+        {"name": "old", "user": "old", "dir": "/srv/old"},
+        {"name": "older", "user": "ob", "dir": "/home/ob"},
+    ]
+    assert gunicorn_app.present(state) == ["web"]
+    assert gunicorn_app.absent(state) == ["old", "older"]
+    assert reasons(state) == []
+
+
+def test_all_can_go_without_an_environment_being_left(resolve):
+    state = resolve(GONE, conda_env_list=[])
+    assert state["applications"] == []
+    assert gunicorn_app.absent(state) == ["old"]
+
+
+def test_secrets_of_an_application_that_is_to_go_may_stay_in_the_vault(resolve):
+    assert resolve({}, GONE, gunicorn_app_secrets={"old": {"TOKEN": "x"}})["absent"]
+
+
+def test_an_application_cannot_be_present_and_absent(resolve):
+    with pytest.raises(Refusal, match="to be present and to be absent"):
+        resolve({}, {**GONE, "name": "web"})
+
+
+def test_what_goes_cannot_take_the_folder_of_what_stays(resolve):
+    with pytest.raises(Refusal, match="/srv/web"):
+        resolve({}, {**GONE, "dir": "/srv/web"})
+
+
+def test_an_application_cannot_run_from_an_environment_that_is_to_go(resolve):
+    with pytest.raises(Refusal, match="environment env of application web: conda_env_list says"):
+        resolve(conda_env_list=[{"name": "env", "state": "absent"}])
+
+
+@pytest.mark.parametrize("missing", ["environment", "listen", "source"])
+def test_a_present_application_says_what_it_is(resolve, missing):
+    with pytest.raises(Refusal, match=missing):
+        resolve({missing: None})
+
+
+# Bad input
+
+BAD = {
+    "name with a slash": ({"name": "a/b"}, "a/b"),
+    "name that is an option": ({"name": "-x"}, "-x"),
+    "unknown environment": ({"environment": "enf"}, "Did you mean env"),
+    "no such source": ({"source": "webb"}, "there is no .*webb on the controller"),
+    "sha256 of a folder": ({"sha256": "0" * 64}, "it is a folder"),
+    "no such module": ({"entry": "man:app"}, "neither man.py nor a package man"),
+    "no such object": ({"entry": "main:aap"}, "main.py defines no 'aap'"),
+    "python file that is not there": ({"server": "python", "entry": "x.py"}, "no x.py in"),
+    "python entry of another form": ({"server": "python", "entry": "main:app"}, "Python file"),
+    "entry of a kept release": ({"release": "0" * 12, "entry": "main"}, "module:object"),
+    "server that is none": ({"server": "waitress"}, "waitress"),
+    "release that is a path": ({"release": "../0123456789"}, "12 digits"),
+    "release that is a whole digest": ({"release": "0" * 64}, "12 digits"),
+    "name of a candidate": ({"name": "web-candidate"}, "candidate"),
+    "state that is none": ({"state": "gone"}, "gone"),
+    "entry of another form": ({"entry": "main.app"}, "module:object"),
+    "entry with a blank": ({"entry": "main:app --reload"}, "module:object"),
+    "user that is no user": ({"user": "a b"}, "a b"),
+    "relative dir": ({"dir": "srv/web"}, "absolute path"),
+    "dir that would split a line": ({"dir": "/srv/a b"}, "absolute path"),
+    "address without a port": ({"listen": "0.0.0.0"}, "ADDRESS:PORT"),
+    "socket in a folder that goes": ({"listen": "/run/gpunode-web/x"}, "comes and goes"),
+    "socket that a program cannot make": (
+        {"server": "python", "entry": "main.py", "listen": "/run/web/x"}, "/run/gpunode-web alone",
+    ),
+    "no workers": ({"workers": 0}, "less than 1"),
+    "health path": ({"health_path": "healthz"}, "begins with '/'"),
+    "memory": ({"memory_max": "lots"}, "number of bytes"),
+    "variable that is none": ({"environment_variables": {"A B": "x"}}, "A B"),
+    "variable of the unit": ({"environment_variables": {"PATH": "/x"}}, "PATH"),
+    "variable that is a number": ({"environment_variables": {"PORT": 1}}, "in quotes"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused_with_its_value_and_a_remedy(resolve, case):
+    change, said = BAD[case]
+    with pytest.raises(Refusal, match=said) as refusal:
+        resolve(change)
+    assert refusal.value.remedy
+
+
+def test_a_misspelt_option_is_refused(resolve):
+    with pytest.raises(Refusal, match="wokers"):
+        resolve({"wokers": 2})
+
+
+def test_two_applications_cannot_share_a_name_or_an_address(resolve):
+    with pytest.raises(Refusal, match="two applications"):
+        resolve({}, {"listen": "0.0.0.0:9002"})
+    with pytest.raises(Refusal, match="application web has"):
+        resolve({}, {"name": "other", "listen": "127.0.0.1:9001"})
+
+
+def test_secrets_of_an_unknown_application_are_refused_with_the_nearest_name(resolve):
+    with pytest.raises(Refusal, match="Did you mean web"):
+        resolve(gunicorn_app_secrets={"wep": {"A": "x"}})
+
+
+@pytest.mark.parametrize("secrets", [{"web": "hunter2"}, {"web": ["hunter2"]}, "hunter2"])
+def test_secrets_without_a_name_are_refused_and_not_told(resolve, secrets):
+    with pytest.raises(Refusal, match="gunicorn_app_secrets") as refusal:
+        resolve(gunicorn_app_secrets=secrets)
+    assert refusal.value.remedy
+    assert "hunter2" not in str(refusal.value)
+
+
+def test_an_environment_without_gunicorn_is_refused(resolve, tmp_path):
+    (tmp_path / "bare.lock").write_text("".join(LOCK.splitlines(keepends=True)[:2]))
+    with pytest.raises(Refusal, match="nor its requirements name gunicorn"):
+        resolve(conda_env_list=[{"name": "env", "lock": "bare.lock"}])
+
+
+# What a host says against it
+
+
+def facts(state, **changes):
+    paths = dict.fromkeys(gunicorn_app.probe(state)["paths"], FREE)
+    found = {
+        "service_mgr": "systemd",
+        "users": dict.fromkeys(gunicorn_app.probe(state)["users"], GOOD_USER),
+        "units": dict.fromkeys(gunicorn_app.probe(state)["units"], ""),
+        "listening": [],
+        "paths": paths,
+        "mounts": [
+            {"mount": "/", "fstype": "ext4", "size_total": 1 << 40, "size_available": 1 << 30}
+        ],
+    }
+    return {**found, **changes}
+
+
+def reasons(state, **changes):
+    return [str(refusal) for refusal in gunicorn_app.refusals(state, facts(state, **changes))]
+
+
+def test_a_fit_host_says_nothing_against_it(resolve):
+    assert reasons(resolve()) == []
+
+
+def test_a_user_that_may_become_root_is_refused(resolve):
+    (said,) = reasons(resolve(), users={"web": {**GOOD_USER, "exists": True, "sudo": True}})
+    assert "user web" in said
+    assert "become root" in said
+
+
+def taken_by(unit):
+    return [{"address": "0.0.0.0", "port": 9001, "pid": 7, "process": "nginx", "unit": unit}]
+
+
+def test_a_taken_address_names_who_has_it(resolve):
+    (said,) = reasons(resolve(), listening=taken_by("nginx.service"))
+    assert "0.0.0.0:9001" in said
+    assert "nginx (pid 7) of nginx.service" in said
+
+
+@pytest.mark.parametrize("unit", ["web.socket", "web.service"])
+def test_an_address_held_by_a_unit_of_the_applications_name_is_free(resolve, unit):
+    assert reasons(resolve(), listening=taken_by(unit)) == []
+
+
+def test_an_address_held_by_an_application_that_is_to_go_is_free(resolve):
+    state = resolve({}, {"name": "old", "state": "absent"})
+    assert reasons(state, listening=taken_by("old.socket")) == []
+    assert reasons(state, listening=taken_by("older.socket")) != []
+
+
+@pytest.mark.parametrize("unit", ["web.service", "web.socket"])
+def test_a_unit_of_that_name_that_comes_from_elsewhere_is_refused(resolve, unit):
+    state = resolve()
+    theirs = {**facts(state)["units"], unit: f"/usr/lib/systemd/system/{unit}"}
+    (said,) = reasons(state, units=theirs)
+    assert f"{unit} is there already, from /usr/lib/systemd/system/{unit}" in said
+    # Ours, or one that was made by hand.
+    assert reasons(state, units={**theirs, unit: f"/etc/systemd/system/{unit}"}) == []
+
+
+def test_a_file_where_the_folder_should_be_is_refused(resolve):
+    state = resolve()
+    paths = {**facts(state)["paths"], "/srv/web": {**FREE, "kind": "file"}}
+    (said,) = reasons(state, paths=paths)
+    assert "/srv/web" in said
+
+
+def test_a_disk_without_room_is_refused_unless_the_release_is_there(resolve, source):
+    (source / "model.bin").write_bytes(b"x" * 5000)
+    state = resolve()
+    full = [{"mount": "/", "fstype": "ext4", "size_total": 1 << 40, "size_available": 4096}]
+    assert "/" in "".join(reasons(state, mounts=full))
+    release = state["applications"][0]["release"]
+    paths = {**facts(state)["paths"], release: {**FREE, "kind": "directory"}}
+    assert reasons(state, mounts=full, paths=paths) == []
+
+
+def test_a_host_without_systemd_is_refused(resolve):
+    (said,) = reasons(resolve(), service_mgr="openrc")
+    assert "systemd" in said
+
+
+# The inventories of this project
+
+
+def test_the_example_is_complete_but_for_its_lock(tmp_path):
+    folder = project.ROOT / "inventory" / "example"
+    values = yaml.safe_load((folder / "group_vars" / "all.yml").read_text())
+    assert set(values) <= wanted_state.known_variables()
+    (environment,) = values["conda_env_list"]
+    (tmp_path / "ob_prod.lock").write_text(
+        LOCK.format(gunicorn="1").replace("python-3.11.7-0_cp311", "python-3.6.13-h12debd9_1")
+        + LOCK.splitlines()[1].replace("python-3.11.7-0_cp311", "pip-21.2.2-py36h06a4308_0")
+    )
+    environment["lock"] = str(tmp_path / "ob_prod.lock")
+    for item, key in ((environment, "requirements"), (values["gunicorn_app_list"][0], "source")):
+        item[key] = item[key].replace("{{ inventory_dir }}", str(folder))
+    (app,) = wanted_state.Site(values, folder).wanted("gunicorn_app")["applications"]
+    assert app["release"].startswith("/home/ob/ob_cuda_server/releases/")
+    text = app["units"]["ob_cuda.service"]
+    assert lines(text, "User") == ["ob"]
+    assert re.search(r"--workers 8 .*main:app$", lines(text, "ExecStart")[0])
+    assert lines(text, "DeviceAllow") == ["char-nvidia* rwm"]
+    assert lines(app["units"]["ob_cuda.socket"], "ListenStream") == ["0.0.0.0:9001"]

@@ -1,0 +1,80 @@
+"""Requirements: each distribution pinned by version and sha256, and only those that apply."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.conda import (
+    pip_requirements,
+)
+
+A, B = "a" * 64, "b" * 64
+
+
+def parse(text, python="3.11.7", machine="x86_64"):
+    return pip_requirements.parse(text, python, machine)
+
+
+def test_a_file_of_pip_compile_is_read():
+    text = f"""
+        # by pip-compile
+        Opencv_Python.Headless[x, b]==4.12.0.88 \\
+            --hash=sha256:{B} \\
+            --hash=sha256:{A}
+            # via -r requirements.in
+        flask==3.1.3 --hash=sha256:{A}  # trailing
+    """
+    assert parse(text) == [
+        {"name": "flask", "version": "3.1.3", "line": f"flask==3.1.3 --hash=sha256:{A}"},
+        {
+            "name": "opencv-python-headless",
+            "version": "4.12.0.88",
+            "line": f"Opencv_Python.Headless[b,x]==4.12.0.88 --hash=sha256:{A} --hash=sha256:{B}",
+        },
+    ]
+
+
+@pytest.mark.parametrize(
+    ("marker", "applies"),
+    [
+        ("python_version < '3.11'", False),
+        ("python_version >= '3.11'", True),
+        ("python_full_version == '3.11.7'", True),
+        ("sys_platform == 'win32'", False),
+        ("platform_machine == 'x86_64' and os_name == 'posix'", True),
+    ],
+)
+def test_markers_are_those_of_the_environment_not_of_the_controller(marker, applies):
+    assert bool(parse(f"tomli==2.0.1 ; {marker} --hash=sha256:{A}")) is applies
+
+
+def test_one_name_may_be_pinned_once_for_each_python():
+    text = "\n".join(
+        f"numpy=={version} ; python_version {test} --hash=sha256:{A}"
+        for version, test in (("1.26.4", "< '3.12'"), ("2.3.5", ">= '3.12'"))
+    )
+    assert [dist["version"] for dist in parse(text)] == ["1.26.4"]
+    assert [dist["version"] for dist in parse(text, python="3.12.1")] == ["2.3.5"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"flask>=3 --hash=sha256:{A}", "line 1 does not pin"),
+        (f"flask==3.* --hash=sha256:{A}", "line 1 does not pin"),
+        (f"flask --hash=sha256:{A}", "line 1 does not pin"),
+        (f"flask==3,!=3.1 --hash=sha256:{A}", "line 1 does not pin"),
+        (f"f @ https://x.example/f.whl --hash=sha256:{A}", "line 1 does not pin"),
+        ("\nflask==3.1.3", "line 2 has no --hash=sha256"),
+        ("flask==3.1.3 --hash=md5:abc", "line 1 is not name==version"),
+        ("flask==3.1.3 --hash=sha256:abc", "line 1 is not name==version"),
+        ("--index-url https://x.example/simple", "line 1 is not name==version"),
+        ("-r other.txt", "line 1 is not name==version"),
+        (f"Flask==1 --hash=sha256:{A}\nflask==2 --hash=sha256:{A}", "line 2 asks for flask a sec"),
+        ("flask==3.1.3 \\", "line 1 ends in a continuation"),
+        (f"a==1 ; platform_release == '6' --hash=sha256:{A}", "line 1 depends on the host's k"),
+    ],
+)
+def test_what_is_not_pinned_is_refused_with_its_line(text, words):
+    with pytest.raises(ValueError, match=words):
+        parse(text)

@@ -1,0 +1,94 @@
+"""Where an application's files come from: a folder, an archive, an address."""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+
+import pytest
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.gunicorn import (
+    source as app_source,
+)
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return wanted_state.Site({}, tmp_path)
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """An archive as a code host makes them: one folder at the top."""
+    folder = tmp_path / "web-1.0"
+    folder.mkdir()
+    (folder / "main.py").write_text("app = 1\n")
+    path = tmp_path / "web.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        tar.add(folder, "web-1.0")
+    return path
+
+
+def sha256_of(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def content(folder):
+    with open(f"{folder}/main.py", encoding="utf-8") as handle:
+        return handle.read()
+
+
+def test_a_relative_folder_starts_at_the_inventory(site, tmp_path):
+    (tmp_path / "web").mkdir()
+    assert app_source.folder_of("web", None, site) == str(tmp_path / "web")
+
+
+@pytest.mark.parametrize("source", ["web.tar.gz", "file://{}"])
+def test_an_archive_of_the_named_digest_is_unpacked(site, archive, source):
+    source = source.format(archive)
+    assert content(app_source.folder_of(source, sha256_of(archive), site)) == "app = 1\n"
+
+
+def test_an_archive_is_fetched_once(site, archive):
+    digest = sha256_of(archive)
+    first = app_source.folder_of(f"file://{archive}", digest, site)
+    archive.unlink()
+    assert app_source.folder_of(f"file://{archive}", digest, site) == first
+
+
+def test_an_archive_without_a_single_top_folder_is_taken_as_it_is(site, tmp_path):
+    (tmp_path / "main.py").write_text("app = 2\n")
+    with tarfile.open(tmp_path / "flat.tar", "w") as tar:
+        tar.add(tmp_path / "main.py", "main.py")
+    folder = app_source.folder_of("flat.tar", sha256_of(tmp_path / "flat.tar"), site)
+    assert content(folder) == "app = 2\n"
+
+
+@pytest.mark.parametrize("source", ["web.tar.gz", "file://{}"])
+def test_an_archive_of_another_digest_is_refused_and_nothing_is_kept(
+    site, archive, tmp_path, source
+):
+    with pytest.raises(Refusal, match=sha256_of(archive)):
+        app_source.folder_of(source.format(archive), "0" * 64, site)
+    assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("source", ["web.tar.gz", "https://x.example/web.tar.gz"])
+def test_an_archive_without_a_digest_is_refused(site, archive, source):
+    with pytest.raises(Refusal, match="without a sha256"):
+        app_source.folder_of(source, None, site)
+
+
+def test_a_file_that_is_no_archive_is_refused(site, tmp_path):
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(Refusal, match="cannot be unpacked"):
+        app_source.folder_of("notes.txt", sha256_of(tmp_path / "notes.txt"), site)
+
+
+def test_a_folder_that_changed_before_it_was_packed_leaves_no_archive(site, archive, tmp_path):
+    with pytest.raises(Refusal, match="while it was being packed"):
+        app_source.pack(str(tmp_path / "web-1.0"), "0" * 64)
+    assert not app_source.archive_of("0" * 64).exists()

@@ -1,0 +1,139 @@
+"""From variables to wanted states: defaults, digests, and what a component depends on."""
+
+import copy
+import shutil
+
+import pytest
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import (
+    project,
+    wanted_state,
+)
+
+LOCK = """\
+# platform: linux-64
+@EXPLICIT
+https://example.org/conda-forge/linux-64/python-3.11.7-h1_0.conda#11111111111111111111111111111111
+https://example.org/conda-forge/noarch/gunicorn-23.0.0-py_0.conda#22222222222222222222222222222222
+"""
+
+
+@pytest.fixture
+def inventory(tmp_path):
+    """A folder as an inventory's, with a lock and an application."""
+    (tmp_path / "web.lock").write_text(LOCK)
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "main.py").write_text("app = object()\n")
+    return tmp_path
+
+
+VARIABLES = {
+    "conda_env_list": [{"name": "web", "lock": "web.lock"}],
+    "gunicorn_app_list": [
+        {
+            "name": "web",
+            "environment": "web",
+            "source": "app",
+            "entry": "main:app",
+            "listen": "127.0.0.1:8000",
+        }
+    ],
+}
+
+
+def site(inventory, **changes):
+    return wanted_state.Site({**copy.deepcopy(VARIABLES), **changes}, inventory)
+
+
+def test_a_host_that_asks_for_nothing_has_no_component(inventory):
+    assert wanted_state.Site({}, inventory).components() == []
+
+
+def test_environments_bring_miniforge_and_come_before_applications(inventory):
+    assert site(inventory).components() == ["miniforge", "conda_env", "gunicorn_app"]
+
+
+def test_an_option_that_was_not_said_has_the_default_of_its_specification(inventory):
+    spec = wanted_state.options_of("miniforge")["miniforge_prefix"]
+    assert site(inventory).options("miniforge")["prefix"] == spec["default"]
+
+
+def test_an_option_of_an_item_that_is_left_empty_was_not_said(inventory):
+    listed = [{**VARIABLES["gunicorn_app_list"][0], "workers": None, "source": None}]
+    with pytest.raises(Refusal, match="source, release"):
+        site(inventory, gunicorn_app_list=listed).options("gunicorn_app")
+    listed[0]["source"] = "app"
+    (item,) = site(inventory, gunicorn_app_list=listed).options("gunicorn_app")["list"]
+    assert item["workers"] == 2
+
+
+def test_an_unknown_key_of_an_item_is_refused_by_name(inventory):
+    listed = [{**VARIABLES["conda_env_list"][0], "lcok": "x"}]
+    with pytest.raises(Refusal, match="lcok"):
+        site(inventory, conda_env_list=listed).options("conda_env")
+
+
+def test_relative_paths_start_at_the_inventory(inventory):
+    assert site(inventory).read_text("web.lock", "lock") == LOCK
+
+
+def test_a_file_that_cannot_be_read_is_refused_with_its_path(inventory):
+    with pytest.raises(Refusal, match=str(inventory / "none.lock")):
+        site(inventory).read_text("none.lock", "lock")
+
+
+@pytest.mark.parametrize("component", wanted_state.COMPONENTS)
+def test_equal_wishes_have_equal_digests(inventory, component):
+    assert site(inventory).digest(component) == site(inventory).digest(component)
+
+
+@pytest.mark.parametrize("component", ["conda_env", "gunicorn_app"])
+def test_another_lock_is_another_wish_for_all_that_stand_on_it(inventory, component):
+    before = site(inventory).digest(component)
+    (inventory / "web.lock").write_text(LOCK.replace("2222", "3333"))
+    assert site(inventory).digest(component) != before
+
+
+def test_another_line_of_code_is_another_wish_for_the_application_alone(inventory):
+    before = site(inventory)
+    digests = [before.digest(component) for component in ("conda_env", "gunicorn_app")]
+    (inventory / "app" / "main.py").write_text("app = None\n")
+    after = site(inventory)
+    assert after.digest("conda_env") == digests[0]
+    assert after.digest("gunicorn_app") != digests[1]
+
+
+def test_where_the_project_lies_is_no_part_of_a_wish(inventory, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "inventory"
+    shutil.copytree(inventory, elsewhere)
+    assert site(inventory).digest("gunicorn_app") == site(elsewhere).digest("gunicorn_app")
+
+
+@pytest.mark.parametrize("component", wanted_state.COMPONENTS)
+def test_defaults_hold_no_templates(component):
+    assert "{{" not in str(wanted_state.options_of(component))
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "roles/conda_env/tasks/main.yml",
+        "plugins/modules/conda_env.py",
+        "plugins/module_utils/_node/system/files.py",
+    ],
+)
+def test_another_version_of_what_does_the_work_is_another_wish(
+    inventory, tmp_path_factory, monkeypatch, piece
+):
+    clone = tmp_path_factory.mktemp("project")
+    for folder in ("roles", "plugins"):
+        shutil.copytree(project.ROOT / folder, clone / folder)
+    monkeypatch.setattr(project, "ROOT", clone)
+    # Without what earlier calls remember, and leaving nothing for later ones.
+    monkeypatch.setattr(wanted_state, "_work_of", wanted_state._work_of.__wrapped__)
+    before = site(inventory).digest("conda_env")
+    assert site(inventory).digest("conda_env") == before
+    with (clone / piece).open("a") as file:
+        file.write("# another version\n")
+    assert site(inventory).digest("conda_env") != before

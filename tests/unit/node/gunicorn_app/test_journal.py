@@ -1,0 +1,88 @@
+"""What an application logged: why it ended, and no secret."""
+
+from __future__ import annotations
+
+import errno
+import json
+
+import pytest
+from web_app import Systemd
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
+    journal as app_journal,
+)
+
+
+def journal(*lines):
+    return "".join(f"Nov 22 22:33:41 node1 python[200]: {line}\n" for line in lines).strip()
+
+
+TRACEBACK = ("Traceback (most recent call last):", '  File "/srv/web/main.py", line 3, in <module>')
+LOGS = {
+    "syntax": (
+        journal('  File "main.py", line 1', "    app = (", "SyntaxError: '(' was never closed"),
+        "SyntaxError: '(' was never closed",
+    ),
+    "its own": (
+        journal(*TRACEBACK, "web.errors.ModelError: no model", "Shutting down"),
+        "web.errors.ModelError: no model",
+    ),
+    "the last of two": (journal("ValueError: 1", "During handling", "OSError: 2"), "OSError: 2"),
+    "without a text": (journal(*TRACEBACK, "AssertionError"), "AssertionError"),
+    "variable": (
+        journal(*TRACEBACK, '  File "<frozen os>", line 679, in __getitem__', "KeyError: 'TOKEN'"),
+        "environment variable TOKEN is missing (KeyError: 'TOKEN')",
+    ),
+    "variable, Python 3.9": (
+        journal(
+            '  File "/opt/envs/web/lib/python3.9/os.py", line 679, in __getitem__',
+            "    raise KeyError(key) from None", "KeyError: 'TOKEN'",
+        ),
+        "environment variable TOKEN is missing (KeyError: 'TOKEN')",
+    ),
+    "key of something else": (journal(*TRACEBACK, "KeyError: 'TOKEN'"), "KeyError: 'TOKEN'"),
+    "nothing": (journal("Booting worker with pid: 7", "no Error here at all"), ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", LOGS)
+def test_what_ended_a_program_is_read_from_its_last_traceback(kind):
+    log, said = LOGS[kind]
+    assert app_journal.cause(log) == said
+
+
+def test_no_secret_is_told_nor_a_line_of_one_nor_one_that_holds_another():
+    secrets = {"A": "abc", "B": "abcdef", "KEY": "-----\nline one\n-----", "EMPTY": ""}
+    text = "abcdef abc line one ('-----\\nline one\\n-----')"
+    assert app_journal.redacted(text, secrets) == "******** ******** ******** ('********')"
+
+
+@pytest.mark.parametrize("written", [str, repr, json.dumps])
+def test_no_secret_is_told_however_a_program_quotes_it(written):
+    secret = "back\\slash \"odd\" and 'so' on"
+    assert "odd" not in app_journal.redacted(written(secret), {"ODD": secret})
+
+
+def test_the_end_of_what_was_logged_is_read():
+    systemd = Systemd()
+    systemd.log = "\n".join(f"line {number}" for number in range(100))
+    read = app_journal.read("web.service", 0, systemd.run).splitlines()
+    assert (read[0], read[-1]) == ("line 40", "line 99")
+
+
+def test_a_full_disk_is_not_laid_to_the_application():
+    full = OSError(errno.ENOSPC, "No space left on device", "/etc/systemd/system/web.service")
+    said = str(app_journal.failure("application web", full, "All is as before", "x: Error", {}))
+    assert said == (
+        "application web: the file system of /etc/systemd/system/web.service is full. "
+        "All is as before. Free room there and run again"
+    )
+
+
+def test_a_failure_says_what_was_seen_why_and_how_the_host_was_left():
+    log = journal(*TRACEBACK, "RuntimeError: token abc")
+    said = str(
+        app_journal.failure("application web", "it dies", "Nothing was touched", log, {"A": "abc"})
+    )
+    assert said.startswith("application web: it dies: RuntimeError: token ********. Nothing was")
+    assert said.endswith("RuntimeError: token ********")

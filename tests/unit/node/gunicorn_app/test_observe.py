@@ -1,0 +1,107 @@
+"""What a host has of an application."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from web_app import APP, Systemd
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import builds
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
+    observe,
+    service,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
+    release as app_release,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files
+
+PACKAGE = {
+    "name": "python", "version": "3.11.7", "build": "0", "md5": "0" * 32, "url": "x",
+}  # fmt: skip
+
+
+@pytest.fixture
+def app(tmp_path, monkeypatch):
+    """An application whose release is in place."""
+    release = tmp_path / "releases" / ("a" * 12)
+    release.mkdir(parents=True)
+    (release / "main.py").write_text("app = 1\n")
+    monkeypatch.setattr(files, "ownership", lambda path: ("root", "root", "0755"))
+    return {**APP, "release": str(release), "digest": app_release.digest_of(release)}
+
+
+def seen(app, **options):
+    return observe.observe(app, {}, [], run=Systemd().run, **options)
+
+
+def test_a_release_is_known_by_its_digest_and_a_named_one_by_as_much_as_its_id(app):
+    assert seen(app)["release"] == "intact"
+    named = {**app, "digest": app_release.id_of(app["digest"])}
+    assert seen(named)["release"] == "intact"
+    assert seen({**app, "digest": "0" * 12})["release"] == "changed"
+    assert seen({**app, "release": "/no/such"})["release"] == "absent"
+
+
+def test_releases_are_in_the_order_in_which_they_were_in_service(app):
+    folder = os.path.dirname(app["release"])
+    for name, moment in (("b" * 12, 3000), ("c" * 12, 1000)):
+        os.mkdir(os.path.join(folder, name))
+        os.utime(os.path.join(folder, name), (moment, moment))
+    os.utime(app["release"], (2000, 2000))
+    names = [os.path.basename(path)[0] for path in observe.releases_on_disk(folder)]
+    assert names == ["b", "a", "c"]
+    assert observe.releases_on_disk("/no/such") == []
+
+
+def test_what_never_was_in_service_is_not_among_those_that_served(app):
+    folder, moments = os.path.dirname(app["release"]), {"b": 3000, "c": 1000, "d": observe.NEVER}
+    for name, moment in moments.items():
+        os.mkdir(os.path.join(folder, name * 12))
+        os.utime(os.path.join(folder, name * 12), (moment, moment))
+    os.mkdir(os.path.join(folder, f"{service.TEMPORARY}new-x"))
+    os.utime(app["release"], (observe.NEVER, observe.NEVER))
+    app = {**app, "dir": os.path.dirname(folder)}
+    assert [os.path.basename(path)[0] for path in observe.served(app)] == ["b", "c"]
+    # What the link names is in service, whenever it came.
+    os.symlink(os.path.join(folder, "c" * 12), service.link_of(app))
+    assert [os.path.basename(path)[0] for path in observe.served(app)] == ["c", "b"]
+    assert seen(app)["served"] == observe.served(app)
+
+
+def built(folder, lock):
+    """Return the prefix of an environment that holds nothing, recorded as built from ``lock``."""
+    prefix = folder / builds.folder_of("env", builds.id_of(lock, []))
+    prefix.mkdir()
+    builds.record({"prefix": str(prefix), "lock": lock, "dists": []})
+    return str(prefix)
+
+
+def test_an_environment_is_damaged_when_it_is_not_what_it_was_built_from(tmp_path):
+    assert not observe.is_damaged(built(tmp_path, []))
+    assert observe.is_damaged(built(tmp_path, [PACKAGE]))
+    assert not observe.is_damaged("/no/such")
+
+
+def test_check_mode_foresees_the_repair_of_a_damaged_environment(app, tmp_path):
+    damaged = {**app, "prefix": built(tmp_path, [PACKAGE])}
+    assert seen(damaged, check_mode=True)["repaired"]
+    assert not seen(damaged)["repaired"]
+
+
+@pytest.mark.parametrize(
+    ("listens", "exists", "left"),
+    [("old", True, True), ("old", False, False), ("new", True, False)],
+)
+def test_the_unix_socket_of_an_earlier_address_is_left(
+    app, tmp_path, monkeypatch, listens, exists, left
+):
+    monkeypatch.setattr(service.systemd, "UNIT_DIR", str(tmp_path))
+    monkeypatch.setattr(files, "ownership", lambda path: ("root", "root", "0644"))
+    path = tmp_path / listens
+    (tmp_path / "web.socket").write_text(f"[Socket]\nListenStream={path}\n")
+    if exists:
+        path.write_text("")
+    found = seen({**app, "listen": str(tmp_path / "new")})["socket_left"]
+    assert found == (str(path) if left else "")

@@ -1,0 +1,225 @@
+"""What is to be done for an application, from what is there."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+from web_app import APP, PYTHON, RELEASE
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
+    apply,
+    plan,
+    service,
+)
+
+TRY = f"try release {RELEASE} as a candidate"
+CONVERGED = {
+    "account": {"exists": True, "uid": 990, "home": "/srv/web", "shell": service.NOLOGIN},
+    "releases": True,
+    "release": "intact",
+    "secrets": "as wanted",
+    "units": APP["units"],
+    "states": {
+        unit: {"ActiveState": "active", "UnitFileState": "enabled", "NeedDaemonReload": "no"}
+        for unit in APP["units"]
+    },
+    "listens": True,
+    "socket_left": "",
+    "unwanted_units": [],
+    "restart": "",
+    "repaired": False,
+    "candidate_left": False,
+    "link": RELEASE,
+    "releases_on_disk": [RELEASE],
+    "served": [RELEASE],
+    "in_use": [],
+}
+VIRGIN = {
+    "account": {"exists": False, "uid": -1, "home": "", "shell": ""},
+    "releases": False,
+    "release": "absent",
+    "secrets": "as wanted",
+    "units": {"web.socket": None, "web.service": None},
+    "states": {"web.socket": {}, "web.service": {}},
+    "listens": False,
+    "socket_left": "",
+    "unwanted_units": [],
+    "restart": "its main process is gone",
+    "repaired": False,
+    "candidate_left": False,
+    "link": None,
+    "releases_on_disk": [],
+    "served": [],
+    "in_use": [],
+}
+
+
+def changes(app=None, keep=1, **seen):
+    """Return the sentences for a converged host on which something is different."""
+    stages = plan.steps(app or APP, {**CONVERGED, **seen}, keep)
+    return [step.sentence for stage in stages for step in stage]
+
+
+def state(unit, **properties):
+    states = copy.deepcopy(CONVERGED["states"])
+    states[unit].update(properties)
+    return states
+
+
+def test_a_converged_host_needs_nothing():
+    assert changes() == []
+
+
+def test_the_unix_socket_of_an_earlier_address_goes_last():
+    said = changes(listens=False, socket_left="/run/web/old.sock")
+    assert said[-1] == "remove /run/web/old.sock"
+
+
+def test_a_virgin_host_gets_everything_in_order():
+    assert changes(**VIRGIN) == [
+        "create user web",
+        "make /srv/web/releases a folder that only root writes",
+        f"unpack release {RELEASE}",
+        TRY,
+        "write /etc/systemd/system/web.socket",
+        "write /etc/systemd/system/web.service",
+        "reload systemd",
+        "enable web.socket",
+        "enable web.service",
+        "listen on 0.0.0.0:9001 by web.socket",
+        "start web.service",
+        f"point /srv/web/current at {RELEASE}",
+    ]
+
+
+DAMAGE = {
+    "release": ({"release": "changed"}, [
+        f"replace the changed release {RELEASE}",
+        TRY,
+        "restart web.service: its release is replaced",
+    ]),
+    "unit": ({"units": {**APP["units"], "web.service": "x"}}, [
+        "write /etc/systemd/system/web.service", "reload systemd",
+    ]),
+    "forgotten reload": ({"states": state("web.service", NeedDaemonReload="yes")}, [
+        "reload systemd",
+    ]),
+    "disabled": ({"states": state("web.socket", UnitFileState="disabled")}, ["enable web.socket"]),
+    "stopped": ({"states": state("web.service", ActiveState="inactive")}, [
+        TRY, "start web.service",
+    ]),
+    "failed": ({"states": state("web.service", ActiveState="failed")}, [TRY, "start web.service"]),
+    "closed socket": ({"listens": False}, [
+        "listen on 0.0.0.0:9001 by web.socket",
+        "restart web.service: its socket is opened anew",
+    ]),
+    "another process": ({"restart": "it was started from another unit"}, [
+        TRY,
+        "restart web.service: it was started from another unit",
+    ]),
+    "repaired environment": ({"repaired": True}, [
+        "reload web.service: its environment was repaired after it started",
+    ]),
+    "repaired environment of another process": ({"repaired": True, "restart": "it is old"}, [
+        TRY,
+        "restart web.service: it is old",
+    ]),
+    "left candidate": ({"candidate_left": True}, [
+        "remove the candidate of web that an earlier run left",
+    ]),
+    "left socket": ({"unwanted_units": ["web.socket"]}, [
+        "remove /etc/systemd/system/web.socket", "reload systemd",
+    ]),
+    "link": ({"link": "/tmp"}, [f"point /srv/web/current at {RELEASE}"]),
+    "secrets": ({"secrets": "differs"}, ["write /etc/gpunode/web.env"]),
+    "left secrets": ({"secrets": "unwanted"}, ["remove /etc/gpunode/web.env"]),
+    "login": ({"account": {**CONVERGED["account"], "shell": "/bin/bash"}}, [
+        "set the shell of user web to /usr/sbin/nologin",
+    ]),
+    "open folder": ({"releases": False}, ["make /srv/web/releases a folder that only root writes"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_each_damage_has_its_own_repair_and_nothing_else(kind):
+    seen, repair = DAMAGE[kind]
+    assert changes(**seen) == repair
+
+
+def test_a_persons_account_keeps_its_shell():
+    account = {**CONVERGED["account"], "uid": 1000, "shell": "/bin/bash"}
+    assert changes(account=account) == []
+
+
+def test_without_a_candidate_the_switch_comes_at_once():
+    assert changes({**APP, "candidate": None}, **VIRGIN).count(TRY) == 0
+
+
+def test_plain_python_has_no_socket_and_no_reload():
+    seen = {
+        "units": PYTHON["units"], "states": {"web.service": CONVERGED["states"]["web.service"]},
+    }  # fmt: skip
+    assert changes(PYTHON, **seen) == []
+    assert changes(PYTHON, **seen, repaired=True) == [
+        "restart web.service: its environment was repaired after it started"
+    ]
+    virgin = changes(PYTHON, **{**VIRGIN, "listens": True})
+    assert not [sentence for sentence in virgin if "socket" in sentence or sentence == TRY]
+
+
+@pytest.mark.parametrize(
+    ("found", "said"), [("absent", "is not on this host"), ("changed", "was changed")]
+)
+def test_a_named_release_that_is_not_kept_as_it_was_is_refused_with_those_that_are(found, said):
+    app = {**APP, "digest": "0123456789ab"}
+    on_disk = [*EARLIER[:2], f"/srv/web/releases/{service.TEMPORARY}x"]
+    seen = {**CONVERGED, "release": found, "releases_on_disk": on_disk}
+    (refusal,) = plan.obstacles(app, seen)
+    assert said in refusal.because
+    assert "aaaaaaaaaaaa, bbbbbbbbbbbb:" in refusal.remedy
+
+
+def test_a_release_from_its_source_or_one_that_is_kept_is_not_refused():
+    assert plan.obstacles(APP, {**CONVERGED, "release": "absent"}) == []
+    assert plan.obstacles({**APP, "digest": "0123456789ab"}, CONVERGED) == []
+
+
+def test_every_step_is_something_a_host_can_do():
+    for seen in (VIRGIN, *({**CONVERGED, **seen} for seen, _repair in DAMAGE.values())):
+        for stage in plan.steps(APP, seen, 0):
+            assert [step.verb for step in stage if not hasattr(apply.Host, step.verb)] == []
+
+
+# Earlier releases
+
+EARLIER = [f"/srv/web/releases/{digit * 12}" for digit in "abc"]
+UNFINISHED = f"/srv/web/releases/{service.TEMPORARY}new-abc"
+
+
+@pytest.mark.parametrize(
+    ("keep", "in_use", "removed"),
+    [
+        (1, [], EARLIER[1:]),
+        (0, [], EARLIER),
+        (3, [], []),
+        (0, [EARLIER[2]], EARLIER[:2]),
+    ],
+)
+def test_those_that_served_last_stay_and_those_in_use(keep, in_use, removed):
+    assert superfluous([RELEASE, *EARLIER], [RELEASE, *EARLIER], keep, in_use) == removed
+
+
+def superfluous(on_disk, served, keep=1, in_use=()):
+    seen = {"releases_on_disk": on_disk, "served": served, "in_use": in_use}
+    return plan.superfluous(APP, seen, keep)
+
+
+def test_what_a_killed_run_left_is_removed_and_what_is_not_ours_stays():
+    on_disk = [UNFINISHED, RELEASE, "/srv/web/releases/precious"]
+    assert superfluous(on_disk, [RELEASE]) == [UNFINISHED]
+
+
+def test_a_release_that_never_served_takes_nobodys_place():
+    killed, served, older = EARLIER
+    assert superfluous([killed, served, older], [served, older]) == [killed, older]

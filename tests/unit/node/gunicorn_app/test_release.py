@@ -1,0 +1,150 @@
+"""Releases: packed the same everywhere, unpacked nowhere but in their folder."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import tarfile
+
+import pytest
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import release
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+
+
+@pytest.fixture
+def source(tmp_path):
+    """An application's folder with everything that one may hold, and what is left out."""
+    folder = tmp_path / "source"
+    (folder / "static" / "empty").mkdir(parents=True)
+    (folder / "main.py").write_text("app = None\n")
+    (folder / "tool.sh").write_text("#!/bin/sh\n")
+    (folder / "tool.sh").chmod(0o700)
+    (folder / "static" / "logo").write_bytes(bytes(range(256)))
+    os.link(folder / "main.py", folder / "twin.py")
+    (folder / "index").symlink_to("static/logo")
+    for left_out in (".git/HEAD", "__pycache__/main.pyc", "static/old.pyc"):
+        path = folder / left_out
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("x")
+    return folder
+
+
+def test_a_release_comes_out_as_it_went_in(source, tmp_path):
+    release.pack(source, tmp_path / "a.tar.gz")
+    release.unpack(tmp_path / "a.tar.gz", tmp_path / "out")
+    assert release.digest_of(tmp_path / "out") == release.digest_of(source)
+    assert (tmp_path / "out" / "index").readlink().as_posix() == "static/logo"
+    assert (tmp_path / "out" / "twin.py").read_text() == "app = None\n"
+    assert os.access(tmp_path / "out" / "tool.sh", os.X_OK)
+
+
+def test_what_belongs_to_no_release_is_left_out(source, tmp_path):
+    release.pack(source, tmp_path / "a.tar.gz")
+    with tarfile.open(tmp_path / "a.tar.gz") as tar:
+        names = tar.getnames()
+    assert sorted(names) == [
+        "index", "main.py", "static", "static/empty", "static/logo", "tool.sh", "twin.py",
+    ]  # fmt: skip
+
+
+def test_the_archive_depends_on_the_content_alone(source, tmp_path):
+    release.pack(source, tmp_path / "one.tar.gz")
+    os.utime(source / "main.py", (1, 1))
+    os.chown(source / "main.py", 12345, 12345)
+    (source / "main.py").chmod(0o600)
+    release.pack(source, tmp_path / "two.tar.gz")
+    assert (tmp_path / "one.tar.gz").read_bytes() == (tmp_path / "two.tar.gz").read_bytes()
+
+
+def test_a_changed_byte_and_a_changed_execute_bit_are_other_releases(source):
+    before = release.digest_of(source)
+    (source / "tool.sh").chmod(0o600)
+    after_mode = release.digest_of(source)
+    (source / "main.py").write_text("app = 1\n")
+    assert len({before, after_mode, release.digest_of(source)}) == 3
+
+
+def test_folders_of_an_unpacked_release_can_be_read_whatever_the_umask(source, tmp_path):
+    release.pack(source, tmp_path / "a.tar.gz")
+    umask = os.umask(0o077)
+    try:
+        release.unpack(tmp_path / "a.tar.gz", tmp_path / "out")
+    finally:
+        os.umask(umask)
+    for path in (tmp_path / "out", tmp_path / "out" / "static"):
+        assert path.stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "out" / "main.py").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "../other", "static/../../other"])
+def test_a_folder_with_a_link_that_leads_out_cannot_be_shipped(source, target):
+    release.check(source)
+    (source / "way_out").symlink_to(target)
+    with pytest.raises(Refusal, match="way_out"):
+        release.check(source)
+
+
+def test_a_folder_with_a_pipe_in_it_cannot_be_shipped(source):
+    os.mkfifo(source / "pipe")
+    with pytest.raises(Refusal, match="pipe"):
+        release.check(source)
+
+
+def archive_with(path, *members):
+    """Make a tar of (name, type, link target or content)."""
+    with tarfile.open(path, "w") as tar:
+        for name, kind, content in members:
+            member = tarfile.TarInfo(name)
+            member.type = kind
+            if kind == tarfile.REGTYPE:
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content.encode()))
+            else:
+                member.linkname = content
+                tar.addfile(member)
+    return path
+
+
+HOSTILE = {
+    "absolute name": [("/tmp/gpunode-escaped", tarfile.REGTYPE, "x")],
+    "name with ..": [("a/../../escaped", tarfile.REGTYPE, "x")],
+    "absolute link": [("a", tarfile.SYMTYPE, "/etc")],
+    "link to the parent": [("a", tarfile.SYMTYPE, "../escaped")],
+    "file through a link": [("a", tarfile.SYMTYPE, "."), ("a/x", tarfile.REGTYPE, "x")],
+    "link through links": [("d", tarfile.SYMTYPE, "."), ("d/d/x", tarfile.SYMTYPE, "../..")],
+    "hard link": [("a", tarfile.LNKTYPE, "../escaped")],
+    "device": [("a", tarfile.CHRTYPE, "")],
+    "file over a link": [("a", tarfile.SYMTYPE, "b"), ("a", tarfile.REGTYPE, "x")],
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_archive_is_refused_and_leaves_nothing(tmp_path, kind):
+    (tmp_path / "in").mkdir()
+    archive = archive_with(tmp_path / "a.tar", *HOSTILE[kind])
+    with pytest.raises(Refusal):
+        release.unpack(archive, tmp_path / "in" / "out")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.tar", "in"]
+
+
+def test_a_full_disk_is_no_fault_of_the_archive_and_leaves_nothing(source, tmp_path, monkeypatch):
+    def full(*_arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    release.pack(source, tmp_path / "a.tar.gz")
+    monkeypatch.setattr(release.shutil, "copyfileobj", full)
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        release.unpack(tmp_path / "a.tar.gz", tmp_path / "out")
+    assert raised.value.filename == tmp_path / "out"
+    assert not (tmp_path / "out").exists()
+
+
+def test_half_an_archive_is_refused_and_leaves_nothing(source, tmp_path):
+    release.pack(source, tmp_path / "a.tar.gz")
+    whole = (tmp_path / "a.tar.gz").read_bytes()
+    (tmp_path / "half").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(Refusal, match="cannot be unpacked"):
+        release.unpack(tmp_path / "half", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

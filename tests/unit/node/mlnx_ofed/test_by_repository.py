@@ -1,0 +1,560 @@
+"""The steps to DOCA-OFED, on small trees, with an apt that answers as it is told."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import subprocess
+from pathlib import Path
+
+import pytest
+from openpgp_key import KEY
+from trees import planted
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.component import bring
+from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed import (
+    by_repository,
+    note,
+    package_sets,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed import (
+    converge as ofed_converge,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import (
+    apt_transaction,
+    package_manager,
+    pins,
+    repositories,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import text_files
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.stack import case
+
+K = "6.1.0-56-amd64"
+UNINSTALLER = "/usr/sbin/ofed_uninstall.sh"
+URL = "https://mirror.example.com/doca"
+PACKAGE = "Package: {}\nStatus: install ok installed\nVersion: {}\n"
+INBOX = {"rdma-core": "44.0-2", "libibverbs1": "44.0-2"}
+# What the exchange itself is told, and neither what fetches nor what brings back.
+BROKEN = "--allow-downgrades --reinstall install"
+FETCH, INSTALL = "fetch the packages of DOCA-OFED 25.10", "install DOCA-OFED 25.10"
+SERIES = {
+    "25.10": {
+        "doca-ofed": "3.2.2-035000",
+        "mlnx-ofed-kernel-dkms": "25.10.OFED.25.10.2.4.1.1-1",
+        "rdma-core": "2510.0.11-1",
+        "libibverbs1": "2510.0.11-1",
+        "mlnx-fw-updater": "25.10-2.4.1.0",
+    },
+    "26.01": {
+        "doca-ofed": "3.3.0-088000",
+        "mlnx-ofed-kernel-dkms": "26.01.OFED.26.01.1.0.0.1-1",
+        "rdma-core": "2601.0.7-1",
+        "libibverbs1": "2601.0.7-1",
+    },
+    "26.10": {"doca-ofed": "4.0.0-010000", "mlnx-ofed-kernel-dkms": "26.10-1"},
+}
+# What doca-ofed depends on.
+NEEDED = ("doca-ofed", "mlnx-ofed-kernel-dkms", "rdma-core", "libibverbs1")
+
+
+class Host:
+    """A host of Debian with the distribution's RDMA stack, and a repository of one release."""
+
+    def __init__(self, folder):
+        self.folder = folder / "root"
+        self.commands = []
+        self.tree = planted(self.folder, {f"/lib/modules/{K}/build/scripts/x": ""})
+        self.facts = copy.deepcopy(case.EMPTY)
+        self.facts |= {
+            **{"own_kernel": True, "kernel": K, "architecture": "x86_64", "pkg_mgr": "apt"},
+            **{"distribution": "Debian", "distribution_version": "12.5"},
+            **{"distribution_major_version": "12", "distribution_release": "bookworm"},
+        }
+        row = {"release": K, "running": True, "next": True, "headers": True}
+        self.facts["kernels"] = [{**row, "compiler": "", "compiler_found": True}]
+        self.said = {
+            "gpunode_ofed_kind": "doca",
+            "gpunode_ofed_version": "25.10",
+            "mlnx_ofed_repository_url": URL,
+        }
+        self.offers = SERIES["25.10"]
+        self.older = {}
+        self.asked = []
+        self.fails = {}
+        self.has(INBOX)
+
+    def has(self, packages, kind="inbox", version=""):
+        """Let packages be installed, and the stack be one."""
+        rows = [PACKAGE.format(*row) for row in packages.items()]
+        planted(self.folder, {"/var/lib/dpkg/status": "\n".join(rows)})
+        kernels = [] if kind == "inbox" else [K]
+        self.facts["rdma_stack"].update(kind=kind, version=version, kernels=kernels)
+
+    def has_doca(self, series="25.10", **others):
+        told = SERIES[series]["mlnx-ofed-kernel-dkms"].partition("OFED.")[2]
+        packages = {name: SERIES[series][name] for name in NEEDED if name in SERIES[series]}
+        version = f"{series}-{told[6:11]}" if told else ""
+        self.has({**packages, **others}, "doca", version)
+
+    def execute(self, argv, _environment):
+        self.commands.append(argv)
+        text = " ".join(argv)
+        for sign, words in self.fails.items():
+            if sign in text and "--simulate" not in text:
+                return subprocess.CompletedProcess(argv, 100, "", f"E: {words}\n")
+        if argv[0] == UNINSTALLER:
+            self.has(INBOX)
+        elif "install" in argv and not {"--simulate", "--download-only"} & set(argv):
+            self._install(argv)
+        return subprocess.CompletedProcess(argv, 0, "", "")
+
+    def _install(self, argv):
+        if any(part.startswith("doca-ofed=") for part in argv):
+            series = next(key for key, row in SERIES.items() if row == self.offers)
+            self.has_doca(series)
+
+    def run(self, argv, **_options):
+        """Answer as a child.run of bytes."""
+        said = ""
+        self.asked.append(list(argv))
+        if "pkgnames" in argv:
+            said = "\n".join(self.offers)
+        elif "madison" in argv:
+            rows = [*self.older.items(), *self.offers.items()]
+            said = "".join(f"{name} | {found} | {URL} Packages\n" for name, found in rows)
+        return subprocess.CompletedProcess(argv, 0, said.encode(), b"")
+
+    def converge(self, check_mode=False, **said):
+        state = wanted_state.Site({**self.said, **said}, "/").wanted("mlnx_ofed")
+        self.tree.run = self.run
+        host = bring.Host(self.tree, lambda: copy.deepcopy(self.facts), self.execute, self.run)
+        return ofed_converge.converge(state, host, [], None, check_mode)
+
+    def told(self, *words):
+        """Return the commands that have some words and are no simulation."""
+        return [
+            argv for argv in self.commands if set(words) <= set(argv) and "--simulate" not in argv
+        ]
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    files = repositories.Files(
+        *(str(tmp_path / name) for name in ("a.sources", "a.asc", "a.repo")),
+        "DOCA-OFED",
+        "mlnx_ofed_repository_url",
+    )
+    monkeypatch.setattr(repositories, "RDMA", files)
+    monkeypatch.setattr(repositories, "key", lambda *_: KEY)
+    monkeypatch.setattr(package_sets, "PREFERENCES", str(tmp_path / "preferences"))
+    monkeypatch.setattr(package_sets, "PATHS", (package_sets.PREFERENCES,))
+    monkeypatch.setattr(pins, "VERSIONLOCK", str(tmp_path / "versionlock.list"))
+    monkeypatch.setattr(apt_transaction.download, "CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(package_manager, "managers_own", package_manager.Apt)
+    monkeypatch.setattr(text_files, "_is_as", lambda path, file: text_files.read(path) == file.text)
+    write = text_files.files.write_text
+    monkeypatch.setattr(
+        text_files.files,
+        "write_text",
+        lambda path, text, owner=None, group=None, mode=0o644: write(path, text, None, None, mode),
+    )
+    return Host(tmp_path)
+
+
+def sources():
+    return [Path(path).exists() for path in repositories.paths(repositories.RDMA)]
+
+
+def test_what_is_done_is_foretold_in_its_order(host):
+    changes = host.converge(check_mode=True)["changes"]
+    source, keyring, _repository = repositories.paths(repositories.RDMA)
+    assert changes == [
+        f"write {source}, write {keyring}",
+        FETCH,
+        INSTALL,
+        f"hold the packages of the RDMA stack by {package_sets.PREFERENCES}",
+    ]
+    assert (host.commands, sources()) == ([], [False] * 3)
+    assert host.converge()["changes"] == changes
+    assert host.converge()["changes"] == []
+
+
+def test_all_is_fetched_before_anything_gives_way_and_in_the_repositorys_versions(host):
+    host.has({"ofed-scripts": "24.10", **INBOX}, "mlnx_ofed", "24.10-1.1.4.0")
+    planted(host.folder, {UNINSTALLER: ""})
+    host.converge()
+    done = [argv for argv in host.commands if "--simulate" not in argv]
+    order = [
+        next(index for index, argv in enumerate(done) if word in argv)
+        for word in ("--download-only", UNINSTALLER)
+    ]
+    (installed,) = [argv for argv in host.told("doca-ofed=3.2.2-035000") if argv not in done[:1]][
+        1:
+    ]
+    assert [*order, done.index(installed)] == sorted([*order, done.index(installed)])
+    assert "--reinstall" in done[order[0]]
+    assert {"rdma-core=2510.0.11-1", "libibverbs1=2510.0.11-1"} <= set(installed)
+    assert host.facts["rdma_stack"]["version"] == "25.10-2.4.1"
+
+
+def test_another_series_takes_the_place_of_one_by_packages_alone(host):
+    host.has_doca("25.10", **{"mlnx-tools": "2510.0.11-1"})
+    host.offers = SERIES["26.01"]
+    changes = host.converge(gpunode_ofed_version="26.01")["changes"]
+    assert "install DOCA-OFED 26.01 in place of doca 25.10-2.4.1" in changes
+    assert not host.told(UNINSTALLER)
+    # What the other one has no more goes, in the same transaction.
+    assert "mlnx-tools-" in host.told("doca-ofed=3.3.0-088000")[-1]
+    assert "2601.0.7-1" in Path(package_sets.PREFERENCES).read_text()
+
+
+def test_the_receipt_has_what_tells_of_the_repository(host, monkeypatch):
+    monkeypatch.setattr(ofed_converge.manifest, "file", lambda path: {"path": path})
+    found = {entry.get("path") for entry in host.converge()["manifest"]}
+    source, keyring, _repository = repositories.paths(repositories.RDMA)
+    assert {source, keyring, package_sets.PREFERENCES} <= found
+
+
+def test_the_lists_are_fetched_anew_for_an_exchange_and_once_at_most(host):
+    host.converge()
+    assert len(host.told("update")) == 1
+    host.converge()
+    assert len(host.told("update")) == 1
+    host.offers = SERIES["26.01"]
+    host.converge(gpunode_ofed_version="26.01")
+    assert len(host.told("update")) == 2
+
+
+def test_the_firmware_is_left_alone_unless_it_is_asked_for(host):
+    host.has_doca("26.01", **{"mlnx-fw-updater": "26.01-1"})
+    host.converge()
+    assert not [argv for argv in host.commands if "mlnx-fw-updater" in " ".join(argv)]
+    host.has_doca("26.01")
+    host.converge(mlnx_ofed_firmware_update=True)
+    assert host.told("mlnx-fw-updater=25.10-2.4.1.0")
+
+
+def test_a_firmware_updater_of_the_series_before_stays(host):
+    host.has_doca("25.10", **{"mlnx-fw-updater": "25.10-1"})
+    host.offers = SERIES["26.01"]
+    host.converge(gpunode_ofed_version="26.01")
+    assert not host.told("mlnx-fw-updater-")
+
+
+def test_what_was_fetched_of_the_stack_is_kept(host):
+    def fetch(argv, environment):
+        if "--download-only" in argv and "--simulate" not in argv:
+            names = ("rdma-core_2510.0.11-1_amd64.deb", "dkms_3.0.10-8_all.deb")
+            planted(host.folder, {f"{note.COMING}/{name}": "" for name in names})
+        return Host.execute(host, argv, environment)
+
+    host.execute = fetch
+    host.converge()
+    assert host.tree.names(f"{note.DIR}/packages") == ["rdma-core_2510.0.11-1_amd64.deb"]
+    assert not host.tree.exists(note.COMING)
+
+
+def test_what_a_killed_run_has_fetched_is_not_taken_for_this_ones(host):
+    left = f"{note.COMING}/rdma-core_2507_amd64.deb"
+    planted(host.folder, {left: ""})
+
+    def execute(argv, environment):
+        if "--download-only" in argv:
+            assert not host.tree.exists(left)
+        return Host.execute(host, argv, environment)
+
+    host.execute = execute
+    host.converge()
+    assert host.told("--download-only")
+
+
+def test_each_kernel_has_the_modules_of_what_came_and_none_of_those_before(host):
+    planted(host.folder, {f"/boot/initrd.img-{K}": "", "/usr/sbin/update-initramfs": ""})
+    host.converge()
+    assert host.told("update-initramfs", K)
+
+
+def test_only_what_the_repository_itself_has_counts_and_its_newest(host):
+    host.older = {"doca-ofed": "3.2.1-044000", "rdma-core": "44.0-2"}
+    host.converge()
+    assert host.told("doca-ofed=3.2.2-035000", "rdma-core=2510.0.11-1")
+    asked = [argv for argv in host.asked if argv[0] == "apt-cache"]
+    assert asked[0][-1] == "pkgnames"
+    known = {f"Dir::Etc::sourcelist={repositories.RDMA.source}", "Dir::Etc::sourceparts=-"}
+    assert all({*known, "Dir::State::status=/dev/null"} <= set(argv) for argv in asked)
+
+
+def test_a_repository_without_what_is_asked_for_is_refused_by_name(host):
+    host.offers = SERIES["26.01"]
+    with pytest.raises(Refusal, match="has no mlnx-fw-updater"):
+        host.converge(gpunode_ofed_version="26.01", mlnx_ofed_firmware_update=True)
+    assert sources() == [False] * 3
+
+
+def test_another_version_than_the_packages_should_have_brought_is_a_failure(host):
+    host._install = lambda _argv: host.has_doca("26.01")
+    with pytest.raises(Refusal, match=r"doca 26\.01-1\.0\.0 is there after it"):
+        host.converge()
+
+
+@pytest.mark.parametrize(
+    ("version", "series", "words"),
+    [
+        ("25.10", "26.01", "it has doca-ofed 3.3.0-088000 with modules 26.01-1.0.0"),
+        ("25.10-1.7.1", "25.10", "with modules 25.10-2.4.1"),
+        # No package tells, and the catalog knows the series of no such release of DOCA.
+        ("26.10", "26.10", "with modules of no version that tells"),
+    ],
+)
+def test_a_repository_without_the_series_leaves_the_host_as_it_was(host, version, series, words):
+    host.offers = SERIES[series]
+    with pytest.raises(Refusal, match=words):
+        host.converge(gpunode_ofed_version=version)
+    assert not host.told("install")
+    assert sources() == [False] * 3
+    assert not host.tree.exists(f"{note.DIR}/at-work")
+
+
+def test_a_build_that_is_named_is_wanted(host):
+    host.has_doca("25.10")
+    assert INSTALL not in host.converge(gpunode_ofed_version="25.10-2.4.1")["changes"]
+    with pytest.raises(Refusal, match=r"with modules 25\.10-2\.4\.1"):
+        host.converge(gpunode_ofed_version="25.10-1.7.1")
+
+
+def test_where_no_package_tells_the_release_of_doca_does(host):
+    host.offers = {**SERIES["25.10"], "mlnx-ofed-kernel-dkms": "26.10-1"}
+    SERIES["untold"] = host.offers
+    try:
+        host.converge()
+        assert host.facts["rdma_stack"] == {**host.facts["rdma_stack"], "version": ""}
+        assert host.converge()["changes"] == []
+    finally:
+        del SERIES["untold"]
+
+
+@pytest.mark.parametrize("sign", ["update", "--download-only"])
+def test_a_dead_mirror_leaves_the_host_as_it_was(host, sign):
+    host.fails = {sign: "Failed to fetch http://m  404"}
+    with pytest.raises(Refusal, match="404"):
+        host.converge()
+    assert sources() == [False] * 3
+    named = host.told(f"doca-ofed={SERIES['25.10']['doca-ofed']}")
+    assert all("--download-only" in argv for argv in named)
+    assert not host.tree.exists(note.COMING)
+
+
+def what_tells():
+    """Return the texts of the source and of the preferences."""
+    paths = (repositories.RDMA.source, package_sets.PREFERENCES)
+    return [Path(path).read_text() for path in paths]
+
+
+def breaking(host, series):
+    """Let the exchange for another series fail half-way, and what was there come back."""
+
+    def execute(argv, environment):
+        done = Host.execute(host, argv, environment)
+        if done.returncode:
+            host.has_doca(series)
+            host.fails = {}
+        elif "doca-ofed=3.2.2-035000" in argv and "--simulate" not in argv:
+            host.sources_then = text_files.read(repositories.RDMA.source)
+            host.has_doca("25.10")
+        return done
+
+    host.fails = {BROKEN: "it does not work"}
+    host.execute = execute
+
+
+def test_what_is_kept_comes_back_where_the_exchange_fails(host):
+    host.converge()
+    before = what_tells()
+    archive = f"{note.DIR}/packages/rdma-core_2510.0.11-1_amd64.deb"
+    planted(host.folder, {archive: ""})
+    host.offers = SERIES["26.01"]
+    breaking(host, "26.01")
+    said = {"gpunode_ofed_version": "26.01", "mlnx_ofed_repository_url": f"{URL}/26.01"}
+    with pytest.raises(Refusal, match=r"doca 25\.10-2\.4\.1 is back"):
+        host.converge(**said)
+    back = host.told("doca-ofed=3.2.2-035000")[-1]
+    assert str(host.tree.path(archive)) in back
+    assert "libibverbs1=2510.0.11-1" in back
+    assert what_tells() == before
+    # What is not kept comes from where it is offered.
+    assert host.sources_then == before[0]
+    host.execute = functools.partial(Host.execute, host)
+    assert host.converge()["changes"] == []
+
+
+def test_what_was_installed_before_a_run_was_killed_comes_back_as_well(host):
+    host.converge()
+    archive = f"{note.DIR}/packages/rdma-core_2510.0.11-1_amd64.deb"
+    planted(host.folder, {archive: "", f"{note.DIR}/at-work": ""})
+    host.has({"rdma-core": "44.0-2"})
+    breaking(host, "25.10")
+    with pytest.raises(Refusal, match=r"doca 25\.10-2\.4\.1 is back"):
+        host.converge()
+    back = host.told("doca-ofed=3.2.2-035000")[-1]
+    assert {str(host.tree.path(archive)), "libibverbs1=2510.0.11-1"} <= set(back)
+    assert "--reinstall" not in back
+
+
+def test_a_stack_that_nobody_noted_comes_back_from_where_it_is_offered(host):
+    host.has_doca("25.10")
+    host.offers = SERIES["26.01"]
+    breaking(host, "26.01")
+    with pytest.raises(Refusal, match=r"doca 25\.10-2\.4\.1 is back"):
+        host.converge(gpunode_ofed_version="26.01")
+    assert host.told("rdma-core=2510.0.11-1", "libibverbs1=2510.0.11-1")
+    assert sources() == [False] * 3
+
+
+def test_a_package_that_was_taken_away_comes_again_by_its_name(host):
+    host.converge()
+    installed = {name: SERIES["25.10"][name] for name in NEEDED if name != "libibverbs1"}
+    host.has(installed, "doca", "25.10-2.4.1")
+    host.commands.clear()
+    host.converge()
+    assert host.told("libibverbs1=2510.0.11-1")
+
+
+def test_an_exchange_that_was_cut_is_done_again(host):
+    host.has_doca("25.10")
+    assert INSTALL not in host.converge()["changes"]
+    planted(host.folder, {f"{note.DIR}/at-work": ""})
+    assert f"{INSTALL} in place of doca 25.10-2.4.1" in host.converge()["changes"]
+    assert host.converge()["changes"] == []
+
+
+def test_a_half_installed_bundle_is_not_taken_for_doca(host):
+    host.has({"ofed-scripts": "25.10", **INBOX}, "doca", "25.10-2.4.1")
+    planted(host.folder, {UNINSTALLER: ""})
+    host.converge()
+    assert host.told(UNINSTALLER, "--force")
+
+
+def test_another_stack_leaves_nothing_of_the_repository(host, monkeypatch):
+    monkeypatch.setattr(package_manager, "missing", lambda *_: [])
+    host.converge()
+    assert sources() == [True, True, False]
+    host.facts["rdma_stack"].update(kind="doca")
+
+    def purge(argv, environment):
+        if "purge" in argv and "--simulate" not in argv:
+            # From there apt would take what it is to remove.
+            assert sources() == [False] * 3
+            host.has(dict(row for row in SERIES["25.10"].items() if row[0] not in argv))
+            if "rdma-core" in argv:
+                host.has(INBOX)
+        return Host.execute(host, argv, environment)
+
+    host.execute = purge
+    changes = host.converge(gpunode_ofed_kind="inbox")["changes"]
+    assert f"remove {repositories.RDMA.source}" in changes
+    assert sources() == [False] * 3
+    # As the vendor has it: its profiles first, what they brought then.
+    first, last = host.told("purge")
+    assert [name in first for name in ("doca-ofed", "rdma-core")] == [True, False]
+    assert "rdma-core" in last
+
+
+def test_a_removal_that_fails_half_way_is_followed_by_what_was_there(host):
+    host.converge()
+    before = what_tells()
+    host.facts["rdma_stack"].update(kind="doca")
+
+    def execute(argv, environment):
+        simulated = "--simulate" in argv
+        if "purge" in argv and not simulated and "doca-ofed" not in argv:
+            return subprocess.CompletedProcess(argv, 100, "", "E: it does not work\n")
+        done = Host.execute(host, argv, environment)
+        if "purge" in argv and not simulated:
+            host.has(dict(row for row in SERIES["25.10"].items() if row[0] != "doca-ofed"))
+        elif "doca-ofed=3.2.2-035000" in argv and not simulated:
+            host.has_doca()
+        return done
+
+    host.execute = execute
+    with pytest.raises(Refusal, match=r"doca 25\.10-2\.4\.1 is back"):
+        host.converge(gpunode_ofed_kind="inbox")
+    assert what_tells() == before
+
+
+def test_what_is_half_installed_goes_with_the_first_packages_of_the_stack(host, monkeypatch):
+    monkeypatch.setattr(package_manager, "missing", lambda *_: [])
+    host.has_doca()
+    status = Path(host.tree.path("/var/lib/dpkg/status"))
+    whole = "Package: {}\nStatus: install ok installed"
+    for name in ("doca-ofed", "mlnx-ofed-kernel-dkms"):
+        text = status.read_text()
+        half = whole.format(name).replace("ok installed", "ok half-configured")
+        status.write_text(text.replace(whole.format(name), half))
+    host.fails = {"purge": "it does not work"}
+    with pytest.raises(Refusal, match="it does not work"):
+        host.converge(gpunode_ofed_kind="inbox")
+    (first,) = host.told("purge")
+    assert first[-2:] == ["doca-ofed", "mlnx-ofed-kernel-dkms"]
+
+
+def test_a_stack_that_stays_keeps_its_repository(host):
+    host.converge()
+    before = Path(repositories.RDMA.source).read_text()
+    host.fails = {"purge": "it does not work"}
+    host.facts["rdma_stack"].update(kind="doca")
+    with pytest.raises(Refusal, match="it does not work"):
+        host.converge(gpunode_ofed_kind="inbox")
+    assert Path(repositories.RDMA.source).read_text() == before
+
+
+def test_modules_that_dkms_was_made_to_forget_come_with_their_package(host):
+    host.converge()
+    host.facts["rdma_stack"]["kernels"] = []
+    assert f"{INSTALL} in place of doca 25.10-2.4.1" in host.converge(check_mode=True)["changes"]
+    row = {"name": "mlnx-ofed-kernel", "version": "25.10", "kernel": "", "state": "added"}
+    host.facts["driver"]["dkms"] = [row]
+    assert host.converge(check_mode=True)["changes"] == [f"build the RDMA modules for kernel {K}"]
+
+
+def test_what_is_there_in_its_version_is_put_in_place_anew(host):
+    host.converge()
+    planted(host.folder, {f"{note.DIR}/at-work": ""})
+    host.converge()
+    assert host.told("--reinstall", f"doca-ofed={SERIES['25.10']['doca-ofed']}")
+
+
+@pytest.fixture
+def by_dnf(host, monkeypatch):
+    """A method of a host with dnf, and what dnf was told."""
+    host.facts.update(pkg_mgr="dnf", distribution="Rocky", distribution_major_version="9")
+    monkeypatch.setattr(package_manager, "managers_own", package_manager.Dnf)
+    monkeypatch.setattr(package_manager, "missing", lambda *_: [])
+    told = []
+
+    def execute(argv, _environment):
+        told.append(argv)
+        return subprocess.CompletedProcess(argv, "--assumeno" in argv, "Operation aborted.\n", "")
+
+    state = wanted_state.Site(host.said, "/").wanted("mlnx_ofed")
+    host.tree.run = host.run
+    node = bring.Host(host.tree, lambda: host.facts, execute, host.run)
+    return by_repository.Repository(state, node, None), told
+
+
+def test_dnf_takes_the_newest_of_the_series_and_what_holds_it(by_dnf):
+    method, told = by_dnf
+    for _says, act in method.preparing():
+        act()
+    assert f"baseurl={URL}/" in Path(repositories.RDMA.dnf_repository).read_text()
+    assert ["--downloadonly" in argv for argv in told] == [True, True]
+    assert "doca-ofed-3.2.*" in told[-1]
+    assert {"--disableplugin=versionlock", "--allowerasing"} <= set(told[-1])
+
+
+def test_dnf_goes_back_to_the_versions_that_were_there(by_dnf):
+    method, told = by_dnf
+    method.reinstall({"doca-ofed": "3.1.0-091000", "rdma-core": "2507mlnx58-1"})
+    assert {"install", "doca-ofed-3.1.0-091000", "rdma-core-2507mlnx58-1"} <= set(told[-1])
+    assert "--disableplugin=versionlock" in told[-1]

@@ -1,0 +1,157 @@
+"""What mlnxofedinstall is told, and what is made of what it says."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed import installer
+from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed.installer import Order
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Tree
+
+KERNEL = "6.1.0-40-amd64"
+PACKAGES = ["ofed-scripts", "openmpi", "mlnx-ofed-kernel-dkms", "kernel-mft-dkms"]
+
+
+def order(**said):
+    return Order(**{**Order(KERNEL, "/var/tmp", False, False, "", [])._asdict(), **said})
+
+
+def ended(status, stdout="", stderr=""):
+    return subprocess.CompletedProcess([], status, stdout, stderr)
+
+
+def test_nothing_is_asked_firmware_stays_and_the_kernel_is_named():
+    assert installer.arguments(order()) == [
+        *("--force", "--without-fw-update", "--kernel", KERNEL),
+        *("--kernel-sources", f"/lib/modules/{KERNEL}/build", "--tmpdir", "/var/tmp"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("said", "more", "less"),
+    [
+        ({"updates_firmware": True}, [], ["--without-fw-update"]),
+        ({"adds_kernel": True}, ["--add-kernel-support"], []),
+        ({"distribution": "rhel8.7"}, ["--distro", "rhel8.7"], []),
+        ({"options": ["--basic", "--without-openmpi"]}, ["--basic", "--without-openmpi"], []),
+    ],
+)
+def test_what_is_said_besides_is_passed_on(said, more, less):
+    usual, found = installer.arguments(order()), installer.arguments(order(**said))
+    assert [word for word in found if word not in usual] == more
+    assert [word for word in usual if word not in found] == less
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--basic", "--with-nvmf", "--umad-dev-rw", "--disable-kmp"],
+        ["--post-start-delay", "5", "--kernel-extra-args", "--with-x"],
+        ["--without-anything"],
+    ],
+)
+def test_options_that_the_installer_knows_are_taken(options):
+    installer.refuse_options(options)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--basics"], ["--basics", "Did you mean --basic?"]),
+        (["--without-fw-update"], ["mlnx_ofed_firmware_update"]),
+        (["--tmpdir", "/tmp"], ["mlnx_ofed_tmpdir"]),
+        (["--add-kernel-support"], ["kernels"]),
+        (["--force"], ["nobody can be asked"]),
+        (["--user-space-only"], ["modules of the kernel"]),
+        (["--post-start-delay"], ["takes a value"]),
+        (["basic"], ["--basic"]),
+    ],
+)
+def test_options_that_are_unknown_or_ours_are_refused(options, words):
+    with pytest.raises(Refusal) as caught:
+        installer.refuse_options(options)
+    assert options[0] in caught.value.what
+    assert all(word in str(caught.value) for word in words)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--without-openmpi",
+        "--with-mlnx-ofed-kernel-modules",
+        "--enable-iser",
+        "--with-nvmf",
+        "--all",
+    ],
+)
+def test_names_that_the_bundle_has_are_taken(option):
+    installer.refuse_names([option], PACKAGES)
+
+
+def test_a_name_that_the_bundle_has_not_is_refused_with_the_nearest():
+    with pytest.raises(Refusal) as caught:
+        installer.refuse_names(["--basic", "--without-openmp"], PACKAGES)
+    assert "no package openmp," in str(caught.value)
+    assert "Did you mean --without-openmpi?" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (1, "the installation failed"),
+        (2, "no firmware"),
+        (22, "mlnx_ofed_options"),
+        (28, "mlnx_ofed_tmpdir"),
+        (171, "adapter"),
+        (172, "another distribution or architecture"),
+        (173, "mst"),
+        (174, "stand on those"),
+        (137, "the installation failed"),
+    ],
+)
+def test_each_status_becomes_a_sentence(tmp_path, status, words):
+    refusal = installer.failure("install it", ended(status, "words of its own\n"), Tree(tmp_path))
+    assert words in str(refusal)
+    assert f"status {status}" in refusal.because
+    assert "words of its own" in refusal.because
+
+
+def test_the_log_is_quoted_and_named(tmp_path):
+    log = "/var/tmp/MLNX_OFED_LINUX.7.logs/general.log"
+    (tmp_path / log[1:]).parent.mkdir(parents=True)
+    (tmp_path / log[1:]).write_text("Installing knem\nError: knem-dkms failed\n---- END ----\n")
+    told = f"Logs dir: {log.rpartition('/')[0]}\nGeneral log file: {log}\n\x1b[31mgave up\x1b[0m\n"
+    refusal = installer.failure("install it", ended(1, "", told), Tree(tmp_path))
+    assert "Error: knem-dkms failed" in refusal.because
+    assert f"({log})" in refusal.because
+    assert "\x1b" not in str(refusal)
+
+
+def test_colours_of_the_terminal_are_no_part_of_a_message(tmp_path):
+    told = "\x1b[31mError: gave up\x1b[0m\n"
+    refusal = installer.failure("install it", ended(1, told), Tree(tmp_path))
+    assert "Error: gave up" in refusal.because
+    assert "\x1b" not in str(refusal)
+
+
+def test_a_full_disk_is_told_as_one_whatever_the_status(tmp_path):
+    done = ended(1, "", "cp: error writing 'x': No space left on device\n")
+    assert "full" in installer.failure("install it", done, Tree(tmp_path)).because
+
+
+@pytest.mark.parametrize(
+    ("stdout", "words"),
+    [
+        ("\x1b[31mFailed to update Firmware.\x1b[0m\nSee /x/fw_update.log\n", "Failed to update"),
+        ("Error: mlnx-fw-updater deb doesn't exist! Cannot perform firmware update!\n", "Cannot"),
+        ("Installation passed successfully\n", ""),
+    ],
+)
+def test_firmware_that_was_not_updated_is_seen_though_the_status_is_0(stdout, words):
+    told = installer.firmware_failure(ended(0, stdout))
+    assert told.startswith(words) or words in told
+    assert bool(told) == bool(words)

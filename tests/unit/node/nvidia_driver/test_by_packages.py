@@ -1,0 +1,135 @@
+"""The driver by packages on families that no lab has: what would be done there, and written."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+
+import pytest
+from trees import planted
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.component.bring import Host
+from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver import by_packages
+from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver.target import Target
+from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import package_manager
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.stack import case
+
+KERNEL = {"release": "5.14.0-503.el9.x86_64", "headers": False, "running": True, "next": True}
+AMPERE = {"address": "0000:3b:00.0", "driver": "", "architecture": "ampere"}
+ENTERPRISE = {
+    "distribution": "Rocky",
+    "distribution_major_version": "9",
+    "distribution_version": "9.4",
+    "distribution_release": "Blue Onyx",
+    "pkg_mgr": "dnf",
+    "kernels": [KERNEL],
+    "gpus": [AMPERE],
+}
+UBUNTU = {
+    "distribution": "Ubuntu",
+    "distribution_major_version": "24",
+    "distribution_version": "24.04",
+    "distribution_release": "noble",
+    "pkg_mgr": "apt",
+    "kernels": [{**KERNEL, "release": "6.8.0-40-generic", "headers": True}],
+    "gpus": [AMPERE],
+}
+NOBLE = """\
+Types: deb
+URIs: http://archive.ubuntu.com/ubuntu
+Suites: noble noble-updates
+Components: main universe restricted multiverse
+Signed-By: /usr/share/keyrings/ubuntu-archive-keyring.gpg
+"""
+
+
+def method(root, facts, files=None, answers=None, **variables):
+    """Return the Packages of a host."""
+    state = wanted_state.Site({"gpunode_stack": "r580", **variables}, "/").wanted("nvidia_driver")
+    facts = {**copy.deepcopy(case.EMPTY), **facts}
+
+    def execute(argv, _environment):
+        raise AssertionError(f"{argv} ran before it was due")
+
+    def run(argv, **_options):
+        says = "" if argv[0] == "dpkg-query" else f"no package provides {argv[-1]}\n"
+        return subprocess.CompletedProcess(argv, 1, says, "")
+
+    tree = planted(root, files, answers=answers)
+    host = Host(tree, lambda: facts, execute, run)
+    return by_packages.Packages(Target(state, facts), host, None)
+
+
+@pytest.fixture
+def dnf(monkeypatch):
+    monkeypatch.setattr(package_manager, "managers_own", package_manager.Dnf)
+
+
+@pytest.fixture
+def apt(monkeypatch):
+    monkeypatch.setattr(package_manager, "managers_own", package_manager.Apt)
+
+
+def sentences(*phases):
+    return [says for steps in phases for says, _act in steps]
+
+
+def test_enterprise_linux_takes_a_module_stream_and_what_holds_it(tmp_path, dnf):
+    found = method(tmp_path, ENTERPRISE, answers={"dnf": "kernel-devel\n"})
+    assert sentences(
+        found.preparing(), found.building(), found.exchanging(), found.finishing()
+    ) == [
+        "write /etc/yum.repos.d/gpunode-nvidia.repo",
+        "install python3-dnf-plugin-versionlock",
+        "install kernel-devel-5.14.0-503.el9.x86_64",
+        "fetch @nvidia-driver:580-open, nvidia-persistenced",
+        "install @nvidia-driver:580-open, nvidia-persistenced of branch 580",
+        "hold the packages by /etc/dnf/plugins/versionlock.list",
+    ]
+    (text,) = (file.text for file in found._sources.wanted().values())
+    assert "baseurl=https://developer.download.nvidia.com/compute/cuda/repos/rhel9/x86_64/\n" in (
+        text
+    )
+    assert "gpgcheck=1\n" in text
+
+
+def test_a_stream_of_the_proprietary_modules_has_a_name_of_its_own(tmp_path, dnf):
+    said = {"gpunode_driver_modules": "proprietary"}
+    found = method(tmp_path, ENTERPRISE, answers={"dnf": "kernel-devel\n"}, **said)
+    assert "install @nvidia-driver:580-dkms" in sentences(found.exchanging())[0]
+
+
+@pytest.mark.parametrize(("version", "exchanges"), [("580.95.05", False), ("570.133.20", True)])
+def test_what_a_module_stream_brought_tells_the_version(tmp_path, dnf, version, exchanges):
+    names = ("nvidia-driver", "nvidia-driver-cuda", "kmod-nvidia-open-dkms")
+    found = method(
+        tmp_path,
+        ENTERPRISE,
+        {"/var/lib/rpm/rpmdb.sqlite": ""},
+        {"rpm": "".join(f"{name}\t3:{version}-1.el9\n" for name in names)},
+        nvidia_driver_persistence=False,
+    )
+    assert (found.version, found.exchanges) == (version, exchanges)
+    assert not exchanges or sentences(found.exchanging()) == [
+        "install @nvidia-driver:580-open of branch 580"
+    ]
+
+
+def test_ubuntu_takes_its_server_packages_from_its_own_archive(tmp_path, apt):
+    files = {"/etc/apt/sources.list.d/ubuntu.sources": NOBLE}
+    found = method(tmp_path, UBUNTU, files)
+    assert sentences(found.preparing(), found.building(), found.exchanging()) == [
+        "install dkms",
+        "fetch nvidia-headless-580-server-open, nvidia-utils-580-server",
+        "build the open modules of branch 580 for kernel 6.8.0-40-generic",
+        "install nvidia-headless-580-server-open, nvidia-utils-580-server of branch 580",
+    ]
+
+
+def test_a_mirror_of_nvidias_repository_is_where_a_host_of_enterprise_linux_goes(tmp_path, dnf):
+    said = {"nvidia_driver_repository_url": "https://mirror.example.com/cuda"}
+    found = method(tmp_path, ENTERPRISE, **said)
+    (text,) = (file.text for file in found._sources.wanted().values())
+    assert "baseurl=https://mirror.example.com/cuda/\n" in text
+    assert "gpgkey=https://mirror.example.com/cuda/D42D0685.pub\n" in text

@@ -1,0 +1,313 @@
+"""Packages of the distribution: installed once, never at the price of a kernel or of others."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+
+import pytest
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import package_manager
+from ansible_collections.gpunode.stack.plugins.module_utils._node.packages.package_manager import (
+    Apt,
+    Dnf,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+
+# What dpkg-query says, and apt-get install --simulate of Debian 12.
+INSTALLED = (
+    "ii \tlibc6\t\n"
+    "ii \tlibglib2.0-0t64\tlibglib2.0-0 (= 2.84.4-3~deb13u1)\n"
+    "hi \theld\ta-name, another (= 1)\n"
+    "rc \tgone\t\n"
+    "iF \thalf\t\n"
+    "un \tnever\t\n"
+)
+SIMULATED = """\
+Reading package lists...
+The following NEW packages will be installed:
+  libogg0 libsndfile1
+0 upgraded, 2 newly installed, 0 to remove and 117 not upgraded.
+Inst libogg0 (1.3.5-3 Debian:12.15/oldstable [amd64])
+Inst libsndfile1 (1.2.0-1+deb12u1 Debian:12.15/oldstable [amd64])
+Conf libogg0 (1.3.5-3 Debian:12.15/oldstable [amd64])
+Conf libsndfile1 (1.2.0-1+deb12u1 Debian:12.15/oldstable [amd64])
+"""
+KERNEL = SIMULATED + "Inst linux-image-6.1.0-52-amd64 (6.1.170-1 Debian:12.15 [amd64])\n"
+REMOVAL = SIMULATED + "Remv systemd-timesyncd [252.39-1~deb12u1]\n"
+UNKNOWN = (100, "E: Unable to locate package libsndfile1")
+# Such as another package only refers to.
+UNAVAILABLE = (100, "E: Package 'libsndfile1' has no installation candidate")
+# A package stands on one that no list on the host has.
+UNMET = (
+    100,
+    "E: Unable to correct problems, you have held broken packages.",
+    "The following packages have unmet dependencies:\n"
+    " libsndfile1 : Depends: libogg0 (>= 1.3) but it is not installable\n",
+)
+STALE = (100, "E: Failed to fetch http://mirror.example/libogg0.deb  404  Not Found")
+INTERRUPTED = (
+    100,
+    "E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem.",
+)
+LOCKED = (
+    100,
+    "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 1234 (apt-get)",
+)
+# Headings and columns as dnf 4 prints them, dnf/cli/output.py, list_transaction().
+TABLE = """\
+Last metadata expiration check: 0:00:01 ago on Sun Nov 22 22:00:00 2026.
+Dependencies resolved.
+================================================================================
+ Package            Arch      Version              Repository              Size
+================================================================================
+Installing:
+ libglvnd-glx       x86_64    1:1.3.4-1.el9        appstream              140 k
+     replacing  mesa-old.x86_64 1.0-1.el9
+Installing dependencies:
+ a-package-with-a-name-that-is-longer-than-its-column
+                    x86_64    1.0-1.el9            appstream               10 k
+Removing dependent packages:
+ old-tool           x86_64    1.0-1.el9            @appstream              10 k
+
+Transaction Summary
+================================================================================
+Install  2 Packages
+Remove   1 Package
+
+"""
+ABORTED = (1, "Operation aborted.")
+
+
+def done(status=0, stderr="", stdout=""):
+    return subprocess.CompletedProcess([], status, stdout, stderr)
+
+
+class Host:
+    """Answers apt-get's and dpkg's commands in turn, and remembers what it was told."""
+
+    def __init__(self, simulations=(SIMULATED,), installations=((0, ""),), cures=((0, ""),)):
+        self.answers = {
+            "simulate": iter([*simulations, *itertools.repeat(simulations[-1], 9)]),
+            "install": iter([*installations, *itertools.repeat(installations[-1], 9)]),
+            "cure": iter([*cures, *itertools.repeat(cures[-1], 9)]),
+        }
+        self.told = []
+        self.is_installed = False
+
+    def execute(self, argv, environment):
+        assert environment["DEBIAN_FRONTEND"] == "noninteractive"
+        if "--simulate" in argv:
+            kind = "simulate"
+        elif "install" in argv:
+            kind = "install"
+        else:
+            kind = "cure"
+        self.told.append(kind if kind != "cure" else " ".join(argv))
+        answer = next(self.answers[kind])
+        if isinstance(answer, str):
+            return done(stdout=answer)
+        self.is_installed |= kind == "install" and answer[0] == 0
+        return done(*answer)
+
+    def query(self, _argv, **_options):
+        return done(stdout="ii \tlibsndfile1\t\n" if self.is_installed else INSTALLED)
+
+    def install(self):
+        package_manager.install(["libsndfile1"], self.execute, self.query, Apt())
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """Wait for nobody for long."""
+    monkeypatch.setattr(package_manager, "_POLL_S", 0)
+
+
+def missing(*names):
+    return package_manager.missing(names, Host().query, Apt())
+
+
+def test_a_package_is_missing_unless_it_is_installed_whole():
+    assert missing("libc6", "held", "gone", "half", "never", "unheard-of") == [
+        *("gone", "half", "never", "unheard-of")
+    ]
+
+
+def test_a_name_that_an_installed_package_provides_is_not_missing():
+    assert missing("libglib2.0-0", "a-name", "another") == []
+
+
+def test_nothing_is_asked_where_nothing_is_wanted():
+    def run(*_arguments, **_options):
+        raise AssertionError("asked")
+
+    assert package_manager.missing([], run) == []
+
+
+def test_where_nobody_can_tell_all_are_missing(monkeypatch):
+    monkeypatch.setattr(package_manager.shutil, "which", lambda _program: None)
+    assert package_manager.missing(["libgl1"]) == ["libgl1"]
+    with pytest.raises(Refusal, match="neither apt-get nor dnf"):
+        package_manager.install(["libgl1"], Host().execute)
+
+
+def test_an_installation_is_simulated_first():
+    host = Host()
+    host.install()
+    assert host.told == ["simulate", "install"]
+
+
+def test_apt_is_told_to_remove_nothing_unless_that_was_foreseen():
+    assert "--no-remove" in Apt().transaction(Apt.installing, ["libgl1"], removes=False)
+    assert "--no-remove" not in Apt().transaction(Apt.installing, ["libgl1"], removes=True)
+
+
+@pytest.mark.parametrize(
+    ("simulated", "words"),
+    [
+        (KERNEL, "touch the kernel of the host: linux-image-6.1.0-52-amd64"),
+        (REMOVAL, "would remove what others may need: systemd-timesyncd"),
+        (REMOVAL.replace("systemd-timesyncd", "linux-image-amd64"), "touch the kernel"),
+    ],
+)
+def test_what_would_do_harm_is_refused_by_name_and_not_begun(simulated, words):
+    host = Host([simulated])
+    with pytest.raises(Refusal, match=words):
+        host.install()
+    assert host.told == ["simulate"]
+    with pytest.raises(Refusal, match=words):
+        package_manager.check(["libsndfile1"], host.execute, Apt())
+
+
+def test_a_package_that_is_not_known_yet_is_no_harm():
+    package_manager.check(["libsndfile1"], Host([UNKNOWN]).execute, Apt())
+
+
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [
+        (
+            Host(simulations=[UNKNOWN, SIMULATED]),
+            ["simulate", "apt-get --quiet update", "simulate", "install"],
+        ),
+        (
+            Host(simulations=[UNAVAILABLE, SIMULATED]),
+            ["simulate", "apt-get --quiet update", "simulate", "install"],
+        ),
+        (
+            Host(simulations=[UNMET, SIMULATED]),
+            ["simulate", "apt-get --quiet update", "simulate", "install"],
+        ),
+        (
+            Host(installations=[STALE, (0, "")]),
+            ["simulate", "install", "apt-get --quiet update", "simulate", "install"],
+        ),
+        (
+            Host(installations=[INTERRUPTED, (0, "")]),
+            [
+                "simulate",
+                "install",
+                "dpkg --force-confdef --force-confold --configure -a",
+                "simulate",
+                "install",
+            ],
+        ),
+        (Host(installations=[LOCKED, LOCKED, (0, "")]), ["simulate", *["install"] * 3]),
+    ],
+)
+def test_what_can_be_cured_is_cured_and_tried_again(host, told):
+    host.install()
+    assert host.told == told
+
+
+def test_what_the_lists_bring_is_judged_as_well():
+    host = Host(simulations=[SIMULATED, KERNEL], installations=[STALE])
+    with pytest.raises(Refusal, match="kernel"):
+        host.install()
+
+
+def test_each_cure_is_tried_once_and_its_own_failure_is_told():
+    host = Host(simulations=[UNKNOWN], cures=[(100, "E: The repository is not signed.")])
+    with pytest.raises(Refusal) as caught:
+        host.install()
+    assert host.told == ["simulate", "apt-get --quiet update", "simulate"]
+    assert caught.value.because == (
+        "E: The repository is not signed. / E: Unable to locate package libsndfile1"
+    )
+
+
+def test_who_holds_a_lock_is_named_after_a_while(monkeypatch):
+    monkeypatch.setattr(package_manager, "LOCK_WAIT_S", 0)
+    with pytest.raises(Refusal, match=r"held by process 1234 \(apt-get\)"):
+        Host(installations=[LOCKED]).install()
+
+
+def test_a_package_that_is_not_there_afterwards_is_said():
+    host = Host()
+    host.query = lambda _argv, **_options: done(stdout=INSTALLED)
+    with pytest.raises(Refusal, match="does not know it by that name"):
+        host.install()
+
+
+@pytest.mark.parametrize(
+    ("manager", "name", "is_kernel"),
+    [
+        (Apt, "linux-image-6.1.0-52-amd64", True),
+        (Apt, "linux-image-amd64", True),
+        (Apt, "linux-modules-6.8.0-60-generic", True),
+        (Apt, "linux-headers-6.1.0-52-amd64", False),
+        (Apt, "linux-libc-dev", False),
+        (Dnf, "kernel", True),
+        (Dnf, "kernel-core", True),
+        (Dnf, "kernel-modules-extra", True),
+        (Dnf, "kernel-rt-core", True),
+        (Dnf, "kernel-headers", False),
+        (Dnf, "kernel-devel", False),
+        (Dnf, "kernel-tools", False),
+    ],
+)
+def test_a_kernel_is_told_from_what_goes_with_it(manager, name, is_kernel):
+    assert bool(manager.kernel.fullmatch(name)) is is_kernel
+
+
+def test_dnfs_table_is_read_however_it_is_folded():
+    foreseen = Dnf().foreseen(done(*ABORTED, stdout=TABLE))
+    assert foreseen.placed == [
+        "libglvnd-glx",
+        "a-package-with-a-name-that-is-longer-than-its-column",
+    ]
+    assert foreseen.removed == ["mesa-old", "old-tool"]
+
+
+def test_dnf_that_failed_foresees_nothing():
+    assert Dnf().foreseen(done(1, "Error: Unable to find a match: libnowhere")) is None
+
+
+def test_dnf_is_asked_and_told_as_its_manual_says():
+    assert Dnf().simulation(Dnf.installing, ["libSM"]) == [
+        *("dnf", "--setopt=exit_on_lock=True", "--setopt=install_weak_deps=False", "install"),
+        *("--assumeno", "libSM"),
+    ]
+    assert Dnf().transaction(Dnf.installing, ["libSM"], False)[-2:] == ["--assumeyes", "libSM"]
+
+
+def test_rpm_tells_what_is_missing():
+    def run(_argv, **_options):
+        return done(1, stdout="libSM-1.2.3-10.el9.x86_64\nno package provides libXft\n")
+
+    assert package_manager.missing(["libSM", "libXft"], run, Dnf()) == ["libXft"]
+
+
+@pytest.mark.parametrize("name", ["libgl1", "libglib2.0-0t64", "g++", "mesa-libGL", "R"])
+def test_a_name_of_a_package_is_taken(name):
+    assert package_manager.NAME.fullmatch(name)
+
+
+@pytest.mark.parametrize("name", ["", "-y", "libgl1-", "lib gl1", "libgl1=1.0", "a/b", "lib*"])
+def test_what_apt_would_read_as_something_else_is_not(name):
+    assert not package_manager.NAME.fullmatch(name)
+
+
+def test_what_a_package_stands_on_in_vain_is_named():
+    with pytest.raises(Refusal, match="libsndfile1 : Depends: libogg0"):
+        Host(simulations=[UNMET]).install()

@@ -1,0 +1,298 @@
+"""Sources of the driver's packages: the host's own kept to, and no more than is lacking."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+
+import pytest
+from openpgp_key import FINGERPRINT, KEY
+from trees import looked_at
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import (
+    openpgp,
+    repositories,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import text_files
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import catalog
+
+ROWS = {row["name"]: row for row in catalog.rows("repositories")}
+# As the installer of Debian 12 and Debian's own images write them.
+DEB822 = """\
+Types: deb deb-src
+# http://snapshot.debian.org/archive/debian/20250520T000000Z
+URIs: http://mirror.example.com/debian
+Suites: bookworm bookworm-updates
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+
+Types: deb
+URIs: http://mirror.example.com/debian-security
+Suites: bookworm-security
+Components: main non-free-firmware
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+"""
+LINES = """\
+# deb cdrom:[Debian GNU/Linux 12.5.0]/ bookworm main
+deb [arch=amd64 signed-by=/etc/apt/company.gpg] https://mirror.example.com/debian bookworm main #
+deb-src https://mirror.example.com/debian bookworm main
+"""
+FULL = DEB822.replace("main non-free-firmware", "main").replace(
+    "Components: main", "Components: main contrib non-free non-free-firmware"
+)
+PARTS = "/etc/apt/sources.list.d"
+
+
+def own(**files):
+    """Return the stanzas of a host with some files, {name of a file with _ for '.': text}."""
+    paths = {
+        "/etc/apt/sources.list"
+        if name == "sources_list"
+        else f"{PARTS}/{name.replace('_', '.')}": content
+        for name, content in files.items()
+    }
+    return looked_at(repositories.own, paths)
+
+
+def written(repository, stanzas, address="", distribution="Debian 12", release="bookworm"):
+    """Return the stanzas that our file has, as {field: value}."""
+    text = repositories.text(
+        repositories.DRIVER, ROWS[repository], distribution, release, stanzas, address
+    )
+    assert not text or text.startswith("# Written by gpunode")
+    return looked_at(repositories.own, {f"{PARTS}/x.sources": text})
+
+
+def test_sources_of_either_form_are_those_in_use():
+    stanzas = own(debian_sources=DEB822, sources_list=LINES, off_sources=f"Enabled: no\n{DEB822}")
+    assert [(fields["URIs"], fields["Suites"]) for fields in stanzas] == [
+        ("https://mirror.example.com/debian", "bookworm"),
+        ("http://mirror.example.com/debian", "bookworm bookworm-updates"),
+        ("http://mirror.example.com/debian-security", "bookworm-security"),
+        ("http://mirror.example.com/debian-security", "bookworm-security"),
+    ]
+
+
+def test_an_option_of_a_line_is_the_field_of_that_meaning():
+    (fields,) = own(sources_list=LINES)
+    assert fields == {
+        "Types": "deb",
+        "URIs": "https://mirror.example.com/debian",
+        "Suites": "bookworm",
+        "Components": "main",
+        "Architectures": "amd64",
+        "Signed-By": "/etc/apt/company.gpg",
+    }
+
+
+def test_what_the_hosts_sources_lack_is_taken_from_where_they_are():
+    assert written("debian", own(debian_sources=DEB822)) == [
+        {
+            "Types": "deb",
+            "URIs": "http://mirror.example.com/debian",
+            "Suites": "bookworm bookworm-updates",
+            "Components": "contrib non-free non-free-firmware",
+            "Signed-By": "/usr/share/keyrings/debian-archive-keyring.gpg",
+        },
+        {
+            "Types": "deb",
+            "URIs": "http://mirror.example.com/debian-security",
+            "Suites": "bookworm-security",
+            "Components": "contrib non-free",
+            "Signed-By": "/usr/share/keyrings/debian-archive-keyring.gpg",
+        },
+    ]
+
+
+def test_a_mirror_of_the_companys_and_its_key_are_kept_to():
+    (fields,) = written("debian", own(sources_list=LINES))
+    assert fields["URIs"] == "https://mirror.example.com/debian"
+    assert fields["Signed-By"] == "/etc/apt/company.gpg"
+    assert fields["Suites"] == "bookworm"
+
+
+def test_nothing_is_written_where_the_host_has_it_all():
+    assert (
+        repositories.text(
+            repositories.DRIVER, ROWS["debian"], "Debian 12", "bookworm", own(x_sources=FULL)
+        )
+        == ""
+    )
+
+
+def test_our_own_file_does_not_count_as_the_hosts():
+    stanzas = own(**{"gpunode-nvidia_sources": FULL})
+    assert stanzas == []
+
+
+def test_backports_lie_beside_the_release():
+    (fields,) = written("debian-backports", own(x_sources=FULL))
+    assert (fields["URIs"], fields["Suites"]) == (
+        "http://mirror.example.com/debian",
+        "bookworm-backports",
+    )
+    assert fields["Components"] == "main contrib non-free non-free-firmware"
+
+
+def test_a_key_inside_a_source_goes_along():
+    key = "".join(f"\n {line or '.'}" for line in KEY.splitlines())
+    before = f"Types: deb\nURIs: http://m/d\nSuites: bookworm\nComponents: main\nSigned-By:{key}\n"
+    (fields,) = written("debian", own(x_sources=before))
+    assert fields["Signed-By"] == key
+
+
+def test_a_host_without_a_source_of_its_release_is_refused():
+    with pytest.raises(Refusal, match="no source of this host has the suite bookworm"):
+        written("debian", own(sources_list=LINES.replace("bookworm", "trixie")))
+
+
+def test_an_address_of_the_users_is_taken_with_the_distributions_key():
+    (fields,) = written("debian-backports", own(x_sources=FULL), "http://other.example.com/debian")
+    assert fields["URIs"] == "http://other.example.com/debian"
+    assert fields["Suites"] == "bookworm bookworm-backports"
+    assert fields["Signed-By"] == "/usr/share/keyrings/debian-archive-keyring.gpg"
+
+
+def test_nvidias_repository_has_its_address_and_a_keyring_of_its_own():
+    fields = written("cuda", own(x_sources=FULL))
+    assert fields == [
+        {
+            "Types": "deb",
+            "URIs": "https://developer.download.nvidia.com/compute/cuda/repos/debian12/x86_64/",
+            "Suites": "/",
+            "Signed-By": "/etc/apt/keyrings/gpunode-nvidia.asc",
+        }
+    ]
+    (mirrored,) = written("cuda", own(x_sources=FULL), "https://mirror.example.com/cuda")
+    assert mirrored["URIs"] == "https://mirror.example.com/cuda/"
+
+
+def test_nvidias_packages_for_debian_have_what_they_need_of_debian():
+    assert [fields.get("Components") for fields in written("cuda", own(x_sources=DEB822))] == [
+        None,
+        "contrib",
+    ]
+    assert len(written("cuda", own(), "https://mirror.example.com/all")) == 1
+
+
+def test_a_repository_is_not_guessed_at_for_another_distribution():
+    with pytest.raises(Refusal, match="not known where it is for Debian 9"):
+        written("cuda", [], distribution="Debian 9")
+
+
+def cuda(fingerprint):
+    part = {"distribution": "Debian 12", "directory": "d", "key": "k.pub"}
+    return {**ROWS["cuda"], "distributions": [{**part, "fingerprint": fingerprint}]}
+
+
+def test_the_key_that_the_catalog_knows_is_taken_from_the_repository():
+    asked = []
+
+    def read(url):
+        asked.append(url)
+        return KEY.encode()
+
+    assert repositories.key(cuda(FINGERPRINT), "Debian 12", "http://m/c", read) == KEY
+    assert asked == ["http://m/c/k.pub"]
+
+
+def test_a_keyring_of_packets_is_taken_as_text():
+    data = base64.b64decode("".join(KEY.splitlines()[2:-2]))
+    given = repositories.key(cuda(FINGERPRINT), "Debian 12", "http://m/c", lambda _url: data)
+    assert openpgp.fingerprints(given) == [FINGERPRINT]
+
+
+@pytest.mark.parametrize("given", [KEY.encode() * 2, b"<html>", b""])
+def test_another_key_and_one_more_are_refused(given):
+    with pytest.raises(Refusal, match=f"wanted is {FINGERPRINT}"):
+        repositories.key(cuda(FINGERPRINT), "Debian 12", "http://m/c", lambda _url: given)
+    with pytest.raises(Refusal, match=f"its fingerprint is {FINGERPRINT}"):
+        repositories.key(cuda("0" * 40), "Debian 12", "http://m/c", lambda _url: KEY.encode())
+
+
+def test_dnf_checks_each_package_by_the_key_in_the_repository():
+    text = repositories.dnf_text(repositories.DRIVER, ROWS["cuda"], "RedHat 9")
+    where = "https://developer.download.nvidia.com/compute/cuda/repos/rhel9/x86_64/"
+    assert text.splitlines()[1:] == [
+        "[gpunode-nvidia]",
+        "name=NVIDIA driver",
+        f"baseurl={where}",
+        "enabled=1",
+        "gpgcheck=1",
+        f"gpgkey={where}D42D0685.pub",
+    ]
+
+
+@pytest.fixture
+def paths(tmp_path, monkeypatch):
+    """Our files in a folder of the test's, whoever runs it."""
+    source, keyring = str(tmp_path / "x.sources"), str(tmp_path / "x.asc")
+    monkeypatch.setattr(
+        repositories, "DRIVER", repositories.DRIVER._replace(source=source, keyring=keyring)
+    )
+    monkeypatch.setattr(text_files, "_is_as", lambda path, file: text_files.read(path) == file.text)
+    write = text_files.files.write_text
+    monkeypatch.setattr(
+        text_files.files, "write_text", lambda path, text, mode: write(path, text, None, None, mode)
+    )
+    return source, keyring
+
+
+def answering(status, stderr=""):
+    def execute(argv, _environment):
+        execute.told.append(argv)
+        return subprocess.CompletedProcess(argv, status, "", stderr)
+
+    execute.told = []
+    return execute
+
+
+def test_lists_of_our_source_alone_are_fetched(paths):
+    source, keyring = paths
+    execute = answering(0)
+    repositories.offer(
+        repositories.DRIVER, {keyring: text_files.of(KEY), source: text_files.of("new\n")}, execute
+    )
+    assert text_files.read(source) == "new\n"
+    (argv,) = execute.told
+    assert "Dir::Etc::sourceparts=-" in argv
+
+
+@pytest.mark.parametrize("before", [None, "old\n"])
+def test_a_repository_that_is_dead_leaves_the_sources_as_they_were(paths, before):
+    source, keyring = paths
+    if before:
+        text_files.put(source, text_files.of(before))
+    execute = answering(100, "W: some\nE: Failed to fetch http://m/c/InRelease  404  Not Found\n")
+    with pytest.raises(Refusal, match=r"404 {2}Not Found\. Correct nvidia_driver_repository_url"):
+        repositories.offer(
+            repositories.DRIVER,
+            {keyring: text_files.of(KEY), source: text_files.of("new\n")},
+            execute,
+        )
+    assert (text_files.read(source), text_files.read(keyring)) == (before, None)
+
+
+def test_nothing_is_fetched_for_a_source_that_goes(paths):
+    source, _keyring = paths
+    text_files.put(source, text_files.of("old\n"))
+    execute = answering(0)
+    repositories.offer(repositories.DRIVER, {source: text_files.of(None)}, execute)
+    assert execute.told == []
+
+
+def test_offers_are_those_of_binary_packages():
+    madison = (
+        " libcuda1 | 535.261.03-1 | http://m/debian bookworm/non-free amd64 Packages\n"
+        "nvidia-persistenced | 535.171.04-1 | http://m/debian bookworm/contrib amd64 Packages\n"
+        "nvidia-persistenced | 535.171.04-1 | http://m/debian bookworm/contrib Sources\n"
+    )
+    found = looked_at(
+        lambda tree: repositories.offered(tree, ["libcuda1"]), answers={"apt-cache": madison}
+    )
+    assert found == {"libcuda1": ["535.261.03-1"], "nvidia-persistenced": ["535.171.04-1"]}
+
+
+def test_nothing_is_offered_where_apt_does_not_answer():
+    assert looked_at(lambda tree: repositories.offered(tree, ["libcuda1"])) == {}

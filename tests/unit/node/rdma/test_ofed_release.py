@@ -1,0 +1,68 @@
+"""Which bundle of MLNX_OFED is for a distribution, and whether DOCA-OFED is the wanted one."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import ofed_release
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.stack import catalog
+
+RELEASE = catalog.of_project().ofed("5.8-1.0.1.1")
+FOLDER = "https://content.mellanox.com/ofed/MLNX_OFED-5.8-1.0.1.1"
+
+
+def facts(name, version):
+    return {"distribution": name, "distribution_version": version}
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "written"),
+    [
+        ("CentOS", "7.3", "rhel7.3"),
+        ("RedHat", "9.4", "rhel9.4"),
+        ("Rocky", "8.6", "rhel8.6"),
+        ("Ubuntu", "22.04", "ubuntu22.04"),
+        ("Debian", "12.5", "debian12.5"),
+        ("", "", ""),
+    ],
+)
+def test_a_distribution_is_written_as_its_bundles_are_called(name, version, written):
+    assert ofed_release.distribution(facts(name, version)) == written
+
+
+def test_a_bundle_comes_with_its_digest_where_one_is_published():
+    url, sha256 = ofed_release.bundle(RELEASE, facts("Rocky", "8.6"))
+    assert url == f"{FOLDER}/MLNX_OFED_LINUX-5.8-1.0.1.1-rhel8.6-x86_64.tgz"
+    assert sha256 == "f340317047cc815b0f41c3f3c52d2d83ddc7d81b29d9fff91abb859850f77945"
+
+
+def test_a_bundle_for_another_distribution_has_an_address_alone():
+    url, sha256 = ofed_release.bundle(RELEASE, facts("Ubuntu", "22.04"))
+    assert (url, sha256) == (f"{FOLDER}/MLNX_OFED_LINUX-5.8-1.0.1.1-ubuntu22.04-x86_64.tgz", "")
+
+
+@pytest.mark.parametrize("row", [None, {"version": "24.10", "kind": "doca"}])
+def test_a_release_without_a_bundle_has_no_address(row):
+    assert ofed_release.bundle(row, facts("Debian", "12.5")) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("version", "release", "told", "profile", "is_it"),
+    [
+        ("25.10", "3.2", "25.10-1.7.1", "3.2.1-044000", True),
+        ("25.10-1.7.1", "3.2", "25.10-1.7.1", "3.2.1-044000", True),
+        ("25.10-2.4.1", "3.2", "25.10-1.7.1", "3.2.1-044000", False),
+        ("25.10", "3.2", "26.01-1.0.0", "3.2.1-044000", False),
+        # Nothing tells of it but the release of DOCA, and that of no build.
+        ("25.10", "3.2", "", "3.2.1-044000", True),
+        ("25.10", "3.2", "", "3.20.1-044000", False),
+        ("25.10", "3.2", "", "", False),
+        ("25.10-1.7.1", "3.2", "", "3.2.1-044000", False),
+        ("27.01", "", "", "", False),
+        ("27.01", "", "27.01-0.1.2", "", True),
+    ],
+)
+def test_doca_is_the_wanted_one_by_its_version_else_by_its_release(
+    version, release, told, profile, is_it
+):
+    assert ofed_release.is_doca(version, release, told, profile) is is_it

@@ -1,0 +1,236 @@
+"""Manifests and receipts: every kind of thing is seen when it was broken by hand."""
+
+import getpass
+import json
+import os
+import subprocess
+import time
+
+import pytest
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.records import manifest, receipts
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import systemd
+
+
+def distribution(prefix, name):
+    folder = prefix / "lib/python3.11/site-packages" / f"{name}.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text("")
+
+
+def conda_package(prefix, name):
+    (prefix / "conda-meta" / f"{name}.json").write_text("{}")
+
+
+@pytest.fixture
+def prefix(tmp_path):
+    """A folder with the records of a conda prefix: two conda packages, one distribution."""
+    prefix = tmp_path / "env"
+    (prefix / "conda-meta").mkdir(parents=True)
+    (prefix / "conda-meta" / "history").write_text("")
+    conda_package(prefix, "python-3.11.7-0")
+    conda_package(prefix, "flask-3.1.3-py_0")
+    distribution(prefix, "Flask_Thing-1.0")
+    return prefix
+
+
+def drift(entry):
+    return manifest.drift([entry])
+
+
+def test_an_untouched_file_has_no_drift(tmp_path):
+    path = tmp_path / "f"
+    path.write_text("a")
+    assert drift(manifest.file(str(path))) == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "word"),
+    [
+        (lambda path: path.write_text("b"), "was changed"),
+        (lambda path: path.chmod(0o600), "has mode 0600, should be 0644"),
+        (lambda path: path.unlink(), "is gone"),
+    ],
+)
+def test_a_damaged_file_is_drift(tmp_path, damage, word):
+    path = tmp_path / "f"
+    path.write_text("a")
+    path.chmod(0o644)
+    entry = manifest.file(str(path))
+    damage(path)
+    assert len(drift(entry)) == 1
+    assert word in drift(entry)[0]
+
+
+def test_a_file_that_is_only_to_be_there_may_hold_anything(tmp_path):
+    path = tmp_path / "f"
+    path.write_text("a")
+    entry = manifest.presence(str(path))
+    path.write_text("b")
+    assert drift(entry) == []
+    path.unlink()
+    assert drift(entry) == [f"file {path} is gone"]
+
+
+def test_a_link_that_points_elsewhere_is_drift(tmp_path):
+    link = tmp_path / "l"
+    link.symlink_to("a")
+    entry = manifest.link(str(link))
+    assert drift(entry) == []
+    link.unlink()
+    link.symlink_to("b")
+    assert "target b, should be a" in drift(entry)[0]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda tree: (tree / "sub" / "new.py").write_text(""),
+        lambda tree: (tree / "sub" / "a.py").write_text("other"),
+        lambda tree: (tree / "sub" / "a.py").unlink(),
+        lambda tree: (tree / "sub" / "a.py").chmod(0o755),
+    ],
+)
+def test_a_tree_in_which_anything_changed_is_drift(tmp_path, damage):
+    tree = tmp_path / "t"
+    (tree / "sub").mkdir(parents=True)
+    (tree / "sub" / "a.py").write_text("")
+    entry = manifest.tree(str(tree), ["__pycache__"])
+    assert drift(entry) == []
+    damage(tree)
+    assert drift(entry) == [f"tree {tree} was changed"]
+
+
+def test_ignored_names_in_a_tree_are_no_drift(tmp_path):
+    entry = manifest.tree(str(tmp_path), ["__pycache__"])
+    (tmp_path / "__pycache__").mkdir()
+    assert drift(entry) == []
+
+
+def test_a_package_of_the_distribution_that_was_removed_is_drift(monkeypatch):
+    there = ["libc6"]
+    packages = manifest.package_manager
+    monkeypatch.setattr(
+        packages, "missing", lambda names, _run: [name for name in names if name not in there]
+    )
+    entries = [manifest.package("libc6"), manifest.package("libgl1")]
+    assert manifest.drift(entries) == ["package libgl1 is gone"]
+    there.append("libgl1")
+    assert manifest.drift(entries) == []
+
+
+def test_packages_that_were_replaced_or_removed_are_drift(monkeypatch):
+    there = {"libcuda1": "535.1-1", "nvidia-smi": "535.1-1"}
+    monkeypatch.setattr(manifest.stack_packages, "installed", lambda _tree: dict(there))
+    entry = manifest.packages(dict(there))
+    assert drift(entry) == []
+    there["libcuda1"] = "535.2-1"
+    del there["nvidia-smi"]
+    assert drift(entry) == [
+        "package libcuda1 is 535.2-1, should be 535.1-1",
+        "package nvidia-smi is gone",
+    ]
+
+
+def test_a_package_taken_out_of_an_environment_is_drift(prefix):
+    entry = manifest.environment(str(prefix))
+    assert drift(entry) == []
+    (prefix / "conda-meta" / "flask-3.1.3-py_0.json").unlink()
+    assert drift(entry) == [f"environment {prefix} lacks flask-3.1.3-py_0"]
+
+
+def test_a_distribution_put_into_an_environment_is_drift(prefix):
+    entry = manifest.environment(str(prefix))
+    distribution(prefix, "requests-2.0")
+    assert drift(entry) == [f"environment {prefix} has unasked requests==2.0"]
+
+
+def systemctl(answer):
+    return lambda argv, **_: subprocess.CompletedProcess(argv, 0, answer, "")
+
+
+def test_a_stopped_unit_is_drift_and_other_units_are_not():
+    entries = [
+        manifest.unit("a.socket", "active", "enabled"),
+        manifest.unit("b.service", "active", "enabled"),
+    ]
+    answer = (
+        "Id=a.socket\nActiveState=active\nUnitFileState=enabled\nNeedDaemonReload=no\n\n"
+        "Id=b.service\nActiveState=inactive\nUnitFileState=enabled\nNeedDaemonReload=no\n"
+    )
+    assert manifest.drift(entries, systemctl(answer)) == [
+        "unit b.service is inactive, should be active"
+    ]
+
+
+def test_whether_a_unit_runs_may_be_nobodys_business():
+    answer = "Id=a.service\nActiveState=inactive\nUnitFileState=enabled\n"
+    assert manifest.drift([manifest.unit("a.service", None, "enabled")], systemctl(answer)) == []
+    answer = "Id=a.service\nActiveState=inactive\nUnitFileState=disabled\n"
+    (says,) = manifest.drift([manifest.unit("a.service", None, "enabled")], systemctl(answer))
+    assert says == "unit a.service is disabled, should be enabled"
+
+
+def test_a_unit_changed_on_disk_and_not_reloaded_is_drift():
+    answer = "Id=a.service\nActiveState=active\nUnitFileState=enabled\nNeedDaemonReload=yes\n"
+    found = manifest.drift([manifest.unit("a.service", "active", "enabled")], systemctl(answer))
+    assert found == ["unit a.service was changed on disk and not reloaded"]
+
+
+def test_a_running_process_that_another_text_of_the_unit_started_is_drift():
+    process = subprocess.Popen(["/bin/sleep", "60"], env={systemd.UNIT_MARK: "old"})
+    try:
+        deadline = time.monotonic() + 10
+        # The kernel lets the parent go on a moment before it knows the environment.
+        while not systemd.environment_of(process.pid) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        answer = f"ActiveState=active\nUnitFileState=enabled\nMainPID={process.pid}\n"
+        old, new = (
+            manifest.drift(
+                [manifest.unit("a.service", "active", "enabled", mark)], systemctl(answer)
+            )
+            for mark in ("old", "new")
+        )
+    finally:
+        process.kill()
+        process.wait(10)
+    assert old == []
+    assert new == ["unit a.service runs what another text of it started"]
+
+
+def test_what_was_removed_and_is_there_again_is_drift(tmp_path):
+    path = tmp_path / "app.service"
+    entry = manifest.absence(str(path))
+    assert drift(entry) == []
+    path.symlink_to("/nowhere")
+    assert drift(entry) == [f"{path} is back"]
+
+
+def test_a_user_that_is_gone_is_drift():
+    entry = {"kind": "user", "name": "no-such-user-here", "home": "/", "shell": "/bin/sh"}
+    assert drift(entry) == ["user no-such-user-here is gone"]
+
+
+def test_this_user_is_as_it_is():
+    assert drift(manifest.user(getpass.getuser())) == []
+
+
+def test_receipts_survive_being_cut_short(tmp_path):
+    owner = getpass.getuser()
+    if owner != "root":
+        pytest.skip("receipts belong to root; run as root to prove them")
+    receipts.write("conda_env", "d", [], ["web"], str(tmp_path))
+    assert receipts.survey(str(tmp_path)) == {
+        "conda_env": {"digest": "d", "drift": [], "names": ["web"]}
+    }
+    assert os.stat(tmp_path / "conda_env.json").st_mode & 0o777 == 0o600
+    (tmp_path / "conda_env.json").write_text('{"schema": 1, "dig')
+    assert receipts.survey(str(tmp_path)) == {}
+
+
+@pytest.mark.parametrize(
+    "content", [[], {"schema": 1, "digest": "d", "manifest": []}, {"schema": 2}]
+)
+def test_a_receipt_of_another_shape_counts_as_none(tmp_path, content):
+    (tmp_path / "conda_env.json").write_text(json.dumps(content))
+    assert receipts.read("conda_env", str(tmp_path)) is None

@@ -1,0 +1,61 @@
+"""What a host knows of an account, and whether it may become root."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import accounts
+
+
+def sudo_says(text, status=0):
+    def run(argv, **_options):
+        return subprocess.CompletedProcess(argv, status, text, "")
+
+    return run
+
+
+def no_sudo(*_arguments, **_options):
+    raise FileNotFoundError("sudo")
+
+
+def test_a_missing_account_is_one_that_does_not_exist():
+    found = accounts.survey(["no-such-user"], no_sudo)["no-such-user"]
+    assert found == {"exists": False, "uid": -1, "home": "", "shell": "", "sudo": False}
+
+
+def test_root_may_become_root():
+    assert accounts.survey(["root"], no_sudo)["root"]["sudo"] is True
+
+
+def test_an_account_is_described_as_the_host_knows_it():
+    found = accounts.survey(["nobody"], no_sudo)["nobody"]
+    assert found["exists"] is True
+    assert found["uid"] == 65534
+    assert found["sudo"] is False
+
+
+@pytest.mark.parametrize(
+    ("says", "status", "allowed"),
+    [
+        # sudo 1.9.13 (Debian 12) and 1.9.16 (Debian 13) say the second with status 0 and 1.
+        ("User nobody may run the following commands on node1:\n    (ALL) ALL\n", 0, True),
+        ("User nobody is not allowed to run sudo on node1.\n", 0, False),
+        ("User nobody is not allowed to run sudo on node1.\n", 1, False),
+        ("", 1, False),
+    ],
+)
+def test_any_sudo_rule_counts(says, status, allowed):
+    found = accounts.survey(["nobody"], sudo_says(says, status))["nobody"]
+    assert found["sudo"] is allowed
+
+
+def test_a_member_of_a_root_group_counts_without_sudo_being_there(monkeypatch):
+    groups = {"wheel": [65534, 998], "users": [65534, 100]}
+    monkeypatch.setattr(
+        accounts.files, "group_name", {998: "wheel", 100: "users", 65534: "nogroup"}.get
+    )
+    for name, expected in (("wheel", True), ("users", False)):
+        monkeypatch.setattr(accounts.os, "getgrouplist", lambda *_, gids=groups[name]: gids)
+        assert accounts.survey(["nobody"], no_sudo)["nobody"]["sudo"] is expected

@@ -1,0 +1,89 @@
+"""Downloads: whole and of the right digest, or nothing and a reason that names the address."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import os
+import threading
+
+import pytest
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import download
+
+CONTENT = b"#!/bin/sh\n" * 5000
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        if "missing" in self.path:
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(CONTENT)))
+        self.end_headers()
+        self.wfile.write(CONTENT[: len(CONTENT) // 2] if "cut" in self.path else CONTENT)
+
+    def log_message(self, *_arguments):
+        pass
+
+
+@pytest.fixture
+def server():
+    """A real HTTP server on the loopback; ``asked`` holds the paths it was asked for."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.asked = []
+        server.url = f"http://127.0.0.1:{server.server_port}"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "cache" / "installer.sh"
+
+
+def test_a_file_of_the_right_digest_arrives_whole(server, path):
+    download.fetch(f"{server.url}/ok", str(path), SHA256)
+    assert path.read_bytes() == CONTENT
+
+
+def test_what_is_there_already_is_not_fetched_again(server, path):
+    download.fetch(f"{server.url}/ok", str(path), SHA256)
+    download.fetch(f"{server.url}/ok", str(path), SHA256)
+    assert server.asked == ["/ok"]
+
+
+@pytest.mark.parametrize(
+    ("name", "sha256", "words"),
+    [
+        ("ok", "0" * 64, f"its sha256 is {SHA256}, wanted is 000000"),
+        ("cut", SHA256, "its sha256 is"),
+        ("missing", SHA256, "404"),
+    ],
+)
+def test_another_file_leaves_nothing_behind(server, path, name, sha256, words):
+    with pytest.raises(Refusal, match=words) as refused:
+        download.fetch(f"{server.url}/{name}", str(path), sha256)
+    assert f"{server.url}/{name}" in str(refused.value)
+    assert os.listdir(path.parent) == []
+
+
+def test_a_dead_server_is_named_without_its_password(server, path):
+    server.shutdown()
+    server.server_close()
+    address = server.url.replace("://", "://ob:geheim@")
+    with pytest.raises(Refusal, match="cannot be reached") as refused:
+        download.fetch(f"{address}/ok", str(path), SHA256)
+    assert f"{server.server_port}/ok" in str(refused.value)
+    assert "geheim" not in str(refused.value)
+
+
+def test_a_proxy_is_asked_and_forgotten_again(server, path):
+    download.fetch("http://nowhere.invalid/ok", str(path), SHA256, proxies={"http": server.url})
+    assert server.asked == ["http://nowhere.invalid/ok"]
+    assert "http_proxy" not in os.environ

@@ -1,0 +1,101 @@
+"""The health probe against real servers."""
+
+from __future__ import annotations
+
+import http.server
+import socket
+import socketserver
+import threading
+
+import pytest
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import http_probe
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    """Answers 200 on /healthz and 503 elsewhere."""
+
+    def do_GET(self):
+        self.send_response(200 if self.path == "/healthz" else 503)
+        self.end_headers()
+
+    def address_string(self):
+        return "client"
+
+    def log_message(self, *_arguments):
+        pass
+
+
+class UnixServer(socketserver.UnixStreamServer):
+    """Looks enough like a TCP server for BaseHTTPRequestHandler."""
+
+    server_name, server_port = "localhost", 0
+
+
+@pytest.fixture(params=["tcp", "wildcard", "ipv6", "unix"])
+def listen(request, tmp_path):
+    """The ListenStream= address of a running server."""
+    if request.param == "unix":
+        address = str(tmp_path / "app.sock")
+        server = UnixServer(address, Answers)
+    else:
+        host, family = {
+            "tcp": ("127.0.0.1", socket.AF_INET),
+            "wildcard": ("0.0.0.0", socket.AF_INET),
+            "ipv6": ("::1", socket.AF_INET6),
+        }[request.param]
+        kind = type("Server", (http.server.HTTPServer,), {"address_family": family})
+        server = kind((host, 0), Answers)
+        shown = f"[{host}]" if ":" in host else host
+        address = f"{shown}:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield address
+    server.shutdown()
+    server.server_close()
+    thread.join(5)
+
+
+def test_an_application_that_answers_200_gives_no_complaint(listen):
+    assert http_probe.complaint(listen, "/healthz", 5) == ""
+
+
+def test_another_status_is_named(listen):
+    assert http_probe.complaint(listen, "/", 5) == "answered 503"
+
+
+def test_nobody_listening_is_a_complaint(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        free = f"127.0.0.1:{server.getsockname()[1]}"
+    for listen in (free, str(tmp_path / "none.sock")):
+        assert http_probe.complaint(listen, "/healthz", 5).startswith("gave no answer (")
+
+
+def test_a_server_that_says_nothing_is_a_complaint_after_the_timeout():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        listen = f"127.0.0.1:{server.getsockname()[1]}"
+        assert "timed out" in http_probe.complaint(listen, "/healthz", 0.2)
+
+
+def test_a_server_that_speaks_no_http_is_a_complaint():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def hang_up():
+            server.accept()[0].close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        listen = f"127.0.0.1:{server.getsockname()[1]}"
+        assert http_probe.complaint(listen, "/healthz", 5).startswith("gave no answer (")
+        thread.join(5)
+
+
+def test_a_wait_in_vain_ends_when_the_look_says_so():
+    class GoneError(Exception):
+        pass
+
+    def look():
+        raise GoneError
+
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(GoneError):
+        http_probe.complaint(f"127.0.0.1:{server.getsockname()[1]}", "/healthz", 60, look)

@@ -1,0 +1,88 @@
+"""A folder that something lives in is known, and only that."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import in_use
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two builds of one name, where one's path begins with the other's."""
+    paths = [tmp_path / "web-1", tmp_path / "web-12"]
+    for path in paths:
+        path.mkdir()
+    return [str(path) for path in paths]
+
+
+@pytest.fixture
+def start():
+    """Start a process that is ended with the test."""
+    started = []
+
+    def start(*argv, **options):
+        started.append(subprocess.Popen(argv, stdin=subprocess.PIPE, **options))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_a_working_folder_is_in_use(folders, start):
+    process = start("cat", cwd=folders[1])
+    used = in_use.by_processes(folders)
+    assert list(used) == [folders[1]]
+    assert used[folders[1]].startswith(f"process cat (pid {process.pid})")
+
+
+def test_the_folder_of_a_running_program_is_in_use(folders, start):
+    program = shutil.copy(shutil.which("cat"), folders[0])
+    start(program)
+    assert list(in_use.by_processes(folders)) == [folders[0]]
+
+
+def test_a_folder_that_only_an_argument_names_is_not_in_use(folders, start):
+    start("sh", "-c", "read line", folders[0])
+    assert in_use.by_processes(folders) == {}
+
+
+@pytest.mark.parametrize("name", ["ob_cuda.service", "ob_cuda.service.d/own.conf"])
+def test_a_unit_keeps_the_folder_it_names(folders, tmp_path, name):
+    unit = tmp_path / "system" / name
+    unit.parent.mkdir(parents=True)
+    unit.write_text(f"[Service]\nExecStart={folders[1]}/bin/python -m gunicorn\n")
+    assert in_use.by_units(folders, str(tmp_path / "system")) == {folders[1]: f"unit {name}"}
+
+
+def test_no_unit_folder_keeps_nothing(folders, tmp_path):
+    assert in_use.by_units(folders, os.path.join(tmp_path, "none")) == {}
+
+
+def test_users_are_named_by_their_unit_or_else_by_their_program(folders, tmp_path, start):
+    start("cat", cwd=folders[1])
+    wants = tmp_path / "system" / "multi-user.target.wants"
+    own = tmp_path / "system" / "web.service.d"
+    for folder in (wants, own):
+        folder.mkdir(parents=True)
+    (own / "own.conf").write_text(f"[Service]\nWorkingDirectory={folders[1]}\n")
+    (tmp_path / "system" / "tool.service").write_text(f"ExecStart={folders[0]}/bin/tool\n")
+    (wants / "tool.service").symlink_to("../tool.service")
+    found = in_use.users(folders, unit_dir=str(tmp_path / "system"))
+    assert found == {folders[0]: ["tool.service"], folders[1]: ["cat", "web.service"]}
+
+
+def test_a_program_of_a_service_goes_by_the_name_of_the_service(folders, tmp_path):
+    process = tmp_path / "proc" / "7"
+    process.mkdir(parents=True)
+    (process / "cwd").symlink_to(folders[0])
+    (process / "cgroup").write_text("0::/system.slice/web.service\n")
+    (process / "comm").write_text("python\n")
+    found = in_use.users(folders, str(tmp_path / "proc"), str(tmp_path / "none"))
+    assert found == {folders[0]: ["web.service"], folders[1]: []}

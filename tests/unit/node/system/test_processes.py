@@ -1,0 +1,82 @@
+"""Who is whose child, and since when: of real processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.records import manifest
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import processes
+
+# Above every process id that a kernel gives.
+NOBODY = 2**22 + 1
+
+
+@pytest.fixture
+def family():
+    """A real process and the ids of its two children; a third one is dead and not waited for."""
+    code = """
+import os, sys, time
+pids = [os.fork() or time.sleep(60) for child in range(2)]
+dead = os.fork() or os._exit(0)
+print(*pids, dead, flush=True)
+time.sleep(60)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    *children, dead = map(int, process.stdout.readline().split())
+    deadline = time.monotonic() + 5
+    while " Z " not in Path(f"/proc/{dead}/stat").read_text() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    yield process.pid, set(children)
+    for pid in [*children, process.pid]:
+        os.kill(pid, 9)
+    process.communicate()
+
+
+def test_the_living_children_of_a_process_are_found(family):
+    main, children = family
+    assert processes.children(str(main)) == children
+    assert processes.children("0") == processes.children(NOBODY) == set()
+
+
+def test_the_oldest_of_some_processes_counts_and_gone_ones_do_not(family):
+    main, children = family
+    start = processes.oldest_start([main, *children, NOBODY])
+    assert start == pytest.approx(processes.oldest_start([main]), abs=0.05)
+    assert processes.oldest_start([NOBODY]) is None
+    assert processes.oldest_start([os.getpid()]) < start
+
+
+def test_what_runs_since_before_a_file_was_written_is_told_from_what_came_after(family, tmp_path):
+    main, _children = family
+    path, start = tmp_path / "file", processes.oldest_start([main])
+    assert not processes.started_before([main], path)
+    path.touch()
+    os.utime(path, (start + 1, start + 1))
+    assert processes.started_before([main], path)
+    assert not processes.started_before([NOBODY], path)
+    os.utime(path, (start - 1, start - 1))
+    assert not processes.started_before([main], path)
+
+
+def test_a_unit_whose_workers_run_since_before_a_file_was_written_has_drifted(family, tmp_path):
+    main, _children = family
+    path = str(tmp_path / "file")
+    Path(path).touch()
+    entry = manifest.fresh("web.service", path, True)
+
+    def drift(pid):
+        answer = subprocess.CompletedProcess([], 0, f"MainPID={pid}\n", "")
+        return manifest.drift([entry], lambda argv, **_options: answer)
+
+    os.utime(path, (1, 1))
+    assert drift(main) == []
+    later = time.time() + 60
+    os.utime(path, (later, later))
+    assert drift(main) == [f"unit web.service runs since before {path} was written"]
+    assert drift(0) == []

@@ -1,0 +1,232 @@
+"""What the whole tree keeps to, whichever part one works on."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import project, wanted_state
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import (
+    variables,
+    yaml_file,
+)
+
+ROLES = sorted(
+    path.parents[1].name for path in project.ROOT.glob("roles/*/meta/argument_specs.yml")
+)
+
+# The modules that put more than a file on a disk.
+FILLING = [
+    "conda_env",
+    "conda_solve",
+    "gunicorn_app",
+    "miniforge",
+    "mlnx_ofed",
+    "nvidia_driver",
+    "peer_memory",
+]
+
+# By the names in tests/gates.yml. None matches its own text here.
+SILENCERS = {
+    "noqa": r"#\s*(?:ruff: ?)?noqa\b",
+    "pylint disable": r"#\s*pylint:\s*disable",
+    "yamllint disable": r"#\s*yamllint\s+disable",
+    "changed_when false": r"\bchanged_when:\s*['\"]?(?:false|no)\b",
+}
+_CODE = {".py", ".yml", ".yaml", ".j2", ".sh", ""}
+
+
+def tracked():
+    """Return the files of the checkout that git keeps or would: relative paths, links left out."""
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=project.ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    paths = {Path(name) for name in listing.split("\0") if name}
+    return sorted(path for path in paths if (project.ROOT / path).is_file())
+
+
+def occurrences(pattern, texts):
+    """Return 'name:line' for each line of the texts, {name: text}, that matches a pattern."""
+    return [
+        f"{name}:{number}"
+        for name, text in texts.items()
+        for number, line in enumerate(text.splitlines(), start=1)
+        if re.search(pattern, line, re.IGNORECASE)
+    ]
+
+
+def inventory_variables(document, in_vars_folder):
+    """Return the names of the variables that one file of an inventory sets.
+
+    :param document: the file's content, parsed.
+    :param in_vars_folder: whether it lies in group_vars or host_vars; otherwise it holds groups.
+    """
+    if in_vars_folder:
+        return set(document or {})
+    names = set()
+    for content in (document or {}).values():
+        group = content or {}
+        names |= set(group.get("vars") or {})
+        for host_variables in (group.get("hosts") or {}).values():
+            names |= set(host_variables or {})
+        names |= inventory_variables(group.get("children"), in_vars_folder=False)
+    return names
+
+
+def templated_defaults(options, where=""):
+    """Return the paths of the options, nested ones too, whose default holds Jinja."""
+    found = []
+    for name, option in (options or {}).items():
+        if re.search(r"\{[{%#]", yaml.safe_dump(option.get("default"))):
+            found.append(f"{where}{name}")
+        found += templated_defaults(option.get("options"), f"{where}{name}.")
+    return found
+
+
+def entry_points(role):
+    """Return a role's {entry point: specification}."""
+    return yaml_file.load(project.ROOT / "roles" / role / "meta" / "argument_specs.yml")[
+        "argument_specs"
+    ]
+
+
+@pytest.mark.parametrize("kind", SILENCERS)
+def test_checks_are_silenced_as_often_as_was_agreed(kind):
+    texts = {
+        str(path): (project.ROOT / path).read_text(encoding="utf-8")
+        for path in tracked()
+        if path.suffix in _CODE
+    }
+    agreed = yaml_file.load(project.ROOT / "tests" / "gates.yml")["silenced"]
+    found = occurrences(SILENCERS[kind], texts)
+    assert len(found) == agreed[kind], found
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        ("noqa", "import os  # " + "noqa: F401"),
+        ("noqa", "# ruff: " + "noqa"),
+        ("noqa", "  name: no name  # " + "noqa name[casing]"),
+        ("pylint disable", "# pylint: " + "disable=all"),
+        ("yamllint disable", "# yamllint " + "disable-line"),
+        ("changed_when false", "  changed_when:" + " false"),
+        ("changed_when false", '  changed_when: "' + 'False"'),
+    ],
+)
+def test_a_silenced_check_is_counted(kind, line):
+    assert occurrences(SILENCERS[kind], {"a.yml": f"---\n{line}\n"}) == ["a.yml:2"]
+
+
+def test_ansible_lint_skips_no_rule_anywhere():
+    configuration = yaml_file.load(project.ROOT / ".ansible-lint")
+    assert configuration["profile"] == "production"
+    assert not {"skip_list", "warn_list", "mock_modules", "mock_roles"} & set(configuration)
+    assert not [path for path in tracked() if path.name == ".ansible-lint-ignore"]
+
+
+def test_every_variable_of_ours_in_an_inventory_is_an_option_of_a_role():
+    prefixes = [path.name for path in project.ROOT.glob("roles/*")] + ["gpunode"]
+    refusals = {}
+    for path in tracked():
+        if path.parts[0] == "inventory" and path.suffix in {".yml", ".yaml"}:
+            in_vars_folder = bool({"group_vars", "host_vars"} & set(path.parts))
+            names = inventory_variables(yaml_file.load(project.ROOT / path), in_vars_folder)
+            for refusal in variables.unknown(names, wanted_state.known_variables(), prefixes):
+                refusals.setdefault(str(path), []).append(str(refusal))
+    assert refusals == {}
+
+
+def test_variables_are_found_wherever_an_inventory_may_set_them():
+    groups = yaml.safe_load("""
+        all:
+          vars: {a: 1}
+          hosts: {h: {b: 1}, plain:}
+          children:
+            gpu: {vars: {c: 1}, children: {deep: {hosts: {i: {d: 1}}}}}
+            empty:
+    """)
+    assert inventory_variables(groups, in_vars_folder=False) == set("abcd")
+    assert inventory_variables({"e": {"nested": 1}}, in_vars_folder=True) == {"e"}
+    assert inventory_variables(None, in_vars_folder=True) == set()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_default_of_an_option_holds_jinja(role):
+    for specification in entry_points(role).values():
+        assert templated_defaults(specification.get("options")) == []
+
+
+def test_jinja_in_a_nested_default_is_found():
+    options = {
+        "plain": {"default": "{x}"},
+        "list": {"default": [{"a": "{{ b }}"}], "options": {"in": {"default": "{% if x %}"}}},
+    }
+    assert templated_defaults(options) == ["list", "list.in"]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_generated_defaults_mean_what_the_options_say(role):
+    # The generator writes YAML 1.2, where a bare "on" is text; Ansible reads it as true.
+    options = {
+        name: option["default"]
+        for specification in entry_points(role).values()
+        for name, option in (specification.get("options") or {}).items()
+        if "default" in option
+    }
+    assert yaml_file.load(project.ROOT / "roles" / role / "defaults" / "main.yml") == options
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory):
+    """The names of all files in the collection, built in this checkout as it is."""
+    folder = tmp_path_factory.mktemp("collection")
+    subprocess.run(
+        [
+            Path(sys.executable).with_name("ansible-galaxy"),
+            *("collection", "build", "--output-path", folder),
+        ],
+        cwd=project.ROOT,
+        timeout=120,
+        check=True,
+        capture_output=True,
+    )
+    (archive,) = folder.glob("gpunode-stack-*.tar.gz")
+    with tarfile.open(archive) as tar:
+        return {member.name for member in tar.getmembers() if not member.isdir()}
+
+
+def test_the_collection_holds_nothing_that_git_ignores(shipped):
+    kept = {str(path) for path in tracked()} | {"MANIFEST.json", "FILES.json"}
+    assert shipped - kept == set()
+
+
+def test_the_collection_holds_all_that_a_run_needs(shipped):
+    parts = {"plugins", "roles", "playbooks", "files", "meta"}
+    needed = {str(path) for path in tracked() if path.parts[0] in parts}
+    assert needed - shipped == set()
+
+
+def test_the_collection_holds_nothing_of_the_clone_around_it(shipped):
+    alone = {"Makefile", "ansible.cfg", "collections", "inventory", "site.yml", "tests", "tools"}
+    assert {name.split("/")[0] for name in shipped} & alone == set()
+    assert not [name for name in shipped if name.startswith(".")]
+
+
+@pytest.mark.parametrize("module", FILLING)
+def test_a_module_that_fills_a_disk_says_which_one_is_full(module):
+    plugins = project.ROOT / "plugins"
+    text = (plugins / "modules" / f"{module}.py").read_text(encoding="utf-8")
+    if "bring.bring(" in text:
+        text = (plugins / "module_utils/_node/component/bring.py").read_text(encoding="utf-8")
+    assert "disk.watched(" in text
