@@ -60,11 +60,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpunode.stack.plugins.module_utils._node.component import at_work
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import cli, pip, prefixes
 from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import general
-from ansible_collections.gpunode.stack.plugins.module_utils._node.records import receipts
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
     disk,
-    download,
+    own_paths,
     transient_unit,
     unfinished_folder,
     urls,
@@ -73,11 +72,11 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
 # The same unit as for building environments: whoever works on them waits for the other.
 _UNIT = "conda_env"
 _SETTLE_S = 1800
-_CACHE_DIR = os.path.join(download.CACHE_DIR, "conda_solve")
+_CACHE_DIR = os.path.join(own_paths.CACHE_DIR, "conda_solve")
 _KEPT = ("name", "version", "build", "url", "md5", "sha256")
 
 
-def solve(order, execute, state_dir=receipts.STATE_DIR, cache_dir=_CACHE_DIR):
+def solve(order, execute, state_dir=own_paths.STATE_DIR, cache_dir=_CACHE_DIR):
     """Return ({packages, dists}) that a spec is solved into, and leave nothing on the host.
 
     :param order: an order of plugin_utils/_controller/components/conda_env.py.

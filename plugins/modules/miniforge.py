@@ -65,7 +65,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.component impo
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import cli, prefixes
 from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import general
 from ansible_collections.gpunode.stack.plugins.module_utils._node.miniforge import removal
-from ansible_collections.gpunode.stack.plugins.module_utils._node.records import manifest, receipts
+from ansible_collections.gpunode.stack.plugins.module_utils._node.records import manifest
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
     commands,
@@ -73,17 +73,18 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
     download,
     files,
     folders,
+    own_paths,
     transient_unit,
     unfinished_folder,
     urls,
 )
 
 _NAME = "miniforge"
-_WORK_DIR = os.path.join(download.CACHE_DIR, _NAME)
+_WORK_DIR = os.path.join(own_paths.CACHE_DIR, _NAME)
 _SETTLE_S = 1800
 
 
-def converge(wanted, execute, check_mode, state_dir=receipts.STATE_DIR, work_dir=_WORK_DIR):
+def converge(wanted, execute, check_mode, state_dir=own_paths.STATE_DIR, work_dir=_WORK_DIR):
     """Bring Miniforge to the wanted state; return the module's result.
 
     :param wanted: the wanted state.

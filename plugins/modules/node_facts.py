@@ -77,6 +77,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
     accounts,
     child,
     listening,
+    own_paths,
     systemd,
 )
 
@@ -92,7 +93,7 @@ def collect(module, paths, users, units, root):
         **gpu_host.survey(root, running, os.getpid(), run),
         "own_kernel": own_kernel,
         "mounts": host.mounts(),
-        "paths": {path: host.path_state(path, receipts.STATE_DIR) for path in paths},
+        "paths": {path: host.path_state(path, own_paths.STATE_DIR) for path in paths},
         "users": accounts.survey(users),
         "units": systemd.files_of(units),
         "listening": listening.survey(),

@@ -22,7 +22,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.packages impor
     stack_packages,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import download
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import own_paths
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Tree
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import catalog
 from lab import driver_runs, textfile
@@ -126,7 +126,7 @@ def host(lab):
 @pytest.fixture
 def old(host, monkeypatch):
     """The node with an old driver of its branch, which is pinned."""
-    monkeypatch.setattr(download, "CACHE_DIR", str(host.root / "var" / "cache" / "gpunode"))
+    monkeypatch.setattr(own_paths, "CACHE_DIR", str(host.root / "var" / "cache" / "gpunode"))
     coming = host.root / "var" / "lib" / "gpunode" / "nvidia_driver" / "coming"
     monkeypatch.setattr(package_sets, "COMING", str(coming))
     stanzas = [

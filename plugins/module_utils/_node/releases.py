@@ -12,8 +12,7 @@ import os
 from .conda import builds
 from .gunicorn_app import release as app_release
 from .gunicorn_app import service as app_service
-from .records import receipts
-from .system import child, in_use, systemd, unfinished_folder
+from .system import child, in_use, own_paths, systemd, unfinished_folder
 
 _BLOCK = 512
 
@@ -43,7 +42,7 @@ def applications(items, proc="/proc", run=child.run):
     ]
 
 
-def environments(folder, proc="/proc", unit_dir=in_use.UNIT_DIR, state_dir=receipts.STATE_DIR):
+def environments(folder, proc="/proc", unit_dir=in_use.UNIT_DIR, state_dir=own_paths.STATE_DIR):
     """Return for each environment that has builds in a folder what they are and who uses them.
 
     Each is {name, dir, link, builds}: ``link`` is the id of the build that the environment's link

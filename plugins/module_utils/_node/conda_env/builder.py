@@ -9,11 +9,10 @@ import os
 import shutil
 
 from ..conda import builds, cli, contents, lock_file, package_cache, pip, prefixes
-from ..records import receipts
 from ..refusal import Refusal
-from ..system import download, files, unfinished_folder, urls
+from ..system import files, own_paths, unfinished_folder, urls
 
-_WORK_DIR = os.path.join(download.CACHE_DIR, "conda_env")
+_WORK_DIR = os.path.join(own_paths.CACHE_DIR, "conda_env")
 
 
 class Builder:
@@ -26,7 +25,7 @@ class Builder:
     :param work_dir: where files for conda and pip are put while they are needed.
     """
 
-    def __init__(self, wanted, execute, state_dir=receipts.STATE_DIR, work_dir=_WORK_DIR):
+    def __init__(self, wanted, execute, state_dir=own_paths.STATE_DIR, work_dir=_WORK_DIR):
         self._base = wanted["conda"]
         self._pip_config = wanted["pip_config"]
         self.execute = execute

@@ -18,9 +18,9 @@ from ..conda import builds as env_build
 from ..conda import contents, imports, prefixes
 from ..facts import general
 from ..packages import package_manager
-from ..records import manifest, receipts
+from ..records import manifest
 from ..refusal import Refusal
-from ..system import child, files, in_use, unfinished_folder
+from ..system import child, files, in_use, own_paths, unfinished_folder
 
 _OPEN = ("root", "root", "0755")
 # The default folder of environments lies in a folder of our own.
@@ -30,7 +30,7 @@ _OURS = "gpunode"
 Step = collections.namedtuple("Step", "sentences action")
 
 
-def complete(wanted, state_dir=receipts.STATE_DIR):
+def complete(wanted, state_dir=own_paths.STATE_DIR):
     """Return the wanted state with the locks of builds that are only named, read from them.
 
     :raises Refusal: such a build is not kept here, or does not say what it was built from.
@@ -65,7 +65,7 @@ def not_kept(env):
     )
 
 
-def converge(wanted, builder, keys, check_mode, state_dir=receipts.STATE_DIR, run=child.run):
+def converge(wanted, builder, keys, check_mode, state_dir=own_paths.STATE_DIR, run=child.run):
     """Bring all environments to the wanted state; return the module's result.
 
     :param wanted: the wanted state; see :func:`complete`.

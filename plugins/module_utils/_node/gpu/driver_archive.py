@@ -12,11 +12,10 @@ import os
 import re
 import shutil
 
-from ..records import receipts
-from ..system import files
+from ..system import files, own_paths
 from ..system.root import Tree
 
-DIR = os.path.join(receipts.STATE_DIR, "nvidia_driver")
+DIR = os.path.join(own_paths.STATE_DIR, "nvidia_driver")
 
 _KEPT = 2
 _NOTE = "kept.json"

@@ -13,14 +13,12 @@ import contextlib
 import os
 import time
 
-from ..records import receipts
-from ..system import child, files, systemd
+from ..system import child, files, own_paths, systemd
 from . import journal, proof, service
 
 UNIT_DIR = "/run/systemd/system"
 # What the name of a candidate has behind that of its application.
 SUFFIX = "-candidate"
-RUN_DIR = os.path.join("/run", os.path.basename(receipts.STATE_DIR))
 
 
 def unit_of(name):
@@ -35,7 +33,7 @@ def unit_path(name):
 
 def secrets_path(name):
     """Return where a candidate's secrets lie."""
-    return os.path.join(RUN_DIR, f"{name}{SUFFIX}.env")
+    return os.path.join(own_paths.RUN_DIR, f"{name}{SUFFIX}.env")
 
 
 def runtime_directory(name):
@@ -86,7 +84,7 @@ def remove(name, run=child.run):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
     with contextlib.suppress(OSError):
-        os.rmdir(RUN_DIR)
+        os.rmdir(own_paths.RUN_DIR)
     systemd.tell("daemon-reload", run=run)
     # A unit that is not failed cannot be reset, which is as good.
     with contextlib.suppress(systemd.UnitError):
@@ -99,7 +97,7 @@ def _started(app, secrets, run):
     try:
         text = service.secrets_text(secrets, app["secrets_digest"])
         if text:
-            os.makedirs(RUN_DIR, mode=0o755, exist_ok=True)
+            os.makedirs(own_paths.RUN_DIR, mode=0o755, exist_ok=True)
             files.write_text(secrets_path(name), text, mode=0o600)
         files.write_text(unit_path(name), app["candidate"])
         systemd.tell("daemon-reload", run=run)

@@ -18,7 +18,7 @@ import shutil
 
 from ..records import manifest
 from ..refusal import Refusal
-from ..system import child, folders, in_use, systemd
+from ..system import child, folders, in_use, own_paths, systemd
 from . import candidate, observe, rollback, service
 from . import release as app_release
 
@@ -241,7 +241,7 @@ def _unlink(path):
     """Remove a file or link, and its folder where that was there for such files alone."""
     os.unlink(path)
     folder = os.path.dirname(path)
-    if folder in (service.SECRETS_DIR, candidate.RUN_DIR) or folder.endswith((".d", ".wants")):
+    if folder in (service.SECRETS_DIR, own_paths.RUN_DIR) or folder.endswith((".d", ".wants")):
         with contextlib.suppress(OSError):
             os.rmdir(folder)
 

@@ -12,8 +12,7 @@ import contextlib
 import json
 import os
 
-from ..records import receipts
-from ..system import files, folders, systemd
+from ..system import files, folders, own_paths, systemd
 from . import service
 
 # What is about to be started again served a moment ago.
@@ -27,7 +26,7 @@ def start_patience_s(app):
 
 def note_of(name):
     """Return where it is noted what an application was before a change that is not proven yet."""
-    return os.path.join(receipts.STATE_DIR, f"{name}.before")
+    return os.path.join(own_paths.STATE_DIR, f"{name}.before")
 
 
 class Before:

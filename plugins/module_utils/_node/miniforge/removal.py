@@ -10,15 +10,15 @@ import pwd
 
 from ..conda import cli, prefixes
 from ..facts import general
-from ..records import manifest, receipts
+from ..records import manifest
 from ..refusal import Refusal
-from ..system import download, files, folders, in_use, unfinished_folder
+from ..system import files, folders, in_use, own_paths, unfinished_folder
 
 _WHAT = "remove Miniforge"
 
 
 def converge(
-    prefix, check_mode, state_dir=receipts.STATE_DIR, home=None, certificates=download.CA_PATH
+    prefix, check_mode, state_dir=own_paths.STATE_DIR, home=None, certificates=own_paths.CA_PATH
 ):
     """Remove the conda installation of a prefix; return the module's result.
 
@@ -41,7 +41,7 @@ def converge(
         changes.append(f"remove {prefix}")
         if not check_mode:
             unfinished_folder.remove(prefix, state_dir)
-            folders.remove_if_empty(download.CACHE_DIR)
+            folders.remove_if_empty(own_paths.CACHE_DIR)
     if os.path.lexists(certificates):
         changes.append(f"remove {certificates}")
         if not check_mode:

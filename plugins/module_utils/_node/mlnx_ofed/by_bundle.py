@@ -11,11 +11,11 @@ from functools import cached_property
 from ..packages import package_manager, stack_packages
 from ..rdma import ofed_release, rdma_stack
 from ..refusal import Refusal
-from ..system import commands, download, files
+from ..system import commands, download, files, own_paths
 from . import bundle as ofed_bundle
 from . import installer, method, note, package_sets
 
-_WORK_DIR = os.path.join(download.CACHE_DIR, "mlnx_ofed")
+_WORK_DIR = os.path.join(own_paths.CACHE_DIR, "mlnx_ofed")
 _ENVIRONMENT = {"LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
 
 

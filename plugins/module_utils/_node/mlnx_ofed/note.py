@@ -13,10 +13,9 @@ import os
 import shutil
 
 from ..packages import apt_transaction
-from ..records import receipts
-from ..system import disk, files
+from ..system import disk, files, own_paths
 
-DIR = os.path.join(receipts.STATE_DIR, "mlnx_ofed")
+DIR = os.path.join(own_paths.STATE_DIR, "mlnx_ofed")
 #: Where apt puts what it fetches, until that is installed and kept.
 COMING = f"{DIR}/coming"
 _PACKAGES = f"{DIR}/packages"

@@ -18,7 +18,7 @@ from ..packages import pins, stack_packages, versions
 from ..packages import repositories as apt_sources
 from ..records import manifest
 from ..refusal import Refusal
-from ..system import disk, download, text_files
+from ..system import disk, own_paths, text_files
 from . import by_runfile, kernel_modules, method, package_family, package_sets
 from . import pins as driver_pins
 from . import runfile as driver_runfile
@@ -276,8 +276,8 @@ class Packages(method.Method):
     def _build(self):
         """Build the modules of the packages that bring them, before those are installed."""
         choice, archives = self._chosen
-        os.makedirs(download.CACHE_DIR, mode=0o755, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=download.CACHE_DIR, prefix="package-") as folder:
+        os.makedirs(own_paths.CACHE_DIR, mode=0o755, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=own_paths.CACHE_DIR, prefix="package-") as folder:
             for name, version in package_sets.sources(choice, self._family).items():
                 package_sets.unpack(name, version, folder, self._host.execute, archives)
             for conf in glob.glob(os.path.join(folder, "*/usr/src/*/dkms.conf")):

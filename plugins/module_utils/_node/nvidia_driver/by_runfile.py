@@ -14,10 +14,10 @@ from ..gpu import driver_archive, fabric_manager, installed_driver
 from ..packages import repositories, stack_packages
 from ..records import manifest
 from ..refusal import Refusal
-from ..system import disk, download, files, urls
+from ..system import disk, download, files, own_paths, urls
 from . import kernel_modules, method, package_family, package_sets, pins, runfile
 
-WORK_DIR = os.path.join(download.CACHE_DIR, "nvidia_driver")
+WORK_DIR = os.path.join(own_paths.CACHE_DIR, "nvidia_driver")
 _NAME = kernel_modules.OF_RUNFILE
 
 

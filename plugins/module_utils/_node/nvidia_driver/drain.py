@@ -15,9 +15,8 @@ import subprocess
 
 from ..gpu import clients
 from ..kernel import kernels
-from ..records import receipts
 from ..refusal import Refusal
-from ..system import files, systemd
+from ..system import files, own_paths, systemd
 from ..system.root import Tree
 
 # The driver's modules and those of peer memory, each before what it needs.
@@ -54,7 +53,7 @@ _MODULE_S = 120
 
 def note_path():
     """Return where it is noted what runs again after the work on the driver."""
-    return os.path.join(receipts.STATE_DIR, "drained.json")
+    return os.path.join(own_paths.STATE_DIR, "drained.json")
 
 
 def survey(units, run):
@@ -104,7 +103,7 @@ def drain(running, tree, run):
     earlier = noted()
     note = {key: sorted({*earlier[key], *units}) for key, units in running.items()}
     if any(note.values()):
-        os.makedirs(receipts.STATE_DIR, mode=0o755, exist_ok=True)
+        os.makedirs(own_paths.STATE_DIR, mode=0o755, exist_ok=True)
         files.write_text(note_path(), json.dumps(note))
     try:
         for units in (running["triggers"], running["services"]):

@@ -20,15 +20,14 @@ import time
 from ..gpu import installed_driver
 from ..kernel import build_failure
 from ..rdma import symbols
-from ..records import receipts
 from ..refusal import Refusal
-from ..system import commands, disk, files, folders
+from ..system import commands, disk, files, folders, own_paths
 
 DKMS = "/var/lib/dkms"
 #: What a .run calls its tree.
 OF_RUNFILE = "nvidia"
 SOURCES = "/usr/src"
-ASIDE = os.path.join(receipts.STATE_DIR, "nvidia_driver", "aside")
+ASIDE = os.path.join(own_paths.STATE_DIR, "nvidia_driver", "aside")
 WAIT_S = 600
 
 _POLL_S = 2

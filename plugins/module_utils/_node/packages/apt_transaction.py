@@ -9,7 +9,7 @@ import glob
 import os
 import tempfile
 
-from ..system import download, files, folders, text_files
+from ..system import files, folders, own_paths, text_files
 
 _PREFERENCES = "/etc/apt/preferences"
 
@@ -26,8 +26,8 @@ def under(records, folder):
     """
     # apt makes no folders outside of its own.
     os.makedirs(os.path.join(folder, "partial"), mode=0o700, exist_ok=True)
-    folders.make(download.CACHE_DIR)
-    with tempfile.TemporaryDirectory(dir=download.CACHE_DIR, prefix="preferences-") as place:
+    folders.make(own_paths.CACHE_DIR)
+    with tempfile.TemporaryDirectory(dir=own_paths.CACHE_DIR, prefix="preferences-") as place:
         path = os.path.join(place, "preferences")
         text = "\n".join([*records, text_files.read(_PREFERENCES) or ""])
         files.write_text(path, text, None, None)

@@ -18,11 +18,11 @@ from functools import cached_property
 
 from ..kernel import build_failure, kernels
 from ..refusal import Refusal
-from ..system import commands, download, folders
+from ..system import commands, folders, own_paths
 from . import nv_peer_mem
 
 PACKAGE = "nvidia_peer_memory"
-_WORK_DIR = os.path.join(download.CACHE_DIR, "peer_memory", "rpm")
+_WORK_DIR = os.path.join(own_paths.CACHE_DIR, "peer_memory", "rpm")
 # Debian's rpm keeps its database in the home of whoever calls it.
 _ENVIRONMENT = {"HOME": "/root", "LC_ALL": "C.UTF-8"}
 _TOLD = "[%{=VERSION}-%{=RELEASE}\t%{=DISTURL}\t%{FILENAMES}\n]"

@@ -21,10 +21,10 @@ from ..packages import package_manager, stack_packages, versions
 from ..rdma import module_fit, peer_route, symbols
 from ..records import manifest
 from ..refusal import Refusal
-from ..system import download, text_files
+from ..system import download, own_paths, text_files
 from . import boot, by_dkms, by_rpm, nv_peer_mem
 
-_WORK_DIR = os.path.join(download.CACHE_DIR, "peer_memory")
+_WORK_DIR = os.path.join(own_paths.CACHE_DIR, "peer_memory")
 _NAME = nv_peer_mem.NAME
 # No RDMA stack that comes first.
 _NOTHING = {"kind": "", "client_ex": None}

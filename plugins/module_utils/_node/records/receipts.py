@@ -7,19 +7,18 @@ from __future__ import annotations
 import json
 import os
 
-from ..system import child, files
+from ..system import child, files, own_paths
 from . import manifest
 
-STATE_DIR = "/var/lib/gpunode"
 SCHEMA = 2
 
 
-def path_of(component, state_dir=STATE_DIR):
+def path_of(component, state_dir=own_paths.STATE_DIR):
     """Return where a component's receipt lies."""
     return os.path.join(state_dir, f"{component}.json")
 
 
-def read(component, state_dir=STATE_DIR):
+def read(component, state_dir=own_paths.STATE_DIR):
     """Return a component's receipt, or None where there is no readable one of this schema.
 
     A receipt that cannot be read counts as none: the component is then due,
@@ -34,7 +33,7 @@ def read(component, state_dir=STATE_DIR):
     return receipt if whole and receipt.get("schema") == SCHEMA else None
 
 
-def write(component, digest, entries, names=(), state_dir=STATE_DIR):
+def write(component, digest, entries, names=(), state_dir=own_paths.STATE_DIR):
     """Write a component's receipt atomically, readable by root alone.
 
     :param digest: the digest of what was asked for.
@@ -54,7 +53,7 @@ def write(component, digest, entries, names=(), state_dir=STATE_DIR):
     files.write_text(path_of(component, state_dir), text, mode=0o600)
 
 
-def survey(state_dir=STATE_DIR, run=child.run):
+def survey(state_dir=own_paths.STATE_DIR, run=child.run):
     """Return {component: {digest, drift, names}} for every readable receipt on the host."""
     found = {}
     names = sorted(os.listdir(state_dir)) if os.path.isdir(state_dir) else []

@@ -17,11 +17,6 @@ from ansible.module_utils.urls import open_url
 from ..refusal import Refusal
 from . import disk, files, urls
 
-# Where modules put what they need only while they work.
-CACHE_DIR = "/var/cache/gpunode"
-# Where the certificates lie that the controller handed over.
-CA_PATH = "/etc/gpunode/ca.pem"
-
 _CHUNK = 1 << 20
 _SILENCE_S = 60
 _BROKEN = (

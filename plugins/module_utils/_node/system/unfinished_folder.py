@@ -14,8 +14,7 @@ import contextlib
 import os
 import shutil
 
-from ..records import receipts
-from . import files
+from . import files, own_paths
 
 _FOLDER = "building"
 
@@ -24,13 +23,13 @@ def _note_of(path, state_dir):
     return os.path.join(state_dir, _FOLDER, files.sha256_of_text(path))
 
 
-def is_unfinished(path, state_dir=receipts.STATE_DIR):
+def is_unfinished(path, state_dir=own_paths.STATE_DIR):
     """Say whether ``path`` is a build of ours that did not end."""
     return os.path.exists(_note_of(path, state_dir))
 
 
 @contextlib.contextmanager
-def building(path, state_dir=receipts.STATE_DIR):
+def building(path, state_dir=own_paths.STATE_DIR):
     """Mark ``path`` as under construction; a failed build is removed, a killed one stays marked.
 
     What an earlier unfinished build left at ``path`` is removed first.
@@ -47,13 +46,13 @@ def building(path, state_dir=receipts.STATE_DIR):
     os.unlink(note)
 
 
-def remove(path, state_dir=receipts.STATE_DIR):
+def remove(path, state_dir=own_paths.STATE_DIR):
     """Remove what lies at ``path``; a run that is killed in between leaves it marked."""
     _write_note(path, state_dir)
     discard(path, state_dir)
 
 
-def discard(path, state_dir=receipts.STATE_DIR):
+def discard(path, state_dir=own_paths.STATE_DIR):
     """Remove a build that did not end, and the note about it."""
     _remove(path)
     os.unlink(_note_of(path, state_dir))

@@ -13,7 +13,11 @@ import yaml
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import prefixes
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import disk, download, urls
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
+    disk,
+    own_paths,
+    urls,
+)
 
 from ..inputs import addresses, catalog
 
@@ -50,7 +54,7 @@ def resolve(options, site):
         return _absent(prefix, _environments(site))
     version, architecture, installer = _installer(options)
     ca_text = _ca_text(options, site)
-    options = {**options, "ca_bundle": download.CA_PATH if ca_text else options.get("ca_bundle")}
+    options = {**options, "ca_bundle": own_paths.CA_PATH if ca_text else options.get("ca_bundle")}
     return {
         "state": "present",
         "prefix": prefix,
@@ -60,7 +64,7 @@ def resolve(options, site):
         "installer": installer,
         "proxies": _proxies(options),
         "ca_bundle": options["ca_bundle"] or "",
-        "ca_path": download.CA_PATH,
+        "ca_path": own_paths.CA_PATH,
         "ca_text": ca_text,
         "condarc": _condarc(options),
         "pip_config": _pip_config(prefix),
@@ -116,7 +120,7 @@ def refusals(state, facts):
         found += disk.refusals(
             [
                 (f"Miniforge in {state['prefix']}", state["prefix"], _ROOM),
-                (f"its installer in {download.CACHE_DIR}", download.CACHE_DIR, _INSTALLER_ROOM),
+                (f"its installer in {own_paths.CACHE_DIR}", own_paths.CACHE_DIR, _INSTALLER_ROOM),
             ],
             facts["mounts"],
         )
@@ -200,9 +204,9 @@ def _expected_bundle(state):
 
 def _ca_text(options, site):
     """Return the certificates to hand over to the host, None for none."""
-    if options.get("ca_bundle") == download.CA_PATH:
+    if options.get("ca_bundle") == own_paths.CA_PATH:
         raise Refusal(
-            f"miniforge_ca_bundle {download.CA_PATH}",
+            f"miniforge_ca_bundle {own_paths.CA_PATH}",
             "what lies there is made and removed by this role",
             "Name the certificates on the controller with miniforge_ca_source",
         )

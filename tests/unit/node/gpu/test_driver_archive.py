@@ -19,7 +19,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.packages impor
     package_manager,
     stack_packages,
 )
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import download
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import own_paths
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import catalog
 
 ROWS = {row["name"]: row for row in catalog.rows("repositories")}
@@ -35,7 +35,7 @@ class Host:
         self.coming = self.folder / "coming"
         self.offers = set()
         monkeypatch.setattr(package_sets, "COMING", str(self.coming))
-        monkeypatch.setattr(download, "CACHE_DIR", str(folder / "cache"))
+        monkeypatch.setattr(own_paths, "CACHE_DIR", str(folder / "cache"))
 
     def execute(self, argv, _environment):
         """Answer as `apt-get download` does, which fetches all or nothing."""

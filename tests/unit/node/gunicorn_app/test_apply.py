@@ -29,9 +29,8 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app.p
     Plan,
     Step,
 )
-from ansible_collections.gpunode.stack.plugins.module_utils._node.records import receipts
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import systemd
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import own_paths, systemd
 
 
 @pytest.fixture
@@ -153,8 +152,8 @@ class Web:
 @pytest.fixture
 def web(placing, tmp_path, monkeypatch):
     for module, name in (
-        (systemd, "UNIT_DIR"), (candidate, "UNIT_DIR"), (candidate, "RUN_DIR"),
-        (service, "SECRETS_DIR"), (receipts, "STATE_DIR"),
+        (systemd, "UNIT_DIR"), (candidate, "UNIT_DIR"), (own_paths, "RUN_DIR"),
+        (service, "SECRETS_DIR"), (own_paths, "STATE_DIR"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, str(tmp_path / "units"))
     active = {"ActiveState": "active", "UnitFileState": "enabled"}

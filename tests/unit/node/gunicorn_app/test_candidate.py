@@ -13,6 +13,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app i
     proof as app_proof,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import own_paths
 
 UNIT = "web-candidate.service"
 WITH_SECRETS = {**APP, "secrets_digest": "s1"}
@@ -23,7 +24,7 @@ def host(tmp_path, monkeypatch):
     """Folders for units and secrets, and a systemd that runs the candidate once it is started."""
     (tmp_path / "units").mkdir()
     monkeypatch.setattr(candidate, "UNIT_DIR", str(tmp_path / "units"))
-    monkeypatch.setattr(candidate, "RUN_DIR", str(tmp_path / "run"))
+    monkeypatch.setattr(own_paths, "RUN_DIR", str(tmp_path / "run"))
     systemd = Systemd()
     systemd.units[UNIT] = {"ActiveState": "inactive"}
     return systemd

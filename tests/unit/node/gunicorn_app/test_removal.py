@@ -13,10 +13,10 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app i
     rollback,
     service,
 )
-from ansible_collections.gpunode.stack.plugins.module_utils._node.records import receipts
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
     folders,
     in_use,
+    own_paths,
     systemd,
 )
 
@@ -30,7 +30,7 @@ def host(tmp_path, monkeypatch):
     """Empty folders for all that an application has, and what is to go."""
     for module, name in (
         (systemd, "UNIT_DIR"), (service, "SECRETS_DIR"), (candidate, "UNIT_DIR"),
-        (candidate, "RUN_DIR"), (receipts, "STATE_DIR"),
+        (own_paths, "RUN_DIR"), (own_paths, "STATE_DIR"),
     ):  # fmt: skip
         folder = tmp_path / f"{module.__name__.rpartition('.')[2]}-{name}"
         folder.mkdir()

@@ -12,8 +12,11 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app i
     rollback,
     service,
 )
-from ansible_collections.gpunode.stack.plugins.module_utils._node.records import receipts
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files, systemd
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
+    files,
+    own_paths,
+    systemd,
+)
 
 SERVING = {"ActiveState": "active", "UnitFileState": "enabled"}
 NOT_THERE = {"ActiveState": "inactive", "UnitFileState": ""}
@@ -24,7 +27,7 @@ def host(tmp_path, monkeypatch):
     """A host on which the application serves."""
     monkeypatch.setattr(systemd, "UNIT_DIR", str(tmp_path))
     monkeypatch.setattr(service, "SECRETS_DIR", str(tmp_path / "secrets"))
-    monkeypatch.setattr(receipts, "STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setattr(own_paths, "STATE_DIR", str(tmp_path / "state"))
     (tmp_path / "secrets").mkdir()
     for name in ("web.socket", "web.service", "secrets/web.env"):
         (tmp_path / name).write_text("before")

@@ -19,7 +19,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.miniforge impo
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
     disk,
-    download,
+    own_paths,
     unfinished_folder,
 )
 from ansible_collections.gpunode.stack.plugins.modules import miniforge as module
@@ -271,7 +271,7 @@ class Host:
 
 @pytest.fixture
 def host(tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "CA_PATH", str(tmp_path / "etc" / "ca.pem"))
+    monkeypatch.setattr(own_paths, "CA_PATH", str(tmp_path / "etc" / "ca.pem"))
     return Host(tmp_path)
 
 

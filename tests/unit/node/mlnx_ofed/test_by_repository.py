@@ -21,13 +21,15 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed impo
     converge as ofed_converge,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import (
-    apt_transaction,
     package_manager,
     pins,
     repositories,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import text_files
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
+    own_paths,
+    text_files,
+)
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.stack import case
 
@@ -151,7 +153,7 @@ def host(tmp_path, monkeypatch):
     monkeypatch.setattr(package_sets, "PREFERENCES", str(tmp_path / "preferences"))
     monkeypatch.setattr(package_sets, "PATHS", (package_sets.PREFERENCES,))
     monkeypatch.setattr(pins, "VERSIONLOCK", str(tmp_path / "versionlock.list"))
-    monkeypatch.setattr(apt_transaction.download, "CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(own_paths, "CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(package_manager, "managers_own", package_manager.Apt)
     monkeypatch.setattr(text_files, "_is_as", lambda path, file: text_files.read(path) == file.text)
     write = text_files.files.write_text

@@ -16,8 +16,8 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver import (
     drain as driver_drain,
 )
-from ansible_collections.gpunode.stack.plugins.module_utils._node.records import receipts
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import own_paths
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.stack import case
 
 WANTED = {
@@ -102,7 +102,7 @@ class Host:
         monkeypatch.setattr(
             driver_converge.text_files, "stale", lambda wanted: [next(iter(wanted))]
         )
-        monkeypatch.setattr(receipts, "STATE_DIR", str(folder / "state"))
+        monkeypatch.setattr(own_paths, "STATE_DIR", str(folder / "state"))
         for name in ("drain", "restore", "reload_modules"):
             monkeypatch.setattr(driver_drain, name, self._noted(name))
         monkeypatch.setattr(

@@ -10,8 +10,8 @@ from trees import planted
 from web_app import Systemd
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver import drain
-from ansible_collections.gpunode.stack.plugins.module_utils._node.records import receipts
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import own_paths
 
 MODULES = "nvidia_uvm 1 0 - Live 0x0 (OE)\nnvidia 1 1 nvidia_uvm, Live 0x0 (OE)\n"
 ALONE = "nvidia 1 0 - Live 0x0 (OE)\n"
@@ -67,7 +67,7 @@ class Host(Systemd):
 
 @pytest.fixture(autouse=True)
 def _state_dir(tmp_path, monkeypatch):
-    monkeypatch.setattr(receipts, "STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setattr(own_paths, "STATE_DIR", str(tmp_path / "state"))
 
 
 TRAIN = unit("train.service", TriggeredBy="train.socket train.timer")

@@ -17,7 +17,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.packages impor
     package_manager,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import download
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import own_paths
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import catalog
 
 ROWS = {row["name"]: row for row in catalog.rows("repositories")}
@@ -251,7 +251,7 @@ class Host:
 
 @pytest.fixture(autouse=True)
 def _cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(own_paths, "CACHE_DIR", str(tmp_path / "cache"))
 
 
 INST = "".join(f"Inst {name} [535.104.05-1] (x)\n" for name in NAMES)
