@@ -1,13 +1,12 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the plan and the node decide alike about the driver: packages, and kind of modules."""
+"""Which kind of the driver's modules a host gets: decided alike by the plan and the node."""
 
 from __future__ import annotations
 
 from ..packages import versions
 
 TYPES = ("open", "proprietary")
-RED_HAT = ("RedHat", "Rocky", "AlmaLinux", "CentOS", "OracleLinux")
 # From the branch on that NVIDIA's installer itself takes the open modules where all GPUs can.
 _OPEN_BY_DEFAULT = "560"
 
@@ -48,14 +47,3 @@ def not_open(architectures, rows, is_guest):
 def types_of(modules):
     """Return the kinds of some modules, rows of installed_driver.modules."""
     return sorted({"open" if row["open"] else "proprietary" for row in modules})
-
-
-def distribution(facts):
-    """Return the distribution as the catalog names it: 'Debian 12', 'Ubuntu 22.04', 'RedHat 9'.
-
-    :param facts: the general facts.
-    """
-    name = facts["distribution"]
-    # Ubuntu's major version is a year with two releases.
-    part = "distribution_version" if name == "Ubuntu" else "distribution_major_version"
-    return f"{'RedHat' if name in RED_HAT else name} {facts[part]}"

@@ -11,7 +11,7 @@ from functools import cached_property
 from ..packages import package_manager, stack_packages
 from ..rdma import ofed_release, rdma_stack
 from ..refusal import Refusal
-from ..system import commands, download, files, own_paths
+from ..system import commands, distribution, download, files, own_paths
 from . import bundle as ofed_bundle
 from . import installer, method, note, package_sets
 
@@ -106,8 +106,8 @@ class Bundle(method.Method):
             archive, self._wanted["tmpdir"], self._adds_kernel_on_debian
         )
         bundle = ofed_bundle.unpack(archive, self._folder, self._host.execute)
-        distribution = ofed_release.distribution(self._facts)
-        ofed_bundle.refuse_misfits(bundle, self._version, distribution, self._facts["architecture"])
+        name = distribution.mellanox_name(self._facts)
+        ofed_bundle.refuse_misfits(bundle, self._version, name, self._facts["architecture"])
         installer.refuse_names(self._wanted["options"], bundle.packages)
         package_sets.refuse_dependants(
             f"install MLNX_OFED {self._version}", sorted(self._packages), self._host.execute
@@ -144,7 +144,7 @@ class Bundle(method.Method):
         """
         bundle = ofed_bundle.read(folder)
         what = f"install MLNX_OFED {bundle.version}"
-        is_exact = bundle.distribution == ofed_release.distribution(self._facts)
+        is_exact = bundle.distribution == distribution.mellanox_name(self._facts)
         order = installer.Order(
             self.main_kernel["release"],
             self._wanted["tmpdir"],

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from ..gpu import architectures, module_types
 from ..refusal import Refusal
+from ..system import distribution
 
 
 class Target:
@@ -81,13 +82,12 @@ class Target:
 
         :raises Refusal: there is none.
         """
-        distribution = module_types.distribution(self.facts)
-        row = self.wanted["packages"].get(distribution)
+        name = distribution.catalog_name(self.facts)
+        row = self.wanted["packages"].get(name)
         if row is None or self.module_type not in row["packages"]:
             raise Refusal(
                 f"driver branch {self.wanted['branch']}",
-                f"no repository is known to have {self.module_type} modules of it for "
-                f"{distribution}",
+                f"no repository is known to have {self.module_type} modules of it for {name}",
                 "Choose another stack, or name a .run file",
             )
         return row

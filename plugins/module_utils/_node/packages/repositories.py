@@ -13,9 +13,8 @@ import functools
 import os
 import re
 
-from ..gpu import module_types
 from ..refusal import Refusal
-from ..system import commands, download, text_files, urls
+from ..system import commands, distribution, download, text_files, urls
 from . import openpgp
 
 # What a component places, each an absolute path; its packages in words, and the option that names
@@ -92,7 +91,7 @@ class Sources:
         self._facts = facts
         self._tree = tree
         self._address = address
-        self._distribution = module_types.distribution(facts)
+        self._distribution = distribution.catalog_name(facts)
 
     def stale(self):
         """Return {path: Placed} of what :meth:`offer` changes; of a key, not its text.
@@ -186,7 +185,7 @@ def text(files, repository, distribution, release, stanzas, address=""):
 
     :param files: the Files of the component.
     :param repository: a row of the catalog's repositories.
-    :param distribution: as module_types.distribution names it: 'Debian 12'.
+    :param distribution: as distribution.catalog_name names it: 'Debian 12'.
     :param release: the code name of the distribution's release: 'bookworm'.
     :param stanzas: what :func:`own` says.
     :param address: where the user says that it is; '' for where it is usually.

@@ -7,21 +7,11 @@ The bundle of MLNX_OFED, the kernels that have modules, and whether DOCA-OFED is
 
 from __future__ import annotations
 
-from ..gpu import module_types
 from ..packages import versions
+from ..system import distribution
 
 #: The package that brings all of DOCA-OFED.
 PROFILE = "doca-ofed"
-
-
-def distribution(facts):
-    """Return the distribution as Mellanox writes it: 'rhel7.3', 'ubuntu22.04', 'debian12.5'.
-
-    :param facts: the general facts.
-    """
-    name = facts["distribution"]
-    name = "rhel" if name in module_types.RED_HAT else name.lower()
-    return f"{name}{facts['distribution_version']}"
 
 
 def kernels(rows, has_tree):
@@ -66,6 +56,6 @@ def bundle(row, facts):
     """
     if not row or "url" not in row:
         return "", ""
-    url = row["url"].format(distribution=distribution(facts))
+    url = row["url"].format(distribution=distribution.mellanox_name(facts))
     digests = {file["url"]: file["sha256"] for file in row.get("files", [])}
     return url, digests.get(url, "")

@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import module_types
 from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed import installer
 from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import rdma_stack
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import distribution
 
 from ..inputs import addresses, catalog, sent_file
 from ..stack import catalog as stack_catalog
@@ -100,7 +100,7 @@ def refusals(state, facts):
     if state["state"] != "present":
         return []
     if state["kind"] == "doca":
-        return _unknown_distribution(state, module_types.distribution(facts))
+        return _unknown_distribution(state, distribution.catalog_name(facts))
     if rdma_stack.described(facts["rdma_stack"]) == rdma_stack.described(state):
         return []
     return sent_file.refusals("gpunode_ofed_file", state["file"])

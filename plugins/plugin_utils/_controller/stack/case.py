@@ -22,7 +22,10 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import (
     ofed_release,
     peer_route,
 )
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import management_interface
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
+    distribution,
+    management_interface,
+)
 
 # The driver's packages carry its version; those of container tools and peer memory have their own,
 # and so may these, which look the same and are packaged by themselves.
@@ -348,7 +351,7 @@ class Case:
     @cached_property
     def distribution(self):
         """The distribution as the catalog names it: 'Debian 12', 'Ubuntu 22.04', 'RedHat 9'."""
-        return module_types.distribution(self.facts)
+        return distribution.catalog_name(self.facts)
 
     @cached_property
     def package_row(self):

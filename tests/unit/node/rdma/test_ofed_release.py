@@ -15,21 +15,6 @@ def facts(name, version):
     return {"distribution": name, "distribution_version": version}
 
 
-@pytest.mark.parametrize(
-    ("name", "version", "written"),
-    [
-        ("CentOS", "7.3", "rhel7.3"),
-        ("RedHat", "9.4", "rhel9.4"),
-        ("Rocky", "8.6", "rhel8.6"),
-        ("Ubuntu", "22.04", "ubuntu22.04"),
-        ("Debian", "12.5", "debian12.5"),
-        ("", "", ""),
-    ],
-)
-def test_a_distribution_is_written_as_its_bundles_are_called(name, version, written):
-    assert ofed_release.distribution(facts(name, version)) == written
-
-
 def test_a_bundle_comes_with_its_digest_where_one_is_published():
     url, sha256 = ofed_release.bundle(RELEASE, facts("Rocky", "8.6"))
     assert url == f"{FOLDER}/MLNX_OFED_LINUX-5.8-1.0.1.1-rhel8.6-x86_64.tgz"
