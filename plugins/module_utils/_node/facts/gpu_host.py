@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from ..gpu import (
     clients,
+    drained,
     fabric_manager,
     faults,
     gridd,
@@ -15,7 +16,6 @@ from ..gpu import (
     pci,
 )
 from ..kernel import kernels, secure_boot
-from ..nvidia_driver import drain
 from ..packages import stack_packages
 from ..rdma import rdma_stack
 from ..system import child, management_interface, systemd
@@ -79,7 +79,7 @@ def survey(root, running, pid, run=child.run):
 
 
 def _drained(host):
-    note = drain.noted(host)
+    note = drained.noted(host)
     return note["triggers"] + note["services"]
 
 

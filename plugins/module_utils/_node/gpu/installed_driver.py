@@ -7,19 +7,15 @@ from __future__ import annotations
 import os
 import re
 
-from ..kernel import kernels
+from ..kernel import dkms_status, kernels, modinfo
 from ..packages import deb_version
 from . import driver_archive
 
 _VERSION = re.compile(r"\b[0-9]+\.[0-9]+(?:\.[0-9]+)*\b")
 _MODULE = re.compile(r"(nvidia(?:[-_][\w-]+)?|nv_peer_mem)\.ko(?:\.(?:xz|zst|gz))?")
-_FIELD = re.compile(r"(\w+): *(.*)")
 # What sets the open modules apart: NVIDIA/open-gpu-kernel-modules, kernel-open/nvidia/nv.c,
 # MODULE_LICENSE; the proprietary ones say "NVIDIA".
 _OPEN_LICENSE = "Dual MIT/GPL"
-# What is packed has to be unpacked first.
-_MODINFO_S = 30
-_DKMS = "/var/lib/dkms"
 _LIBRARY = re.compile(r"(?:libcuda|libnvidia-ml)\.so\.([0-9]+(?:\.[0-9]+)+)")
 _LIBRARY_FOLDERS = (
     "/usr/lib/x86_64-linux-gnu",
@@ -35,7 +31,7 @@ def survey(tree):
     return {
         "loaded": loaded(tree),
         "modules": modules(tree),
-        "dkms": dkms(tree),
+        "dkms": dkms_status.survey(tree),
         "libraries": libraries(tree),
         "runfile": runfile(tree),
         "kept": kept(tree),
@@ -73,7 +69,7 @@ def modules(tree):
         for release in tree.names(kernels.MODULES)
         for path, match in _files(tree, release)
     ]
-    told = described(tree, [path for _release, path, _name in found])
+    told = modinfo.described(tree, [path for _release, path, _name in found])
     rows = [
         {
             "kernel": release,
@@ -89,20 +85,6 @@ def modules(tree):
     return [{**row, "open": is_open.get(row["kernel"], row["open"])} for row in rows]
 
 
-def described(tree, paths):
-    """Return {path: {field: value}}, {} for a module that modinfo cannot describe."""
-    by_file = {tree.path(path): {} for path in paths}
-    printed = tree.ended("modinfo", *by_file, patience_s=_MODINFO_S).output if paths else ""
-    fields = {}
-    for line in printed.splitlines():
-        match = _FIELD.match(line)
-        if match and match.group(1) == "filename":
-            fields = by_file.get(match.group(2), {})
-        elif match:
-            fields[match.group(1)] = match.group(2)
-    return {path: by_file[tree.path(path)] for path in paths}
-
-
 def module_facts(fields):
     """Return {version, open, depends, signer} of what modinfo says of a module."""
     return {
@@ -111,28 +93,6 @@ def module_facts(fields):
         "depends": [part for part in fields.get("depends", "").split(",") if part],
         "signer": fields.get("signer", ""),
     }
-
-
-def dkms(tree):
-    """Return [{name, version, kernel, state}] of every tree that DKMS has.
-
-    As `dkms status` tells it, without running its shell script (dkms-project/dkms, dkms.in,
-    is_module_added and following): a tree counts as added where its source leads to a folder;
-    built for a kernel where there is a folder of modules; installed where the link of that
-    kernel leads to it.
-    """
-    rows = []
-    for name in tree.names(_DKMS):
-        for version in tree.names(f"{_DKMS}/{name}"):
-            folder = f"{_DKMS}/{name}/{version}"
-            if not tree.names(tree.resolve(f"{folder}/source")):
-                continue
-            states = sorted(_built(tree, name, folder).items()) or [("", "added")]
-            rows += [
-                {"name": name, "version": version, "kernel": kernel, "state": state}
-                for kernel, state in states
-            ]
-    return rows
 
 
 def libraries(tree):
@@ -200,18 +160,3 @@ def _files(tree, release):
             path = os.path.normpath(f"{top}/{inside}/{name}")
             if match and tree.exists(tree.resolve(path)):
                 yield path, match
-
-
-def _built(tree, name, folder):
-    """Return {kernel: state} of the kernels that a tree of DKMS is built for."""
-    states = {}
-    for kernel in tree.names(folder):
-        # As dkms: what else is in there begins with a letter.
-        if not kernel[:1].isdigit():
-            continue
-        for architecture in tree.names(f"{folder}/{kernel}"):
-            made = f"{folder}/{kernel}/{architecture}"
-            if tree.names(f"{made}/module"):
-                link = tree.resolve(f"{_DKMS}/{name}/kernel-{kernel}-{architecture}")
-                states[kernel] = "installed" if link == made else "built"
-    return states

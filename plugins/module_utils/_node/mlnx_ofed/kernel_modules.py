@@ -6,9 +6,7 @@ from __future__ import annotations
 
 import os
 
-from ..gpu import installed_driver
-from ..kernel import kernels
-from ..nvidia_driver import kernel_modules
+from ..kernel import dkms, kernels, modinfo
 
 # The trees, that of the RDMA core first: the others are built with its symbols.
 _TREES = (
@@ -31,10 +29,10 @@ def paths(tree, which, release):
 
     :param which: (name, version) of the tree in DKMS, which keeps a copy of what it built.
     """
-    built = kernel_modules.built_files(tree, *which, release)
+    built = dkms.built_files(tree, *which, release)
     there = {_stem(path): path for path in kernels.beside_own(tree, release)}
     found = [there[name] for name in built if name in there]
-    told = installed_driver.described(tree, found)
+    told = modinfo.described(tree, found)
     fits = all(row.get("vermagic", "").startswith(f"{release} ") for row in told.values())
     return found if fits and len(found) == len(built) else []
 
@@ -51,11 +49,11 @@ def complete(host, which, kernel):
     if paths(host.tree, which, release):
         return
     what = f"build the modules of {which[0]} {which[1]} for kernel {release}"
-    done = kernel_modules.build_for(release, which, what, host.tree, host.execute)
+    done = dkms.build_for(release, which, what, host.tree, host.execute)
     if done.returncode:
         remedy = "Name a release of the RDMA stack that builds for this kernel, or remove it"
-        raise kernel_modules.not_built(host.tree, which, kernel, what, done, remedy)
-    kernel_modules.install_for(release, which, what, host.tree, host.execute)
+        raise dkms.not_built(host.tree, which, kernel, what, done, remedy)
+    dkms.install_for(release, which, what, host.tree, host.execute)
 
 
 def _stem(path):

@@ -7,8 +7,7 @@ from __future__ import annotations
 import functools
 from functools import cached_property
 
-from ..kernel import initramfs, kernels
-from ..nvidia_driver import kernel_modules as driver_modules
+from ..kernel import dkms, initramfs, kernels
 from ..packages import repositories, stack_packages
 from ..rdma import ofed_release, rdma_stack
 from ..refusal import Refusal
@@ -173,5 +172,5 @@ class Method:
             if done.returncode:
                 raise installer.failure(what, done, self._tree)
         for name, version in self._trees():
-            driver_modules.remove(self._tree, name, version, self._host.execute)
+            dkms.remove(self._tree, name, version, self._host.execute)
         package_sets.remove(what, package_sets.of_vendor(self._tree), self._host.execute)

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import re
 
-from ..kernel import kernels
-from ..nvidia_driver import drain
+from ..kernel import kernels, modprobe
 from ..rdma import peer_route
 from ..refusal import Refusal
 from ..system import commands, management_interface, systemd
@@ -78,9 +77,9 @@ def restart(host):
         )
     clients = [name for name in peer_route.MODULES if name in facts["peer_memory"]["loaded"]]
     for name in clients:
-        drain.unload(name, host.run)
+        modprobe.unload(name, host.run)
     done = commands.run(what, [_SCRIPT, "restart"], {"LC_ALL": "C.UTF-8"}, host.execute, "/run")
-    failures = {name: drain.load(name, host.run) for name in clients}
+    failures = {name: modprobe.load(name, host.run) for name in clients}
     if done.returncode:
         raise Refusal(
             what,

@@ -14,6 +14,7 @@ import shutil
 import tempfile
 from functools import cached_property
 
+from ..kernel import dkms
 from ..packages import pins, stack_packages, versions
 from ..packages import repositories as apt_sources
 from ..records import manifest
@@ -286,8 +287,8 @@ class Packages(method.Method):
     def _build_from(self, folder):
         name = os.path.basename(folder)[: -len(self._choice.driver) - 1]
         modules = kernel_modules.Modules(name, self._choice.driver, *self._target.demands)
-        place = os.path.join(kernel_modules.SOURCES, os.path.basename(folder))
-        with kernel_modules.undone_on_failure(self._host.tree, name, modules.version):
+        place = os.path.join(dkms.SOURCES, os.path.basename(folder))
+        with dkms.undone_on_failure(self._host.tree, name, modules.version):
             if not os.path.isdir(place):
                 with disk.watched(f"add the sources of {name}", place):
                     shutil.copytree(folder, place, symlinks=True)

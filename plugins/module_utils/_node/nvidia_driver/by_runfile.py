@@ -11,6 +11,7 @@ import shutil
 from functools import cached_property
 
 from ..gpu import driver_archive, fabric_manager, installed_driver
+from ..kernel import dkms
 from ..packages import repositories, stack_packages
 from ..records import manifest
 from ..refusal import Refusal
@@ -199,7 +200,7 @@ class Runfile(method.Method):
 
     def _build(self):
         tree = self._host.tree
-        with kernel_modules.undone_on_failure(tree, _NAME, self.version):
+        with dkms.undone_on_failure(tree, _NAME, self.version):
             _add(tree, self._modules, *self._unpacked())
             kernel_modules.build(tree, self._modules, self._kernels(), self._host.execute)
 
@@ -344,7 +345,7 @@ def reinstall(version, target, host):
     _add(host.tree, modules, folder, names)
     kernel_modules.install(host.tree, modules, target.kernels, host.execute)
     for left in kernel_modules.others(host.tree, modules):
-        kernel_modules.remove(host.tree, *left, host.execute)
+        dkms.remove(host.tree, *left, host.execute)
     shutil.rmtree(WORK_DIR, ignore_errors=True)
     return f"Driver {version} is back"
 
@@ -388,7 +389,7 @@ def removal_steps(facts, host):
 def _remove(host):
     runfile.uninstall(host.execute, host.tree)
     for tree in _trees(host.tree):
-        kernel_modules.remove(host.tree, *tree, host.execute)
+        dkms.remove(host.tree, *tree, host.execute)
 
 
 def _trees(tree):

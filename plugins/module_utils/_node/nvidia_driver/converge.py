@@ -15,8 +15,8 @@ import functools
 import os
 from functools import cached_property
 
-from ..gpu import clients, cuda_allocation
-from ..kernel import initramfs, secure_boot
+from ..gpu import clients, cuda_allocation, drained
+from ..kernel import initramfs, modprobe, secure_boot
 from ..records import manifest
 from ..refusal import Refusal
 from ..system import systemd, text_files
@@ -261,7 +261,7 @@ class _Work:
     def _can_load(self):
         """Whether a module that is on disk then can be loaded on this host now."""
         tree = self._host.tree
-        return self._is_loadable and all(driver_drain.is_unused(n, tree) for n in self._rivals)
+        return self._is_loadable and all(modprobe.is_unused(n, tree) for n in self._rivals)
 
     @cached_property
     def _is_loadable(self):
@@ -277,7 +277,7 @@ class _Work:
 
     def _unloading_rivals(self):
         return [
-            (f"unload {name}", functools.partial(driver_drain.unload, name, self._host.run))
+            (f"unload {name}", functools.partial(modprobe.unload, name, self._host.run))
             for name in self._rivals
         ]
 
@@ -292,7 +292,7 @@ class _Work:
                 f"The driver is on disk, {left} stays loaded, and a reboot ends that: consent with "
                 "gpunode_consent: [reboot], or mend that and run again"
             )
-        noted = driver_drain.noted()
+        noted = drained.noted()
         stopped = ", ".join(noted["triggers"] + noted["services"])
         waiting = f". Until then stay stopped: {stopped}" if stopped else ""
         raise Refusal("load the module", obstacle, remedy + waiting)

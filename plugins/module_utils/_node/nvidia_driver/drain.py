@@ -11,13 +11,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
 
-from ..gpu import clients
-from ..kernel import kernels
+from ..gpu import clients, drained
+from ..kernel import kernels, modprobe
 from ..refusal import Refusal
 from ..system import files, own_paths, systemd
-from ..system.root import Tree
 
 # The driver's modules and those of peer memory, each before what it needs.
 MODULES = (
@@ -47,13 +45,6 @@ _STOPPED_ALONG = ("RequiredBy", "BoundBy", "ConsistsOf", "PropagatesStopTo")
 _GROUPS = (".target", ".slice")
 # A service may take its TimeoutStopSec= to end, and to come back as long to say that it is ready.
 _PATIENCE_S = 600
-_HERE = Tree()
-_MODULE_S = 120
-
-
-def note_path():
-    """Return where it is noted what runs again after the work on the driver."""
-    return os.path.join(own_paths.STATE_DIR, "drained.json")
 
 
 def survey(units, run):
@@ -76,18 +67,6 @@ def survey(units, run):
     return {"triggers": sorted(active - services), "services": sorted(services)}
 
 
-def noted(host=_HERE):
-    """Return what an earlier run stopped and nobody started since; as :func:`survey` does.
-
-    A note that somebody broke says nothing.
-    """
-    try:
-        note = json.loads(host.text(note_path()))
-        return {key: [str(unit) for unit in note[key]] for key in ("triggers", "services")}
-    except (ValueError, KeyError, TypeError):
-        return {"triggers": [], "services": []}
-
-
 def sentence(running):
     """Return in words what :func:`drain` does with what :func:`survey` found, '' for nothing."""
     units = running["triggers"] + running["services"]
@@ -100,11 +79,11 @@ def drain(running, tree, run):
     :param running: what :func:`survey` found.
     :raises Refusal: something could not be stopped, or others use a GPU; all runs again then.
     """
-    earlier = noted()
+    earlier = drained.noted()
     note = {key: sorted({*earlier[key], *units}) for key, units in running.items()}
     if any(note.values()):
         os.makedirs(own_paths.STATE_DIR, mode=0o755, exist_ok=True)
-        files.write_text(note_path(), json.dumps(note))
+        files.write_text(drained.note_path(), json.dumps(note))
     try:
         for units in (running["triggers"], running["services"]):
             if units:
@@ -129,7 +108,7 @@ def restore(run):
     :returns: those units that are gone meanwhile.
     :raises Refusal: a unit does not start; the note stays, and the next run tries again.
     """
-    note = noted()
+    note = drained.noted()
     units = sorted(note["triggers"] + note["services"], key=lambda name: name not in DAEMONS)
     states = systemd.show(units, ("LoadState", "ActiveState"), run)
     gone = [unit for unit in units if states.get(unit, {}).get("LoadState") == "not-found"]
@@ -148,7 +127,7 @@ def restore(run):
             "Look at the log of the unit, then run again",
         )
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(note_path())
+        os.unlink(drained.note_path())
     return gone
 
 
@@ -166,34 +145,13 @@ def reload_modules(tree, run):
         return obstacle
     gone = []
     for name in loaded:
-        obstacle = _failure(["rmmod", name], run)
+        obstacle = modprobe.rmmod(name, run)
         if obstacle:
             break
         gone.append(name)
     back = gone[::-1] if loaded else ["nvidia"]
-    failures = [load(name, run) for name in back]
+    failures = [modprobe.load(name, run) for name in back]
     return next(filter(None, [obstacle, *failures]), "")
-
-
-def is_unused(name, tree):
-    """Say whether a module is loaded and nobody uses it."""
-    number, _holders = kernels.module_users(tree).get(name, (None, []))
-    return number == 0
-
-
-def unload(name, run):
-    """Unload a module that nobody uses.
-
-    :raises Refusal: somebody does.
-    """
-    obstacle = _failure(["rmmod", name], run)
-    if obstacle:
-        raise Refusal(f"unload {name}", obstacle, "Reboot the host, or end who uses it")
-
-
-def load(name, run):
-    """Load a module; return the words with which it fails, '' where it does not."""
-    return _failure(["modprobe", name], run)
 
 
 def _is_at_work(state):
@@ -222,15 +180,3 @@ def _obstacle(loaded, tree):
     if above:
         return f"{', '.join(sorted(above))} needs the driver's modules"
     return "; ".join(map(clients.described, clients.clients(tree)))
-
-
-def _failure(argv, run):
-    """Return the words with which a command fails, '' where it does not."""
-    try:
-        done = run(argv, capture_output=True, text=True, errors="replace", timeout=_MODULE_S)
-    except subprocess.TimeoutExpired:
-        return f"{' '.join(argv)} did not end within {_MODULE_S} s"
-    except OSError as error:
-        return f"{' '.join(argv)}: {error.strerror}"
-    words = done.stderr.strip() or f"it ended with status {done.returncode}"
-    return f"{' '.join(argv)}: {words}" if done.returncode else ""

@@ -7,6 +7,7 @@ from __future__ import annotations
 import functools
 from functools import cached_property
 
+from ..kernel import dkms
 from ..packages import package_manager
 from ..packages import repositories as apt_sources
 from ..system import text_files
@@ -63,7 +64,7 @@ class Method:
         tree, execute = self._host.tree, self._host.execute
         kernel_modules.install(tree, modules, self._kernels(), execute)
         for name, version in kernel_modules.others(tree, modules):
-            kernel_modules.remove(tree, name, version, execute)
+            dkms.remove(tree, name, version, execute)
 
 
 def clearing(pins):

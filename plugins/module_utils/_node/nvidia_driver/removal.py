@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 from ..gpu import clients as gpu_clients
+from ..gpu import drained
 from ..refusal import Refusal
 from ..system import systemd, text_files
-from . import by_packages, by_runfile, drain, modprobe_conf, services
+from . import by_packages, by_runfile, modprobe_conf, services
 
 
 def converge(host, repositories, check_mode):
@@ -54,5 +55,5 @@ def converge(host, repositories, check_mode):
 def _settings():
     """Return the steps that remove our settings; the files of the methods go with them."""
     # Who was stopped for a driver has none to run with.
-    paths = (*modprobe_conf.PATHS, drain.note_path())
+    paths = (*modprobe_conf.PATHS, drained.note_path())
     return text_files.steps({path: text_files.of(None) for path in paths})

@@ -10,7 +10,7 @@ import os
 import shutil
 from functools import cached_property
 
-from ..nvidia_driver import kernel_modules
+from ..kernel import dkms, dkms_status
 from ..packages import stack_packages
 from ..records import manifest
 from ..system import folders, text_files
@@ -65,7 +65,7 @@ class ByDkms:
 
     def foreign(self):
         """Return a path of what goes and belongs to a package, '' for none."""
-        paths = [f"{_sources(*which)}/nv_peer_mem.c" for which in self._unwanted]
+        paths = [f"{dkms.sources_of(*which)}/nv_peer_mem.c" for which in self._unwanted]
         owned = (p for p in paths if self._tree.exists(p) and stack_packages.owns(self._tree, p))
         return next(owned, "")
 
@@ -76,7 +76,7 @@ class ByDkms:
         :param hold: refuses a module that would not load, by its (path, release).
         :raises Refusal: one cannot be built, or would not load.
         """
-        with self._conf_put_back(), kernel_modules.undone_on_failure(self._tree, *self._which):
+        with self._conf_put_back(), dkms.undone_on_failure(self._tree, *self._which):
             if self.lacks_sources:
                 with folders.replacing(self._tree.path(self._sources)) as new:
                     self._order.unpack(new)
@@ -92,8 +92,8 @@ class ByDkms:
         """
         for release in releases:
             what = f"install nv_peer_mem {self._order.tag} for kernel {release}"
-            kernel_modules.install_for(release, self._which, what, self._tree, self._host.execute)
-        kernel_modules.forget_before(*self._which, self._tree)
+            dkms.install_for(release, self._which, what, self._tree, self._host.execute)
+        dkms.forget_before(*self._which, self._tree)
 
     def removing(self):
         """Return what removes that which came by it and is not to be there."""
@@ -123,7 +123,7 @@ class ByDkms:
 
     @property
     def _sources(self):
-        return _sources(*self._which)
+        return dkms.sources_of(*self._which)
 
     @cached_property
     def _unwanted(self):
@@ -151,16 +151,16 @@ class ByDkms:
         release = kernel["release"]
         what = f"build nv_peer_mem {self._order.tag} for kernel {release}"
         execute = self._host.execute
-        done = kernel_modules.build_for(release, self._which, what, self._tree, execute)
+        done = dkms.build_for(release, self._which, what, self._tree, execute)
         path = self._built(release)
         if done.returncode or not path:
             remedy = "Mend what it names"
-            raise kernel_modules.not_built(self._tree, self._which, kernel, what, done, remedy)
+            raise dkms.not_built(self._tree, self._which, kernel, what, done, remedy)
         return path
 
     def _built(self, release):
         """Return the path of the module that DKMS built for a kernel, '' for none."""
-        top = "/".join((kernel_modules.DKMS, *self._which, release))
+        top = "/".join((dkms_status.FOLDER, *self._which, release))
         found = [
             f"{top}/{machine}/module/{file}"
             for machine in self._tree.names(top)
@@ -170,11 +170,7 @@ class ByDkms:
         return (found or [""])[0]
 
     def _remove(self, name, version):
-        kernel_modules.remove(self._tree, name, version, self._host.execute)
-        sources = self._tree.path(_sources(name, version))
+        dkms.remove(self._tree, name, version, self._host.execute)
+        sources = self._tree.path(dkms.sources_of(name, version))
         if os.path.exists(os.path.join(sources, nv_peer_mem.NOTE)):
             shutil.rmtree(sources)
-
-
-def _sources(name, version):
-    return f"{kernel_modules.SOURCES}/{name}-{version}"

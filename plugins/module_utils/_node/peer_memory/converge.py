@@ -15,8 +15,7 @@ import shutil
 from functools import cached_property
 
 from ..gpu import architectures
-from ..kernel import kernels, module_file, secure_boot
-from ..nvidia_driver import drain
+from ..kernel import kernels, modprobe, module_file, secure_boot
 from ..packages import package_manager, stack_packages, versions
 from ..rdma import module_fit, peer_route, symbols
 from ..records import manifest
@@ -263,7 +262,7 @@ class _Work:
     def refuse(self):
         """Refuse what would not come to its end."""
         for name in self._others:
-            if name in self._peers["loaded"] and not drain.is_unused(name, self._tree):
+            if name in self._peers["loaded"] and not modprobe.is_unused(name, self._tree):
                 raise Refusal(
                     f"unload {name}", "it is in use", "End who uses RDMA here, and run again"
                 )
@@ -357,7 +356,7 @@ class _Work:
     def _unloading(self):
         """Return what unloads the modules of other routes, and the one that is built anew."""
         return [
-            (f"unload {name}", functools.partial(drain.unload, name, self._host.run))
+            (f"unload {name}", functools.partial(modprobe.unload, name, self._host.run))
             for name in [*self._others, *([self._route] if self._reloads else [])]
             if name in self._peers["loaded"]
         ]
@@ -422,7 +421,7 @@ class _Work:
         One that is in use stays, and the plan says so.
         """
         is_changed = self._facts["kernel"] in self._unfit or self._route in self._peers["stale"]
-        is_unused = drain.is_unused(self._route, self._tree)
+        is_unused = modprobe.is_unused(self._route, self._tree)
         return is_changed and is_unused and self._can_load
 
     @property

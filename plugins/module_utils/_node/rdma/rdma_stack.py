@@ -27,8 +27,7 @@ from __future__ import annotations
 import os
 import re
 
-from ..kernel import kernels, module_file
-from ..nvidia_driver import drain
+from ..kernel import kernels, modprobe, module_file
 from ..packages import deb_version
 from ..refusal import Refusal
 from . import peer_route, symbols
@@ -210,7 +209,7 @@ def peer_memory(tree, modules, running):
     folders = symbols.folders_of_any_kernel(tree)
     return {
         "loaded": loaded,
-        "in_use": [name for name in loaded if not drain.is_unused(name, tree)],
+        "in_use": [name for name in loaded if not modprobe.is_unused(name, tree)],
         "stale": [
             row["name"]
             for row in modules

@@ -8,11 +8,9 @@ import pytest
 from trees import planted
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.component import bring
+from ansible_collections.gpunode.stack.plugins.module_utils._node.kernel import dkms
 from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed import (
     kernel_modules as ofed_modules,
-)
-from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver import (
-    kernel_modules as driver_modules,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 
@@ -76,7 +74,7 @@ def completed(tree, monkeypatch, status=0):
         commands.append(argv[:2])
         return subprocess.CompletedProcess(argv, status, "", "error: no\n")
 
-    monkeypatch.setattr(driver_modules, "_wait_for_others", lambda *_: None)
+    monkeypatch.setattr(dkms, "_wait_for_others", lambda *_: None)
     host = bring.Host(tree, None, execute, None)
     try:
         ofed_modules.complete(host, WHICH, KERNEL)

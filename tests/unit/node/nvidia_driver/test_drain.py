@@ -9,6 +9,7 @@ import pytest
 from trees import planted
 from web_app import Systemd
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import drained
 from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver import drain
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import own_paths
@@ -162,7 +163,7 @@ def test_the_note_is_there_before_anything_stops(tmp_path):
 
     def run(argv, **options):
         if argv[:2] == ["systemctl", "stop"]:
-            notes.append(drain.noted())
+            notes.append(drained.noted())
         return host.run(argv, **options)
 
     found = drain.survey(["train.service"], run)
@@ -308,12 +309,3 @@ def test_the_words_of_a_driver_that_does_not_load_are_told(tmp_path):
     host = host_of(tmp_path, modules="")
     host.refuses = ("nvidia",)
     assert drain.reload_modules(host.tree, host.run) == "modprobe nvidia: no"
-
-
-def test_a_module_that_nobody_uses_goes_and_another_is_a_refusal(tmp_path):
-    host = host_of(tmp_path)
-    drain.unload("nvidia", host.run)
-    assert host.modules.read_text() == ""
-    host.refuses = ("nouveau",)
-    with pytest.raises(Refusal, match="unload nouveau"):
-        drain.unload("nouveau", host.run)

@@ -165,7 +165,7 @@ def host(tmp_path, monkeypatch):
     monkeypatch.setattr(peer_memory, "_WORK_DIR", str(tmp_path / "work"))
     monkeypatch.setattr(peer_memory.package_manager, "missing", lambda *_: [])
     monkeypatch.setattr(stack_packages, "owns", lambda _tree, _path: bool(made.is_owned))
-    monkeypatch.setattr(peer_by_dkms.kernel_modules, "_wait_for_others", lambda *_: None)
+    monkeypatch.setattr(peer_by_dkms.dkms, "_wait_for_others", lambda *_: None)
     return made
 
 

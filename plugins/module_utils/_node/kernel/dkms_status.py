@@ -1,0 +1,44 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What DKMS has, as `dkms status` tells it, without running it."""
+
+from __future__ import annotations
+
+FOLDER = "/var/lib/dkms"
+
+
+def survey(tree):
+    """Return [{name, version, kernel, state}] of every tree that DKMS has.
+
+    As `dkms status` tells it, without running its shell script (dkms-project/dkms, dkms.in,
+    is_module_added and following): a tree counts as added where its source leads to a folder;
+    built for a kernel where there is a folder of modules; installed where the link of that
+    kernel leads to it.
+    """
+    rows = []
+    for name in tree.names(FOLDER):
+        for version in tree.names(f"{FOLDER}/{name}"):
+            folder = f"{FOLDER}/{name}/{version}"
+            if not tree.names(tree.resolve(f"{folder}/source")):
+                continue
+            states = sorted(_built(tree, name, folder).items()) or [("", "added")]
+            rows += [
+                {"name": name, "version": version, "kernel": kernel, "state": state}
+                for kernel, state in states
+            ]
+    return rows
+
+
+def _built(tree, name, folder):
+    """Return {kernel: state} of the kernels that a tree of DKMS is built for."""
+    states = {}
+    for kernel in tree.names(folder):
+        # As dkms: what else is in there begins with a letter.
+        if not kernel[:1].isdigit():
+            continue
+        for architecture in tree.names(f"{folder}/{kernel}"):
+            made = f"{folder}/{kernel}/{architecture}"
+            if tree.names(f"{made}/module"):
+                link = tree.resolve(f"{FOLDER}/{name}/kernel-{kernel}-{architecture}")
+                states[kernel] = "installed" if link == made else "built"
+    return states

@@ -1,0 +1,25 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What modules on disk say of themselves."""
+
+from __future__ import annotations
+
+import re
+
+_FIELD = re.compile(r"(\w+): *(.*)")
+# What is packed has to be unpacked first.
+_PATIENCE_S = 30
+
+
+def described(tree, paths):
+    """Return {path: {field: value}}, {} for a module that modinfo cannot describe."""
+    by_file = {tree.path(path): {} for path in paths}
+    printed = tree.ended("modinfo", *by_file, patience_s=_PATIENCE_S).output if paths else ""
+    fields = {}
+    for line in printed.splitlines():
+        match = _FIELD.match(line)
+        if match and match.group(1) == "filename":
+            fields = by_file.get(match.group(2), {})
+        elif match:
+            fields[match.group(1)] = match.group(2)
+    return {path: by_file[tree.path(path)] for path in paths}

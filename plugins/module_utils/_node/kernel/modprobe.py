@@ -1,0 +1,50 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Loading and unloading of kernel modules."""
+
+from __future__ import annotations
+
+import subprocess
+
+from ..refusal import Refusal
+from . import kernels
+
+_PATIENCE_S = 120
+
+
+def is_unused(name, tree):
+    """Say whether a module is loaded and nobody uses it."""
+    number, _holders = kernels.module_users(tree).get(name, (None, []))
+    return number == 0
+
+
+def unload(name, run):
+    """Unload a module that nobody uses.
+
+    :raises Refusal: somebody does.
+    """
+    obstacle = rmmod(name, run)
+    if obstacle:
+        raise Refusal(f"unload {name}", obstacle, "Reboot the host, or end who uses it")
+
+
+def rmmod(name, run):
+    """Unload a module; return the words with which it fails, '' where it does not."""
+    return _failure(["rmmod", name], run)
+
+
+def load(name, run):
+    """Load a module; return the words with which it fails, '' where it does not."""
+    return _failure(["modprobe", name], run)
+
+
+def _failure(argv, run):
+    """Return the words with which a command fails, '' where it does not."""
+    try:
+        done = run(argv, capture_output=True, text=True, errors="replace", timeout=_PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        return f"{' '.join(argv)} did not end within {_PATIENCE_S} s"
+    except OSError as error:
+        return f"{' '.join(argv)}: {error.strerror}"
+    words = done.stderr.strip() or f"it ended with status {done.returncode}"
+    return f"{' '.join(argv)}: {words}" if done.returncode else ""
