@@ -58,8 +58,12 @@ import shutil
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.component import at_work
-from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import cli, pip, prefixes
-from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import general
+from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import (
+    cli,
+    path_state,
+    pip,
+    prefixes,
+)
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
     disk,
@@ -88,7 +92,7 @@ def solve(order, execute, state_dir=own_paths.STATE_DIR, cache_dir=_CACHE_DIR):
     node, spec = order["node"], order["spec"]
     what = f"environment {order['name']}"
     prefix = node["prefix"]
-    if prefixes.verdict(general.path_state(prefix, state_dir)) not in ("free", "unfinished"):
+    if prefixes.verdict(path_state.of(prefix, state_dir)) not in ("free", "unfinished"):
         raise prefixes.foreign(what, prefix, "conda_env_dir")
     os.makedirs(os.path.dirname(prefix), mode=0o755, exist_ok=True)
     with unfinished_folder.building(prefix, state_dir), _cache(node, cache_dir, state_dir) as cache:

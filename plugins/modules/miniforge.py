@@ -62,8 +62,11 @@ import shutil
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.component import at_work
-from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import cli, prefixes
-from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import general
+from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import (
+    cli,
+    path_state,
+    prefixes,
+)
 from ansible_collections.gpunode.stack.plugins.module_utils._node.miniforge import removal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.records import manifest
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
@@ -123,7 +126,7 @@ def _installation(wanted, execute, state_dir, work_dir):
     """Return (sentence, action) for conda itself, (None, None) when it is of the wanted version."""
     prefix, version = wanted["prefix"], wanted["version"]
     install = functools.partial(_install, wanted, execute, state_dir, work_dir)
-    verdict = prefixes.verdict(general.path_state(prefix, state_dir))
+    verdict = prefixes.verdict(path_state.of(prefix, state_dir))
     if verdict in ("free", "unfinished"):
         return f"install Miniforge {version} in {prefix}", install
     if verdict == "foreign" or not removal.is_base(prefix):

@@ -70,6 +70,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import path_state
 from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import general as host
 from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import gpu_host
 from ansible_collections.gpunode.stack.plugins.module_utils._node.records import receipts
@@ -93,7 +94,7 @@ def collect(module, paths, users, units, root):
         **gpu_host.survey(root, running, os.getpid(), run),
         "own_kernel": own_kernel,
         "mounts": host.mounts(),
-        "paths": {path: host.path_state(path, own_paths.STATE_DIR) for path in paths},
+        "paths": {path: path_state.of(path, own_paths.STATE_DIR) for path in paths},
         "users": accounts.survey(users),
         "units": systemd.files_of(units),
         "listening": listening.survey(),

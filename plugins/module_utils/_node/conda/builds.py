@@ -16,6 +16,7 @@ import json
 import os
 import re
 
+from ..refusal import Refusal
 from ..system import files
 from . import lock_file
 
@@ -85,6 +86,15 @@ def read_record(prefix):
     if found != os.path.basename(prefix):
         raise ValueError(f"{path} was changed: what it says would make {found}")
     return lock, dists
+
+
+def not_kept(env):
+    """Return the Refusal for a build that is named and not on the host."""
+    return Refusal(
+        f"environment {env['name']}: build {os.path.basename(env['prefix'])}",
+        f"it is not kept on the host: {env['prefix']} is not there or was never finished",
+        "Name a build that is there, or leave build out to have it made from its lock",
+    )
 
 
 def is_recorded(env):

@@ -15,8 +15,7 @@ import functools
 import os
 
 from ..conda import builds as env_build
-from ..conda import contents, imports, prefixes
-from ..facts import general
+from ..conda import contents, imports, path_state, prefixes
 from ..packages import package_manager
 from ..records import manifest
 from ..refusal import Refusal
@@ -43,8 +42,8 @@ def complete(wanted, state_dir=own_paths.STATE_DIR):
 
 
 def _recorded(env, state_dir):
-    if prefixes.verdict(general.path_state(env["prefix"], state_dir)) != "conda":
-        raise not_kept(env)
+    if prefixes.verdict(path_state.of(env["prefix"], state_dir)) != "conda":
+        raise env_build.not_kept(env)
     try:
         lock, dists = env_build.read_record(env["prefix"])
     except ValueError as error:
@@ -54,15 +53,6 @@ def _recorded(env, state_dir):
             "Name the lock it was made from, or another build",
         ) from error
     return {**env, "lock": lock, "dists": dists}
-
-
-def not_kept(env):
-    """Return the Refusal for a build that is named and not on the host."""
-    return Refusal(
-        f"environment {env['name']}: build {os.path.basename(env['prefix'])}",
-        f"it is not kept on the host: {env['prefix']} is not there or was never finished",
-        "Name a build that is there, or leave build out to have it made from its lock",
-    )
 
 
 def converge(wanted, builder, keys, check_mode, state_dir=own_paths.STATE_DIR, run=child.run):
@@ -115,7 +105,7 @@ def _do(steps):
 
 def _require_ours(env, state_dir):
     what = f"environment {env['name']}"
-    if prefixes.verdict(general.path_state(env["prefix"], state_dir)) == "foreign":
+    if prefixes.verdict(path_state.of(env["prefix"], state_dir)) == "foreign":
         raise prefixes.foreign(what, env["prefix"], "conda_env_dir")
     if os.path.lexists(env["link"]) and not os.path.islink(env["link"]):
         raise Refusal(
@@ -202,7 +192,7 @@ def _make_folder(folder):
 
 def _build_steps(env, builder, state_dir):
     """Return the step that brings the build of an environment to its lock, if it is not there."""
-    if prefixes.verdict(general.path_state(env["prefix"], state_dir)) != "conda":
+    if prefixes.verdict(path_state.of(env["prefix"], state_dir)) != "conda":
         return [Step([_build_sentence(env)], functools.partial(builder.build, env))]
     found = contents.Contents(env)
     if not found.is_as_wanted():
@@ -295,7 +285,7 @@ def _diffs(env, state_dir):
     """Return what is shown of an environment that changes: its build, and what is in service."""
     wanted = contents.wanted_labels(env)
     before = _in_service(env)
-    is_there = prefixes.verdict(general.path_state(env["prefix"], state_dir)) == "conda"
+    is_there = prefixes.verdict(path_state.of(env["prefix"], state_dir)) == "conda"
     if before or not is_there:
         found = contents.labels_of(before) if before else []
         yield _diff(before or env["prefix"], found, env["prefix"], wanted)
@@ -326,7 +316,7 @@ def _manifest(wanted, state_dir, run):
     lacking = package_manager.missing(wanted["system_packages"], run)
     entries += [manifest.package(name) for name in wanted["system_packages"] if name not in lacking]
     for env in wanted["environments"]:
-        if prefixes.verdict(general.path_state(env["prefix"], state_dir)) == "conda":
+        if prefixes.verdict(path_state.of(env["prefix"], state_dir)) == "conda":
             entries.append(manifest.environment(env["prefix"]))
             if os.path.isfile(env_build.record_of(env["prefix"])):
                 entries.append(manifest.file(env_build.record_of(env["prefix"])))

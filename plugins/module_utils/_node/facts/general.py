@@ -7,15 +7,11 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import stat
 import threading
 
 from ansible.module_utils.facts.system.distribution import Distribution
 from ansible.module_utils.facts.system.pkg_mgr import PkgMgrFactCollector
 from ansible.module_utils.facts.system.service_mgr import ServiceMgrFactCollector
-
-from ..conda import prefixes
-from ..system import unfinished_folder
 
 _DISTRIBUTION = (
     "distribution",
@@ -79,6 +75,15 @@ def own_kernel(proc="/proc"):
     return (mine.st_dev, mine.st_ino) == (inits.st_dev, inits.st_ino)
 
 
+def virtualization(tree):
+    """Return the hypervisor by the name systemd-detect-virt has for it, '' on bare metal.
+
+    Containers do not count: :func:`own_kernel` tells those.
+    """
+    # On bare metal it prints "none" and fails.
+    return tree.answer("systemd-detect-virt", "--vm").strip()
+
+
 def mounts(proc="/proc"):
     """Return [{mount, fstype, size_total, size_available}], in bytes, of what holds files.
 
@@ -121,23 +126,3 @@ def _room(mount, fstype):
     else:
         look()
     return answers[0] if answers else None
-
-
-def path_state(path, state_dir):
-    """Return {kind, empty, conda, unfinished} of a path; links are not followed.
-
-    :param state_dir: where gpunode keeps its notes on the host.
-    """
-    try:
-        mode = os.lstat(path).st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        kind = "absent"
-    else:
-        kinds = ((stat.S_ISREG, "file"), (stat.S_ISDIR, "directory"), (stat.S_ISLNK, "link"))
-        kind = next((name for test, name in kinds if test(mode)), "other")
-    return {
-        "kind": kind,
-        "empty": kind == "absent" or (kind == "directory" and not os.listdir(path)),
-        "conda": kind == "directory" and prefixes.is_conda(path),
-        "unfinished": unfinished_folder.is_unfinished(path, state_dir),
-    }

@@ -20,7 +20,7 @@ from ..packages import stack_packages
 from ..rdma import rdma_stack
 from ..system import child, management_interface, systemd
 from ..system import root as tree
-from . import virtualization
+from . import general
 
 _UNITS = (fabric_manager.UNIT, gridd.UNIT)
 # systemd.unit(5); what is generated late stands for a script in /etc/init.d.
@@ -55,7 +55,7 @@ def survey(root, running, pid, run=child.run):
     states = _states(host, run)
     driver = installed_driver.survey(host)
     return {
-        "virtualization": virtualization.detect(host),
+        "virtualization": general.virtualization(host),
         "gpus": pci.gpus(host),
         "nvswitches": pci.nvswitches(host),
         "rdma_devices": rdma_stack.devices(host),

@@ -29,17 +29,19 @@ STOP_S = 900
 
 def service_of(app):
     """Return the name of an application's service unit."""
-    return f"{app['name']}.service"
+    _socket, service = own_units(app)
+    return service
 
 
 def socket_of(app):
     """Return the name of an application's socket unit."""
-    return f"{app['name']}.socket"
+    socket, _service = own_units(app)
+    return socket
 
 
 def own_units(app):
     """Return the names of all units that an application may have, in the order of their start."""
-    return [socket_of(app), service_of(app)]
+    return systemd.units_of(app["name"])
 
 
 def units_of(app):

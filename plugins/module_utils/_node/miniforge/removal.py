@@ -8,8 +8,7 @@ import glob
 import os
 import pwd
 
-from ..conda import cli, prefixes
-from ..facts import general
+from ..conda import cli, path_state, prefixes
 from ..records import manifest
 from ..refusal import Refusal
 from ..system import files, folders, in_use, own_paths, unfinished_folder
@@ -57,7 +56,7 @@ def converge(
 
 def _is_there(prefix, state_dir):
     """Say whether there is an installation that may go."""
-    state = general.path_state(prefix, state_dir)
+    state = path_state.of(prefix, state_dir)
     verdict = prefixes.verdict(state)
     if verdict == "free":
         # A mount point of its own is not ours to remove.

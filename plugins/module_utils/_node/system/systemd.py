@@ -20,6 +20,11 @@ class UnitError(Exception):
     """systemd did not do as told; the text is its own words."""
 
 
+def units_of(name):
+    """Return the names of a service's units, in the order of their start: its socket, itself."""
+    return [f"{name}.socket", f"{name}.service"]
+
+
 def show(units, properties, run=child.run):
     """Return {unit: {property: value}}, in one call; {} where systemd does not answer.
 

@@ -12,11 +12,9 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import (
     lock_file,
     prefixes,
 )
-from ansible_collections.gpunode.stack.plugins.module_utils._node.conda_env import converge
-from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import service
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import package_manager
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import disk, urls
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import disk, systemd, urls
 
 from ..conda import mirrors, pip_requirements, spec
 from ..inputs import catalog
@@ -121,7 +119,7 @@ def refusals(state, facts):
         what = f"environment {env['name']}"
         is_named = env["lock"] is None
         if is_named and prefixes.verdict(facts["paths"][env["prefix"]]) != "conda":
-            found.append(converge.not_kept(env))
+            found.append(builds.not_kept(env))
         if not is_named and env["platform"] not in (lock_file.NOARCH, platform):
             found.append(
                 Refusal(
@@ -234,9 +232,7 @@ def _units_leaving(site):
     leaving = [
         item for item in site.options("gunicorn_app")["list"] if item.get("state") == "absent"
     ]
-    return [
-        unit for item in leaving for unit in (service.socket_of(item), service.service_of(item))
-    ]
+    return [unit for item in leaving for unit in systemd.units_of(item["name"])]
 
 
 def _wanted(item, replaced, folder, site):

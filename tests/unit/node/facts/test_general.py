@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 import time
 
 import pytest
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import general
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Tree
 
 
 @pytest.mark.parametrize("name", ["data", "with blank", "back\\slash", "日本", "é"])
@@ -37,3 +39,19 @@ def test_a_share_whose_server_is_away_is_left_out_and_keeps_nobody_waiting(tmp_p
     assert [row["mount"] for row in general.mounts(str(tmp_path))] == ["/"]
     assert time.monotonic() - start < 10
     back.set()
+
+
+def virtualization(printed, status):
+    def run(argv, **_options):
+        assert argv == ["systemd-detect-virt", "--vm"]
+        return subprocess.CompletedProcess(argv, status, printed, b"")
+
+    return general.virtualization(Tree(run=run))
+
+
+def test_a_guest_is_named_as_systemd_names_it():
+    assert virtualization(b"kvm\n", 0) == "kvm"
+
+
+def test_bare_metal_which_prints_none_and_fails_is_nothing():
+    assert virtualization(b"none\n", 1) == ""
