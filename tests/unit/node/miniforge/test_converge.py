@@ -14,6 +14,9 @@ import trustme
 import yaml
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.miniforge import (
+    converge,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils._node.miniforge import (
     removal as miniforge_removal,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
@@ -22,7 +25,6 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
     own_paths,
     unfinished_folder,
 )
-from ansible_collections.gpunode.stack.plugins.modules import miniforge as module
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.components import miniforge
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import catalog
@@ -266,7 +268,7 @@ class Host:
             raise KeyboardInterrupt
 
     def converge(self, asked, check_mode=False):
-        return module.converge(asked, execute, check_mode, **self.places)
+        return converge.converge(asked, execute, check_mode, **self.places)
 
 
 @pytest.fixture
