@@ -76,7 +76,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import g
 from ansible_collections.gpunode.stack.plugins.module_utils._node.records import receipts
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
     accounts,
-    child,
+    commands,
     listening,
     own_paths,
     systemd,
@@ -88,7 +88,7 @@ def collect(module, paths, users, units, root):
     general = host.general(module)
     own_kernel = host.own_kernel()
     running = general["kernel"] if own_kernel else ""
-    run = child.run if root == "/" else gpu_host.no_programs
+    run = commands.run if root == "/" else gpu_host.no_programs
     return {
         **general,
         **gpu_host.survey(root, running, os.getpid(), run),

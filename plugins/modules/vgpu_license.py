@@ -60,7 +60,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpunode.stack.plugins.module_utils._node.component import at_work
 from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import general
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import gridd
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import child, disk, root
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import commands, disk, root
 from ansible_collections.gpunode.stack.plugins.module_utils._node.vgpu_license import converge
 
 
@@ -79,10 +79,10 @@ def main():
         disk.watched("vgpu_license", gridd.CONFIGURATION),
     ):
         if wanted["state"] == "absent":
-            result = converge.converge_absent(child.run, own_kernel, module.check_mode)
+            result = converge.converge_absent(commands.run, own_kernel, module.check_mode)
         elif wanted["state"] == "present":
             result = converge.converge(
-                wanted, token, root.Tree(), child.run, own_kernel, module.check_mode
+                wanted, token, root.Tree(), commands.run, own_kernel, module.check_mode
             )
         else:
             result = {"changed": False, "changes": [], "manifest": []}

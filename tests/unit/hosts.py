@@ -41,7 +41,7 @@ def load(name):
 
 
 def lay_down(host, folder):
-    """Make a host's tree below a folder; return what runs its programs, called as child.run is."""
+    """Make a host's tree below a folder; return what runs its programs, as commands.run does."""
     for pattern in host.get("folders", ()):
         for path in each_path(pattern):
             _below(folder, path).mkdir(parents=True, exist_ok=True)

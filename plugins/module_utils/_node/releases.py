@@ -12,12 +12,12 @@ import os
 from .conda import builds
 from .gunicorn_app import release as app_release
 from .gunicorn_app import service as app_service
-from .system import child, in_use, own_paths, systemd, unfinished_folder
+from .system import commands, in_use, own_paths, systemd, unfinished_folder
 
 _BLOCK = 512
 
 
-def applications(items, proc="/proc", run=child.run):
+def applications(items, proc="/proc", run=commands.run):
     """Return for each application what is kept of it and what is at work.
 
     Each is {name, dir, releases, named, runs}: ``releases`` are {id, placed, intact}, newest
@@ -26,7 +26,7 @@ def applications(items, proc="/proc", run=child.run):
     in, "" where there is none.
 
     :param items: [{name, dir}].
-    :param run: what runs ``systemctl``, with the signature of child.run.
+    :param run: what runs ``systemctl``, with the signature of commands.run.
     """
     services = [app_service.service_of(item) for item in items]
     states = systemd.show(services, ("WorkingDirectory", "MainPID"), run)

@@ -10,12 +10,12 @@ import os
 
 from ..facts import general as host
 from ..facts import gpu_host
-from ..system import child, disk, root, transient_unit
+from ..system import commands, disk, root, transient_unit
 from . import at_work
 
 # Its root.Tree, what returns its facts as they are now, what runs long commands, (argv,
 # environment) -> CompletedProcess with text, and what answers short questions, with the signature
-# of child.run.
+# of commands.run.
 Host = collections.namedtuple("Host", "tree facts execute run")
 # A part of the stack: the component, after which the unit of its long commands is called; what it
 # is and what is done to it in words, for messages; and how long in seconds a command of an earlier
@@ -56,7 +56,7 @@ def _of(module, name):
         root.Tree(),
         functools.partial(_facts, module),
         functools.partial(transient_unit.execute, name),
-        child.run,
+        commands.run,
     )
 
 

@@ -81,7 +81,7 @@ def run(base, arguments, execute, prefix=None, environment=None):
             "Run the miniforge role first, or correct miniforge_prefix",
         )
     place = ["--prefix", prefix] if prefix else []
-    result = commands.run(
+    result = commands.run_long(
         what,
         [conda, *arguments, *place, "--json", "--quiet"],
         {

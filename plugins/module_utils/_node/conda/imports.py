@@ -17,7 +17,7 @@ import signal
 import tempfile
 
 from ..refusal import Refusal
-from ..system import child
+from ..system import commands
 
 # A cold disk and a large framework take their time.
 TIMEOUT_S = 300
@@ -50,12 +50,12 @@ Failure = collections.namedtuple("Failure", "module reason libraries wanting")
 _Ended = collections.namedtuple("_Ended", "status stdout stderr")
 
 
-def check(prefix, modules, run=child.run, timeout_s=TIMEOUT_S, account="nobody"):
+def check(prefix, modules, run=commands.run, timeout_s=TIMEOUT_S, account="nobody"):
     """Return a Failure for each module that the Python of a prefix cannot import.
 
     :param prefix: the conda environment.
     :param modules: names of modules.
-    :param run: what runs commands, with the signature of child.run.
+    :param run: what runs commands, with the signature of commands.run.
     :param account: the user to import as; None for the own one.
     """
     found = []

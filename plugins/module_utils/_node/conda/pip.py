@@ -71,7 +71,7 @@ def _resolved(item):
 def _run(prefix, arguments, config, execute):
     """Run pip and return what it printed."""
     what = f"pip {arguments[0]} in {prefix}"
-    result = commands.run(
+    result = commands.run_long(
         what,
         [os.path.join(prefix, "bin", "python"), "-m", "pip", *arguments],
         # Beside the configuration, so that it goes when that goes, and root's home stays clean.

@@ -19,7 +19,7 @@ from ..conda import contents, imports, path_state, prefixes
 from ..packages import package_manager
 from ..records import manifest
 from ..refusal import Refusal
-from ..system import child, files, in_use, own_paths, unfinished_folder
+from ..system import commands, files, in_use, own_paths, unfinished_folder
 
 _OPEN = ("root", "root", "0755")
 # The default folder of environments lies in a folder of our own.
@@ -55,14 +55,14 @@ def _recorded(env, state_dir):
     return {**env, "lock": lock, "dists": dists}
 
 
-def converge(wanted, builder, keys, check_mode, state_dir=own_paths.STATE_DIR, run=child.run):
+def converge(wanted, builder, keys, check_mode, state_dir=own_paths.STATE_DIR, run=commands.run):
     """Bring all environments to the wanted state; return the module's result.
 
     :param wanted: the wanted state; see :func:`complete`.
     :param builder: what builds and repairs; see builder.Builder.
     :param keys: see imports.catalog_keys.
     :param check_mode: only say what would be done.
-    :param run: what runs commands, with the signature of child.run.
+    :param run: what runs commands, with the signature of commands.run.
     :raises Refusal: something else lies where an environment is to be, it cannot be built, it
         cannot be used, or what is to go is in use.
     """

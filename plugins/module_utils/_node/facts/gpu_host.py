@@ -18,7 +18,7 @@ from ..gpu import (
 from ..kernel import kernels, secure_boot
 from ..packages import stack_packages
 from ..rdma import rdma_stack
-from ..system import child, management_interface, systemd
+from ..system import commands, management_interface, systemd
 from ..system import root as tree
 from . import general
 
@@ -37,18 +37,18 @@ _UNIT_FOLDERS = (
 def no_programs(argv, **_options):
     """Run nothing: what a root other than "/" has for programs cannot be run here.
 
-    :raises FileNotFoundError: always, as child.run does for a program that is not there.
+    :raises FileNotFoundError: always, as commands.run does for a program that is not there.
     """
     raise FileNotFoundError(argv[0])
 
 
-def survey(root, running, pid, run=child.run):
+def survey(root, running, pid, run=commands.run):
     """Return the facts of docs/facts.md.
 
     :param root: the folder that stands for "/"; see root.Tree.
     :param running: the release of the kernel that the host runs as its own, '' for none.
     :param pid: the process whose connection is that of this run.
-    :param run: what runs programs, with the signature of child.run.
+    :param run: what runs programs, with the signature of commands.run.
     """
     host = tree.Tree(root, run)
     packages = stack_packages.survey(host)

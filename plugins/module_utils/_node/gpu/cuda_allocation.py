@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from ..system import child
+from ..system import commands
 
 _PATIENCE_S = 60
 _POLL_S = 2
@@ -56,10 +56,10 @@ print(json.dumps({"call": "", "status": 0, "says": "%d" % count.value}))
 """
 
 
-def obstacle(run=child.run, patience_s=_PATIENCE_S):
+def obstacle(run=commands.run, patience_s=_PATIENCE_S):
     """Return what keeps memory from being taken on one of the GPUs, '' where nothing does.
 
-    :param run: what runs programs, with the signature of child.run.
+    :param run: what runs programs, with the signature of commands.run.
     :param patience_s: seconds after which a driver that does not answer is given up, and for which
         one that says it is not ready is waited for.
     """

@@ -10,7 +10,7 @@ import shutil
 import time
 
 from ..refusal import Refusal
-from ..system import accounts, child, files, folders, systemd
+from ..system import accounts, commands, files, folders, systemd
 from . import candidate, journal, observe, process, proof, release, removal, rollback, service
 
 
@@ -22,7 +22,7 @@ class Host:
     :param run: what runs commands.
     """
 
-    def __init__(self, secrets, archives, run=child.run):
+    def __init__(self, secrets, archives, run=commands.run):
         self._secrets = secrets
         self._archives = archives
         self._run = run

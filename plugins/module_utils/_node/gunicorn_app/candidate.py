@@ -13,7 +13,7 @@ import contextlib
 import os
 import time
 
-from ..system import child, files, own_paths, systemd
+from ..system import commands, files, own_paths, systemd
 from . import journal, proof, service
 
 UNIT_DIR = "/run/systemd/system"
@@ -46,12 +46,12 @@ def socket_path(name):
     return f"/run/{runtime_directory(name)}/http.sock"
 
 
-def is_left(name, run=child.run):
+def is_left(name, run=commands.run):
     """Say whether there is anything of a candidate on this host."""
     return any(map(os.path.lexists, _places(name))) or _state(name, run) != "inactive"
 
 
-def try_out(app, secrets, outcome, run=child.run, sleep=time.sleep):
+def try_out(app, secrets, outcome, run=commands.run, sleep=time.sleep):
     """Start an application's candidate, prove that it does its work, and leave no trace of it.
 
     :param secrets: its secrets, {variable: value}.
@@ -72,7 +72,7 @@ def try_out(app, secrets, outcome, run=child.run, sleep=time.sleep):
         ) from error
 
 
-def remove(name, run=child.run):
+def remove(name, run=commands.run):
     """Stop an application's candidate, and remove all that there is of it.
 
     :raises systemd.UnitError: it could not be stopped.

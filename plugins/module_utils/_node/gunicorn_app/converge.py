@@ -8,12 +8,12 @@ import contextlib
 
 from ..conda import builds
 from ..records import manifest
-from ..system import child, listening, systemd
+from ..system import commands, listening, systemd
 from . import apply, observe, release, removal, service
 from . import plan as app_plan
 
 
-def converge(wanted, secrets, archives, check_mode, run=child.run):
+def converge(wanted, secrets, archives, check_mode, run=commands.run):
     """Bring all applications to their wanted state, each proven before the next.
 
     What is to go goes first. Nothing is changed where something stands in the
@@ -23,7 +23,7 @@ def converge(wanted, secrets, archives, check_mode, run=child.run):
     :param wanted: the wanted state, see plugin_utils/_controller/components/gunicorn_app.py.
     :param secrets: {application: {variable: value}}.
     :param archives: {digest of a release: path of its archive on this host}.
-    :param run: what runs commands, with the signature of child.run.
+    :param run: what runs commands, with the signature of commands.run.
     :returns: {changed, changes, diff, manifest, needs}; ``needs`` are digests of releases
         whose archives are missing.
     :raises Refusal: something stands in the way, or an application does not do its work.

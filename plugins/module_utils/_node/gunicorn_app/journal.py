@@ -8,7 +8,7 @@ import json
 import re
 
 from ..refusal import Refusal
-from ..system import child, disk, systemd
+from ..system import commands, disk, systemd
 
 # A worker's traceback and gunicorn's own after it.
 _LINES = 60
@@ -22,7 +22,7 @@ _VARIABLE = re.compile(
 )
 
 
-def read(unit, since, run=child.run):
+def read(unit, since, run=commands.run):
     """Return the end of what a unit logged, as text.
 
     :param since: nothing older than this, in seconds since 1970.

@@ -9,7 +9,7 @@ import os
 import pwd
 
 from ..conda import builds, contents
-from ..system import accounts, child, files, in_use, listening, processes, systemd
+from ..system import accounts, commands, files, in_use, listening, processes, systemd
 from . import candidate, process, release
 from . import service as app_service
 
@@ -18,7 +18,7 @@ NEVER = 0
 _STATE = ("ActiveState", "UnitFileState", "NeedDaemonReload", "MainPID")
 
 
-def observe(app, secrets, rows, check_mode=False, proc="/proc", run=child.run):
+def observe(app, secrets, rows, check_mode=False, proc="/proc", run=commands.run):
     """Return what a host has of an application, as a dict for plan.steps().
 
     :param secrets: its secrets, {variable: value}.

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 
-from ..system import child, http_probe, listening, systemd
+from ..system import commands, http_probe, listening, systemd
 from . import process
 
 _POLL_S = 0.25
@@ -24,7 +24,7 @@ class NotServing(Exception):
     """An application does not answer as it should; the text says what it does instead."""
 
 
-def prove(app, unit, listen, run=child.run, sleep=time.sleep):
+def prove(app, unit, listen, run=commands.run, sleep=time.sleep):
     """Wait until an application answers 200, again and again, from its release and environment.
 
     It has its ``start_timeout_s`` for each phase of its start: the check of
@@ -54,7 +54,7 @@ def prove(app, unit, listen, run=child.run, sleep=time.sleep):
     return watch.main
 
 
-def renew_workers(app, unit, timeout_s, run=child.run, sleep=time.sleep):
+def renew_workers(app, unit, timeout_s, run=commands.run, sleep=time.sleep):
     """Reload a service, and wait until none of its old workers is left.
 
     :raises NotServing: it died, or an old worker is still there after ``timeout_s``.

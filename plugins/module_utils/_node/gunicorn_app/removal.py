@@ -18,7 +18,7 @@ import shutil
 
 from ..records import manifest
 from ..refusal import Refusal
-from ..system import child, folders, in_use, own_paths, systemd
+from ..system import commands, folders, in_use, own_paths, systemd
 from . import candidate, observe, rollback, service
 from . import release as app_release
 
@@ -60,7 +60,7 @@ def obstacles(items):
     return found
 
 
-def steps(items, wanted_users=(), proc="/proc", run=child.run):
+def steps(items, wanted_users=(), proc="/proc", run=commands.run):
     """Return the Steps that leave nothing of some applications on this host.
 
     :param wanted_users: users of applications that stay.

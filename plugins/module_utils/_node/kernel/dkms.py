@@ -222,7 +222,7 @@ def _mend(tree, name, version):
 def run(what, arguments, tree, execute):
     """Run dkms, once that of somebody else has ended; return its CompletedProcess."""
     _wait_for_others(what, tree)
-    return commands.run(what, ["dkms", *arguments], _ENVIRONMENT, execute, "/var")
+    return commands.run_long(what, ["dkms", *arguments], _ENVIRONMENT, execute, "/var")
 
 
 def _wait_for_others(what, tree):

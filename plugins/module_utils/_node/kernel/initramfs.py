@@ -36,7 +36,7 @@ def rebuild(tree, release, execute):
             "make it anew",
             "Take it out of the image by the means of this host",
         )
-    result = commands.run(what, [*maker, release], {"LC_ALL": "C.UTF-8"}, execute, "/boot")
+    result = commands.run_long(what, [*maker, release], {"LC_ALL": "C.UTF-8"}, execute, "/boot")
     if result.returncode:
         words = commands.last_words(result, result.stderr or result.stdout)
         raise Refusal(what, f"it cannot be made anew: {words}", "Mend that and run again")

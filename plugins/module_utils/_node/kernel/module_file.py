@@ -26,7 +26,7 @@ import zlib
 from functools import cached_property
 
 from ..refusal import Refusal
-from ..system import child, root
+from ..system import commands, root
 
 # elf(5), of 64 bits and little-endian, as all machines have it that this project knows.
 _IDENTITY = b"\x7fELF\x02\x01"
@@ -159,10 +159,10 @@ class KernelModule:
         return self._data[start : self._data.index(b"\0", start)].decode("utf-8", "replace")
 
 
-def read(path, run=child.run):
+def read(path, run=commands.run):
     """Return the KernelModule at a path, unpacked where it is a .ko.xz, .ko.gz or .ko.zst.
 
-    :param run: runs a command, with the signature of child.run.
+    :param run: runs a command, with the signature of commands.run.
     :raises Refusal: it cannot be read.
     """
     try:

@@ -113,7 +113,7 @@ def _run_installer(installer, arguments, wanted, execute):
     # Some installers ask for HOME, which a unit of the system manager does not have.
     environment = {"HOME": pwd.getpwuid(0).pw_dir, "LC_ALL": "C.UTF-8"}
     argv = ["bash", installer, *arguments]
-    result = commands.run(what, argv, environment, execute, wanted["prefix"])
+    result = commands.run_long(what, argv, environment, execute, wanted["prefix"])
     if result.returncode:
         words = commands.last_words(result, result.stdout + result.stderr)
         raise Refusal(what, f"the installer failed: {words}", "Mend that and run again")

@@ -62,7 +62,7 @@ def unpack(archive, folder, execute):
             shutil.rmtree(folder)
         os.makedirs(folder, mode=0o755)
     argv = ["tar", "--extract", "--gzip", "--no-same-owner", "--strip-components=1"]
-    done = commands.run(
+    done = commands.run_long(
         what, [*argv, "--directory", folder, "--file", archive], {}, execute, folder
     )
     if done.returncode:

@@ -154,7 +154,7 @@ class Bundle(method.Method):
             self._wanted["options"],
         )
         argv = [os.path.join(folder, "mlnxofedinstall"), *installer.arguments(order)]
-        done = commands.run(what, argv, _ENVIRONMENT, self._host.execute, "/usr and /var")
+        done = commands.run_long(what, argv, _ENVIRONMENT, self._host.execute, "/usr and /var")
         if done.returncode:
             raise installer.failure(what, done, self._tree)
         found = rdma_stack.stack(self._tree, [])

@@ -168,7 +168,7 @@ class Method:
             package_sets.remove(what, sorted(set(doca)), self._host.execute)
         if self._tree.exists(_UNINSTALLER):
             argv = [_UNINSTALLER, "--force"]
-            done = commands.run(what, argv, {"LC_ALL": "C.UTF-8"}, self._host.execute, "/var")
+            done = commands.run_long(what, argv, {"LC_ALL": "C.UTF-8"}, self._host.execute, "/var")
             if done.returncode:
                 raise installer.failure(what, done, self._tree)
         for name, version in self._trees():

@@ -78,7 +78,9 @@ def restart(host):
     clients = [name for name in peer_route.MODULES if name in facts["peer_memory"]["loaded"]]
     for name in clients:
         modprobe.unload(name, host.run)
-    done = commands.run(what, [_SCRIPT, "restart"], {"LC_ALL": "C.UTF-8"}, host.execute, "/run")
+    done = commands.run_long(
+        what, [_SCRIPT, "restart"], {"LC_ALL": "C.UTF-8"}, host.execute, "/run"
+    )
     failures = {name: modprobe.load(name, host.run) for name in clients}
     if done.returncode:
         raise Refusal(

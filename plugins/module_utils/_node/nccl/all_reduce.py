@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 
-from ..system import child
+from ..system import commands
 from . import rank_process
 
 # Importing PyTorch from a cold disk, CUDA's start and NCCL's take this long and no longer.
@@ -26,7 +26,7 @@ def limit_s(timeout_s):
     return 2 * timeout_s + _START_S
 
 
-def take_part(python, orders, folder, run=child.run):
+def take_part(python, orders, folder, run=commands.run):
     """Run the ranks of this host to their end and return what each noted, in their order.
 
     A row has ``rank``, ``stage`` (torch, name, listen, reach, store, meet, group, sum or done: what
@@ -37,7 +37,7 @@ def take_part(python, orders, folder, run=child.run):
     :param python: the path or name of the Python that has PyTorch.
     :param orders: a list of {backend, rank, world_size, host, port, timeout_s, device}.
     :param folder: a folder for their notes and logs, which is the caller's to remove.
-    :param run: what runs programs, with the signature of child.run.
+    :param run: what runs programs, with the signature of commands.run.
     """
     with concurrent.futures.ThreadPoolExecutor(len(orders)) as pool:
         return list(pool.map(lambda order: _rank(python, order, folder, run), orders))

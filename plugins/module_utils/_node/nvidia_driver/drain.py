@@ -54,7 +54,7 @@ def survey(units, run):
     so does what systemd would stop along with them.
 
     :param units: names of units, as for systemctl.
-    :param run: what runs ``systemctl``, with the signature of child.run.
+    :param run: what runs ``systemctl``, with the signature of commands.run.
     """
     found, todo = {}, sorted(units)
     while todo:

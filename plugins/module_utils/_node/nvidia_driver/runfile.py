@@ -85,7 +85,7 @@ def inspect(path, architecture, execute, version=None, flavour=None):
     if not match or "NVIDIA" not in fields.get("label", ""):
         raise _refused(path, "it is no .run of the NVIDIA driver", "Name the file that is one")
     what = f"check {path}"
-    checked = commands.run(what, ["sh", path, "--check"], {}, execute, path)
+    checked = commands.run_long(what, ["sh", path, "--check"], {}, execute, path)
     if checked.returncode:
         words = commands.last_words(checked, checked.stdout + checked.stderr)
         raise _refused(path, f"it is damaged: {words}", "Fetch it again")
@@ -118,7 +118,7 @@ def extract(path, target, execute):
     os.makedirs(folder, mode=0o755, exist_ok=True)
     # Unpacking asks for a temporary folder that lets programs run, too.
     argv = ["sh", path, "--extract-only", "--target", part, "--tmpdir", folder]
-    done = commands.run(what, argv, {}, execute, target)
+    done = commands.run_long(what, argv, {}, execute, target)
     if done.returncode:
         words = commands.last_words(done, done.stdout + done.stderr)
         # What tar says is thrown away by the header.
@@ -171,7 +171,7 @@ def install(folder, version, execute, tree=None, log=LOG):
     with contextlib.suppress(FileNotFoundError):
         os.unlink(tree.path(log))
     argv = [os.path.join(folder, "nvidia-installer"), *arguments(version, log, folder)]
-    done = commands.run(what, argv, {"LC_ALL": "C.UTF-8"}, execute, "/usr")
+    done = commands.run_long(what, argv, {"LC_ALL": "C.UTF-8"}, execute, "/usr")
     errors = _errors(tree, log)
     if disk.is_full("\n".join(errors)):
         raise disk.full(what, "/usr")
@@ -202,7 +202,7 @@ def uninstall(execute, tree=None, folder=None, log=UNINSTALL_LOG):
             what, f"{installer} is gone", f"Install {version} from its .run again, then remove it"
         )
     options = ("--uninstall", "--silent", "--skip-module-unload", f"--log-file-name={log}")
-    done = commands.run(what, [installer, *options], {"LC_ALL": "C.UTF-8"}, execute, "/var")
+    done = commands.run_long(what, [installer, *options], {"LC_ALL": "C.UTF-8"}, execute, "/var")
     if done.returncode or installed_driver.runfile(tree):
         words = _errors(tree, log) or [commands.last_words(done, done.stderr or done.stdout)]
         raise Refusal(what, f"{' / '.join(words[:_QUOTED])} ({log})", "Mend that and run again")

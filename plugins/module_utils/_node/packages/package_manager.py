@@ -16,7 +16,7 @@ import shutil
 import time
 
 from ..refusal import Refusal
-from ..system import child, commands
+from ..system import commands
 
 #: What a package may be called. At its end '-' would mean to apt that it is to go.
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9+._-]*[A-Za-z0-9+])?")
@@ -168,14 +168,14 @@ class Dnf:
         return Transaction([name for name in placed if name != "Package"], removed)
 
 
-def missing(names, run=child.run, manager=None):
+def missing(names, run=commands.run, manager=None):
     """Return those packages that are not installed whole, in order; all, where nobody can tell.
 
     A name that an installed package provides counts as installed: a library keeps its old name
     as one of those when it is renamed.
 
     :param names: package names.
-    :param run: what runs the package database, with the signature of child.run.
+    :param run: what runs the package database, with the signature of commands.run.
     """
     manager = manager or managers_own()
     found = manager.installed(names, run) if names and manager else set()
@@ -194,7 +194,7 @@ def check(names, execute, manager=None):
     judge(what, manager.installing, names, manager, execute)
 
 
-def install(names, execute, run=child.run, manager=None):
+def install(names, execute, run=commands.run, manager=None):
     """Install packages that are missing; see :func:`check` for what is refused.
 
     Lists that are stale are fetched anew, and what a killed run left half-configured is brought
@@ -289,7 +289,7 @@ def managed(what, argv, manager, execute):
     """
     deadline = time.monotonic() + LOCK_WAIT_S
     while True:
-        answer = commands.run(what, argv, _ENVIRONMENT, execute, "/usr and /var")
+        answer = commands.run_long(what, argv, _ENVIRONMENT, execute, "/usr and /var")
         held = manager.locked.search(answer.stdout + answer.stderr) if answer.returncode else None
         if not held:
             return answer

@@ -255,7 +255,7 @@ def offer(files, wanted, execute):
     if not os.path.exists(files.source):
         return
     what = f"fetch the lists of {files.title}"
-    answer = commands.run(what, [*_REFRESH, *only(files)], _ENVIRONMENT, execute, "/var")
+    answer = commands.run_long(what, [*_REFRESH, *only(files)], _ENVIRONMENT, execute, "/var")
     if answer.returncode:
         text_files.put_all(before)
         errors = [line for line in commands.lines_of(answer.stderr) if line.startswith("E:")]

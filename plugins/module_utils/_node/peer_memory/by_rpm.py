@@ -276,7 +276,7 @@ class ByRpm:
 
     def _run(self, what, argv, variables=None):
         environment = {**_ENVIRONMENT, **(variables or {})}
-        return commands.run(what, argv, environment, self._host.execute, "/usr and /var")
+        return commands.run_long(what, argv, environment, self._host.execute, "/usr and /var")
 
     def _ended(self, what, argv):
         """Run a command that has to succeed."""

@@ -14,7 +14,7 @@ import pwd
 
 from ..conda import prefixes
 from ..packages import package_manager, stack_packages
-from ..system import child, files, processes, systemd
+from ..system import commands, files, processes, systemd
 from ..system.root import Tree
 
 _SHOWN = 5
@@ -111,11 +111,11 @@ def packages(versions):
     return {"kind": "packages", "versions": versions}
 
 
-def drift(entries, run=child.run):
+def drift(entries, run=commands.run):
     """Return a sentence for each way the host differs from a manifest; [] when it matches.
 
     :param entries: the manifest.
-    :param run: what runs ``systemctl`` and the package database, with the signature of child.run.
+    :param run: what runs ``systemctl`` and the package database, as commands.run does.
     """
     packages = [entry["name"] for entry in entries if entry["kind"] == "package"]
     lacking = package_manager.missing(packages, run)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import os
 
-from ..system import child, files, own_paths
+from ..system import commands, files, own_paths
 from . import manifest
 
 SCHEMA = 2
@@ -53,7 +53,7 @@ def write(component, digest, entries, names=(), state_dir=own_paths.STATE_DIR):
     files.write_text(path_of(component, state_dir), text, mode=0o600)
 
 
-def survey(state_dir=own_paths.STATE_DIR, run=child.run):
+def survey(state_dir=own_paths.STATE_DIR, run=commands.run):
     """Return {component: {digest, drift, names}} for every readable receipt on the host."""
     found = {}
     names = sorted(os.listdir(state_dir)) if os.path.isdir(state_dir) else []

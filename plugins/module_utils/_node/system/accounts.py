@@ -9,17 +9,17 @@ import os
 import pwd
 import subprocess
 
-from . import child, files
+from . import commands, files
 
 _ROOT_GROUPS = frozenset({"root", "sudo", "wheel", "admin"})
 
 
-def survey(names, run=child.run):
+def survey(names, run=commands.run):
     """Return {name: {exists, uid, home, shell, sudo}} for each name.
 
     A missing account has uid -1, empty texts and no sudo.
 
-    :param run: what runs ``sudo``, with the signature of child.run.
+    :param run: what runs ``sudo``, with the signature of commands.run.
     """
     return {name: _account(name, run) for name in names}
 

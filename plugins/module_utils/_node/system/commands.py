@@ -1,6 +1,6 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Commands that take long and fill disks: how they fail, told alike."""
+"""Running commands, quick ones and those that take long and fill disks."""
 
 from __future__ import annotations
 
@@ -12,12 +12,23 @@ from . import disk, urls
 _TAIL = 5
 
 
-def run(what, argv, environment, execute, writes_to):
-    """Run a command and return its CompletedProcess, whatever its status.
+def run(argv, **options):
+    """Run a command as subprocess.run does, whatever its status; see there for options and errors.
+
+    The default of every function that lets its caller choose the runner.
+    AnsibleModule.run_command, which Ansible would have us use, belongs to one module run:
+    functions that are tested without a module cannot have it.
+    """
+    return subprocess.run(argv, check=False, **options)  # pylint: disable=ansible-bad-function
+
+
+def run_long(what, argv, environment, execute, writes_to):
+    """Run a command that takes long and fills disks, whatever its status.
 
     :param what: what it does, for the messages.
     :param execute: runs (argv, environment) and returns a CompletedProcess with text.
     :param writes_to: the path whose file system it fills, for the messages.
+    :returns: its CompletedProcess.
     :raises Refusal: it ran too long, or a file system was full.
     """
     try:

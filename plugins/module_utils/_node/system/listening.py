@@ -15,7 +15,7 @@ import os
 import re
 import subprocess
 
-from . import child, proc_net
+from . import commands, proc_net
 
 _UNIX_LISTEN = "00010000"
 _UNIX_STREAM = "0001"
@@ -78,7 +78,7 @@ def owner(row):
     return f"{row['process']} (pid {row['pid']}){of_unit}"
 
 
-def survey(proc="/proc", run=child.run):
+def survey(proc="/proc", run=commands.run):
     """Return one row per listening TCP or unix stream socket: address, port, pid, process, unit.
 
     A socket that several processes share belongs to the oldest, which is
@@ -86,7 +86,7 @@ def survey(proc="/proc", run=child.run):
     owner that cannot be seen has pid 0 and empty names.
 
     :param proc: where procfs is mounted; needs root to see every owner.
-    :param run: what runs ``systemctl``, with the signature of child.run.
+    :param run: what runs ``systemctl``, with the signature of commands.run.
     """
     sockets = _sockets(proc)
     holders = _holders(proc, set(sockets))

@@ -13,7 +13,7 @@ import os
 import subprocess
 import threading
 
-from . import child
+from . import commands
 
 PATIENCE_S = 10
 # No file that is read whole is larger; a log or a stray binary may be.
@@ -38,10 +38,10 @@ class Tree:
     where nothing is.
 
     :param root: the folder that stands for "/".
-    :param run: what runs programs, with the signature of child.run.
+    :param run: what runs programs, with the signature of commands.run.
     """
 
-    def __init__(self, root="/", run=child.run):
+    def __init__(self, root="/", run=commands.run):
         self.root = root
         self.run = run
 

@@ -8,7 +8,7 @@ import os
 import subprocess
 import tempfile
 
-from . import child, files
+from . import commands, files
 
 UNIT_DIR = "/etc/systemd/system"
 # The variable in which our services carry the digest of the unit's text.
@@ -25,12 +25,12 @@ def units_of(name):
     return [f"{name}.socket", f"{name}.service"]
 
 
-def show(units, properties, run=child.run):
+def show(units, properties, run=commands.run):
     """Return {unit: {property: value}}, in one call; {} where systemd does not answer.
 
     :param units: unit names.
     :param properties: names as in `systemctl show`.
-    :param run: what runs ``systemctl``, with the signature of child.run.
+    :param run: what runs ``systemctl``, with the signature of commands.run.
     """
     if not units:
         return {}
@@ -51,7 +51,7 @@ def show(units, properties, run=child.run):
     return dict(zip(units, blocks))
 
 
-def files_of(units, run=child.run):
+def files_of(units, run=commands.run):
     """Return {unit: path of the file that systemd has of it, or ''}, of an alias that of its unit.
 
     :param units: unit names.
@@ -76,7 +76,7 @@ def environment_of(pid, proc="/proc"):
     return dict(item.split("=", 1) for item in items if "=" in item)
 
 
-def tell(verb, *units, timeout_s=_PATIENCE_S, run=child.run):
+def tell(verb, *units, timeout_s=_PATIENCE_S, run=commands.run):
     """Run `systemctl VERB UNITS` to its end.
 
     :raises UnitError: it failed, or was not done after ``timeout_s`` seconds.
@@ -91,7 +91,7 @@ def tell(verb, *units, timeout_s=_PATIENCE_S, run=child.run):
         raise UnitError(f"systemctl {verb} {' '.join(units)}: {done.stderr.strip()}")
 
 
-def verify(texts, run=child.run):
+def verify(texts, run=commands.run):
     """Have systemd read unit files before they are put in place.
 
     :param texts: {unit: text}.
@@ -114,7 +114,7 @@ def verify(texts, run=child.run):
         raise UnitError(f"systemd-analyze verify: {words.replace(folder + os.sep, '')}")
 
 
-def journal(unit, lines, since, run=child.run):
+def journal(unit, lines, since, run=commands.run):
     """Return the last ``lines`` lines that a unit logged, as text.
 
     :param since: nothing older than this, in seconds since 1970.

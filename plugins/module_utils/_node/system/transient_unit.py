@@ -8,12 +8,12 @@ import os
 import time
 
 from ..refusal import Refusal
-from . import child
+from . import commands
 
 _POLL_S = 0.5
 
 
-def settle(name, timeout_s, run=child.run):
+def settle(name, timeout_s, run=commands.run):
     """Wait for a command of an earlier, cut run to end, so that its result can be looked at.
 
     :param name: the name it was given in :func:`execute`.
@@ -32,7 +32,7 @@ def settle(name, timeout_s, run=child.run):
         time.sleep(_POLL_S)
 
 
-def execute(name, argv, environment=None, timeout_s=3600, run=child.run):
+def execute(name, argv, environment=None, timeout_s=3600, run=commands.run):
     """Run a command to its end and return its CompletedProcess (text, stdout and stderr apart).
 
     Where systemd runs the host, the command is a transient unit of its own and

@@ -107,7 +107,7 @@ def converge(wanted, token, tree, run, own_kernel, check_mode, sleep=time.sleep)
     :param wanted: the wanted state.
     :param token: what is in the token, None where there is none.
     :param tree: the host.
-    :param run: what runs programs, with the signature of child.run.
+    :param run: what runs programs, with the signature of commands.run.
     :param own_kernel: whether the host runs a kernel of its own; without one no licence is had.
     :param check_mode: only say what would be done.
     :raises Refusal: the daemon is not there, or gets no licence.

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import cuda_allocation
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import child
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import commands
 
 # The calls and their results are those of the CUDA Driver API, "Error Handling" and CUresult.
 LIBCUDA = """
@@ -42,7 +42,7 @@ def driver(tmp_path, monkeypatch):
             timeout=60,
         )
         monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
-        return functools.partial(cuda_allocation.obstacle, child.run, 3)
+        return functools.partial(cuda_allocation.obstacle, commands.run, 3)
 
     return make
 

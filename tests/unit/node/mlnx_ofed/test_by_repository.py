@@ -118,7 +118,7 @@ class Host:
             self.has_doca(series)
 
     def run(self, argv, **_options):
-        """Answer as a child.run of bytes."""
+        """Answer as a commands.run of bytes."""
         said = ""
         self.asked.append(list(argv))
         if "pkgnames" in argv:

@@ -105,7 +105,7 @@ class Host:
         return subprocess.CompletedProcess(argv, self.status, "its words\n", "")
 
     def run(self, argv, **_options):
-        """Answer as a child.run of bytes."""
+        """Answer as a commands.run of bytes."""
         said = f"MLNX_OFED_LINUX-{self.brings}:\n" if "ofed_info" in argv[0] else ""
         if argv[0] in self.owned:
             said = f"{self.owned[argv[0]]}\n"
