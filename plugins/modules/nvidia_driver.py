@@ -99,8 +99,8 @@ def main():
     def converge(host):
         if wanted["state"] == "absent":
             return removal.converge(host, wanted["repositories"], module.check_mode)
-        leave = driver_converge.Leave(asked["consent"], asked["drain"])
-        return driver_converge.converge(wanted, host, leave, asked["file"], module.check_mode)
+        permissions = driver_converge.Permissions(asked["consent"], asked["drain"])
+        return driver_converge.converge(wanted, host, permissions, asked["file"], module.check_mode)
 
     bring.bring(module, _PART, converge)
 

@@ -82,7 +82,7 @@ def main():
             result = converge.converge_absent(commands.run, own_kernel, module.check_mode)
         elif wanted["state"] == "present":
             result = converge.converge(
-                wanted, token, root.Tree(), commands.run, own_kernel, module.check_mode
+                wanted, token, root.Root(), commands.run, own_kernel, module.check_mode
             )
         else:
             result = {"changed": False, "changes": [], "manifest": []}

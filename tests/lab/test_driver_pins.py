@@ -23,7 +23,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.packages impor
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import own_paths
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Tree
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Root
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import catalog
 from lab import driver_runs, textfile
 from lab.repository import FLAT, Repository
@@ -45,7 +45,7 @@ class Host:
     def __init__(self, lab):
         self._lab = lab
         self.root = lab.tree(NODE)
-        self.tree = Tree(str(self.root), self._run)
+        self.tree = Root(str(self.root), self._run)
         self.repository = Repository(self.root)
 
     def put(self, path, text):

@@ -11,7 +11,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.kernel import 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver import (
     kernel_modules,
 )
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Tree
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Root
 
 K1, K2 = "6.1.0-40-amd64", "6.1.0-56-amd64"
 V1, V2 = "535.161.08", "590.48.01"
@@ -68,7 +68,7 @@ class Host:
 
     def __init__(self, root):
         self.root = Path(root)
-        self.tree = Tree(str(root), self.modinfo)
+        self.tree = Root(str(root), self.modinfo)
         self.asked = []
         self.fails = set()
         self.log = MAKE_LOG

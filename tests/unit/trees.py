@@ -6,11 +6,11 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Tree
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Root
 
 
 def planted(root, files=None, links=None, answers=None):
-    """Return a Tree of a host with some files, links and programs.
+    """Return a Root of a host with some files, links and programs.
 
     :param root: the folder to plant it in.
     :param files: {absolute path: text or bytes}.
@@ -33,7 +33,7 @@ def planted(root, files=None, links=None, answers=None):
         stdout = content if isinstance(content, bytes) else content.encode()
         return subprocess.CompletedProcess(argv, 0, stdout, b"")
 
-    return Tree(str(root), run)
+    return Root(str(root), run)
 
 
 def looked_at(look, files=None, links=None, answers=None):

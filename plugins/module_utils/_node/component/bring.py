@@ -13,7 +13,7 @@ from ..facts import gpu_host
 from ..system import commands, disk, root, transient_unit
 from . import at_work
 
-# Its root.Tree, what returns its facts as they are now, what runs long commands, (argv,
+# Its root.Root, what returns its facts as they are now, what runs long commands, (argv,
 # environment) -> CompletedProcess with text, and what answers short questions, with the signature
 # of commands.run.
 Host = collections.namedtuple("Host", "tree facts execute run")
@@ -53,7 +53,7 @@ def _of(module, name):
     :param name: the component, whose long commands run in a unit called after it.
     """
     return Host(
-        root.Tree(),
+        root.Root(),
         functools.partial(_facts, module),
         functools.partial(transient_unit.execute, name),
         commands.run,

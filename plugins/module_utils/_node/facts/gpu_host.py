@@ -19,7 +19,7 @@ from ..kernel import kernels, secure_boot
 from ..packages import stack_packages
 from ..rdma import rdma_stack
 from ..system import commands, management_interface, systemd
-from ..system import root as tree
+from ..system.root import Root
 from . import general
 
 _UNITS = (fabric_manager.UNIT, gridd.UNIT)
@@ -45,12 +45,12 @@ def no_programs(argv, **_options):
 def survey(root, running, pid, run=commands.run):
     """Return the facts of docs/facts.md.
 
-    :param root: the folder that stands for "/"; see root.Tree.
+    :param root: the folder that stands for "/"; see root.Root.
     :param running: the release of the kernel that the host runs as its own, '' for none.
     :param pid: the process whose connection is that of this run.
     :param run: what runs programs, with the signature of commands.run.
     """
-    host = tree.Tree(root, run)
+    host = Root(root, run)
     packages = stack_packages.survey(host)
     states = _states(host, run)
     driver = installed_driver.survey(host)

@@ -8,9 +8,9 @@ import json
 import os
 
 from ..system import own_paths
-from ..system.root import Tree
+from ..system.root import Root
 
-_HERE = Tree()
+_HERE = Root()
 
 
 def note_path():

@@ -13,7 +13,7 @@ import re
 import shutil
 
 from ..system import files, own_paths
-from ..system.root import Tree
+from ..system.root import Root
 
 DIR = os.path.join(own_paths.STATE_DIR, "nvidia_driver")
 
@@ -31,7 +31,7 @@ def rows(tree=None, folder=DIR):
 
     :param tree: the host.
     """
-    tree = tree or Tree()
+    tree = tree or Root()
     found = [{**row, "path": f"{folder}/{row['name']}"} for row in _noted(tree, folder)]
     return [
         {key: row[key] for key in ("path", *_FIELDS[1:])}
@@ -52,7 +52,7 @@ def note(name, version, flavour="", sha256="", folder=DIR):
     :param name: '535.161.08-tesla.run', or '535.161.08' for a folder of packages.
     """
     row = dict(zip(_FIELDS, (name, version, flavour, sha256)))
-    noted = [row, *(old for old in _noted(Tree(), folder) if old["name"] != name)][:_KEPT]
+    noted = [row, *(old for old in _noted(Root(), folder) if old["name"] != name)][:_KEPT]
     text = json.dumps(noted, indent=2) + "\n"
     files.write_text(os.path.join(folder, _NOTE), text, mode=0o600)
     for left in set(filter(_NAME.fullmatch, os.listdir(folder))) - {old["name"] for old in noted}:

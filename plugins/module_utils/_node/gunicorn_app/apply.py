@@ -14,7 +14,7 @@ from ..system import accounts, commands, files, folders, systemd
 from . import candidate, journal, observe, process, proof, release, removal, rollback, service
 
 
-class Host:
+class Applier:
     """Does the steps of plan.steps() on this host.
 
     :param secrets: {application: {variable: value}}.

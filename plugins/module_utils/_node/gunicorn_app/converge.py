@@ -53,9 +53,9 @@ def converge(wanted, secrets, archives, check_mode, run=commands.run):
     ]
     if not check_mode and not needs:
         removal.apply(removing)
-        host = apply.Host(secrets, archives, run)
+        applier = apply.Applier(secrets, archives, run)
         for app, plan in plans:
-            host.apply(app, plan)
+            applier.apply(app, plan)
     changes = [step.sentence for step in removing]
     changes += [step.sentence for _app, plan in plans for stage in plan for step in stage]
     return {

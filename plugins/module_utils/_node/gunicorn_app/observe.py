@@ -68,7 +68,7 @@ def releases_on_disk(folder):
     """Return the paths in a folder of releases, by the times of their folders, the latest first.
 
     A release is placed with the time NEVER, and touched when it goes into service
-    (Host.point_link): after a way back, the one that was left counts by when it served.
+    (Applier.point_link): after a way back, the one that was left counts by when it served.
     """
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         paths = [os.path.join(folder, name) for name in os.listdir(folder)]

@@ -18,7 +18,7 @@ from . import service as app_service
 
 # Lower user ids belong to services, which never log in; a person's account is left as it is.
 _FIRST_PERSON = 1000
-# verb: what a Host method is called; sentence: what people are told.
+# verb: what a method of apply.Applier is called; sentence: what people are told.
 Step = collections.namedtuple("Step", "verb argument sentence")
 # Steps before anything in service is touched, of the candidate, of the switch, and after its proof.
 Plan = collections.namedtuple("Plan", "preparing trying switching cleaning")

@@ -16,7 +16,7 @@ import struct
 
 from ..refusal import Refusal
 from ..system import commands, disk
-from ..system.root import Tree
+from ..system.root import Root
 
 # An unpacked bundle: packages are their names, kernels the releases that it has modules for.
 Bundle = collections.namedtuple("Bundle", "folder version distribution machine packages kernels")
@@ -76,7 +76,7 @@ def read(folder):
 
     :raises Refusal: there is none.
     """
-    tree = Tree(folder)
+    tree = Root(folder)
     version = tree.text("/.mlnx") or tree.text("/mlnx")
     distribution = tree.text("/distro")
     if not version or not distribution or not tree.exists("/mlnxofedinstall"):

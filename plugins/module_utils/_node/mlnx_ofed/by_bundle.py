@@ -74,7 +74,7 @@ class Bundle(method.Method):
         return ""
 
     def pins(self):
-        """Return {path: Placed} of what keeps packages of the distribution out."""
+        """Return {path: TextFile} of what keeps packages of the distribution out."""
         return package_sets.held(self._facts["pkg_mgr"], self.noted)
 
     # The steps

@@ -72,7 +72,7 @@ class Inbox(method.Method):
         return stack_packages.installed(self._tree, self._names.__contains__)
 
     def pins(self):
-        """Return {path: Placed} of what keeps a vendor's packages out."""
+        """Return {path: TextFile} of what keeps a vendor's packages out."""
         return package_sets.kept_out(self._facts["pkg_mgr"], package_sets.installed(self._tree))
 
     def finished(self):

@@ -77,7 +77,7 @@ class Repository(method.Method):
         )
 
     def pins(self):
-        """Return {path: Placed} of what keeps packages of the distribution out."""
+        """Return {path: TextFile} of what keeps packages of the distribution out."""
         return package_sets.held(self._facts["pkg_mgr"], self.noted)
 
     def clearing(self):

@@ -98,7 +98,7 @@ def coming(packages):
 
 
 def held(manager, packages):
-    """Return {path: Placed} of what keeps a vendor's packages as they were installed.
+    """Return {path: TextFile} of what keeps a vendor's packages as they were installed.
 
     :param manager: 'apt' or 'dnf', as node_facts names it.
     :param packages: {name: version}.
@@ -116,7 +116,7 @@ def free(manager):
 
 
 def kept_out(manager, names):
-    """Return {path: Placed} of what keeps a vendor's packages from taking the distribution's place.
+    """Return {path: TextFile} of what keeps a vendor's packages from the distribution's place.
 
     :param names: packages of the distribution's stack.
     """

@@ -25,11 +25,11 @@ from . import drain as driver_drain
 from .target import Target
 
 # What the operator lets a run do: names of gpunode_consent, units of gpunode_drain.
-Leave = collections.namedtuple("Leave", "consent drain")
+Permissions = collections.namedtuple("Permissions", "consent drain")
 _METHODS = {"runfile": by_runfile.Runfile, "package": by_packages.Packages}
 
 
-def converge(wanted, host, leave, file, check_mode):
+def converge(wanted, host, permissions, file, check_mode):
     """Bring the driver to the wanted state; return the module's result.
 
     :param wanted: the wanted state of plugin_utils/_controller/components/nvidia_driver.py, which
@@ -38,7 +38,7 @@ def converge(wanted, host, leave, file, check_mode):
     :raises Refusal: it cannot be done, or would interrupt whom nobody consented to interrupt; the
         driver that was there is there.
     """
-    work = _Work(wanted, host, leave, file)
+    work = _Work(wanted, host, permissions, file)
     work.refuse()
     needs = work.method.needs()
     if needs and not check_mode:
@@ -78,9 +78,9 @@ def _apply(work, preparing, draining, exchanging, running):
 class _Work:
     """The steps of one run, from what was found when it began."""
 
-    def __init__(self, wanted, host, leave, file):
+    def __init__(self, wanted, host, permissions, file):
         self._host = host
-        self._leave = leave
+        self._permissions = permissions
         self._facts = host.facts()
         self._target = Target(wanted, self._facts)
         self.method = _METHODS[wanted["method"]](self._target, host, file)
@@ -92,14 +92,14 @@ class _Work:
     def refuse(self):
         """Refuse what was not consented to, or could not come to its end."""
         self._refuse_kernels()
-        if self.method.changes_method and "change_method" not in self._leave.consent:
+        if self.method.changes_method and "change_method" not in self._permissions.consent:
             raise Refusal(
                 "change of the method",
                 f"the driver was installed {self.method.found_by}",
                 "Consent with gpunode_consent: [change_method], or say that method",
             )
         if self.method.builds:
-            secure_boot.refuse_unenrolled_key(self._facts["secure_boot"], self._leave.consent)
+            secure_boot.refuse_unenrolled_key(self._facts["secure_boot"], self._permissions.consent)
         if (self.method.exchanges or self._reloads) and self._clients:
             self._refuse_clients()
 
@@ -175,7 +175,7 @@ class _Work:
 
     @cached_property
     def _stale(self):
-        """{path: Placed} of our files that are to change, as they were found."""
+        """{path: TextFile} of our files that are to change, as they were found."""
         return {path: text_files.found(path) for path in text_files.stale(self._files)}
 
     def _sentence(self, path):
@@ -209,7 +209,7 @@ class _Work:
             return {"triggers": [], "services": []}
         # A reboot ends the daemons in order, and they hold nobody up until then.
         daemons = driver_drain.DAEMONS if self._may_reload else ()
-        return driver_drain.survey([*self._leave.drain, *daemons], self._host.run)
+        return driver_drain.survey([*self._permissions.drain, *daemons], self._host.run)
 
     @cached_property
     def _undrained(self):
@@ -219,13 +219,13 @@ class _Work:
 
     @property
     def _may_stop(self):
-        return "stop_gpu_clients" in self._leave.consent
+        return "stop_gpu_clients" in self._permissions.consent
 
     @property
     def _may_reload(self):
         """Whether the module that is loaded is exchanged in memory rather than by a reboot."""
         can = self._loaded and self._is_loadable
-        return bool(can and self._may_stop and "reboot" not in self._leave.consent)
+        return bool(can and self._may_stop and "reboot" not in self._permissions.consent)
 
     @cached_property
     def _reloads(self):

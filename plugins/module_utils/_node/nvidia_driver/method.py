@@ -70,7 +70,7 @@ class Method:
 def clearing(pins):
     """Return the steps that remove what tells of the packages' repository, and settle the pins.
 
-    :param pins: {path: Placed}, see nvidia_driver/pins.py.
+    :param pins: {path: TextFile}, see nvidia_driver/pins.py.
     """
     sources = apt_sources.paths(apt_sources.DRIVER)
     return text_files.steps({**{path: text_files.of(None) for path in sources}, **pins})

@@ -29,7 +29,7 @@ PATHS = (MODPROBE, _HOOK, _DRACUT)
 
 
 def wanted_files(tree, parameters):
-    """Return {path: text_files.Placed} of the files that are to be there.
+    """Return {path: text_files.TextFile} of the files that are to be there.
 
     :param parameters: {name: value} of the module nvidia.
     """

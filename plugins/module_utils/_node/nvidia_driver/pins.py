@@ -19,7 +19,7 @@ _COMPONENT = "NVIDIA driver"
 
 
 def wanted_files(manager, installed, driver, family):
-    """Return {path: Placed} of the files that hold packages where they are.
+    """Return {path: TextFile} of the files that hold packages where they are.
 
     :param manager: 'apt' or 'dnf', as node_facts names it.
     :param installed: {name: version} of the packages that belong to the driver.
@@ -32,7 +32,7 @@ def wanted_files(manager, installed, driver, family):
 
 
 def unwanted_files(manager):
-    """Return {path: Placed} of a host whose packages are free."""
+    """Return {path: TextFile} of a host whose packages are free."""
     return {PREFERENCES: text_files.of(None)} if manager == "apt" else pins.unlock(_COMPONENT)
 
 

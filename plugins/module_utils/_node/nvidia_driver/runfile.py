@@ -18,7 +18,7 @@ from ..gpu import driver_archive, installed_driver
 from ..packages import versions
 from ..refusal import Refusal
 from ..system import commands, disk, files
-from ..system.root import Tree
+from ..system.root import Root
 
 LOG = "/var/log/nvidia-installer.log"
 UNINSTALL_LOG = "/var/log/nvidia-uninstall.log"
@@ -136,7 +136,7 @@ def manifest(folder):
 
     :raises Refusal: there is none.
     """
-    lines = Tree(folder).text("/.manifest").splitlines()
+    lines = Root(folder).text("/.manifest").splitlines()
     if len(lines) < 4 or not lines[3].split():
         raise Refusal(
             f"the driver in {folder}", "it has no list of its files", "Remove it and run again"
@@ -159,7 +159,7 @@ def install(folder, version, execute, tree=None, log=LOG):
     :param tree: the host as it is afterwards.
     :raises Refusal: not all of it was placed.
     """
-    tree = tree or Tree()
+    tree = tree or Root()
     what = f"install NVIDIA driver {version}"
     mark = tree.path(_AT_WORK)
     with disk.watched(what, mark):
@@ -191,7 +191,7 @@ def uninstall(execute, tree=None, folder=None, log=UNINSTALL_LOG):
     :param folder: of an unpacked .run, whose installer does it where nvidia-uninstall is gone.
     :raises Refusal: something of it is left.
     """
-    tree = tree or Tree()
+    tree = tree or Root()
     version = installed_driver.runfile(tree)
     if not version:
         return

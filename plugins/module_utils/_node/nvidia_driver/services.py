@@ -41,7 +41,7 @@ ExecCondition=/bin/sh -c 'grep -qs 0x10de /sys/bus/pci/devices/*/vendor'
 
 
 def wanted_files(persistence, own_unit):
-    """Return {path: text_files.Placed} of what is ours.
+    """Return {path: text_files.TextFile} of what is ours.
 
     :param persistence: whether nvidia-persistenced is to run at all.
     :param own_unit: whether a .run installed the daemon; a package brings a unit itself.

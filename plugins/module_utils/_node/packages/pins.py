@@ -43,7 +43,7 @@ def held(packages, priority=STAYS):
 
 
 def lock(component, installed):
-    """Return {path: Placed} of VERSIONLOCK with a component's packages at their versions.
+    """Return {path: TextFile} of VERSIONLOCK with a component's packages at their versions.
 
     :param component: whose part of the file it is, in words.
     :param installed: {name: version}; with none, its part goes.
@@ -53,7 +53,7 @@ def lock(component, installed):
 
 
 def unlock(component):
-    """Return {path: Placed} of VERSIONLOCK without a component's part; {} without a file."""
+    """Return {path: TextFile} of VERSIONLOCK without a component's part; {} without a file."""
     return lock(component, {}) if text_files.read(VERSIONLOCK) else {}
 
 

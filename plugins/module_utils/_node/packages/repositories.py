@@ -94,7 +94,7 @@ class Sources:
         self._distribution = distribution.catalog_name(facts)
 
     def stale(self):
-        """Return {path: Placed} of what :meth:`offer` changes; of a key, not its text.
+        """Return {path: TextFile} of what :meth:`offer` changes; of a key, not its text.
 
         :raises Refusal: it is not known where the repository is.
         """
@@ -126,7 +126,7 @@ class Sources:
         offer(self._files, wanted, execute)
 
     def wanted(self):
-        """Return {path: Placed} of what tells of the repository, apart from its key.
+        """Return {path: TextFile} of what tells of the repository, apart from its key.
 
         :raises Refusal: it is not known where the repository is.
         """
@@ -245,7 +245,7 @@ def dnf_text(files, repository, distribution, address=""):
 
 
 def offer(files, wanted, execute):
-    """Put files in place, {path: Placed}, and fetch the lists of a component's source.
+    """Put files in place, {path: TextFile}, and fetch the lists of a component's source.
 
     :param execute: runs (argv, environment) and returns a CompletedProcess with text.
     :raises Refusal: its lists cannot be had; the files are as they were then.

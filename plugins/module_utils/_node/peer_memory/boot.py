@@ -20,7 +20,7 @@ _FOLDER = os.path.dirname(LOAD)
 
 
 def wanted_files(tree, route, is_legacy):
-    """Return {path: text_files.Placed} of what is to be there for a route.
+    """Return {path: text_files.TextFile} of what is to be there for a route.
 
     :param tree: the host.
     :param is_legacy: whether the RDMA stack is one of 4.x, for which nvidia_peermem has to be told
@@ -45,7 +45,7 @@ def _is_other(line, route):
 
 
 def _without(tree, path, route):
-    """Return (path, Placed) of a file without the lines of the other module.
+    """Return (path, TextFile) of a file without the lines of the other module.
 
     What a package has in /usr/lib stays, and a file of that name in /etc takes its place.
     """

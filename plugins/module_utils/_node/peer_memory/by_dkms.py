@@ -104,7 +104,7 @@ class ByDkms:
 
     @cached_property
     def files(self):
-        """{path: text_files.Placed} of its settings."""
+        """{path: text_files.TextFile} of its settings."""
         if not self._order:
             return {nv_peer_mem.CONF: text_files.of(None)}
         trees = {row["name"] for row in self._trees if self._is_waited_for(row)}

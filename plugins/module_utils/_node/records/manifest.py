@@ -15,7 +15,7 @@ import pwd
 from ..conda import prefixes
 from ..packages import package_manager, stack_packages
 from ..system import commands, files, processes, systemd
-from ..system.root import Tree
+from ..system.root import Root
 
 _SHOWN = 5
 
@@ -132,7 +132,7 @@ def drift(entries, run=commands.run):
         elif entry["kind"] == "user":
             sentences += _user_drift(entry)
         elif entry["kind"] == "packages":
-            sentences += _packages_drift(entry, stack_packages.installed(Tree(run=run)))
+            sentences += _packages_drift(entry, stack_packages.installed(Root(run=run)))
         elif entry["kind"] == "package":
             sentences += [f"package {entry['name']} is gone"] if entry["name"] in lacking else []
         elif entry["kind"] == "presence":

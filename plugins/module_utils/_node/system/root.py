@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A host's files and programs, read so that nothing which is missing or broken is an error.
 
-What looks at a host takes a Tree; a recorded tree and a table of recorded
+What looks at a host takes a Root; a recorded tree and a table of recorded
 answers then stand for a host that is not at hand.
 """
 
@@ -31,7 +31,7 @@ def without_waiting(path, flags):
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-class Tree:
+class Root:
     """One host, as seen from a root folder.
 
     A path that no file can have, such as one with a NUL that a broken file named, is one

@@ -13,12 +13,12 @@ from . import files, folders
 
 # What is to be at a path, of root: a text with a mode, or nothing where the text is None.
 # What is secret is never shown.
-Placed = collections.namedtuple("Placed", "text mode is_secret")
+TextFile = collections.namedtuple("TextFile", "text mode is_secret")
 
 
 def of(text, mode=0o644, is_secret=False):
     """Return the file with a text, or with None what stands for no file."""
-    return Placed(text, mode, is_secret)
+    return TextFile(text, mode, is_secret)
 
 
 def found(path):
@@ -28,48 +28,48 @@ def found(path):
 
 
 def stale(wanted):
-    """Return those paths of {path: Placed} that are not as they are to be, in their order."""
-    return [path for path, placed in wanted.items() if not _is_as(path, placed)]
+    """Return those paths of {path: TextFile} that are not as they are to be, in their order."""
+    return [path for path, file in wanted.items() if not _is_as(path, file)]
 
 
-def sentence(path, placed):
+def sentence(path, file):
     """Return in words what :func:`put` does."""
-    return f"remove {path}" if placed.text is None else f"write {path}"
+    return f"remove {path}" if file.text is None else f"write {path}"
 
 
-def diff(path, placed):
+def diff(path, file):
     """Return the difference as Ansible shows it; of a secret file only that there is one."""
-    before, after = read(path) or "", placed.text or ""
-    if placed.is_secret:
+    before, after = read(path) or "", file.text or ""
+    if file.is_secret:
         before, after = ("its content is not shown\n" if text else "" for text in (before, after))
     return {"before_header": path, "before": before, "after_header": path, "after": after}
 
 
-def put(path, placed):
+def put(path, file):
     """Bring a path to what is to be there.
 
     :raises OSError: as writing does.
     """
-    if placed.text is None:
+    if file.text is None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
         # Of a folder that is somebody else's, an empty one stays.
         folder = os.path.dirname(path)
         if folders.is_ours(folder):
             folders.remove_if_empty(folder)
-    elif not _is_as(path, placed):
+    elif not _is_as(path, file):
         folders.make(os.path.dirname(path))
-        files.write_text(path, placed.text, mode=placed.mode)
+        files.write_text(path, file.text, mode=file.mode)
 
 
 def put_all(wanted):
-    """Bring each path of {path: Placed} to what is to be there; see :func:`put`."""
-    for path, placed in wanted.items():
-        put(path, placed)
+    """Bring each path of {path: TextFile} to what is to be there; see :func:`put`."""
+    for path, file in wanted.items():
+        put(path, file)
 
 
 def steps(wanted):
-    """Return [(sentence, action)] of what is not as it is to be, of {path: Placed}."""
+    """Return [(sentence, action)] of what is not as it is to be, of {path: TextFile}."""
     return [
         (sentence(path, wanted[path]), functools.partial(put, path, wanted[path]))
         for path in stale(wanted)
@@ -85,9 +85,9 @@ def read(path):
         return None
 
 
-def _is_as(path, placed):
-    if placed.text is None:
+def _is_as(path, file):
+    if file.text is None:
         return not os.path.lexists(path)
-    if os.path.islink(path) or read(path) != placed.text:
+    if os.path.islink(path) or read(path) != file.text:
         return False
-    return files.ownership(path) == ("root", "root", f"{placed.mode:04o}")
+    return files.ownership(path) == ("root", "root", f"{file.mode:04o}")

@@ -87,7 +87,7 @@ _REASONS = (
 
 
 def wanted_files(wanted, token):
-    """Return {path: text_files.Placed} of what is to be there, tokens of others going first.
+    """Return {path: text_files.TextFile} of what is to be there, tokens of others going first.
 
     :param wanted: the wanted state.
     :param token: what is in the token, None where there is none.
@@ -199,7 +199,7 @@ def reason(log):
 def _prove_or_go_back(before, prove, run):
     """Prove that there is a licence; else go back to the files with which there was one.
 
-    :param before: {path: text_files.Placed} of those that changed; {} where nothing is to
+    :param before: {path: text_files.TextFile} of those that changed; {} where nothing is to
         come back.
     """
     try:

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import general
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Tree
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Root
 
 
 @pytest.mark.parametrize("name", ["data", "with blank", "back\\slash", "日本", "é"])
@@ -46,7 +46,7 @@ def virtualization(printed, status):
         assert argv == ["systemd-detect-virt", "--vm"]
         return subprocess.CompletedProcess(argv, status, printed, b"")
 
-    return general.virtualization(Tree(run=run))
+    return general.virtualization(Root(run=run))
 
 
 def test_a_guest_is_named_as_systemd_names_it():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from trees import planted
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import faults as gpu_faults
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Tree
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Root
 
 MMU = "Xid (PCI:0000:3b:00): 31, pid=1234, name=python3, Ch 00000010, intr 00000000."
 LOST = "Xid (PCI:0000:5e:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus."
@@ -28,7 +28,7 @@ def told_by(**logs):
 
     with tempfile.TemporaryDirectory() as folder:
         planted(Path(folder), {"/proc/modules": "nvidia 61440 0 - Live 0x0\n"})
-        return gpu_faults.faults(Tree(folder, run))
+        return gpu_faults.faults(Root(folder, run))
 
 
 def faults(*lines):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from trees import looked_at, planted
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import in_kernel_drivers
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Tree
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Root
 
 K1, K2 = "6.1.0-40-amd64", "6.1.0-42-amd64"
 LISTED = (
@@ -109,7 +109,7 @@ class Lister:
 )
 def test_images_that_hold_a_rival_are_named_by_their_kernel(tmp_path, program, text, image, name):
     planted(tmp_path, images(image.format(K1), image.format(K2)))
-    facts = in_kernel_drivers.survey(Tree(str(tmp_path), Lister(program, text)))
+    facts = in_kernel_drivers.survey(Root(str(tmp_path), Lister(program, text)))
     assert {key: facts[key]["initramfs"] for key in in_kernel_drivers.RIVALS} == {
         key: [K1] if key == name else [] for key in in_kernel_drivers.RIVALS
     }
@@ -121,7 +121,7 @@ def test_copies_and_images_for_rescue_are_not_listed(tmp_path):
         images(f"initrd.img-{K1}.old-dkms", "initramfs-0-rescue-1.img", f"initramfs-{K1}kdump.img"),
     )
     lister = Lister("lsinitramfs", LISTED)
-    assert in_kernel_drivers.survey(Tree(str(tmp_path), lister))["nouveau"]["initramfs"] == []
+    assert in_kernel_drivers.survey(Root(str(tmp_path), lister))["nouveau"]["initramfs"] == []
     assert lister.asked == []
 
 
@@ -129,7 +129,7 @@ def test_an_image_is_listed_once_until_it_changes(tmp_path):
     first, second = f"initrd.img-{K1}", f"initrd.img-{K2}"
     planted(tmp_path, images(first, second))
     lister = Lister("lsinitramfs", LISTED)
-    tree = Tree(str(tmp_path), lister)
+    tree = Root(str(tmp_path), lister)
     told = [in_kernel_drivers.survey(tree) for _time in range(2)]
     assert lister.asked == [first, second]
     assert told[0] == told[1]
@@ -143,7 +143,7 @@ def test_an_image_is_listed_once_until_it_changes(tmp_path):
 
 def test_an_image_that_is_gone_is_forgotten(tmp_path):
     planted(tmp_path, images(f"initrd.img-{K1}", f"initrd.img-{K2}"))
-    tree = Tree(str(tmp_path), Lister("lsinitramfs", LISTED))
+    tree = Root(str(tmp_path), Lister("lsinitramfs", LISTED))
     in_kernel_drivers.survey(tree)
     (tmp_path / "boot" / f"initrd.img-{K1}").unlink()
     assert in_kernel_drivers.survey(tree)["nouveau"]["initramfs"] == []
@@ -152,9 +152,9 @@ def test_an_image_that_is_gone_is_forgotten(tmp_path):
 
 def test_an_image_that_nothing_can_list_is_asked_for_again(tmp_path):
     planted(tmp_path, images(f"initrd.img-{K1}"))
-    silent = Tree(str(tmp_path), Lister("none", ""))
+    silent = Root(str(tmp_path), Lister("none", ""))
     assert in_kernel_drivers.survey(silent)["nouveau"]["initramfs"] == []
-    tree = Tree(str(tmp_path), Lister("lsinitramfs", LISTED))
+    tree = Root(str(tmp_path), Lister("lsinitramfs", LISTED))
     assert in_kernel_drivers.survey(tree)["nouveau"]["initramfs"] == [K1]
 
 
@@ -171,7 +171,7 @@ def test_an_image_that_nothing_can_list_is_asked_for_again(tmp_path):
 )
 def test_rubbish_in_the_cache_is_no_error(tmp_path, cache):
     planted(tmp_path, {**images(f"initrd.img-{K1}"), in_kernel_drivers.CACHE: cache})
-    tree = Tree(str(tmp_path), Lister("lsinitramfs", LISTED))
+    tree = Root(str(tmp_path), Lister("lsinitramfs", LISTED))
     assert in_kernel_drivers.survey(tree)["nouveau"]["initramfs"] == [K1]
     assert list(json.loads(tree.text(in_kernel_drivers.CACHE))) == [f"/boot/initrd.img-{K1}"]
 
@@ -179,7 +179,7 @@ def test_rubbish_in_the_cache_is_no_error(tmp_path, cache):
 def test_a_cache_that_cannot_be_written_is_no_error(tmp_path):
     planted(tmp_path, {**images(f"initrd.img-{K1}"), "/var/cache/gpunode": "a file"})
     lister = Lister("lsinitramfs", LISTED)
-    tree = Tree(str(tmp_path), lister)
+    tree = Root(str(tmp_path), lister)
     for _time in range(2):
         assert in_kernel_drivers.survey(tree)["nouveau"]["initramfs"] == [K1]
     assert len(lister.asked) == 2

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from trees import looked_at, planted
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import installed_driver
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Tree
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Root
 
 K1, K2 = "6.1.0-40-amd64", "6.1.0-42-amd64"
 PROPRIETARY = (
@@ -75,7 +75,7 @@ def surveyed(tmp_path, files, printed="", links=None):
         # The status of modinfo is that of the last file.
         return subprocess.CompletedProcess(argv, 1, printed.encode(), b"modinfo: ERROR: ...")
 
-    return installed_driver.modules(Tree(str(tmp_path), run)), asked
+    return installed_driver.modules(Root(str(tmp_path), run)), asked
 
 
 def test_one_call_describes_the_modules_of_all_kernels(tmp_path):

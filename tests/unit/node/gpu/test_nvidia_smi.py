@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from trees import looked_at, planted
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import nvidia_smi
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Tree
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Root
 
 LOADED = {"/proc/modules": "nvidia 56823808 10 nvidia_uvm, Live 0x0 (POE)\n"}
 
@@ -51,7 +51,7 @@ def ended(tmp_path, status, output, errors=""):
         return subprocess.CompletedProcess(argv, status, output.encode(), errors.encode())
 
     planted(tmp_path, LOADED)
-    return nvidia_smi.survey(Tree(str(tmp_path), run))
+    return nvidia_smi.survey(Root(str(tmp_path), run))
 
 
 def test_a_healthy_gpu_is_described():
@@ -163,7 +163,7 @@ def test_it_is_not_asked_where_the_module_is_not_loaded(tmp_path):
         raise AssertionError(argv)
 
     planted(tmp_path, {"/proc/modules": "nouveau 1 0 - Live 0x0\n"})
-    facts = nvidia_smi.survey(Tree(str(tmp_path), run))
+    facts = nvidia_smi.survey(Root(str(tmp_path), run))
     assert (facts["asked"], facts["answered"], facts["says"]) == (False, False, "")
 
 
@@ -200,7 +200,7 @@ def test_no_answer_in_time_is_told(tmp_path):
         raise subprocess.TimeoutExpired(argv, options["timeout"])
 
     planted(tmp_path, LOADED)
-    facts = nvidia_smi.survey(Tree(str(tmp_path), run))
+    facts = nvidia_smi.survey(Root(str(tmp_path), run))
     assert (facts["answered"], facts["says"]) == (False, "no answer within 10 s")
 
 

@@ -35,7 +35,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
 
 @pytest.fixture
 def placing(tmp_path):
-    """Return a Host with the archive of a release, and the application that wants it."""
+    """Return an Applier with the archive of a release, and the application that wants it."""
     source = tmp_path / "source"
     source.mkdir()
     (source / "main.py").write_text("app = 1\n")
@@ -44,7 +44,7 @@ def placing(tmp_path):
     app_release.pack(source, archive)
     (tmp_path / "releases").mkdir()
     release = tmp_path / "releases" / app_release.id_of(digest)
-    return app_host.Host({}, {digest: str(archive)}), {
+    return app_host.Applier({}, {digest: str(archive)}), {
         **APP, "digest": digest, "release": str(release),
     }  # fmt: skip
 
@@ -70,7 +70,7 @@ def test_a_new_application_gets_its_folders_and_its_secrets_go_with_their_folder
     monkeypatch.setattr(app_host.accounts, "group_of", lambda _user: "root")
     folder = tmp_path / "made" / "web"
     app = {**APP, "dir": str(folder), "release": f"{folder}/releases/{'a' * 12}"}
-    host = app_host.Host({"web": {"TOKEN": "x"}}, {})
+    host = app_host.Applier({"web": {"TOKEN": "x"}}, {})
     before = os.umask(0o077)
     try:
         host.make_releases(app)
@@ -87,7 +87,7 @@ def test_a_new_application_gets_its_folders_and_its_secrets_go_with_their_folder
 def test_an_archive_of_another_release_is_not_placed(placing, tmp_path):
     host, app = placing
     other = {**app, "digest": "0" * 64}
-    host = app_host.Host({}, {"0" * 64: str(tmp_path / "release.tar.gz")})
+    host = app_host.Applier({}, {"0" * 64: str(tmp_path / "release.tar.gz")})
     with pytest.raises(Refusal, match="its archive holds"):
         host.place_release(other)
     assert names(tmp_path / "releases") == []
@@ -118,7 +118,7 @@ class Web:
         self.archive = str(folder / "release.tar.gz")
 
     def host(self):
-        return app_host.Host({}, {self.app["digest"]: self.archive}, self.manager.run)
+        return app_host.Applier({}, {self.app["digest"]: self.archive}, self.manager.run)
 
     def plan(self, *, tried=True):
         app = self.app
@@ -233,7 +233,7 @@ def test_where_the_way_back_cannot_be_noted_nothing_is_switched(web, monkeypatch
 
 
 def test_a_full_disk_at_the_switch_is_told_with_what_is_in_service(web, monkeypatch):
-    monkeypatch.setattr(app_host.Host, "restart", full)
+    monkeypatch.setattr(app_host.Applier, "restart", full)
     assert web.refusal().endswith(
         "the file system of /etc/x is full. "
         "What was in service before is in service again. Free room there and run again"

@@ -188,7 +188,7 @@ def test_a_release_from_its_source_or_one_that_is_kept_is_not_refused():
 def test_every_step_is_something_a_host_can_do():
     for seen in (VIRGIN, *({**CONVERGED, **seen} for seen, _repair in DAMAGE.values())):
         for stage in plan.steps(APP, seen, 0):
-            assert [step.verb for step in stage if not hasattr(apply.Host, step.verb)] == []
+            assert [step.verb for step in stage if not hasattr(apply.Applier, step.verb)] == []
 
 
 # Earlier releases

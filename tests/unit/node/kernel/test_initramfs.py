@@ -46,13 +46,13 @@ def test_an_image_is_made_anew_by_what_the_host_has(tmp_path, name, argv):
         return subprocess.CompletedProcess(command, 0, "", "")
 
     program(tmp_path, name)
-    initramfs.rebuild(root.Tree(str(tmp_path)), "6.1", execute)
+    initramfs.rebuild(root.Root(str(tmp_path)), "6.1", execute)
     assert asked == [argv]
 
 
 def test_an_image_that_nothing_can_make_anew_is_a_refusal(tmp_path):
     with pytest.raises(Refusal, match="neither update-initramfs nor dracut"):
-        initramfs.rebuild(root.Tree(str(tmp_path)), "6.1", None)
+        initramfs.rebuild(root.Root(str(tmp_path)), "6.1", None)
 
 
 def test_a_maker_that_fails_is_quoted(tmp_path):
@@ -62,4 +62,4 @@ def test_a_maker_that_fails_is_quoted(tmp_path):
         return subprocess.CompletedProcess(command, 1, "", "dracut: Cannot write to /boot\n")
 
     with pytest.raises(Refusal, match="Cannot write to /boot"):
-        initramfs.rebuild(root.Tree(str(tmp_path)), "6.1", execute)
+        initramfs.rebuild(root.Root(str(tmp_path)), "6.1", execute)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from trees import looked_at, planted
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.kernel import kernels
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Tree
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Root
 
 OLD, NEW = "6.1.0-9-amd64", "6.1.0-40-amd64"
 EL_OLD, EL_NEW = "5.14.0-427.13.1.el9_4.x86_64", "5.14.0-503.11.1.el9_5.x86_64"
@@ -230,7 +230,7 @@ def test_gcc_is_asked_once_for_all_kernels_at_the_most(tmp_path, programs, calls
         asked.append(argv)
         return subprocess.CompletedProcess(argv, 0, b"12\n", b"")
 
-    rows = kernels.survey(Tree(str(tmp_path), run), "")
+    rows = kernels.survey(Root(str(tmp_path), run), "")
     assert asked == calls * [["gcc", "-dumpversion"]]
     assert {row["release"]: row["compiler_found"] for row in rows} == found
 

@@ -9,7 +9,7 @@ import pytest
 from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed import installer
 from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed.installer import Order
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Tree
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Root
 
 KERNEL = "6.1.0-40-amd64"
 PACKAGES = ["ofed-scripts", "openmpi", "mlnx-ofed-kernel-dkms", "kernel-mft-dkms"]
@@ -114,7 +114,7 @@ def test_a_name_that_the_bundle_has_not_is_refused_with_the_nearest():
     ],
 )
 def test_each_status_becomes_a_sentence(tmp_path, status, words):
-    refusal = installer.failure("install it", ended(status, "words of its own\n"), Tree(tmp_path))
+    refusal = installer.failure("install it", ended(status, "words of its own\n"), Root(tmp_path))
     assert words in str(refusal)
     assert f"status {status}" in refusal.because
     assert "words of its own" in refusal.because
@@ -125,7 +125,7 @@ def test_the_log_is_quoted_and_named(tmp_path):
     (tmp_path / log[1:]).parent.mkdir(parents=True)
     (tmp_path / log[1:]).write_text("Installing knem\nError: knem-dkms failed\n---- END ----\n")
     told = f"Logs dir: {log.rpartition('/')[0]}\nGeneral log file: {log}\n\x1b[31mgave up\x1b[0m\n"
-    refusal = installer.failure("install it", ended(1, "", told), Tree(tmp_path))
+    refusal = installer.failure("install it", ended(1, "", told), Root(tmp_path))
     assert "Error: knem-dkms failed" in refusal.because
     assert f"({log})" in refusal.because
     assert "\x1b" not in str(refusal)
@@ -133,14 +133,14 @@ def test_the_log_is_quoted_and_named(tmp_path):
 
 def test_colours_of_the_terminal_are_no_part_of_a_message(tmp_path):
     told = "\x1b[31mError: gave up\x1b[0m\n"
-    refusal = installer.failure("install it", ended(1, told), Tree(tmp_path))
+    refusal = installer.failure("install it", ended(1, told), Root(tmp_path))
     assert "Error: gave up" in refusal.because
     assert "\x1b" not in str(refusal)
 
 
 def test_a_full_disk_is_told_as_one_whatever_the_status(tmp_path):
     done = ended(1, "", "cp: error writing 'x': No space left on device\n")
-    assert "full" in installer.failure("install it", done, Tree(tmp_path)).because
+    assert "full" in installer.failure("install it", done, Root(tmp_path)).because
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ import pytest
 from trees import planted
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed import note
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Tree
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Root
 
 
 @pytest.fixture
 def tree(tmp_path):
-    return Tree(tmp_path)
+    return Root(tmp_path)
 
 
 def test_an_exchange_is_at_work_from_its_beginning_to_its_end(tree):

@@ -135,8 +135,8 @@ class Host:
 
     def converge(self, *consent, drain=(), check_mode=False, **wanted):
         host = bring.Host(self.tree, lambda: self.facts, None, self.run)
-        leave = driver_converge.Leave(list(consent), list(drain))
-        return driver_converge.converge({**WANTED, **wanted}, host, leave, None, check_mode)
+        permissions = driver_converge.Permissions(list(consent), list(drain))
+        return driver_converge.converge({**WANTED, **wanted}, host, permissions, None, check_mode)
 
 
 @pytest.fixture

@@ -12,14 +12,14 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
 def host(tmp_path, *folders):
     for folder in folders:
         (tmp_path / folder.lstrip("/")).mkdir(parents=True)
-    return root.Tree(str(tmp_path))
+    return root.Root(str(tmp_path))
 
 
 def test_what_is_written_is_what_the_facts_take_for_blacklisted(tmp_path):
     folder = tmp_path / "etc" / "modprobe.d"
     folder.mkdir(parents=True)
     (folder / "gpunode-nvidia.conf").write_text(modprobe_conf.modprobe_text({}))
-    found = in_kernel_drivers.survey(root.Tree(str(tmp_path)))
+    found = in_kernel_drivers.survey(root.Root(str(tmp_path)))
     assert [name for name, row in found.items() if row["blacklisted"]] == list(
         in_kernel_drivers.RIVALS
     )

@@ -13,7 +13,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver 
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Tree
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Root
 from lab import runfile
 
 V440, V535, V590 = "440.33.01", "535.161.08", "590.48.01"
@@ -29,7 +29,7 @@ VERSIONS = [
 def host(tmp_path):
     root = tmp_path / "host"
     (root / "usr" / "lib" / "x86_64-linux-gnu").mkdir(parents=True)
-    return Tree(str(root))
+    return Root(str(root))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from trees import looked_at, planted
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import stack_packages
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Tree
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Root
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import project
 
 _NAMES = project.ROOT / "tests" / "standins" / "packages" / "debian.yml"
@@ -161,7 +161,7 @@ def test_nothing_is_offered_where_no_package_of_the_family_is(tmp_path, files):
         asked.append(argv[0])
         return subprocess.CompletedProcess(argv, 0, b"bash\t5.1.8-9.el9\n", b"")
 
-    assert stack_packages.survey(Tree(str(tmp_path), run)) == []
+    assert stack_packages.survey(Root(str(tmp_path), run)) == []
     assert set(asked) <= {"rpm"}
 
 
@@ -185,7 +185,7 @@ def of_dnf(tmp_path, upgrades, advisories):
         answer = RPMS if argv[0] == "rpm" else advisories if "updateinfo" in argv else upgrades
         return subprocess.CompletedProcess(argv, 0, answer.encode(), b"")
 
-    rows = stack_packages.survey(Tree(str(tmp_path), run))
+    rows = stack_packages.survey(Root(str(tmp_path), run))
     return {
         row["name"]: (row["version"], row["offered"], row["offered_by_security"]) for row in rows
     }

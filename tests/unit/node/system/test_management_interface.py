@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from trees import looked_at, planted
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import management_interface
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Tree
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Root
 
 HEADING = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n"
 OURS, FORWARDED = "050200C0:0016", "0500000A:C350"
@@ -234,7 +234,7 @@ def test_processes_and_devices_that_go_in_circles_come_to_an_end(tmp_path):
 
 
 def test_this_very_host_answers():
-    state = management_interface.survey(Tree(), os.getpid())
+    state = management_interface.survey(Root(), os.getpid())
     assert state["interface"] in ["", *(name for _index, name in socket.if_nameindex())]
 
 

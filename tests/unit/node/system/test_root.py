@@ -10,7 +10,7 @@ import time
 import pytest
 from trees import planted
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Tree
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Root
 
 
 def test_an_absolute_link_of_a_recorded_tree_stays_inside_it(tmp_path):
@@ -33,7 +33,7 @@ def test_links_that_lead_in_a_circle_lead_nowhere(tmp_path):
 
 
 def test_a_path_without_links_leads_to_itself(tmp_path):
-    assert Tree(str(tmp_path)).resolve("/a/./b/../c//d") == "/a/c/d"
+    assert Root(str(tmp_path)).resolve("/a/./b/../c//d") == "/a/c/d"
 
 
 def test_a_program_that_is_there_is_found_and_none_else(tmp_path):
@@ -43,18 +43,18 @@ def test_a_program_that_is_there_is_found_and_none_else(tmp_path):
 
 
 def test_how_a_program_ended_is_told_with_both_outputs():
-    ended = Tree().ended("sh", "-c", "echo out; echo err >&2; exit 3")
+    ended = Root().ended("sh", "-c", "echo out; echo err >&2; exit 3")
     assert ended == (3, "out\n", "err\n")
 
 
 def test_a_program_that_is_missing_did_not_end():
-    ended = Tree().ended("gpunode-no-such-program")
+    ended = Root().ended("gpunode-no-such-program")
     assert (ended.status, ended.output) == (None, "")
     assert "gpunode-no-such-program" in ended.errors
 
 
 def test_a_program_that_takes_too_long_did_not_end():
-    assert Tree().ended("sleep", "20", patience_s=0.2).errors == "no answer within 0.2 s"
+    assert Root().ended("sleep", "20", patience_s=0.2).errors == "no answer within 0.2 s"
 
 
 def test_a_program_that_cannot_be_killed_is_left_to_itself():
@@ -66,7 +66,7 @@ def test_a_program_that_cannot_be_killed_is_left_to_itself():
 
     began = time.monotonic()
     try:
-        ended = Tree(run=run).ended("nvidia-smi", patience_s=0.1)
+        ended = Root(run=run).ended("nvidia-smi", patience_s=0.1)
     finally:
         stuck.set()
     assert time.monotonic() - began < 20
@@ -78,12 +78,12 @@ def test_a_failed_program_has_no_answer(status, answer):
     def run(argv, **_options):
         return subprocess.CompletedProcess(argv, status, b"yes\n", b"")
 
-    assert Tree(run=run).answer("any") == answer
+    assert Root(run=run).answer("any") == answer
 
 
 def test_a_pipe_in_a_files_place_keeps_nobody_waiting(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    assert Tree(str(tmp_path)).text("/pipe") == ""
+    assert Root(str(tmp_path)).text("/pipe") == ""
 
 
 def test_a_link_from_the_root_stays_inside_a_tree_that_stands_for_it(tmp_path):
@@ -91,7 +91,7 @@ def test_a_link_from_the_root_stays_inside_a_tree_that_stands_for_it(tmp_path):
     (tmp_path / "usr/src/headers/Makefile").write_text("all:\n")
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib/build").symlink_to("/usr/src/headers")
-    host = Tree(str(tmp_path))
+    host = Root(str(tmp_path))
     assert host.text("/lib/build/Makefile") == "all:"
     assert host.target("/lib/build") == "headers"
     assert host.names("/lib/build") == ["Makefile"]

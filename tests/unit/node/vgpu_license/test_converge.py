@@ -47,7 +47,7 @@ class Guest(Systemd):
             **state,
         }
         planted(folder, FILES)
-        self.tree = root.Tree(str(folder), self.run)
+        self.tree = root.Root(str(folder), self.run)
         self.licensed = False
         self.slept = 0
         self.smi = None
