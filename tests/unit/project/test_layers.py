@@ -1,0 +1,173 @@
+"""The layers of the plugins: who may import whom."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path, PurePath
+
+import pytest
+
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import project
+
+COMPONENTS = (
+    *("nvidia_driver", "mlnx_ofed", "peer_memory", "vgpu_license"),
+    *("miniforge", "conda_env", "gunicorn_app", "nccl"),
+)
+# The layers from the bottom upwards. What lies in one may import what lies in those before. The
+# parts of one layer know nothing of each other; within a part, too, imports go to the left alone.
+LAYERS = {
+    "plugins/module_utils/_node": (
+        ("refusal",),
+        ("system",),
+        ("packages",),
+        ("kernel gpu rdma", "conda"),
+        ("records",),
+        ("facts",),
+        ("component",),
+        COMPONENTS,
+        ("releases",),
+    ),
+    "plugins/plugin_utils/_controller": (
+        ("project",),
+        ("inputs",),
+        ("stack", "conda", "gunicorn", "nccl"),
+        tuple(f"components/{name}" for name in COMPONENTS if name != "nccl"),
+        ("wanted_state",),
+        ("plan",),
+    ),
+}
+NODE, CONTROLLER = LAYERS
+# The rooms that belong to one component, by their names on either side.
+OWNERS = {
+    "gunicorn": "gunicorn_app",
+    **{name: name for name in COMPONENTS},
+    **{f"components/{name}": name for name in COMPONENTS},
+}
+# What looks at several components at once.
+ABOVE_COMPONENTS = ("releases", "wanted_state", "plan")
+
+
+def below(side):
+    """Return {room: the rooms of its side that it may import}."""
+    found = {}
+    for layer in LAYERS[side]:
+        under = set(found)
+        for part in layer:
+            rooms = part.split()
+            found.update({name: under | set(rooms[:at]) for at, name in enumerate(rooms)})
+    return found
+
+
+def place_of(path):
+    """Return (side, room) of a module by its path in the project; ('', '') outside of both."""
+    for side in LAYERS:
+        if PurePath(path).is_relative_to(side):
+            parts = PurePath(path).with_suffix("").relative_to(side).parts
+            return side, "/".join(parts[: 2 if parts[0] == "components" else 1])
+    return "", ""
+
+
+def imported(path, text):
+    """Return what a module imports from the plugins, as paths in the project.
+
+    :param path: its own, from which relative imports go out.
+    """
+    names = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom):
+            start = PurePath(path).parts[: -node.level] if node.level else ()
+            module = ".".join([*start, *filter(None, [node.module])])
+            names += [f"{module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+    names = [name.removeprefix("ansible_collections.gpunode.stack.") for name in names]
+    return [name.replace(".", "/") for name in names if name.startswith("plugins.")]
+
+
+def is_allowed(path, target):
+    """Say whether a module may import another one."""
+    (side, room), (to_side, to_room) = place_of(path), place_of(target)
+    if OWNERS.get(to_room, OWNERS.get(room)) != OWNERS.get(room) and room not in ABOVE_COMPONENTS:
+        return False
+    if side == to_side:
+        return room == to_room or to_room in below(side).get(room, ())
+    # Nothing of the controller goes to a host.
+    return side == CONTROLLER and to_side == NODE
+
+
+def strays(path, text):
+    """Return what a module imports and may not."""
+    return [target for target in imported(path, text) if not is_allowed(path, target)]
+
+
+def files_below(*folders):
+    return [
+        str(path.relative_to(project.ROOT))
+        for folder in folders
+        for path in sorted(Path(project.ROOT, folder).rglob("*.py"))
+    ]
+
+
+def test_every_module_lies_in_a_room_that_has_its_layer():
+    found = {place_of(path) for path in files_below(*LAYERS)}
+    assert found == {(side, room) for side in LAYERS for room in below(side)}
+
+
+@pytest.mark.parametrize("path", files_below(*LAYERS))
+def test_imports_go_down_and_from_no_component_to_another(path):
+    assert strays(path, Path(project.ROOT, path).read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("path", files_below("plugins/modules"))
+def test_a_module_imports_nothing_that_does_not_go_to_the_host_with_it(path):
+    found = imported(path, Path(project.ROOT, path).read_text(encoding="utf-8"))
+    assert [target for target in found if place_of(target)[0] != NODE] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        (f"{NODE}/kernel/new.py", "from ..gpu import clients"),
+        (f"{NODE}/conda/new.py", "from ..kernel import kernels"),
+        (f"{NODE}/gpu/new.py", "from ..conda import builds"),
+        (f"{NODE}/system/new.py", "from ..records.receipts import read"),
+        (f"{NODE}/facts/new.py", "from .. import releases"),
+        (f"{NODE}/facts/new.py", "def late():\n    from ..component import bring"),
+        (f"{NODE}/peer_memory/new.py", "from ..nvidia_driver import drain"),
+        (f"{NODE}/system/new.py", f"import {CONTROLLER.replace('/', '.')}.project"),
+        (f"{NODE}/new/new.py", "from ..system import files"),
+        (f"{CONTROLLER}/inputs/new.py", "from ..stack import case"),
+        (f"{CONTROLLER}/stack/new.py", "from ..conda import spec"),
+        (f"{CONTROLLER}/components/conda_env.py", "from . import gunicorn_app"),
+        (f"{CONTROLLER}/components/conda_env.py", "from ..gunicorn import units"),
+        (
+            f"{CONTROLLER}/components/conda_env.py",
+            "from ansible_collections.gpunode.stack.plugins.module_utils._node.miniforge "
+            "import removal",
+        ),
+        (
+            f"{CONTROLLER}/stack/new.py",
+            "from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver "
+            "import drain",
+        ),
+        (
+            f"{CONTROLLER}/plan/new.py",
+            "from ansible_collections.gpunode.stack.plugins import action",
+        ),
+    ],
+)
+def test_an_import_that_breaks_a_law_is_found(path, line):
+    assert len(strays(path, line)) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        (f"{NODE}/gpu/new.py", "from ..kernel import kernels"),
+        (f"{NODE}/gpu/new.py", "from . import clients"),
+        (f"{NODE}/conda_env/new.py", "from ..conda import builds\nimport os"),
+        (f"{CONTROLLER}/components/gunicorn_app.py", "from ..gunicorn import units"),
+    ],
+)
+def test_an_import_that_keeps_to_the_laws_is_none_of_those(path, line):
+    assert strays(path, line) == []
