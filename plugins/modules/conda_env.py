@@ -55,45 +55,14 @@ manifest:
   sample: [{kind: link, path: /opt/gpunode/envs/web, target: web-0f6a2b1c9d3e}]
 """
 
-import functools
-import json
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.gpunode.stack.plugins.module_utils._node.component import at_work
-from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import imports
-from ansible_collections.gpunode.stack.plugins.module_utils._node.conda_env import (
-    builder as env_builder,
-)
+from ansible_collections.gpunode.stack.plugins.module_utils._node.component import bring
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda_env import converge
-from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import general
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
-    disk,
-    transient_unit,
-    urls,
-)
 
-_NAME = "conda_env"
-_SETTLE_S = 1800
+_PART = bring.Part("conda_env", "conda_env", "bring conda environments to their locks", 1800)
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec={"wanted": {"type": "dict", "required": True}}, supports_check_mode=True
-    )
-    wanted = module.params["wanted"]
-    builder = env_builder.Builder(wanted, functools.partial(transient_unit.execute, _NAME))
-    with (
-        at_work.at_work(module, "bring conda environments to their locks"),
-        disk.watched("conda_env", wanted["dir"]),
-    ):
-        if not module.check_mode:
-            transient_unit.settle(_NAME, _SETTLE_S)
-        wanted = converge.complete(wanted)
-        module.no_log_values |= urls.passwords(json.dumps(wanted))
-        keys = imports.catalog_keys(general.general(module))
-        result = converge.converge(wanted, builder, keys, module.check_mode)
-    module.exit_json(**result)
+    bring.bring(_PART, converge.converge, lambda wanted: wanted["dir"])
 
 
 if __name__ == "__main__":

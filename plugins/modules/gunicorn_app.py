@@ -78,34 +78,17 @@ needs:
   sample: []
 """
 
-import json
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.gpunode.stack.plugins.module_utils._node.component import at_work
+from ansible_collections.gpunode.stack.plugins.module_utils._node.component import bring
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import converge
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import disk, systemd
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import systemd
+
+_PART = bring.Part("gunicorn_app", "gunicorn_app", "bring applications to their wanted state", 0)
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec={
-            "wanted": {"type": "dict", "required": True},
-            # One text: as a dict, each of its values would be blanked out of our own answer.
-            "secrets": {"type": "json", "default": "{}", "no_log": True},
-            "archives": {"type": "dict", "default": {}},
-        },
-        supports_check_mode=True,
-    )
-    asked = module.params
-    with (
-        at_work.at_work(module, "bring applications to their wanted state"),
-        disk.watched("gunicorn_app", systemd.UNIT_DIR),
-    ):
-        result = converge.converge(
-            asked["wanted"], json.loads(asked["secrets"]), asked["archives"], module.check_mode
-        )
-    module.exit_json(**result)
+    # One text: as a dict, each of its values would be blanked out of our own answer.
+    secrets = {"type": "json", "default": "{}", "no_log": True}
+    bring.bring(_PART, converge.converge, lambda _wanted: systemd.UNIT_DIR, secrets=secrets)
 
 
 if __name__ == "__main__":

@@ -52,40 +52,14 @@ manifest:
   sample: [{kind: directory, path: /opt/miniforge3, owner: root, group: root, mode: "0755"}]
 """
 
-import functools
-import json
+from ansible_collections.gpunode.stack.plugins.module_utils._node.component import bring
+from ansible_collections.gpunode.stack.plugins.module_utils._node.miniforge import converge
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.gpunode.stack.plugins.module_utils._node.component import at_work
-from ansible_collections.gpunode.stack.plugins.module_utils._node.miniforge import converge, removal
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
-    disk,
-    transient_unit,
-    urls,
-)
-
-_SETTLE_S = 1800
+_PART = bring.Part("miniforge", "miniforge", "bring Miniforge to its version", 1800)
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec={"wanted": {"type": "dict", "required": True}}, supports_check_mode=True
-    )
-    wanted = module.params["wanted"]
-    module.no_log_values |= urls.passwords(json.dumps(wanted))
-    execute = functools.partial(transient_unit.execute, converge.NAME)
-    with (
-        at_work.at_work(module, "bring Miniforge to its version"),
-        disk.watched("miniforge", wanted["prefix"]),
-    ):
-        if not module.check_mode:
-            transient_unit.settle(converge.NAME, _SETTLE_S)
-        if wanted["state"] == "absent":
-            result = removal.converge(wanted["prefix"], module.check_mode)
-        else:
-            result = converge.converge(wanted, execute, module.check_mode)
-    module.exit_json(**result)
+    bring.bring(_PART, converge.converge, lambda wanted: wanted["prefix"])
 
 
 if __name__ == "__main__":

@@ -68,34 +68,15 @@ sha256:
   type: str
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.gpunode.stack.plugins.module_utils._node.component import bring
-from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed import (
-    converge as ofed_converge,
-)
+from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed import converge
 
-# The installer builds for some ten minutes for each kernel.
 _PART = bring.Part("mlnx_ofed", "RDMA stack", "bring the RDMA stack to its version", 3600)
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec={
-            "wanted": {"type": "dict", "required": True},
-            "consent": {"type": "list", "elements": "str", "default": []},
-            "file": {"type": "path"},
-        },
-        supports_check_mode=True,
-    )
-    asked = module.params
-
-    def converge(host):
-        return ofed_converge.converge(
-            asked["wanted"], host, asked["consent"], asked["file"], module.check_mode
-        )
-
-    bring.bring(module, _PART, converge)
+    consent = {"type": "list", "elements": "str", "default": []}
+    bring.bring(_PART, converge.converge, lambda _wanted: "/usr and /var", consent=consent)
 
 
 if __name__ == "__main__":

@@ -71,38 +71,18 @@ sha256:
   type: str
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.gpunode.stack.plugins.module_utils._node.component import bring
-from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver import (
-    converge as driver_converge,
-)
-from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver import removal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver import converge
 
 # A driver's modules take minutes for each kernel.
 _PART = bring.Part("nvidia_driver", "NVIDIA driver", "bring the NVIDIA driver to its version", 3600)
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec={
-            "wanted": {"type": "dict", "required": True},
-            "consent": {"type": "list", "elements": "str", "default": []},
-            "drain": {"type": "list", "elements": "str", "default": []},
-            "file": {"type": "path"},
-        },
-        supports_check_mode=True,
+    names = {"type": "list", "elements": "str", "default": []}
+    bring.bring(
+        _PART, converge.converge, lambda _wanted: "/usr and /var", consent=names, drain=names
     )
-    asked = module.params
-    wanted = asked["wanted"]
-
-    def converge(host):
-        if wanted["state"] == "absent":
-            return removal.converge(host, wanted["repositories"], module.check_mode)
-        permissions = driver_converge.Permissions(asked["consent"], asked["drain"])
-        return driver_converge.converge(wanted, host, permissions, asked["file"], module.check_mode)
-
-    bring.bring(module, _PART, converge)
 
 
 if __name__ == "__main__":

@@ -59,30 +59,14 @@ sha256:
   type: str
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.gpunode.stack.plugins.module_utils._node.component import bring
-from ansible_collections.gpunode.stack.plugins.module_utils._node.peer_memory import (
-    converge as peer_memory,
-)
+from ansible_collections.gpunode.stack.plugins.module_utils._node.peer_memory import converge
 
 _PART = bring.Part("peer_memory", "peer memory", "bring peer memory to its route", 600)
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec={
-            "wanted": {"type": "dict", "required": True},
-            "file": {"type": "path"},
-        },
-        supports_check_mode=True,
-    )
-    asked = module.params
-
-    def converge(host):
-        return peer_memory.converge(asked["wanted"], host, asked["file"], module.check_mode)
-
-    bring.bring(module, _PART, converge)
+    bring.bring(_PART, converge.converge, lambda _wanted: "/usr and /var")
 
 
 if __name__ == "__main__":

@@ -82,14 +82,14 @@ def main():
         supports_check_mode=True,
     )
     asked = module.params
-    found = receipts.read(asked["component"]) or {"names": []}
-    names = sorted({*asked["present"], *found["names"]}.difference(asked["absent"]))
-    wanted = {"digest": asked["digest"], "manifest": asked["manifest"], "names": names}
-    # Where nothing of a component is, was or is to be, there is nothing to remember.
-    is_empty = not (names or asked["manifest"] or "digest" in found)
-    changed = not is_empty and {key: found.get(key) for key in wanted} != wanted
-    if changed and not module.check_mode:
-        receipts.write(asked["component"], asked["digest"], asked["manifest"], names)
+    changed = receipts.settle(
+        asked["component"],
+        asked["digest"],
+        asked["manifest"],
+        asked["present"],
+        asked["absent"],
+        module.check_mode,
+    )
     module.exit_json(changed=changed, path=receipts.path_of(asked["component"]))
 
 

@@ -55,38 +55,16 @@ manifest:
   sample: [{kind: unit, name: nvidia-gridd.service, active: active, enabled: enabled, mark: null}]
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.gpunode.stack.plugins.module_utils._node.component import at_work
-from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import general
+from ansible_collections.gpunode.stack.plugins.module_utils._node.component import bring
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import gridd
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import commands, disk, root
 from ansible_collections.gpunode.stack.plugins.module_utils._node.vgpu_license import converge
+
+_PART = bring.Part("vgpu_license", "vgpu_license", "bring the vGPU licence to its state", 0)
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec={
-            "wanted": {"type": "dict", "required": True},
-            "token": {"type": "str", "no_log": True},
-        },
-        supports_check_mode=True,
-    )
-    wanted, token = module.params["wanted"], module.params["token"]
-    own_kernel = general.own_kernel()
-    with (
-        at_work.at_work(module, "bring the vGPU licence to its state"),
-        disk.watched("vgpu_license", gridd.CONFIGURATION),
-    ):
-        if wanted["state"] == "absent":
-            result = converge.converge_absent(commands.run, own_kernel, module.check_mode)
-        elif wanted["state"] == "present":
-            result = converge.converge(
-                wanted, token, root.Root(), commands.run, own_kernel, module.check_mode
-            )
-        else:
-            result = {"changed": False, "changes": [], "manifest": []}
-    module.exit_json(**result)
+    token = {"type": "str", "no_log": True}
+    bring.bring(_PART, converge.converge, lambda _wanted: gridd.CONFIGURATION, token=token)
 
 
 if __name__ == "__main__":

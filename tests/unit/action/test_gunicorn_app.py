@@ -1,18 +1,13 @@
-"""The module and its action: what a host needs is sent, and what fails is told."""
+"""The action of applications: what a host needs is sent."""
 
 from __future__ import annotations
 
-import errno
 from types import SimpleNamespace
 
 import pytest
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.gpunode.stack.plugins.action import gunicorn_app
-from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
-    converge as app_converge,
-)
-from ansible_collections.gpunode.stack.plugins.modules import gunicorn_app as module
 
 
 @pytest.fixture
@@ -49,25 +44,3 @@ def test_what_a_host_lacks_is_sent(run):
 def test_a_release_that_goes_between_the_two_questions_is_a_failure(run):
     with pytest.raises(AnsibleActionFail, match="Release d2 went from the host"):
         run({"needs": ["d1"]}, {"changed": True, "needs": ["d2"]})
-
-
-class Module:
-    """Stands for AnsibleModule in check mode."""
-
-    check_mode = True
-
-    def __init__(self, **_options):
-        self.params = {"wanted": {}, "secrets": "{}", "archives": {}}
-
-    def fail_json(self, msg):
-        raise SystemExit(msg)
-
-
-def test_a_full_disk_is_told_by_the_path_that_found_it_so(monkeypatch):
-    def converge(*_arguments):
-        raise OSError(errno.ENOSPC, "No space left on device", "/srv/web/releases")
-
-    monkeypatch.setattr(module, "AnsibleModule", Module)
-    monkeypatch.setattr(app_converge, "converge", converge)
-    with pytest.raises(SystemExit, match="the file system of /srv/web/releases is full"):
-        module.main()

@@ -93,11 +93,9 @@ class Built:
     def converge(self, conda, execute, check_mode=True, **changes):
         state = self.wanted(conda, **changes)
         builder = env_builder.Builder(state, execute, self.state_dir, self.work_dir)
-        result = env_host.converge(
-            state, builder, ("bookworm", "Debian"), check_mode, self.state_dir
-        )
+        result = env_host.settle(state, builder, ("bookworm", "Debian"), check_mode, self.state_dir)
         own = ("point ", "give ", "write ")
-        return [text for text in result["changes"] if not text.startswith(own)]
+        return [text for text in result.changes if not text.startswith(own)]
 
 
 @pytest.fixture

@@ -1,68 +1,149 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The host that a part of the GPU stack is brought to."""
+"""What the module of each component does around the work of the component itself."""
 
 from __future__ import annotations
 
-import collections
+import dataclasses
 import functools
+import json
 import os
+from typing import Any, Callable, NamedTuple
 
-from ..facts import general as host
-from ..facts import gpu_host
-from ..system import commands, disk, root, transient_unit
+from ansible.module_utils.basic import AnsibleModule
+
+from ..facts import general, gpu_host
+from ..records import receipts
+from ..steps import Result
+from ..system import commands, disk, root, transient_unit, urls
 from . import at_work
 
-# Its root.Root, what returns its facts as they are now, what runs long commands, (argv,
-# environment) -> CompletedProcess with text, and what answers short questions, with the signature
-# of commands.run.
-Host = collections.namedtuple("Host", "tree facts execute run")
-# A part of the stack: the component, after which the unit of its long commands is called; what it
-# is and what is done to it in words, for messages; and how long in seconds a command of an earlier
-# run may go on.
-Part = collections.namedtuple("Part", "name title purpose settle_s")
+
+class Part(NamedTuple):
+    """A component, as its module is.
+
+    :ivar name: its name; the unit of its long commands is called after it.
+    :ivar title: what it is, for messages.
+    :ivar purpose: what is done to it, shown to whoever waits for it in vain.
+    :ivar settle_s: how long a command of an earlier run may go on, in seconds; 0 where it has none.
+    """
+
+    name: str
+    title: str
+    purpose: str
+    settle_s: int
 
 
-def bring(module, part, converge):
-    """Do the work of a module that brings a part of the stack to a host, and exit it.
+@dataclasses.dataclass
+class Host:
+    """The host that a component is brought to.
+
+    :ivar tree: its files.
+    :ivar survey: returns what is to be seen of it now: the general facts, and those of GPUs,
+        drivers and RDMA. It takes its time; what was seen first is in :attr:`found`.
+    :ivar execute: runs long commands, (argv, environment) -> CompletedProcess with text.
+    :ivar run: answers short questions, with the signature of commands.run.
+    :ivar general: returns the general facts alone.
+    :ivar hide: takes a text whose passwords are never to be shown.
+    :ivar sent: {name: path on the host} of the files of the controller that were sent along.
+    """
+
+    tree: root.Root
+    survey: Callable[[], dict[str, Any]]
+    execute: Callable[..., Any]
+    run: Callable[..., Any]
+    general: Callable[[], dict[str, Any]] = dict
+    hide: Callable[[str], None] = len
+    sent: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @functools.cached_property
+    def found(self) -> dict[str, Any]:
+        """What was seen of it when the work began."""
+        return self.survey()
+
+
+def bring(part, converge, filling, **options):
+    """Be the module of a component: bring it to its wanted state, and leave the receipt of it.
 
     Nobody else is at work on the host meanwhile, nor what an earlier run began and was cut from.
 
-    :param module: the AnsibleModule, with ``wanted``; where that is unsaid nothing is done.
     :param part: the Part.
-    :param converge: returns the module's result for a Host; its ``warnings`` are shown.
+    :param converge: (host, parameters of the module, check_mode) -> steps.Result; not called where
+        nothing is said of the component.
+    :param filling: returns for the wanted state what lies on the file systems that the work fills.
+    :param options: the specification of each option that only this component's module has.
     """
-    result = {"changed": False, "changes": [], "diff": [], "manifest": []}
-    with (
-        at_work.at_work(module, part.purpose),
-        disk.watched(part.title, "/usr and /var"),
-    ):
-        if not module.check_mode:
+    module = AnsibleModule(argument_spec={**_options(), **options}, supports_check_mode=True)
+    asked = module.params
+    host = _host(module, part.name)
+    host.hide(json.dumps(asked["wanted"]))
+    result = Result()
+    with at_work.at_work(module, part.purpose), disk.watched(part.title, filling(asked["wanted"])):
+        if part.settle_s and not module.check_mode:
             transient_unit.settle(part.name, part.settle_s)
-        if module.params["wanted"]["state"] != "unsaid":
-            result = converge(_of(module, part.name))
-    for says in result.pop("warnings", []):
+        if asked["wanted"].get("state") != "unsaid":
+            result = converge(host, asked, module.check_mode)
+        is_noted = not result.needs and _leave_receipt(part.name, asked, result, module.check_mode)
+    for says in result.warnings:
         module.warn(says)
-    module.exit_json(**result)
-
-
-def _of(module, name):
-    """Return the Host that a module runs on.
-
-    :param module: the AnsibleModule.
-    :param name: the component, whose long commands run in a unit called after it.
-    """
-    return Host(
-        root.Root(),
-        functools.partial(_facts, module),
-        functools.partial(transient_unit.execute, name),
-        commands.run,
+    module.exit_json(
+        changed=bool(result.changes) or is_noted,
+        changes=result.changes,
+        diff=result.diff,
+        manifest=result.manifest,
+        needs=result.needs,
     )
 
 
-def _facts(module):
-    """Return the general facts and all that is to be seen of GPUs, drivers and RDMA now."""
-    general = host.general(module)
-    own_kernel = host.own_kernel()
-    running = general["kernel"] if own_kernel else ""
-    return {**general, "own_kernel": own_kernel, **gpu_host.survey("/", running, os.getpid())}
+def _options():
+    """Return the specification of the options that the modules of all components have."""
+    return {
+        "wanted": {"type": "dict", "required": True},
+        "receipt": {
+            "type": "dict",
+            "options": {
+                "digest": {"type": "str", "required": True},
+                "present": {"type": "list", "elements": "str", "default": []},
+                "absent": {"type": "list", "elements": "str", "default": []},
+            },
+        },
+        "files": {"type": "dict", "default": {}},
+    }
+
+
+def _leave_receipt(component, asked, result, check_mode):
+    """Say on the host that a component is done; return whether that was news there.
+
+    :param asked: the parameters of the module; without a receipt among them nothing is left.
+    """
+    if not asked["receipt"]:
+        return False
+    digest, present, absent = (asked["receipt"][key] for key in ("digest", "present", "absent"))
+    return receipts.settle(component, digest, result.manifest, present, absent, check_mode)
+
+
+def _host(module, name):
+    """Return the Host that a module runs on.
+
+    :param name: the component, whose long commands run in a unit called after it.
+    """
+
+    def hide(text):
+        module.no_log_values |= urls.passwords(text)
+
+    return Host(
+        root.Root(),
+        functools.partial(_survey, module),
+        functools.partial(transient_unit.execute, name),
+        commands.run,
+        functools.partial(general.general, module),
+        hide,
+        module.params["files"],
+    )
+
+
+def _survey(module):
+    seen = general.general(module)
+    own_kernel = general.own_kernel()
+    running = seen["kernel"] if own_kernel else ""
+    return {**seen, "own_kernel": own_kernel, **gpu_host.survey("/", running, os.getpid())}

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import collections
 import functools
+import json
 import os
 
 from ..conda import builds as env_build
@@ -19,7 +20,9 @@ from ..conda import contents, imports, path_state, prefixes
 from ..packages import package_manager
 from ..records import manifest
 from ..refusal import Refusal
+from ..steps import Result
 from ..system import commands, files, in_use, own_paths, unfinished_folder
+from .builder import Builder
 
 _OPEN = ("root", "root", "0755")
 # The default folder of environments lies in a folder of our own.
@@ -55,8 +58,22 @@ def _recorded(env, state_dir):
     return {**env, "lock": lock, "dists": dists}
 
 
-def converge(wanted, builder, keys, check_mode, state_dir=own_paths.STATE_DIR, run=commands.run):
-    """Bring all environments to the wanted state; return the module's result.
+def converge(host, asked, check_mode):
+    """Bring all environments to the wanted state; return the steps.Result.
+
+    :param host: the bring.Host.
+    :param asked: the parameters of the module; what is wanted is the state of
+        plugin_utils/_controller/components/conda_env.py.
+    :raises Refusal: as :func:`settle` does.
+    """
+    wanted = complete(asked["wanted"])
+    host.hide(json.dumps(wanted))
+    keys = imports.catalog_keys(host.general())
+    return settle(wanted, Builder(wanted, host.execute), keys, check_mode)
+
+
+def settle(wanted, builder, keys, check_mode, state_dir=own_paths.STATE_DIR, run=commands.run):
+    """Bring all environments to a wanted state that is complete; return the steps.Result.
 
     :param wanted: the wanted state; see :func:`complete`.
     :param builder: what builds and repairs; see builder.Builder.
@@ -90,12 +107,7 @@ def converge(wanted, builder, keys, check_mode, state_dir=own_paths.STATE_DIR, r
     if not check_mode:
         _do(switching)
     changes = [sentence for step in preparing + switching for sentence in step.sentences]
-    return {
-        "changed": bool(changes),
-        "changes": changes,
-        "diff": diff,
-        "manifest": _manifest(wanted, state_dir, run),
-    }
+    return Result(changes, diff, _manifest(wanted, state_dir, run))
 
 
 def _do(steps):

@@ -5,29 +5,33 @@
 from __future__ import annotations
 
 import contextlib
+import json
 
 from ..conda import builds
 from ..records import manifest
-from ..system import commands, listening, systemd
+from ..steps import Result
+from ..system import listening, systemd
 from . import apply, observe, release, removal, service
 from . import plan as app_plan
 
 
-def converge(wanted, secrets, archives, check_mode, run=commands.run):
+def converge(host, asked, check_mode):
     """Bring all applications to their wanted state, each proven before the next.
 
     What is to go goes first. Nothing is changed where something stands in the
     way of any of them, or where the archive of a release that the host lacks
     was not handed over.
 
-    :param wanted: the wanted state, see plugin_utils/_controller/components/gunicorn_app.py.
-    :param secrets: {application: {variable: value}}.
-    :param archives: {digest of a release: path of its archive on this host}.
-    :param run: what runs commands, with the signature of commands.run.
-    :returns: {changed, changes, diff, manifest, needs}; ``needs`` are digests of releases
-        whose archives are missing.
+    :param host: the bring.Host.
+    :param asked: the parameters of the module; what is wanted is the state of
+        plugin_utils/_controller/components/gunicorn_app.py, ``secrets`` are
+        {application: {variable: value}} as JSON. The archives of releases are sent along
+        by their digests.
+    :returns: the steps.Result.
     :raises Refusal: something stands in the way, or an application does not do its work.
     """
+    wanted, archives, run = asked["wanted"], host.sent, host.run
+    secrets = json.loads(asked["secrets"])
     applications, going = wanted["applications"], wanted["absent"]
     for obstacle in removal.obstacles(going):
         raise obstacle
@@ -58,14 +62,12 @@ def converge(wanted, secrets, archives, check_mode, run=commands.run):
             applier.apply(app, plan)
     changes = [step.sentence for step in removing]
     changes += [step.sentence for _app, plan in plans for stage in plan for step in stage]
-    return {
-        "changes": changes,
-        "changed": bool(changes),
-        "diff": diff,
-        "manifest": removal.entries(going)
-        + [entry for app in applications for entry in _manifest(app)],
-        "needs": [] if check_mode else needs,
-    }
+    return Result(
+        changes,
+        diff,
+        removal.entries(going) + [entry for app in applications for entry in _manifest(app)],
+        [] if check_mode else needs,
+    )
 
 
 def _manifest(app):

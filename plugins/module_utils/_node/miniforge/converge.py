@@ -13,15 +13,31 @@ import shutil
 from ..conda import cli, path_state, prefixes
 from ..records import manifest
 from ..refusal import Refusal
+from ..steps import Result
 from ..system import commands, download, files, folders, own_paths, unfinished_folder, urls
 from . import removal
 
-NAME = "miniforge"
-_WORK_DIR = os.path.join(own_paths.CACHE_DIR, NAME)
+_WORK_DIR = os.path.join(own_paths.CACHE_DIR, "miniforge")
 
 
-def converge(wanted, execute, check_mode, state_dir=own_paths.STATE_DIR, work_dir=_WORK_DIR):
-    """Bring Miniforge to the wanted state; return the module's result.
+def converge(host, asked, check_mode):
+    """Bring Miniforge to the wanted state, or away; return the steps.Result.
+
+    :param host: the bring.Host.
+    :param asked: the parameters of the module; what is wanted is the state of
+        plugin_utils/_controller/components/miniforge.py.
+    :raises Refusal: as :func:`converge_present` and removal.converge do.
+    """
+    wanted = asked["wanted"]
+    if wanted["state"] == "absent":
+        return removal.converge(wanted["prefix"], check_mode)
+    return converge_present(wanted, host.execute, check_mode)
+
+
+def converge_present(
+    wanted, execute, check_mode, state_dir=own_paths.STATE_DIR, work_dir=_WORK_DIR
+):
+    """Bring Miniforge to the wanted state; return the steps.Result.
 
     :param wanted: the wanted state.
     :param execute: runs (argv, environment) and returns a CompletedProcess with text.
@@ -47,12 +63,7 @@ def converge(wanted, execute, check_mode, state_dir=own_paths.STATE_DIR, work_di
         _settle(wanted_files)
         if changes:
             _prove(wanted, execute)
-    return {
-        "changed": bool(changes),
-        "changes": changes,
-        "diff": diff,
-        "manifest": _manifest(wanted),
-    }
+    return Result(changes, diff, _manifest(wanted))
 
 
 def _installation(wanted, execute, state_dir, work_dir):

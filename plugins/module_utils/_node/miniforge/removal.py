@@ -11,6 +11,7 @@ import pwd
 from ..conda import cli, path_state, prefixes
 from ..records import manifest
 from ..refusal import Refusal
+from ..steps import Result
 from ..system import files, folders, in_use, own_paths, unfinished_folder
 
 _WHAT = "remove Miniforge"
@@ -19,7 +20,7 @@ _WHAT = "remove Miniforge"
 def converge(
     prefix, check_mode, state_dir=own_paths.STATE_DIR, home=None, certificates=own_paths.CA_PATH
 ):
-    """Remove the conda installation of a prefix; return the module's result.
+    """Remove the conda installation of a prefix; return the steps.Result.
 
     :param check_mode: only say what would be done.
     :param state_dir: where the notes on unfinished builds lie.
@@ -46,12 +47,7 @@ def converge(
         if not check_mode:
             os.unlink(certificates)
             folders.remove_if_empty(os.path.dirname(certificates))
-    return {
-        "changed": bool(changes),
-        "changes": changes,
-        "diff": [],
-        "manifest": [] if os.path.lexists(prefix) else [manifest.absence(prefix)],
-    }
+    return Result(changes, manifest=[] if os.path.lexists(prefix) else [manifest.absence(prefix)])
 
 
 def _is_there(prefix, state_dir):

@@ -20,14 +20,10 @@ _ENVIRONMENT = {"LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
 
 
 class Bundle(method.Method):
-    """What there is to do to have MLNX_OFED; see mlnx_ofed/converge.py.
+    """What there is to do to have MLNX_OFED; see mlnx_ofed/converge.py."""
 
-    :param file: where the bundle lies that was sent along, None for none.
-    """
-
-    def __init__(self, wanted, host, file):
+    def __init__(self, wanted, host):
         super().__init__(wanted, host)
-        self._sent = file
         self._version = wanted["version"]
 
     @cached_property
@@ -59,11 +55,11 @@ class Bundle(method.Method):
         return os.path.join(_WORK_DIR, f"{self._source[1]}.tgz")
 
     def needs(self):
-        """Return {needs, sha256} of a file on the controller that is lacking, {} for none."""
-        if not self.exchanges or self._sent or self._at_hand:
-            return {}
-        file, digest = self._source
-        return {} if "://" in file else {"needs": file, "sha256": digest}
+        """Return the names of the files of the controller that the host lacks."""
+        if not self.exchanges or self._at_hand:
+            return []
+        file, _digest = self._source
+        return [] if "://" in file or file in self._host.sent else [file]
 
     @cached_property
     def _at_hand(self):
@@ -116,8 +112,9 @@ class Bundle(method.Method):
     def _fetched(self):
         """Return the path of the bundle on the host, which has its digest."""
         if not self._at_hand:
-            source = f"file://{self._sent}" if self._sent else self._source[0]
-            download.fetch(source, self._archive, self._source[1])
+            file, digest = self._source
+            sent = self._host.sent.get(file)
+            download.fetch(f"file://{sent}" if sent else file, self._archive, digest)
         return self._at_hand or self._archive
 
     @property

@@ -16,7 +16,7 @@ from . import method, note, package_sets
 class Inbox(method.Method):
     """What there is to do to have the distribution's own; see mlnx_ofed/converge.py."""
 
-    def __init__(self, wanted, host, _file):
+    def __init__(self, wanted, host):
         super().__init__(wanted, host)
         self._names = wanted["inbox_packages"].get(self._facts["pkg_mgr"], [])
 

@@ -36,7 +36,7 @@ _DNF_OPTIONS = ("--disableplugin=versionlock", "--allowerasing")
 class Repository(method.Method):
     """What there is to do to have DOCA-OFED; see mlnx_ofed/converge.py."""
 
-    def __init__(self, wanted, host, _file):
+    def __init__(self, wanted, host):
         super().__init__(wanted, host)
         self._version = wanted["version"]
         self._what = f"install {rdma_stack.called(wanted)}"
@@ -123,7 +123,7 @@ class Repository(method.Method):
             self.uninstall()
         self._put()
         self.complete(self.kernels)
-        found = self._host.facts()["rdma_stack"]
+        found = self._host.survey()["rdma_stack"]
         if not self._is_wanted(found, package_sets.installed(self._tree)):
             raise Refusal(
                 self._what,

@@ -19,6 +19,7 @@ from ..packages import package_manager, repositories
 from ..rdma import rdma_stack
 from ..records import manifest
 from ..refusal import Refusal
+from ..steps import Result
 from ..system import management_interface, text_files
 from . import by_bundle, by_distribution, by_repository, kernel_modules, note, openibd, package_sets
 
@@ -31,41 +32,40 @@ _METHODS = {
 _SYMBOLS = "/usr/src/ofa_kernel/default/Module.symvers"
 
 
-def converge(wanted, host, consent, file, check_mode):
-    """Bring the RDMA stack to the wanted state; return the module's result.
+def converge(host, asked, check_mode):
+    """Bring the RDMA stack to the wanted state; return the steps.Result.
 
-    :param wanted: the wanted state of plugin_utils/_controller/components/mlnx_ofed.py.
     :param host: the bring.Host.
-    :param consent: names of gpunode_consent.
-    :param file: where the bundle lies that was sent along, None for none.
+    :param asked: the parameters of the module; what is wanted is the state of
+        plugin_utils/_controller/components/mlnx_ofed.py.
     :raises Refusal: it cannot be done; the stack that was there is there.
     """
-    work = _Work(wanted, host, consent, file)
+    wanted = asked["wanted"]
+    work = _Work(wanted, host, asked["consent"])
     work.refuse()
     needs = work.method.needs()
     if needs and not check_mode:
-        return {"changed": False, "changes": [], "diff": [], "manifest": [], **needs}
+        return Result(needs=needs)
     steps = [*work.preparing(), *work.exchanging(), *work.running()]
     if not check_mode:
         work.apply()
-    return {
-        "changed": bool(steps),
-        "changes": [says for says, _act in steps],
-        "diff": work.diff,
-        "manifest": [] if check_mode and steps else work.manifest(),
-        "warnings": list(work.method.warnings),
-    }
+    return Result(
+        [says for says, _act in steps],
+        work.diff,
+        [] if check_mode and steps else work.manifest(),
+        warnings=list(work.method.warnings),
+    )
 
 
 class _Work:
     """The steps of one run, from what was found when it began."""
 
-    def __init__(self, wanted, host, consent, file):
+    def __init__(self, wanted, host, consent):
         self._wanted = wanted
         self._host = host
         self._tree = host.tree
         self._consent = consent
-        self._facts = host.facts()
+        self._facts = host.survey()
         self._found = self._facts["rdma_stack"]
         self._before = package_sets.installed(host.tree)
         self._was_cut = note.is_at_work(host.tree)
@@ -73,7 +73,7 @@ class _Work:
         self._pins_before = {path: text_files.found(path) for path in package_sets.PATHS}
         sources = repositories.paths(repositories.RDMA)
         self._sources_before = {path: text_files.found(path) for path in sources}
-        self.method = _METHODS[wanted["kind"]](wanted, host, file)
+        self.method = _METHODS[wanted["kind"]](wanted, host)
 
     def refuse(self):
         """Refuse what would not come to its end."""
@@ -153,7 +153,7 @@ class _Work:
             openibd.enable(self._host)
 
     def _end(self, packages):
-        note.end(self._tree, packages, self._host.facts()["peer_memory"]["headers"])
+        note.end(self._tree, packages, self._host.survey()["peer_memory"]["headers"])
 
     # Its packages stay
 
@@ -165,7 +165,7 @@ class _Work:
 
     def _pin(self):
         # From what an exchange brought, which the method did not see when it began.
-        text_files.put_all(_METHODS[self._wanted["kind"]](self._wanted, self._host, None).pins())
+        text_files.put_all(_METHODS[self._wanted["kind"]](self._wanted, self._host).pins())
 
     @cached_property
     def diff(self):
@@ -232,21 +232,21 @@ class _Work:
             self._end(note.packages(self._tree))
             return "Nothing was changed"
         if self._kept and (self._found["kind"] == "mlnx_ofed" or self._was_cut):
-            method = by_bundle.Bundle(self._wanted, self._host, None)
+            method = by_bundle.Bundle(self._wanted, self._host)
             method.reinstall(self._kept)
             self._end(package_sets.installed(self._tree))
             return f"MLNX_OFED {self._kept} is back"
         noted = note.packages(self._tree)
         was_doca = self._was_cut and note.kept_packages(self._tree, noted)
         if self._found["kind"] == "doca" or was_doca:
-            method = by_repository.Repository(self._wanted, self._host, None)
+            method = by_repository.Repository(self._wanted, self._host)
             method.reinstall(noted if was_doca else self._before)
             self._end(package_sets.installed(self._tree))
-            return f"{rdma_stack.described(self._host.facts()['rdma_stack'])} is back"
+            return f"{rdma_stack.described(self._host.survey()['rdma_stack'])} is back"
         if self._found["kind"] != "inbox":
             found = rdma_stack.described(self._found)
             return f"{found} is not kept on this host, and does not come back"
-        method = by_distribution.Inbox(self._wanted, self._host, None)
+        method = by_distribution.Inbox(self._wanted, self._host)
         method.uninstall()
         names = [
             name
@@ -263,7 +263,7 @@ class _Work:
 
         :raises Refusal: it is not.
         """
-        left = _Work(self._wanted, self._host, [], None)
+        left = _Work(self._wanted, self._host, [])
         steps = [*left.exchanging(), *left.running()]
         if steps:
             raise Refusal(
@@ -275,7 +275,7 @@ class _Work:
 
     def manifest(self):
         """Return the entries of what is in place."""
-        facts = self._host.facts()
+        facts = self._host.survey()
         paths = [*repositories.paths(repositories.RDMA), *package_sets.PATHS]
         placed_files = [path for path in paths if os.path.isfile(path)]
         modules = rdma_stack.vendor_cores(self._tree)

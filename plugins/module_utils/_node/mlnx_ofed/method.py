@@ -29,7 +29,7 @@ class Method:
         self._wanted = wanted
         self._host = host
         self._tree = host.tree
-        self._facts = host.facts()
+        self._facts = host.survey()
         self._found = self._facts["rdma_stack"]
         self._packages = package_sets.installed(self._tree)
         self._was_cut = note.is_at_work(self._tree)
@@ -39,8 +39,8 @@ class Method:
     # What a way has that needs no file.
 
     def needs(self):
-        """Return {needs, sha256} of a file on the controller that is lacking, {} for none."""
-        return {}
+        """Return the names of the files of the controller that the host lacks."""
+        return []
 
     def tidy(self):
         """Remove what was unpacked on the host, whatever came of it."""
@@ -114,7 +114,7 @@ class Method:
 
     def _trees(self):
         """Return [(name, version)] of the stack's trees in DKMS, as they are now."""
-        return ofed_modules.trees(self._host.facts()["driver"])
+        return ofed_modules.trees(self._host.survey()["driver"])
 
     def complete(self, rows):
         """Have DKMS build and install the stack's modules for kernels that lack any of them.
@@ -148,7 +148,7 @@ class Method:
     def clearing(self):
         """Return the steps that remove what tells of a repository that is not gone by."""
         paths = repositories.paths(repositories.RDMA)
-        return text_files.steps({path: text_files.of(None) for path in paths})
+        return text_files.settling({path: text_files.of(None) for path in paths})
 
     def uninstall(self):
         """Remove the vendor's stack that is there by its own uninstaller, and what that leaves.

@@ -59,7 +59,7 @@ def restart(host):
         failed.
     """
     what = "restart openibd"
-    facts = host.facts()
+    facts = host.survey()
     over = management_interface.runs_over(facts["management"], facts["rdma_devices"])
     if over:
         raise Refusal(

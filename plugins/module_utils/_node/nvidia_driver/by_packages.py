@@ -34,7 +34,7 @@ class Packages(method.Method):
 
     found_by = "by a .run file"
 
-    def __init__(self, target, host, _file):
+    def __init__(self, target, host):
         super().__init__(target, host)
         row = target.package_row
         self._repository = self._wanted["repositories"][row["repository"]]
@@ -162,8 +162,8 @@ class Packages(method.Method):
         return _modules_of(driver, self.version, self._target.demands)
 
     def needs(self):
-        """Return the path on the controller of a file that is lacking: packages need none."""
-        return ""
+        """Return the names of files of the controller that the host lacks: packages need none."""
+        return []
 
     # The steps
 
@@ -301,7 +301,7 @@ class Packages(method.Method):
         self._install_modules()
 
     def _install_modules(self):
-        driver = self._host.facts()["driver"]
+        driver = self._host.survey()["driver"]
         modules = self._modules(driver)
         if modules is None:
             raise Refusal(
@@ -340,7 +340,7 @@ class Packages(method.Method):
         # Of the kind that they were, which need not be the wanted one.
         is_open = any(row["open"] for row in self._target.modules.values())
         demands = (is_open, *self._target.demands[1:])
-        modules = _modules_of(self._host.facts()["driver"], there, demands)
+        modules = _modules_of(self._host.survey()["driver"], there, demands)
         if modules:
             self._put_in_place(modules)
         return f"Driver {there} is back"

@@ -27,14 +27,12 @@ class Runfile(method.Method):
 
     :param target: the target.Target.
     :param host: the bring.Host.
-    :param file: where the .run lies that was sent along, None for none.
     """
 
     found_by = "by packages"
 
-    def __init__(self, target, host, file):
+    def __init__(self, target, host):
         super().__init__(target, host)
-        self._sent = file
         self.version = self.version_to_be = self._wanted["version"]
         self._modules = kernel_modules.Modules(_NAME, self.version, *target.demands)
         self._family = method.family_of(self._facts, self._wanted["repositories"])
@@ -87,11 +85,11 @@ class Runfile(method.Method):
         return bool(self._packages or not self._is_placed or replaced)
 
     def needs(self):
-        """Return the path on the controller of the file that is needed and lacking, '' for none."""
-        if not (self.builds or self.exchanges) or self._at_hand or self._sent:
-            return ""
+        """Return the names of the files of the controller that the host lacks."""
+        if not (self.builds or self.exchanges) or self._at_hand:
+            return []
         file = self._target.wanted["file"]
-        return "" if "://" in file else file
+        return [] if "://" in file or file in self._host.sent else [file]
 
     # The steps
 
@@ -254,7 +252,8 @@ class Runfile(method.Method):
     def _fetch(self):
         """Put the file where it is unpacked from, its digest proven, and look into it."""
         wanted = self._target.wanted
-        source = f"file://{self._sent}" if self._sent else wanted["file"]
+        sent = self._host.sent.get(wanted["file"])
+        source = f"file://{sent}" if sent else wanted["file"]
         kept = self._at_hand
         download.fetch(f"file://{kept}" if kept else source, self._path, wanted["sha256"])
         try:

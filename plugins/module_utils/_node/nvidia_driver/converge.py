@@ -19,8 +19,9 @@ from ..gpu import clients, cuda_allocation, drained
 from ..kernel import initramfs, modprobe, secure_boot
 from ..records import manifest
 from ..refusal import Refusal
+from ..steps import Result
 from ..system import systemd, text_files
-from . import by_packages, by_runfile, modprobe_conf, services
+from . import by_packages, by_runfile, modprobe_conf, removal, services
 from . import drain as driver_drain
 from .target import Target
 
@@ -29,32 +30,30 @@ Permissions = collections.namedtuple("Permissions", "consent drain")
 _METHODS = {"runfile": by_runfile.Runfile, "package": by_packages.Packages}
 
 
-def converge(wanted, host, permissions, file, check_mode):
-    """Bring the driver to the wanted state; return the module's result.
+def converge(host, asked, check_mode):
+    """Bring the driver to the wanted state; return the steps.Result.
 
-    :param wanted: the wanted state of plugin_utils/_controller/components/nvidia_driver.py, which
-        is to be present.
-    :param file: where a .run lies that was sent along, None for none.
+    :param host: the bring.Host.
+    :param asked: the parameters of the module; what is wanted is the state of
+        plugin_utils/_controller/components/nvidia_driver.py.
     :raises Refusal: it cannot be done, or would interrupt whom nobody consented to interrupt; the
         driver that was there is there.
     """
-    work = _Work(wanted, host, permissions, file)
+    wanted = asked["wanted"]
+    if wanted["state"] == "absent":
+        return removal.converge(host, wanted["repositories"], check_mode)
+    permissions = Permissions(asked["consent"], asked["drain"])
+    work = _Work(wanted, host, permissions)
     work.refuse()
     needs = work.method.needs()
     if needs and not check_mode:
-        asked = {"needs": needs, "sha256": wanted["sha256"]}
-        return {"changed": False, "changes": [], "diff": [], "manifest": [], **asked}
+        return Result(needs=needs)
     phases = [work.preparing(), work.draining(), work.exchanging(), work.running()]
     changes = [says for steps in phases for says, _act in steps]
     diff = work.diff()
     if not check_mode:
         _apply(work, *phases)
-    return {
-        "changed": bool(changes),
-        "changes": changes,
-        "diff": diff,
-        "manifest": [] if check_mode and changes else work.manifest(),
-    }
+    return Result(changes, diff, [] if check_mode and changes else work.manifest())
 
 
 def _apply(work, preparing, draining, exchanging, running):
@@ -78,12 +77,12 @@ def _apply(work, preparing, draining, exchanging, running):
 class _Work:
     """The steps of one run, from what was found when it began."""
 
-    def __init__(self, wanted, host, permissions, file):
+    def __init__(self, wanted, host, permissions):
         self._host = host
         self._permissions = permissions
-        self._facts = host.facts()
+        self._facts = host.survey()
         self._target = Target(wanted, self._facts)
-        self.method = _METHODS[wanted["method"]](self._target, host, file)
+        self.method = _METHODS[wanted["method"]](self._target, host)
         self._loaded = self._facts["driver"]["loaded"]["version"]
         self._clients = clients.at_work(self._facts["gpu_clients"])
 
@@ -286,7 +285,7 @@ class _Work:
         if not obstacle:
             return
         remedy = "The driver is on disk. Look at dmesg for NVRM lines, mend that and run again"
-        left = self._host.facts()["driver"]["loaded"]["version"]
+        left = self._host.survey()["driver"]["loaded"]["version"]
         if left:
             remedy = (
                 f"The driver is on disk, {left} stays loaded, and a reboot ends that: consent with "
@@ -345,7 +344,7 @@ class _Work:
 
         :raises Refusal: the driver is not what was wanted, or computes nothing.
         """
-        facts = self._host.facts()
+        facts = self._host.survey()
         self.method.prove(facts)
         for name, row in facts["rivals"].items():
             if row["initramfs"] or not row["blacklisted"]:
@@ -385,7 +384,7 @@ class _Work:
     def _unit_entries(self):
         """Until a reboot the daemons are as they are: those of before run on, or none does."""
         states = systemd.show(self._units, ("ActiveState",), self._host.run)
-        runs = self._host.facts()["driver"]["loaded"]["version"] == self.method.version
+        runs = self._host.survey()["driver"]["loaded"]["version"] == self.method.version
         return [
             manifest.unit(name, "active" if runs else states[name]["ActiveState"], "enabled")
             for name in self._units

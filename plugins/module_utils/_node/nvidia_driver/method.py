@@ -47,7 +47,7 @@ class Method:
 
     def _kernels(self):
         """Return the rows of these kernels, as they are now."""
-        return [row for row in self._host.facts()["kernels"] if row["release"] in self._releases]
+        return [row for row in self._host.survey()["kernels"] if row["release"] in self._releases]
 
     def _installing(self, more):
         """Return the steps that install headers, and more packages of the distribution."""
@@ -73,7 +73,7 @@ def clearing(pins):
     :param pins: {path: TextFile}, see nvidia_driver/pins.py.
     """
     sources = apt_sources.paths(apt_sources.DRIVER)
-    return text_files.steps({**{path: text_files.of(None) for path in sources}, **pins})
+    return text_files.settling({**{path: text_files.of(None) for path in sources}, **pins})
 
 
 def family_of(facts, repositories):

@@ -7,12 +7,13 @@ from __future__ import annotations
 from ..gpu import clients as gpu_clients
 from ..gpu import drained
 from ..refusal import Refusal
+from ..steps import Result
 from ..system import systemd, text_files
 from . import by_packages, by_runfile, modprobe_conf, services
 
 
 def converge(host, repositories, check_mode):
-    """Remove the driver; return the module's result.
+    """Remove the driver; return the steps.Result.
 
     A module that is loaded stays so until the host is rebooted.
 
@@ -20,7 +21,7 @@ def converge(host, repositories, check_mode):
     :param repositories: {name: row} of the catalog.
     :raises Refusal: somebody uses the GPUs, or the removal failed.
     """
-    facts = host.facts()
+    facts = host.survey()
     clients = gpu_clients.at_work(facts["gpu_clients"])
     if clients:
         raise Refusal(
@@ -44,16 +45,11 @@ def converge(host, repositories, check_mode):
             raise Refusal(
                 "a unit of the driver", str(error), "Look at its log, and run again"
             ) from error
-    return {
-        "changed": bool(steps),
-        "changes": [says for says, _act in steps],
-        "diff": [],
-        "manifest": [],
-    }
+    return Result([says for says, _act in steps])
 
 
 def _settings():
     """Return the steps that remove our settings; the files of the methods go with them."""
     # Who was stopped for a driver has none to run with.
     paths = (*modprobe_conf.PATHS, drained.note_path())
-    return text_files.steps({path: text_files.of(None) for path in paths})
+    return text_files.settling({path: text_files.of(None) for path in paths})

@@ -15,6 +15,7 @@ import re
 import shutil
 import time
 
+from .. import steps
 from ..refusal import Refusal
 from ..system import commands
 
@@ -215,10 +216,10 @@ def install(names, execute, run=commands.run, manager=None):
 
 
 def installing(names, execute, run):
-    """Return [(sentence, action)] that installs those packages that are missing; [] for none."""
+    """Return the steps.Step that installs those packages that are missing; [] for none."""
     lacking = missing(names, run)
     install_them = functools.partial(install, lacking, execute, run)
-    return [(f"install {', '.join(lacking)}", install_them)] if lacking else []
+    return [steps.Step(f"install {', '.join(lacking)}", install_them)] if lacking else []
 
 
 def transact(what, verb, names, manager, execute, may_go=lambda _name: False):

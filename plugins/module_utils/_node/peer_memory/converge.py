@@ -20,6 +20,7 @@ from ..packages import package_manager, stack_packages, versions
 from ..rdma import module_fit, peer_route, symbols
 from ..records import manifest
 from ..refusal import Refusal
+from ..steps import Result
 from ..system import download, own_paths, text_files
 from . import boot, by_dkms, by_rpm, nv_peer_mem
 
@@ -29,44 +30,41 @@ _NAME = nv_peer_mem.NAME
 _NOTHING = {"kind": "", "client_ex": None}
 
 
-def converge(wanted, host, file, check_mode):
-    """Bring peer memory to the wanted route; return the module's result.
+def converge(host, asked, check_mode):
+    """Bring peer memory to the wanted route; return the steps.Result.
 
-    :param wanted: the wanted state of plugin_utils/_controller/components/peer_memory.py.
     :param host: the bring.Host.
-    :param file: where an archive lies that was sent along, None for none.
+    :param asked: the parameters of the module; what is wanted is the state of
+        plugin_utils/_controller/components/peer_memory.py.
     :raises Refusal: it cannot be done; what was there is there.
     """
-    work = _Work(wanted, host, file, check_mode)
+    wanted = asked["wanted"]
+    work = _Work(wanted, host, check_mode)
     work.refuse()
     needs = work.needs()
     if needs and not check_mode:
-        return {"changed": False, "changes": [], "diff": [], "manifest": [], **needs}
+        return Result(needs=needs)
     steps = work.steps()
     diff = work.diff()
     if not check_mode:
         for _says, act in steps:
             act()
-        _Work(wanted, host, file, check_mode).prove()
+        _Work(wanted, host, check_mode).prove()
         # The archive, which is fetched and proven again where it is needed again.
         shutil.rmtree(_WORK_DIR, ignore_errors=True)
-    return {
-        "changed": bool(steps),
-        "changes": [says for says, _act in steps],
-        "diff": diff,
-        "manifest": [] if check_mode and steps else work.manifest(),
-    }
+    return Result(
+        [says for says, _act in steps], diff, [] if check_mode and steps else work.manifest()
+    )
 
 
 class _Work:
     """The steps of one run, from what was found when it began."""
 
-    def __init__(self, wanted, host, file, check_mode):
+    def __init__(self, wanted, host, check_mode):
         self._wanted = wanted
         self._host = host
         self._tree = host.tree
-        self._sent = file
-        self._facts = host.facts()
+        self._facts = host.survey()
         self._driver = self._facts["driver"]
         self._peers = self._facts["peer_memory"]
         # The run that is foretold may bring an RDMA stack and a driver first.
@@ -162,7 +160,8 @@ class _Work:
     def _unpack(self, folder):
         row = self._release
         archive = os.path.join(_WORK_DIR, f"{row['sha256']}.tar.gz")
-        source = f"file://{self._sent}" if self._sent else row["file"]
+        sent = self._host.sent.get(row["file"])
+        source = f"file://{sent}" if sent else row["file"]
         download.fetch(source, archive, row["sha256"])
         nv_peer_mem.unpack(archive, folder, row["tag"], self._wanted["patches"])
 
@@ -313,12 +312,12 @@ class _Work:
             self._hold(rows[0]["path"], "nvidia_peermem", release)
 
     def needs(self):
-        """Return {needs, sha256} of a file on the controller that is lacking, {} for none."""
+        """Return the names of the files of the controller that the host lacks."""
         is_built = self._route == _NAME and not self._is_foretold and self._unfit
-        if not is_built or not self._way.lacks_sources or self._sent:
-            return {}
-        row = self._release
-        return {} if "://" in row["file"] else {"needs": row["file"], "sha256": row["sha256"]}
+        if not is_built or not self._way.lacks_sources:
+            return []
+        file = self._release["file"]
+        return [] if "://" in file or file in self._host.sent else [file]
 
     # What is done
 
@@ -378,7 +377,7 @@ class _Work:
 
     def _running(self):
         """Return what has the module loaded, at boot and now as far as it can be."""
-        steps = text_files.steps({path: self._files[path] for path in self._stale})
+        steps = text_files.settling({path: self._files[path] for path in self._stale})
         if self._loads:
             steps.append((f"load {self._route}", self._load))
         return steps
@@ -460,7 +459,7 @@ class _Work:
         name = self._route
         if name in peer_route.MODULES:
             for release in self._releases:
-                rows = _at(self._host.facts(), name, release)
+                rows = _at(self._host.survey(), name, release)
                 paths += [row["path"] for row in rows]
                 paths += [self._driver_of(release)]
                 paths += [f"{symbols.folder_of(self._tree, release)}/Module.symvers"]

@@ -53,6 +53,25 @@ def write(component, digest, entries, names=(), state_dir=own_paths.STATE_DIR):
     files.write_text(path_of(component, state_dir), text, mode=0o600)
 
 
+def settle(component, digest, entries, present, absent, check_mode, state_dir=own_paths.STATE_DIR):
+    """Write a component's receipt unless one says the same; return whether it was due.
+
+    :param present: the names of the things that are in place.
+    :param absent: the names of those that were removed. All others that were ever placed stay in
+        the receipt, so that the plan can name those that nobody asks for any more.
+    :param check_mode: only say whether it is due.
+    """
+    found = read(component, state_dir) or {"names": []}
+    names = sorted({*present, *found["names"]}.difference(absent))
+    wanted = {"digest": digest, "manifest": entries, "names": names}
+    # Where nothing of a component is, was or is to be, there is nothing to remember.
+    is_empty = not (names or entries or "digest" in found)
+    is_due = not is_empty and {key: found.get(key) for key in wanted} != wanted
+    if is_due and not check_mode:
+        write(component, digest, entries, names, state_dir)
+    return is_due
+
+
 def survey(state_dir=own_paths.STATE_DIR, run=commands.run):
     """Return {component: {digest, drift, names}} for every readable receipt on the host."""
     found = {}

@@ -9,6 +9,7 @@ import contextlib
 import functools
 import os
 
+from .. import steps
 from . import files, folders
 
 # What is to be at a path, of root: a text with a mode, or nothing where the text is None.
@@ -42,7 +43,7 @@ def diff(path, file):
     before, after = read(path) or "", file.text or ""
     if file.is_secret:
         before, after = ("its content is not shown\n" if text else "" for text in (before, after))
-    return {"before_header": path, "before": before, "after_header": path, "after": after}
+    return steps.diff(path, before, after)
 
 
 def put(path, file):
@@ -68,10 +69,10 @@ def put_all(wanted):
         put(path, file)
 
 
-def steps(wanted):
-    """Return [(sentence, action)] of what is not as it is to be, of {path: TextFile}."""
+def settling(wanted):
+    """Return the steps.Step of each thing that is not as it is to be, of {path: TextFile}."""
     return [
-        (sentence(path, wanted[path]), functools.partial(put, path, wanted[path]))
+        steps.Step(sentence(path, wanted[path]), functools.partial(put, path, wanted[path]))
         for path in stale(wanted)
     ]
 

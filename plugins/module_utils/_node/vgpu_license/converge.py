@@ -9,9 +9,11 @@ import os
 import re
 import time
 
+from ..facts import general
 from ..gpu import cuda_allocation, gridd, installed_driver, nvidia_smi
 from ..records import manifest
 from ..refusal import Refusal
+from ..steps import Result
 from ..system import processes, systemd, text_files
 
 # The first line of each configuration that we write.
@@ -101,8 +103,24 @@ def wanted_files(wanted, token):
     return found
 
 
-def converge(wanted, token, tree, run, own_kernel, check_mode, sleep=time.sleep):
-    """Bring the licence to the wanted state; return the module's result.
+def converge(host, asked, check_mode):
+    """Bring the licence to the wanted state; return the steps.Result.
+
+    :param host: the bring.Host.
+    :param asked: the parameters of the module; what is wanted is the state of
+        plugin_utils/_controller/components/vgpu_license.py.
+    :raises Refusal: as :func:`converge_present` does.
+    """
+    own_kernel = general.own_kernel()
+    if asked["wanted"]["state"] == "absent":
+        return converge_absent(host.run, own_kernel, check_mode)
+    return converge_present(
+        asked["wanted"], asked["token"], host.tree, host.run, own_kernel, check_mode
+    )
+
+
+def converge_present(wanted, token, tree, run, own_kernel, check_mode, sleep=time.sleep):
+    """Bring the licence to the wanted state; return the steps.Result.
 
     :param wanted: the wanted state.
     :param token: what is in the token, None where there is none.
@@ -145,12 +163,7 @@ def converge(wanted, token, tree, run, own_kernel, check_mode, sleep=time.sleep)
                 before, functools.partial(_prove, wanted, tree, run, since, sleep), run
             )
     changes = [sentence for sentence, _action in steps]
-    return {
-        "changed": bool(changes),
-        "changes": changes,
-        "diff": diff,
-        "manifest": _manifest(wanted_now, can_run),
-    }
+    return Result(changes, diff, _manifest(wanted_now, can_run))
 
 
 def converge_absent(run, own_kernel, check_mode):
@@ -178,8 +191,7 @@ def converge_absent(run, own_kernel, check_mode):
     if not check_mode:
         for _sentence, action in steps:
             action()
-    changes = [sentence for sentence, _action in steps]
-    return {"changed": bool(changes), "changes": changes, "diff": diff, "manifest": []}
+    return Result([sentence for sentence, _action in steps], diff)
 
 
 def reason(log):

@@ -1,69 +1,144 @@
-"""The work on a part of the GPU stack, around what the part does itself."""
+"""The work of a component's module, around what the component does itself."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 
 import pytest
+from ansible.module_utils import basic
+from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.component import bring
+from ansible_collections.gpunode.stack.plugins.module_utils._node.records import receipts
+from ansible_collections.gpunode.stack.plugins.module_utils._node.steps import Result
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import transient_unit
 
 PART = bring.Part("mlnx_ofed", "RDMA stack", "bring it", 7)
+NOTHING = {"changed": False, "changes": [], "diff": [], "manifest": [], "needs": []}
+RECEIPT = {"digest": "d1", "present": ["one"], "absent": []}
 
 
-class Exit(Exception):
-    pass
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """Neither the lock of this machine nor its receipts are anybody's business."""
+    monkeypatch.setattr(bring.at_work, "node_lock", _NoLock)
+    monkeypatch.setattr(transient_unit, "settle", lambda *_asked: None)
+    settle = receipts.settle
+    monkeypatch.setattr(
+        bring.receipts, "settle", lambda *asked: settle(*asked, state_dir=str(tmp_path))
+    )
+    return tmp_path
 
 
-class Module:
-    def __init__(self, state, check_mode=True):
-        self.params = {"wanted": {"state": state}}
-        self.check_mode = check_mode
-        self.warned = []
-
-    def warn(self, says):
-        self.warned.append(says)
-
-    def exit_json(self, **result):
-        raise Exit(result)
+class _NoLock:
+    @staticmethod
+    def held(_purpose):
+        return contextlib.nullcontext()
 
 
-def brought(module, converge):
-    with pytest.raises(Exit) as caught:
-        bring.bring(module, PART, converge)
-    return caught.value.args[0]
+@pytest.fixture
+def brought(capsys):
+    """What the module answers: (converge, state, **arguments) -> dict."""
+
+    def bring_it(converge, state="present", check_mode=False, **arguments):
+        arguments = {
+            "wanted": {"state": state},
+            "_ansible_check_mode": check_mode,
+            **arguments,
+        }
+        with patch_module_args(arguments), pytest.raises(SystemExit):
+            bring.bring(PART, converge, lambda _wanted: "/usr", consent={"type": "list"})
+        return json.loads(capsys.readouterr().out)
+
+    return bring_it
 
 
-def test_where_nothing_is_said_nothing_is_done():
-    result = brought(Module("unsaid"), lambda _host: pytest.fail("it was asked"))
-    assert result == {"changed": False, "changes": [], "diff": [], "manifest": []}
+def answer(result, *keys):
+    return {key: result[key] for key in keys or NOTHING}
 
 
-def test_a_disk_that_fills_up_under_the_work_is_told(tmp_path):
-    def converge(_host):
+def test_where_nothing_is_said_nothing_is_done(brought):
+    result = brought(lambda *_asked: pytest.fail("it was asked"), "unsaid")
+    assert answer(result) == NOTHING
+
+
+def test_a_component_is_handed_the_host_and_what_was_asked(brought):
+    def converge(host, asked, check_mode):
+        return Result([f"{host.sent} {asked['consent']} {check_mode}"], needs=["other"])
+
+    result = brought(converge, check_mode=True, consent=["reboot"], files={"f": "/tmp/f"})
+    assert result["changes"] == ["{'f': '/tmp/f'} ['reboot'] True"]
+    assert (result["changed"], result["needs"]) == (True, ["other"])
+
+
+def test_a_disk_that_fills_up_under_the_work_is_told(brought, tmp_path):
+    def converge(*_asked):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path))
 
-    module = Module("present")
-    module.fail_json = module.exit_json
-    with pytest.raises(Exit) as caught:
-        bring.bring(module, PART, converge)
-    assert f"the file system of {tmp_path} is full" in caught.value.args[0]["msg"]
+    assert f"the file system of {tmp_path} is full" in brought(converge)["msg"]
 
 
-def test_what_went_wrong_beside_the_work_is_a_warning():
-    module = Module("present")
-    result = brought(module, lambda _host: {"changed": True, "warnings": ["it went wrong"]})
-    assert (result, module.warned) == ({"changed": True}, ["it went wrong"])
+def test_what_went_wrong_beside_the_work_is_a_warning(brought, monkeypatch):
+    warned = []
+    monkeypatch.setattr(basic.AnsibleModule, "warn", lambda _module, says: warned.append(says))
+    brought(lambda *_asked: Result(warnings=["it went wrong"]))
+    assert warned == ["it went wrong"]
+
+
+def test_a_password_in_what_is_wanted_is_never_shown(brought):
+    url = "http://user:hunter22@mirror"
+    result = brought(
+        lambda *_asked: Result([f"use {url}"]), wanted={"state": "present", "mirror": url}
+    )
+    assert "hunter22" not in json.dumps(result)
 
 
 @pytest.mark.parametrize("check_mode", [True, False])
-def test_what_an_earlier_run_began_comes_to_its_end_first(monkeypatch, check_mode):
+def test_what_an_earlier_run_began_comes_to_its_end_first(monkeypatch, brought, check_mode):
     done = []
     monkeypatch.setattr(transient_unit, "settle", lambda *asked: done.append(asked))
-    # The lock of this machine is nobody's business.
-    monkeypatch.setattr(bring.at_work, "at_work", lambda *_: contextlib.nullcontext())
-    brought(Module("present", check_mode), lambda _host: done.append("work") or {})
+    brought(lambda *_asked: done.append("work") or Result(), check_mode=check_mode)
     assert done == ([] if check_mode else [("mlnx_ofed", 7)]) + ["work"]
+
+
+def test_the_receipt_is_left_last_and_is_a_change_of_its_own(brought, here):
+    path = here / "mlnx_ofed.json"
+    work = Result(manifest=[{"kind": "absence", "path": "/nowhere"}])
+    assert brought(lambda *_asked: work, check_mode=True, receipt=RECEIPT)["changed"]
+    assert not path.exists()
+    first = brought(lambda *_asked: work, receipt=RECEIPT)
+    assert (first["changed"], first["changes"]) == (True, [])
+    left = json.loads(path.read_text())
+    assert (left["digest"], left["names"], left["manifest"]) == ("d1", ["one"], work.manifest)
+    assert not brought(lambda *_asked: work, receipt=RECEIPT)["changed"]
+
+
+@pytest.mark.parametrize(
+    "result",
+    [Result(needs=["file"]), None],
+    ids=["a file is lacking", "no receipt is asked for"],
+)
+def test_what_is_not_done_leaves_no_receipt(brought, here, result):
+    asked = {"receipt": RECEIPT} if result else {}
+    brought(lambda *_asked: result or Result(["do it"]), **asked)
+    assert list(here.iterdir()) == []
+
+
+def test_names_that_were_placed_stay_until_they_are_removed(brought, here):
+    for present, absent, names in (
+        (["a", "b"], [], ["a", "b"]),
+        (["a"], [], ["a", "b"]),
+        (["a"], ["b"], ["a"]),
+    ):
+        receipt = {"digest": "d", "present": present, "absent": absent}
+        brought(lambda *_asked: Result(["do it"]), receipt=receipt)
+        assert json.loads((here / "mlnx_ofed.json").read_text())["names"] == names
+
+
+def test_where_nothing_is_was_or_is_to_be_there_is_no_receipt(brought, here):
+    receipt = {"digest": "d", "present": [], "absent": ["gone"]}
+    assert not brought(lambda *_asked: Result(), receipt=receipt)["changed"]
+    assert list(here.iterdir()) == []

@@ -282,12 +282,12 @@ class Host:
 
     def converge(self, state, check_mode=False):
         state = env_host.complete(state, self.state_dir)
-        return env_host.converge(
+        return env_host.settle(
             state, self.builder, ("bookworm", "Debian"), check_mode, self.state_dir
         )
 
     def changes(self, state, check_mode=False):
-        found = self.converge(state, check_mode)["changes"]
+        found = self.converge(state, check_mode).changes
         return [sentence.replace(f"{self.path}/", "") for sentence in found]
 
     def old_build(self, digit, age_s):
@@ -311,18 +311,18 @@ def test_a_bare_host_gets_the_environment_and_the_prediction_comes_true(host):
     assert not host.path.exists()
     done = host.converge(state)
     target = os.path.basename(only(state)["prefix"])
-    assert predicted["changes"] == done["changes"]
-    assert [text.replace(f"{host.path}/", "") for text in done["changes"]] == [
+    assert predicted.changes == done.changes
+    assert [text.replace(f"{host.path}/", "") for text in done.changes] == [
         f"create {host.path}",
         f"build environment web (2 packages, 0 distributions) in {target}",
         f"point web to {target}",
     ]
-    assert predicted["diff"] == done["diff"]
-    assert done["diff"][0]["before"] == ""
-    assert done["diff"][0]["after"] == "pip=26.3=py_0\npython=3.11.7=h_0\n"
-    kinds = [entry["kind"] for entry in done["manifest"]]
+    assert predicted.diff == done.diff
+    assert done.diff[0]["before"] == ""
+    assert done.diff[0]["after"] == "pip=26.3=py_0\npython=3.11.7=h_0\n"
+    kinds = [entry["kind"] for entry in done.manifest]
     assert kinds == ["directory", "environment", "file", "link"]
-    assert predicted["manifest"] == []
+    assert predicted.manifest == []
     assert host.changes(state) == []
 
 
@@ -334,8 +334,8 @@ def test_drift_is_put_right_in_place(host):
     os.unlink(f"{prefix}/conda-meta/pip-26.3-py_0.json")
     predicted = host.converge(state, check_mode=True)
     done = host.converge(state)
-    assert predicted["changes"] == done["changes"] == [f"install pip=26.3=py_0 in {prefix}"]
-    assert done["diff"][0]["before"] == "python=3.11.7=h_0\n"
+    assert predicted.changes == done.changes == [f"install pip=26.3=py_0 in {prefix}"]
+    assert done.diff[0]["before"] == "python=3.11.7=h_0\n"
     assert host.changes(state) == []
 
 
@@ -500,11 +500,11 @@ def test_a_kept_build_is_gone_back_to_and_held_to_its_own_lock(host):
     prefix = only(old)["prefix"]
     back = host.wanted(build=prefix[-12:])
     predicted, done = host.converge(back, check_mode=True), host.converge(back)
-    assert predicted["changes"] == done["changes"]
-    assert done["changes"] == [f"point {host.path}/web to {os.path.basename(prefix)}"]
-    assert predicted["diff"] == done["diff"]
-    assert done["diff"][0]["before_header"] == only(new)["prefix"]
-    assert done["diff"][0]["after_header"] == prefix
+    assert predicted.changes == done.changes
+    assert done.changes == [f"point {host.path}/web to {os.path.basename(prefix)}"]
+    assert predicted.diff == done.diff
+    assert done.diff[0]["before_header"] == only(new)["prefix"]
+    assert done.diff[0]["after_header"] == prefix
     assert os.path.exists(only(new)["prefix"])
     os.unlink(f"{prefix}/conda-meta/pip-26.3-py_0.json")
     assert host.changes(back) == [f"install pip=26.3=py_0 in {os.path.basename(prefix)}"]
@@ -544,13 +544,13 @@ def test_a_new_build_is_compared_with_the_one_in_service(host):
     host.converge(old)
     new = host.wanted(PYTHON.replace("3.11.7", "3.11.8"), FLASK)
     predicted, done = host.converge(new, check_mode=True), host.converge(new)
-    assert predicted["diff"] == done["diff"]
-    (shown,) = done["diff"]
+    assert predicted.diff == done.diff
+    (shown,) = done.diff
     assert shown["before_header"] == only(old)["prefix"]
     assert shown["before"] == "pip=26.3=py_0\npython=3.11.7=h_0\n"
     assert shown["after"] == "flask=3.1.3=py_0\npython=3.11.8=h_0\n"
-    assert "(2 packages, 0 distributions, 1 added, 1 changed, 1 removed)" in done["changes"][0]
-    assert predicted["changes"] == done["changes"]
+    assert "(2 packages, 0 distributions, 1 added, 1 changed, 1 removed)" in done.changes[0]
+    assert predicted.changes == done.changes
 
 
 @as_root
@@ -587,9 +587,9 @@ def trying(host, monkeypatch):
 
     def trying(state, *broken, check_mode=False):
         state = env_host.complete(state, host.state_dir)
-        return env_host.converge(
+        return env_host.settle(
             state, host.builder, ("bookworm",), check_mode, host.state_dir, Python(*broken)
-        )["changes"]
+        ).changes
 
     return trying
 
@@ -637,8 +637,8 @@ def test_packages_are_installed_before_anything_is_built(host, monkeypatch):
     monkeypatch.setattr(packages, "install", lambda names, *_how: installed.extend(names))
     state = host.wanted(conda_env_system_packages=["libgl1", "libsm6"])
     predicted, done = host.changes(state, check_mode=True), host.converge(state)
-    assert predicted[:2] == done["changes"][:2] == ["install libgl1", "install libsm6"]
-    assert [entry["name"] for entry in done["manifest"] if entry["kind"] == "package"] == installed
+    assert predicted[:2] == done.changes[:2] == ["install libgl1", "install libsm6"]
+    assert [entry["name"] for entry in done.manifest if entry["kind"] == "package"] == installed
     assert host.changes(state) == []
 
 
@@ -672,11 +672,11 @@ def test_an_environment_that_is_to_go_leaves_nothing(host):
         host.converge(half)
     state = gone(host, "web")
     predicted, done = host.converge(state, check_mode=True), host.converge(state)
-    assert predicted["changes"] == done["changes"]
-    assert len(done["changes"]) == 5
+    assert predicted.changes == done.changes
+    assert len(done.changes) == 5
     assert not host.path.exists()
     assert not unfinished_folder.is_unfinished(only(half)["prefix"], host.state_dir)
-    assert done["manifest"] == [{"kind": "absence", "path": f"{host.path}/web"}]
+    assert done.manifest == [{"kind": "absence", "path": f"{host.path}/web"}]
     assert host.changes(state) == []
 
 

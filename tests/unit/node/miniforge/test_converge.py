@@ -268,7 +268,7 @@ class Host:
             raise KeyboardInterrupt
 
     def converge(self, asked, check_mode=False):
-        return converge.converge(asked, execute, check_mode, **self.places)
+        return converge.converge_present(asked, execute, check_mode, **self.places)
 
 
 @pytest.fixture
@@ -284,28 +284,28 @@ def test_a_bare_host_gets_conda_and_the_prediction_comes_true(host):
     assert not host.prefix.exists()
     done = host.converge(asked)
     assert (
-        predicted["changes"]
-        == done["changes"]
+        predicted.changes
+        == done.changes
         == [
             f"install Miniforge 24.7.1-0 in {host.prefix}",
             f"write {host.prefix}/.condarc",
             f"write {host.prefix}/pip.conf",
         ]
     )
-    assert predicted["diff"] == done["diff"]
-    assert {entry["path"] for entry in done["manifest"]} == {
+    assert predicted.diff == done.diff
+    assert {entry["path"] for entry in done.manifest} == {
         f"{host.prefix}/{name}"
         for name in ("bin/conda", "conda-meta/conda-24.7.1-0.json", ".condarc", "pip.conf")
     }
     assert not os.path.exists(host.places["work_dir"])
-    assert host.converge(asked)["changes"] == []
+    assert host.converge(asked).changes == []
 
 
 @as_root
 def test_a_conda_of_the_wanted_version_is_adopted_however_it_came(host):
     asked = host.wanted()
     execute(["sh", str(host.path / "24.7.1.sh"), "-p", str(host.prefix)], {})
-    changes = host.converge(asked)["changes"]
+    changes = host.converge(asked).changes
     assert changes == [f"write {host.prefix}/.condarc", f"write {host.prefix}/pip.conf"]
 
 
@@ -313,7 +313,7 @@ def test_a_conda_of_the_wanted_version_is_adopted_however_it_came(host):
 def test_an_empty_folder_is_taken_such_as_the_mount_point_of_a_disk(host):
     host.prefix.mkdir()
     host.converge(host.wanted())
-    assert host.converge(host.wanted())["changes"] == []
+    assert host.converge(host.wanted()).changes == []
 
 
 @as_root
@@ -322,14 +322,14 @@ def test_an_update_that_was_cut_off_is_brought_to_its_end(host):
     (host.prefix / "bin" / "conda").unlink()
     (host.prefix / "conda-meta" / "conda-24.7.1-0.json").unlink()
     host.converge(host.wanted("25.1.0"))
-    assert host.converge(host.wanted("25.1.0"))["changes"] == []
+    assert host.converge(host.wanted("25.1.0")).changes == []
 
 
 @as_root
 def test_another_version_is_updated_in_place(host):
     host.converge(host.wanted())
     (host.prefix / "envs").mkdir()
-    changes = host.converge(host.wanted("25.1.0"))["changes"]
+    changes = host.converge(host.wanted("25.1.0")).changes
     assert changes == [f"bring {host.prefix} from conda 24.7.1 to Miniforge 25.1.0-0"]
     assert (host.prefix / "envs").exists()
 
@@ -338,7 +338,7 @@ def test_another_version_is_updated_in_place(host):
 def test_a_conda_that_does_not_answer_is_put_right(host):
     host.converge(host.wanted())
     (host.prefix / "bin" / "conda").unlink()
-    (sentence,) = host.converge(host.wanted())["changes"]
+    (sentence,) = host.converge(host.wanted()).changes
     assert "from conda that does not answer to" in sentence
 
 
@@ -348,29 +348,29 @@ def test_a_changed_file_is_written_again(host, name):
     host.converge(host.wanted())
     (host.prefix / name).write_text("changed")
     result = host.converge(host.wanted())
-    assert result["changes"] == [f"write {host.prefix}/{name}"]
+    assert result.changes == [f"write {host.prefix}/{name}"]
     (host.prefix / name).chmod(0o666)
-    assert host.converge(host.wanted())["changes"] == [f"write {host.prefix}/{name}"]
-    assert host.converge(host.wanted())["changes"] == []
+    assert host.converge(host.wanted()).changes == [f"write {host.prefix}/{name}"]
+    assert host.converge(host.wanted()).changes == []
 
 
 @as_root
 def test_certificates_are_there_before_the_download_and_go_with_the_option(host, authority):
     path = host.path / "etc" / "ca.pem"
     asked = host.wanted(fail=f"[ -f {path} ] || exit 1", miniforge_ca_source=str(authority))
-    predicted = host.converge(asked, check_mode=True)["changes"]
+    predicted = host.converge(asked, check_mode=True).changes
     assert not path.exists()
     done = host.converge(asked)
-    assert predicted == done["changes"]
-    assert f"write {path}" in done["changes"]
+    assert predicted == done.changes
+    assert f"write {path}" in done.changes
     assert path.read_text() == authority.read_text()
-    assert str(path) in {entry["path"] for entry in done["manifest"]}
-    assert host.converge(asked)["changes"] == []
+    assert str(path) in {entry["path"] for entry in done.manifest}
+    assert host.converge(asked).changes == []
     path.write_text("changed")
-    assert host.converge(asked)["changes"] == [f"write {path}"]
-    assert f"remove {path}" in host.converge(host.wanted())["changes"]
+    assert host.converge(asked).changes == [f"write {path}"]
+    assert f"remove {path}" in host.converge(host.wanted()).changes
     assert not path.parent.exists()
-    assert host.converge(host.wanted())["changes"] == []
+    assert host.converge(host.wanted()).changes == []
 
 
 @as_root
@@ -423,7 +423,7 @@ def test_passwords_are_for_root_and_in_no_diff(host):
         miniforge_proxy={"http": "http://ob:geheim@proxy.example:3128"},
     )
     result = host.converge(asked)
-    assert "geheim" not in json.dumps([result["diff"], result["changes"]])
+    assert "geheim" not in json.dumps([result.diff, result.changes])
     for name in (".condarc", "pip.conf"):
         assert "geheim" in (host.prefix / name).read_text()
         assert (host.prefix / name).stat().st_mode & 0o777 == 0o600
@@ -470,19 +470,19 @@ def test_an_installation_that_is_to_go_leaves_nothing(host):
     host.converge(host.wanted())
     notes = noted(host, host.prefix, f"{host.prefix}/envs/x")
     predicted, done = removal(host, check_mode=True), removal(host)
-    assert predicted["changes"] == done["changes"]
-    assert done["changes"] == [f"remove {notes}", f"remove {host.prefix}"]
+    assert predicted.changes == done.changes
+    assert done.changes == [f"remove {notes}", f"remove {host.prefix}"]
     assert not host.prefix.exists()
     assert not notes.parent.exists()
-    assert done["manifest"] == [{"kind": "absence", "path": str(host.prefix)}]
-    assert removal(host)["changes"] == []
+    assert done.manifest == [{"kind": "absence", "path": str(host.prefix)}]
+    assert removal(host).changes == []
 
 
 @as_root
 def test_what_conda_noted_of_others_stays(host):
     host.converge(host.wanted())
     notes = noted(host, f"{host.prefix}-too/envs/x", f"{host.prefix}/envs/x")
-    assert removal(host)["changes"][0] == f"take {host.prefix} out of {notes}"
+    assert removal(host).changes[0] == f"take {host.prefix} out of {notes}"
     assert notes.read_text() == f"{host.prefix}-too/envs/x\n"
 
 
@@ -498,7 +498,7 @@ def test_a_removal_that_was_cut_off_is_brought_to_its_end(host, monkeypatch):
         patch.setattr(shutil, "rmtree", cut_off)
         with pytest.raises(KeyboardInterrupt):
             removal(host)
-    assert removal(host)["changes"] == [f"remove {host.prefix}"]
+    assert removal(host).changes == [f"remove {host.prefix}"]
     assert not host.prefix.exists()
 
 
@@ -507,8 +507,8 @@ def test_a_disk_that_is_mounted_there_is_emptied_and_stays(host, monkeypatch):
     host.converge(host.wanted())
     monkeypatch.setattr(os.path, "ismount", lambda path: path == str(host.prefix))
     done = removal(host)
-    assert (os.listdir(host.prefix), done["manifest"]) == ([], [])
-    assert removal(host)["changes"] == []
+    assert (os.listdir(host.prefix), done.manifest) == ([], [])
+    assert removal(host).changes == []
 
 
 @as_root
@@ -519,7 +519,7 @@ def test_an_installation_that_something_lives_in_does_not_go(host):
             with pytest.raises(Refusal, match=rf"process cat \(pid {process.pid}\)"):
                 removal(host, check_mode)
         process.stdin.close()
-    assert host.converge(host.wanted())["changes"] == []
+    assert host.converge(host.wanted()).changes == []
 
 
 @as_root

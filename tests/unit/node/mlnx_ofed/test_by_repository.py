@@ -132,7 +132,8 @@ class Host:
         state = wanted_state.Site({**self.said, **said}, "/").wanted("mlnx_ofed")
         self.tree.run = self.run
         host = bring.Host(self.tree, lambda: copy.deepcopy(self.facts), self.execute, self.run)
-        return ofed_converge.converge(state, host, [], None, check_mode)
+        asked = {"wanted": state, "consent": []}
+        return ofed_converge.converge(host, asked, check_mode)
 
     def told(self, *words):
         """Return the commands that have some words and are no simulation."""
@@ -170,7 +171,7 @@ def sources():
 
 
 def test_what_is_done_is_foretold_in_its_order(host):
-    changes = host.converge(check_mode=True)["changes"]
+    changes = host.converge(check_mode=True).changes
     source, keyring, _repository = repositories.paths(repositories.RDMA)
     assert changes == [
         f"write {source}, write {keyring}",
@@ -179,8 +180,8 @@ def test_what_is_done_is_foretold_in_its_order(host):
         f"hold the packages of the RDMA stack by {package_sets.PREFERENCES}",
     ]
     assert (host.commands, sources()) == ([], [False] * 3)
-    assert host.converge()["changes"] == changes
-    assert host.converge()["changes"] == []
+    assert host.converge().changes == changes
+    assert host.converge().changes == []
 
 
 def test_all_is_fetched_before_anything_gives_way_and_in_the_repositorys_versions(host):
@@ -204,7 +205,7 @@ def test_all_is_fetched_before_anything_gives_way_and_in_the_repositorys_version
 def test_another_series_takes_the_place_of_one_by_packages_alone(host):
     host.has_doca("25.10", **{"mlnx-tools": "2510.0.11-1"})
     host.offers = SERIES["26.01"]
-    changes = host.converge(gpunode_ofed_version="26.01")["changes"]
+    changes = host.converge(gpunode_ofed_version="26.01").changes
     assert "install DOCA-OFED 26.01 in place of doca 25.10-2.4.1" in changes
     assert not host.told(UNINSTALLER)
     # What the other one has no more goes, in the same transaction.
@@ -214,7 +215,7 @@ def test_another_series_takes_the_place_of_one_by_packages_alone(host):
 
 def test_the_receipt_has_what_tells_of_the_repository(host, monkeypatch):
     monkeypatch.setattr(ofed_converge.manifest, "file", lambda path: {"path": path})
-    found = {entry.get("path") for entry in host.converge()["manifest"]}
+    found = {entry.get("path") for entry in host.converge().manifest}
     source, keyring, _repository = repositories.paths(repositories.RDMA)
     assert {source, keyring, package_sets.PREFERENCES} <= found
 
@@ -321,7 +322,7 @@ def test_a_repository_without_the_series_leaves_the_host_as_it_was(host, version
 
 def test_a_build_that_is_named_is_wanted(host):
     host.has_doca("25.10")
-    assert INSTALL not in host.converge(gpunode_ofed_version="25.10-2.4.1")["changes"]
+    assert INSTALL not in host.converge(gpunode_ofed_version="25.10-2.4.1").changes
     with pytest.raises(Refusal, match=r"with modules 25\.10-2\.4\.1"):
         host.converge(gpunode_ofed_version="25.10-1.7.1")
 
@@ -332,7 +333,7 @@ def test_where_no_package_tells_the_release_of_doca_does(host):
     try:
         host.converge()
         assert host.facts["rdma_stack"] == {**host.facts["rdma_stack"], "version": ""}
-        assert host.converge()["changes"] == []
+        assert host.converge().changes == []
     finally:
         del SERIES["untold"]
 
@@ -388,7 +389,7 @@ def test_what_is_kept_comes_back_where_the_exchange_fails(host):
     # What is not kept comes from where it is offered.
     assert host.sources_then == before[0]
     host.execute = functools.partial(Host.execute, host)
-    assert host.converge()["changes"] == []
+    assert host.converge().changes == []
 
 
 def test_what_was_installed_before_a_run_was_killed_comes_back_as_well(host):
@@ -425,10 +426,10 @@ def test_a_package_that_was_taken_away_comes_again_by_its_name(host):
 
 def test_an_exchange_that_was_cut_is_done_again(host):
     host.has_doca("25.10")
-    assert INSTALL not in host.converge()["changes"]
+    assert INSTALL not in host.converge().changes
     planted(host.folder, {f"{note.DIR}/at-work": ""})
-    assert f"{INSTALL} in place of doca 25.10-2.4.1" in host.converge()["changes"]
-    assert host.converge()["changes"] == []
+    assert f"{INSTALL} in place of doca 25.10-2.4.1" in host.converge().changes
+    assert host.converge().changes == []
 
 
 def test_a_half_installed_bundle_is_not_taken_for_doca(host):
@@ -454,7 +455,7 @@ def test_another_stack_leaves_nothing_of_the_repository(host, monkeypatch):
         return Host.execute(host, argv, environment)
 
     host.execute = purge
-    changes = host.converge(gpunode_ofed_kind="inbox")["changes"]
+    changes = host.converge(gpunode_ofed_kind="inbox").changes
     assert f"remove {repositories.RDMA.source}" in changes
     assert sources() == [False] * 3
     # As the vendor has it: its profiles first, what they brought then.
@@ -514,10 +515,10 @@ def test_a_stack_that_stays_keeps_its_repository(host):
 def test_modules_that_dkms_was_made_to_forget_come_with_their_package(host):
     host.converge()
     host.facts["rdma_stack"]["kernels"] = []
-    assert f"{INSTALL} in place of doca 25.10-2.4.1" in host.converge(check_mode=True)["changes"]
+    assert f"{INSTALL} in place of doca 25.10-2.4.1" in host.converge(check_mode=True).changes
     row = {"name": "mlnx-ofed-kernel", "version": "25.10", "kernel": "", "state": "added"}
     host.facts["driver"]["dkms"] = [row]
-    assert host.converge(check_mode=True)["changes"] == [f"build the RDMA modules for kernel {K}"]
+    assert host.converge(check_mode=True).changes == [f"build the RDMA modules for kernel {K}"]
 
 
 def test_what_is_there_in_its_version_is_put_in_place_anew(host):
@@ -542,7 +543,7 @@ def by_dnf(host, monkeypatch):
     state = wanted_state.Site(host.said, "/").wanted("mlnx_ofed")
     host.tree.run = host.run
     node = bring.Host(host.tree, lambda: host.facts, execute, host.run)
-    return by_repository.Repository(state, node, None), told
+    return by_repository.Repository(state, node), told
 
 
 def test_dnf_takes_the_newest_of_the_series_and_what_holds_it(by_dnf):

@@ -115,7 +115,8 @@ class Host:
         state = wanted_state.Site({**self.said, **said}, "/").wanted("mlnx_ofed")
         self.tree.run = self.run
         host = bring.Host(self.tree, lambda: self.facts, self.execute, self.run)
-        return ofed_converge.converge(state, host, list(consent), None, check_mode)
+        asked = {"wanted": state, "consent": list(consent)}
+        return ofed_converge.converge(host, asked, check_mode)
 
     def installs(self):
         return [argv for argv in self.commands if argv[0].endswith("mlnxofedinstall")]
@@ -135,7 +136,7 @@ def host(tmp_path, monkeypatch):
 
 
 def test_what_is_done_is_foretold_in_its_order(host):
-    changes = host.converge("restart_openibd")["changes"]
+    changes = host.converge("restart_openibd").changes
     assert changes == [
         f"unpack the bundle of MLNX_OFED {VERSION}",
         INSTALL,
@@ -143,36 +144,36 @@ def test_what_is_done_is_foretold_in_its_order(host):
         "restart openibd",
     ]
     assert host.commands == []
-    assert host.converge("restart_openibd", check_mode=False)["changes"] == changes
+    assert host.converge("restart_openibd", check_mode=False).changes == changes
 
 
 def test_a_stack_that_is_as_wanted_is_adopted_and_held(host):
     host.has(VERSION)
-    assert host.converge(check_mode=False)["changes"] == [
+    assert host.converge(check_mode=False).changes == [
         f"hold the packages of the RDMA stack by {package_sets.PREFERENCES}"
     ]
     assert not host.installs()
     assert "24.10.OFED.24.10.1.1.4" in Path(package_sets.PREFERENCES).read_text()
-    assert host.converge(check_mode=False)["changes"] == []
+    assert host.converge(check_mode=False).changes == []
 
 
 def test_of_a_stack_that_was_adopted_each_package_is_looked_after(host):
     host.has(VERSION)
     host.converge(check_mode=False)
     host.packages(OURS + "\n" + DISTRIBUTIONS)
-    assert INSTALL not in " ".join(host.converge()["changes"])
+    assert INSTALL not in " ".join(host.converge().changes)
     host.packages(DISTRIBUTIONS)
-    assert INSTALL in " ".join(host.converge()["changes"])
+    assert INSTALL in " ".join(host.converge().changes)
 
 
 def test_symbols_that_were_there_and_are_gone_are_brought_back(host):
     host.has(VERSION)
     host.converge(check_mode=False)
-    assert INSTALL not in " ".join(host.converge()["changes"])
+    assert INSTALL not in " ".join(host.converge().changes)
     host.facts["peer_memory"]["headers"] = True
     host.converge(check_mode=False)
     host.facts["peer_memory"]["headers"] = False
-    assert INSTALL in " ".join(host.converge()["changes"])
+    assert INSTALL in " ".join(host.converge().changes)
 
 
 def test_what_is_lacking_after_all_was_done_is_told(host):
@@ -190,7 +191,7 @@ def test_whoever_holds_the_lock_of_packages_is_waited_for_before_the_installer_r
 @pytest.mark.parametrize("version", ["24.10-1.1.4.01", "24.10-0.7.0.0", OLD])
 def test_a_version_is_the_wanted_one_or_another(host, version):
     host.has(version)
-    assert f"{INSTALL} in place of mlnx_ofed {version}" in host.converge()["changes"]
+    assert f"{INSTALL} in place of mlnx_ofed {version}" in host.converge().changes
 
 
 def test_another_version_than_the_installer_should_have_brought_is_a_failure(host):
@@ -211,31 +212,31 @@ def test_openibd_is_left_alone_without_consent_and_under_the_connection(host, co
         "drivers": {},
         "found_by": "ssh",
     }
-    assert "restart openibd" not in host.converge(*consent)["changes"]
+    assert "restart openibd" not in host.converge(*consent).changes
 
 
 def test_modules_that_a_run_before_left_in_memory_give_way_with_consent(host):
     host.has(VERSION, stale=True)
     host.converge(check_mode=False)
-    assert host.converge()["changes"] == []
-    assert host.converge("restart_openibd")["changes"] == ["restart openibd"]
+    assert host.converge().changes == []
+    assert host.converge("restart_openibd").changes == ["restart openibd"]
 
 
 def test_what_did_not_come_again_after_openibd_is_a_warning(host, monkeypatch):
     monkeypatch.setattr(ofed_converge.openibd, "restart", lambda _host: ["nv_peer_mem is gone"])
-    assert host.converge("restart_openibd", check_mode=False)["warnings"] == ["nv_peer_mem is gone"]
+    assert host.converge("restart_openibd", check_mode=False).warnings == ["nv_peer_mem is gone"]
 
 
 def test_modules_give_not_way_to_those_that_the_firmware_would_keep_out(host):
     host.has(VERSION, stale=True)
     host.converge(check_mode=False)
     host.facts["secure_boot"].update(enabled=True, key_enrolled=False)
-    assert host.converge("restart_openibd", "unenrolled_key")["changes"] == []
+    assert host.converge("restart_openibd", "unenrolled_key").changes == []
 
 
 def test_an_image_has_nothing_to_restart(host):
     host.facts["own_kernel"] = False
-    assert "restart openibd" not in host.converge("restart_openibd")["changes"]
+    assert "restart openibd" not in host.converge("restart_openibd").changes
 
 
 def test_a_kernel_that_cannot_be_built_for_is_refused_before_anything_is_done(host):
@@ -250,7 +251,7 @@ def test_an_unknown_key_of_secure_boot_is_refused_before_anything_is_done(host):
     with pytest.raises(Refusal, match="mokutil"):
         host.converge(check_mode=False)
     assert host.commands == []
-    assert host.converge("unenrolled_key")["changes"]
+    assert host.converge("unenrolled_key").changes
 
 
 def test_firmware_is_left_alone_unless_it_is_asked_for(host):
@@ -276,11 +277,11 @@ def test_without_dkms_the_next_kernel_alone_has_modules_to_wait_for(host):
     older = {**host.kernel("6.1.0-55-amd64"), "running": False, "next": False}
     host.facts["kernels"].append(older)
     host.has(VERSION)
-    assert INSTALL not in " ".join(host.converge()["changes"])
+    assert INSTALL not in " ".join(host.converge().changes)
     host.facts["driver"]["dkms"] = [
         {"name": "mlnx-ofed-kernel", "version": "24.10", "kernel": K, "state": "installed"}
     ]
-    assert host.converge()["changes"][0].endswith("for kernel 6.1.0-56-amd64, 6.1.0-55-amd64")
+    assert host.converge().changes[0].endswith("for kernel 6.1.0-56-amd64, 6.1.0-55-amd64")
 
 
 def test_an_initramfs_is_made_anew_lest_the_modules_before_come_back_from_it(host):

@@ -58,7 +58,7 @@ def method(root, facts, files=None, answers=None, **variables):
 
     tree = planted(root, files, answers=answers)
     host = Host(tree, lambda: facts, execute, run)
-    return by_packages.Packages(Target(state, facts), host, None)
+    return by_packages.Packages(Target(state, facts), host)
 
 
 @pytest.fixture

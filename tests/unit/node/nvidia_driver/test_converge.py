@@ -21,6 +21,8 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.stack import case
 
 WANTED = {
+    "state": "present",
+    "file": "",
     "method": "runfile",
     "modules": "proprietary",
     "architectures": {},
@@ -135,8 +137,12 @@ class Host:
 
     def converge(self, *consent, drain=(), check_mode=False, **wanted):
         host = bring.Host(self.tree, lambda: self.facts, None, self.run)
-        permissions = driver_converge.Permissions(list(consent), list(drain))
-        return driver_converge.converge({**WANTED, **wanted}, host, permissions, None, check_mode)
+        asked = {
+            "wanted": {**WANTED, **wanted},
+            "consent": list(consent),
+            "drain": list(drain),
+        }
+        return driver_converge.converge(host, asked, check_mode)
 
 
 @pytest.fixture
@@ -163,7 +169,7 @@ def test_nouveau_is_kept_away_once_the_modules_are_built_and_before_the_exchange
 def test_check_mode_says_what_the_run_does_and_does_nothing(host):
     predicted = host.converge(check_mode=True)
     assert host.done == []
-    assert predicted["changes"] == host.converge()["changes"]
+    assert predicted.changes == host.converge().changes
 
 
 def test_a_build_that_fails_leaves_all_as_it_was(host):
@@ -226,7 +232,7 @@ def test_with_consent_the_module_is_exchanged_in_memory_and_all_run_again(host):
         word for word in host.done if word in ("drain", "exchange", "reload_modules", "restore")
     ]
     assert order == ["drain", "exchange", "reload_modules", "restore"]
-    assert "stop serve.service, nvidia-persistenced.service" in done["changes"][3]
+    assert "stop serve.service, nvidia-persistenced.service" in done.changes[3]
 
 
 def test_with_consent_to_a_reboot_too_they_stay_stopped_until_then(host):
@@ -300,9 +306,9 @@ def test_an_unused_rival_is_unloaded_and_one_in_use_waits_for_a_reboot(host, tmp
     unloaded = []
     host.facts["rivals"]["nouveau"]["loaded"] = True
     host.tree = planted(tmp_path / "used", {"/proc/modules": "nouveau 1 3 - Live 0x0\n"})
-    assert "unload nouveau" not in host.converge(check_mode=True)["changes"]
+    assert "unload nouveau" not in host.converge(check_mode=True).changes
     host.tree = planted(tmp_path / "free", {"/proc/modules": "nouveau 1 0 - Live 0x0\n"})
-    unloaded = host.converge(check_mode=True)["changes"]
+    unloaded = host.converge(check_mode=True).changes
     assert unloaded[-2:] == ["unload nouveau", "load the module"]
 
 
@@ -332,7 +338,7 @@ def test_a_host_that_is_as_wanted_is_proven_before_it_is_adopted(host, monkeypat
     monkeypatch.setattr(host.method, "finishing", list)
     host.load("535.183.01")
     done = host.converge()
-    assert (done["changed"], host.done) == (False, ["prove"])
+    assert (done.changes, host.done) == ([], ["prove"])
 
 
 def test_a_run_file_gets_a_unit_of_ours_for_its_daemon_and_packages_have_theirs(host, monkeypatch):
@@ -359,7 +365,7 @@ def daemon(host, monkeypatch, state):
         },
     )
     monkeypatch.setattr(driver_converge.systemd, "tell", lambda *_words, **_options: None)
-    (entry,) = [row for row in host.converge(persistence=True)["manifest"] if row["kind"] == "unit"]
+    (entry,) = [row for row in host.converge(persistence=True).manifest if row["kind"] == "unit"]
     return entry["active"]
 
 
@@ -375,12 +381,12 @@ def test_daemons_are_to_run_with_their_own_driver_and_to_stay_as_they_are_until_
 
 def test_no_module_is_exchanged_where_none_is_loaded(host):
     done = host.converge("stop_gpu_clients", drain=["serve.service"])
-    assert "exchange the loaded module" not in done["changes"]
+    assert "exchange the loaded module" not in done.changes
     assert "drain" not in host.done
 
 
 def test_a_host_without_its_own_kernel_or_a_gpu_loads_nothing(host):
     host.facts["own_kernel"] = False
-    assert "load the module" not in host.converge(check_mode=True)["changes"]
+    assert "load the module" not in host.converge(check_mode=True).changes
     host.facts.update(own_kernel=True, gpus=[])
-    assert "load the module" not in host.converge(check_mode=True)["changes"]
+    assert "load the module" not in host.converge(check_mode=True).changes

@@ -107,9 +107,9 @@ class Host:
         self.commands.append(argv)
         return subprocess.CompletedProcess(argv, 0, "dkms\tii \t\n", b"")
 
-    def converge(self, check_mode=True, file=None):
+    def converge(self, check_mode=True):
         host = bring.Host(self.tree, lambda: self.facts, self.execute, self.run)
-        return peer_memory.converge(self.wanted, host, file, check_mode)
+        return peer_memory.converge(host, {"wanted": self.wanted}, check_mode)
 
     def packed(self, argv):
         """Yield (path, content) of what a command of the way to an RPM makes."""
@@ -170,7 +170,7 @@ def host(tmp_path, monkeypatch):
 
 
 def test_what_is_done_is_foretold_in_its_order(host):
-    assert host.converge()["changes"] == [
+    assert host.converge().changes == [
         f"build nv_peer_mem 1.1-0 for kernel {K}",
         f"install nv_peer_mem 1.1-0 for kernel {K}",
         f"write {boot.LOAD}",
@@ -179,9 +179,9 @@ def test_what_is_done_is_foretold_in_its_order(host):
 
 
 def test_it_is_foretold_too_where_the_driver_is_still_to_come(host):
-    expected = host.converge()["changes"]
+    expected = host.converge().changes
     host.facts["driver"]["modules"] = []
-    assert host.converge()["changes"] == expected
+    assert host.converge().changes == expected
     with pytest.raises(Refusal, match=r"nvidia\.ko, is not there"):
         host.converge(check_mode=False)
 
@@ -194,18 +194,18 @@ def test_it_is_foretold_too_where_the_rdma_stack_is_still_to_come(host, client_e
     host.wanted["route"] = "auto"
     named = {"file": "file:///a.tar.gz", "sha256": "0" * 64}
     host.wanted["tags"] = [{**row, **named} for row in NEWER_AND_OLDER]
-    assert host.converge()["changes"] == []
+    assert host.converge().changes == []
     host.wanted["rdma_stack"] = {"kind": "mlnx_ofed", "client_ex": client_ex}
-    assert f"build nv_peer_mem {tag} for kernel {K}" in host.converge()["changes"]
+    assert f"build nv_peer_mem {tag} for kernel {K}" in host.converge().changes
 
 
 def test_without_the_rdma_stack_that_goes_in_the_same_run_there_is_no_route(host):
     host.facts["rdma_stack"]["kind"] = "mlnx_ofed"
     host.facts["rdma_devices"] = [{"name": "mlx5_0", "interfaces": []}]
     host.wanted["route"] = "auto"
-    assert host.converge()["changes"]
+    assert host.converge().changes
     host.wanted["rdma_stack"] = {"kind": "inbox", "client_ex": None}
-    assert host.converge()["changes"] == []
+    assert host.converge().changes == []
 
 
 def test_a_build_that_would_not_load_is_not_installed_and_leaves_nothing(host):
@@ -245,7 +245,7 @@ def test_an_archive_of_the_controller_is_asked_for_once(host):
     row = next(row for row in host.wanted["tags"] if row["tag"] == "1.1-0")
     row["file"] = row["file"].removeprefix("file://")
     result = host.converge(check_mode=False)
-    assert (result["needs"], result["sha256"]) == (row["file"], row["sha256"])
+    assert result.needs == [row["file"]]
     assert host.commands == []
 
 
@@ -264,7 +264,7 @@ def test_a_kernel_without_headers_is_named(host):
 
 def test_a_kernel_that_has_no_driver_yet_keeps_nobody_up(host):
     host.facts["kernels"].append({**host.kernel(), "release": "6.1.0-99-amd64"})
-    assert f"build nv_peer_mem 1.1-0 for kernel {K}" in host.converge()["changes"]
+    assert f"build nv_peer_mem 1.1-0 for kernel {K}" in host.converge().changes
 
 
 def test_a_module_that_comes_with_the_driver_is_held_against_the_rdma_stack(host):
@@ -276,7 +276,7 @@ def test_a_module_that_comes_with_the_driver_is_held_against_the_rdma_stack(host
     with pytest.raises(Refusal, match="it does not use ib_register_peer_memory_client"):
         host.converge()
     host.module("nvidia_peermem", PEERMEM, GOOD)
-    assert host.converge()["changes"] == [f"write {boot.LOAD}"]
+    assert host.converge().changes == [f"write {boot.LOAD}"]
 
 
 def test_the_other_module_gives_way_unless_it_is_in_use(host):
@@ -285,7 +285,7 @@ def test_the_other_module_gives_way_unless_it_is_in_use(host):
     with pytest.raises(Refusal, match="unload nvidia_peermem: it is in use"):
         host.converge()
     planted(host.folder, {"/proc/modules": "nvidia_peermem 1 0 - Live 0x0\n"})
-    changes = host.converge()["changes"]
+    changes = host.converge().changes
     says = [next(row for row in changes if row.startswith(word)) for word in ("build", "unload")]
     assert "unload nvidia_peermem" in says
     # What is in memory gives way once all is built, and before anything takes its place.
@@ -302,7 +302,7 @@ def test_without_a_module_all_of_it_goes(host, route):
     host.facts["driver"]["dkms"] = [
         {"name": "nv_peer_mem", "version": "1.0", "kernel": "6.1.0-1-amd64", "state": "built"}
     ]
-    assert host.converge()["changes"] == [
+    assert host.converge().changes == [
         "remove nv_peer_mem 1.0 from DKMS",
         f"remove /lib/modules/{K}/extra/nv_peer_mem.ko",
     ]
@@ -313,22 +313,22 @@ def test_without_a_module_all_of_it_goes(host, route):
 
 def test_auto_takes_the_best_that_the_host_can_do(host):
     host.wanted["route"] = "auto"
-    assert host.converge()["changes"] == []
+    assert host.converge().changes == []
     host.facts["rdma_devices"] = [{"name": "mlx5_0"}]
-    assert f"install nv_peer_mem 1.1-0 for kernel {K}" in host.converge()["changes"]
+    assert f"install nv_peer_mem 1.1-0 for kernel {K}" in host.converge().changes
 
 
 def test_as_an_rpm_it_is_foretold_in_its_order(host, monkeypatch):
     host.pack()
     monkeypatch.setattr(peer_memory.package_manager, "missing", lambda names, _run: names)
-    assert host.converge()["changes"] == [
+    assert host.converge().changes == [
         "install rpm, gcc, make, patch, binutils",
         f"build nv_peer_mem 1.1-0 for kernel {K}",
         f"install nv_peer_mem 1.1-0 for kernel {K}",
         f"write {boot.LOAD}",
     ]
     host.facts["pkg_mgr"] = "dnf"
-    assert host.converge()["changes"][0].startswith("install rpm-build, gcc,")
+    assert host.converge().changes[0].startswith("install rpm-build, gcc,")
 
 
 def test_an_rpm_that_would_load_is_installed_and_none_of_its_scripts_run(host, monkeypatch):
@@ -409,9 +409,9 @@ def test_an_rpm_that_is_not_built_quotes_the_compiler_and_keeps_the_log(host, mo
 def test_what_came_as_an_rpm_rests_and_is_known_by_what_it_was_made_from(host):
     host.pack()
     host.have(host.origin())
-    assert host.converge()["changes"] == [f"write {boot.LOAD}"]
+    assert host.converge().changes == [f"write {boot.LOAD}"]
     host.have("gpunode:other")
-    assert f"build nv_peer_mem 1.1-0 for kernel {K}" in host.converge()["changes"]
+    assert f"build nv_peer_mem 1.1-0 for kernel {K}" in host.converge().changes
 
 
 @pytest.mark.parametrize("content", [b"", BAD])
@@ -419,7 +419,7 @@ def test_a_module_of_the_rpm_that_was_damaged_is_built_again(host, content):
     host.pack()
     host.have(host.origin())
     planted(host.folder, {EXTRA: content})
-    assert f"build nv_peer_mem 1.1-0 for kernel {K}" in host.converge()["changes"]
+    assert f"build nv_peer_mem 1.1-0 for kernel {K}" in host.converge().changes
 
 
 def test_the_archive_is_asked_for_once_more_where_the_rpm_is_damaged(host):
@@ -428,12 +428,12 @@ def test_the_archive_is_asked_for_once_more_where_the_rpm_is_damaged(host):
     row["file"] = row["file"].removeprefix("file://")
     host.have(host.origin())
     host.facts["driver"]["modules"].pop()
-    assert host.converge(check_mode=False)["needs"] == row["file"]
+    assert host.converge(check_mode=False).needs == [row["file"]]
 
 
 def test_each_way_makes_room_for_the_other_one_right_before_it_is_installed(host):
     host.have(host.origin())
-    assert host.converge()["changes"] == [
+    assert host.converge().changes == [
         f"build nv_peer_mem 1.1-0 for kernel {K}",
         f"remove the package nvidia_peer_memory-{OF_K}",
         f"install nv_peer_mem 1.1-0 for kernel {K}",
@@ -445,7 +445,7 @@ def test_each_way_makes_room_for_the_other_one_right_before_it_is_installed(host
         {"name": "nv_peer_mem", "version": "1.1", "kernel": K, "state": "installed"}
     ]
     Path(nv_peer_mem.CONF).write_text("PATCH\n")
-    assert host.converge()["changes"] == [
+    assert host.converge().changes == [
         f"build nv_peer_mem 1.1-0 for kernel {K}",
         "remove nv_peer_mem 1.1 from DKMS",
         f"install nv_peer_mem 1.1-0 for kernel {K}",
@@ -457,7 +457,7 @@ def test_each_way_makes_room_for_the_other_one_right_before_it_is_installed(host
 def test_without_a_route_only_the_package_that_was_built_here_goes(host):
     host.wanted["route"] = "none"
     host.have(host.origin())
-    assert host.converge()["changes"] == [f"remove the package nvidia_peer_memory-{OF_K}"]
+    assert host.converge().changes == [f"remove the package nvidia_peer_memory-{OF_K}"]
     with pytest.raises(Refusal, match="after all was done there is still to remove the package"):
         host.converge(check_mode=False)
     assert host.commands == [["rpm", "--erase"], ["depmod", K]]
@@ -510,7 +510,7 @@ def test_the_package_of_a_kernel_that_is_no_more_goes(host):
     host.have(host.origin())
     rows = [f"{version}\t{host.origin()}\t{path}\n" for version, path in told]
     host.tree = planted(host.folder, answers={"env": "".join(rows)})
-    assert f"remove the package nvidia_peer_memory-{OF_NEXT}" in host.converge()["changes"]
+    assert f"remove the package nvidia_peer_memory-{OF_NEXT}" in host.converge().changes
     with pytest.raises(Refusal, match="after all was done"):
         host.converge(check_mode=False)
     # There are no modules to list of a kernel that is no more.
@@ -522,7 +522,7 @@ def test_without_a_route_a_module_that_is_in_no_package_goes_beside_the_package(
     host.have(host.origin())
     path = f"/lib/modules/{K}/updates/nv_peer_mem.ko"
     host.facts["driver"]["modules"].append(host.module("nv_peer_mem", path, GOOD, "1.1-0"))
-    assert host.converge()["changes"] == [
+    assert host.converge().changes == [
         f"remove the package nvidia_peer_memory-{OF_K}",
         f"remove {path}",
     ]
@@ -573,10 +573,10 @@ def test_of_what_rests_as_an_rpm_no_archive_is_asked_for(host):
     row["file"] = row["file"].removeprefix("file://")
     host.have(host.origin())
     done = host.converge(check_mode=False)
-    assert done["changes"] == [f"write {boot.LOAD}"]
+    assert done.changes == [f"write {boot.LOAD}"]
     # What it was built for is part of what is held against the host later.
     assert {("file", EXTRA), ("file", DRIVER), ("file", f"{OFED}/Module.symvers")} <= {
-        *done["manifest"]
+        *done.manifest
     }
 
 
@@ -599,17 +599,17 @@ def by_dkms(host, is_made=True):
 @pytest.mark.parametrize("is_made", [True, False])
 def test_what_dkms_installed_rests_where_its_sources_are_the_wanted_ones(host, is_made):
     by_dkms(host, is_made)
-    changes = host.converge()["changes"]
+    changes = host.converge().changes
     assert any(row.startswith("build") for row in changes) is not is_made
     if is_made:
         done = host.converge(check_mode=False)
-        assert ("tree", "/usr/src/nv_peer_mem-1.1") in done["manifest"]
+        assert ("tree", "/usr/src/nv_peer_mem-1.1") in done.manifest
 
 
 def test_without_a_route_dkms_keeps_the_driver(host):
     by_dkms(host)
     host.wanted["route"] = "none"
-    assert host.converge()["changes"] == ["remove nv_peer_mem 1.1 from DKMS"]
+    assert host.converge().changes == ["remove nv_peer_mem 1.1 from DKMS"]
 
 
 def test_a_module_of_dkms_does_not_stand_for_that_of_the_package(host):
@@ -620,7 +620,7 @@ def test_a_module_of_dkms_does_not_stand_for_that_of_the_package(host):
     host.facts["driver"]["dkms"] = [
         {"name": "nv_peer_mem", "version": "1.1", "kernel": K, "state": "installed"}
     ]
-    assert host.converge()["changes"][:2] == [
+    assert host.converge().changes[:2] == [
         f"build nv_peer_mem 1.1-0 for kernel {K}",
         "remove nv_peer_mem 1.1 from DKMS",
     ]
@@ -652,7 +652,7 @@ def test_an_older_package_of_a_kernel_goes_once_the_new_one_is_there_and_not_bef
     host.pack()
     old = OF_K.replace("1.1-0", "1.0-9")
     host.have("gpunode:old", versions=(old,))
-    assert not [row for row in host.converge()["changes"] if row.startswith("remove the package")]
+    assert not [row for row in host.converge().changes if row.startswith("remove the package")]
     seen = []
     execute = host.execute
     monkeypatch.setattr(host, "execute", lambda argv, env: seen.append(argv) or execute(argv, env))
@@ -663,7 +663,7 @@ def test_an_older_package_of_a_kernel_goes_once_the_new_one_is_there_and_not_bef
     assert seen[-3][:2] == ["rpm", "--install"]
     # A run that was killed in between.
     host.have("gpunode:old", host.origin(), versions=(old, OF_K))
-    assert f"remove the package nvidia_peer_memory-{old}" in host.converge()["changes"]
+    assert f"remove the package nvidia_peer_memory-{old}" in host.converge().changes
 
 
 def test_a_package_that_is_built_again_is_not_taken_for_an_older_one(host, monkeypatch):
@@ -685,7 +685,7 @@ def test_a_module_that_would_be_loaded_in_place_of_that_of_the_rpm_is_refused(ho
     # What lies where the package puts it is overwritten.
     host.facts["driver"]["modules"].pop()
     host.facts["driver"]["modules"].append(host.module("nv_peer_mem", EXTRA, GOOD, "1.1-0"))
-    assert f"install nv_peer_mem 1.1-0 for kernel {K}" in host.converge()["changes"]
+    assert f"install nv_peer_mem 1.1-0 for kernel {K}" in host.converge().changes
 
 
 def test_no_package_is_built_where_modules_have_to_be_signed(host):
@@ -694,7 +694,7 @@ def test_no_package_is_built_where_modules_have_to_be_signed(host):
     with pytest.raises(Refusal, match="Secure Boot is on, and rpmbuild signs no modules"):
         host.converge()
     host.wanted["route"] = "none"
-    assert host.converge()["changes"] == []
+    assert host.converge().changes == []
 
 
 def loaded(host, uses, stale=()):
@@ -707,7 +707,7 @@ def loaded(host, uses, stale=()):
 
 def test_a_loaded_module_that_is_built_anew_gives_way_unless_it_is_in_use(host):
     loaded(host, uses=0)
-    changes = host.converge()["changes"]
+    changes = host.converge().changes
     assert changes == [
         f"build nv_peer_mem 1.1-0 for kernel {K}",
         "unload nv_peer_mem",
@@ -717,17 +717,17 @@ def test_a_loaded_module_that_is_built_anew_gives_way_unless_it_is_in_use(host):
     ]
     loaded(host, uses=1)
     stays = [row for row in changes if not row.endswith("load nv_peer_mem")]
-    assert host.converge()["changes"] == stays
+    assert host.converge().changes == stays
 
 
 def test_a_loaded_module_that_was_replaced_gives_way_once_nobody_uses_it(host):
     host.pack()
     host.have(host.origin())
     loaded(host, uses=2, stale=["nv_peer_mem"])
-    rests = host.converge()["changes"]
+    rests = host.converge().changes
     assert not [row for row in rests if "load nv_peer_mem" in row]
     loaded(host, uses=0, stale=["nv_peer_mem"])
-    assert host.converge()["changes"] == ["unload nv_peer_mem", *rests, "load nv_peer_mem"]
+    assert host.converge().changes == ["unload nv_peer_mem", *rests, "load nv_peer_mem"]
 
 
 @pytest.mark.parametrize(
@@ -740,8 +740,8 @@ def test_a_loaded_module_that_was_replaced_gives_way_once_nobody_uses_it(host):
 def test_a_module_that_would_not_be_let_in_leaves_the_one_that_is_loaded(host, changes):
     """The RDMA core that is loaded is another than it was built for, or its key is unknown."""
     loaded(host, uses=0)
-    assert "unload nv_peer_mem" in host.converge()["changes"]
+    assert "unload nv_peer_mem" in host.converge().changes
     for name, values in changes.items():
         host.facts[name].update(values)
-    done = host.converge()["changes"]
+    done = host.converge().changes
     assert not [row for row in done if row.endswith("load nv_peer_mem")]

@@ -80,7 +80,7 @@ class Guest(Systemd):
         self.slept += seconds
 
     def converge(self, state, token=None, own_kernel=True, check_mode=False):
-        return vgpu_license.converge(
+        return vgpu_license.converge_present(
             state, token, self.tree, self.run, own_kernel, check_mode, self.sleep
         )
 
@@ -202,7 +202,7 @@ def test_a_token_is_placed_as_its_vendor_says_and_the_licence_is_had(tmp_path, f
     guest = Guest(tmp_path)
     result = guest.converge(by_token(tmp_path), SECRET)
     token = folder / "ClientConfigToken" / NAME
-    assert result["changes"] == [
+    assert result.changes == [
         f"write {token}",
         f"write {folder / 'gridd.conf'}",
         f"restart {UNIT}",
@@ -218,7 +218,7 @@ def test_what_is_as_wanted_is_left_alone(tmp_path):
     guest.converge(by_token(tmp_path), SECRET)
     guest.told.clear()
     again = guest.converge(by_token(tmp_path), SECRET)
-    assert (again["changed"], again["changes"], guest.told) == (False, [], [])
+    assert (again.changes, guest.told) == ([], [])
 
 
 def test_check_mode_says_what_the_run_does_and_does_nothing(tmp_path, folder):
@@ -226,8 +226,8 @@ def test_check_mode_says_what_the_run_does_and_does_nothing(tmp_path, folder):
     said = guest.converge(by_token(tmp_path), SECRET, check_mode=True)
     assert not folder.exists()
     assert guest.told == []
-    assert said["changes"] == guest.converge(by_token(tmp_path), SECRET)["changes"]
-    assert f"enable {UNIT}" in said["changes"]
+    assert said.changes == guest.converge(by_token(tmp_path), SECRET).changes
+    assert f"enable {UNIT}" in said.changes
 
 
 def test_nothing_that_is_returned_has_the_token(tmp_path):
@@ -235,9 +235,9 @@ def test_nothing_that_is_returned_has_the_token(tmp_path):
     result = guest.converge(by_token(tmp_path), SECRET)
     other = guest.converge(by_token(tmp_path), SECRET.replace("c2ln", "b3Ro"))
     none = guest.converge(by_server(tmp_path))
-    assert [len(one["diff"]) for one in (result, other, none)] == [2, 1, 2]
+    assert [len(one.diff) for one in (result, other, none)] == [2, 1, 2]
     for part in SECRET.strip().split("."):
-        assert part not in json.dumps([result, other, none])
+        assert part not in repr([result, other, none])
 
 
 def test_a_daemon_that_runs_with_an_older_configuration_is_restarted(tmp_path, folder):
@@ -247,16 +247,16 @@ def test_a_daemon_that_runs_with_an_older_configuration_is_restarted(tmp_path, f
     guest.told.clear()
     # This process is older than the file, as the daemon is where a run was killed before it
     # restarted it.
-    assert guest.converge(state)["changes"] == [f"restart {UNIT}"]
+    assert guest.converge(state).changes == [f"restart {UNIT}"]
     os.utime(folder / "gridd.conf", (0, 0))
-    assert guest.converge(state)["changes"] == []
+    assert guest.converge(state).changes == []
 
 
 def test_a_daemon_without_a_licence_is_restarted(tmp_path):
     guest = Guest(tmp_path)
     guest.converge(by_server(tmp_path))
     guest.licensed = False
-    assert guest.converge(by_server(tmp_path))["changes"] == [f"restart {UNIT}"]
+    assert guest.converge(by_server(tmp_path)).changes == [f"restart {UNIT}"]
     assert guest.licensed
 
 
@@ -267,7 +267,7 @@ def test_the_token_of_before_goes_and_leaves_its_trace_for_a_run_that_is_killed(
     old.write_text("of before")
     os.utime(folder / "gridd.conf", (0, 0))
     result = guest.converge(by_token(tmp_path), SECRET)
-    assert result["changes"] == [f"remove {old}", f"restart {UNIT}"]
+    assert result.changes == [f"remove {old}", f"restart {UNIT}"]
     assert not old.exists()
     assert (folder / "gridd.conf").stat().st_mtime > 0
 
@@ -292,12 +292,12 @@ def test_where_the_driver_does_not_run_files_and_unit_are_all(tmp_path, case):
     own_kernel = case != "no kernel of its own"
     result = guest.converge(by_server(tmp_path), own_kernel=own_kernel)
     assert guest.told == [f"enable {UNIT}"]
-    assert [entry["kind"] for entry in result["manifest"]] == ["file"]
+    assert [entry["kind"] for entry in result.manifest] == ["file"]
 
 
 def test_the_manifest_keeps_the_daemon_running_with_these_files(tmp_path):
     result = Guest(tmp_path).converge(by_token(tmp_path), SECRET)
-    kinds = [entry["kind"] for entry in result["manifest"]]
+    kinds = [entry["kind"] for entry in result.manifest]
     assert kinds == ["file", "file", "unit", "fresh", "fresh"]
 
 
@@ -307,7 +307,7 @@ def test_a_driver_without_the_daemons_unit_is_refused_before_anything_is_written
         guest.converge(by_server(tmp_path))
     assert not folder.exists()
     # In check mode the driver may be what the run installs before.
-    assert f"enable {UNIT}" in guest.converge(by_server(tmp_path), check_mode=True)["changes"]
+    assert f"enable {UNIT}" in guest.converge(by_server(tmp_path), check_mode=True).changes
 
 
 def test_a_licence_that_takes_its_time_is_waited_for(tmp_path):
@@ -450,11 +450,11 @@ def test_what_we_wrote_goes_and_the_licence_is_given_back(tmp_path, folder):
     said = vgpu_license.converge_absent(guest.run, True, check_mode=True)
     guest.told.clear()
     result = vgpu_license.converge_absent(guest.run, True, check_mode=False)
-    assert result["changes"] == said["changes"]
+    assert result.changes == said.changes
     assert guest.told == [f"stop {UNIT}", f"start {UNIT}"]
     assert not folder.exists()
-    assert SECRET.split(".")[1] not in json.dumps(result)
-    assert vgpu_license.converge_absent(guest.run, True, check_mode=False)["changes"] == []
+    assert SECRET.split(".")[1] not in repr(result)
+    assert vgpu_license.converge_absent(guest.run, True, check_mode=False).changes == []
 
 
 def test_a_configuration_of_others_stays_with_its_tokens(tmp_path, folder):
@@ -462,7 +462,7 @@ def test_a_configuration_of_others_stays_with_its_tokens(tmp_path, folder):
     (folder / "ClientConfigToken" / NAME).write_text(SECRET)
     (folder / "gridd.conf").write_text("FeatureType=1\n")
     result = vgpu_license.converge_absent(Guest(tmp_path).run, True, check_mode=False)
-    assert result["changes"] == []
+    assert result.changes == []
     assert (folder / "ClientConfigToken" / NAME).exists()
 
 
