@@ -15,6 +15,8 @@ description:
   - Changes nothing, and leaves no process behind.
 author:
   - gpunode contributors (@gpunode)
+extends_documentation_fragment:
+  - gpunode.stack.attributes.read_only
 options:
   python:
     description: The Python that has PyTorch, by its path or name.
@@ -25,13 +27,6 @@ options:
     type: list
     elements: dict
     required: true
-attributes:
-  check_mode:
-    description: It changes nothing in any mode.
-    support: full
-  diff_mode:
-    description: There is nothing to differ.
-    support: none
 """
 
 EXAMPLES = r"""

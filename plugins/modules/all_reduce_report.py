@@ -15,6 +15,8 @@ description:
   - Of NCCL it reads the log as well; a silent fallback from GPUDirect RDMA is a fault.
 author:
   - gpunode contributors (@gpunode)
+extends_documentation_fragment:
+  - gpunode.stack.attributes.read_only
 options:
   hosts:
     description: The hosts in the order of their ranks.
@@ -29,13 +31,6 @@ options:
     description: What M(gpunode.stack.all_reduce) returned, by host.
     type: dict
     required: true
-attributes:
-  check_mode:
-    description: It changes nothing in any mode.
-    support: full
-  diff_mode:
-    description: There is nothing to differ.
-    support: none
 """
 
 EXAMPLES = r"""

@@ -19,18 +19,16 @@ description:
     C(/etc/systemd/system) lives in. An environment that is to be absent goes with all its builds.
 author:
   - gpunode contributors (@gpunode)
-options:
-  wanted:
-    description: The wanted state, as M(gpunode.stack.wanted) returns it for this component.
-    type: dict
-    required: true
+extends_documentation_fragment:
+  - gpunode.stack.attributes
+  - gpunode.stack.component
 attributes:
   check_mode:
-    description: Predicts exactly what the run that follows changes, without network or solver.
     support: full
+    details: Needs neither network nor solver for it.
   diff_mode:
-    description: Shows packages and distributions of each environment that changes.
     support: full
+    details: Packages and distributions of each environment that changes.
 """
 
 EXAMPLES = r"""

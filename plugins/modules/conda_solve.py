@@ -16,6 +16,8 @@ description:
     written on the controller when all of it went well.
 author:
   - gpunode contributors (@gpunode)
+extends_documentation_fragment:
+  - gpunode.stack.attributes
 options:
   order:
     description: What to solve and where to write it, as M(gpunode.stack.lock_orders) returns it.
@@ -23,11 +25,11 @@ options:
     required: true
 attributes:
   check_mode:
-    description: Says which files would be written, and solves nothing.
     support: full
+    details: Says which files would be written, and solves nothing.
   diff_mode:
-    description: Shows the files as they were and are.
     support: full
+    details: The lock and the requirements.
 """
 
 EXAMPLES = r"""

@@ -19,11 +19,10 @@ description:
   - Applications that are to be absent are removed first, with all that was ever set up for them.
 author:
   - gpunode contributors (@gpunode)
+extends_documentation_fragment:
+  - gpunode.stack.attributes
+  - gpunode.stack.component
 options:
-  wanted:
-    description: What M(gpunode.stack.wanted) made for the component C(gunicorn_app).
-    type: dict
-    required: true
   secrets:
     description:
       - Environment variables that nobody but root and the application may read, by application.
@@ -37,11 +36,11 @@ options:
     default: {}
 attributes:
   check_mode:
-    description: Predicts the changes and sends nothing.
     support: full
+    details: Sends nothing.
   diff_mode:
-    description: Shows the units; the changes are named one by one. Secrets are never shown.
     support: full
+    details: The units; the changes are named one by one.
 """
 
 EXAMPLES = r"""

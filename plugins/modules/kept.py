@@ -13,6 +13,8 @@ description:
   - Changes nothing. What is not there is an empty answer.
 author:
   - gpunode contributors (@gpunode)
+extends_documentation_fragment:
+  - gpunode.stack.attributes.read_only
 options:
   applications:
     description: Name and folder of each application; the action plugin of the same name sets it.
@@ -23,13 +25,6 @@ options:
     description: The folder of environments; the action plugin sets it. Empty where it is not known.
     type: str
     default: ""
-attributes:
-  check_mode:
-    description: It changes nothing in any mode.
-    support: full
-  diff_mode:
-    description: There is nothing to differ.
-    support: none
 """
 
 EXAMPLES = r"""

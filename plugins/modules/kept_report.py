@@ -14,23 +14,14 @@ description:
     and the line to write in the inventory to go back to another one.
 author:
   - gpunode contributors (@gpunode)
+extends_documentation_fragment:
+  - gpunode.stack.attributes.read_only
+  - gpunode.stack.fleet
 options:
   hosts:
     description: What M(gpunode.stack.kept) returned, by host.
     type: dict
     required: true
-  unreachable:
-    description: Hosts that did not answer.
-    type: list
-    elements: str
-    default: []
-attributes:
-  check_mode:
-    description: It changes nothing on a host in any mode.
-    support: full
-  diff_mode:
-    description: There is nothing to differ.
-    support: none
 """
 
 EXAMPLES = r"""

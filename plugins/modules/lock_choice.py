@@ -16,6 +16,9 @@ description:
     in that one message.
 author:
   - gpunode contributors (@gpunode)
+extends_documentation_fragment:
+  - gpunode.stack.attributes.read_only
+  - gpunode.stack.fleet
 options:
   orders:
     description: The C(orders) that M(gpunode.stack.lock_orders) returned, by host.
@@ -26,23 +29,11 @@ options:
     type: list
     elements: str
     default: []
-  unreachable:
-    description: Hosts that did not answer.
-    type: list
-    elements: str
-    default: []
   upgrade:
     description: Names of environments that M(gpunode.stack.lock_orders) was told to solve again.
     type: list
     elements: str
     default: []
-attributes:
-  check_mode:
-    description: It changes nothing in any mode.
-    support: full
-  diff_mode:
-    description: There is nothing to differ.
-    support: none
 """
 
 EXAMPLES = r"""

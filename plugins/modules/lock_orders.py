@@ -16,19 +16,14 @@ description:
     that it can be reached.
 author:
   - gpunode contributors (@gpunode)
+extends_documentation_fragment:
+  - gpunode.stack.attributes.read_only
 options:
   upgrade:
     description: Names of environments to solve again though their locks are as asked for.
     type: list
     elements: str
     default: []
-attributes:
-  check_mode:
-    description: It changes nothing in any mode.
-    support: full
-  diff_mode:
-    description: There is nothing to differ.
-    support: none
 """
 
 EXAMPLES = r"""

@@ -16,18 +16,15 @@ description:
   - A prefix that holds something else is refused.
 author:
   - gpunode contributors (@gpunode)
-options:
-  wanted:
-    description: The wanted state, as M(gpunode.stack.wanted) returns it for this component.
-    type: dict
-    required: true
+extends_documentation_fragment:
+  - gpunode.stack.attributes
+  - gpunode.stack.component
 attributes:
   check_mode:
-    description: Predicts exactly what the run that follows changes.
     support: full
   diff_mode:
-    description: Shows the configuration files that change, without passwords.
     support: full
+    details: The configuration files, without passwords.
 """
 
 EXAMPLES = r"""

@@ -16,26 +16,17 @@ description:
     to the host does not run over RDMA.
 author:
   - gpunode contributors (@gpunode)
-options:
-  wanted:
-    description: The wanted state, as M(gpunode.stack.wanted) returns it for this component.
-    type: dict
-    required: true
-  consent:
-    description: What a run may do that somebody would notice; see C(gpunode_consent).
-    type: list
-    elements: str
-    default: []
-  file:
-    description: Where the bundle lies that was sent along, once RV(needs) asked for it.
-    type: path
+extends_documentation_fragment:
+  - gpunode.stack.attributes
+  - gpunode.stack.component
+  - gpunode.stack.component.consent
+  - gpunode.stack.component.file
 attributes:
   check_mode:
-    description: Predicts exactly what the run that follows changes.
     support: full
   diff_mode:
-    description: Shows the files that change, apart from those that follow from what is installed.
     support: partial
+    details: The files, apart from those that follow from what is installed.
 """
 
 EXAMPLES = r"""

@@ -15,6 +15,8 @@ description:
     missing is an empty answer, never a failure, and types never change.
 author:
   - gpunode contributors (@gpunode)
+extends_documentation_fragment:
+  - gpunode.stack.attributes.read_only
 options:
   paths:
     description: Paths to say the state of.
@@ -37,13 +39,6 @@ options:
         a mounted image. Where it is another one than C(/) no program of it is run.
     type: path
     default: /
-attributes:
-  check_mode:
-    description: It changes nothing in any mode.
-    support: full
-  diff_mode:
-    description: There is nothing to differ.
-    support: none
 """
 
 EXAMPLES = r"""

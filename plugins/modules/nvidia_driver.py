@@ -13,30 +13,21 @@ description:
   - Nobody who uses a GPU is interrupted without consent, and nothing is ever rebooted here.
 author:
   - gpunode contributors (@gpunode)
+extends_documentation_fragment:
+  - gpunode.stack.attributes
+  - gpunode.stack.component
+  - gpunode.stack.component.consent
+  - gpunode.stack.component.file
 options:
-  wanted:
-    description: The wanted state, as M(gpunode.stack.wanted) returns it for this component.
-    type: dict
-    required: true
-  consent:
-    description: What may be done that somebody would notice; C(gpunode_consent).
-    type: list
-    elements: str
-    default: []
   drain:
     description: Units that are stopped while the driver is exchanged; C(gpunode_drain).
     type: list
     elements: str
     default: []
-  file:
-    description: Where the .run lies that was sent along, once RV(needs) asked for it.
-    type: path
 attributes:
   check_mode:
-    description: Predicts exactly what the run that follows changes.
     support: full
   diff_mode:
-    description: Shows the files that change.
     support: full
 """
 

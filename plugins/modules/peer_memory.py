@@ -13,20 +13,14 @@ description:
   - Then modules of other routes are unloaded and removed. One that is in use is a refusal.
 author:
   - gpunode contributors (@gpunode)
-options:
-  wanted:
-    description: The wanted state, as M(gpunode.stack.wanted) returns it for this component.
-    type: dict
-    required: true
-  file:
-    description: Where the archive lies that was sent along, once RV(needs) asked for it.
-    type: path
+extends_documentation_fragment:
+  - gpunode.stack.attributes
+  - gpunode.stack.component
+  - gpunode.stack.component.file
 attributes:
   check_mode:
-    description: Predicts exactly what the run that follows changes.
     support: full
   diff_mode:
-    description: Shows the files that change.
     support: full
 """
 

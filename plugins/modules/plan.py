@@ -15,6 +15,8 @@ description:
   - Costs one round trip and changes nothing.
 author:
   - gpunode contributors (@gpunode)
+extends_documentation_fragment:
+  - gpunode.stack.attributes.read_only
 options:
   expect_converged:
     description:
@@ -27,13 +29,6 @@ options:
     type: list
     elements: str
     default: []
-attributes:
-  check_mode:
-    description: It changes nothing in any mode.
-    support: full
-  diff_mode:
-    description: There is nothing to differ.
-    support: none
 """
 
 EXAMPLES = r"""

@@ -14,6 +14,8 @@ description:
     runs them, and refuses what cannot become a meeting. Costs no round trip.
 author:
   - gpunode contributors (@gpunode)
+extends_documentation_fragment:
+  - gpunode.stack.attributes.read_only
 options:
   backend:
     description: What is to sum.
@@ -50,13 +52,6 @@ options:
     description: Seconds that ranks wait for each other.
     type: int
     required: true
-attributes:
-  check_mode:
-    description: It changes nothing in any mode.
-    support: full
-  diff_mode:
-    description: There is nothing to differ.
-    support: none
 """
 
 EXAMPLES = r"""

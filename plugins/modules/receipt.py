@@ -12,6 +12,8 @@ description:
   - A host without a receipt, with another digest, or that no longer matches the manifest is due.
 author:
   - gpunode contributors (@gpunode)
+extends_documentation_fragment:
+  - gpunode.stack.attributes
 options:
   component:
     description: The component whose proof has just succeeded.
@@ -40,11 +42,10 @@ options:
     default: []
 attributes:
   check_mode:
-    description: Predicts whether the receipt would be written.
     support: full
   diff_mode:
-    description: A receipt is bookkeeping; its content is not shown.
     support: none
+    details: A receipt is bookkeeping; its content is not shown.
 """
 
 EXAMPLES = r"""

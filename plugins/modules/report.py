@@ -14,27 +14,18 @@ description:
   - Fails when a host is refused, with every refusal of the fleet in one message.
 author:
   - gpunode contributors (@gpunode)
+extends_documentation_fragment:
+  - gpunode.stack.attributes.read_only
+  - gpunode.stack.fleet
 options:
   plans:
     description: The C(plan) that M(gpunode.stack.plan) returned, by host.
     type: dict
     required: true
-  unreachable:
-    description: Hosts that did not answer.
-    type: list
-    elements: str
-    default: []
   json:
     description: Where to write the plans as JSON, on the controller. Empty to write none.
     type: str
     default: ""
-attributes:
-  check_mode:
-    description: It changes nothing on a host in any mode.
-    support: full
-  diff_mode:
-    description: There is nothing to differ.
-    support: none
 """
 
 EXAMPLES = r"""

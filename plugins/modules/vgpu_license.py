@@ -16,21 +16,20 @@ description:
     files are written and the daemon is enabled, and nothing is proven.
 author:
   - gpunode contributors (@gpunode)
+extends_documentation_fragment:
+  - gpunode.stack.attributes
+  - gpunode.stack.component
 options:
-  wanted:
-    description: The wanted state, as M(gpunode.stack.wanted) returns it for this component.
-    type: dict
-    required: true
   token:
     description: What is in the client configuration token; the action plugin reads it.
     type: str
 attributes:
   check_mode:
-    description: Predicts exactly what the run that follows changes, where the driver is installed.
     support: full
+    details: Exact where the driver is installed.
   diff_mode:
-    description: Shows the configuration that changes, and nothing of a token.
     support: full
+    details: The configuration, and nothing of a token.
 """
 
 EXAMPLES = r"""

@@ -15,19 +15,14 @@ description:
   - Runs on the controller and costs no round trip.
 author:
   - gpunode contributors (@gpunode)
+extends_documentation_fragment:
+  - gpunode.stack.attributes.read_only
 options:
   component:
     description: The component, which is also the name of its role.
     type: str
     required: true
     choices: [miniforge, conda_env, gunicorn_app]
-attributes:
-  check_mode:
-    description: It changes nothing in any mode.
-    support: full
-  diff_mode:
-    description: There is nothing to differ.
-    support: none
 """
 
 EXAMPLES = r"""
