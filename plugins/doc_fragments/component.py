@@ -14,6 +14,30 @@ options:
     description: The wanted state, as M(gpunode.stack.wanted) returns it for this component.
     type: dict
     required: true
+  receipt:
+    description:
+      - What the receipt says beside what is in place, which is left on the host once the component
+        is proven. Without it none is left.
+    type: dict
+    suboptions:
+      digest:
+        description: Digest of what was asked for.
+        type: str
+        required: true
+      present:
+        description: Names of the things that are to be in place.
+        type: list
+        elements: str
+        default: []
+      absent:
+        description: Names of the things that are to be removed.
+        type: list
+        elements: str
+        default: []
+  files:
+    description: Where files of the controller lie on the host, by the names that RV(needs) has.
+    type: dict
+    default: {}
 """
 
     CONSENT = r"""
@@ -23,12 +47,4 @@ options:
     type: list
     elements: str
     default: []
-"""
-
-    # One file for each component, which the action plugin of the same name sends.
-    FILE = r"""
-options:
-  file:
-    description: Where the file lies on the host that was sent along, once RV(needs) asked for it.
-    type: path
 """

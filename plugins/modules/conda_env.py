@@ -51,6 +51,12 @@ manifest:
   type: list
   elements: dict
   sample: [{kind: link, path: /opt/gpunode/envs/web, target: web-0f6a2b1c9d3e}]
+needs:
+  description: Names of files that the host lacks; where there are any, nothing was changed.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 """
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.component import bring

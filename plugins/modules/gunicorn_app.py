@@ -28,12 +28,6 @@ options:
       - Environment variables that nobody but root and the application may read, by application.
     type: json
     default: "{}"
-  archives:
-    description:
-      - Archives on the host of the releases it lacks, by their digest.
-      - The action plugin of the same name sends them and sets this.
-    type: dict
-    default: {}
 attributes:
   check_mode:
     support: full
@@ -70,7 +64,7 @@ manifest:
   elements: dict
   sample: [{kind: unit, name: ob_cuda.service, active: active, enabled: enabled}]
 needs:
-  description: Digests of releases without an archive; where there are any, nothing was changed.
+  description: Names of files that the host lacks; where there are any, nothing was changed.
   returned: success
   type: list
   elements: str

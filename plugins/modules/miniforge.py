@@ -47,6 +47,12 @@ manifest:
   type: list
   elements: dict
   sample: [{kind: directory, path: /opt/miniforge3, owner: root, group: root, mode: "0755"}]
+needs:
+  description: Names of files that the host lacks; where there are any, nothing was changed.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 """
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.component import bring

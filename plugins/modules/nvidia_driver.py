@@ -17,7 +17,6 @@ extends_documentation_fragment:
   - gpunode.stack.attributes
   - gpunode.stack.component
   - gpunode.stack.component.consent
-  - gpunode.stack.component.file
 options:
   drain:
     description: Units that are stopped while the driver is exchanged; C(gpunode_drain).
@@ -53,13 +52,11 @@ manifest:
   type: list
   elements: dict
 needs:
-  description: The path on the controller of the .run that the host lacks; nothing was changed then.
-  returned: when the host lacks it
-  type: str
-sha256:
-  description: The digest of that .run.
-  returned: when the host lacks it
-  type: str
+  description: Names of files that the host lacks; where there are any, nothing was changed.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 """
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.component import bring

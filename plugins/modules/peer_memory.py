@@ -16,7 +16,6 @@ author:
 extends_documentation_fragment:
   - gpunode.stack.attributes
   - gpunode.stack.component
-  - gpunode.stack.component.file
 attributes:
   check_mode:
     support: full
@@ -44,13 +43,11 @@ manifest:
   type: list
   elements: dict
 needs:
-  description: The path on the controller of the archive that the host lacks; nothing was changed.
-  returned: when the host lacks it
-  type: str
-sha256:
-  description: The digest of that archive.
-  returned: when the host lacks it
-  type: str
+  description: Names of files that the host lacks; where there are any, nothing was changed.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 """
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.component import bring

@@ -52,6 +52,12 @@ manifest:
   type: list
   elements: dict
   sample: [{kind: unit, name: nvidia-gridd.service, active: active, enabled: enabled, mark: null}]
+needs:
+  description: Names of files that the host lacks; where there are any, nothing was changed.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 """
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.component import bring
