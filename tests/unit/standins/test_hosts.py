@@ -8,20 +8,8 @@ import xml.etree.ElementTree as ET
 
 import hosts
 import pytest
-from facts_shape import GPU_HOST, misfits
 
-from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import project
-
-FACTS = project.ROOT / "docs" / "facts.md"
-
-
-def keys(shape):
-    """Return every key of a shape, those of its parts, too."""
-    if isinstance(shape, list):
-        return keys(shape[0])
-    if isinstance(shape, dict):
-        return set(shape).union(*(keys(part) for part in shape.values()))
-    return set()
+from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import shape
 
 
 def says_something(value):
@@ -36,27 +24,8 @@ def each_host(request):
     return hosts.load(request.param)
 
 
-def test_the_facts_are_those_of_the_page():
-    page = FACTS.read_text(encoding="utf-8")
-    assert set(re.findall(r"^    ([a-z_]+) {2,}", page, re.MULTILINE)) == set(GPU_HOST)
-    assert keys(GPU_HOST) - set(re.findall(r"[a-z_0-9]+", page)) == set()
-
-
 def test_a_host_has_every_fact_in_its_shape(host):
-    assert misfits(host["facts"], GPU_HOST) == []
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        {"loaded": 0, "blacklisted": False, "initramfs": []},
-        {"loaded": False, "blacklisted": False, "initramfs": [6.1]},
-        {"loaded": False, "blacklisted": False, "initramfs": "6.1"},
-        {"loaded": False, "blacklisted": False},
-    ],
-)
-def test_another_shape_is_noticed(value):
-    assert misfits(value, GPU_HOST["rivals"]["nouveau"])
+    assert shape.misfits(host["facts"], shape.GpuHost) == []
 
 
 def test_a_host_says_what_it_is_and_where_it_comes_from(host):

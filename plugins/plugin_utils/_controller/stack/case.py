@@ -11,6 +11,7 @@ import copy
 import re
 from functools import cached_property
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import shape
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import (
     architectures as gpu_architectures,
 )
@@ -36,76 +37,7 @@ _BESIDE = re.compile(
 _DRIVER_VERSION = re.compile(r"(?:\d+:)?(\d{3}\.\d{2,3}(?:\.\d{2})?)(?![\d.])")
 
 # What a host tells of itself where it tells nothing: facts of an older version lack keys.
-EMPTY = {
-    "distribution": "",
-    "distribution_major_version": "",
-    "distribution_version": "",
-    "kernel": "",
-    "own_kernel": False,
-    "virtualization": "",
-    "gpus": [],
-    "nvswitches": [],
-    "rdma_devices": [],
-    "kernels": [],
-    "secure_boot": {
-        "efi": False,
-        "enabled": False,
-        "setup_mode": False,
-        "key": "",
-        "key_enrolled": False,
-    },
-    "driver": {
-        "loaded": {"version": "", "open": False},
-        "modules": [],
-        "dkms": [],
-        "libraries": [],
-        "runfile": "",
-        "kept": [],
-    },
-    "packages": [],
-    "nvidia_smi": {
-        "asked": False,
-        "answered": False,
-        "says": "",
-        "driver_version": "",
-        "cuda_version": "",
-        "gpus": [],
-    },
-    "fabric_manager": {"version": "", "active": False, "enabled": False},
-    "licensing": {
-        "unit": False,
-        "active": False,
-        "server": "",
-        "tokens": [],
-        "feature_type": "",
-        "says": "",
-    },
-    "rivals": {
-        name: {"loaded": False, "blacklisted": False, "initramfs": []}
-        for name in ("nouveau", "nova_core")
-    },
-    "gpu_clients": [],
-    "gpu_faults": [],
-    "drained": [],
-    "rdma_stack": {
-        "kind": "inbox",
-        "version": "",
-        "kernels": [],
-        "loaded": False,
-        "stale": False,
-    },
-    "peer_memory": {
-        "loaded": [],
-        "in_use": [],
-        "stale": [],
-        "clients": [],
-        "at_boot": [],
-        "headers": False,
-        "client_ex": False,
-        "outdated": [],
-    },
-    "management": {"interface": "", "lower": [], "drivers": {}, "found_by": ""},
-}
+EMPTY = shape.empty(shape.Facts)
 
 
 def completed(facts, empty=None):

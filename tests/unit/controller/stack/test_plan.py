@@ -12,7 +12,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import project
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.plan import planner, report
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.stack import (
     case,
@@ -279,10 +278,3 @@ def test_an_environment_is_held_against_the_driver_though_no_stack_is_wanted():
     (refusal,) = planned(selection.NOTHING, facts, needs)["refusals"]
     assert refusal.rule == "cuda-needs-newer-driver"
     assert "this host has 440.33.01" in refusal.because
-
-
-def test_the_facts_page_and_the_planner_name_the_same_facts():
-    page = (project.ROOT / "docs" / "facts.md").read_text()
-    named = set(re.findall(r"^    ([a-z_]+) {2,}\S", page, re.MULTILINE))
-    general = {"distribution", "distribution_major_version", "distribution_version", "kernel"}
-    assert named == set(case.EMPTY) - general - {"own_kernel"}

@@ -1,0 +1,527 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The facts of a host: what each is called, of which type it is, and what it says.
+
+They are written here alone. The answer of a host that tells nothing, the check of an answer and
+the page docs/facts.md follow from it.
+"""
+
+from __future__ import annotations
+
+import typing
+from typing import Annotated, Any, TypedDict
+
+
+class Mount(TypedDict):
+    """A file system that holds files."""
+
+    mount: str
+    fstype: str
+    size_total: int
+    size_available: int
+
+
+class PathState(TypedDict):
+    """What lies at a path."""
+
+    kind: str
+    empty: bool
+    conda: bool
+    unfinished: bool
+
+
+class Account(TypedDict):
+    """An account of a user."""
+
+    exists: bool
+    uid: int
+    home: str
+    shell: str
+    sudo: bool
+
+
+class Receipt(TypedDict):
+    """What a component left behind once it was proven, and whether that is still so."""
+
+    digest: str
+    drift: list[str]
+    names: list[str]
+
+
+class Listening(TypedDict):
+    """A socket that somebody listens on."""
+
+    address: str
+    port: int
+    pid: int
+    process: str
+    unit: str
+
+
+# A field of the class syntax cannot be called "class".
+Gpu = TypedDict(
+    "Gpu",
+    {
+        "address": "str",
+        "device": "str",
+        "subsystem": "str",
+        "class": "str",
+        "driver": "str",
+        "architecture": "str",
+    },
+)
+
+
+class NvSwitch(TypedDict):
+    """An NVSwitch."""
+
+    address: str
+    device: str
+    driver: str
+
+
+class RdmaPort(TypedDict):
+    """A port of an RDMA device."""
+
+    port: int
+    state: str
+    link_layer: str
+    rate_gbps: int
+    pkeys: list[str]
+
+
+class RdmaDevice(TypedDict):
+    """An RDMA device."""
+
+    name: str
+    address: str
+    driver: str
+    firmware: str
+    board: str
+    sriov_total: int
+    sriov_active: int
+    interfaces: list[str]
+    ports: list[RdmaPort]
+
+
+class Kernel(TypedDict):
+    """A kernel on disk."""
+
+    release: str
+    running: bool
+    next: bool
+    headers: bool
+    compiler: str
+    compiler_found: bool
+
+
+class SecureBoot(TypedDict):
+    """What the firmware lets in."""
+
+    efi: bool
+    enabled: bool
+    setup_mode: bool
+    key: str
+    key_enrolled: bool
+
+
+class LoadedDriver(TypedDict):
+    """The module nvidia in memory."""
+
+    version: str
+    open: bool
+
+
+class Module(TypedDict):
+    """A module of the driver's or of peer memory on disk."""
+
+    kernel: str
+    name: str
+    path: str
+    version: str
+    open: bool
+    depends: list[str]
+    signer: str
+
+
+class DkmsTree(TypedDict):
+    """What DKMS has of a module for a kernel."""
+
+    name: str
+    version: str
+    kernel: str
+    state: str
+
+
+class KeptDriver(TypedDict):
+    """What a driver was installed from."""
+
+    version: str
+    path: str
+    sha256: str
+
+
+class Driver(TypedDict):
+    """The NVIDIA driver, in memory and on disk."""
+
+    loaded: LoadedDriver
+    modules: list[Module]
+    dkms: list[DkmsTree]
+    libraries: list[str]
+    runfile: str
+    kept: list[KeptDriver]
+
+
+class Package(TypedDict):
+    """A package of the driver's or the RDMA family."""
+
+    name: str
+    version: str
+    offered: str
+    offered_by_security: bool
+
+
+class SmiGpu(TypedDict):
+    """What nvidia-smi says of a GPU."""
+
+    address: str
+    name: str
+    mode: str
+    license: str
+    ecc_uncorrected: int
+    retirement_pending: bool
+    remapping_failed: bool
+    fabric_state: str
+
+
+class NvidiaSmi(TypedDict):
+    """What nvidia-smi says."""
+
+    asked: bool
+    answered: bool
+    says: str
+    driver_version: str
+    cuda_version: str
+    gpus: list[SmiGpu]
+
+
+class FabricManager(TypedDict):
+    """Fabric Manager and its unit."""
+
+    version: str
+    active: bool
+    enabled: bool
+
+
+class Licensing(TypedDict):
+    """nvidia-gridd and what it was told."""
+
+    unit: bool
+    active: bool
+    server: str
+    tokens: list[str]
+    feature_type: str
+    says: str
+
+
+class ConflictingDriver(TypedDict):
+    """A driver of the kernel's own for the same devices."""
+
+    loaded: bool
+    blacklisted: bool
+    initramfs: list[str]
+
+
+class ConflictingDrivers(TypedDict):
+    """The drivers of the kernel's own for NVIDIA's devices."""
+
+    nouveau: ConflictingDriver
+    nova_core: ConflictingDriver
+
+
+class GpuClient(TypedDict):
+    """A process that has a GPU's device open."""
+
+    pid: int
+    process: str
+    unit: str
+    devices: list[str]
+
+
+class GpuFault(TypedDict):
+    """A fault of a GPU in the kernel's log."""
+
+    address: str
+    xid: int
+    says: str
+
+
+class RdmaStack(TypedDict):
+    """The RDMA stack."""
+
+    kind: str
+    version: str
+    kernels: list[str]
+    loaded: bool
+    stale: bool
+
+
+class PeerMemory(TypedDict):
+    """Peer memory and what it would be built with."""
+
+    loaded: list[str]
+    in_use: list[str]
+    stale: list[str]
+    clients: list[str]
+    at_boot: list[str]
+    headers: bool
+    client_ex: bool
+    outdated: list[str]
+
+
+class Management(TypedDict):
+    """What carries the connection of this run."""
+
+    interface: str
+    lower: list[str]
+    drivers: dict[str, str]
+    found_by: str
+
+
+class General(TypedDict):
+    """Who the host is, and what is there of what was asked for."""
+
+    hostname: Annotated[str, "this and the next ten as Ansible's own facts have them"]
+    distribution: str
+    distribution_release: str
+    distribution_version: str
+    distribution_major_version: str
+    os_family: str
+    kernel: str
+    architecture: str
+    pkg_mgr: str
+    service_mgr: str
+    python_version: str
+    own_kernel: Annotated[bool, "false in containers, chroots and image builds"]
+    mounts: Annotated[list[Mount], "in bytes"]
+    paths: Annotated[
+        dict[str, PathState],
+        "of the paths that were asked for; kind is absent, file, directory, link or other",
+    ]
+    users: Annotated[dict[str, Account], "of the users that were asked for"]
+    units: Annotated[
+        dict[str, str], 'path of the file that systemd has of a unit that was asked for, or ""'
+    ]
+    listening: Annotated[
+        list[Listening],
+        "one row per owner; a socket systemd holds is owned by its .socket unit; a unix socket has "
+        "its path as address, and port 0",
+    ]
+    receipts: Annotated[
+        dict[str, Receipt],
+        "by component; drift has a sentence for each thing that is not as it was left, names are "
+        "those of the things ever placed and not removed since",
+    ]
+
+
+class Devices(TypedDict):
+    """What is plugged in."""
+
+    virtualization: Annotated[
+        str, '"" on bare metal, else as systemd-detect-virt calls it (kvm, vmware, xen, ...)'
+    ]
+    gpus: Annotated[
+        list[Gpu],
+        'one row per NVIDIA GPU; subsystem is "vendor:device"; class is 0300 or 0302; driver is '
+        'the kernel driver that is bound to it ("nvidia", "nouveau", "vfio-pci", ""); architecture '
+        'is one of architectures.NAMES, or ""',
+    ]
+    nvswitches: list[NvSwitch]
+    rdma_devices: Annotated[
+        list[RdmaDevice],
+        'state as sysfs has it without the number ("ACTIVE"); link_layer "InfiniBand" or '
+        '"Ethernet"; pkeys without the empty entries, as 0x and four digits',
+    ]
+
+
+class Kernels(TypedDict):
+    """What the host boots."""
+
+    kernels: Annotated[
+        list[Kernel],
+        "those with modules on disk that can boot or be built for, newest version first; next is "
+        'the one the boot loader will start; compiler is the one it was built with ("gcc-12"), and '
+        "compiler_found whether a compiler of that name and major version is there",
+    ]
+    secure_boot: Annotated[
+        SecureBoot,
+        'key is the path of the certificate with which this host\'s DKMS signs, "" where it has '
+        "none",
+    ]
+
+
+class TheDriver(TypedDict):
+    """The NVIDIA driver."""
+
+    driver: Annotated[
+        Driver,
+        'loaded.version is "" where no module is loaded. modules are all nvidia*.ko* and '
+        "nv_peer_mem.ko* on disk below /lib/modules, names as the kernel writes them "
+        "(nvidia_peermem); open is that of nvidia.ko for all of a kernel. dkms is every tree below "
+        '/var/lib/dkms whatever it belongs to; state is added, built or installed, kernel "" for '
+        "added. libraries are the versions of libcuda.so and libnvidia-ml.so that are on disk. "
+        'runfile is the version that a .run installed, "" where none did. kept is what the driver '
+        "was installed from and the one before it, the installed one first: a .run with its "
+        'sha256, or a folder of packages, whose sha256 is ""',
+    ]
+    packages: Annotated[
+        list[Package],
+        "installed packages of the NVIDIA driver's and the RDMA family, sorted by name; offered is "
+        "a newer version that the package lists name and that is not installed, whatever pins say; "
+        '"" where none',
+    ]
+    nvidia_smi: Annotated[
+        NvidiaSmi,
+        "asked only where the module is loaded, for 10 s at most. says is what it printed instead "
+        'of an answer. mode is "none", "passthrough" or "vgpu", "" where it does not say; license '
+        'is its License Status ("Licensed (Expiry: ...)", "Unlicensed"), "" where the GPU has none',
+    ]
+    fabric_manager: FabricManager
+    licensing: Annotated[
+        Licensing,
+        "unit is whether nvidia-gridd.service is there; tokens are file names; says is the last "
+        "line of the daemon's log that speaks of a license",
+    ]
+    rivals: Annotated[
+        ConflictingDrivers, "initramfs are the kernels whose initramfs holds the driver"
+    ]
+    gpu_clients: Annotated[list[GpuClient], "who has /dev/nvidia* open"]
+    gpu_faults: Annotated[
+        list[GpuFault],
+        "from the kernel's log since boot, one row per GPU and Xid; xid 0 for a GPU that fell off "
+        "the bus without a number; says is the driver's line",
+    ]
+    drained: Annotated[
+        list[str], "units that an exchange of the driver stopped, and nobody started again since"
+    ]
+
+
+class Rdma(TypedDict):
+    """RDMA and peer memory."""
+
+    rdma_stack: Annotated[
+        RdmaStack,
+        'kind is "mlnx_ofed", "doca" or "inbox"; version as ofed_info has it, without the name and '
+        'the colon, or the package of the modules where there is none; "" for inbox, and where '
+        "nothing tells. kernels are those for which a vendor's RDMA core is on disk, newest first; "
+        "none for inbox. loaded is whether the RDMA core (ib_core) is loaded in the host's own "
+        "kernel, and stale whether it is another build than modprobe would load for it now",
+    ]
+    peer_memory: Annotated[
+        PeerMemory,
+        "of nv_peer_mem and nvidia_peermem those loaded, of these those that somebody uses and "
+        "those that are another build than the one on disk, and those in modules-load.d; clients "
+        "as registered with the RDMA core; headers is whether the RDMA stack's sources name "
+        "ib_register_peer_memory_client, client_ex whether they have struct peer_memory_client_ex, "
+        "which nv_peer_mem needs since 1.2-0; outdated are the kernels whose nvidia_peermem was "
+        "built with symbols that the RDMA stack has in other versions",
+    ]
+    management: Annotated[
+        Management,
+        'what carries the connection that this very run comes in on: found_by "ssh", else "route" '
+        "for the default route; lower are the devices below it, through bonds, bridges and VLANs, "
+        "itself included; drivers are those of the hardware among them",
+    ]
+
+
+class GpuHost(Devices, Kernels, TheDriver, Rdma):
+    """What is to be seen of GPUs, driver, kernels and RDMA: facts.gpu_host."""
+
+
+class Facts(General, GpuHost):
+    """All facts of a host: gpunode_facts."""
+
+
+# The parts of the page, in its order.
+PARTS = (General, Devices, Kernels, TheDriver, Rdma)
+# Where nothing is not "", [], 0 or false.
+_NOTHING = {RdmaStack: {"kind": "inbox"}}
+
+
+def empty(shape: Any) -> Any:
+    """Return what a host says that tells nothing; anew at each call.
+
+    :param shape: one of the types above, or of those in them.
+    """
+    if not _is_record(shape):
+        return (typing.get_origin(shape) or shape)()
+    return {
+        **{name: empty(field) for name, (field, _says) in fields(shape).items()},
+        **_NOTHING.get(shape, {}),
+    }
+
+
+def fields(shape: Any) -> dict[str, tuple[Any, str]]:
+    """Return {name: (type, what is said of it)} of a record, in the order it is written in."""
+    found = {}
+    for name, hint in typing.get_type_hints(shape, include_extras=True).items():
+        says = getattr(hint, "__metadata__", ("",))[0]
+        found[name] = (getattr(hint, "__origin__", hint) if says else hint, says)
+    return found
+
+
+def misfits(value: Any, shape: Any, where: str = "") -> list[str]:
+    """Return what keeps a value from having a shape, a sentence each.
+
+    :param where: what the value is called.
+    """
+    if _is_record(shape):
+        return _misfits_of_record(value, fields(shape), where)
+    outer = typing.get_origin(shape) or shape
+    if outer is Any:
+        return []
+    # In Python a truth value is a number, too.
+    if not isinstance(value, outer) or isinstance(value, bool) != (outer is bool):
+        return [f"{where} is {value!r}, no {outer.__name__}"]
+    inner = typing.get_args(shape)[-1:]
+    parts = value.items() if outer is dict else enumerate(value) if outer is list else ()
+    return [
+        found
+        for key, item in parts
+        for part in inner
+        for found in misfits(item, part, f"{where}[{key}]")
+    ]
+
+
+def _misfits_of_record(value: Any, wanted: dict[str, tuple[Any, str]], where: str) -> list[str]:
+    if not isinstance(value, dict):
+        return [f"{where} is {value!r}, no dict"]
+    missing = [f"{where}.{key} is missing" for key in wanted if key not in value]
+    unknown = [f"{where}.{key} is no fact" for key in value if key not in wanted]
+    return [
+        *missing,
+        *unknown,
+        *(
+            found
+            for key, (field, _says) in wanted.items()
+            if key in value
+            for found in misfits(value[key], field, f"{where}.{key}")
+        ),
+    ]
+
+
+def called(shape: Any) -> str:
+    """Return a type as the page writes it: {version: str, open: bool}."""
+    if _is_record(shape):
+        parts = [f"{name}: {called(field)}" for name, (field, _says) in fields(shape).items()]
+        return f"{{{', '.join(parts)}}}"
+    outer, inner = typing.get_origin(shape), typing.get_args(shape)
+    if outer is list:
+        return f"[{called(inner[0])}]"
+    if outer is dict:
+        return f"{{str: {called(inner[1])}}}"
+    return str(shape.__name__)
+
+
+def _is_record(shape: Any) -> bool:
+    return hasattr(shape, "__total__")
