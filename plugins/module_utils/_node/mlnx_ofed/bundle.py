@@ -99,7 +99,7 @@ def refuse_misfits(bundle, version, host, machine):
     """Refuse a bundle that is not the wanted one, or not for this host.
 
     :param version: the wanted one.
-    :param host: the distribution as ofed_release.distribution names it.
+    :param host: the distribution as distribution.mellanox_name has it.
     :param machine: as `uname -m` has it.
     :raises Refusal: it is another one.
     """
