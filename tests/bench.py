@@ -77,7 +77,7 @@ def fleets(lab, folder):
         probe_s = median_s(lambda: fleet.run("tests/lab/probe.yml", log=log))
         yield (
             f"{count} nodes: first run {first_s:.1f} s, no-change run {nothing_s:.2f} s, "
-            f"node_facts alone {probe_s:.2f} s, "
+            f"node_info alone {probe_s:.2f} s, "
             f"ratio {nothing_s / probe_s:.2f} (goal: at most 2), "
             f"round trips per host {len(trips) / count:g} (goal: 1)"
         )

@@ -27,7 +27,7 @@ class ActionModule(ActionBase):
         if any(order["why"] for order in orders):
             # Who is to solve has to be there.
             answer = self._execute_module(
-                "gpunode.stack.node_facts",
+                "gpunode.stack.node_info",
                 module_args={"paths": [], "users": []},
                 task_vars=task_vars,
             )

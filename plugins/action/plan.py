@@ -44,7 +44,7 @@ class ActionModule(ActionBase):
             task_vars, wanted_state.known_variables(), [*wanted_state.COMPONENTS, "gpunode"]
         )
         answer = self._execute_module(
-            "gpunode.stack.node_facts", module_args=_probe(states), task_vars=task_vars
+            "gpunode.stack.node_info", module_args=_probe(states), task_vars=task_vars
         )
         if "gpunode_facts" not in answer:
             return answer
@@ -152,7 +152,7 @@ def _left_loaded(states, facts):
 
 
 def _probe(states):
-    """Return the arguments of node_facts: what the plan must know of the host, each thing once."""
+    """Return the arguments of node_info: what the plan must know of the host, each thing once."""
     asked = [wanted_state.COMPONENTS[component].probe(state) for component, state in states.items()]
     return {
         key: sorted({item for probe in asked for item in probe.get(key, ())})

@@ -10,8 +10,8 @@ module: kept_report
 short_description: Show what a fleet keeps and how to go back to it, alike hosts together
 version_added: "0.1.0"
 description:
-  - Prints the releases and builds that M(gpunode.stack.kept) found, which of them are in service,
-    and the line to write in the inventory to go back to another one.
+  - Prints the releases and builds that M(gpunode.stack.kept_info) found, which of them are in
+    service, and the line to write in the inventory to go back to another one.
 author:
   - gpunode contributors (@gpunode)
 extends_documentation_fragment:
@@ -19,7 +19,7 @@ extends_documentation_fragment:
   - gpunode.stack.fleet
 options:
   hosts:
-    description: What M(gpunode.stack.kept) returned, by host.
+    description: What M(gpunode.stack.kept_info) returned, by host.
     type: dict
     required: true
 """

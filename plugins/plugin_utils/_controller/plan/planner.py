@@ -12,7 +12,7 @@ def plan(digests, receipts, refusals, stands_on=None, steps=()):
     """Return the plan of one host.
 
     :param digests: {component: digest of what is wanted}, in the order of application.
-    :param receipts: the ``receipts`` of node_facts: {component: {digest, drift}}.
+    :param receipts: the ``receipts`` of node_info: {component: {digest, drift}}.
     :param refusals: list of Refusal: what cannot work on this host.
     :param stands_on: {component: those it runs from}; with one of them it is due as well.
     :param steps: what the state of the host makes necessary; see stack/plan.py.
@@ -56,7 +56,7 @@ def _why(digest, receipt, step):
 def why_due(digest, receipt):
     """Return the sentences that say why a component is due; [] when it is not.
 
-    :param receipt: its receipt as node_facts reports it, or None.
+    :param receipt: its receipt as node_info reports it, or None.
     """
     if receipt is None:
         return ["no receipt on the host"]
@@ -69,7 +69,7 @@ def unwanted(names, receipts):
     """Return {component: names of things} that gpunode placed and nobody asks for any more.
 
     :param names: {component: names of the things that the inventory speaks of, absent ones too}.
-    :param receipts: the ``receipts`` of node_facts, whose ``names`` are what was placed.
+    :param receipts: the ``receipts`` of node_info, whose ``names`` are what was placed.
     """
     left = {
         component: sorted(set(receipt["names"]).difference(names.get(component, ())))

@@ -58,7 +58,7 @@ def as_text(hosts, unreachable):
     Hosts that keep and run the same share a paragraph, whenever that came there; times and sizes
     are then those of the first.
 
-    :param hosts: {host: {kept, refusals, address}}, see the module ``kept``.
+    :param hosts: {host: {kept, refusals, address}}, see the module ``kept_info``.
     :param unreachable: hosts that did not answer.
     """
     paragraphs = []

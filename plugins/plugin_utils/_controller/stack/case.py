@@ -56,7 +56,7 @@ class Case:
     """A host's facts and its wanted stack.
 
     :param wanted: what selection.resolve returned.
-    :param facts: of node_facts.
+    :param facts: of node_info.
     :param known: the StackCatalog.
     :param needs: [{by, cuda, pytorch}]: what environments were built for, '' where not told.
     :param today: the date as 'YYYY-MM', against which ends of life are held.

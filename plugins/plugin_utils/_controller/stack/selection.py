@@ -132,8 +132,8 @@ def _driver(row, said, known):
         )
     # GRID drivers are handed to NVIDIA's customers, each of whom names an own copy.
     release = known.driver(driver["version"], "tesla") if driver["flavour"] == "tesla" else None
-    kept = ("branch", "version", "flavour", "method", "modules", "repository")
-    return {**{key: driver[key] for key in kept}, **_file(said, release)}
+    keys = ("branch", "version", "flavour", "method", "modules", "repository")
+    return {**{key: driver[key] for key in keys}, **_file(said, release)}
 
 
 def _file(said, release):

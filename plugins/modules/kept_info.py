@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: kept
+module: kept_info
 short_description: Say what a host keeps of releases and builds, and which are at work
 version_added: "0.1.0"
 description:
@@ -29,7 +29,7 @@ options:
 
 EXAMPLES = r"""
 - name: Look at what the host keeps
-  gpunode.stack.kept:
+  gpunode.stack.kept_info:
   register: __kept
 """
 

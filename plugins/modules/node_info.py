@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: node_facts
+module: node_info
 short_description: Look at a host once and say everything the plan needs
 version_added: "0.1.0"
 description:
@@ -43,7 +43,7 @@ options:
 
 EXAMPLES = r"""
 - name: Look at the host
-  gpunode.stack.node_facts:
+  gpunode.stack.node_info:
     paths: [/opt/miniforge3]
     users: [www-data]
   register: probe
