@@ -15,36 +15,9 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files
 
 from . import project
-from .components import (
-    conda_env,
-    gunicorn_app,
-    miniforge,
-    mlnx_ofed,
-    nvidia_driver,
-    peer_memory,
-    vgpu_license,
-)
+from .components.registry import COMPONENTS
 from .inputs import addresses, yaml_file
 from .stack import catalog, selection
-
-# In the order in which they are applied.
-COMPONENTS = {
-    "mlnx_ofed": mlnx_ofed,
-    "nvidia_driver": nvidia_driver,
-    "vgpu_license": vgpu_license,
-    "peer_memory": peer_memory,
-    "miniforge": miniforge,
-    "conda_env": conda_env,
-    "gunicorn_app": gunicorn_app,
-}
-
-# What changes one of the others is felt by the first, which is then looked at as well.
-STANDS_ON = {
-    # nvidia_peermem is built with the symbols of the RDMA stack.
-    "nvidia_driver": ["mlnx_ofed"],
-    "peer_memory": ["mlnx_ofed", "nvidia_driver"],
-    "gunicorn_app": ["conda_env"],
-}
 
 # What the variables begin with that belong to no component alone.
 FLEET_PREFIX = "gpunode_"

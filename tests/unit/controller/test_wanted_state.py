@@ -10,6 +10,7 @@ from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import (
     project,
     wanted_state,
 )
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.components import registry
 
 LOCK = """\
 # platform: linux-64
@@ -83,7 +84,7 @@ def test_a_file_that_cannot_be_read_is_refused_with_its_path(inventory):
         site(inventory).read_text("none.lock", "lock")
 
 
-@pytest.mark.parametrize("component", wanted_state.COMPONENTS)
+@pytest.mark.parametrize("component", registry.COMPONENTS)
 def test_equal_wishes_have_equal_digests(inventory, component):
     assert site(inventory).digest(component) == site(inventory).digest(component)
 
@@ -110,7 +111,7 @@ def test_where_the_project_lies_is_no_part_of_a_wish(inventory, tmp_path_factory
     assert site(inventory).digest("gunicorn_app") == site(elsewhere).digest("gunicorn_app")
 
 
-@pytest.mark.parametrize("component", wanted_state.COMPONENTS)
+@pytest.mark.parametrize("component", registry.COMPONENTS)
 def test_defaults_hold_no_templates(component):
     assert "{{" not in str(wanted_state.options_of(component))
 

@@ -7,6 +7,7 @@ import ast
 import pytest
 
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import project, wanted_state
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.components import registry
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import yaml_file
 
 SCENARIOS = ("default", "alternative")
@@ -82,18 +83,18 @@ def variables(role, scenario):
     return found
 
 
-@pytest.mark.parametrize("role", wanted_state.COMPONENTS)
+@pytest.mark.parametrize("role", registry.COMPONENTS)
 def test_the_default_scenario_sets_no_option(role):
     assert variables(role, "default") == {}
 
 
-@pytest.mark.parametrize("role", wanted_state.COMPONENTS)
+@pytest.mark.parametrize("role", registry.COMPONENTS)
 def test_the_alternative_scenario_sets_every_option_to_another_value(role):
     options = wanted_state.options_of(role)
     assert set(unchanged(options, [variables(role, "alternative")])) == set(LEFT[role])
 
 
-@pytest.mark.parametrize("role", wanted_state.COMPONENTS)
+@pytest.mark.parametrize("role", registry.COMPONENTS)
 def test_what_the_alternative_scenario_leaves_is_proven_elsewhere(role):
     for reason in LEFT[role].values():
         assert (project.ROOT / reason.rpartition(": ")[2]).is_file(), reason
@@ -113,7 +114,7 @@ def test_an_option_that_a_scenario_forgets_is_found():
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-@pytest.mark.parametrize("role", wanted_state.COMPONENTS)
+@pytest.mark.parametrize("role", registry.COMPONENTS)
 def test_each_scenario_verifies_something(role, scenario):
     # Where molecule finds no test it only warns.
     folder = project.ROOT / "roles" / role / "molecule" / scenario

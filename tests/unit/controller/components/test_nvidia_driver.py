@@ -8,6 +8,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.components import (
     nvidia_driver,
+    registry,
 )
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.plan import planner
 
@@ -35,13 +36,13 @@ def test_where_nothing_was_said_nothing_is_touched():
 
 
 def test_the_driver_goes_before_what_runs_on_it_and_after_what_it_is_built_with():
-    assert list(wanted_state.COMPONENTS)[:2] == ["mlnx_ofed", "nvidia_driver"]
+    assert list(registry.COMPONENTS)[:2] == ["mlnx_ofed", "nvidia_driver"]
 
 
 def test_the_driver_is_looked_at_again_where_the_rdma_stack_it_is_built_with_changes():
     receipts = {"nvidia_driver": {"digest": "d", "drift": [], "names": []}}
     digests = {"mlnx_ofed": "d", "nvidia_driver": "d"}
-    plan = planner.plan(digests, receipts, [], wanted_state.STANDS_ON)
+    plan = planner.plan(digests, receipts, [], registry.STANDS_ON)
     assert planner.due(plan) == ["mlnx_ofed", "nvidia_driver"]
 
 

@@ -1,0 +1,180 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The plan of one host, from what its variables ask for and what was seen of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import functools
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+
+from .. import wanted_state
+from ..components.registry import COMPONENTS, STANDS_ON
+from ..conda import cuda_needs
+from ..inputs import variables
+from ..stack import catalog, selection
+from ..stack import plan as stack_plan
+from . import planner
+
+_CONTROLLER = "this is the machine that gpunode runs on: it is left to you to reboot it"
+
+
+@dataclasses.dataclass
+class Wishes:
+    """What the variables of a host ask for.
+
+    :ivar states: {component: wanted state}, in the order of application.
+    :ivar digests: {component: what its receipt would name}.
+    :ivar stack: the GPU stack, as Site.stack returns it.
+    :ivar refusals: list of Refusal: what cannot be understood, and is not wanted either.
+    """
+
+    states: dict
+    digests: dict
+    stack: dict
+    refusals: list
+
+    def probe(self):
+        """Return the arguments of node_info: what the plan must know, each thing once."""
+        asked = [COMPONENTS[name].probe(state) for name, state in self.states.items()]
+        return {
+            key: sorted({item for probe in asked for item in probe.get(key, ())})
+            for key in ("paths", "users", "units")
+        }
+
+    def removing(self):
+        """Return the names of the components that are to remove something."""
+        return [name for name, state in self.states.items() if COMPONENTS[name].absent(state)]
+
+
+def wishes(site, names):
+    """Return the Wishes of a host.
+
+    :param site: its wanted_state.Site.
+    :param names: the names of all its variables; those that nobody reads are refused.
+    """
+    states, refusals = {}, []
+    for component in _or_refused(site.components, [], refusals):
+        state = _or_refused(functools.partial(site.wanted, component), None, refusals)
+        if state is not None:
+            states[component] = state
+    stack = _or_refused(site.stack, selection.NOTHING, refusals)
+    known = wanted_state.known_variables()
+    refusals += variables.unknown(names, known, [*COMPONENTS, "gpunode"])
+    digests = {component: site.digest(component) for component in states}
+    return Wishes(states, digests, stack, refusals)
+
+
+def _or_refused(ask, otherwise, refusals):
+    """Return what a function does, or another value where it raises a Refusal, which is noted."""
+    try:
+        return ask()
+    except Refusal as refusal:
+        refusals.append(refusal)
+        return otherwise
+
+
+def plan(asked, facts, address="", is_controller=False, today=None):
+    """Return {plan, due, absent} of a host, as the module ``plan`` does.
+
+    :param asked: its Wishes.
+    :param facts: what node_info found.
+    :param address: where it is reached, for people.
+    :param is_controller: whether this program runs on that very host, which nobody then reboots.
+    :param today: a datetime.date; that of the run where it is None.
+    """
+    refusals = list(asked.refusals)
+    for name, state in asked.states.items():
+        refusals += COMPONENTS[name].refusals(state, facts)
+    gpu = _stack_plan(asked, facts, today or datetime.date.today())
+    refusals += gpu.pop("refusals")
+    spared = set(gpu.pop("spared")).difference(asked.removing())
+    digests = {name: digest for name, digest in asked.digests.items() if name not in spared}
+    found = planner.plan(digests, facts["receipts"], refusals, STANDS_ON, gpu["steps"])
+    due = planner.due(found)
+    if is_controller and planner.REBOOT in due:
+        due.remove(planner.REBOOT)
+        gpu["notices"].append({"rule": "controller", "says": _CONTROLLER})
+    found |= {
+        "stack": gpu,
+        "unwanted": {} if refusals else planner.unwanted(_names(asked.states), facts["receipts"]),
+        "wanted": {name: COMPONENTS[name].summary(asked.states[name]) for name in digests},
+        "address": address,
+    }
+    removing = asked.removing()
+    return {"plan": found, "due": due, "absent": [name for name in due if name in removing]}
+
+
+def unfinished(answer, components=()):
+    """Return the sentence for a host that was converged and is still not as wanted; '' else.
+
+    :param answer: what :func:`plan` returned after that.
+    :param components: those that count; all where there are none.
+    """
+    found = answer["plan"]
+    left = [name for name in answer["due"] if name in (components or answer["due"])]
+    reasons = [f"{name}: {'; '.join(found['components'][name]['why'])}" for name in left]
+    reasons += [f"{refusal['what']}: {refusal['because']}" for refusal in found["refusals"]]
+    if not reasons:
+        return ""
+    return f"The host was converged and still is not as wanted. {'. '.join(reasons)}"
+
+
+def _stack_plan(asked, facts, today):
+    """Return the plan of the GPU stack; where none is wanted, environments may need a driver."""
+    environments = asked.states.get("conda_env", {}).get("environments", [])
+    found = stack_plan.plan(
+        asked.stack,
+        facts,
+        catalog.of_project(),
+        cuda_needs.of(environments),
+        f"{today:%Y-%m}",
+    )
+    unsaid = [step for step in found["steps"] if _is_unsaid(step, asked.states)]
+    return {
+        **found,
+        "name": asked.stack["name"],
+        "steps": [step for step in found["steps"] if step not in unsaid],
+        "notices": [
+            *found["notices"],
+            *map(_license_unsaid, unsaid),
+            *_left_loaded(asked.states, facts),
+        ],
+    }
+
+
+def _is_unsaid(step, states):
+    """Say whether nothing was said of a step's component: of a guest's licence.
+
+    Others may look after that.
+    """
+    return step["component"] == "vgpu_license" and "vgpu_license" not in states
+
+
+def _license_unsaid(step):
+    says = f"{'; '.join(step['why'])}: say vgpu_license_token or vgpu_license_server"
+    return {"rule": "license-unsaid", "says": says}
+
+
+def _left_loaded(states, facts):
+    """Return the notices of a driver that was removed and is still in memory.
+
+    No reboot follows from it: a container may have loaded it, and would again.
+    """
+    driver = facts["driver"]
+    is_gone = not driver["modules"] and not driver["libraries"]
+    if states.get("nvidia_driver", {}).get("state") != "absent" or not is_gone:
+        return []
+    version = driver["loaded"]["version"]
+    says = f"driver {version} is on disk no more, and stays loaded until the host is rebooted"
+    return [{"rule": "left-loaded", "says": says}] if version else []
+
+
+def _names(states):
+    """Return {component: names of all that its state speaks of}."""
+    return {
+        name: COMPONENTS[name].present(state) + COMPONENTS[name].absent(state)
+        for name, state in states.items()
+    }

@@ -1,0 +1,98 @@
+"""The plan of one host: what is not decided by one component or by the GPU stack alone."""
+
+from __future__ import annotations
+
+import datetime
+
+import combinations
+import pytest
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.plan import host_plan
+
+BASE = "debian12-h100-r580"
+TODAY = datetime.date(2026, 11, 29)
+
+
+def wishes(**variables):
+    return host_plan.wishes(wanted_state.Site(variables, "/"), variables)
+
+
+def planned(facts, is_controller=False, **variables):
+    seen = {**facts, "receipts": {}}
+    return host_plan.plan(wishes(**variables), seen, is_controller=is_controller, today=TODAY)
+
+
+@pytest.fixture
+def waiting():
+    """The facts of a host whose driver on disk waits for a reboot."""
+    facts = combinations.facts_of(combinations.BASES[BASE])
+    facts["driver"]["loaded"]["version"] = "580.82.07"
+    return facts
+
+
+def rules(answer):
+    return [row["rule"] for row in answer["plan"]["stack"]["notices"]]
+
+
+def test_a_host_is_rebooted_and_the_controller_never_is(waiting):
+    said = {"gpunode_stack": "r580", "gpunode_consent": ["reboot"]}
+    assert "reboot" in planned(waiting, **said)["due"]
+    answer = planned(waiting, is_controller=True, **said)
+    assert "reboot" not in answer["due"]
+    assert "controller" in rules(answer)
+
+
+def test_a_driver_that_was_removed_and_is_still_loaded_is_told_and_nothing_else(waiting):
+    waiting["driver"] |= {"modules": [], "dkms": [], "libraries": [], "runfile": ""}
+    waiting["packages"] = []
+    answer = planned(waiting, nvidia_driver_state="absent", gpunode_consent=["reboot"])
+    assert rules(answer) == ["left-loaded"]
+    assert "reboot" not in answer["due"]
+    waiting["driver"]["loaded"]["version"] = ""
+    assert rules(planned(waiting, nvidia_driver_state="absent")) == []
+
+
+def test_what_is_to_go_is_told_apart(waiting):
+    answer = planned(waiting, nvidia_driver_state="absent")
+    assert answer["absent"] == ["nvidia_driver"]
+    assert planned(waiting, gpunode_stack="r580")["absent"] == []
+
+
+def test_all_that_cannot_be_understood_is_refused_at_once(waiting):
+    answer = planned(
+        waiting, gpunode_stack="r581", gpunode_consnt=[], miniforge_prefix="opt", conda_env_list=[]
+    )
+    assert (answer["plan"]["status"], answer["due"]) == ("refused", [])
+    told = [refusal["what"] for refusal in answer["plan"]["refusals"]]
+    assert told == ["gpunode_stack: r581", "variable gpunode_consnt"]
+
+
+def test_a_component_that_cannot_be_leaves_the_others_to_be_looked_at():
+    asked = wishes(nvidia_driver_state="absent", miniforge_prefix="opt", miniforge_state="absent")
+    assert list(asked.states) == ["nvidia_driver"]
+    assert [refusal.what for refusal in asked.refusals] == ["miniforge_prefix opt"]
+
+
+def test_the_probe_asks_for_each_thing_once():
+    asked = wishes(miniforge_state="absent", vgpu_license_server="licences.example.org")
+    assert asked.probe() == {
+        "paths": ["/opt/miniforge3"],
+        "users": [],
+        "units": ["nvidia-gridd.service"],
+    }
+
+
+def test_a_host_that_is_still_not_as_wanted_says_why():
+    plan = {
+        "components": {"conda_env": {"why": ["file /x is gone"]}, "reboot": {"why": ["module"]}},
+        "refusals": [],
+    }
+    said = host_plan.unfinished({"plan": plan, "due": ["conda_env", "reboot"]})
+    assert said.endswith("still is not as wanted. conda_env: file /x is gone. reboot: module")
+    alone = host_plan.unfinished({"plan": plan, "due": ["conda_env", "reboot"]}, ["reboot"])
+    assert alone.endswith("still is not as wanted. reboot: module")
+    assert host_plan.unfinished({"plan": plan, "due": ["conda_env"]}, ["reboot"]) == ""
+    plan["refusals"] = [Refusal("disk", "it is full", "Free some").as_dict()]
+    assert host_plan.unfinished({"plan": plan, "due": []}).endswith("as wanted. disk: it is full")
