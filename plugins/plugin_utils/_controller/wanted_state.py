@@ -16,7 +16,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
 
 from . import project
 from .components.registry import COMPONENTS
-from .inputs import addresses, yaml_file
+from .inputs import addresses, node_code, yaml_file
 from .stack import catalog, selection
 
 # What the variables begin with that belong to no component alone.
@@ -102,7 +102,7 @@ class Site:
     def digest(self, component):
         """Return the hex sha256 over a component's wanted state and its own files."""
         asked = json.dumps(self.wanted(component), sort_keys=True)
-        return hashlib.sha256(f"{asked}\n{_work_of(component)}".encode()).hexdigest()
+        return hashlib.sha256(f"{asked}\n{work_of(component)}".encode()).hexdigest()
 
     def path(self, path):
         """Return a controller path made absolute; a relative one starts at the inventory."""
@@ -163,18 +163,16 @@ def known_variables():
 
 
 @functools.cache
-def _work_of(component):
-    """Return a digest of the files that do a component's work.
+def work_of(component):
+    """Return a digest of the files that do a component's work: its role, its module, its imports.
 
-    The shared parts count for every component: with another version of this project each host is
-    looked at once more.
+    With another version of one of them each host is looked at once more.
     """
-    plugins = project.ROOT / "plugins"
+    code = node_code.files_of(component)
     return "\n".join(
         [
             files.sha256_of_tree(project.ROOT / "roles" / component, _NOT_WORK),
-            files.sha256_of_file(plugins / "modules" / f"{component}.py"),
-            files.sha256_of_tree(plugins / "module_utils", _NOT_WORK),
+            *(f"{path.relative_to(project.ROOT)} {files.sha256_of_file(path)}" for path in code),
         ]
     )
 

@@ -116,25 +116,52 @@ def test_defaults_hold_no_templates(component):
     assert "{{" not in str(wanted_state.options_of(component))
 
 
-@pytest.mark.parametrize(
-    "piece",
-    [
-        "roles/conda_env/tasks/main.yml",
-        "plugins/modules/conda_env.py",
-        "plugins/module_utils/_node/system/files.py",
-    ],
-)
-def test_another_version_of_what_does_the_work_is_another_wish(
-    inventory, tmp_path_factory, monkeypatch, piece
-):
-    clone = tmp_path_factory.mktemp("project")
-    for folder in ("roles", "plugins"):
-        shutil.copytree(project.ROOT / folder, clone / folder)
-    monkeypatch.setattr(project, "ROOT", clone)
-    # Without what earlier calls remember, and leaving nothing for later ones.
-    monkeypatch.setattr(wanted_state, "_work_of", wanted_state._work_of.__wrapped__)
-    before = site(inventory).digest("conda_env")
-    assert site(inventory).digest("conda_env") == before
+@pytest.fixture
+def clone(tmp_path_factory, monkeypatch):
+    """A copy of the project, of which nothing is remembered and which leaves nothing behind."""
+    folder = tmp_path_factory.mktemp("project")
+    for part in ("roles", "plugins"):
+        shutil.copytree(project.ROOT / part, folder / part)
+    monkeypatch.setattr(project, "ROOT", folder)
+    wanted_state.work_of.cache_clear()
+    yield folder
+    wanted_state.work_of.cache_clear()
+
+
+def touched(clone, piece):
+    """Return the components whose work is another one once a file of the project changed."""
+    before = {component: wanted_state.work_of(component) for component in registry.COMPONENTS}
     with (clone / piece).open("a") as file:
         file.write("# another version\n")
+    wanted_state.work_of.cache_clear()
+    after = {component: wanted_state.work_of(component) for component in registry.COMPONENTS}
+    return {component for component in before if before[component] != after[component]}
+
+
+NODE = "plugins/module_utils/_node"
+
+
+@pytest.mark.parametrize(
+    ("piece", "components"),
+    {
+        "roles/conda_env/tasks/main.yml": {"conda_env"},
+        "roles/conda_env/README.md": set(),
+        "plugins/modules/conda_env.py": {"conda_env"},
+        "plugins/modules/node_info.py": set(),
+        f"{NODE}/nvidia_driver/converge.py": {"nvidia_driver"},
+        f"{NODE}/gunicorn_app/converge.py": {"gunicorn_app"},
+        f"{NODE}/conda/cli.py": {"miniforge", "conda_env"},
+        f"{NODE}/system/files.py": set(registry.COMPONENTS),
+    }.items(),
+)
+def test_another_version_of_what_does_the_work_is_other_work_for_those_who_use_it(
+    clone, piece, components
+):
+    assert touched(clone, piece) == components
+
+
+def test_another_version_of_what_does_the_work_is_another_wish(inventory, clone):
+    before = site(inventory).digest("conda_env")
+    assert site(inventory).digest("conda_env") == before
+    assert touched(clone, "plugins/modules/conda_env.py") == {"conda_env"}
     assert site(inventory).digest("conda_env") != before
