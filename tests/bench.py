@@ -125,7 +125,7 @@ def builds(folder):
     for lock in (LOCK, shorter):
         wanted = {"conda_env_list": [{"name": "bench", "lock": str(lock)}], "gunicorn_app_list": []}
         run = converge(folder, **wanted)
-        taken.append(task_s(run, "Bring the environments to that state"))
+        taken.append(task_s(run, "Bring the environments to their wanted state"))
     run = ended_well(fleet.run("playbooks/releases.yml", "--limit", NODE, log=folder / "ssh"))
     (kept,) = [result["kept"] for _task, result in run.results(NODE) if "kept" in result]
     (environment,) = [env for env in kept["environments"] if env["name"] == "bench"]

@@ -11,7 +11,8 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   wanted:
-    description: The wanted state, as M(gpunode.stack.wanted) returns it for this component.
+    description:
+      - The wanted state, which M(gpunode.stack.component) makes of the variables of this component.
     type: dict
     required: true
   receipt:

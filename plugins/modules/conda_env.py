@@ -34,8 +34,7 @@ attributes:
 EXAMPLES = r"""
 - name: Bring the environments to that state
   gpunode.stack.conda_env:
-    wanted: "{{ __conda_env_wanted.state }}"
-  register: __conda_env_result
+    wanted: "{{ wanted }}"
 """
 
 RETURN = r"""

@@ -38,16 +38,10 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: State what is wanted
-  gpunode.stack.wanted:
-    component: gunicorn_app
-  register: __gunicorn_app_wanted
-
 - name: Bring the applications to that state
   gpunode.stack.gunicorn_app:
-    wanted: "{{ __gunicorn_app_wanted.state }}"
+    wanted: "{{ wanted }}"
     secrets: "{{ gunicorn_app_secrets }}"
-  register: __gunicorn_app_result
 """
 
 RETURN = r"""

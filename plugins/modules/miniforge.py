@@ -30,8 +30,7 @@ attributes:
 EXAMPLES = r"""
 - name: Bring Miniforge to that state
   gpunode.stack.miniforge:
-    wanted: "{{ __miniforge_wanted.state }}"
-  register: __miniforge_result
+    wanted: "{{ wanted }}"
 """
 
 RETURN = r"""

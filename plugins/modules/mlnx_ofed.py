@@ -31,9 +31,8 @@ attributes:
 EXAMPLES = r"""
 - name: Bring the RDMA stack to that state
   gpunode.stack.mlnx_ofed:
-    wanted: "{{ __mlnx_ofed_wanted.state }}"
-    consent: "{{ gpunode_consent | default([]) }}"
-  register: __mlnx_ofed_result
+    wanted: "{{ wanted }}"
+    consent: [restart_openibd]
 """
 
 RETURN = r"""

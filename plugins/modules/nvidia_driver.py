@@ -33,10 +33,9 @@ attributes:
 EXAMPLES = r"""
 - name: Bring the driver to that state
   gpunode.stack.nvidia_driver:
-    wanted: "{{ __nvidia_driver_wanted.state }}"
-    consent: "{{ gpunode_consent | default([]) }}"
-    drain: "{{ gpunode_drain | default([]) }}"
-  register: __nvidia_driver_result
+    wanted: "{{ wanted }}"
+    consent: [stop_gpu_clients]
+    drain: [ob_cuda.service]
 """
 
 RETURN = r"""

@@ -26,8 +26,7 @@ attributes:
 EXAMPLES = r"""
 - name: Bring peer memory to that state
   gpunode.stack.peer_memory:
-    wanted: "{{ __peer_memory_wanted.state }}"
-  register: __peer_memory_result
+    wanted: "{{ wanted }}"
 """
 
 RETURN = r"""

@@ -35,8 +35,7 @@ attributes:
 EXAMPLES = r"""
 - name: Bring the licence to that state
   gpunode.stack.vgpu_license:
-    wanted: "{{ __vgpu_license_wanted.state }}"
-  register: __vgpu_license_result
+    wanted: "{{ wanted }}"
 """
 
 RETURN = r"""

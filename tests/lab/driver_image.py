@@ -10,7 +10,6 @@ from lab import driver_runs, fleet, kernel, runfile, shell
 
 #: Nothing but the driver.
 ONLY = {"conda_env_list": [], "gunicorn_app_list": []}
-TASK = "Bring the driver to that state"
 # Logs tell of times, and ld.so.cache and the lists that depmod makes follow from the rest.
 _FINGERPRINT = """
 set -e

@@ -182,11 +182,11 @@ def test_two_runs_at_once_both_end_well(converged, lab, tmp_path):
 
 # The task during which the controller dies, and how long into it.
 KILLED_AT = {
-    "while Miniforge installs": ("Bring Miniforge to that state", 1.0),
-    "while an environment is built": ("Bring the environments to that state", 3.0),
-    "after the environments, before their receipt": ("Leave the receipt of the environments", 0.0),
-    "while an application is set up": ("Bring the applications to that state", 0.6),
-    "before the last receipt": ("Leave the receipt of the applications", 0.0),
+    "while Miniforge installs": ("Bring Miniforge to its wanted state", 1.0),
+    "while an environment is built": ("Bring the environments to their wanted state", 3.0),
+    "after the environments": ("Bring the applications to their wanted state", 0.0),
+    "while an application is set up": ("Bring the applications to their wanted state", 0.6),
+    "while an application is proven": ("Bring the applications to their wanted state", 1.5),
 }
 
 
@@ -194,7 +194,7 @@ KILLED_AT = {
 _OFTEN = (
     "while an environment is built",
     "while an application is set up",
-    "before the last receipt",
+    "while an application is proven",
 )
 
 

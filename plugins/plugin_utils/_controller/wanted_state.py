@@ -15,7 +15,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files
 
 from . import project
-from .components.registry import COMPONENTS
+from .components.registry import COMPONENTS, IN_STACK, OF_ITEMS
 from .inputs import addresses, node_code, yaml_file
 from .stack import catalog, selection
 
@@ -40,6 +40,7 @@ class Site:
         self._variables = variables
         self._base = pathlib.Path(base)
         self._resolved = {}
+        self._stack = None
 
     def components(self):
         """Return the names of the components wanted on the host, in the order they are applied."""
@@ -50,32 +51,26 @@ class Site:
 
         :raises Refusal: an option is missing, unknown or of the wrong type.
         """
-        return self._validated(options_of(component), f"{component}_", component)
+        return self._validated(component, f"{component}_")
 
     def stack(self):
-        """Return the GPU stack that is wanted, as selection.resolve does.
+        """Return the GPU stack that is wanted, as selection.resolve does; nobody may change it.
 
-        Of a driver there is ``kernels_without_headers`` as well, and of peer memory ``delivery``,
-        as their roles are told.
+        What the options of a part's own role say of it is in it too.
 
         :raises Refusal: an option is unknown or of the wrong type, or there is no such stack.
         """
-        options = self._validated(fleet_options(), FLEET_PREFIX, "preflight")
-        found = selection.resolve(options, catalog.of_project())
-        if found["peer_memory"]:
-            delivery = self.options("peer_memory")["delivery"]
-            found["peer_memory"] = {**found["peer_memory"], "delivery": delivery}
-        said = self.options("nvidia_driver")
-        if said["state"] == "absent":
-            # Peer memory is nothing without a driver.
-            peers = found["peer_memory"] and {**found["peer_memory"], "route": "none"}
-            return {**found, "driver": None, "vgpu": None, "peer_memory": peers}
-        if found["driver"]:
-            policy = said["kernels_without_headers"]
-            found["driver"] = {**found["driver"], "kernels_without_headers": policy}
-        return found
+        if self._stack is None:
+            options = self._validated("preflight", FLEET_PREFIX)
+            stack = selection.resolve(options, catalog.of_project())
+            for component in IN_STACK:
+                stack = COMPONENTS[component].in_stack(stack, self.options(component))
+            self._stack = stack
+        return self._stack
 
-    def _validated(self, spec, prefix, role):
+    def _validated(self, role, prefix):
+        """Return the options of a role that begin with a prefix, without it."""
+        spec = _beginning_with(prefix, options_of(role))
         given = {
             name: _said(self._variables[name])
             for name in spec
@@ -103,6 +98,25 @@ class Site:
         """Return the hex sha256 over a component's wanted state and its own files."""
         asked = json.dumps(self.wanted(component), sort_keys=True)
         return hashlib.sha256(f"{asked}\n{work_of(component)}".encode()).hexdigest()
+
+    def arguments(self, component, part="all"):
+        """Return the arguments of a component's module: wanted state, receipt and its own.
+
+        :param part: "absent" for what is to go alone, which leaves no receipt; "present" for all
+            but that; "all".
+        :raises Refusal: what the user asked for cannot be.
+        """
+        resolver = COMPONENTS[component]
+        if part != "all" and component not in OF_ITEMS:
+            raise Refusal(f"part {part}", f"{component} is no list of items", "Say part: all")
+        state = self.wanted(component)
+        if part == "absent":
+            wanted, receipt = resolver.only_absent(state), {}
+        else:
+            wanted = state if part == "all" else resolver.without_absent(state)
+            names = {"present": resolver.present(state), "absent": resolver.absent(state)}
+            receipt = {"receipt": {"digest": self.digest(component), **names}}
+        return {"wanted": wanted, **receipt, **resolver.arguments(wanted, self)}
 
     def path(self, path):
         """Return a controller path made absolute; a relative one starts at the inventory."""
@@ -151,8 +165,11 @@ def options_of(component):
 @functools.cache
 def fleet_options():
     """Return {option: specification} of what is said of a host as a whole, not of one component."""
-    options = options_of("preflight")
-    return {name: option for name, option in options.items() if name.startswith(FLEET_PREFIX)}
+    return _beginning_with(FLEET_PREFIX, options_of("preflight"))
+
+
+def _beginning_with(prefix, options):
+    return {name: option for name, option in options.items() if name.startswith(prefix)}
 
 
 def known_variables():

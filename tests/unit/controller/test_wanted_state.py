@@ -1,6 +1,7 @@
 """From variables to wanted states: defaults, digests, and what a component depends on."""
 
 import copy
+import json
 import shutil
 
 import pytest
@@ -165,3 +166,75 @@ def test_another_version_of_what_does_the_work_is_another_wish(inventory, clone)
     assert site(inventory).digest("conda_env") == before
     assert touched(clone, "plugins/modules/conda_env.py") == {"conda_env"}
     assert site(inventory).digest("conda_env") != before
+
+
+def test_the_module_is_told_what_is_wanted_and_what_its_receipt_is_to_say(inventory):
+    wanted = site(inventory)
+    assert wanted.arguments("conda_env") == {
+        "wanted": wanted.wanted("conda_env"),
+        "receipt": {"digest": wanted.digest("conda_env"), "present": ["web"], "absent": []},
+    }
+
+
+def test_what_is_to_go_can_be_done_alone_and_leaves_no_receipt(inventory):
+    old = {"name": "old", "state": "absent"}
+    wanted = site(inventory, conda_env_list=[*VARIABLES["conda_env_list"], old])
+    arguments = wanted.arguments("conda_env", "absent")
+    assert list(arguments) == ["wanted"]
+    assert arguments["wanted"]["environments"] == []
+    assert [env["name"] for env in arguments["wanted"]["absent"]] == ["old"]
+    rest = wanted.arguments("conda_env", "present")
+    assert rest["receipt"] == wanted.arguments("conda_env")["receipt"]
+    assert rest["wanted"] == {**wanted.wanted("conda_env"), "absent": []}
+
+
+@pytest.mark.parametrize("part", ["present", "absent"])
+def test_a_component_that_is_no_list_has_no_parts(inventory, part):
+    with pytest.raises(Refusal, match="miniforge is no list of items"):
+        site(inventory).arguments("miniforge", part)
+
+
+def test_consents_and_units_to_drain_reach_the_modules_that_ask_for_them(inventory):
+    said = {"gpunode_consent": ["reboot"], "gpunode_drain": ["serve.service"]}
+    wanted = site(inventory, **said, nvidia_driver_state="absent", gpunode_ofed_kind="inbox")
+    driver = wanted.arguments("nvidia_driver")
+    assert (driver["consent"], driver["drain"]) == (["reboot"], ["serve.service"])
+    assert wanted.arguments("mlnx_ofed")["consent"] == ["reboot"]
+    assert site(inventory, nvidia_driver_state="absent").arguments("nvidia_driver")["drain"] == []
+
+
+@pytest.mark.parametrize("component", ["nvidia_driver", "mlnx_ofed"])
+def test_a_consent_that_is_none_is_refused_by_each_that_reads_it(inventory, component):
+    with pytest.raises(Refusal, match="everything"):
+        site(inventory, gpunode_consent=["everything"]).arguments(component)
+
+
+def test_secrets_reach_the_module_of_applications_and_no_other(inventory):
+    secrets = {"web": {"TOKEN": "s3cret"}}
+    wanted = site(inventory, gunicorn_app_secrets=secrets)
+    assert json.loads(wanted.arguments("gunicorn_app")["secrets"]) == secrets
+    assert "s3cret" not in json.dumps(wanted.arguments("gunicorn_app")["wanted"])
+    assert "s3cret" not in json.dumps(wanted.arguments("conda_env"))
+
+
+@pytest.mark.parametrize("component", registry.COMPONENTS)
+def test_nobody_changes_the_stack_that_all_are_told_of(inventory, component):
+    wanted = site(inventory, gpunode_stack="r580", gpunode_peer_memory_route="nv_peer_mem")
+    before = copy.deepcopy(wanted.stack())
+    wanted.arguments(component)
+    assert wanted.stack() == before
+    assert wanted.stack() is wanted.stack()
+
+
+FUNCTIONS = ["is_wanted", "resolve", "present", "absent", "probe", "refusals", "summary"]
+FOR_ITS_ACTION = ["arguments", "sendable"]
+
+
+@pytest.mark.parametrize("component", registry.COMPONENTS)
+def test_each_component_has_the_functions_that_are_asked_of_it(component):
+    asked = [*FUNCTIONS, *FOR_ITS_ACTION]
+    if component in registry.OF_ITEMS:
+        asked += ["only_absent", "without_absent"]
+    if component in registry.IN_STACK:
+        asked += ["in_stack"]
+    assert [name for name in asked if not hasattr(registry.COMPONENTS[component], name)] == []

@@ -32,6 +32,7 @@ LAYERS = {
         ("inputs",),
         ("stack", "conda", "gunicorn", "nccl"),
         tuple(f"components/{name}" for name in COMPONENTS if name != "nccl"),
+        ("components/registry",),
         ("wanted_state",),
         ("plan",),
     ),
@@ -44,7 +45,7 @@ OWNERS = {
     **{f"components/{name}": name for name in COMPONENTS},
 }
 # What looks at several components at once.
-ABOVE_COMPONENTS = ("releases", "wanted_state", "plan")
+ABOVE_COMPONENTS = ("releases", "components/registry", "wanted_state", "plan")
 
 
 def below(side):

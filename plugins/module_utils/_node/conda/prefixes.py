@@ -22,7 +22,7 @@ def is_conda(prefix):
 def verdict(state):
     """Return what is where a prefix is to be: 'free', 'unfinished', 'conda' or 'foreign'.
 
-    :param state: the place as ``paths`` of node_facts describes it.
+    :param state: the place as ``paths`` of node_info describes it.
     """
     if state["unfinished"]:
         return "unfinished"

@@ -100,7 +100,7 @@ def coming(packages):
 def held(manager, packages):
     """Return {path: TextFile} of what keeps a vendor's packages as they were installed.
 
-    :param manager: 'apt' or 'dnf', as node_facts names it.
+    :param manager: 'apt' or 'dnf', as node_info names it.
     :param packages: {name: version}.
     """
     if manager != "apt":

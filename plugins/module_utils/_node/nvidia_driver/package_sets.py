@@ -355,7 +355,7 @@ def headers(tree, releases, manager="apt"):
     That of each kernel by its name, never a metapackage, which would bring the next kernel.
 
     :param releases: of kernels on disk.
-    :param manager: 'apt' or 'dnf', as node_facts names it.
+    :param manager: 'apt' or 'dnf', as node_info names it.
     """
     names = {release: _HEADERS[manager].format(release) for release in releases}
     if manager == "apt":

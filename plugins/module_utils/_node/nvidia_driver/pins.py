@@ -21,7 +21,7 @@ _COMPONENT = "NVIDIA driver"
 def wanted_files(manager, installed, driver, family):
     """Return {path: TextFile} of the files that hold packages where they are.
 
-    :param manager: 'apt' or 'dnf', as node_facts names it.
+    :param manager: 'apt' or 'dnf', as node_info names it.
     :param installed: {name: version} of the packages that belong to the driver.
     :param driver: the driver's own version: '535.161.08'.
     :param family: the package_family.Family of all that belongs to it.

@@ -21,7 +21,7 @@ from ..system import commands
 
 #: What a package may be called. At its end '-' would mean to apt that it is to go.
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9+._-]*[A-Za-z0-9+])?")
-#: Package managers, as node_facts names them, whose hosts can be given packages.
+#: Package managers, as node_info names them, whose hosts can be given packages.
 MANAGERS = ("apt", "dnf")
 LOCK_WAIT_S = 600
 _POLL_S = 2

@@ -19,7 +19,7 @@ def mount_of(path, mounts):
     """Return the row of ``mounts`` that holds a path, or None where none does.
 
     :param path: an absolute path; it need not exist.
-    :param mounts: the ``mounts`` of node_facts; a later row covers an earlier one.
+    :param mounts: the ``mounts`` of node_info; a later row covers an earlier one.
     """
     holding = [row for row in mounts if _is_below(path, row["mount"])]
     return max(reversed(holding), key=lambda row: len(row["mount"]), default=None)
@@ -29,7 +29,7 @@ def refusals(needs, mounts):
     """Return a Refusal for each file system without room for what is to be put on it.
 
     :param needs: list of (what, path, bytes).
-    :param mounts: the ``mounts`` of node_facts.
+    :param mounts: the ``mounts`` of node_info.
     """
     per_mount = {}
     for what, path, size in needs:

@@ -141,6 +141,26 @@ def refusals(state, facts):
     return found + disk.refusals(_room_needed(state, facts), facts["mounts"])
 
 
+def only_absent(state):
+    """Return the wanted state without what is to be in place."""
+    return {**state, "environments": []}
+
+
+def without_absent(state):
+    """Return the wanted state without what is to be removed."""
+    return {**state, "absent": []}
+
+
+def arguments(_state, _site):
+    """Return what the module takes besides: nothing."""
+    return {}
+
+
+def sendable(_state):
+    """Return the files of the controller that the host may ask for: none."""
+    return {}
+
+
 def summary(state):
     """Return a line for people about each environment of a converged host."""
     return [

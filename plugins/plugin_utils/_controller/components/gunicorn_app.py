@@ -9,6 +9,7 @@ import difflib
 import hashlib
 import ipaddress
 import itertools
+import json
 import os
 import re
 
@@ -26,6 +27,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
 
 from ..gunicorn import entry_point, units
 from ..gunicorn import source as app_source
+from ..inputs import sent_file
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
@@ -150,6 +152,35 @@ def refusals(state, facts):
     ]
     needs = [(f"application {app['name']}", app["release"], app["size"]) for app in lacking]
     return found + disk.refusals(needs, facts["mounts"])
+
+
+def only_absent(state):
+    """Return the wanted state without what is to be in place."""
+    return {**state, "applications": []}
+
+
+def without_absent(state):
+    """Return the wanted state without what is to be removed."""
+    return {**state, "absent": []}
+
+
+def arguments(state, site):
+    """Return what the module takes besides: the secrets, of which the state has digests alone."""
+    given = site.options("gunicorn_app")["secrets"]
+    names = [app["name"] for app in state["applications"] if app["secrets_digest"]]
+    # One text: as a dict, each of its values would be blanked out of the module's answer.
+    return {"secrets": json.dumps({name: given[name] for name in names})}
+
+
+def sendable(state):
+    """Return the files of the controller that the host may ask for: archives of its releases."""
+    return {
+        app["digest"]: sent_file.File(
+            f"release {app['digest']}", str(app_source.archive_of(app["digest"]))
+        )
+        for app in state["applications"]
+        if not release.is_id(app["digest"])
+    }
 
 
 def summary(state):

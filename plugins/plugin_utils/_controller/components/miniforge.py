@@ -145,6 +145,16 @@ def refusals(state, facts):
     return found
 
 
+def arguments(_state, _site):
+    """Return what the module takes besides: nothing."""
+    return {}
+
+
+def sendable(_state):
+    """Return the files of the controller that the host may ask for: none."""
+    return {}
+
+
 def summary(state):
     """Return a line for people about what is on a converged host."""
     if state["state"] == "absent":

@@ -119,6 +119,16 @@ def _unknown_distribution(state, distribution):
     ]
 
 
+def arguments(_state, site):
+    """Return what the module takes besides: the consents."""
+    return {"consent": site.stack()["consent"]}
+
+
+def sendable(state):
+    """Return the files of the controller that the host may ask for: the bundle."""
+    return sent_file.of("gpunode_ofed_file", state.get("file", ""), state.get("sha256", ""))
+
+
 def summary(state):
     """Return a line for people about what is on a converged host."""
     says = f"RDMA stack {rdma_stack.called(state)}"

@@ -79,6 +79,32 @@ def refusals(state, facts):
     return sent_file.refusals("gpunode_driver_file", state["file"])
 
 
+def in_stack(stack, options):
+    """Return the wanted GPU stack with what this role's options say of its driver.
+
+    :param stack: what selection.resolve returned.
+    :param options: those of this component.
+    """
+    if options["state"] == "absent":
+        # Peer memory is nothing without a driver.
+        peers = stack["peer_memory"] and {**stack["peer_memory"], "route": "none"}
+        return {**stack, "driver": None, "vgpu": None, "peer_memory": peers}
+    if not stack["driver"]:
+        return stack
+    policy = options["kernels_without_headers"]
+    return {**stack, "driver": {**stack["driver"], "kernels_without_headers": policy}}
+
+
+def arguments(_state, site):
+    """Return what the module takes besides: the consents, and the units to be drained."""
+    return {name: site.stack()[name] for name in ("consent", "drain")}
+
+
+def sendable(state):
+    """Return the files of the controller that the host may ask for: the .run."""
+    return sent_file.of("gpunode_driver_file", state.get("file", ""), state.get("sha256", ""))
+
+
 def summary(state):
     """Return a line for people about what is on a converged host."""
     if state["state"] == "absent":

@@ -10,7 +10,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import pe
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 
 from .. import project
-from ..inputs import catalog
+from ..inputs import catalog, sent_file
 from ..stack import catalog as stack_catalog
 
 NAME = "peer memory"
@@ -90,6 +90,32 @@ def refusals(state, _facts):
     except Refusal as refusal:
         return [refusal]
     return []
+
+
+def in_stack(stack, options):
+    """Return the wanted GPU stack with what this role's options say of its peer memory.
+
+    :param stack: what selection.resolve returned.
+    :param options: those of this component.
+    """
+    if not stack["peer_memory"]:
+        return stack
+    delivery = options["delivery"]
+    return {**stack, "peer_memory": {**stack["peer_memory"], "delivery": delivery}}
+
+
+def arguments(_state, _site):
+    """Return what the module takes besides: nothing."""
+    return {}
+
+
+def sendable(state):
+    """Return the files of the controller that the host may ask for: the archives of nv_peer_mem."""
+    return {
+        name: file
+        for row in state.get("tags", [])
+        for name, file in sent_file.of("peer_memory_archives", row["file"], row["sha256"]).items()
+    }
 
 
 def summary(state):

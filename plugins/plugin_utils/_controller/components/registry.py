@@ -32,3 +32,9 @@ STANDS_ON = {
     "peer_memory": ["mlnx_ofed", "nvidia_driver"],
     "gunicorn_app": ["conda_env"],
 }
+
+# Those made of items, each of which comes and goes by itself; what is to go can be done alone.
+OF_ITEMS = ["conda_env", "gunicorn_app"]
+
+# Those whose own options say more of the GPU stack, by their function ``in_stack``.
+IN_STACK = ["nvidia_driver", "peer_memory"]

@@ -106,6 +106,18 @@ def refusals(_state, _facts):
     return []
 
 
+def arguments(state, site):
+    """Return what the module takes besides: the token, as nothing that is kept or shown has it."""
+    if not state.get("token"):
+        return {}
+    return {"token": token_text(site.options("vgpu_license"), site)}
+
+
+def sendable(_state):
+    """Return the files of the controller that the host may ask for: none."""
+    return {}
+
+
 def summary(state):
     """Return one line for people."""
     if state["state"] == "present":

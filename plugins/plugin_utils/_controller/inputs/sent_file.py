@@ -5,12 +5,32 @@
 from __future__ import annotations
 
 import os
-
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
+import typing
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files
+
+from . import addresses
+
+
+class File(typing.NamedTuple):
+    """A file of the controller.
+
+    :ivar what: the option that names it, or what it is, for messages.
+    :ivar path: where it lies on the controller.
+    :ivar sha256: the digest it is to have; '' where this project made it itself.
+    """
+
+    what: str
+    path: str
+    sha256: str = ""
+
+
+def of(option, file, sha256):
+    """Return {path: File} of what an option names, {} for an address or ''."""
+    if not file or addresses.is_one(file):
+        return {}
+    return {file: File(option, file, sha256)}
 
 
 def refusals(option, file):
@@ -18,51 +38,66 @@ def refusals(option, file):
 
     :param option: the option that names the file, for the message.
     """
-    if not file or "://" in file or os.path.isfile(file):
-        return []
     return [
         Refusal(
-            f"{option}: {file}",
+            f"{option}: {found.path}",
             "there is no such file on the controller",
             "Name it by its absolute path or relative to the inventory's folder",
         )
+        for found in of(option, file, "").values()
+        if not os.path.isfile(found.path)
     ]
 
 
-class SendingAction(ActionBase):
-    """Runs the module of the same name, and again with the file that it asked for.
+def run_with(sendable, run, send):
+    """Run a module, and again with the files that the host lacks; return the module's result.
 
-    The module returns ``needs``, its path here, and ``sha256``, its digest.
+    A host that has them costs one round trip and no transfer.
 
-    A host that has the file costs one round trip and no transfer.
+    :param sendable: {name: File} of all that may be sent to the host.
+    :param run: runs the module with {name: path on the host} of what was sent, and returns its
+        result; ``needs`` in it are the names of files that are lacking, and nothing was changed.
+    :param send: copies a file of the controller to the host and returns its path there.
+    :raises Refusal: what the host asks for may not be sent, or it asks again.
     """
-
-    TRANSFERS_FILES = True
-    #: The option that names the file, for messages.
-    OPTION = ""
-
-    def run(self, tmp=None, task_vars=None):
-        super().run(tmp, task_vars)
-        arguments = dict(self._task.args)
-        result = self._execute_module(module_args=arguments, task_vars=task_vars)
-        if result.get("needs") and not result.get("failed"):
-            arguments["file"] = self._send(result["needs"], result["sha256"])
-            result = self._execute_module(module_args=arguments, task_vars=task_vars)
+    result = run({})
+    needs = _needs(result)
+    if not needs:
         return result
+    result = run({name: send(_checked(name, sendable)) for name in needs})
+    if _needs(result):
+        raise Refusal(
+            ", ".join(_needs(result)),
+            "it went from the host during this run, and nothing was changed: another run is at "
+            "work there",
+            "Run again",
+        )
+    return result
 
-    def _send(self, path, sha256):
-        """Copy the file to the host's temporary folder and return its path there."""
-        if not os.path.isfile(path):
-            raise AnsibleActionFail(
-                f"{self.OPTION}: {path}: there is no such file on the controller. Correct it"
-            )
-        found = files.sha256_of_file(path)
-        if found != sha256:
-            raise AnsibleActionFail(
-                f"{self.OPTION}: {path}: its sha256 is {found}, wanted is {sha256}; nothing "
-                "was changed. Do not trust the file; correct the digest only after you know why "
-                "it differs"
-            )
-        shell = self._connection._shell
-        folder = shell.tmpdir or self._make_tmp_path()
-        return self._transfer_file(path, shell.join_path(folder, os.path.basename(path)))
+
+def _needs(result):
+    return [] if result.get("failed") else result.get("needs", [])
+
+
+def _checked(name, sendable):
+    """Return the path of a file that the host asks for, once it is what it is to be."""
+    if name not in sendable:
+        raise Refusal(
+            f"the host asks for {name}",
+            "that is no file that its variables name, and nothing was sent",
+            "Look at who else is at work on the host",
+        )
+    file = sendable[name]
+    what = f"{file.what}: {file.path}"
+    if not os.path.isfile(file.path):
+        raise Refusal(
+            what, "there is no such file on the controller any more", "See to it and run again"
+        )
+    found = files.sha256_of_file(file.path)
+    if file.sha256 not in ("", found):
+        raise Refusal(
+            what,
+            f"its sha256 is {found}, wanted is {file.sha256}; nothing was changed",
+            "Do not trust the file; correct the digest only after you know why it differs",
+        )
+    return file.path

@@ -1,0 +1,55 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+import os
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.components import registry
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import sent_file
+
+
+class ActionModule(ActionBase):
+    """Brings a host to what is wanted of a component; see the module of the same name."""
+
+    # A folder for files is made once one is sent: most hosts lack none.
+    TRANSFERS_FILES = False
+
+    def run(self, tmp=None, task_vars=None):
+        super().run(tmp, task_vars)
+        _dummy, asked = self.validate_argument_spec(
+            {
+                "component": {
+                    "type": "str",
+                    "required": True,
+                    "choices": list(registry.COMPONENTS),
+                },
+                "part": {"type": "str", "choices": ["all", "present", "absent"], "default": "all"},
+            }
+        )
+        component = asked["component"]
+        site = wanted_state.site_of(task_vars, self._templar)
+
+        def run(files):
+            return self._execute_module(
+                f"gpunode.stack.{component}",
+                module_args={**arguments, "files": files},
+                task_vars=task_vars,
+            )
+
+        try:
+            arguments = site.arguments(component, asked["part"])
+            sendable = registry.COMPONENTS[component].sendable(arguments["wanted"])
+            return sent_file.run_with(sendable, run, self._send)
+        except Refusal as refusal:
+            raise AnsibleActionFail(str(refusal)) from refusal
+
+    def _send(self, path):
+        """Copy a file to the host's temporary folder and return its path there."""
+        shell = self._connection._shell
+        folder = shell.tmpdir or self._make_tmp_path()
+        return self._transfer_file(path, shell.join_path(folder, os.path.basename(path)))
