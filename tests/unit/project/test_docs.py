@@ -1,0 +1,190 @@
+"""What people read holds: examples are valid, options are told, links and paths lead somewhere."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import yaml_file
+
+ROOT = Path(__file__).resolve().parents[3]
+ROLES = sorted(path.parents[1].name for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
+PAGES = sorted(
+    str(path.relative_to(ROOT))
+    for pattern in ("*.md", "docs/*.md", "roles/*/README.md", "tests/standins/*/README.md")
+    for path in ROOT.glob(pattern)
+)
+MODULES = sorted(path.stem for path in ROOT.glob("plugins/modules/*.py"))
+
+_FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\((?!https?://)(?P<page>[^)#\s]*)(?:#(?P<anchor>[^)\s]+))?\)")
+# A path of the tree, as a page names it in code: `plugins/modules/plan.py`.
+_PATH = re.compile(
+    r"(?<![\w./-])(?:docs|inventory|playbooks|plugins|roles|tests|tools)/[\w./<>*-]*[\w>*]"
+)
+# What is made by a command, and what a user makes.
+_MADE = re.compile(r"tests/output/|inventory/(?:prod|lab/)")
+_COLUMNS = ("option", "type", "default", "choices", "required", "description")
+
+
+def text_of(page):
+    """Return the text of a page."""
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def fences(text):
+    """Return [(language, text)] of the fenced blocks of a page."""
+    return [(found["language"], found["text"]) for found in _FENCE.finditer(text)]
+
+
+def anchors(text):
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    prose = _FENCE.sub("", text)
+    headings = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def options_in(text):
+    """Return {option: {column: cell}} of the tables of options in a README."""
+    found = {}
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        name = re.fullmatch(r"`(\w+)`", cells[0]) if len(cells) == len(_COLUMNS) else None
+        if name:
+            found[name[1]] = dict(zip(_COLUMNS, cells, strict=True))
+    return found
+
+
+def all_options(options):
+    """Yield (option, specification) of options, nested ones too."""
+    for name, option in options.items():
+        yield name, option
+        yield from all_options(option.get("options", {}))
+
+
+def main_of(role):
+    """Return the specification of a role's one entry point."""
+    specs = yaml_file.load(ROOT / "roles" / role / "meta" / "argument_specs.yml")
+    assert list(specs["argument_specs"]) == ["main"]
+    return specs["argument_specs"]["main"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_fenced_block_names_its_language_and_yaml_can_be_read(page):
+    text = text_of(page)
+    assert text.count("```") == 2 * len(fences(text))
+    for language, block in fences(text):
+        assert language, block
+        if language == "yaml":
+            assert yaml.safe_load(block), block
+
+
+def test_a_task_name_with_a_bare_colon_is_no_yaml():
+    ((language, block),) = fences("```yaml\n- name: Importing role: web\n```\n")
+    assert language == "yaml"
+    with pytest.raises(yaml.YAMLError):
+        yaml.safe_load(block)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_readme_begins_with_the_shortest_example_which_applies_the_role(role):
+    example = main_of(role)["examples"]
+    assert fences(text_of(f"roles/{role}/README.md"))[0] == ("yaml", example)
+    (play,) = yaml.safe_load(example)
+    assert play["roles"][-1] == {"role": f"gpunode.stack.{role}"}
+    assert set(play.get("vars", {})) <= wanted_state.known_variables()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_readme_tells_of_each_option_what_may_be_said(role):
+    told = options_in(text_of(f"roles/{role}/README.md"))
+    said = dict(all_options(main_of(role)["options"]))
+    assert set(told) == set(said)
+    for name, option in said.items():
+        row = told[name]
+        assert row["type"].startswith(option["type"]), name
+        assert option.get("elements", "") in row["type"], name
+        assert bool(row["default"]) == ("default" in option), name
+        if row["default"]:
+            assert yaml.safe_load(row["default"].strip("`")) == option["default"], name
+        choices = [str(choice) for choice in option.get("choices", [])]
+        assert re.findall(r"`([^`]+)`", row["choices"]) == choices, name
+        assert row["required"] == ("yes" if option.get("required") else ""), name
+        assert len(row["description"]) > 10, name
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_link_leads_to_a_page_and_a_heading_that_are_there(page):
+    dead = []
+    for link in _LINK.finditer(text_of(page)):
+        target = (ROOT / page).parent / link["page"] if link["page"] else ROOT / page
+        headings = anchors(target.read_text(encoding="utf-8")) if target.is_file() else set()
+        if not target.exists() or (link["anchor"] and link["anchor"] not in headings):
+            dead.append(link[0])
+    assert dead == []
+
+
+def test_the_anchor_of_a_heading_is_found():
+    text = "# A `b_c`: d\n```yaml\n# no heading\n```\n## E, f\n"
+    assert anchors(text) == {"a-b_c-d", "e-f"}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_path_that_a_page_names_is_there(page):
+    named = {path for path in _PATH.findall(text_of(page)) if not _MADE.match(path)}
+    assert [path for path in sorted(named) if not _is_there(page, path)] == []
+
+
+def _is_there(page, path):
+    pattern = re.sub(r"<[^>]*>", "*", path)
+    return any(any(base.glob(pattern)) for base in (ROOT, (ROOT / page).parent))
+
+
+@pytest.fixture(scope="module")
+def documentation():
+    """{module: what ansible-doc says of it}, fragments included."""
+    told = subprocess.run(
+        [
+            Path(sys.executable).with_name("ansible-doc"),
+            *("--json", "--type", "module"),
+            *(f"gpunode.stack.{name}" for name in MODULES),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    ).stdout
+    return {name.rsplit(".", 1)[1]: row["doc"] for name, row in json.loads(told).items()}
+
+
+def test_each_module_says_how_it_takes_check_mode_and_diff_mode(documentation):
+    assert sorted(documentation) == MODULES
+    for name, doc in documentation.items():
+        for mode in ("check_mode", "diff_mode"):
+            attribute = doc["attributes"][mode]
+            assert attribute["description"], (name, mode)
+            assert attribute["support"] in {"full", "partial", "none"}, (name, mode)
+
+
+def test_what_a_module_says_itself_stands_beside_what_the_fragment_says(documentation):
+    looks = documentation["report"]["attributes"]["check_mode"]
+    assert looks == {"description": "It changes nothing on a host in any mode.", "support": "full"}
+    changes = documentation["mlnx_ofed"]["attributes"]["diff_mode"]
+    assert changes["support"] == "partial"
+    assert changes["description"].startswith("Shows what changes")
+    assert changes["details"].startswith("The files, apart from")
+
+
+def test_an_option_of_a_fragment_is_an_option_of_the_module(documentation):
+    assert documentation["conda_env"]["options"]["wanted"]["required"] is True
+    assert documentation["nvidia_driver"]["options"]["consent"]["elements"] == "str"
+    assert documentation["peer_memory"]["options"]["files"]["type"] == "dict"
+    assert documentation["report"]["options"]["unreachable"]["default"] == []
