@@ -17,6 +17,8 @@ pytestmark = pytest.mark.lab
 NODE = "node2"
 LAB = PROJECT / "inventory" / "lab"
 ROLES = sorted(path.parents[1].name for path in PROJECT.glob("roles/*/meta/argument_specs.yml"))
+# The driver's packages are some hundred megabytes.
+_PATIENCE_S = 1200
 #: What a role says that cannot do its work on one node without GPUs.
 REFUSES = {"nccl": "node2 alone: there is nobody for it to meet"}
 EXAMPLE = re.compile(r"^## Shortest example\n\n```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -48,6 +50,7 @@ def example(fresh, tmp_path):
             playbook,
             *("--inventory", tmp_path / "hosts.yml", "--limit", NODE, *arguments),
             log=tmp_path / "ssh",
+            timeout_s=_PATIENCE_S,
         )
 
     return run
@@ -74,10 +77,16 @@ def test_the_example_of_an_application_serves_it_and_once_more_changes_nothing(e
 
 
 @pytest.mark.slow
-def test_the_example_of_the_driver_installs_it_and_once_more_changes_nothing(example, lab):
-    done = example("nvidia_driver")
+@pytest.mark.parametrize(
+    ("role", "package", "version"),
+    [("mlnx_ofed", "rdma-core", ""), ("nvidia_driver", "libcuda1", "550.")],
+)
+def test_the_example_installs_what_it_says_and_once_more_changes_nothing(
+    example, lab, role, package, version
+):
+    done = example(role)
     assert done.status == 0, done.messages()
-    listed = lab.ssh(NODE, "dpkg-query -W -f '${db:Status-Abbrev}${Version}' libcuda1")
-    assert listed.stdout.startswith("ii 550."), listed.stdout
-    again = example("nvidia_driver")
+    listed = lab.ssh(NODE, f"dpkg-query -W -f '${{db:Status-Abbrev}}${{Version}}' {package}")
+    assert listed.stdout.startswith(f"ii {version}"), listed.stdout
+    again = example(role)
     assert (again.status, again.changed) == (0, {NODE: 0}), again.messages()
