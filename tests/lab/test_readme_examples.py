@@ -64,7 +64,7 @@ def test_the_example_works_in_check_mode_on_a_fresh_host(example, role):
         assert REFUSES[role] in said.messages()
     else:
         assert said.status == 0, said.messages()
-        assert role in [task.split(" : ")[0].split(".")[-1] for task, _ in said.results(NODE)]
+        assert role in [task.split(" : ")[0].split(".")[-1] for task, _result in said.results(NODE)]
 
 
 def test_the_example_of_an_application_serves_it_and_once_more_changes_nothing(example, fresh):
