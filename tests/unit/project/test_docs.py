@@ -25,10 +25,10 @@ MODULES = sorted(path.stem for path in ROOT.glob("plugins/modules/*.py"))
 
 _FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?!https?://)(?P<page>[^)#\s]*)(?:#(?P<anchor>[^)\s]+))?\)")
-# A path of the tree, as a page names it in code: `plugins/modules/plan.py`.
-_PATH = re.compile(
-    r"(?<![\w./-])(?:docs|inventory|playbooks|plugins|roles|tests|tools)/[\w./<>*-]*[\w>*]"
-)
+# A path of the tree, as a page names it in code: `plugins/modules/plan.py`, `_node/steps.py`.
+_TOPS = "docs|inventory|playbooks|plugins|roles|tests|tools|module_utils|_node|_controller"
+_PATH = re.compile(rf"(?<![\w./-])(?:{_TOPS})/[\w./<>*-]*[\w>*]")
+_BASES = ("", "plugins", "plugins/module_utils", "plugins/plugin_utils")
 # What is made by a command, and what a user makes.
 _MADE = re.compile(r"tests/output/|inventory/(?:prod|lab/)")
 _COLUMNS = ("option", "type", "default", "choices", "required", "description")
@@ -144,7 +144,8 @@ def test_each_path_that_a_page_names_is_there(page):
 
 def _is_there(page, path):
     pattern = re.sub(r"<[^>]*>", "*", path)
-    return any(any(base.glob(pattern)) for base in (ROOT, (ROOT / page).parent))
+    bases = [*(ROOT / base for base in _BASES), (ROOT / page).parent]
+    return any(any(base.glob(pattern)) for base in bases)
 
 
 @pytest.fixture(scope="module")
