@@ -12,7 +12,10 @@ import pytest
 import yaml
 
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
-from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import yaml_file
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import (
+    catalog,
+    yaml_file,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 ROLES = sorted(path.parents[1].name for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
@@ -146,6 +149,43 @@ def _is_there(page, path):
     pattern = re.sub(r"<[^>]*>", "*", path)
     bases = [*(ROOT / base for base in _BASES), (ROOT / page).parent]
     return any(any(base.glob(pattern)) for base in bases)
+
+
+def matrix():
+    """Return {row: {distribution: cell}} of the support matrix, distributions as the catalog's."""
+    text = text_of("README.md").partition("## Support")[2].partition("\n## ")[0]
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    head, *rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines)
+    return {
+        name: {
+            distribution: cell
+            for column, cell in zip(head[1:], cells, strict=True)
+            for distribution in _distributions(column)
+        }
+        for name, *cells in rows
+    }
+
+
+def _distributions(column):
+    """Yield what a column is about: 'Ubuntu 22.04, 24.04' is about two."""
+    name, versions = column.replace("Enterprise Linux", "RedHat").split(" ", 1)
+    for version in versions.split(", "):
+        yield f"{name} {version}"
+
+
+@pytest.mark.parametrize(
+    ("row", "known"),
+    [
+        ("driver by packages", catalog.rows("driver_packages")),
+        ("DOCA-OFED", catalog.rows("doca_repositories")[0]["distributions"]),
+    ],
+)
+def test_the_matrix_refuses_those_distributions_for_which_the_catalog_has_nothing(row, known):
+    cells = matrix()[row]
+    distributions = {entry["distribution"] for entry in known}
+    assert distributions <= set(cells)
+    refused = {distribution for distribution, cell in cells.items() if cell == "refused"}
+    assert refused == set(cells) - distributions
 
 
 @pytest.fixture(scope="module")
