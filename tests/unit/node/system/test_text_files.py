@@ -44,6 +44,35 @@ def test_a_file_that_differs_is_written_anew(path, damage):
     assert not os.path.islink(path)
 
 
+def test_what_was_seen_tells_what_differs_without_a_second_look(path):
+    file = text_files.of("text\n", mode=0o640)
+    wanted, nothing = {path: file}, {path: text_files.of(None)}
+    for seen, stale, gone in (
+        (text_files.NOTHING, [path], []),
+        (text_files.OnDisk("text\n", 0o640), [], [path]),
+        (text_files.OnDisk("text\n", 0o644), [path], [path]),
+        (text_files.OnDisk("text\n", 0o640, is_own=False), [path], [path]),
+        (text_files.OnDisk(is_own=False), [path], [path]),
+    ):
+        assert text_files.stale(wanted, {path: seen}) == stale
+        assert text_files.stale(nothing, {path: seen}) == gone
+    assert text_files.diff(path, file, text_files.OnDisk("old\n"))["before"] == "old\n"
+    assert not os.path.exists(path)
+
+
+def test_what_is_at_a_path_is_seen(path):
+    assert text_files.look([path]) == {path: text_files.NOTHING}
+    text_files.put(path, text_files.of("text\n", mode=0o640))
+    link = f"{path}.link"
+    os.symlink(path, link)
+    assert text_files.look([path, link]) == {
+        path: text_files.OnDisk("text\n", 0o640),
+        link: text_files.OnDisk("text\n", 0o640, is_own=False),
+    }
+    os.unlink(path)
+    assert text_files.look([link]) == {link: text_files.OnDisk(is_own=False)}
+
+
 def test_nothing_is_wanted_and_nothing_is_left_not_even_the_folder_that_was_made(path):
     nothing = text_files.of(None)
     assert text_files.stale({path: nothing}) == []
