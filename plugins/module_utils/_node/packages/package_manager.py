@@ -217,9 +217,13 @@ def install(names, execute, run=commands.run, manager=None):
 
 def installing(names, execute, run):
     """Return the steps.Step that installs those packages that are missing; [] for none."""
-    lacking = missing(names, run)
+    return installing_missing(missing(names, run), execute, run)
+
+
+def installing_missing(lacking, execute, run):
+    """Return the steps.Step that installs what :func:`missing` returned; [] for none."""
     install_them = functools.partial(install, lacking, execute, run)
-    return [steps.Step(f"install {', '.join(lacking)}", install_them)] if lacking else []
+    return [steps.Step(_installation_of(lacking), install_them)] if lacking else []
 
 
 def transact(what, verb, names, manager, execute, may_go=lambda _name: False):

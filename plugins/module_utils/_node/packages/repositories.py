@@ -13,6 +13,7 @@ import functools
 import os
 import re
 
+from .. import steps
 from ..refusal import Refusal
 from ..system import commands, distribution, download, text_files, urls
 from . import openpgp
@@ -109,9 +110,12 @@ class Sources:
 
         :raises Refusal: it is not known where the repository is.
         """
-        stale = self.stale()
+        return self.offering_of(self.stale(), execute)
+
+    def offering_of(self, stale, execute):
+        """Return the same for what :meth:`stale` returned, without a look at the host."""
         words = ", ".join(text_files.sentence(path, file) for path, file in stale.items())
-        return [(words, functools.partial(self.offer, execute))] if stale else []
+        return [steps.Step(words, functools.partial(self.offer, execute))] if stale else []
 
     def offer(self, execute):
         """Put all in place and fetch the lists.
