@@ -21,12 +21,10 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.kernel import 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import versions
 from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import (
     ofed_release,
+    openibd_restart,
     peer_route,
 )
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
-    distribution,
-    management_interface,
-)
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import distribution
 
 # The driver's packages carry its version; those of container tools and peer memory have their own,
 # and so may these, which look the same and are packaged by themselves.
@@ -332,21 +330,15 @@ class Case:
     def restarts_openibd(self):
         """Whether openibd exchanges the RDMA modules that are loaded; else a reboot does.
 
-        The distribution's own stack has no openibd.
+        Consent to it may be lacking still: the node does it with that alone, and refuses where a
+        module that it sees by then stands in the way.
         """
-        prefers_reboot = "reboot" in self.consent and "restart_openibd" not in self.consent
-        return (
-            self.facts["own_kernel"]
-            and self.ofed_kind != "inbox"
-            and not self.is_over_rdma
-            and not self.lacks_key
-            and not prefers_reboot
-        )
+        return openibd_restart.is_the_way(self.ofed_kind, self.facts, self.consent)
 
     @cached_property
     def is_over_rdma(self):
         """The interfaces of RDMA devices that carry the connection to the host; [] for none."""
-        return management_interface.runs_over(self.facts["management"], self.facts["rdma_devices"])
+        return openibd_restart.under_connection(self.facts)
 
     @cached_property
     def route(self):

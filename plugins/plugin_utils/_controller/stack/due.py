@@ -8,7 +8,11 @@ All of it follows from the state of the host; nothing depends on what a run did 
 from __future__ import annotations
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import versions
-from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import peer_route, rdma_stack
+from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import (
+    openibd_restart,
+    peer_route,
+    rdma_stack,
+)
 
 
 def ofed_not_installed(case):
@@ -34,7 +38,7 @@ def ofed_kernel_without_module(case):
 
 
 def ofed_other_loaded(case):
-    if "restart_openibd" in case.consent and case.restarts_openibd:
+    if openibd_restart.CONSENT in case.consent and case.restarts_openibd:
         yield from _rdma_other_loaded(case)
 
 
@@ -46,13 +50,13 @@ def _rdma_other_loaded(case):
 def exchanges_rdma(case):
     """Say whether the RDMA modules that are loaded are others once the RDMA stack is as wanted.
 
-    Those that are built for another kernel than the running one leave it as it is.
+    That a stack is put in place anew to mend it is for the node to see: the plan knows of it as
+    drift from a receipt, if at all. The consent is asked for by either.
     """
-    if not case.ofed or not case.facts["rdma_stack"]["loaded"]:
-        return False
-    comes = any(ofed_not_installed(case)) or any(ofed_other_version(case))
-    is_lacking = any(row["running"] or not case.has_ofed_tree for row in case.lacking_ofed)
-    return comes or is_lacking or any(ofed_other_loaded(case))
+    rules = (ofed_not_installed, ofed_other_version, ofed_other_loaded)
+    return case.ofed is not None and openibd_restart.exchanges_loaded(
+        case.facts, any(any(rule(case)) for rule in rules), case.lacking_ofed, case.has_ofed_tree
+    )
 
 
 def driver_not_installed(case):

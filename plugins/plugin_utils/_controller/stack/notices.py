@@ -8,6 +8,7 @@ A combination about which nothing is known is said to be unknown.
 from __future__ import annotations
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import versions
+from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import openibd_restart
 
 from . import due as stack_due
 from . import refusals
@@ -166,7 +167,8 @@ def key_not_enrolled(case, due):
 def restart_would_cut_the_connection(case, due):
     if not case.wants_ofed or not case.is_over_rdma:
         return
-    is_asked_for = case.facts["rdma_stack"]["stale"] and "restart_openibd" in case.consent
+    is_consented_to = openibd_restart.CONSENT in case.consent
+    is_asked_for = case.facts["rdma_stack"]["stale"] and is_consented_to
     if is_asked_for or stack_due.exchanges_rdma(case):
         yield (
             f"the connection to this host runs over {case.facts['management']['interface']}, which "

@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import rdma_stack
+from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import (
+    openibd_restart,
+    rdma_stack,
+)
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 
 from . import case as stack_case
@@ -135,7 +138,7 @@ def _consents(component, reasons, case):
     if component == "reboot":
         yield "reboot"
     if component == "mlnx_ofed" and _restarts_openibd(case):
-        yield "restart_openibd"
+        yield openibd_restart.CONSENT
     if component == "nvidia_driver":
         if {"other-method", "mixed-methods"}.intersection(reasons):
             yield "change_method"
