@@ -10,71 +10,105 @@ from functools import cached_property
 from ..packages import package_manager, stack_packages
 from ..rdma import rdma_stack
 from ..refusal import Refusal
-from . import method, note, package_sets
+from ..steps import Step
+from ..system.text_files import TextFile
+from . import kernel_modules, note, package_sets, removal
+from .method import Method
+from .observe import Packages, stack
 
 
-class Inbox(method.Method):
-    """What there is to do to have the distribution's own; see mlnx_ofed/converge.py."""
-
-    def __init__(self, wanted, host):
-        super().__init__(wanted, host)
-        self._names = wanted["inbox_packages"].get(self._facts["pkg_mgr"], [])
+class Inbox(Method):
+    """What there is to do to have the distribution's own."""
 
     @cached_property
-    def exchanges(self):
+    def exchanges(self) -> bool:
         """Whether a vendor's stack is there, or a part of one."""
+        is_inbox = self.found["kind"] == "inbox"
         return bool(
-            self._found["kind"] != "inbox"
-            or self._was_cut
-            or package_sets.of_vendor(self._tree)
-            or rdma_stack.kernels_of(self._tree)
+            not is_inbox
+            or self.seen.past.was_cut
+            or self.seen.packages.of_vendor
+            or self.seen.cores
         )
 
-    def preparing(self):
+    @cached_property
+    def _names(self) -> list[str]:
+        return list(self.wanted["inbox_packages"].get(self.facts["pkg_mgr"], []))
+
+    @property
+    def _what(self) -> str:
+        return f"remove {rdma_stack.described(self.found)}"
+
+    def preparing(self) -> list[Step]:
         """Return what is done beside the stack that is in use."""
         if not self.exchanges:
-            return package_manager.installing(self._names, self._host.execute, self._host.run)
-        names = package_sets.of_vendor(self._tree)
+            return package_manager.installing_missing(
+                self.seen.missing, self.host.execute, self.host.run
+            )
+        names = self.seen.packages.of_vendor
         check = functools.partial(
-            package_sets.refuse_dependants, self._what, names, self._host.execute
+            package_sets.refuse_dependants, self._what, names, self.host.execute
         )
-        return [(f"see that nothing else stands on {rdma_stack.described(self._found)}", check)]
+        return [Step(f"see that nothing else stands on {rdma_stack.described(self.found)}", check)]
 
-    def exchanging(self):
+    def exchanging(self) -> list[Step]:
         """Return what takes the place of the stack that is there."""
         if not self.exchanges:
             return []
-        names = ", ".join(self._names)
-        return [(f"{self._what} and install {names}", self._exchange)]
+        return [Step(f"{self._what} and install {', '.join(self._names)}", self._exchange)]
 
-    @property
-    def _what(self):
-        return f"remove {rdma_stack.described(self._found)}"
-
-    def completing(self):
+    def completing(self) -> list[Step]:
         """Return the steps that bring modules to kernels: each has its own."""
         return []
 
-    def _exchange(self):
-        self.uninstall()
-        left = rdma_stack.kernels_of(self._tree)
+    def pins(self, packages: Packages) -> dict[str, TextFile]:
+        """Return {path: TextFile} of what keeps a vendor's packages out."""
+        manager = self.facts["pkg_mgr"]
+        return package_sets.kept_out(manager, packages.installed, packages.locked)
+
+    def refuse(self, consent: list[str]) -> None:
+        """Refuse nothing: no modules are built."""
+
+    # The actions
+
+    def _exchange(self) -> None:
+        removal.forget_repository()
+        removal.uninstall(self._what, self.host, self.facts["pkg_mgr"])
+        left = rdma_stack.kernels_of(self.host.tree)
         if left:
             raise Refusal(
                 self._what,
                 f"its modules are there still for kernel {', '.join(left)}",
                 "Remove them from /lib/modules by hand, and run again",
             )
-        self.renew_images(self.kernels)
-        package_manager.install(self._names, self._host.execute, self._host.run)
+        kernel_modules.renew_images(self.host, self.kernels)
+        package_manager.install(self._names, self.host.execute, self.host.run)
 
-    def brought(self):
+    def brought(self) -> dict[str, str]:
         """Return {name: version} of the packages that are to stay."""
-        return stack_packages.installed(self._tree, self._names.__contains__)
+        return stack_packages.installed(self.host.tree, self._names.__contains__)
 
-    def pins(self):
-        """Return {path: TextFile} of what keeps a vendor's packages out."""
-        return package_sets.kept_out(self._facts["pkg_mgr"], package_sets.installed(self._tree))
-
-    def finished(self):
+    def finished(self) -> None:
         """Drop what was kept of a vendor's stack."""
-        note.forget(self._tree)
+        note.forget(self.host.tree)
+
+    def tidy(self) -> None:
+        """Remove nothing: packages come by the package manager alone."""
+
+
+def reinstall(method: Method, packages: dict[str, str]) -> None:
+    """Bring back the distribution's own in place of what came of a vendor's.
+
+    :param method: what came to no good end, whichever way it went.
+    :param packages: {name: version} of what was there.
+    :raises Refusal: it cannot.
+    """
+    host = method.host
+    removal.forget_repository()
+    what = f"remove {rdma_stack.described(stack(host.tree))}"
+    removal.uninstall(what, host, method.facts["pkg_mgr"])
+    names = [
+        name for name, version in packages.items() if not package_sets.is_vendors(name, version)
+    ]
+    if names:
+        package_manager.install(names, host.execute, host.run)

@@ -11,21 +11,20 @@ from those of another series. Which build of a series it is, is wanted only wher
 
 from __future__ import annotations
 
+import collections.abc
 import functools
 import shutil
 from functools import cached_property
+from typing import Any
 
-from ..packages import (
-    apt_transaction,
-    deb_version,
-    package_manager,
-    pins,
-    repositories,
-    stack_packages,
-)
+from ..packages import apt_transaction, deb_version, package_manager, repositories, stack_packages
 from ..rdma import ofed_release, rdma_stack
 from ..refusal import Refusal
-from . import method, note, package_sets
+from ..steps import Step
+from ..system.text_files import TextFile
+from . import kernel_modules, note, package_sets, removal
+from .method import Method
+from .observe import Packages, sources, stack
 
 # Installed, or upgraded, it updates the firmware of the adapters.
 _FIRMWARE = "mlnx-fw-updater"
@@ -33,30 +32,25 @@ _FIRMWARE = "mlnx-fw-updater"
 _DNF_OPTIONS = ("--disableplugin=versionlock", "--allowerasing")
 
 
-class Repository(method.Method):
-    """What there is to do to have DOCA-OFED; see mlnx_ofed/converge.py."""
-
-    def __init__(self, wanted, host):
-        super().__init__(wanted, host)
-        self._version = wanted["version"]
-        self._what = f"install {rdma_stack.called(wanted)}"
-        self._is_apt = self._facts["pkg_mgr"] == "apt"
-        self._sources = repositories.Sources(
-            repositories.RDMA,
-            wanted["repository"],
-            self._facts,
-            host.tree,
-            wanted["repository_url"],
-        )
+class Repository(Method):
+    """What there is to do to have DOCA-OFED."""
 
     @cached_property
-    def exchanges(self):
+    def exchanges(self) -> bool:
         """Whether packages give way, or are put in place anew."""
-        is_it = self._is_wanted(self._found, self._packages)
+        is_it = self._is_wanted(self.found, self.seen.packages.installed)
         # The modules come by the package alone that tells DKMS of them.
-        return not is_it or not self.is_whole or bool(self.lacking and not self._trees_before)
+        return not is_it or not self.is_whole or bool(self.lacking and not self.trees)
 
-    def _is_wanted(self, found, packages):
+    @property
+    def _what(self) -> str:
+        return f"install {rdma_stack.called(self.wanted)}"
+
+    @property
+    def _is_apt(self) -> bool:
+        return bool(self.facts["pkg_mgr"] == "apt")
+
+    def _is_wanted(self, found: dict[str, Any], packages: dict[str, str]) -> bool:
         """Say whether it is the wanted stack that is there.
 
         :param found: what rdma_stack.stack says of it.
@@ -65,81 +59,78 @@ class Repository(method.Method):
         profile = packages.get(ofed_release.PROFILE, "")
         return found["kind"] == "doca" and bool(profile) and self._is_it(found["version"], profile)
 
-    def _is_it(self, told, profile):
+    def _is_it(self, told: str, profile: str) -> bool:
         """Say whether a version is the wanted one; see ofed_release.is_doca."""
-        return ofed_release.is_doca(self._version, self._wanted["doca"], told, profile)
+        wanted = self.wanted
+        return bool(ofed_release.is_doca(wanted["version"], wanted["doca"], told, profile))
 
-    @cached_property
-    def _replaces_other(self):
+    @property
+    def _replaces_other(self) -> bool:
         """Whether a vendor's stack is there that no packages of DOCA's have brought."""
-        return self._found["kind"] != "inbox" and not any(
-            name.startswith("doca-") for name in self._packages
+        return self.found["kind"] != "inbox" and not any(
+            name.startswith("doca-") for name in self.seen.packages.installed
         )
 
-    def pins(self):
-        """Return {path: TextFile} of what keeps packages of the distribution out."""
-        return package_sets.held(self._facts["pkg_mgr"], self.noted)
+    def preparing(self) -> list[Step]:
+        """Return what is done beside the stack that is in use."""
+        host, offering = self.host, self.seen.offering
+        steps = self._sources.offering_of(offering, host.execute)
+        if self.exchanges:
+            fetch = functools.partial(self._fetch, has_lists=bool(offering))
+            steps.append(Step(f"fetch the packages of {rdma_stack.called(self.wanted)}", fetch))
+        missing = self.seen.missing
+        return steps + package_manager.installing_missing(missing, host.execute, host.run)
 
-    def clearing(self):
+    def exchanging(self) -> list[Step]:
+        """Return what takes the place of the stack that is there."""
+        return [Step(self.in_place(self._what), self._exchange)] if self.exchanges else []
+
+    def pins(self, packages: Packages) -> dict[str, TextFile]:
+        """Return {path: TextFile} of what keeps packages of the distribution out."""
+        return package_sets.held(self.facts["pkg_mgr"], packages.brought, packages.locked)
+
+    def clearing(self) -> list[Step]:
         """Return the steps that remove what tells of a repository: it is gone by."""
         return []
 
-    # The steps
+    # The actions
 
-    def preparing(self):
-        """Return what is done beside the stack that is in use."""
-        steps = self._sources.offering(self._host.execute)
-        if self.exchanges:
-            fetch = functools.partial(self._fetch, has_lists=bool(steps))
-            steps.append((f"fetch the packages of {rdma_stack.called(self._wanted)}", fetch))
-        if self._is_apt:
-            return steps
-        # dnf holds to its list of versions by a plugin alone.
-        names = [pins.DNF_PLUGIN]
-        return steps + package_manager.installing(names, self._host.execute, self._host.run)
+    @cached_property
+    def _sources(self) -> repositories.Sources:
+        return sources(self.wanted, self.facts, self.host.tree)
 
-    def exchanging(self):
-        """Return what takes the place of the stack that is there."""
-        if not self.exchanges:
-            return []
-        words = self._what
-        if self._found["kind"] != "inbox":
-            words += f" in place of {rdma_stack.described(self._found)}"
-        return [(words, self._exchange)]
-
-    def _fetch(self, has_lists):
+    def _fetch(self, has_lists: bool) -> None:
         if not has_lists:
             # A mirror may have got another release since.
-            self._sources.offer(self._host.execute)
+            self._sources.offer(self.host.execute)
         if self._replaces_other:
-            names = sorted(self._packages)
-            package_sets.refuse_dependants(self._what, names, self._host.execute)
+            names = sorted(self.seen.packages.installed)
+            package_sets.refuse_dependants(self._what, names, self.host.execute)
         # What a run that was killed has fetched.
         self.tidy()
         self._put(package_manager.required(self._what).fetching_only)
 
-    def _exchange(self):
+    def _exchange(self) -> None:
         if self._replaces_other:
-            self.uninstall()
+            what = f"remove {rdma_stack.described(self.found)}"
+            removal.uninstall(what, self.host, self.facts["pkg_mgr"])
         self._put()
-        self.complete(self.kernels)
-        found = self._host.survey()["rdma_stack"]
-        if not self._is_wanted(found, package_sets.installed(self._tree)):
+        kernel_modules.complete_all(self.host, self.kernels)
+        found = stack(self.host.tree)
+        if not self._is_wanted(found, package_sets.installed(self.host.tree)):
             raise Refusal(
                 self._what,
                 f"{rdma_stack.described(found)} is there after it",
                 "Look at what else installs packages there, and run again",
             )
 
-    # Packages
-
     @cached_property
-    def _offers(self):
+    def _offers(self) -> dict[str, str]:
         """{name: newest version} of what the repository has.
 
         :raises Refusal: it has not what is wanted.
         """
-        offers = repositories.offered_by(self._tree, repositories.RDMA)
+        offers = repositories.offered_by(self.host.tree, repositories.RDMA)
         newest = {name: max(found, key=deb_version.key) for name, found in offers.items()}
         lacking = [name for name in self._asked if name not in newest]
         told, profile = rdma_stack.modules_version(newest), newest.get(ofed_release.PROFILE, "")
@@ -158,83 +149,95 @@ class Repository(method.Method):
         return newest
 
     @property
-    def _asked(self):
-        return [ofed_release.PROFILE, *([_FIRMWARE] if self._wanted["firmware_update"] else [])]
+    def _asked(self) -> list[str]:
+        return [ofed_release.PROFILE, *([_FIRMWARE] if self.wanted["firmware_update"] else [])]
 
     @cached_property
-    def _coming(self):
+    def _coming(self) -> dict[str, str]:
         """{name: version} of what is installed by its name: what is there comes along.
 
         So does what was there: apt does not look for what somebody took from below a package.
         """
-        there = {*self._packages, *self.noted}.difference([_FIRMWARE])
+        packages = self.seen.packages
+        there = {*packages.installed, *packages.brought}.difference([_FIRMWARE])
         return {name: self._offers[name] for name in self._offers if name in {*there, *self._asked}}
 
-    def _put(self, *options):
+    def _put(self, *options: str) -> None:
         """Run the transaction that brings all of it.
 
         :param options: of the package manager's.
         :raises Refusal: it would do harm, or it failed.
         """
-        if self._is_apt:
-            packages = {name: f"{name}={version}" for name, version in self._coming.items()}
-            spared = {*self._offers, _FIRMWARE}
-            # What is there in its version may be damaged, or goes before with what is replaced.
-            self._by_apt(self._what, packages, spared, self._offers, ("--reinstall", *options))
+        if not self._is_apt:
+            # An .rpm's version by its name; of one series.
+            series = f"-{self.wanted['doca']}.*" if self.wanted["doca"] else ""
+            names = [f"{ofed_release.PROFILE}{series}", *self._asked[1:]]
+            _by_dnf(self.host, self._what, names, options)
             return
-        # An .rpm's version by its name; of one series.
-        series = f"-{self._wanted['doca']}.*" if self._wanted["doca"] else ""
-        self._by_dnf(self._what, [f"{ofed_release.PROFILE}{series}", *self._asked[1:]], options)
+        packages = {name: f"{name}={version}" for name, version in self._coming.items()}
+        staying = {*self._offers, _FIRMWARE}
+        # What is there in its version may be damaged, or goes before with what is replaced.
+        options = ("--reinstall", *options)
+        _by_apt(self.host, self._what, packages, staying, self._offers, options)
 
-    def _by_apt(self, what, packages, spared, offers, options=()):
-        """Have apt install packages in place of those of a vendor that are there.
-
-        :param packages: {name: how apt is told of it}.
-        :param spared: names of packages that stay.
-        :param offers: {name: version} in which they come, and nothing else that they need.
-        """
-        others = [name for name in package_sets.of_vendor(self._tree) if name not in spared]
-        names = [*packages.values(), *(f"{name}-" for name in others)]
-        apt, coming = package_manager.Apt(), self._tree.path(note.COMING)
-        with apt_transaction.under(package_sets.coming(offers), coming) as own:
-            self._transact(what, (*own, *options, *apt.installing), names, apt)
-
-    def _by_dnf(self, what, names, options=()):
-        dnf = package_manager.Dnf()
-        self._transact(what, (*_DNF_OPTIONS, *options, *dnf.installing), names, dnf)
-
-    def _transact(self, what, verb, names, manager):
-        package_manager.transact(
-            what, verb, names, manager, self._host.execute, stack_packages.RDMA.fullmatch
-        )
-
-    # What is left behind
-
-    def brought(self):
+    def brought(self) -> dict[str, str]:
         """Return {name: version} of the installed packages that are of the stack."""
-        return package_sets.installed(self._tree)
+        return package_sets.installed(self.host.tree)
 
-    def finished(self):
+    def finished(self) -> None:
         """Keep the packages that are installed now."""
-        note.keep_packages(self._tree, self.brought())
+        note.keep_packages(self.host.tree, self.brought())
 
-    def tidy(self):
+    def tidy(self) -> None:
         """Remove what was fetched and not kept, whatever came of it."""
         # As in the bundle's: what cannot go now says why when packages come there again.
-        shutil.rmtree(self._tree.path(note.COMING), ignore_errors=True)
+        shutil.rmtree(self.host.tree.path(note.COMING), ignore_errors=True)
 
-    def reinstall(self, packages):
-        """Bring back packages that were there, from what is kept of them or offered still.
 
-        :param packages: {name: version}.
-        :raises Refusal: it cannot.
-        """
-        what = "bring back DOCA-OFED"
-        if self._is_apt:
-            kept = note.kept_packages(self._tree, packages)
-            named = {name: kept.get(name, f"{name}={packages[name]}") for name in packages}
-            self._by_apt(what, named, packages, packages)
-        else:
-            # dnf(8), install: it goes back to a version that is named.
-            self._by_dnf(what, [f"{name}-{version}" for name, version in packages.items()])
-        self.complete(self.kernels)
+def reinstall(method: Method, packages: dict[str, str]) -> None:
+    """Bring back packages that were there, from what is kept of them or offered still.
+
+    :param method: what came to no good end, whichever way it went.
+    :param packages: {name: version}.
+    :raises Refusal: it cannot.
+    """
+    host, what = method.host, "bring back DOCA-OFED"
+    if method.facts["pkg_mgr"] == "apt":
+        kept = note.kept_packages(host.tree, packages)
+        named = {name: kept.get(name, f"{name}={packages[name]}") for name in packages}
+        _by_apt(host, what, named, packages, packages)
+    else:
+        # dnf(8), install: it goes back to a version that is named.
+        _by_dnf(host, what, [f"{name}-{version}" for name, version in packages.items()])
+    kernel_modules.complete_all(host, method.kernels)
+
+
+def _by_apt(
+    host: Any,
+    what: str,
+    packages: dict[str, str],
+    staying: collections.abc.Container[str],
+    offers: dict[str, str],
+    options: tuple[str, ...] = (),
+) -> None:
+    """Have apt install packages in place of those of a vendor that are there.
+
+    :param packages: {name: how apt is told of it}.
+    :param staying: names of packages that do not give way.
+    :param offers: {name: version} in which they come, and nothing else that they need.
+    """
+    others = [name for name in package_sets.of_vendor(host.tree) if name not in staying]
+    names = [*packages.values(), *(f"{name}-" for name in others)]
+    apt, coming = package_manager.Apt(), host.tree.path(note.COMING)
+    with apt_transaction.under(package_sets.coming(offers), coming) as own:
+        _transact(host, what, (*own, *options, *apt.installing), names, apt)
+
+
+def _by_dnf(host: Any, what: str, names: list[str], options: tuple[str, ...] = ()) -> None:
+    dnf = package_manager.Dnf()
+    _transact(host, what, (*_DNF_OPTIONS, *options, *dnf.installing), names, dnf)
+
+
+def _transact(host: Any, what: str, verb: tuple[str, ...], names: list[str], manager: Any) -> None:
+    may_go = stack_packages.RDMA.fullmatch
+    package_manager.transact(what, verb, names, manager, host.execute, may_go)

@@ -15,23 +15,23 @@ from .method import Method
 from .observe import stack
 
 
-def put_sources_back(work: Method) -> None:
+def put_sources_back(method: Method) -> None:
     """Have what tells of a repository as it was when the work began."""
-    _put_back(work, repositories.paths(repositories.RDMA))
+    _put_back(method, repositories.paths(repositories.RDMA))
 
 
-def go_back(work: Method, error: Refusal | OSError) -> NoReturn:
+def go_back(method: Method, error: Refusal | OSError) -> NoReturn:
     """Bring back the stack that was there, and raise.
 
-    :param work: what came to no good end.
+    :param method: what came to no good end.
     :raises Refusal: that of the error, with what came of the stack.
     :raises OSError: the error, where it is one.
     """
     try:
         # From where what is not kept is offered still.
-        put_sources_back(work)
-        words = _reinstall(work)
-        _put_back(work, package_sets.PATHS)
+        put_sources_back(method)
+        words = _reinstall(method)
+        _put_back(method, package_sets.PATHS)
     except (Refusal, OSError) as refusal:
         words = f"The stack before could not be brought back: {refusal}"
     if isinstance(error, Refusal):
@@ -39,30 +39,31 @@ def go_back(work: Method, error: Refusal | OSError) -> NoReturn:
     raise error
 
 
-def _put_back(work: Method, paths: list[str] | tuple[str, ...]) -> None:
-    text_files.put_all({path: work.seen.files[path].file for path in paths})
+def _put_back(method: Method, paths: list[str] | tuple[str, ...]) -> None:
+    before = method.seen.files
+    text_files.put_all({path: text_files.as_it_was(before[path]) for path in paths})
 
 
-def _reinstall(work: Method) -> str:
+def _reinstall(method: Method) -> str:
     """Bring back the stack that was there; return a sentence about what came of it."""
-    tree, found, past = work.host.tree, work.found, work.seen.past
-    before = work.seen.packages.installed
+    tree, found, past = method.host.tree, method.found, method.seen.past
+    before = method.seen.packages.installed
     noted, now = note.packages(tree), stack(tree)
     is_same = all(now[key] == found[key] for key in ("kind", "version"))
     if is_same and package_sets.installed(tree) == before and not past.was_cut:
         note.end(tree, noted)
         return "Nothing was changed"
     if past.kept and (found["kind"] == "mlnx_ofed" or past.was_cut):
-        by_bundle.reinstall(work, past.kept)
+        by_bundle.reinstall(method, past.kept)
         note.end(tree, package_sets.installed(tree))
         return f"MLNX_OFED {past.kept} is back"
     was_doca = past.was_cut and note.kept_packages(tree, noted)
     if found["kind"] == "doca" or was_doca:
-        by_repository.reinstall(work, noted if was_doca else before)
+        by_repository.reinstall(method, noted if was_doca else before)
         note.end(tree, package_sets.installed(tree))
         return f"{rdma_stack.described(stack(tree))} is back"
     if found["kind"] != "inbox":
         return f"{rdma_stack.described(found)} is not kept on this host, and does not come back"
-    by_distribution.reinstall(work, before)
+    by_distribution.reinstall(method, before)
     note.end(tree, {})
     return "The distribution's own stack is back"

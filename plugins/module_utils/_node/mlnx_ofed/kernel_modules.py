@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
-from ..kernel import dkms, kernels, modinfo
+from ..kernel import dkms, dkms_status, initramfs, kernels, modinfo
+from ..system.root import Root
 
 # The trees, that of the RDMA core first: the others are built with its symbols.
 _TREES = (
@@ -15,16 +17,21 @@ _TREES = (
 )
 
 
-def trees(driver):
+def trees(rows: list[dict[str, str]]) -> list[tuple[str, str]]:
     """Return [(name, version)] of the stack's trees, in the order in which they are built.
 
-    :param driver: the fact of that name, which has all trees of DKMS.
+    :param rows: of all trees of DKMS, see dkms_status.survey.
     """
-    found = {(row["name"], row["version"]) for row in driver["dkms"] if row["name"] in _TREES}
+    found = {(row["name"], row["version"]) for row in rows if row["name"] in _TREES}
     return sorted(found, key=lambda row: _TREES.index(row[0]))
 
 
-def paths(tree, which, release):
+def trees_now(tree: Root) -> list[tuple[str, str]]:
+    """Return [(name, version)] of the stack's trees that DKMS has by now; see :func:`trees`."""
+    return trees(dkms_status.survey(tree))
+
+
+def paths(tree: Root, which: tuple[str, str], release: str) -> list[str]:
     """Return the paths of a tree's modules for a kernel; [] where one is not there, or is broken.
 
     :param which: (name, version) of the tree in DKMS, which keeps a copy of what it built.
@@ -37,7 +44,33 @@ def paths(tree, which, release):
     return found if fits and len(found) == len(built) else []
 
 
-def complete(host, which, kernel):
+def complete_all(host: Any, rows: list[dict[str, Any]]) -> None:
+    """Have DKMS build and install the stack's modules for kernels that lack any of them.
+
+    :param host: the bring.Host.
+    :param rows: of kernels.survey.
+    :raises Refusal: they cannot be built.
+    """
+    # Those that an exchange has brought, which nobody saw before it.
+    for which in trees_now(host.tree):
+        for kernel in rows:
+            complete(host, which, kernel)
+    renew_images(host, rows)
+
+
+def renew_images(host: Any, rows: list[dict[str, Any]]) -> None:
+    """Take the modules before out of each initramfs, from where they would come back.
+
+    :param host: the bring.Host.
+    :param rows: of kernels.survey.
+    :raises Refusal: one cannot be made anew.
+    """
+    for row in rows:
+        if initramfs.is_there(host.tree, row["release"]):
+            initramfs.rebuild(host.tree, row["release"], host.execute)
+
+
+def complete(host: Any, which: tuple[str, str], kernel: dict[str, Any]) -> None:
     """Have DKMS build and install a tree for a kernel, unless its modules are there.
 
     :param host: the bring.Host.
@@ -56,5 +89,5 @@ def complete(host, which, kernel):
     dkms.install_for(release, which, what, host.tree, host.execute)
 
 
-def _stem(path):
+def _stem(path: str) -> str:
     return os.path.basename(path).partition(".ko")[0]

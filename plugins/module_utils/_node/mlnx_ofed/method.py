@@ -1,108 +1,155 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the ways to an RDMA stack have in common: the kernels it is for, and its modules in DKMS."""
+"""A way to an RDMA stack: what there is to plan and to do, and what all ways have in common."""
 
 from __future__ import annotations
 
+import abc
 import functools
 from functools import cached_property
+from typing import Any
 
-from ..kernel import dkms, initramfs, kernels
-from ..packages import repositories, stack_packages
+from ..kernel import kernels, secure_boot
+from ..packages import repositories
 from ..rdma import ofed_release, rdma_stack
 from ..refusal import Refusal
-from ..system import commands, text_files
-from . import installer, note, package_sets
-from . import kernel_modules as ofed_modules
+from ..steps import Step
+from ..system import text_files
+from ..system.text_files import TextFile
+from . import kernel_modules
+from .observe import Packages, Seen
 
-_UNINSTALLER = "/usr/sbin/ofed_uninstall.sh"
 
+class Method(abc.ABC):
+    """A way to an RDMA stack; see plan.py for the order of what it does.
 
-class Method:
-    """A way to an RDMA stack; see mlnx_ofed/converge.py for the order of what it does.
+    What is planned follows from what is wanted and what was seen. The host is for the actions
+    alone, which are carried out later; what those must see of it they look at themselves.
 
     :param wanted: the wanted state of plugin_utils/_controller/components/mlnx_ofed.py.
+    :param seen: what was seen of the host when the work began.
     :param host: the bring.Host.
     """
 
-    def __init__(self, wanted, host):
-        self._wanted = wanted
-        self._host = host
-        self._tree = host.tree
-        self._facts = host.survey()
-        self._found = self._facts["rdma_stack"]
-        self._packages = package_sets.installed(self._tree)
-        self._was_cut = note.is_at_work(self._tree)
+    def __init__(self, wanted: dict[str, Any], seen: Seen, host: Any) -> None:
+        self.wanted = wanted
+        self.seen = seen
+        self.host = host
+        self.facts = seen.facts
+        self.found = seen.facts["rdma_stack"]
         # Sentences about what went wrong beside an exchange that came to its end.
-        self.warnings = []
+        self.warnings: list[str] = []
 
-    # What a way has that needs no file.
+    # What each way plans
 
-    def needs(self):
+    @property
+    @abc.abstractmethod
+    def exchanges(self) -> bool:
+        """Whether packages give way, or are put in place anew."""
+
+    @abc.abstractmethod
+    def preparing(self) -> list[Step]:
+        """Return what is done beside the stack that is in use."""
+
+    @abc.abstractmethod
+    def exchanging(self) -> list[Step]:
+        """Return what takes the place of the stack that is there."""
+
+    @abc.abstractmethod
+    def pins(self, packages: Packages) -> dict[str, TextFile]:
+        """Return {path: TextFile} of what keeps packages of other stacks out.
+
+        :param packages: those that are there by then.
+        """
+
+    def refuse(self, consent: list[str]) -> None:
+        """Refuse what would not come to its end.
+
+        :param consent: names of gpunode_consent.
+        :raises Refusal: it would not.
+        """
+        if self.exchanges or self.lacking:
+            self._refuse_kernels()
+            secure_boot.refuse_unenrolled_key(self.facts["secure_boot"], consent)
+
+    def completing(self) -> list[Step]:
+        """Return the steps that bring modules to the kernels that lack them, by DKMS."""
+        if not self.lacking:
+            return []
+        names = ", ".join(row["release"] for row in self.lacking)
+        act = functools.partial(kernel_modules.complete_all, self.host, self.lacking)
+        return [Step(f"build the RDMA modules for kernel {names}", act)]
+
+    def clearing(self) -> list[Step]:
+        """Return the steps that remove what tells of a repository that is not gone by."""
+        gone = dict.fromkeys(repositories.paths(repositories.RDMA), text_files.of(None))
+        return text_files.settling(gone, self.seen.files)
+
+    # What each way does
+
+    def needs(self) -> list[str]:
         """Return the names of the files of the controller that the host lacks."""
         return []
 
-    def tidy(self):
-        """Remove what was unpacked on the host, whatever came of it."""
+    @abc.abstractmethod
+    def brought(self) -> dict[str, str]:
+        """Return {name: version} of the packages that an exchange brought, and that are to stay."""
+
+    @abc.abstractmethod
+    def finished(self) -> None:
+        """Keep what brings back the stack that an exchange brought, and nothing else."""
+
+    @abc.abstractmethod
+    def tidy(self) -> None:
+        """Remove what was unpacked or fetched on the host and is not kept, whatever came of it."""
 
     # What is there
 
+    @property
+    def is_vendors(self) -> bool:
+        """Whether a vendor's stack is wanted, which has openibd and modules of its own."""
+        return bool(self.wanted["kind"] != "inbox")
+
     @cached_property
-    def kernels(self):
+    def kernels(self) -> list[dict[str, Any]]:
         """The rows of the kernels that the host runs, will run, or can be built for."""
-        return kernels.served(self._facts["kernels"])
+        return kernels.served(self.facts["kernels"])
 
     @cached_property
-    def main_kernel(self):
-        """The row of the kernel that the installer is told.
-
-        :raises Refusal: no kernel can have modules.
-        """
-        found = ofed_release.first(self.kernels)
-        if not found:
-            raise Refusal(
-                "RDMA modules",
-                "no kernel of this host has headers to build them with",
-                "Install linux-headers-… of a kernel that is there, or on Enterprise Linux "
-                "kernel-devel",
-            )
-        return found[0]
+    def trees(self) -> list[tuple[str, str]]:
+        """The (name, version) of the stack's trees in DKMS."""
+        return kernel_modules.trees(self.facts["driver"]["dkms"])
 
     @cached_property
-    def lacking(self):
+    def lacking(self) -> list[dict[str, Any]]:
         """The rows of the kernels that lack modules of the stack that is there."""
-        rows = ofed_release.kernels(self.kernels, bool(self._trees_before))
+        rows = ofed_release.kernels(self.kernels, bool(self.trees))
         return [row for row in rows if not self._has_modules(row["release"])]
 
-    @cached_property
-    def _trees_before(self):
-        return ofed_modules.trees(self._facts["driver"])
-
-    def _has_modules(self, release):
-        found = [ofed_modules.paths(self._tree, row, release) for row in self._trees_before]
-        return release in self._found["kernels"] and all(found)
+    def _has_modules(self, release: str) -> bool:
+        of_trees = [self.seen.modules[which, release] for which in self.trees]
+        return release in self.found["kernels"] and all(of_trees)
 
     @cached_property
-    def is_whole(self):
+    def is_whole(self) -> bool:
         """Whether all is there that an installation brought, as far as it is known."""
-        found = stack_packages.installed(self._tree, self.noted.__contains__)
-        unfinished = stack_packages.unfinished(self._tree, stack_packages.RDMA.fullmatch)
-        lost = note.had_symbols(self._tree) and not self._facts["peer_memory"]["headers"]
-        return found == self.noted and not unfinished and not lost and not self._was_cut
+        past = self.seen.past
+        lost = past.had_symbols and not self.facts["peer_memory"]["headers"]
+        return self.seen.packages.is_whole and not lost and not past.was_cut
 
-    @cached_property
-    def noted(self):
-        """{name: version} of what an installation brought; of one that was found, what is there."""
-        return note.packages(self._tree) or self._packages
+    def in_place(self, words: str) -> str:
+        """Return the words of an exchange with what it takes the place of."""
+        is_inbox = self.found["kind"] == "inbox"
+        return words if is_inbox else f"{words} in place of {rdma_stack.described(self.found)}"
 
-    def refuse_kernels(self):
+    def _refuse_kernels(self) -> None:
         """Refuse where DKMS is to build modules for a kernel that has no headers.
 
         On Enterprise Linux a bundle has modules that are built already.
 
         :raises Refusal: it is.
         """
-        by_dkms = self._trees_before or self._facts["pkg_mgr"] == "apt"
+        by_dkms = self.trees or self.facts["pkg_mgr"] == "apt"
         for row in self.kernels if by_dkms else []:
             if not row["headers"] and not self._has_modules(row["release"]):
                 raise Refusal(
@@ -111,66 +158,3 @@ class Method:
                     f"Install linux-headers-{row['release']}, on Enterprise Linux "
                     f"kernel-devel-{row['release']}, or remove that kernel",
                 )
-
-    def _trees(self):
-        """Return [(name, version)] of the stack's trees in DKMS, as they are now."""
-        return ofed_modules.trees(self._host.survey()["driver"])
-
-    def complete(self, rows):
-        """Have DKMS build and install the stack's modules for kernels that lack any of them.
-
-        :param rows: of kernels.survey.
-        :raises Refusal: they cannot be built.
-        """
-        for which in self._trees():
-            for kernel in rows:
-                ofed_modules.complete(self._host, which, kernel)
-        self.renew_images(rows)
-
-    def renew_images(self, rows):
-        """Take the modules before out of each initramfs, from where they would come back.
-
-        :param rows: of kernels.survey.
-        :raises Refusal: one cannot be made anew.
-        """
-        for row in rows:
-            if initramfs.is_there(self._tree, row["release"]):
-                initramfs.rebuild(self._tree, row["release"], self._host.execute)
-
-    def completing(self):
-        """Return the steps that bring modules to the kernels that lack them, by DKMS."""
-        if not self.lacking:
-            return []
-        names = ", ".join(row["release"] for row in self.lacking)
-        act = functools.partial(self.complete, self.lacking)
-        return [(f"build the RDMA modules for kernel {names}", act)]
-
-    def clearing(self):
-        """Return the steps that remove what tells of a repository that is not gone by."""
-        paths = repositories.paths(repositories.RDMA)
-        return text_files.settling({path: text_files.of(None) for path in paths})
-
-    def uninstall(self):
-        """Remove the vendor's stack that is there by its own uninstaller, and what that leaves.
-
-        :raises Refusal: others stand on it, or it failed.
-        """
-        what = f"remove {rdma_stack.described(self._found)}"
-        # Neither what is held nor a repository may bring the vendor's packages back.
-        package_sets.free(self._facts["pkg_mgr"])
-        for _says, act in self.clearing():
-            act()
-        # NVIDIA DOCA documentation, "Uninstalling Software from Host": its own names first.
-        doca = [name for name in package_sets.of_vendor(self._tree) if name.startswith("doca-")]
-        if doca:
-            # What is half installed apt would bring to its end, which is what may have failed.
-            doca += package_sets.unfinished(self._tree)
-            package_sets.remove(what, sorted(set(doca)), self._host.execute)
-        if self._tree.exists(_UNINSTALLER):
-            argv = [_UNINSTALLER, "--force"]
-            done = commands.run_long(what, argv, {"LC_ALL": "C.UTF-8"}, self._host.execute, "/var")
-            if done.returncode:
-                raise installer.failure(what, done, self._tree)
-        for name, version in self._trees():
-            dkms.remove(self._tree, name, version, self._host.execute)
-        package_sets.remove(what, package_sets.of_vendor(self._tree), self._host.execute)

@@ -11,9 +11,12 @@ import contextlib
 import json
 import os
 import shutil
+from typing import Any
 
 from ..packages import apt_transaction
+from ..rdma import symbols
 from ..system import disk, files, own_paths
+from ..system.root import Root
 
 DIR = os.path.join(own_paths.STATE_DIR, "mlnx_ofed")
 #: Where apt puts what it fetches, until that is installed and kept.
@@ -25,54 +28,56 @@ _NOTE = f"{DIR}/installed.json"
 AT_WORK = f"{DIR}/at-work"
 
 
-def packages(tree):
+def packages(tree: Root) -> dict[str, str]:
     """Return {name: version} of the packages that were installed, {} where none is known of."""
     return _noted(tree)["packages"]
 
 
-def had_symbols(tree):
+def had_symbols(tree: Root) -> bool:
     """Say whether the symbols of the RDMA core were there, with which others are built."""
     return _noted(tree)["symbols"]
 
 
-def is_at_work(tree):
+def is_at_work(tree: Root) -> bool:
     """Say whether an exchange was begun that did not come to its end."""
     return tree.exists(AT_WORK)
 
 
-def begin(tree):
+def begin(tree: Root) -> None:
     """Note that an exchange begins."""
     _make(tree)
     with open(tree.path(AT_WORK), "a", encoding="ascii"):
         pass
 
 
-def end(tree, installed, symbols):
+def end(tree: Root, installed: dict[str, str]) -> None:
     """Note what an exchange brought, and that it is at its end.
 
+    Whether the symbols of the RDMA core are there is noted as well.
+
     :param installed: {name: version} of packages.
-    :param symbols: whether the symbols of the RDMA core are there.
     """
     _make(tree)
-    text = json.dumps({"packages": installed, "symbols": symbols}, indent=2, sort_keys=True)
+    noted = {"packages": installed, "symbols": bool(symbols.folders_of_any_kernel(tree))}
+    text = json.dumps(noted, indent=2, sort_keys=True)
     files.write_text(tree.path(_NOTE), f"{text}\n", owner=None, group=None, mode=0o600)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(tree.path(AT_WORK))
 
 
-def kept(tree, version):
+def kept(tree: Root, version: str) -> str:
     """Return the path of the bundle of a version that is kept here, '' where none is."""
     path = _bundle(version)
     return tree.path(path) if tree.exists(path) else ""
 
 
-def kept_version(tree):
+def kept_version(tree: Root) -> str:
     """Return the version whose bundle is kept here, '' for none."""
     names = [name for name in tree.names(DIR) if name.endswith(_BUNDLE)]
     return names[0][: -len(_BUNDLE)] if names else ""
 
 
-def keep(tree, archive, version):
+def keep(tree: Root, archive: str, version: str) -> None:
     """Keep the bundle of the version that is installed, and no other one.
 
     :param archive: its path; it stays.
@@ -90,12 +95,12 @@ def keep(tree, archive, version):
     forget(tree, but=_bundle(version))
 
 
-def kept_packages(tree, packages):
+def kept_packages(tree: Root, packages: dict[str, str]) -> dict[str, str]:
     """Return {name: path} of those packages, {name: version}, whose archives are kept here."""
     return apt_transaction.archives(tree.path(_PACKAGES), packages)
 
 
-def keep_packages(tree, packages):
+def keep_packages(tree: Root, packages: dict[str, str]) -> None:
     """Keep the archives of the packages that are installed, as far as they came, and no bundle.
 
     :param packages: {name: version}.
@@ -111,7 +116,7 @@ def keep_packages(tree, packages):
     forget(tree, but=_PACKAGES)
 
 
-def forget(tree, but=""):
+def forget(tree: Root, but: str = "") -> None:
     """Remove all that is kept, but for what lies at one path."""
     for path in (f"{DIR}/{name}" for name in tree.names(DIR)):
         if path != but and path.endswith(_BUNDLE):
@@ -120,7 +125,7 @@ def forget(tree, but=""):
             shutil.rmtree(tree.path(path))
 
 
-def _noted(tree):
+def _noted(tree: Root) -> dict[str, Any]:
     with contextlib.suppress(ValueError):
         noted = json.loads(tree.text(_NOTE))
         if isinstance(noted, dict) and isinstance(noted.get("packages"), dict):
@@ -128,9 +133,9 @@ def _noted(tree):
     return {"packages": {}, "symbols": False}
 
 
-def _bundle(version):
+def _bundle(version: str) -> str:
     return f"{DIR}/{version}{_BUNDLE}"
 
 
-def _make(tree):
+def _make(tree: Root) -> None:
     os.makedirs(tree.path(DIR), mode=0o700, exist_ok=True)

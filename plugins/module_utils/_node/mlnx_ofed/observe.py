@@ -13,7 +13,7 @@ from ..packages.repositories import Sources
 from ..rdma import ofed_release, rdma_stack
 from ..system import text_files
 from ..system.root import Root
-from ..system.text_files import Found, TextFile
+from ..system.text_files import OnDisk, TextFile
 from . import kernel_modules, note, openibd, package_sets
 
 # The symbols of the RDMA core, with which modules of others are built.
@@ -76,7 +76,7 @@ class Seen:
     symbols: str
     has_openibd: bool
     starts_not: bool
-    files: dict[str, Found]
+    files: dict[str, OnDisk]
     offering: dict[str, TextFile]
     missing: list[str]
     is_own_build: bool
@@ -149,7 +149,7 @@ def _modules(tree: Root, facts: dict[str, Any]) -> dict[tuple[tuple[str, str], s
 def _needed(wanted: dict[str, Any], manager: str) -> list[str]:
     """Return the names of the packages that a way needs before it begins.
 
-    :param manager: 'apt' or 'dnf', as node_facts names it.
+    :param manager: 'apt' or 'dnf', as node_info names it.
     """
     return {
         "mlnx_ofed": ["dkms"] if manager == "apt" else [],

@@ -9,15 +9,15 @@ connection that runs over one.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from ..kernel import kernels, modprobe
-from ..rdma import peer_route
+from ..rdma import openibd_restart, peer_route
 from ..refusal import Refusal
-from ..system import commands, management_interface, systemd
+from ..system import commands, systemd
+from ..system.root import Root
 
 UNIT = "openibd.service"
-#: Consented to by this name in gpunode_consent.
-CONSENT = "restart_openibd"
 _SCRIPT = "/etc/init.d/openibd"
 # What it unloads, in its own words: wjz304/mlnx-ofed-kernel@2c0186b, ofed_scripts/openibd.
 _UNLOADS = re.compile(r"^\s*UNLOAD_MODULES=\"([^\"]*)\"", re.MULTILINE)
@@ -25,18 +25,18 @@ _UNLOADS = re.compile(r"^\s*UNLOAD_MODULES=\"([^\"]*)\"", re.MULTILINE)
 _LAST = ("ib_core", "mlx5_core")
 
 
-def is_there(tree):
+def is_there(tree: Root) -> bool:
     """Say whether the host has the service."""
     return tree.exists(_SCRIPT)
 
 
-def starts_not(host):
+def starts_not(host: Any) -> bool:
     """Say whether the host has the service, and does not start it at boot."""
     state = systemd.show([UNIT], ("UnitFileState",), host.run) if is_there(host.tree) else {}
     return state.get(UNIT, {}).get("UnitFileState") == "disabled"
 
 
-def enable(host):
+def enable(host: Any) -> None:
     """Have the service start at boot.
 
     :raises Refusal: systemd does not do so.
@@ -47,7 +47,7 @@ def enable(host):
         raise Refusal(f"enable {UNIT}", str(error), "Look at the unit, and run again") from error
 
 
-def restart(host):
+def restart(host: Any) -> list[str]:
     """Have the modules on disk take the place of those that are loaded.
 
     Clients of the RDMA core give way first, which openibd does not know of and would fail for, and
@@ -59,8 +59,10 @@ def restart(host):
         failed.
     """
     what = "restart openibd"
+    # The stack was exchanged since the host was looked at: devices and their interfaces, by which
+    # the connection may run, are others now. What else keeps openibd from being the way stays.
     facts = host.survey()
-    over = management_interface.runs_over(facts["management"], facts["rdma_devices"])
+    over = openibd_restart.under_connection(facts)
     if over:
         raise Refusal(
             what,
@@ -95,7 +97,7 @@ def restart(host):
     ]
 
 
-def _strangers(tree):
+def _strangers(tree: Root) -> list[str]:
     """Return the modules above the RDMA core that would keep openibd from unloading it.
 
     Where the script does not tell what it unloads, nothing is known.

@@ -7,11 +7,15 @@ MLNX_OFED and DOCA-OFED bring packages of the distribution's names in versions o
 
 from __future__ import annotations
 
+import collections.abc
 import re
+from typing import Any
 
 from ..packages import package_manager, pins, stack_packages
 from ..refusal import Refusal
 from ..system import text_files
+from ..system.root import Root
+from ..system.text_files import TextFile
 
 PREFERENCES = "/etc/apt/preferences.d/gpunode-rdma"
 PATHS = (PREFERENCES, pins.VERSIONLOCK)
@@ -30,29 +34,29 @@ _VENDORS_GLOBS = ("*mlnx*", "[0-9][0-9][0-9][0-9].*")
 _DKMS = f"Package: dkms\nPin: release l=DOCA-HOST*\nPin-Priority: {pins.NEVER}\n"
 
 
-def installed(tree):
+def installed(tree: Root) -> dict[str, str]:
     """Return {name: version} of the installed packages of whatever RDMA stack."""
     return stack_packages.installed(tree, stack_packages.RDMA.fullmatch)
 
 
-def of_vendor(tree):
+def of_vendor(tree: Root) -> list[str]:
     """Return the names of those that are no distribution's, also of what was half installed."""
     found = installed(tree)
     whole = [name for name, version in found.items() if is_vendors(name, version)]
     return sorted({*whole, *unfinished(tree)})
 
 
-def unfinished(tree):
+def unfinished(tree: Root) -> list[str]:
     """Return the names of a vendor's packages that are half installed."""
     return stack_packages.unfinished(tree, _VENDORS.fullmatch)
 
 
-def is_vendors(name, version):
+def is_vendors(name: str, version: str) -> bool:
     """Say whether a package is of MLNX_OFED or DOCA-OFED."""
     return bool(_VENDORS.fullmatch(name) or _VENDORS_VERSION.fullmatch(version))
 
 
-def refuse_dependants(what, names, execute):
+def refuse_dependants(what: str, names: list[str], execute: Any) -> None:
     """Refuse what would take along packages that are of no RDMA stack.
 
     mlnxofedinstall removes them without a word where it is told not to ask.
@@ -76,7 +80,7 @@ def refuse_dependants(what, names, execute):
         )
 
 
-def remove(what, names, execute):
+def remove(what: str, names: list[str], execute: Any) -> None:
     """Remove packages of RDMA stacks, with their settings.
 
     :raises Refusal: others would go with them, or it failed.
@@ -88,7 +92,7 @@ def remove(what, names, execute):
         )
 
 
-def coming(packages):
+def coming(packages: dict[str, str]) -> list[str]:
     """Return the records under which packages of RDMA stacks come in their versions and no other.
 
     :param packages: {name: version}.
@@ -97,30 +101,39 @@ def coming(packages):
     return [*pins.held(ours, pins.COMES), pins.record(sorted(ours), "*", pins.NEVER), _DKMS]
 
 
-def held(manager, packages):
+def held(manager: str, packages: dict[str, str], locked: str | None) -> dict[str, TextFile]:
     """Return {path: TextFile} of what keeps a vendor's packages as they were installed.
 
     :param manager: 'apt' or 'dnf', as node_info names it.
     :param packages: {name: version}.
+    :param locked: the text of pins.VERSIONLOCK, None where there is none.
     """
     if manager != "apt":
-        return pins.lock(_COMPONENT, packages)
+        return _lock(locked, packages)
     records = [*pins.held(packages), pins.record(sorted(packages), "*", pins.NEVER), _DKMS]
     return {PREFERENCES: text_files.of(pins.preferences(records))}
 
 
-def free(manager):
+def free(manager: str) -> None:
     """Let any version of the stack's packages come: what was held gives way."""
     wanted = {PREFERENCES: text_files.of(None)} if manager == "apt" else pins.unlock(_COMPONENT)
     text_files.put_all(wanted)
 
 
-def kept_out(manager, names):
+def kept_out(
+    manager: str, names: collections.abc.Iterable[str], locked: str | None
+) -> dict[str, TextFile]:
     """Return {path: TextFile} of what keeps a vendor's packages from the distribution's place.
 
     :param names: packages of the distribution's stack.
+    :param locked: the text of pins.VERSIONLOCK, None where there is none.
     """
     if manager != "apt":
-        return pins.unlock(_COMPONENT)
+        return _lock(locked, {}) if locked else {}
     records = [pins.record(sorted(names), glob, pins.NEVER) for glob in _VENDORS_GLOBS]
     return {PREFERENCES: text_files.of(pins.preferences(records))}
+
+
+def _lock(locked: str | None, packages: dict[str, str]) -> dict[str, TextFile]:
+    """Return {path: TextFile} of pins.VERSIONLOCK with packages at their versions."""
+    return {pins.VERSIONLOCK: text_files.of(pins.locked(_COMPONENT, locked or "", packages))}

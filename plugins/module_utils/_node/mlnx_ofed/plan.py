@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 from typing import NamedTuple
 
-from .. import steps
 from ..rdma import openibd_restart
 from ..steps import Step
 from ..system import text_files
@@ -52,9 +51,9 @@ def plan(method: Method, consent: list[str]) -> Plan:
     """
     pins = method.pins(method.seen.packages)
     # An exchange always changes them, and what it brings is not known before it.
-    stale = list(pins) if method.exchanges else text_files.differing(pins, method.seen.files)
+    stale = list(pins) if method.exchanges else text_files.stale(pins, method.seen.files)
     diff = [
-        steps.diff(path, method.seen.files[path].file.text, pins[path].text)
+        text_files.diff(path, pins[path], method.seen.files[path])
         for path in ([] if method.exchanges else stale)
     ]
     running = [

@@ -19,7 +19,7 @@ def uninstall(what: str, host: Any, manager: str) -> None:
 
     :param what: what is done, for the messages.
     :param host: the bring.Host.
-    :param manager: 'apt' or 'dnf', as node_facts names it.
+    :param manager: 'apt' or 'dnf', as node_info names it.
     :raises Refusal: others stand on it, or it failed.
     """
     tree = host.tree

@@ -11,10 +11,12 @@ import pytest
 from openpgp_key import KEY
 from trees import planted
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import steps
 from ansible_collections.gpunode.stack.plugins.module_utils._node.component import bring
 from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed import (
     by_repository,
     note,
+    observe,
     package_sets,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed import (
@@ -156,7 +158,7 @@ def host(tmp_path, monkeypatch):
     monkeypatch.setattr(pins, "VERSIONLOCK", str(tmp_path / "versionlock.list"))
     monkeypatch.setattr(own_paths, "CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(package_manager, "managers_own", package_manager.Apt)
-    monkeypatch.setattr(text_files, "_is_as", lambda path, file: text_files.read(path) == file.text)
+    monkeypatch.setattr(text_files.files, "ownership", lambda _path: ("root", "root", "0644"))
     write = text_files.files.write_text
     monkeypatch.setattr(
         text_files.files,
@@ -543,13 +545,13 @@ def by_dnf(host, monkeypatch):
     state = wanted_state.Site(host.said, "/").wanted("mlnx_ofed")
     host.tree.run = host.run
     node = bring.Host(host.tree, lambda: host.facts, execute, host.run)
-    return by_repository.Repository(state, node), told
+    seen = observe.observe(state, node, node.found)
+    return by_repository.Repository(state, seen, node), told
 
 
 def test_dnf_takes_the_newest_of_the_series_and_what_holds_it(by_dnf):
     method, told = by_dnf
-    for _says, act in method.preparing():
-        act()
+    steps.run(method.preparing())
     assert f"baseurl={URL}/" in Path(repositories.RDMA.dnf_repository).read_text()
     assert ["--downloadonly" in argv for argv in told] == [True, True]
     assert "doca-ofed-3.2.*" in told[-1]
@@ -558,6 +560,6 @@ def test_dnf_takes_the_newest_of_the_series_and_what_holds_it(by_dnf):
 
 def test_dnf_goes_back_to_the_versions_that_were_there(by_dnf):
     method, told = by_dnf
-    method.reinstall({"doca-ofed": "3.1.0-091000", "rdma-core": "2507mlnx58-1"})
+    by_repository.reinstall(method, {"doca-ofed": "3.1.0-091000", "rdma-core": "2507mlnx58-1"})
     assert {"install", "doca-ofed-3.1.0-091000", "rdma-core-2507mlnx58-1"} <= set(told[-1])
     assert "--disableplugin=versionlock" in told[-1]

@@ -11,6 +11,7 @@ from trees import planted
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.component import bring
 from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed import (
+    archive,
     by_bundle,
     package_sets,
 )
@@ -37,6 +38,7 @@ class Host:
         self.folder = folder / "root"
         self.bundle = self._bundle(folder)
         self.commands = []
+        self.surveys = 0
         self.status = 0
         self.owned = {}
         self.builds = [K]
@@ -96,6 +98,11 @@ class Host:
     def packages(self, rows):
         planted(self.folder, {"/var/lib/dpkg/status": rows})
 
+    def symbols(self, text):
+        """Let the symbols of the RDMA core have a text."""
+        planted(self.folder, {f"/usr/src/ofa_kernel/{K}/Module.symvers": text})
+        self.facts["peer_memory"]["headers"] = bool(text)
+
     def execute(self, argv, _environment):
         self.commands.append(argv)
         if argv[0] == "tar":
@@ -111,10 +118,14 @@ class Host:
             said = f"{self.owned[argv[0]]}\n"
         return subprocess.CompletedProcess(argv, 0, said.encode(), b"")
 
+    def survey(self):
+        self.surveys += 1
+        return copy.deepcopy(self.facts)
+
     def converge(self, *consent, check_mode=True, **said):
         state = wanted_state.Site({**self.said, **said}, "/").wanted("mlnx_ofed")
         self.tree.run = self.run
-        host = bring.Host(self.tree, lambda: self.facts, self.execute, self.run)
+        host = bring.Host(self.tree, self.survey, self.execute, self.run)
         asked = {"wanted": state, "consent": list(consent)}
         return ofed_converge.converge(host, asked, check_mode)
 
@@ -124,7 +135,7 @@ class Host:
 
 @pytest.fixture
 def host(tmp_path, monkeypatch):
-    monkeypatch.setattr(by_bundle, "_WORK_DIR", str(tmp_path / "work"))
+    monkeypatch.setattr(archive, "_WORK_DIR", str(tmp_path / "work"))
     monkeypatch.setattr(package_sets, "PREFERENCES", str(tmp_path / "preferences"))
     monkeypatch.setattr(package_sets, "PATHS", (package_sets.PREFERENCES,))
     monkeypatch.setattr(by_bundle.package_manager, "missing", lambda *_: [])
@@ -145,6 +156,29 @@ def test_what_is_done_is_foretold_in_its_order(host):
     ]
     assert host.commands == []
     assert host.converge("restart_openibd", check_mode=False).changes == changes
+
+
+@pytest.mark.parametrize(
+    ("consent", "surveys"),
+    # The connection to the host is looked at again right before it could be cut.
+    [([], 2), (["restart_openibd"], 3)],
+)
+def test_the_host_is_surveyed_before_and_after_what_is_done_and_once_at_rest(
+    host, consent, surveys
+):
+    host.converge(*consent, check_mode=False)
+    assert host.surveys == surveys
+    host.has(VERSION)
+    host.surveys = 0
+    assert host.converge(check_mode=False).changes == []
+    assert host.surveys == 1
+
+
+def test_the_pins_that_change_are_shown_as_they_were(host):
+    host.has(VERSION)
+    for check_mode in (True, False):
+        (diff,) = host.converge(check_mode=check_mode).diff
+        assert (diff["before"], "ofed-scripts" in diff["after"]) == ("", True)
 
 
 def test_a_stack_that_is_as_wanted_is_adopted_and_held(host):
@@ -170,9 +204,9 @@ def test_symbols_that_were_there_and_are_gone_are_brought_back(host):
     host.has(VERSION)
     host.converge(check_mode=False)
     assert INSTALL not in " ".join(host.converge().changes)
-    host.facts["peer_memory"]["headers"] = True
+    host.symbols("0x0\tib_register_peer_memory_client\tib_core\n")
     host.converge(check_mode=False)
-    host.facts["peer_memory"]["headers"] = False
+    host.symbols("")
     assert INSTALL in " ".join(host.converge().changes)
 
 

@@ -44,8 +44,8 @@ def tree(tmp_path):
 
 def test_the_core_is_built_before_what_is_built_with_it():
     names = ("knem", "isert", "nvidia", "mlnx-ofed-kernel", "kernel-mft-dkms")
-    driver = {"dkms": [{"name": name, "version": "1"} for name in names]}
-    assert [name for name, _version in ofed_modules.trees(driver)] == [
+    rows = [{"name": name, "version": "1"} for name in names]
+    assert [name for name, _version in ofed_modules.trees(rows)] == [
         *("mlnx-ofed-kernel", "isert", "knem", "kernel-mft-dkms")
     ]
 

@@ -19,12 +19,16 @@ def test_an_exchange_is_at_work_from_its_beginning_to_its_end(tree):
     note.begin(tree)
     note.begin(tree)
     assert note.is_at_work(tree)
-    note.end(tree, {"ofed-scripts": "24.10"}, True)
+    note.end(tree, {"ofed-scripts": "24.10"})
     assert not note.is_at_work(tree)
-    assert (note.packages(tree), note.had_symbols(tree)) == (
-        {"ofed-scripts": "24.10"},
-        True,
-    )
+    assert (note.packages(tree), note.had_symbols(tree)) == ({"ofed-scripts": "24.10"}, False)
+
+
+def test_it_is_noted_whether_there_were_symbols_to_build_others_with(tree, tmp_path):
+    symbols = "0x0\tib_register_peer_memory_client\tib_core\tEXPORT_SYMBOL\n"
+    planted(tmp_path, {"/usr/src/ofa_kernel/default/Module.symvers": symbols})
+    note.end(tree, {})
+    assert note.had_symbols(tree)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"packages": []}', "null"])

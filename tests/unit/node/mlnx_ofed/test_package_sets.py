@@ -8,10 +8,7 @@ import pytest
 from trees import planted
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed import package_sets
-from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import (
-    package_manager,
-    pins,
-)
+from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import package_manager
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 
 
@@ -66,7 +63,9 @@ def test_what_is_of_a_stack_itself_may_go(monkeypatch):
 
 
 def test_a_vendors_packages_stay_and_the_distributions_do_not_come():
-    (file,) = package_sets.held("apt", {"rdma-core": "2410mlnx54-1", "perftest": "24.10"}).values()
+    (file,) = package_sets.held(
+        "apt", {"rdma-core": "2410mlnx54-1", "perftest": "24.10"}, None
+    ).values()
     assert file.text.endswith(
         "Package: perftest\nPin: version 24.10\nPin-Priority: 990\n\n"
         "Package: rdma-core\nPin: version 2410mlnx54-1\nPin-Priority: 990\n\n"
@@ -76,7 +75,7 @@ def test_a_vendors_packages_stay_and_the_distributions_do_not_come():
 
 
 def test_a_vendors_packages_do_not_come_in_place_of_the_distributions():
-    (file,) = package_sets.kept_out("apt", ["rdma-core"]).values()
+    (file,) = package_sets.kept_out("apt", ["rdma-core"], None).values()
     assert file.text.endswith(
         "Package: rdma-core\nPin: version *mlnx*\nPin-Priority: -1\n\n"
         "Package: rdma-core\nPin: version [0-9][0-9][0-9][0-9].*\nPin-Priority: -1\n"
@@ -100,14 +99,10 @@ def test_a_version_tells_whose_a_shared_name_is(version, is_so):
     assert package_sets.is_vendors("rdma-core", version) is is_so
 
 
-def test_dnf_holds_them_by_its_list_beside_the_drivers(tmp_path, monkeypatch):
-    path = tmp_path / "versionlock.list"
-    monkeypatch.setattr(pins, "VERSIONLOCK", str(path))
+def test_dnf_holds_them_by_its_list_beside_the_drivers():
     drivers = "# gpunode: NVIDIA driver\nnvidia-driver-3:580-1.*\n# gpunode: end\n"
-    path.write_text(drivers)
-    (file,) = package_sets.held("dnf", {"rdma-core": "2410mlnx54-1"}).values()
+    (file,) = package_sets.held("dnf", {"rdma-core": "2410mlnx54-1"}, drivers).values()
     ours = "# gpunode: RDMA stack\nrdma-core-0:2410mlnx54-1.*\n# gpunode: end\n"
     assert file.text == drivers + ours
-    path.write_text(file.text)
-    (file,) = package_sets.kept_out("dnf", []).values()
+    (file,) = package_sets.kept_out("dnf", [], file.text).values()
     assert file.text == drivers
