@@ -10,7 +10,7 @@ import re
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import gridd
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files
-from ansible_collections.gpunode.stack.plugins.module_utils._node.vgpu_license import converge
+from ansible_collections.gpunode.stack.plugins.module_utils._node.vgpu_license import plan
 
 # RFC 1123 and addresses of both kinds.
 _SERVER = re.compile(
@@ -48,8 +48,7 @@ def resolve(options, site):
     return {
         "state": "present",
         "source": source,
-        "configuration": converge.MARK
-        + "".join(f"{key}={value}\n" for key, value in settings.items()),
+        "configuration": plan.MARK + "".join(f"{key}={value}\n" for key, value in settings.items()),
         "token": token,
         "wait_s": options["wait_s"],
     }

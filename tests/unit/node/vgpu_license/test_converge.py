@@ -11,22 +11,24 @@ import pytest
 from trees import planted
 from web_app import Systemd
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node.component import bring
+from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import general
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import gridd
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import root, systemd
 from ansible_collections.gpunode.stack.plugins.module_utils._node.vgpu_license import (
     converge as vgpu_license,
 )
-from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import project, wanted_state
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.components import (
     vgpu_license as resolver,
 )
-from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import yaml_file
 
 UNIT = "nvidia-gridd.service"
 NAME = "client_configuration_token_04-02-2026-19-11-16.tok"
 SECRET = "eyJhbGciOiJSUzI1NiJ9.eyJzZXJ2ZXIiOiJ4In0.c2lnbmF0dXJl\n"
 VERSION = "535.161.08"
+GONE = {"state": "absent"}
 FILES = {
     "/proc/modules": "nvidia 1 0 - Live 0x0 (OE)\n",
     "/proc/driver/nvidia/version": f"NVRM version: NVIDIA UNIX x86_64 Kernel Module  {VERSION}\n",
@@ -53,9 +55,12 @@ class Guest(Systemd):
         self.smi = None
         self.cuda = {"call": "", "status": 0, "says": "1"}
         self._gives = gives
+        self.own_kernel = True
+        self.asked_gpus = 0
 
     def run(self, argv, **options):
         if argv[0] == "nvidia-smi":
+            self.asked_gpus += 1
             status = "Licensed (Expiry: N/A)" if self.licensed else "Unlicensed (Unrestricted)"
             answer = (
                 f"<?xml version='1.0'?><nvidia_smi_log><gpu id='00000000:3B:00.0'>"
@@ -79,10 +84,12 @@ class Guest(Systemd):
     def sleep(self, seconds):
         self.slept += seconds
 
-    def converge(self, state, token=None, own_kernel=True, check_mode=False):
-        return vgpu_license.converge_present(
-            state, token, self.tree, self.run, own_kernel, check_mode, self.sleep
-        )
+    def converge(self, state, token=None, check_mode=False):
+        host = bring.Host(self.tree, None, None, self.run)
+        asked = {"wanted": state, "token": token}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(general, "own_kernel", lambda: self.own_kernel)
+            return vgpu_license.converge(host, asked, check_mode, self.sleep)
 
 
 @pytest.fixture(autouse=True)
@@ -221,6 +228,18 @@ def test_what_is_as_wanted_is_left_alone(tmp_path):
     assert (again.changes, guest.told) == ([], [])
 
 
+def test_the_gpus_are_asked_before_and_for_the_proof(tmp_path):
+    guest = Guest(tmp_path)
+    for _run in ("fresh", "at rest"):
+        guest.asked_gpus = 0
+        guest.converge(by_token(tmp_path), SECRET)
+        assert guest.asked_gpus == 2
+    guest.asked_gpus = 0
+    guest.converge(by_token(tmp_path), SECRET, check_mode=True)
+    guest.converge(GONE)
+    assert guest.asked_gpus == 1
+
+
 def test_check_mode_says_what_the_run_does_and_does_nothing(tmp_path, folder):
     guest = Guest(tmp_path, ActiveState="inactive", UnitFileState="disabled")
     said = guest.converge(by_token(tmp_path), SECRET, check_mode=True)
@@ -289,8 +308,8 @@ def test_where_the_driver_does_not_run_files_and_unit_are_all(tmp_path, case):
         (tmp_path / f"usr/lib/x86_64-linux-gnu/libnvidia-ml.so.{VERSION}").rename(
             tmp_path / "usr/lib/x86_64-linux-gnu/libnvidia-ml.so.550.90.07"
         )
-    own_kernel = case != "no kernel of its own"
-    result = guest.converge(by_server(tmp_path), own_kernel=own_kernel)
+    guest.own_kernel = case != "no kernel of its own"
+    result = guest.converge(by_server(tmp_path))
     assert guest.told == [f"enable {UNIT}"]
     assert [entry["kind"] for entry in result.manifest] == ["file"]
 
@@ -375,93 +394,27 @@ def configured(folder):
     return (folder / "gridd.conf").read_text()
 
 
-@pytest.mark.parametrize(
-    ("line", "means"),
-    [
-        ("Invalid feature type requested", "does not know the feature type"),
-        ("Licensing not supported for GPUs in the system", "none is virtual"),
-        ("Unable to fetch the client configuration token file", "finds no token"),
-        ("Failed to decode signature from token received", "cannot read the token"),
-        (
-            "Failed to acquire license from lic (Info: x - Error: The allowed time to process "
-            "response has expired)",
-            "clocks",
-        ),
-        (
-            "Failed to acquire license from lic (Info: x - Error: No pool features found for : x)",
-            "kind",
-        ),
-        (
-            "Failed to acquire license from lic (Info: x - Error: Couldn't connect to server)",
-            "answer",
-        ),
-        (
-            "Failed to acquire license from lic (Info: x - Error: Couldn't resolve host name)",
-            "name",
-        ),
-        ("Failed to register client (2)", "gave no licence"),
-        ("Failed to open file /etc/nvidia/gridd.conf (No such file or directory)", "configuration"),
-        ("Something new", "does not say why"),
-    ],
-)
-def test_a_known_line_of_the_log_is_told_by_what_it_means(line, means):
-    log = f"Started (5)\n{line}\nValid GRID license not found. GPU features\n"
-    if means == "does not say why":
-        log = f"Started (5)\n{line}\n"
-    meaning, remedy, quoted = vgpu_license.reason(log)
-    assert means in meaning
-    assert quoted == line
-    assert remedy
-
-
-WORDS = yaml_file.load(project.ROOT / "tests" / "standins" / "machine" / "words.yml")["licensing"]
-FAILURES = [
-    *(row["token"] for row in WORDS["servers"].values() if "license" not in row),
-    *(
-        WORDS[key]["says"]
-        for key in ("no_configuration", "bad_feature", "unsupported", "no_token", "bad_token")
-    ),
-]
-
-
-@pytest.mark.parametrize("line", FAILURES)
-def test_each_failure_that_was_seen_has_a_meaning_of_its_own(line):
-    log = f"Started (5)\n{line}\n{WORDS['valid_not_found']['says']}\n"
-    meaning, _remedy, quoted = vgpu_license.reason(log)
-    assert quoted == line
-    assert meaning != vgpu_license.reason(WORDS["valid_not_found"]["says"])[0]
-
-
-def test_a_licence_that_was_had_is_no_failure():
-    line = WORDS["servers"]["licensed"]["token"]
-    assert vgpu_license.reason(line)[0] == "the daemon does not say why"
-
-
-def test_an_empty_log_is_said_to_be_empty():
-    assert vgpu_license.reason("")[2] == "its log is empty"
-
-
 # And away
 
 
 def test_what_we_wrote_goes_and_the_licence_is_given_back(tmp_path, folder):
     guest = Guest(tmp_path)
     guest.converge(by_token(tmp_path), SECRET)
-    said = vgpu_license.converge_absent(guest.run, True, check_mode=True)
+    said = guest.converge(GONE, check_mode=True)
     guest.told.clear()
-    result = vgpu_license.converge_absent(guest.run, True, check_mode=False)
+    result = guest.converge(GONE)
     assert result.changes == said.changes
     assert guest.told == [f"stop {UNIT}", f"start {UNIT}"]
     assert not folder.exists()
     assert SECRET.split(".")[1] not in repr(result)
-    assert vgpu_license.converge_absent(guest.run, True, check_mode=False).changes == []
+    assert guest.converge(GONE).changes == []
 
 
 def test_a_configuration_of_others_stays_with_its_tokens(tmp_path, folder):
     (folder / "ClientConfigToken").mkdir(parents=True)
     (folder / "ClientConfigToken" / NAME).write_text(SECRET)
     (folder / "gridd.conf").write_text("FeatureType=1\n")
-    result = vgpu_license.converge_absent(Guest(tmp_path).run, True, check_mode=False)
+    result = Guest(tmp_path).converge(GONE)
     assert result.changes == []
     assert (folder / "ClientConfigToken" / NAME).exists()
 
