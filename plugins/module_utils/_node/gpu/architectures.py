@@ -79,6 +79,17 @@ def of(device):
     return next((name for first, last, name in RANGES if first <= number <= last), "")
 
 
+def among(gpus):
+    """Return the names of the architectures among a host's GPUs, oldest first.
+
+    Without those that it does not have for itself, but hands on to a guest.
+
+    :param gpus: rows of pci.gpus.
+    """
+    found = {gpu["architecture"] for gpu in gpus if gpu["driver"] != "vfio-pci"}
+    return [name for name in NAMES if name in found]
+
+
 def is_nvlink5(device):
     """Say whether a board needs what only the fifth generation of NVLink needs: NVLSM or IMEX.
 

@@ -34,6 +34,15 @@ def module_type(said, architectures, rows, is_guest, installed, offered, branch)
     return "open" if is_usual else "proprietary"
 
 
+def that(architectures, rows, open_modules):
+    """Return those architectures to which open modules are 'never', 'possible' or 'required'."""
+    return [
+        name
+        for name in architectures
+        if name in rows and rows[name]["open_modules"] == open_modules
+    ]
+
+
 def not_open(architectures, rows, is_guest):
     """Return the names of those architectures that open modules do not drive."""
     return [

@@ -14,8 +14,7 @@ import os
 import shutil
 from functools import cached_property
 
-from ..gpu import architectures
-from ..kernel import kernels, modprobe, module_file, secure_boot
+from ..kernel import kernels, modprobe, module_file
 from ..packages import package_manager, stack_packages, versions
 from ..rdma import module_fit, peer_route, symbols
 from ..records import manifest
@@ -92,16 +91,18 @@ class _Work:
     @cached_property
     def _route(self):
         """The route, as the plan decides it too."""
-        found = self._facts["rdma_stack"]["kind"]
-        is_vendors = (self._coming["kind"] or found) != "inbox"
-        can = peer_route.Abilities(
-            has_api=is_vendors or (found == "inbox" and self._peers["headers"]),
-            branch=versions.branch(self._driver_version),
-            version=self._driver_version,
-            branches=self._wanted["branches"],
-            is_open=any(row["open"] for row in self._driver["modules"] if row["name"] == "nvidia"),
-            kernels=self._releases,
-            never=self._never_open,
+        driver = peer_route.Driver(
+            versions.branch(self._driver_version),
+            self._driver_version,
+            any(row["open"] for row in self._driver["modules"] if row["name"] == "nvidia"),
+        )
+        can = peer_route.abilities(
+            self._facts,
+            self._coming["kind"] or self._facts["rdma_stack"]["kind"],
+            driver,
+            self._releases,
+            self._wanted["branches"],
+            self._wanted["architectures"],
         )
         return peer_route.chosen(self._wanted["route"], bool(self._facts["rdma_devices"]), can)
 
@@ -111,30 +112,14 @@ class _Work:
         return (found or [self._driver["loaded"]["version"]])[0]
 
     @cached_property
-    def _never_open(self):
-        rows, there = (
-            self._wanted["architectures"],
-            [g["architecture"] for g in self._facts["gpus"]],
-        )
-        return [
-            name
-            for name in architectures.NAMES
-            if name in there and rows.get(name, {}).get("open_modules") == "never"
-        ]
-
-    @cached_property
     def _release(self):
         """The row of the tag that is wanted: as said, else the newest that fits the RDMA stack.
 
         :raises Refusal: there is none of which an archive is known.
         """
-        rows = self._wanted["tags"]
-        if self._wanted["tag"]:
-            fitting = [row for row in rows if row["tag"] == self._wanted["tag"]]
-        else:
-            told = self._coming["client_ex"]
-            newer = self._peers["client_ex"] if told is None else told
-            fitting = [row for row in rows if newer or not row["needs_client_ex"]]
+        told = self._coming["client_ex"]
+        newer = self._peers["client_ex"] if told is None else told
+        fitting = peer_route.fitting(self._wanted["tag"], self._wanted["tags"], newer)
         tag = fitting[0]["tag"] if fitting else self._wanted["tag"]
         peer_route.refuse_without_archive(tag, fitting)
         return fitting[0]
@@ -189,7 +174,7 @@ class _Work:
     @cached_property
     def _others(self):
         """The names of the modules that are not to be there."""
-        return [name for name in peer_route.MODULES if name != self._route]
+        return peer_route.others(self._route)
 
     @cached_property
     def _ways(self):
@@ -270,8 +255,8 @@ class _Work:
                 raise _of_package(path)
         for path in filter(None, (way.foreign() for way in self._ways.values())):
             raise _of_package(path)
-        is_package = self._route == _NAME and self._wanted["delivery"] == "rpm"
-        if is_package and self._facts["secure_boot"]["enabled"]:
+        found = self._facts["secure_boot"]
+        if peer_route.cannot_sign(self._route, self._wanted["delivery"], found):
             raise Refusal(*peer_route.NO_SIGNED_PACKAGE)
         if self._route == _NAME and not self._is_foretold:
             self._refuse_build()
@@ -406,8 +391,7 @@ class _Work:
         running, loaded = self._facts["kernel"], self._driver["loaded"]["version"]
         if not (self._facts["own_kernel"] and loaded and self._route in peer_route.MODULES):
             return False
-        # What the driver brings was let in with it.
-        is_kept_out = self._route == _NAME and secure_boot.lacks_key(self._facts["secure_boot"])
+        is_kept_out = peer_route.is_kept_out(self._route, self._facts["secure_boot"])
         if is_kept_out or self._facts["rdma_stack"]["stale"]:
             return False
         rows = self._modules_of("nvidia", running)

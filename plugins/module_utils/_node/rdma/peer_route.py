@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
-import collections
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
+from ..gpu import architectures, module_types
+from ..kernel import secure_boot
 from ..packages import versions
 from ..refusal import Refusal
 
@@ -23,16 +26,59 @@ NO_SIGNED_PACKAGE = (
     "DKMS does: say peer_memory_delivery: dkms",
 )
 
-# What a host has for it: has_api, whether the RDMA stack takes peer memory clients; branch and
-# version of the driver; branches, {branch: its routes} of the catalog, newest first; is_open,
-# whether its modules are the open ones; kernels, the releases; never, the names of the
-# architectures among the GPUs that open modules do not drive.
-Abilities = collections.namedtuple(
-    "Abilities", "has_api branch version branches is_open kernels never"
-)
+
+class Driver(NamedTuple):
+    """The driver that peer memory is to work with: its branch and version, and whether it is open.
+
+    :ivar is_open: whether its modules are the open ones.
+    """
+
+    branch: str
+    version: str
+    is_open: bool
 
 
-def chosen(said, has_devices, can):
+class Abilities(NamedTuple):
+    """What a host has for peer memory.
+
+    :ivar has_api: whether the RDMA stack takes peer memory clients.
+    :ivar driver: the Driver.
+    :ivar branches: {branch of the driver: its routes} of the catalog, newest first.
+    :ivar kernels: the releases of the kernels.
+    :ivar never: the names of the architectures among the GPUs that open modules do not drive.
+    """
+
+    has_api: bool
+    driver: Driver
+    branches: dict[str, list[str]]
+    kernels: list[str]
+    never: list[str]
+
+
+def abilities(
+    facts: dict[str, Any],
+    stack: str,
+    driver: Driver,
+    kernels: list[str],
+    branches: dict[str, list[str]],
+    rows: dict[str, dict[str, Any]],
+) -> Abilities:
+    """Return the Abilities of a host.
+
+    :param facts: of gpu_host.survey.
+    :param stack: the kind of the RDMA stack that will be there.
+    :param driver: the Driver that will be there.
+    :param kernels: the releases of the kernels that matter.
+    :param branches: {branch: its routes} of the catalog, newest first.
+    :param rows: {name: {open_modules}} of the catalog's architectures.
+    """
+    is_own = facts["rdma_stack"]["kind"] == "inbox"
+    has_api = stack != "inbox" or (is_own and facts["peer_memory"]["headers"])
+    never = module_types.that(architectures.among(facts["gpus"]), rows, "never")
+    return Abilities(has_api, driver, branches, kernels, never)
+
+
+def chosen(said: str, has_devices: bool, can: Abilities) -> str:
     """Return the route: as said, or the best that works; 'none' where none does.
 
     :param said: a route, 'none' or 'auto'.
@@ -45,7 +91,12 @@ def chosen(said, has_devices, can):
     return possible[0] if possible else "none"
 
 
-def why_not(route, can):
+def others(route: str) -> list[str]:
+    """Return the names of the modules that are not to be there with a route."""
+    return [name for name in MODULES if name != route]
+
+
+def why_not(route: str, can: Abilities) -> list[str]:
     """Return sentences about what keeps a route from working; [] where nothing does."""
     lacks = []
     if route in MODULES and not can.has_api:
@@ -53,15 +104,53 @@ def why_not(route, can):
             "the distribution's own RDMA stack (inbox) takes no peer memory clients; MLNX_OFED "
             "and DOCA-OFED do"
         )
-    if can.branch in can.branches and route in ROUTES and route not in can.branches[can.branch]:
+    branch = can.driver.branch
+    if branch in can.branches and route in ROUTES and route not in can.branches[branch]:
         able = [name for name, routes in can.branches.items() if route in routes]
-        lacks.append(f"it goes with driver branches {able[-1]} to {able[0]}, not {can.version}")
+        version = can.driver.version
+        lacks.append(f"it goes with driver branches {able[-1]} to {able[0]}, not {version}")
     if route == "dmabuf":
         lacks += _why_no_dmabuf(can)
     return lacks
 
 
-def refuse_without_archive(tag, rows):
+def is_kept_out(route: str, found: dict[str, Any]) -> bool:
+    """Say whether the firmware would not let the module of a route load.
+
+    What the driver brings was let in with it.
+
+    :param found: what secure_boot.survey returned.
+    """
+    return route == "nv_peer_mem" and secure_boot.lacks_key(found)
+
+
+def cannot_sign(route: str, delivery: str, found: dict[str, Any]) -> bool:
+    """Say whether a module would have to be signed that is not, see NO_SIGNED_PACKAGE.
+
+    :param delivery: what nv_peer_mem comes by, 'dkms' or 'rpm'.
+    :param found: what secure_boot.survey returned.
+    """
+    return route == "nv_peer_mem" and delivery == "rpm" and found["enabled"]
+
+
+def fitting(said: str, rows: Iterable[dict[str, Any]], has_client_ex: bool) -> list[dict[str, Any]]:
+    """Return those tags of nv_peer_mem that can be taken: the one that is said, else all that fit.
+
+    :param said: a tag, '' for none.
+    :param rows: {tag, needs_client_ex} each.
+    :param has_client_ex: whether the RDMA stack has struct peer_memory_client_ex.
+    """
+    if said:
+        return [row for row in rows if row["tag"] == said]
+    return [row for row in rows if is_fit(row, has_client_ex)]
+
+
+def is_fit(row: dict[str, Any], has_client_ex: bool) -> bool:
+    """Say whether a tag of nv_peer_mem builds with an RDMA stack; see :func:`fitting`."""
+    return has_client_ex or not row["needs_client_ex"]
+
+
+def refuse_without_archive(tag: str, rows: list[dict[str, Any]]) -> None:
     """Refuse a tag of nv_peer_mem of which no archive is known.
 
     :param rows: its row of the wanted state, [] where the catalog does not know the tag.
@@ -75,9 +164,9 @@ def refuse_without_archive(tag, rows):
         )
 
 
-def _why_no_dmabuf(can):
+def _why_no_dmabuf(can: Abilities) -> list[str]:
     lacks = []
-    if not can.is_open:
+    if not can.driver.is_open:
         lacks.append("dma-buf needs the open kernel modules")
     old = [release for release in can.kernels if versions.is_below(release, _DMABUF_KERNEL)]
     if old:

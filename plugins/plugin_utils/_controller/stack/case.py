@@ -92,16 +92,11 @@ class Case:
     @cached_property
     def architectures(self):
         """The names of the architectures among the GPUs, oldest first."""
-        return [name for name in gpu_architectures.NAMES if name in self.gpus.values()]
+        return gpu_architectures.among(self.facts["gpus"])
 
     def architectures_that(self, open_modules):
         """Return those architectures to which open modules are 'never', 'possible', 'required'."""
-        rows = self.known.architectures
-        return [
-            name
-            for name in self.architectures
-            if name in rows and rows[name]["open_modules"] == open_modules
-        ]
+        return module_types.that(self.architectures, self.known.architectures, open_modules)
 
     @cached_property
     def is_vgpu(self):
@@ -290,13 +285,6 @@ class Case:
         return self.known.packages(self.distribution, self.branch, repository)
 
     @cached_property
-    def has_peer_api(self):
-        """Whether the RDMA stack that will be there takes peer memory clients."""
-        if self.ofed_kind != "inbox":
-            return True
-        return self.facts["rdma_stack"]["kind"] == "inbox" and self.facts["peer_memory"]["headers"]
-
-    @cached_property
     def wants_ofed(self):
         """Whether a vendor's RDMA stack is wanted, whose modules are built on the host."""
         return bool(self.ofed and self.ofed["kind"] != "inbox")
@@ -354,14 +342,13 @@ class Case:
 
     @cached_property
     def _abilities(self):
-        return peer_route.Abilities(
-            has_api=self.has_peer_api,
-            branch=self.branch,
-            version=self.version,
-            branches={name: row["peer_memory"] for name, row in self.known.branches.items()},
-            is_open=self.module_type == "open",
-            kernels=[row["release"] for row in self.targets],
-            never=self.architectures_that("never"),
+        return peer_route.abilities(
+            self.facts,
+            self.ofed_kind,
+            peer_route.Driver(self.branch, self.version, self.module_type == "open"),
+            [row["release"] for row in self.targets],
+            {name: row["peer_memory"] for name, row in self.known.branches.items()},
+            self.known.architectures,
         )
 
     @cached_property
@@ -369,16 +356,16 @@ class Case:
         """The tag of nv_peer_mem: as said, else the newest that fits the RDMA stack."""
         if self.peer_memory["tag"]:
             return self.peer_memory["tag"]
-        fitting = [name for name in self.known.tags if not self.misfit(name)]
-        return fitting[0] if fitting else ""
+        rows = peer_route.fitting("", self.known.tags.values(), self._has_client_ex)
+        return rows[0]["tag"] if rows else ""
 
     def misfit(self, tag):
         """Say whether a tag of nv_peer_mem is known not to build with the RDMA stack."""
-        tag_row, ofed_row = self.known.tags.get(tag), self.known.ofed(self.ofed_version)
-        found = self.facts["peer_memory"]
-        if ofed_row:
-            has_client_ex = ofed_row["peer_client_ex"]
-        else:
-            # Of one that is still to come nothing is known.
-            has_client_ex = found["client_ex"] or not found["headers"]
-        return bool(tag_row and tag_row["needs_client_ex"] and not has_client_ex)
+        row = self.known.tags.get(tag)
+        return bool(row) and not peer_route.is_fit(row, self._has_client_ex)
+
+    @cached_property
+    def _has_client_ex(self):
+        """Whether the RDMA stack has what newer tags need; of one to come nothing may be known."""
+        row, found = self.known.ofed(self.ofed_version), self.facts["peer_memory"]
+        return row["peer_client_ex"] if row else found["client_ex"] or not found["headers"]

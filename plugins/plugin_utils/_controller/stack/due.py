@@ -208,7 +208,7 @@ def license_not_held(case):
 
 def peer_other_route(case):
     facts = case.facts["peer_memory"]
-    for name in [] if _are_two(case) else _others(case):
+    for name in [] if _are_two(case) else peer_route.others(case.route):
         where = [
             words
             for words, names in (("loaded", facts["loaded"]), ("loaded at boot", facts["at_boot"]))
@@ -269,8 +269,7 @@ def is_peer_in_use(case):
 def _is_up(case):
     """Say whether the route's module is there, and all is loaded that it was built for."""
     is_loadable = case.facts["own_kernel"] and case.loaded and not any(reboot_pending(case))
-    # What the driver brings was let in with it.
-    is_kept_out = case.route == "nv_peer_mem" and case.lacks_key
+    is_kept_out = peer_route.is_kept_out(case.route, case.facts["secure_boot"])
     return is_loadable and not is_kept_out and _is_installed(case)
 
 
@@ -293,10 +292,6 @@ def _is_installed(case):
 def _are_two(case):
     facts = case.facts["peer_memory"]
     return any(len(names) > 1 for names in (facts["loaded"], facts["at_boot"]))
-
-
-def _others(case):
-    return [name for name in peer_route.MODULES if name != case.route]
 
 
 def reboot_pending(case):

@@ -239,8 +239,8 @@ def tag_does_not_fit_ofed(case, due):
 
 
 def delivery_impossible(case, due):
-    is_package = case.route == "nv_peer_mem" and case.peer_memory.get("delivery") == "rpm"
-    if is_package and case.facts["secure_boot"]["enabled"]:
+    delivery = (case.peer_memory or {}).get("delivery", "")
+    if peer_route.cannot_sign(case.route, delivery, case.facts["secure_boot"]):
         yield peer_route.NO_SIGNED_PACKAGE
 
 
