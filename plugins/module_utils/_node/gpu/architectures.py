@@ -13,6 +13,8 @@ two runs is of no architecture we know.
 
 from __future__ import annotations
 
+from typing import Any
+
 # In the order of their compute capability, 3.x to 12.x, which is the order in which drivers and
 # CUDA give them up; Ada is 8.9 and Hopper 9.0, whichever was sold first.
 NAMES = (
@@ -79,7 +81,7 @@ def of(device):
     return next((name for first, last, name in RANGES if first <= number <= last), "")
 
 
-def among(gpus):
+def among(gpus: list[dict[str, Any]]) -> list[str]:
     """Return the names of the architectures among a host's GPUs, oldest first.
 
     Without those that it does not have for itself, but hands on to a guest.

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..packages import versions
 
 TYPES = ("open", "proprietary")
@@ -34,7 +36,7 @@ def module_type(said, architectures, rows, is_guest, installed, offered, branch)
     return "open" if is_usual else "proprietary"
 
 
-def that(architectures, rows, open_modules):
+def that(architectures: list[str], rows: dict[str, dict[str, Any]], open_modules: str) -> list[str]:
     """Return those architectures to which open modules are 'never', 'possible' or 'required'."""
     return [
         name

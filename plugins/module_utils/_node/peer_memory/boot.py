@@ -9,9 +9,11 @@ nv_peer_memory brings no unit, and its init script does nothing under systemd
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 from ..rdma import peer_route, rdma_stack
 from ..system import text_files
+from ..system.root import Root
 
 LOAD = "/etc/modules-load.d/gpunode-peer-memory.conf"
 PARAMETERS = "/etc/modprobe.d/gpunode-peer-memory.conf"
@@ -19,17 +21,44 @@ _MARK = "# Written by gpunode; what is changed here by hand is lost.\n"
 _FOLDER = os.path.dirname(LOAD)
 
 
-def wanted_files(tree, route, is_legacy):
-    """Return {path: text_files.TextFile} of what is to be there for a route.
+class AtBoot(NamedTuple):
+    """What others have loaded at boot.
+
+    :ivar lines: {path: the lines of a file that names modules}.
+    :ivar below: the names of files that would be read once one of that name in /etc is gone.
+    """
+
+    lines: dict[str, list[str]]
+    below: set[str]
+
+
+def observe(tree: Root) -> AtBoot:
+    """Return what others have loaded at boot.
 
     :param tree: the host.
+    """
+    return AtBoot(
+        {path: tree.lines(path) for path in rdma_stack.files_at_boot(tree) if path != LOAD},
+        {name for folder in rdma_stack.FOLDERS_AT_BOOT[1:] for name in tree.names(folder)},
+    )
+
+
+def places(seen: AtBoot) -> list[str]:
+    """Return the paths of all that may be changed for a route."""
+    return [LOAD, PARAMETERS, *map(_place, seen.lines)]
+
+
+def wanted_files(seen: AtBoot, route: str, is_legacy: bool) -> dict[str, text_files.TextFile]:
+    """Return {path: text_files.TextFile} of what is to be there for a route.
+
     :param is_legacy: whether the RDMA stack is one of 4.x, for which nvidia_peermem has to be told
         so (NVIDIA driver README, "GPUDirect RDMA Peer Memory Client").
     """
-    found = {}
-    for path in rdma_stack.files_at_boot(tree):
-        if path != LOAD and any(_is_other(line, route) for line in tree.lines(path)):
-            found.update([_without(tree, path, route)])
+    found = {
+        _place(path): _without(seen, path, route)
+        for path, lines in seen.lines.items()
+        if any(_is_other(line, route) for line in lines)
+    }
     is_module = route in peer_route.MODULES
     found[LOAD] = text_files.of(f"{_MARK}{route}\n" if is_module else None)
     needs_told = route == "nvidia_peermem" and is_legacy
@@ -38,27 +67,24 @@ def wanted_files(tree, route, is_legacy):
     return found
 
 
-def _is_other(line, route):
+def _is_other(line: str, route: str) -> bool:
     """Say whether a line has a peer memory module loaded that is not the route's."""
-    name = line.split()[0].replace("-", "_")
-    return name in peer_route.MODULES and name != route
+    return line.split()[0].replace("-", "_") in peer_route.others(route)
 
 
-def _without(tree, path, route):
-    """Return (path, TextFile) of a file without the lines of the other module.
+def _place(path: str) -> str:
+    """Return where a file is changed.
 
     What a package has in /usr/lib stays, and a file of that name in /etc takes its place.
     """
-    lines = [line for line in tree.lines(path) if not _is_other(line, route)]
-    place = path if path.startswith("/etc/") else f"{_FOLDER}/{os.path.basename(path)}"
+    return path if path.startswith("/etc/") else f"{_FOLDER}/{os.path.basename(path)}"
+
+
+def _without(seen: AtBoot, path: str, route: str) -> text_files.TextFile:
+    """Return a file without the lines of the other module."""
+    lines = [line for line in seen.lines[path] if not _is_other(line, route)]
     is_empty = all(line.lstrip().startswith(("#", ";")) for line in lines)
-    is_needed = path == "/etc/modules" or place != path or _is_below(tree, path)
-    if is_empty and not is_needed:
-        return place, text_files.of(None)
-    return place, text_files.of("".join(f"{line}\n" for line in lines) or _MARK)
-
-
-def _is_below(tree, path):
-    """Say whether a file of the same name would be read once this one is gone."""
-    name = os.path.basename(path)
-    return any(tree.exists(f"{folder}/{name}") for folder in rdma_stack.FOLDERS_AT_BOOT[1:])
+    is_read_below = _place(path) != path or os.path.basename(path) in seen.below
+    if is_empty and not is_read_below and path != "/etc/modules":
+        return text_files.of(None)
+    return text_files.of("".join(f"{line}\n" for line in lines) or _MARK)

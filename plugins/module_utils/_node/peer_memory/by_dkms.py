@@ -8,13 +8,17 @@ import contextlib
 import functools
 import os
 import shutil
-from functools import cached_property
+from collections.abc import Iterator
+from typing import Any, Callable, NamedTuple
 
-from ..kernel import dkms, dkms_status
+from ..kernel import dkms
 from ..packages import stack_packages
 from ..records import manifest
+from ..steps import Step
 from ..system import folders, text_files
-from . import nv_peer_mem
+from ..system.root import Root
+from . import nv_peer_mem, sources
+from .delivery import Delivery, Hold
 
 _NAME = nv_peer_mem.NAME
 # What DKMS calls it: the sources themselves, and Debian's packages of 1.1-0.
@@ -22,155 +26,166 @@ _TREES = (_NAME, "nvidia-peer-memory")
 _OFED_TREE = "mlnx-ofed-kernel"
 
 
-class ByDkms:
-    """One way to deliver nv_peer_mem; see peer_memory/converge.py for the order of what it does.
+class Trees(NamedTuple):
+    """What DKMS has.
 
-    :param order: the nv_peer_mem.Order, None where it is not to be there in this way.
-    :param host: the bring.Host.
-    :param facts: of the host.
+    :ivar rows: rows of dkms_status.survey, of whatever it belongs to.
+    :ivar made_from: {version: what the sources of nv_peer_mem were made from that lie there}.
+    :ivar packaged: the paths of sources of nv_peer_mem that a package has placed.
     """
+
+    rows: list[dict[str, Any]]
+    made_from: dict[str, str]
+    packaged: list[str]
+
+    @property
+    def own(self) -> list[dict[str, Any]]:
+        """The rows of nv_peer_mem."""
+        return [row for row in self.rows if row["name"] in _TREES]
+
+
+class ByDkms(Delivery[Trees]):
+    """nv_peer_mem as a tree of DKMS."""
 
     name = "DKMS"
 
-    def __init__(self, order, host, facts):
-        self._order = order
-        self._host = host
-        self._tree = host.tree
-        self._rows = [row for row in facts["driver"]["dkms"] if row["name"] in _TREES]
-        self._trees = facts["driver"]["dkms"]
-
-    @property
-    def packages(self):
-        """The names of the packages that it works with."""
+    @staticmethod
+    def packages(manager: str) -> list[str]:
+        """Return DKMS, which is called so by all."""
         return ["dkms"]
 
-    @cached_property
-    def lacks_sources(self):
-        """Whether an archive is needed to build from: what lies there is not as wanted."""
-        return not nv_peer_mem.is_made_from(self._order.made_from, self._tree.path(self._sources))
+    @staticmethod
+    def observe(tree: Root, facts: dict[str, Any]) -> Trees:
+        """Return what DKMS has of nv_peer_mem, and whose its sources are."""
+        rows = facts["driver"]["dkms"]
+        found = Trees(rows, {}, [])
+        for name in tree.names(dkms.SOURCES):
+            if name.startswith(f"{_NAME}-"):
+                version = name[len(_NAME) + 1 :]
+                found.made_from[version] = sources.noted(tree.path(dkms.sources_of(_NAME, version)))
+        for which in _trees(found):
+            path = _code_of(*which)
+            if tree.exists(path) and stack_packages.owns(tree, path):
+                found.packaged.append(path)
+        return found
 
-    def has(self, release):
-        """Say whether the module of a kernel is there by it, and from the wanted sources."""
+    @property
+    def lacks_sources(self) -> bool:
+        """Whether the sources there are others, or were changed."""
+        return self.there.made_from.get(self._which[1]) != self.order.made_from
+
+    @property
+    def foreign(self) -> str:
+        """The path of sources that go and belong to a package, '' for none."""
+        paths = [_code_of(*which) for which in self._unwanted]
+        return next((path for path in paths if path in self.there.packaged), "")
+
+    @property
+    def files(self) -> dict[str, text_files.TextFile]:
+        """{path: TextFile} of what it is told beside the sources' own settings."""
+        if not self.order.tag:
+            return {nv_peer_mem.CONF: text_files.of(None)}
+        trees = {row["name"] for row in self.there.rows if _is_waited_for(row, self.order.driver)}
+        patches = list(self.order.patches)
+        text = nv_peer_mem.conf(patches, sorted(trees), self.order.needs)
+        return {nv_peer_mem.CONF: text_files.of(text)}
+
+    def has(self, release: str) -> bool:
+        """Say whether it has installed the module of a kernel, from the wanted sources."""
         wanted = (*self._which, release, "installed")
-        rows = [(row["name"], row["version"], row["kernel"], row["state"]) for row in self._rows]
+        rows = [
+            (row["name"], row["version"], row["kernel"], row["state"]) for row in self.there.own
+        ]
         return not self.lacks_sources and wanted in rows
 
-    def has_put(self, row):
-        """Say whether a module on disk came by it, as far as DKMS tells: it knows of kernels."""
-        return row["kernel"] in {known["kernel"] for known in self._rows}
+    def has_put(self, row: dict[str, Any]) -> bool:
+        """Say whether a module is for a kernel that DKMS knows of; it tells no more."""
+        return row["kernel"] in {known["kernel"] for known in self.there.own}
 
-    def places(self, _release):
-        """Return the paths where it puts a module, beside one of others: none, DKMS makes room."""
+    def places(self, release: str) -> list[str]:
+        """Return none: DKMS makes room."""
         return []
 
-    def foreign(self):
-        """Return a path of what goes and belongs to a package, '' for none."""
-        paths = [f"{dkms.sources_of(*which)}/nv_peer_mem.c" for which in self._unwanted]
-        owned = (p for p in paths if self._tree.exists(p) and stack_packages.owns(self._tree, p))
-        return next(owned, "")
-
-    def build(self, kernels, hold):
-        """Build the modules of some kernels, beside those that are there, or leave all as it was.
-
-        :param kernels: rows of kernels.survey.
-        :param hold: refuses a module that would not load, by its (path, release).
-        :raises Refusal: one cannot be built, or would not load.
-        """
-        with self._conf_put_back(), dkms.undone_on_failure(self._tree, *self._which):
+    def build(self, kernels: list[dict[str, Any]], hold: Hold) -> None:
+        """Build the modules of some kernels; the module in place is that of before."""
+        tree, folder = self.host.tree, self.host.tree.path(dkms.sources_of(*self._which))
+        with _conf_put_back(), dkms.undone_on_failure(tree, *self._which):
             if self.lacks_sources:
-                with folders.replacing(self._tree.path(self._sources)) as new:
-                    self._order.unpack(new)
-                    nv_peer_mem.note(self._order.made_from, new)
-            text_files.put(nv_peer_mem.CONF, self.files[nv_peer_mem.CONF])
+                with folders.replacing(folder) as new:
+                    self.order.unpack(new)
+                    sources.note(self.order.made_from, new)
+            text_files.put_all(self.files)
             for kernel in kernels:
                 hold(self._build_for(kernel), kernel["release"])
 
-    def install(self, releases):
-        """Put the modules in place that were built.
-
-        :raises Refusal: DKMS cannot.
-        """
+    def install(self, releases: list[str]) -> None:
+        """Have DKMS put in place what it built."""
         for release in releases:
-            what = f"install nv_peer_mem {self._order.tag} for kernel {release}"
-            dkms.install_for(release, self._which, what, self._tree, self._host.execute)
-        dkms.forget_before(*self._which, self._tree)
+            what = f"install nv_peer_mem {self.order.tag} for kernel {release}"
+            dkms.install_for(release, self._which, what, self.host.tree, self.host.execute)
+        dkms.forget_before(*self._which, self.host.tree)
 
-    def removing(self):
-        """Return what removes that which came by it and is not to be there."""
+    def removing(self) -> list[Step]:
+        """Return what removes the trees that are not to be there."""
+        remove = functools.partial(_remove, self.host.tree, self.host.execute)
         return [
-            (f"remove {name} {version} from DKMS", functools.partial(self._remove, name, version))
+            Step(f"remove {name} {version} from DKMS", functools.partial(remove, name, version))
             for name, version in self._unwanted
         ]
 
-    @cached_property
-    def files(self):
-        """{path: text_files.TextFile} of its settings."""
-        if not self._order:
-            return {nv_peer_mem.CONF: text_files.of(None)}
-        trees = {row["name"] for row in self._trees if self._is_waited_for(row)}
-        patches = list(self._order.patches)
-        text = nv_peer_mem.conf(patches, sorted(trees), self._order.needs)
-        return {nv_peer_mem.CONF: text_files.of(text)}
-
-    def manifest(self):
-        """Return the entries of what is there by it, beside modules and files."""
-        return [manifest.tree(self._sources)]
+    def manifest(self) -> list[dict[str, Any]]:
+        """Return the entry of the sources."""
+        return [manifest.tree(dkms.sources_of(*self._which))]
 
     @property
-    def _which(self):
+    def _which(self) -> tuple[str, str]:
         """(name, version) in DKMS, where the version is the tag without its release."""
-        return _NAME, self._order.tag.partition("-")[0]
+        return _NAME, self.order.tag.partition("-")[0]
 
     @property
-    def _sources(self):
-        return dkms.sources_of(*self._which)
-
-    @cached_property
-    def _unwanted(self):
+    def _unwanted(self) -> list[tuple[str, str]]:
         """[(name, version)] of the trees of DKMS that are not to be there."""
-        there = {(row["name"], row["version"]) for row in self._rows}
-        return sorted(there - ({self._which} if self._order else set()))
+        return [which for which in _trees(self.there) if which != self._which]
 
-    def _is_waited_for(self, row):
-        """Say whether a tree of DKMS has to be built first: of the RDMA stack, and the driver."""
-        is_driver = row["name"].startswith("nvidia") and row["version"] == self._order.driver
-        return row["name"] == _OFED_TREE or is_driver
-
-    @contextlib.contextmanager
-    def _conf_put_back(self):
-        before = text_files.found(nv_peer_mem.CONF)
-        try:
-            yield
-        except Exception:
-            # Whatever it was, DKMS of later kernels goes by this file; the error goes on.
-            text_files.put(nv_peer_mem.CONF, before)
-            raise
-
-    def _build_for(self, kernel):
+    def _build_for(self, kernel: dict[str, Any]) -> str:
         """Build the module of one kernel, and return its path."""
-        release = kernel["release"]
-        what = f"build nv_peer_mem {self._order.tag} for kernel {release}"
-        execute = self._host.execute
-        done = dkms.build_for(release, self._which, what, self._tree, execute)
-        path = self._built(release)
+        release, tree = kernel["release"], self.host.tree
+        what = f"build nv_peer_mem {self.order.tag} for kernel {release}"
+        done = dkms.build_for(release, self._which, what, tree, self.host.execute)
+        path = dkms.built_files(tree, *self._which, release).get(_NAME, "")
         if done.returncode or not path:
-            remedy = "Mend what it names"
-            raise dkms.not_built(self._tree, self._which, kernel, what, done, remedy)
+            raise dkms.not_built(tree, self._which, kernel, what, done, "Mend what it names")
         return path
 
-    def _built(self, release):
-        """Return the path of the module that DKMS built for a kernel, '' for none."""
-        top = "/".join((dkms_status.FOLDER, *self._which, release))
-        found = [
-            f"{top}/{machine}/module/{file}"
-            for machine in self._tree.names(top)
-            for file in self._tree.names(f"{top}/{machine}/module")
-            if file.startswith(f"{_NAME}.ko")
-        ]
-        return (found or [""])[0]
 
-    def _remove(self, name, version):
-        dkms.remove(self._tree, name, version, self._host.execute)
-        sources = self._tree.path(dkms.sources_of(name, version))
-        if os.path.exists(os.path.join(sources, nv_peer_mem.NOTE)):
-            shutil.rmtree(sources)
+def _trees(there: Trees) -> list[tuple[str, str]]:
+    """Return [(name, version)] of the trees of nv_peer_mem."""
+    return sorted({(row["name"], row["version"]) for row in there.own})
+
+
+def _code_of(name: str, version: str) -> str:
+    return f"{dkms.sources_of(name, version)}/nv_peer_mem.c"
+
+
+def _is_waited_for(row: dict[str, Any], driver: str) -> bool:
+    """Say whether a tree of DKMS has to be built first: of the RDMA stack, and the driver."""
+    is_driver = row["name"].startswith("nvidia") and row["version"] == driver
+    return row["name"] == _OFED_TREE or is_driver
+
+
+@contextlib.contextmanager
+def _conf_put_back() -> Iterator[None]:
+    before = text_files.found(nv_peer_mem.CONF)
+    try:
+        yield
+    except Exception:
+        # Whatever it was, DKMS of later kernels goes by this file; the error goes on.
+        text_files.put(nv_peer_mem.CONF, before)
+        raise
+
+
+def _remove(tree: Root, execute: Callable[..., Any], name: str, version: str) -> None:
+    dkms.remove(tree, name, version, execute)
+    folder = tree.path(dkms.sources_of(name, version))
+    if os.path.exists(os.path.join(folder, sources.NOTE)):
+        shutil.rmtree(folder)

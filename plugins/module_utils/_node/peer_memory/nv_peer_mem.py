@@ -7,23 +7,18 @@ What is said of its sources holds for Mellanox/nv_peer_memory 1.1-0 (4ed7715) an
 
 from __future__ import annotations
 
-import collections
 import os
 import re
-import shutil
-import tarfile
-import zlib
+from typing import Any, Callable, NamedTuple
 
 from ..kernel import kernels, module_file
 from ..rdma import symbols
 from ..refusal import Refusal
-from ..system import disk, files
+from ..system.root import Root
 
 NAME = "nv_peer_mem"
 CONF = f"/etc/dkms/{NAME}.conf"
 MARK = "# Written by gpunode; what is changed here by hand is lost.\n"
-#: Among the sources: what they were made from, and what they were like then.
-NOTE = "gpunode.txt"
 
 # What goes through dkms.conf, make, its environment and the shell as it is.
 _PATH = re.compile(r"/[\w./+@~-]+")
@@ -31,22 +26,49 @@ _PATH = re.compile(r"/[\w./+@~-]+")
 _CONTAINER = "/run/nvidia/driver"
 _MODULE_FILE = re.compile(r"nvidia\.ko(?:\.(?:xz|zst|gz))?")
 _HEADER = "nvidia/nv-p2p.h"
-_TAG = re.compile(r'^#define\s+DRV_VERSION\s+"([^"]+)"', re.MULTILINE)
-_VERSION = re.compile(r'^PACKAGE_VERSION="?([\w.]+)"?', re.MULTILINE)
-_MOST_BYTES = 1 << 20
-
-# What the module for one kernel is built with: the driver's module, the folder with its header, and
-# the folder with the RDMA stack's Module.symvers.
-Needs = collections.namedtuple("Needs", "release module source ofed")
-
-# What is to be built: the tag; made_from, the digest of its archive and patches; the patches,
-# {name: text}; driver, the version of the driver; the releases of the kernels, and the Needs of
-# those of which they are known; and unpack, which makes its sources with their patches in a folder
-# that is not there yet.
-Order = collections.namedtuple("Order", "tag made_from patches driver releases needs unpack")
 
 
-def needs(tree, release, modules, said):
+class Needs(NamedTuple):
+    """What the module for one kernel is built with.
+
+    :ivar release: of the kernel.
+    :ivar module: the path of the driver's module.
+    :ivar source: the folder with its header.
+    :ivar ofed: the folder with the RDMA stack's Module.symvers.
+    """
+
+    release: str
+    module: str
+    source: str
+    ofed: str
+
+
+class Order(NamedTuple):
+    """What is to be built.
+
+    :ivar tag: '' where nothing is.
+    :ivar made_from: the digest of its archive and patches.
+    :ivar patches: {name: text}.
+    :ivar driver: the version of the driver.
+    :ivar releases: those of the kernels.
+    :ivar needs: the Needs of those kernels of which they are known.
+    :ivar unpack: makes its sources with their patches in a folder that is not there yet.
+    """
+
+    tag: str
+    made_from: str
+    patches: dict[str, str]
+    driver: str
+    releases: list[str]
+    needs: list[Needs]
+    unpack: Callable[[str], object]
+
+
+#: Nothing is to be built.
+NO_ORDER = Order("", "", {}, "", [], [], len)
+
+
+def needs(tree: Root, release: str, modules: list[dict[str, Any]], said: dict[str, str]) -> Needs:
     """Return the Needs of one kernel.
 
     :param tree: the host.
@@ -60,7 +82,7 @@ def needs(tree, release, modules, said):
     return Needs(release, module, source, symbols.folder_of(tree, release))
 
 
-def driver_module(tree, release, modules, said=""):
+def driver_module(tree: Root, release: str, modules: list[dict[str, Any]], said: str = "") -> str:
     """Return the path of the driver's module for a kernel, be it that of a driver container.
 
     :raises Refusal: there is none.
@@ -77,7 +99,7 @@ def driver_module(tree, release, modules, said=""):
     return path
 
 
-def _in_container(tree, release):
+def _in_container(tree: Root, release: str) -> str:
     """Return the path of the module that a driver container has, '' for none."""
     top = f"{_CONTAINER}{kernels.MODULES}/{release}"
     for folder, _folders, names in sorted(os.walk(tree.path(top))):
@@ -86,7 +108,7 @@ def _in_container(tree, release):
     return ""
 
 
-def _source(tree, release, version, said, module):
+def _source(tree: Root, release: str, version: str, said: str, module: str) -> str:
     """Return the folder of the driver's sources that has nvidia/nv-p2p.h in it.
 
     A .run that was unpacked has it in kernel or kernel-open, as have packages of some versions.
@@ -108,7 +130,7 @@ def _source(tree, release, version, said, module):
     )
 
 
-def _folders(tree, root, version):
+def _folders(tree: Root, root: str, version: str) -> list[str]:
     """Return the folders in which sources of one version of the driver are looked for."""
     sources, dkms = f"{root}/usr/src", "/var/lib/dkms"
     return [
@@ -126,24 +148,24 @@ def _folders(tree, root, version):
     ]
 
 
-def refuse_tag(tree, tag, needs_client_ex, needs_of):
+def refuse_tag(tag: str, needs_client_ex: bool, folders: dict[str, bool]) -> None:
     """Refuse a tag that does not build with the RDMA stack of the host.
 
     :param needs_client_ex: whether it demands struct peer_memory_client_ex.
-    :param needs_of: the Needs of the kernels.
+    :param folders: {folder of the RDMA stack's header: whether that has the struct}.
     :raises Refusal: it does not.
     """
-    for row in needs_of:
-        if needs_client_ex and not symbols.has_client_ex(tree, row.ofed):
+    for folder, has_client_ex in folders.items():
+        if needs_client_ex and not has_client_ex:
             raise Refusal(
                 f"nv_peer_mem {tag}",
-                f"{row.ofed}/include/rdma/peer_mem.h has no struct peer_memory_client_ex, as "
+                f"{folder}/include/rdma/peer_mem.h has no struct peer_memory_client_ex, as "
                 "MLNX_OFED has it since 5.4-3",
                 "Say gpunode_peer_memory_tag: 1.1-0",
             )
 
 
-def conf(patches, trees, needs_of):
+def conf(patches: list[str], trees: list[str], needs_of: list[Needs]) -> str:
     """Return the text of CONF, which adds to the dkms.conf of the sources.
 
     For a kernel that comes later DKMS looks for driver and OFED where they usually are.
@@ -165,7 +187,7 @@ def conf(patches, trees, needs_of):
     return MARK + "".join(lines)
 
 
-def make_variables(row):
+def make_variables(row: Needs) -> str:
     """Return what make is told about one kernel: where things are that it would not find.
 
     :param row: the Needs of the kernel.
@@ -189,78 +211,3 @@ def make_variables(row):
                 "Give it such a name, or a link that has one",
             )
     return " ".join(f"{name}={path}" for name, path in found.items())
-
-
-def unpacked_tag(folder):
-    """Return (tag, version in DKMS) of unpacked sources, '' for what they do not tell."""
-    texts = []
-    for name, pattern in (("nv_peer_mem.c", _TAG), ("dkms.conf", _VERSION)):
-        try:
-            with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as handle:
-                match = pattern.search(handle.read(_MOST_BYTES))
-        except OSError:
-            match = None
-        texts.append(match.group(1) if match else "")
-    return tuple(texts)
-
-
-def unpack(archive, folder, tag, patches):
-    """Make the sources of a tag with their patches in a folder that is not there yet.
-
-    :param archive: the path of a .tar.gz that has one folder in it, as GitHub makes them.
-    :param patches: {name: text}.
-    :raises Refusal: it is none, or the archive of another tag.
-    """
-    what = f"the archive of nv_peer_mem {tag}"
-    with disk.watched(f"unpack {what}", folder):
-        os.mkdir(folder, 0o755)
-        try:
-            _extract(archive, folder)
-        except (tarfile.TarError, EOFError, zlib.error) as error:
-            raise Refusal(what, f"it is no whole .tar.gz: {error}", "Name another one") from error
-        found = unpacked_tag(folder)[0]
-        if found != tag:
-            raise Refusal(
-                what,
-                f"it has nv_peer_mem {found or 'of no tag that it names'} in it",
-                "Name the archive of that tag in peer_memory_archives, or say another tag",
-            )
-        os.mkdir(os.path.join(folder, "patches"), 0o755)
-        for name, text in patches.items():
-            path = os.path.join(folder, "patches", name)
-            files.write_text(path, text, owner=None, group=None)
-
-
-def _extract(archive, folder):
-    """Write the files of an archive without its first folder, and nothing but plain files."""
-    with tarfile.open(archive) as packed:
-        for row in packed:
-            parts = row.name.split("/")[1:]
-            if not row.isfile() or not parts or ".." in parts:
-                continue
-            path = os.path.join(folder, *parts)
-            os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-            with packed.extractfile(row) as source, open(path, "wb") as target:
-                shutil.copyfileobj(source, target)
-            os.chmod(path, 0o755 if row.mode & 0o100 else 0o644)
-
-
-def note(made_from, folder):
-    """Note among the sources what they were made from, so that :func:`is_made_from` can tell."""
-    text = f"{made_from}\n{files.sha256_of_tree(folder, (NOTE,))}\n"
-    files.write_text(os.path.join(folder, NOTE), text, owner=None, group=None)
-
-
-def is_made_from(made_from, folder):
-    """Say whether sources were made from what is wanted now, and nobody changed them since."""
-    try:
-        with open(os.path.join(folder, NOTE), encoding="utf-8") as handle:
-            noted = handle.read().split()
-    except (OSError, UnicodeDecodeError):
-        return False
-    return noted == [made_from, files.sha256_of_tree(folder, (NOTE,))]
-
-
-def made_from(sha256, patches):
-    """Return one digest of an archive's digest and of its patches, {name: text}."""
-    return files.sha256_of_text("\n".join([sha256, *(f"{n}\n{t}" for n, t in patches.items())]))

@@ -11,7 +11,7 @@ ROUTES = ["nv_peer_mem", "nvidia_peermem", "dmabuf", "none"]
 
 
 def wanted(tmp_path, files, route, is_legacy=False):
-    found = boot.wanted_files(planted(tmp_path, files), route, is_legacy)
+    found = boot.wanted_files(boot.observe(planted(tmp_path, files)), route, is_legacy)
     return {path: file.text for path, file in found.items()}
 
 

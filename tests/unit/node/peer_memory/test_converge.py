@@ -12,11 +12,16 @@ import pytest
 from trees import planted
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.component import bring
-from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import stack_packages
+from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import (
+    package_manager,
+    stack_packages,
+)
 from ansible_collections.gpunode.stack.plugins.module_utils._node.peer_memory import (
     boot,
-    by_rpm,
+    fit,
     nv_peer_mem,
+    rpm_build,
+    sources,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.peer_memory import (
     by_dkms as peer_by_dkms,
@@ -44,7 +49,7 @@ GOOD = elf.module(imports=EXPORTS + CLIENTS, info=INFO)
 # What a build without our patches takes for the versions.
 BAD = elf.module(imports=[(symbol, 0x10C) for symbol, _v in EXPORTS] + CLIENTS, info=INFO)
 NO_CLIENT = elf.module(imports=EXPORTS, info=INFO)
-RPM = by_rpm._WORK_DIR
+RPM = rpm_build.WORK_DIR
 EXTRA = f"/lib/modules/{K}/extra/nv_peer_mem.ko"
 NEXT = "6.1.0-99-amd64"
 # Version and release of the package for a kernel.
@@ -63,6 +68,7 @@ class Host:
         self.folder = folder / "root"
         self.made = elf.module()
         self.ended = 0
+        self.surveys = 0
         self.commands = []
         self.is_owned = ""
         # Where another module is made than for the rest.
@@ -96,6 +102,10 @@ class Host:
         row = {"kernel": K, "name": name, "path": path, "version": version}
         return {**row, "open": False, "depends": [], "signer": ""}
 
+    def survey(self):
+        self.surveys += 1
+        return self.facts
+
     def execute(self, argv, _environment):
         self.commands.append(argv[:2])
         if argv[1] == "build":
@@ -108,7 +118,7 @@ class Host:
         return subprocess.CompletedProcess(argv, 0, "dkms\tii \t\n", b"")
 
     def converge(self, check_mode=True):
-        host = bring.Host(self.tree, lambda: self.facts, self.execute, self.run)
+        host = bring.Host(self.tree, self.survey, self.execute, self.run)
         return peer_memory.converge(host, {"wanted": self.wanted}, check_mode)
 
     def packed(self, argv):
@@ -149,7 +159,7 @@ class Host:
 
     def origin(self):
         row = next(row for row in self.wanted["tags"] if row["tag"] == "1.1-0")
-        return f"gpunode:{nv_peer_mem.made_from(row['sha256'], self.wanted['patches'])}"
+        return f"gpunode:{sources.made_from(row['sha256'], self.wanted['patches'])}"
 
     def text(self, path):
         place = Path(self.tree.path(path))
@@ -162,8 +172,8 @@ def host(tmp_path, monkeypatch):
     monkeypatch.setattr(nv_peer_mem, "CONF", str(tmp_path / "nv_peer_mem.conf"))
     monkeypatch.setattr(boot, "LOAD", str(tmp_path / "load.conf"))
     monkeypatch.setattr(boot, "PARAMETERS", str(tmp_path / "modprobe.conf"))
-    monkeypatch.setattr(peer_memory, "_WORK_DIR", str(tmp_path / "work"))
-    monkeypatch.setattr(peer_memory.package_manager, "missing", lambda *_: [])
+    monkeypatch.setattr(sources, "WORK_DIR", str(tmp_path / "work"))
+    monkeypatch.setattr(package_manager, "missing", lambda *_: [])
     monkeypatch.setattr(stack_packages, "owns", lambda _tree, _path: bool(made.is_owned))
     monkeypatch.setattr(peer_by_dkms.dkms, "_wait_for_others", lambda *_: None)
     return made
@@ -280,11 +290,10 @@ def test_a_module_that_comes_with_the_driver_is_held_against_the_rdma_stack(host
 
 
 def test_the_other_module_gives_way_unless_it_is_in_use(host):
-    host.facts["peer_memory"]["loaded"] = ["nvidia_peermem"]
-    planted(host.folder, {"/proc/modules": "nvidia_peermem 1 1 - Live 0x0\n"})
+    host.facts["peer_memory"].update(loaded=["nvidia_peermem"], in_use=["nvidia_peermem"])
     with pytest.raises(Refusal, match="unload nvidia_peermem: it is in use"):
         host.converge()
-    planted(host.folder, {"/proc/modules": "nvidia_peermem 1 0 - Live 0x0\n"})
+    host.facts["peer_memory"]["in_use"] = []
     changes = host.converge().changes
     says = [next(row for row in changes if row.startswith(word)) for word in ("build", "unload")]
     assert "unload nvidia_peermem" in says
@@ -320,7 +329,7 @@ def test_auto_takes_the_best_that_the_host_can_do(host):
 
 def test_as_an_rpm_it_is_foretold_in_its_order(host, monkeypatch):
     host.pack()
-    monkeypatch.setattr(peer_memory.package_manager, "missing", lambda names, _run: names)
+    monkeypatch.setattr(package_manager, "missing", lambda names, _run: names)
     assert host.converge().changes == [
         "install rpm, gcc, make, patch, binutils",
         f"build nv_peer_mem 1.1-0 for kernel {K}",
@@ -585,8 +594,8 @@ def by_dkms(host, is_made=True):
     folder = Path(host.tree.path("/usr/src/nv_peer_mem-1.1"))
     folder.mkdir(parents=True)
     row = next(row for row in host.wanted["tags"] if row["tag"] == "1.1-0")
-    made_from = nv_peer_mem.made_from(row["sha256"], host.wanted["patches"])
-    nv_peer_mem.note(made_from if is_made else "other", folder)
+    made_from = sources.made_from(row["sha256"], host.wanted["patches"])
+    sources.note(made_from if is_made else "other", folder)
     path = f"/lib/modules/{K}/updates/dkms/nv_peer_mem.ko"
     host.facts["driver"]["modules"].append(host.module("nv_peer_mem", path, GOOD, "1.1-0"))
     host.facts["driver"]["dkms"] = [
@@ -604,6 +613,29 @@ def test_what_dkms_installed_rests_where_its_sources_are_the_wanted_ones(host, i
     if is_made:
         done = host.converge(check_mode=False)
         assert ("tree", "/usr/src/nv_peer_mem-1.1") in done.manifest
+
+
+def test_a_host_is_looked_at_before_and_for_the_proof(host):
+    host.made = GOOD
+    host.converge()
+    assert host.surveys == 1
+    with pytest.raises(Refusal, match="after all was done"):
+        host.converge(check_mode=False)
+    assert host.surveys == 1 + 2
+
+
+@pytest.mark.usefixtures("manifest")
+def test_a_host_at_rest_is_looked_at_no_more_often(host, monkeypatch):
+    by_dkms(host)
+    assert host.converge(check_mode=False).changes
+    host.surveys = 0
+    read = []
+    hold = fit.hold
+    monkeypatch.setattr(fit, "hold", lambda *asked: read.append(asked[1]) or hold(*asked))
+    assert host.converge(check_mode=False).changes == []
+    assert host.surveys == 2
+    # The module is held against driver and RDMA stack each time, and nothing else is.
+    assert read == [f"/lib/modules/{K}/updates/dkms/nv_peer_mem.ko"] * 2
 
 
 def test_without_a_route_dkms_keeps_the_driver(host):
@@ -701,8 +733,9 @@ def loaded(host, uses, stale=()):
     """Have a kernel that runs with the driver and nv_peer_mem, which some use, loaded."""
     host.facts.update(own_kernel=True, kernel=K)
     host.facts["driver"]["loaded"] = {"version": VERSION, "open": False}
-    host.facts["peer_memory"].update(loaded=["nv_peer_mem"], stale=list(stale))
-    planted(host.folder, {"/proc/modules": f"nv_peer_mem 1 {uses} - Live 0x0\n"})
+    name = "nv_peer_mem"
+    in_use = [name] if uses else []
+    host.facts["peer_memory"].update(loaded=[name], in_use=in_use, stale=list(stale))
 
 
 def test_a_loaded_module_that_is_built_anew_gives_way_unless_it_is_in_use(host):

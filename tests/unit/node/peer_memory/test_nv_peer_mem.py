@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import lzma
 import subprocess
-import tarfile
 
 import elf
 import pytest
 from trees import planted
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.peer_memory import nv_peer_mem
+from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import symbols
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from lab import peer_sources
 
@@ -98,14 +97,13 @@ def test_a_driver_that_is_nowhere_is_named(tmp_path, said, names):
 @pytest.mark.parametrize("has_client_ex", [True, False])
 def test_a_tag_that_does_not_build_with_the_rdma_stack_is_refused(tmp_path, has_client_ex):
     peer_sources.ofed(tmp_path / OFED.lstrip("/"), has_client_ex)
-    rows = [nv_peer_mem.Needs(K, "", "", OFED)]
-    tree = planted(tmp_path)
-    nv_peer_mem.refuse_tag(tree, "1.1-0", False, rows)
+    folders = {OFED: symbols.has_client_ex(planted(tmp_path), OFED)}
+    nv_peer_mem.refuse_tag("1.1-0", False, folders)
     if has_client_ex:
-        nv_peer_mem.refuse_tag(tree, "1.3-0", True, rows)
+        nv_peer_mem.refuse_tag("1.3-0", True, folders)
     else:
         with pytest.raises(Refusal, match="has no struct peer_memory_client_ex") as caught:
-            nv_peer_mem.refuse_tag(tree, "1.3-0", True, rows)
+            nv_peer_mem.refuse_tag("1.3-0", True, folders)
         assert caught.value.remedy == "Say gpunode_peer_memory_tag: 1.1-0"
 
 
@@ -143,56 +141,3 @@ def test_a_path_that_would_be_taken_apart_is_refused(path):
     rows = [nv_peer_mem.Needs(K, path, "/b", OFED)]
     with pytest.raises(Refusal, match="a path that make is told"):
         nv_peer_mem.conf([], [], rows)
-
-
-@pytest.mark.parametrize("tag", ["1.1-0", "1.3-0"])
-def test_an_archive_is_unpacked_with_its_patches(tmp_path, tag):
-    peer_sources.archive(tmp_path / "a.tar.gz", tag)
-    folder = tmp_path / "sources"
-    nv_peer_mem.unpack(str(tmp_path / "a.tar.gz"), str(folder), tag, {"1.patch": "text\n"})
-    assert nv_peer_mem.unpacked_tag(folder) == (tag, tag[:3])
-    assert (folder / "patches" / "1.patch").read_text() == "text\n"
-    assert (folder / "create_nv.symvers.sh").stat().st_mode & 0o100
-
-
-def test_the_archive_of_another_tag_is_refused(tmp_path):
-    peer_sources.archive(tmp_path / "a.tar.gz", "1.1-0")
-    with pytest.raises(Refusal, match=r"it has nv_peer_mem 1\.1-0 in it"):
-        nv_peer_mem.unpack(str(tmp_path / "a.tar.gz"), str(tmp_path / "s"), "1.3-0", {})
-
-
-def test_an_archive_writes_nothing_outside_of_its_folder(tmp_path):
-    peer_sources.archive(tmp_path / "a.tar.gz", "1.1-0")
-    with tarfile.open(tmp_path / "a.tar.gz") as packed:
-        rows = [(row, packed.extractfile(row).read()) for row in packed]
-    link = tarfile.TarInfo("nv/link")
-    link.type, link.linkname = tarfile.SYMTYPE, "/etc"
-    with tarfile.open(tmp_path / "b.tar.gz", "w:gz") as packed:
-        for name in ("nv/../../out", "nv/../out", "/nv/inside"):
-            rows.append((tarfile.TarInfo(name), b""))
-        for row, content in [*rows, (link, b"")]:
-            packed.addfile(row, io.BytesIO(content))
-    folder = tmp_path / "s"
-    nv_peer_mem.unpack(str(tmp_path / "b.tar.gz"), str(folder), "1.1-0", {})
-    assert {path.name for path in tmp_path.iterdir()} == {"a.tar.gz", "b.tar.gz", "s"}
-    assert not (folder / "link").is_symlink()
-    assert (folder / "nv" / "inside").is_file()
-
-
-def test_an_archive_that_is_cut_off_is_refused(tmp_path):
-    path = tmp_path / "a.tar.gz"
-    peer_sources.archive(path, "1.1-0")
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(Refusal, match="no whole"):
-        nv_peer_mem.unpack(str(path), str(tmp_path / "s"), "1.1-0", {})
-
-
-def test_sources_are_told_from_others_and_from_changed_ones(tmp_path):
-    made_from = nv_peer_mem.made_from("0" * 64, {"1.patch": "text\n"})
-    (tmp_path / "Makefile").write_text("all:\n")
-    assert not nv_peer_mem.is_made_from(made_from, tmp_path)
-    nv_peer_mem.note(made_from, tmp_path)
-    assert nv_peer_mem.is_made_from(made_from, tmp_path)
-    assert not nv_peer_mem.is_made_from(nv_peer_mem.made_from("0" * 64, {}), tmp_path)
-    (tmp_path / "Makefile").write_text("all: none\n")
-    assert not nv_peer_mem.is_made_from(made_from, tmp_path)
