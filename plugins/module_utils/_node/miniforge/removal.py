@@ -4,22 +4,48 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import os
 import pwd
+from typing import NamedTuple
 
-from ..conda import cli, path_state, prefixes
+from .. import steps
+from ..conda import path_state, prefixes
 from ..records import manifest
 from ..refusal import Refusal
-from ..steps import Result
-from ..system import files, folders, in_use, own_paths, unfinished_folder
+from ..system import files, folders, in_use, own_paths, text_files, unfinished_folder
+from . import observe
 
 _WHAT = "remove Miniforge"
 
 
+class Remains(NamedTuple):
+    """What a host has of an installation that is to go.
+
+    :ivar verdict: what lies at the prefix, see observe.verdict_of().
+    :ivar is_folder: whether a folder lies there that is not the mount point of a disk.
+    :ivar user: who lives in it, "" for nobody.
+    :ivar environments: those in it that were made by hand.
+    :ivar noted: the text in which conda notes its environments, None where there is none.
+    :ivar certificates: whether those are there that were handed over for conda.
+    """
+
+    verdict: str
+    is_folder: bool
+    user: str
+    environments: list[str]
+    noted: str | None
+    certificates: bool
+
+
 def converge(
-    prefix, check_mode, state_dir=own_paths.STATE_DIR, home=None, certificates=own_paths.CA_PATH
-):
+    prefix: str,
+    check_mode: bool,
+    state_dir: str = own_paths.STATE_DIR,
+    home: str | None = None,
+    certificates: str = own_paths.CA_PATH,
+) -> steps.Result:
     """Remove the conda installation of a prefix; return the steps.Result.
 
     :param check_mode: only say what would be done.
@@ -29,93 +55,99 @@ def converge(
     :raises Refusal: something else lies there, or something needs it.
     """
     notes = os.path.join(home or pwd.getpwuid(0).pw_dir, ".conda", "environments.txt")
-    is_there = _is_there(prefix, state_dir)
-    before, after = _noted(notes, prefix)
-    changes = []
-    # Before the prefix, without which nobody would come back to them.
-    if before is not None and (before != after or (is_there and not after)):
-        changes.append(f"take {prefix} out of {notes}" if after else f"remove {notes}")
-        if not check_mode:
-            _write_notes(notes, after)
-    if is_there:
-        changes.append(f"remove {prefix}")
-        if not check_mode:
-            unfinished_folder.remove(prefix, state_dir)
-            folders.remove_if_empty(own_paths.CACHE_DIR)
-    if os.path.lexists(certificates):
-        changes.append(f"remove {certificates}")
-        if not check_mode:
-            os.unlink(certificates)
-            folders.remove_if_empty(os.path.dirname(certificates))
-    return Result(changes, manifest=[] if os.path.lexists(prefix) else [manifest.absence(prefix)])
+    seen = _observe(prefix, notes, certificates, state_dir)
+    for obstacle in obstacles(prefix, seen):
+        raise obstacle
+    todo = plan(prefix, notes, certificates, seen, state_dir)
+    if not check_mode:
+        steps.run(todo)
+    absent = [] if os.path.lexists(prefix) else [manifest.absence(prefix)]
+    return steps.Result(steps.sentences(todo), manifest=absent)
 
 
-def _is_there(prefix, state_dir):
-    """Say whether there is an installation that may go."""
+def _observe(prefix: str, notes: str, certificates: str, state_dir: str) -> Remains:
     state = path_state.of(prefix, state_dir)
-    verdict = prefixes.verdict(state)
-    if verdict == "free":
-        # A mount point of its own is not ours to remove.
-        return state["kind"] == "directory" and not os.path.ismount(prefix)
-    if verdict == "conda" and not is_base(prefix):
-        verdict = "foreign"
-    if verdict == "foreign":
-        raise prefixes.foreign(_WHAT, prefix, "miniforge_prefix")
-    _require_unused(prefix)
-    return True
-
-
-def is_base(prefix):
-    """Say whether a conda prefix is an installation of conda itself, or was until it was damaged.
-
-    A base keeps its package cache in pkgs; an environment without conda has none.
-    """
-    return bool(record_of(prefix)) or os.path.isdir(cli.cache_of(prefix))
-
-
-def record_of(prefix):
-    """Return the path of conda's own record of conda, or None."""
-    pattern = os.path.join(glob.escape(prefix), "conda-meta", "conda-[0-9]*.json")
-    return next(iter(glob.glob(pattern)), None)
-
-
-def _require_unused(prefix):
     used = {**in_use.by_units([prefix]), **in_use.by_processes([prefix])}
-    if used:
-        raise Refusal(
-            f"{_WHAT} from {prefix}", f"{used[prefix]} lives in it", "End that, and run again"
-        )
-    others = [
-        path
-        for path in sorted(glob.glob(os.path.join(glob.escape(prefix), "envs", "*")))
-        if prefixes.is_conda(path)
-    ]
-    if others:
-        raise Refusal(
-            f"{_WHAT} from {prefix}",
-            f"environments lie in it that were made by hand: {', '.join(others)}",
-            "Remove them or have them elsewhere, and run again",
-        )
+    within = sorted(glob.glob(os.path.join(glob.escape(prefix), "envs", "*")))
+    return Remains(
+        observe.verdict_of(state, prefix),
+        state["kind"] == "directory" and not os.path.ismount(prefix),
+        used.get(prefix, ""),
+        [path for path in within if prefixes.is_conda(path)],
+        text_files.read(notes),
+        os.path.lexists(certificates),
+    )
 
 
-def _noted(notes, prefix):
-    """Return (before, after) of the text in which conda notes its environments; None for none."""
-    try:
-        with open(notes, encoding="utf-8") as handle:
-            before = handle.read()
-    except FileNotFoundError:
-        return None, None
-    lines = [
+def obstacles(prefix: str, seen: Remains) -> list[Refusal]:
+    """Return a Refusal for each thing that keeps an installation from being removed."""
+    if seen.verdict == "foreign":
+        return [prefixes.foreign(_WHAT, prefix, "miniforge_prefix")]
+    found = []
+    if seen.user and seen.verdict != "free":
+        found.append(
+            Refusal(f"{_WHAT} from {prefix}", f"{seen.user} lives in it", "End that, and run again")
+        )
+    if seen.environments and seen.verdict != "free":
+        found.append(
+            Refusal(
+                f"{_WHAT} from {prefix}",
+                f"environments lie in it that were made by hand: {', '.join(seen.environments)}",
+                "Remove them or have them elsewhere, and run again",
+            )
+        )
+    return found
+
+
+def plan(
+    prefix: str, notes: str, certificates: str, seen: Remains, state_dir: str
+) -> list[steps.Step]:
+    """Return the steps that leave nothing of an installation.
+
+    :param notes: the path of the text in which conda notes its environments.
+    :param certificates: the path of those that were handed over for conda.
+    :param state_dir: where the notes on unfinished builds lie.
+    """
+    # A mount point of its own is not ours to remove.
+    is_there = seen.verdict != "free" or seen.is_folder
+    todo = []
+    # Before the prefix, without which nobody would come back to them.
+    if seen.noted is not None:
+        left = _without(prefix, seen.noted)
+        if left != seen.noted or (is_there and not left):
+            says = f"take {prefix} out of {notes}" if left else f"remove {notes}"
+            todo.append(steps.Step(says, functools.partial(_write_notes, notes, left)))
+    if is_there:
+        remove = functools.partial(_remove_prefix, prefix, state_dir)
+        todo.append(steps.Step(f"remove {prefix}", remove))
+    if seen.certificates:
+        remove = functools.partial(_remove_file, certificates)
+        todo.append(steps.Step(f"remove {certificates}", remove))
+    return todo
+
+
+def _without(prefix: str, noted: str) -> str:
+    """Return the text in which conda notes its environments without those of a prefix."""
+    return "".join(
         line
-        for line in before.splitlines(keepends=True)
+        for line in noted.splitlines(keepends=True)
         if not (line.strip() + os.sep).startswith(prefix + os.sep)
-    ]
-    return before, "".join(lines)
+    )
 
 
-def _write_notes(notes, text):
+def _write_notes(notes: str, text: str) -> None:
     if text:
         files.write_text(notes, text, mode=os.stat(notes).st_mode & 0o777)
-        return
-    os.unlink(notes)
-    folders.remove_if_empty(os.path.dirname(notes))
+    else:
+        _remove_file(notes)
+
+
+def _remove_prefix(prefix: str, state_dir: str) -> None:
+    unfinished_folder.remove(prefix, state_dir)
+    folders.remove_if_empty(own_paths.CACHE_DIR)
+
+
+def _remove_file(path: str) -> None:
+    """Remove a file, and its folder where there was nothing else in it."""
+    os.unlink(path)
+    folders.remove_if_empty(os.path.dirname(path))

@@ -326,6 +326,29 @@ def test_an_update_that_was_cut_off_is_brought_to_its_end(host):
 
 
 @as_root
+def test_conda_is_asked_once_at_rest_and_once_more_after_each_change(host):
+    asked = []
+
+    def counted(argv, environment):
+        asked.append(argv[1])
+        return execute(argv, environment)
+
+    for questions in (["info", "info"], ["info"]):
+        asked.clear()
+        converge.converge_present(host.wanted(), counted, False, **host.places)
+        assert [argv for argv in asked if argv == "info"] == questions
+
+
+@as_root
+def test_what_an_update_writes_over_is_put_right(host):
+    host.converge(host.wanted())
+    spoil = 'echo spoilt > "$PREFIX/.condarc"'
+    host.converge(host.wanted("25.1.0", fail=spoil))
+    assert "spoilt" not in (host.prefix / ".condarc").read_text()
+    assert host.converge(host.wanted("25.1.0", fail=spoil)).changes == []
+
+
+@as_root
 def test_another_version_is_updated_in_place(host):
     host.converge(host.wanted())
     (host.prefix / "envs").mkdir()

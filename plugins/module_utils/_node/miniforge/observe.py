@@ -1,0 +1,71 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a host has where Miniforge is to be."""
+
+from __future__ import annotations
+
+import glob
+import os
+from typing import Any, NamedTuple
+
+from ..conda import cli, path_state, prefixes
+from ..refusal import Refusal
+from ..system import text_files
+from .installer import Execute, ask_version
+
+
+class Seen(NamedTuple):
+    """What a host has of a conda installation.
+
+    :ivar verdict: what lies at the prefix, see :func:`verdict_of`.
+    :ivar version: that of its conda, None where none answers.
+    :ivar stale: {path: text there now, None for no file} of the files that are not as wanted.
+    """
+
+    verdict: str
+    version: str | None
+    stale: dict[str, str | None]
+
+
+def observe(
+    prefix: str, wanted_files: dict[str, text_files.TextFile], execute: Execute, state_dir: str
+) -> Seen:
+    """Look at an installation and the files around it.
+
+    :param wanted_files: {path: TextFile} of those.
+    :param execute: runs (argv, environment) and returns a CompletedProcess with text.
+    :param state_dir: where the notes on unfinished builds lie.
+    """
+    verdict = verdict_of(path_state.of(prefix, state_dir), prefix)
+    stale = {path: text_files.read(path) for path in text_files.stale(wanted_files)}
+    return Seen(verdict, _version(prefix, execute) if verdict == "conda" else None, stale)
+
+
+def verdict_of(state: dict[str, Any], prefix: str) -> str:
+    """Return what prefixes.verdict() says of a prefix; an environment alone is 'foreign' here.
+
+    :param state: what path_state.of() says of it.
+    """
+    verdict = prefixes.verdict(state)
+    return "foreign" if verdict == "conda" and not _is_base(prefix) else verdict
+
+
+def record_of(prefix: str) -> str | None:
+    """Return the path of conda's own record of conda, or None."""
+    pattern = os.path.join(glob.escape(prefix), "conda-meta", "conda-[0-9]*.json")
+    return next(iter(glob.glob(pattern)), None)
+
+
+def _is_base(prefix: str) -> bool:
+    """Say whether a conda prefix is an installation of conda itself, or was until it was damaged.
+
+    A base keeps its package cache in pkgs; an environment without conda has none.
+    """
+    return bool(record_of(prefix)) or os.path.isdir(cli.cache_of(prefix))
+
+
+def _version(prefix: str, execute: Execute) -> str | None:
+    try:
+        return ask_version(prefix, execute)
+    except Refusal:
+        return None
