@@ -93,7 +93,7 @@ class Built:
     def converge(self, conda, execute, check_mode=True, **changes):
         state = self.wanted(conda, **changes)
         builder = env_builder.Builder(state, execute, self.state_dir, self.work_dir)
-        result = env_host.settle(state, builder, ("bookworm", "Debian"), check_mode, self.state_dir)
+        result = env_host.settle(state, builder, ("bookworm", "Debian"), check_mode)
         own = ("point ", "give ", "write ")
         return [text for text in result.changes if not text.startswith(own)]
 

@@ -7,6 +7,9 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import subprocess
+from collections.abc import Iterator
+from typing import Any, Callable
 
 from ..conda import builds, cli, contents, lock_file, package_cache, pip, prefixes
 from ..refusal import Refusal
@@ -14,34 +17,43 @@ from ..system import files, own_paths, unfinished_folder, urls
 
 _WORK_DIR = os.path.join(own_paths.CACHE_DIR, "conda_env")
 
+# (argv, environment) -> CompletedProcess with text.
+Execute = Callable[[list[str], dict[str, str]], subprocess.CompletedProcess[str]]
+
 
 class Builder:
-    """Makes environments with one conda.
+    """Makes environments with one conda, and removes them.
 
     :param wanted: the wanted state.
     :param execute: runs (argv, environment) and returns a CompletedProcess with text.
     :ivar execute: the same, for what is not made with conda.
-    :param state_dir: where the notes on unfinished builds lie.
+    :ivar state_dir: where the notes on unfinished builds lie.
     :param work_dir: where files for conda and pip are put while they are needed.
     """
 
-    def __init__(self, wanted, execute, state_dir=own_paths.STATE_DIR, work_dir=_WORK_DIR):
+    def __init__(
+        self,
+        wanted: dict[str, Any],
+        execute: Execute,
+        state_dir: str = own_paths.STATE_DIR,
+        work_dir: str = _WORK_DIR,
+    ) -> None:
         self._base = wanted["conda"]
         self._pip_config = wanted["pip_config"]
         self.execute = execute
-        self._state_dir = state_dir
+        self.state_dir = state_dir
         self._work_dir = work_dir
 
-    def build(self, env):
+    def build(self, env: dict[str, Any]) -> None:
         """Build an environment at its prefix, or leave nothing there."""
-        with unfinished_folder.building(env["prefix"], self._state_dir):
+        with unfinished_folder.building(env["prefix"], self.state_dir):
             self._link("create", env["prefix"], env["lock"])
             if env["dists"]:
                 self._pip_install(env["prefix"], env["dists"])
             _prove(env)
             builds.record(env)
 
-    def repair(self, env):
+    def repair(self, env: dict[str, Any]) -> None:
         """Bring a finished environment back to its lock, touching only what differs.
 
         Twice if need be: what pip removes can be what conda has to put back. Recorded before as
@@ -55,7 +67,15 @@ class Builder:
         _prove(env)
         builds.record(env)
 
-    def _repair_once(self, prefix, found):
+    def remove(self, path: str) -> None:
+        """Remove a build; a run that is killed in between leaves it known as unfinished."""
+        unfinished_folder.remove(path, self.state_dir)
+
+    def discard(self, path: str) -> None:
+        """Remove a build that never was finished."""
+        unfinished_folder.discard(path, self.state_dir)
+
+    def _repair_once(self, prefix: str, found: contents.Contents) -> None:
         for remains in prefixes.dist_info_remains(prefix):
             shutil.rmtree(os.path.join(prefix, remains))
         if found.extra_dists and found.has_pip:
@@ -70,7 +90,7 @@ class Builder:
         if found.missing_dists:
             self._pip_install(prefix, found.missing_dists, again=True)
 
-    def _link(self, verb, prefix, packages):
+    def _link(self, verb: str, prefix: str, packages: list[dict[str, Any]]) -> None:
         """Have conda fetch packages, prove them, and link them without the network."""
         cache = cli.cache_of(self._base)
         package_cache.drop_unproven(packages, cache)
@@ -91,13 +111,13 @@ class Builder:
             package_cache.check(packages, cache)
             self._conda(prefix, [*arguments, "--offline"])
 
-    def _pip_install(self, prefix, dists, again=False):
+    def _pip_install(self, prefix: str, dists: list[dict[str, Any]], again: bool = False) -> None:
         text = "".join(f"{dist['line']}\n" for dist in dists)
         with self._file(prefix, "requirements", text) as requirements:
             pip.install(prefix, requirements, self._pip_config, self.execute, again)
 
     @contextlib.contextmanager
-    def _file(self, prefix, kind, text):
+    def _file(self, prefix: str, kind: str, text: str) -> Iterator[str]:
         """Give the path of a file with this text for as long as it is needed."""
         os.makedirs(self._work_dir, mode=0o755, exist_ok=True)
         path = os.path.join(self._work_dir, f"{os.path.basename(prefix)}.{kind}")
@@ -107,14 +127,18 @@ class Builder:
         finally:
             shutil.rmtree(self._work_dir, ignore_errors=True)
 
-    def _conda(self, prefix, arguments, settings=None):
-        def execute(argv, environment):
+    def _conda(
+        self, prefix: str, arguments: list[str], settings: dict[str, str] | None = None
+    ) -> None:
+        def execute(
+            argv: list[str], environment: dict[str, str]
+        ) -> subprocess.CompletedProcess[str]:
             return self.execute(argv, {**environment, **(settings or {})})
 
         cli.run(self._base, arguments, execute, prefix)
 
 
-def _prove(env):
+def _prove(env: dict[str, Any]) -> None:
     found = contents.Contents(env)
     if not found.is_as_wanted():
         raise Refusal(

@@ -13,9 +13,15 @@ import pytest
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import builds
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda.contents import Contents
-from ansible_collections.gpunode.stack.plugins.module_utils._node.conda_env import builder
+from ansible_collections.gpunode.stack.plugins.module_utils._node.conda_env import (
+    builder,
+    observe,
+)
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda_env import (
     converge as env_host,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import (
+    package_manager as packages,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
@@ -239,13 +245,12 @@ def test_the_plan_asks_for_what_it_judges(resolve):
     assert set(conda_env.probe(state)["paths"]) == set(facts(state)["paths"])
 
 
-class Records:
+class Records(builder.Builder):
     """Stands for the builder: leaves the records that conda would, or fails half-way."""
 
     def __init__(self, state_dir):
-        self.state_dir = state_dir
+        super().__init__({"conda": "", "pip_config": ""}, None, state_dir)
         self.fails = None
-        self.execute = None
 
     def build(self, env):
         with unfinished_folder.building(env["prefix"], self.state_dir):
@@ -281,10 +286,8 @@ class Host:
         return self._resolve(packages or (PYTHON, PIP), conda_env_dir=str(self.path), **variables)
 
     def converge(self, state, check_mode=False):
-        state = env_host.complete(state, self.state_dir)
-        return env_host.settle(
-            state, self.builder, ("bookworm", "Debian"), check_mode, self.state_dir
-        )
+        state = observe.complete(state, self.state_dir)
+        return env_host.settle(state, self.builder, ("bookworm", "Debian"), check_mode)
 
     def changes(self, state, check_mode=False):
         found = self.converge(state, check_mode).changes
@@ -324,6 +327,24 @@ def test_a_bare_host_gets_the_environment_and_the_prediction_comes_true(host):
     assert kinds == ["directory", "environment", "file", "link"]
     assert predicted.manifest == []
     assert host.changes(state) == []
+
+
+@as_root
+def test_the_host_is_looked_at_once_before_and_a_build_at_rest_not_again(host, monkeypatch):
+    asked = []
+
+    def counted(module, name):
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *arguments: asked.append(name) or real(*arguments))
+
+    counted(env_host.observe, "observe")
+    counted(observe.contents, "Contents")
+    counted(packages, "missing")
+    state = host.wanted()
+    for seen in (["observe", "missing", "missing"], ["observe", "missing", "Contents", "missing"]):
+        host.converge(state)
+        assert sorted(asked) == sorted(seen)
+        asked.clear()
 
 
 @as_root
@@ -582,13 +603,13 @@ class Python:
 
 
 @pytest.fixture
-def trying(host, monkeypatch):
+def trying(host):
     """Converge with a Python whose imports fail as one says."""
 
     def trying(state, *broken, check_mode=False):
-        state = env_host.complete(state, host.state_dir)
+        state = observe.complete(state, host.state_dir)
         return env_host.settle(
-            state, host.builder, ("bookworm",), check_mode, host.state_dir, Python(*broken)
+            state, host.builder, ("bookworm",), check_mode, Python(*broken)
         ).changes
 
     return trying
@@ -627,7 +648,6 @@ def test_an_environment_that_is_adopted_is_imported_too(host, trying):
 @as_root
 def test_packages_are_installed_before_anything_is_built(host, monkeypatch):
     installed = []
-    packages = env_host.package_manager
     monkeypatch.setattr(
         packages,
         "missing",
@@ -644,7 +664,6 @@ def test_packages_are_installed_before_anything_is_built(host, monkeypatch):
 
 @as_root
 def test_packages_that_would_do_harm_leave_everything_as_it_is(host, monkeypatch):
-    packages = env_host.package_manager
     monkeypatch.setattr(packages, "missing", lambda names, _run: names)
 
     def check(names, _execute):
