@@ -6,16 +6,18 @@ from __future__ import annotations
 
 import contextlib
 import json
+from typing import Any
 
+from .. import steps
+from ..component import bring
 from ..conda import builds
 from ..records import manifest
-from ..steps import Result
 from ..system import listening, systemd
-from . import apply, observe, release, removal, service
+from . import apply, observe, release, remains, removal, service
 from . import plan as app_plan
 
 
-def converge(host, asked, check_mode):
+def converge(host: bring.Host, asked: dict[str, Any], check_mode: bool) -> steps.Result:
     """Bring all applications to their wanted state, each proven before the next.
 
     What is to go goes first. Nothing is changed where something stands in the
@@ -30,47 +32,55 @@ def converge(host, asked, check_mode):
     :returns: the steps.Result.
     :raises Refusal: something stands in the way, or an application does not do its work.
     """
-    wanted, archives, run = asked["wanted"], host.sent, host.run
-    secrets = json.loads(asked["secrets"])
+    wanted, run = asked["wanted"], host.run
+    means = app_plan.Means(json.loads(asked["secrets"]), host.sent, run)
     applications, going = wanted["applications"], wanted["absent"]
-    for obstacle in removal.obstacles(going):
+    left = remains.observe(going, run)
+    for obstacle in removal.obstacles(going, left):
         raise obstacle
-    removing = removal.steps(going, {app["user"] for app in applications}, run=run)
-    rows = service.rows_besides(wanted["leaving"], listening.survey(run=run))
-    own = [unit for app in applications for unit in service.own_units(app)]
-    unit_files = systemd.files_of(own, run)
-    plans, diff = [], []
-    for app in applications:
-        seen = observe.observe(app, secrets.get(app["name"], {}), rows, check_mode, run=run)
-        for obstacle in [
-            *service.obstacles(app, seen["account"], rows, unit_files),
-            *app_plan.obstacles(app, seen),
-        ]:
-            raise obstacle
-        plans.append((app, app_plan.steps(app, seen, wanted["keep"])))
-        diff += app_plan.diffs(app, seen)
+    removing = removal.steps(going, left, {app["user"] for app in applications}, run)
+    planned = _planned(wanted, means, check_mode)
     needs = [
-        step.argument["digest"]
-        for _app, plan in plans
-        for step in plan.preparing
-        if step.verb == "place_release" and step.argument["digest"] not in archives
+        digest
+        for app, seen, *_plan in planned
+        for digest in app_plan.needs(app, seen)
+        if digest not in means.archives
     ]
     if not check_mode and not needs:
-        removal.apply(removing)
-        applier = apply.Applier(secrets, archives, run)
-        for app, plan in plans:
-            applier.apply(app, plan)
-    changes = [step.sentence for step in removing]
-    changes += [step.sentence for _app, plan in plans for stage in plan for step in stage]
-    return Result(
-        changes,
-        diff,
-        removal.entries(going) + [entry for app in applications for entry in _manifest(app)],
+        steps.run(removing)
+        for app, seen, plan in planned:
+            apply.apply(app, seen, plan, means)
+    return steps.Result(
+        steps.sentences(removing + [step for *_app, plan in planned for step in plan.steps()]),
+        [shown for app, seen, *_plan in planned for shown in app_plan.diffs(app, seen)],
+        remains.entries(going) + [entry for app in applications for entry in _manifest(app)],
         [] if check_mode else needs,
     )
 
 
-def _manifest(app):
+def _planned(
+    wanted: dict[str, Any], means: app_plan.Means, check_mode: bool
+) -> list[tuple[dict[str, Any], observe.Seen, app_plan.Plan]]:
+    """Return what is seen of each application that is to be in place, and its plan.
+
+    :raises Refusal: something stands in the way of one of them.
+    """
+    run, applications, planned = means.run, wanted["applications"], []
+    rows = service.rows_besides(wanted["leaving"], listening.survey(run=run))
+    own = [unit for app in applications for unit in service.own_units(app)]
+    unit_files = systemd.files_of(own, run)
+    for app in applications:
+        seen = observe.observe(app, means.secrets_of(app), rows, check_mode, run)
+        for obstacle in [
+            *service.obstacles(app, seen.account, rows, unit_files),
+            *app_plan.obstacles(app, seen),
+        ]:
+            raise obstacle
+        planned.append((app, seen, app_plan.plan(app, seen, wanted["keep"], means)))
+    return planned
+
+
+def _manifest(app: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the manifest of what is in place of an application: all, once it is converged."""
     paths = [service.unit_path(unit) for unit in app["units"]]
     if app["secrets_digest"]:

@@ -7,10 +7,11 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+from typing import Any, Callable, NamedTuple
 
 from ..conda import builds, contents
 from ..system import accounts, commands, files, in_use, listening, processes, systemd
-from . import candidate, process, release
+from . import candidate, process, release, rollback
 from . import service as app_service
 
 # The time of a release's folder that never was in service.
@@ -18,8 +19,57 @@ NEVER = 0
 _STATE = ("ActiveState", "UnitFileState", "NeedDaemonReload", "MainPID")
 
 
-def observe(app, secrets, rows, check_mode=False, proc="/proc", run=commands.run):
-    """Return what a host has of an application, as a dict for plan.steps().
+class Seen(NamedTuple):
+    """What a host has of an application.
+
+    :ivar account: the row of accounts.survey() for its user.
+    :ivar has_group: whether there is a group of the user's name.
+    :ivar is_private: whether root alone writes the folder of releases, and the user reads it.
+    :ivar release: "absent", "intact" or "changed".
+    :ivar secrets: "as wanted", "differs", or "unwanted" where there are to be none.
+    :ivar units: {unit that is wanted: text of its file, None for none of root's}.
+    :ivar unwanted_units: names of units that are there, and the application has no more.
+    :ivar states: {unit: {property: value}} as systemd says.
+    :ivar listens: whether the socket unit holds the address, or none is to.
+    :ivar socket_left: the unix socket of an earlier address, "" for none.
+    :ivar restart: why the running process is not the one that is wanted, "" where it is.
+    :ivar repaired: whether its environment was changed after the process started.
+    :ivar candidate_left: whether there is anything of a candidate.
+    :ivar link: what the link to the release in service names, None where there is none.
+    :ivar releases_on_disk: paths in the folder of releases, see :func:`releases_on_disk`.
+    :ivar served: the releases that ever were in service, see :func:`served`.
+    :ivar in_use: earlier releases that something else than the application uses.
+    :ivar before: what was in service, and the way back to it.
+    """
+
+    account: dict[str, Any]
+    has_group: bool
+    is_private: bool
+    release: str
+    secrets: str
+    units: dict[str, str | None]
+    unwanted_units: list[str]
+    states: dict[str, dict[str, str]]
+    listens: bool
+    socket_left: str
+    restart: str
+    repaired: bool
+    candidate_left: bool
+    link: str | None
+    releases_on_disk: list[str]
+    served: list[str]
+    in_use: list[str]
+    before: rollback.Before
+
+
+def observe(
+    app: dict[str, Any],
+    secrets: dict[str, str],
+    rows: list[dict[str, Any]],
+    check_mode: bool = False,
+    run: Callable[..., Any] = commands.run,
+) -> Seen:
+    """Look at all that planning needs.
 
     :param secrets: its secrets, {variable: value}.
     :param rows: what listening.survey() found.
@@ -28,34 +78,38 @@ def observe(app, secrets, rows, check_mode=False, proc="/proc", run=commands.run
     """
     account = accounts.survey([app["user"]], run)[app["user"]]
     states = systemd.show(app_service.own_units(app), _STATE, run)
-    service = states.get(app_service.service_of(app), {})
-    found = process.process(service.get("MainPID", "0"), app["release"], proc)
+    main = states.get(app_service.service_of(app), {}).get("MainPID", "0")
     text = app_service.secrets_text(secrets, app["secrets_digest"])
-    return {
-        "account": account,
-        "releases": _is_private(app_service.releases_of(app), account),
-        "release": _release_state(app),
-        "secrets": _secrets_state(app, text),
-        "units": {unit: _text_of(app_service.unit_path(unit), "0644") for unit in app["units"]},
-        "unwanted_units": [
+    link = _target_of(app_service.link_of(app))
+    on_disk = releases_on_disk(app_service.releases_of(app))
+    earlier = [path for path in on_disk if path != app["release"]]
+    return Seen(
+        account=account,
+        has_group=accounts.group_exists(app["user"]),
+        is_private=_is_private(app_service.releases_of(app), account),
+        release=_release_state(app),
+        secrets=_secrets_state(app, text),
+        units={unit: _text_of(app_service.unit_path(unit), "0644") for unit in app["units"]},
+        unwanted_units=[
             unit
             for unit in app_service.own_units(app)
             if unit not in app["units"] and os.path.lexists(app_service.unit_path(unit))
         ],
-        "states": states,
-        "listens": _listens(app, rows, states),
-        "socket_left": _socket_left(app),
-        "restart": process.reasons_to_restart(app, found),
-        "repaired": _is_repaired(app, service, proc) or (check_mode and is_damaged(app["prefix"])),
-        "candidate_left": candidate.is_left(app["name"], run),
-        "link": _target_of(app_service.link_of(app)),
-        "releases_on_disk": releases_on_disk(app_service.releases_of(app)),
-        "served": served(app),
-        "in_use": _used_by_others(app, proc),
-    }
+        states=states,
+        listens=_listens(app, rows, states),
+        socket_left=_socket_left(app),
+        restart=process.reasons_to_restart(app, process.process(main, app["release"])),
+        repaired=_is_repaired(app, main) or (check_mode and is_damaged(app["prefix"])),
+        candidate_left=candidate.is_left(app["name"], run),
+        link=link,
+        releases_on_disk=on_disk,
+        served=_served(on_disk, link),
+        in_use=sorted(used_by_others(earlier, app["name"])),
+        before=rollback.Before(app, run),
+    )
 
 
-def is_damaged(prefix):
+def is_damaged(prefix: str) -> bool:
     """Say whether an environment is not what it was built from: conda_env would repair it."""
     try:
         lock, dists = builds.read_record(prefix)
@@ -64,11 +118,11 @@ def is_damaged(prefix):
     return not contents.Contents({"prefix": prefix, "lock": lock, "dists": dists}).is_as_wanted()
 
 
-def releases_on_disk(folder):
+def releases_on_disk(folder: str) -> list[str]:
     """Return the paths in a folder of releases, by the times of their folders, the latest first.
 
     A release is placed with the time NEVER, and touched when it goes into service
-    (Applier.point_link): after a way back, the one that was left counts by when it served.
+    (actions.point_link): after a way back, the one that was left counts by when it served.
     """
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         paths = [os.path.join(folder, name) for name in os.listdir(folder)]
@@ -76,19 +130,31 @@ def releases_on_disk(folder):
     return []
 
 
-def served(app):
+def served(app: dict[str, Any]) -> list[str]:
     """Return the releases that ever were in service, the last one first.
 
     The first one is what the link names, since that was put there after its proof.
     """
     on_disk = releases_on_disk(app_service.releases_of(app))
+    return _served(on_disk, _target_of(app_service.link_of(app)))
+
+
+def _served(on_disk: list[str], link: str | None) -> list[str]:
     releases = [path for path in on_disk if release.is_id(os.path.basename(path))]
-    link = _target_of(app_service.link_of(app))
     first = [path for path in releases if path == link]
     return first + [path for path in releases if path != link and os.lstat(path).st_mtime != NEVER]
 
 
-def _is_private(folder, account):
+def used_by_others(paths: list[str], name: str) -> dict[str, str]:
+    """Return {folder: who} of those that a process or unit other than an application's own uses.
+
+    :param name: the application's.
+    """
+    own = [*app_service.own_units({"name": name}), candidate.unit_of(name)]
+    return {**in_use.by_units(paths, besides=own), **in_use.by_processes(paths, besides=own)}
+
+
+def _is_private(folder: str, account: dict[str, Any]) -> bool:
     """Say whether a folder belongs to root and can be read by the account's group alone."""
     if not account["exists"] or os.path.islink(folder) or not os.path.isdir(folder):
         return False
@@ -96,7 +162,7 @@ def _is_private(folder, account):
     return files.ownership(folder) == ("root", group, "0750")
 
 
-def _release_state(app):
+def _release_state(app: dict[str, Any]) -> str:
     if not os.path.isdir(app["release"]):
         return "absent"
     owned = files.ownership(app["release"]) == ("root", "root", "0755")
@@ -105,14 +171,14 @@ def _release_state(app):
     return "intact" if same else "changed"
 
 
-def _secrets_state(app, text):
+def _secrets_state(app: dict[str, Any], text: str) -> str:
     path = app_service.secrets_path(app["name"])
     if not text:
         return "unwanted" if os.path.lexists(path) else "as wanted"
     return "as wanted" if _text_of(path, "0600") == text else "differs"
 
 
-def _text_of(path, mode):
+def _text_of(path: str, mode: str) -> str | None:
     """Return the text of a regular file of root's that has this mode, None of anything else."""
     try:
         with open(
@@ -123,11 +189,13 @@ def _text_of(path, mode):
         return None
 
 
-def _target_of(path):
+def _target_of(path: str) -> str | None:
     return os.readlink(path) if os.path.islink(path) else None
 
 
-def _listens(app, rows, states):
+def _listens(
+    app: dict[str, Any], rows: list[dict[str, Any]], states: dict[str, dict[str, str]]
+) -> bool:
     """Say whether the socket unit holds the address, or none is to."""
     socket = app_service.socket_of(app)
     if socket not in app["units"]:
@@ -139,31 +207,14 @@ def _listens(app, rows, states):
     return is_held and states.get(socket, {}).get("ActiveState") == "active"
 
 
-def _socket_left(app):
+def _socket_left(app: dict[str, Any]) -> str:
     """Return the unix socket of an earlier address, a file that nobody needs after the change."""
     text = _text_of(app_service.unit_path(app_service.socket_of(app)), "0644") or ""
     path = app_service.unix_socket_of(text)
     return path if path != app["listen"] and os.path.lexists(path) else ""
 
 
-def _is_repaired(app, service, proc):
+def _is_repaired(app: dict[str, Any], main: str) -> bool:
     """Say whether what answers was started before its environment was last changed by us."""
-    main = service.get("MainPID", "0")
-    pids = process.workers(app, main, proc) or {main}
-    return processes.started_before(pids, builds.record_of(app["prefix"]), proc)
-
-
-def _used_by_others(app, proc):
-    """Return the earlier releases that a process or unit other than the application's uses."""
-    on_disk = releases_on_disk(app_service.releases_of(app))
-    earlier = [path for path in on_disk if path != app["release"]]
-    return sorted(used_by_others(earlier, app["name"], proc))
-
-
-def used_by_others(folders, name, proc="/proc"):
-    """Return {folder: who} of those that a process or unit other than an application's own uses.
-
-    :param name: the application's.
-    """
-    own = [*app_service.own_units({"name": name}), candidate.unit_of(name)]
-    return {**in_use.by_units(folders, besides=own), **in_use.by_processes(folders, proc, own)}
+    pids = process.workers(app, main) or {main}
+    return processes.started_before(pids, builds.record_of(app["prefix"]))

@@ -9,35 +9,76 @@ read from the process, so that a run that died before them is made up for.
 
 from __future__ import annotations
 
-import collections
+import functools
 import os
+from typing import Any, Callable, NamedTuple
 
 from ..refusal import Refusal
-from . import release
+from ..steps import Step, diff
+from ..system import systemd
+from . import actions, candidate, release, rollback
 from . import service as app_service
+from .observe import Seen
 
 # Lower user ids belong to services, which never log in; a person's account is left as it is.
 _FIRST_PERSON = 1000
-# verb: what a method of apply.Applier is called; sentence: what people are told.
-Step = collections.namedtuple("Step", "verb argument sentence")
-# Steps before anything in service is touched, of the candidate, of the switch, and after its proof.
-Plan = collections.namedtuple("Plan", "preparing trying switching cleaning")
 
 
-def obstacles(app, seen):
+class Means(NamedTuple):
+    """What the steps work with.
+
+    :ivar secrets: {application: {variable: value}}.
+    :ivar archives: {digest of a release: path of its archive}.
+    :ivar run: what runs commands, with the signature of commands.run.
+    """
+
+    secrets: dict[str, dict[str, str]]
+    archives: dict[str, str]
+    run: Callable[..., Any]
+
+    def secrets_of(self, app: dict[str, Any]) -> dict[str, str]:
+        """Return the secrets of an application, {variable: value}."""
+        return self.secrets.get(app["name"], {})
+
+
+class Plan(NamedTuple):
+    """What is to be done about an application.
+
+    :ivar preparing: the steps before anything in service is touched.
+    :ivar trying: those of the candidate.
+    :ivar switching: those of the switch.
+    :ivar cleaning: those after its proof.
+    :ivar units: {unit: text} of what systemd is to read before it is put in place.
+    :ivar fallback: goes back where a failure before the switch calls for it, and says how that
+        leaves what is in service.
+    """
+
+    preparing: list[Step]
+    trying: list[Step]
+    switching: list[Step]
+    cleaning: list[Step]
+    units: dict[str, str]
+    fallback: Callable[[], str]
+
+    def steps(self) -> list[Step]:
+        """Return all steps, in their order."""
+        return [*self.preparing, *self.trying, *self.switching, *self.cleaning]
+
+
+def obstacles(app: dict[str, Any], seen: Seen) -> list[Refusal]:
     """Return a Refusal for a release that is named by its id and cannot be had from this host.
 
     :param seen: what observe.observe() found.
     """
-    if seen["release"] == "intact" or not release.is_id(app["digest"]):
+    if seen.release == "intact" or not release.is_id(app["digest"]):
         return []
-    on_disk = map(os.path.basename, seen["releases_on_disk"])
+    on_disk = map(os.path.basename, seen.releases_on_disk)
     names = [name for name in on_disk if release.is_id(name) and name != app["digest"]]
     return [
         Refusal(
             f"release {app['digest']} of application {app['name']}",
             f"{app['release']} is not on this host"
-            if seen["release"] == "absent"
+            if seen.release == "absent"
             else f"{app['release']} was changed since it was placed",
             f"Kept there are {', '.join(names)}: name one of them, or none to place the source's"
             if names
@@ -46,125 +87,132 @@ def obstacles(app, seen):
     ]
 
 
-def steps(app, seen, keep):
-    """Return the Plan of what is to be done.
+def needs(app: dict[str, Any], seen: Seen) -> list[str]:
+    """Return the digest of the release that is to be placed, if any."""
+    return [] if seen.release == "intact" else [app["digest"]]
+
+
+def plan(app: dict[str, Any], seen: Seen, keep: int, means: Means) -> Plan:
+    """Return the Plan.
 
     :param seen: what observe.observe() found.
     :param keep: how many earlier releases stay.
     """
+    is_mended = seen.release == "changed" and app["release"] in seen.served[:1]
+    fallback = functools.partial(rollback.before_the_switch, seen.before, is_mended)
+    trying = _trying(app, seen, means, fallback)
+    units = dict(app["units"]) if _written(app, seen) else {}
+    if trying:
+        units[candidate.unit_of(app["name"])] = app["candidate"]
     return Plan(
-        _preparing(app, seen), _trying(app, seen), _switching(app, seen), _cleaning(app, seen, keep)
+        _preparing(app, seen, means),
+        trying,
+        _switching(app, seen, means),
+        _cleaning(app, seen, keep),
+        units,
+        fallback,
     )
 
 
-def _preparing(app, seen):
-    todo = []
-    if seen["candidate_left"]:
-        sentence = f"remove the candidate of {app['name']} that an earlier run left"
-        todo.append(Step("remove_candidate", app, sentence))
-    if not seen["account"]["exists"]:
-        todo.append(Step("create_user", app, f"create user {app['user']}"))
-    elif seen["account"]["uid"] < _FIRST_PERSON and seen["account"]["shell"] != app_service.NOLOGIN:
-        todo.append(
-            Step(
-                "forbid_login",
-                app,
-                f"set the shell of user {app['user']} to {app_service.NOLOGIN}",
-            )
-        )
-    if not seen["releases"]:
-        folder = app_service.releases_of(app)
-        todo.append(Step("make_releases", app, f"make {folder} a folder that only root writes"))
-    if seen["release"] != "intact":
-        verb = "unpack" if seen["release"] == "absent" else "replace the changed"
-        todo.append(Step("place_release", app, f"{verb} release {app['release']}"))
+def _preparing(app: dict[str, Any], seen: Seen, means: Means) -> list[Step]:
+    todo, account = [], seen.account
+    if seen.candidate_left:
+        says = f"remove the candidate of {app['name']} that an earlier run left"
+        todo.append(Step(says, functools.partial(candidate.remove, app["name"], means.run)))
+    if not account["exists"]:
+        create = functools.partial(actions.create_user, app, seen.has_group, means.run)
+        todo.append(Step(f"create user {app['user']}", create))
+    elif account["uid"] < _FIRST_PERSON and account["shell"] != app_service.NOLOGIN:
+        says = f"set the shell of user {app['user']} to {app_service.NOLOGIN}"
+        todo.append(Step(says, functools.partial(actions.forbid_login, app, means.run)))
+    if not seen.is_private:
+        says = f"make {app_service.releases_of(app)} a folder that only root writes"
+        todo.append(Step(says, functools.partial(actions.make_releases, app)))
+    if seen.release != "intact":
+        verb = "unpack" if seen.release == "absent" else "replace the changed"
+        place = functools.partial(actions.place_release, app, means.archives)
+        todo.append(Step(f"{verb} release {app['release']}", place))
     return todo
 
 
-def _trying(app, seen):
+def _trying(
+    app: dict[str, Any], seen: Seen, means: Means, fallback: Callable[[], str]
+) -> list[Step]:
     if app["candidate"] is None or (_is_active(app, seen) and not _changed(seen)):
         return []
-    return [Step("try_out", app, f"try release {app['release']} as a candidate")]
+    secrets = means.secrets_of(app)
+    try_out = functools.partial(candidate.try_out, app, secrets, fallback, means.run)
+    return [Step(f"try release {app['release']} as a candidate", try_out)]
 
 
-def _switching(app, seen):
-    todo = []
-    secrets_path = app_service.secrets_path(app["name"])
-    if seen["secrets"] == "differs":
-        todo.append(Step("write_secrets", app, f"write {secrets_path}"))
-    elif seen["secrets"] == "unwanted":
-        todo.append(Step("remove_secrets", app, f"remove {secrets_path}"))
-    removed = seen["unwanted_units"]
-    todo += [Step("remove_unit", unit, f"remove {app_service.unit_path(unit)}") for unit in removed]
-    written = [unit for unit in app["units"] if seen["units"][unit] != app["units"][unit]]
-    todo += [
-        Step("write_unit", (unit, app["units"][unit]), f"write {app_service.unit_path(unit)}")
-        for unit in written
-    ]
-    forgotten = any(state.get("NeedDaemonReload") == "yes" for state in seen["states"].values())
+def _switching(app: dict[str, Any], seen: Seen, means: Means) -> list[Step]:
+    removed, written = seen.unwanted_units, _written(app, seen)
+    todo = _secret_steps(app, seen, means)
+    for unit in removed:
+        remove = functools.partial(actions.remove_unit, unit, means.run)
+        todo.append(Step(f"remove {app_service.unit_path(unit)}", remove))
+    for unit in written:
+        write = functools.partial(actions.write_unit, unit, app["units"][unit])
+        todo.append(Step(f"write {app_service.unit_path(unit)}", write))
+    forgotten = any(state.get("NeedDaemonReload") == "yes" for state in seen.states.values())
     if removed or written or forgotten:
-        todo.append(Step("reload_systemd", None, "reload systemd"))
+        todo.append(Step("reload systemd", _tell(means, "daemon-reload")))
     for unit in app_service.units_of(app):
-        if seen["states"].get(unit, {}).get("UnitFileState") != "enabled":
-            todo.append(Step("enable", unit, f"enable {unit}"))
-    if not seen["listens"]:
-        sentence = f"listen on {app['listen']} by {app_service.socket_of(app)}"
-        todo.append(Step("open_socket", app, sentence))
-    return todo + _starting(app, seen)
+        if seen.states.get(unit, {}).get("UnitFileState") != "enabled":
+            todo.append(Step(f"enable {unit}", _tell(means, "enable", unit)))
+    if not seen.listens:
+        says = f"listen on {app['listen']} by {app_service.socket_of(app)}"
+        todo.append(Step(says, functools.partial(actions.open_socket, app, means.run)))
+    return todo + _starting(app, seen, means)
 
 
-def _starting(app, seen):
+def _secret_steps(app: dict[str, Any], seen: Seen, means: Means) -> list[Step]:
+    path = app_service.secrets_path(app["name"])
+    if seen.secrets == "differs":
+        write = functools.partial(actions.write_secrets, app, means.secrets_of(app))
+        return [Step(f"write {path}", write)]
+    if seen.secrets == "unwanted":
+        return [Step(f"remove {path}", functools.partial(actions.remove_secrets, app))]
+    return []
+
+
+def _starting(app: dict[str, Any], seen: Seen, means: Means) -> list[Step]:
     """Return the step that starts, restarts or reloads the service, if any."""
     service = app_service.service_of(app)
+    restart = functools.partial(actions.restart, app, means.run)
     if not _is_active(app, seen):
-        return [Step("restart", app, f"start {service}")]
-    repaired = "its environment was repaired after it started" if seen["repaired"] else ""
-    reason = _changed(seen) or ("" if seen["listens"] else "its socket is opened anew")
+        return [Step(f"start {service}", restart)]
+    repaired = "its environment was repaired after it started" if seen.repaired else ""
+    reason = _changed(seen) or ("" if seen.listens else "its socket is opened anew")
     if repaired and not reason and app["server"] == "gunicorn":
-        return [Step("reload", app, f"reload {service}: {repaired}")]
+        reload = functools.partial(actions.reload, app, means.run)
+        return [Step(f"reload {service}: {repaired}", reload)]
     reason = reason or repaired
-    return [Step("restart", app, f"restart {service}: {reason}")] if reason else []
+    return [Step(f"restart {service}: {reason}", restart)] if reason else []
 
 
-def _is_active(app, seen):
-    return seen["states"].get(app_service.service_of(app), {}).get("ActiveState") == "active"
-
-
-def _changed(seen):
-    """Return what a running service is to be switched over for, as one phrase; '' for nothing."""
-    if seen["restart"]:
-        return seen["restart"]
-    return "" if seen["release"] == "intact" else "its release is replaced"
-
-
-def _cleaning(app, seen, keep):
+def _cleaning(app: dict[str, Any], seen: Seen, keep: int) -> list[Step]:
     todo = []
-    if seen["link"] != app["release"]:
-        sentence = f"point {app_service.link_of(app)} at {app['release']}"
-        todo.append(Step("point_link", app, sentence))
-    if seen["socket_left"]:
-        path = seen["socket_left"]
-        todo.append(Step("remove_socket", path, f"remove {path}"))
+    if seen.link != app["release"]:
+        says = f"point {app_service.link_of(app)} at {app['release']}"
+        todo.append(Step(says, functools.partial(actions.point_link, app)))
+    if seen.socket_left:
+        remove = functools.partial(actions.remove_socket, seen.socket_left)
+        todo.append(Step(f"remove {seen.socket_left}", remove))
     for path in superfluous(app, seen, keep):
-        todo.append(Step("remove", path, f"remove {path}"))
+        todo.append(Step(f"remove {path}", functools.partial(actions.remove, path)))
     return todo
 
 
-def diffs(app, seen):
+def diffs(app: dict[str, Any], seen: Seen) -> list[dict[str, str]]:
     """Return what changes in the units, as Ansible shows differences."""
     return [
-        {
-            "before_header": app_service.unit_path(unit),
-            "before": seen["units"][unit] or "",
-            "after_header": app_service.unit_path(unit),
-            "after": text,
-        }
-        for unit, text in app["units"].items()
-        if seen["units"][unit] != text
+        diff(app_service.unit_path(unit), seen.units[unit], app["units"][unit])
+        for unit in _written(app, seen)
     ]
 
 
-def superfluous(app, seen, keep):
+def superfluous(app: dict[str, Any], seen: Seen, keep: int) -> list[str]:
     """Return the release folders to be removed.
 
     Those are unfinished ones, ones that never were in service, and earlier ones beyond ``keep``;
@@ -172,12 +220,32 @@ def superfluous(app, seen, keep):
 
     :param seen: what observe.observe() found.
     """
-    on_disk = filter(_is_ours, seen["releases_on_disk"])
+    on_disk = filter(_is_ours, seen.releases_on_disk)
     others = [path for path in on_disk if path != app["release"]]
-    kept = [path for path in seen["served"] if path in others][:keep]
-    return sorted(path for path in others if path not in (*kept, *seen["in_use"]))
+    kept = [path for path in seen.served if path in others][:keep]
+    return sorted(path for path in others if path not in (*kept, *seen.in_use))
 
 
-def _is_ours(path):
+def _is_ours(path: str) -> bool:
     name = os.path.basename(path)
     return release.is_id(name) or name.startswith(app_service.TEMPORARY)
+
+
+def _is_active(app: dict[str, Any], seen: Seen) -> bool:
+    return seen.states.get(app_service.service_of(app), {}).get("ActiveState") == "active"
+
+
+def _changed(seen: Seen) -> str:
+    """Return what a running service is to be switched over for, as one phrase; '' for nothing."""
+    if seen.restart:
+        return seen.restart
+    return "" if seen.release == "intact" else "its release is replaced"
+
+
+def _written(app: dict[str, Any], seen: Seen) -> list[str]:
+    """Return the units whose files are to be written."""
+    return [unit for unit in app["units"] if seen.units[unit] != app["units"][unit]]
+
+
+def _tell(means: Means, *words: str) -> Callable[[], None]:
+    return functools.partial(systemd.tell, *words, run=means.run)

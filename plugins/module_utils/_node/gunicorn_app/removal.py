@@ -7,48 +7,47 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import functools
-import glob
 import os
-import pathlib
-import pwd
 import shutil
+from collections.abc import Collection, Iterator
+from typing import Any, Callable
 
-from ..records import manifest
 from ..refusal import Refusal
-from ..system import commands, folders, in_use, own_paths, systemd
-from . import candidate, observe, rollback, service
-from . import release as app_release
+from ..steps import Step
+from ..system import commands, own_paths, systemd
+from . import actions, service
+from .remains import Remains, Seen, unit_place, units_of
 
-# sentence: what people are told; action: does it.
-Step = collections.namedtuple("Step", "sentence action")
-
-
-def units_of(item):
-    """Return the names of all units that an application may have left."""
-    return [*service.own_units(item), candidate.unit_of(item["name"])]
+# With the signature of commands.run.
+Run = Callable[..., Any]
 
 
-def obstacles(items):
-    """Return a Refusal for each thing that keeps applications from being removed."""
+def obstacles(items: list[dict[str, Any]], seen: Seen) -> list[Refusal]:
+    """Return a Refusal for each thing that keeps applications from being removed.
+
+    :param seen: what remains.observe() found.
+    """
     found = []
     for item in items:
         what = f"application {item['name']}, which is to be removed"
+        remains = seen.applications[item["name"]]
         found += [
             Refusal(what, f"{path} was not written by gpunode", "Remove it by hand, or keep it")
-            for path in map(service.unit_path, service.own_units(item))
-            if os.path.lexists(path) and not _is_ours(path)
+            for path in remains.foreign
         ]
         found += [
             Refusal(what, f"{who} uses {path}", "Stop it and run again")
-            for path, who in observe.used_by_others(_releases(item), item["name"]).items()
+            for path, who in remains.users.items()
         ]
-        placed = _placed_otherwise(item)
-        if placed:
+        # The units tell, which go first: what an item does not name would be left and never found.
+        deployed = {"user": remains.user, "dir": remains.dir}
+        deployed = {key: value for key, value in deployed.items() if value not in ("", item[key])}
+        if deployed:
             said, found_on_host = (
-                " and ".join(f"{key}: {place[key]}" for key in placed) for place in (item, placed)
+                " and ".join(f"{key}: {place[key]}" for key in deployed)
+                for place in (item, deployed)
             )
             found.append(
                 Refusal(
@@ -60,184 +59,73 @@ def obstacles(items):
     return found
 
 
-def steps(items, wanted_users=(), proc="/proc", run=commands.run):
+def steps(
+    items: list[dict[str, Any]],
+    seen: Seen,
+    wanted_users: Collection[str] = (),
+    run: Run = commands.run,
+) -> list[Step]:
     """Return the Steps that leave nothing of some applications on this host.
 
+    :param seen: what remains.observe() found.
     :param wanted_users: users of applications that stay.
     """
     todo = []
     for item in items:
-        todo += _unit_steps(item, run)
-        kept = (
-            service.secrets_path(item["name"]),
-            candidate.secrets_path(item["name"]),
-            rollback.note_of(item["name"]),
-        )
-        todo += [_removing(path, _unlink) for path in kept if os.path.lexists(path)]
-        todo += _folder_steps(item)
-    own = [unit for item in items for unit in units_of(item)]
+        remains = seen.applications[item["name"]]
+        todo += _unit_steps(item, remains, run)
+        todo += [_removing(path, _unlink) for path in remains.notes]
+        todo += _folder_steps(item, remains)
     for user in dict.fromkeys(item["user"] for item in items):
-        if user not in wanted_users and _is_removable(user, own, proc):
+        if user in seen.own_users and user not in wanted_users:
             action = functools.partial(_remove_user, user, run)
             todo.append(Step(f"remove user {user}", action))
     return todo
 
 
-def apply(todo):
-    """Do the steps.
-
-    :raises Refusal: a unit does not stop, or an account does not go.
-    """
-    for step in todo:
-        try:
-            step.action()
-        except systemd.UnitError as error:
-            raise Refusal(step.sentence, str(error), "Look at the unit and run again") from error
-
-
-def remove_socket(path):
-    """Remove a unix socket, and the folder that systemd made for it, where that is empty."""
-    os.unlink(path)
-    if path.startswith("/run/"):
-        folders.remove_if_empty(os.path.dirname(path))
-
-
-def entries(items):
-    """Return the manifest of what is not there any more of some applications."""
-    paths = [
-        path
-        for item in items
-        for path in (
-            *map(service.unit_path, service.own_units(item)),
-            service.releases_in(item["dir"]),
-        )
-    ]
-    return [manifest.absence(path) for path in paths if not os.path.lexists(path)]
-
-
-def _placed_otherwise(item):
-    """Return {option: value} of what an application was set up with, where its item differs.
-
-    The units tell, which go first: what an item does not name would be left and never found again.
-    """
-    text = _our_text(service.unit_path(service.service_of(item)))
-    release = service.setting(text, "WorkingDirectory")
-    placed = {
-        "user": service.setting(text, "User"),
-        "dir": os.path.dirname(os.path.dirname(release)),
-    }
-    return {key: value for key, value in placed.items() if value not in ("", item[key])}
-
-
-def _unit_steps(item, run):
-    units = units_of(item)
-    states = systemd.show(units, ("ActiveState", "FragmentPath", "NeedDaemonReload"), run)
-    places = {unit: _unit_place(unit, item) for unit in units}
-    todo = []
+def _unit_steps(item: dict[str, Any], remains: Remains, run: Run) -> list[Step]:
+    units, todo = units_of(item), []
     for unit in units:
-        state = states.get(unit, {})
+        state = remains.states.get(unit, {})
         # A distribution's unit of that name is none of ours.
-        ours = state.get("FragmentPath", "") in ("", places[unit])
+        ours = state.get("FragmentPath", "") in ("", unit_place(unit, item))
         if ours and state.get("ActiveState", "inactive") != "inactive":
             todo.append(Step(f"stop {unit}", functools.partial(_stop, unit, run)))
-    todo += _socket_steps(item)
+    if remains.socket:
+        todo.append(_removing(remains.socket, actions.remove_socket))
     for unit in units:
-        todo += [_removing(path, _unlink) for path in _files_of(unit, places[unit])]
-    forgotten = any(state.get("NeedDaemonReload") == "yes" for state in states.values())
+        todo += [_removing(path, _unlink) for path in remains.unit_files[unit]]
+    forgotten = any(state.get("NeedDaemonReload") == "yes" for state in remains.states.values())
     if todo or forgotten:
         todo.append(Step("reload systemd", functools.partial(_reload, units, run)))
     return todo
 
 
-def _socket_steps(item):
-    """Return the step that removes the unix socket on which an application is reached, if any."""
-    text = _our_text(service.unit_path(service.socket_of(item)))
-    path = service.unix_socket_of(text)
-    return [_removing(path, remove_socket)] if os.path.lexists(path) else []
-
-
-def _unit_place(unit, item):
-    if unit == candidate.unit_of(item["name"]):
-        return candidate.unit_path(item["name"])
-    return service.unit_path(unit)
-
-
-def _files_of(unit, path):
-    """Return the paths by which systemd knows a unit of ours: links, drop-ins, its file."""
-    found = glob.glob(os.path.join(systemd.UNIT_DIR, "*.wants", unit))
-    found += [drop_in for drop_in in glob.glob(f"{path}.d/*") if _is_ours(drop_in)]
-    return sorted(found) + ([path] if os.path.lexists(path) else [])
-
-
-def _folder_steps(item):
+def _folder_steps(item: dict[str, Any], remains: Remains) -> list[Step]:
     """Return the steps that remove releases, the link, and the folders that are empty then."""
-    folder, link = service.releases_in(item["dir"]), service.link_of(item)
-    todo = [_removing(path, shutil.rmtree) for path in _releases(item)]
-    going = set(_releases(item))
-    if os.path.islink(link):
+    todo = [_removing(path, shutil.rmtree) for path in remains.releases]
+    going = set(remains.releases)
+    if remains.is_linked:
+        link = service.link_of(item)
         todo.append(_removing(link, _unlink))
         going.add(link)
-    for parent in (folder, item["dir"]):
-        is_folder = os.path.isdir(parent) and not os.path.islink(parent)
-        if is_folder and _children(parent) <= going:
-            todo.append(_removing(parent, os.rmdir))
-            going.add(parent)
-    for parent in map(str, pathlib.PurePath(item["dir"]).parents):
-        if not os.path.lexists(parent):
-            continue
-        if not folders.is_ours(parent) or not _children(parent) <= going:
+    for folder in remains.folders:
+        if folder.entries <= going:
+            todo.append(_removing(folder.path, os.rmdir))
+            going.add(folder.path)
+    for parent in remains.parents:
+        if not parent.is_ours or not parent.entries <= going:
             break
-        todo.append(_removing(parent, os.rmdir))
-        going.add(parent)
+        todo.append(_removing(parent.path, os.rmdir))
+        going.add(parent.path)
     return todo
 
 
-def _releases(item):
-    """Return the paths of an application's releases, finished or not."""
-    return sorted(
-        path
-        for path in _children(service.releases_in(item["dir"]))
-        if app_release.is_id(os.path.basename(path))
-        or os.path.basename(path).startswith(service.TEMPORARY)
-    )
-
-
-def _children(folder):
-    if os.path.islink(folder) or not os.path.isdir(folder):
-        return set()
-    return {os.path.join(folder, name) for name in os.listdir(folder)}
-
-
-def _is_ours(path):
-    return _our_text(path) != ""
-
-
-def _our_text(path):
-    """Return the text of a unit's file or drop-in that we wrote, '' of any other and of none."""
-    with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as handle:
-        text = handle.read()
-        return text if text.startswith(service.OURS) else ""
-    return ""
-
-
-def _is_removable(user, own, proc):
-    """Say whether we made an account, and nothing else runs as it or is to."""
-    try:
-        account = pwd.getpwnam(user)
-    except KeyError:
-        return False
-    return (
-        account.pw_gecos == service.ACCOUNT_MARK
-        and not in_use.user_by_units(user, besides=own)
-        and not in_use.user_by_processes(account.pw_uid, proc, own)
-    )
-
-
-def _removing(path, action):
+def _removing(path: str, action: Callable[[str], object]) -> Step:
     return Step(f"remove {path}", functools.partial(action, path))
 
 
-def _unlink(path):
+def _unlink(path: str) -> None:
     """Remove a file or link, and its folder where that was there for such files alone."""
     os.unlink(path)
     folder = os.path.dirname(path)
@@ -246,19 +134,30 @@ def _unlink(path):
             os.rmdir(folder)
 
 
-def _stop(unit, run):
-    systemd.tell("stop", unit, timeout_s=service.STOP_S, run=run)
+def _stop(unit: str, run: Run) -> None:
+    with _refused(f"stop {unit}"):
+        systemd.tell("stop", unit, timeout_s=service.STOP_S, run=run)
 
 
-def _reload(units, run):
-    systemd.tell("daemon-reload", run=run)
+def _reload(units: list[str], run: Run) -> None:
+    with _refused("reload systemd"):
+        systemd.tell("daemon-reload", run=run)
     for unit in units:
         # A unit that is not failed cannot be reset, which is as good.
         with contextlib.suppress(systemd.UnitError):
             systemd.tell("reset-failed", unit, run=run)
 
 
-def _remove_user(user, run):
+@contextlib.contextmanager
+def _refused(what: str) -> Iterator[None]:
+    """Turn what systemd does not do into a Refusal."""
+    try:
+        yield
+    except systemd.UnitError as error:
+        raise Refusal(what, str(error), "Look at the unit and run again") from error
+
+
+def _remove_user(user: str, run: Run) -> None:
     done = run(["userdel", user], capture_output=True, text=True)
     if done.returncode:
         raise Refusal(f"user {user}", f"userdel: {done.stderr.strip()}", "Remove it by hand")

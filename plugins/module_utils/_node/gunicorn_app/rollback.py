@@ -134,6 +134,23 @@ class Before:
             systemd.tell("stop", *running, timeout_s=service.STOP_S, run=self._run)
 
 
+def before_the_switch(before: Before, is_mended: bool) -> str:
+    """Say how a failure before the switch leaves what is in service.
+
+    Where a killed run has switched and proven nothing, this is the moment to go back.
+
+    :param is_mended: whether the release in service had been changed, and was put right.
+    """
+    if before.is_noted:
+        return before.bring_back()
+    if is_mended:
+        return (
+            "What had been changed in the release in service was put right, "
+            "nothing else in service was touched"
+        )
+    return "Nothing in service was touched"
+
+
 def _is_socket(unit):
     return unit.endswith(".socket")
 

@@ -9,9 +9,8 @@ import pytest
 from web_app import APP, Systemd
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
-    apply as app_host,
-)
-from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
+    actions,
+    apply,
     candidate,
     observe,
     process,
@@ -25,17 +24,13 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app i
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
     release as app_release,
 )
-from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app.plan import (
-    Plan,
-    Step,
-)
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import own_paths, systemd
 
 
 @pytest.fixture
 def placing(tmp_path):
-    """Return an Applier with the archive of a release, and the application that wants it."""
+    """Return {digest: the archive of a release}, and the application that wants it."""
     source = tmp_path / "source"
     source.mkdir()
     (source / "main.py").write_text("app = 1\n")
@@ -44,7 +39,7 @@ def placing(tmp_path):
     app_release.pack(source, archive)
     (tmp_path / "releases").mkdir()
     release = tmp_path / "releases" / app_release.id_of(digest)
-    return app_host.Applier({}, {digest: str(archive)}), {
+    return {digest: str(archive)}, {
         **APP, "digest": digest, "release": str(release),
     }  # fmt: skip
 
@@ -54,11 +49,11 @@ def names(folder):
 
 
 def test_a_release_is_placed_whole_and_over_a_changed_one_and_over_leftovers(placing):
-    host, app = placing
+    archives, app = placing
     folder = os.path.dirname(app["release"])
     os.makedirs(os.path.join(app["release"], "changed"))
     os.makedirs(os.path.join(folder, f"{service.TEMPORARY}new-{os.path.basename(app['release'])}"))
-    host.place_release(app)
+    actions.place_release(app, archives)
     assert names(folder) == [os.path.basename(app["release"])]
     assert names(app["release"]) == ["main.py"]
 
@@ -67,37 +62,35 @@ def test_a_new_application_gets_its_folders_and_its_secrets_go_with_their_folder
     tmp_path, monkeypatch
 ):
     monkeypatch.setattr(service, "SECRETS_DIR", str(tmp_path / "secrets"))
-    monkeypatch.setattr(app_host.accounts, "group_of", lambda _user: "root")
+    monkeypatch.setattr(actions.accounts, "group_of", lambda _user: "root")
     folder = tmp_path / "made" / "web"
     app = {**APP, "dir": str(folder), "release": f"{folder}/releases/{'a' * 12}"}
-    host = app_host.Applier({"web": {"TOKEN": "x"}}, {})
     before = os.umask(0o077)
     try:
-        host.make_releases(app)
-        host.write_secrets(app)
+        actions.make_releases(app)
+        actions.write_secrets(app, {"TOKEN": "x"})
     finally:
         os.umask(before)
     modes = [path.stat().st_mode & 0o777 for path in (tmp_path / "made", folder / "releases")]
     assert modes == [0o755, 0o750]
     assert names(tmp_path / "secrets") == ["web.env"]
-    host.remove_secrets(app)
+    actions.remove_secrets(app)
     assert not (tmp_path / "secrets").exists()
 
 
 def test_an_archive_of_another_release_is_not_placed(placing, tmp_path):
-    host, app = placing
+    _archives, app = placing
     other = {**app, "digest": "0" * 64}
-    host = app_host.Applier({}, {"0" * 64: str(tmp_path / "release.tar.gz")})
     with pytest.raises(Refusal, match="its archive holds"):
-        host.place_release(other)
+        actions.place_release(other, {"0" * 64: str(tmp_path / "release.tar.gz")})
     assert names(tmp_path / "releases") == []
 
 
-def test_an_application_without_its_environment_is_refused_before_anything_is_done(placing):
-    host, app = placing
-    with pytest.raises(Refusal, match="no bin/python"):
-        host.apply({**app, "prefix": "/no/such"}, app_plan.Plan([], [], [], []))
-    assert names(os.path.dirname(app["release"])) == []
+def test_an_application_without_its_environment_is_refused_before_anything_is_done(web):
+    web.app["prefix"] = "/no/such"
+    assert "no bin/python" in web.refusal()
+    assert web.releases() == ["a" * 12]
+    assert web.manager.told == []
 
 
 # From the first step to the proof, and back
@@ -117,21 +110,35 @@ class Web:
         self.complaints = ()
         self.archive = str(folder / "release.tar.gz")
 
-    def host(self):
-        return app_host.Applier({}, {self.app["digest"]: self.archive}, self.manager.run)
+    def place(self):
+        """Place the release, as a run does that is killed then."""
+        actions.place_release(self.app, {self.app["digest"]: self.archive})
 
-    def plan(self, *, tried=True):
-        app = self.app
-        switch = [Step("write_unit", unit, "") for unit in app["units"].items()]
-        return Plan(
-            [Step("place_release", app, "")],
-            [Step("try_out", app, "")] if tried else [],
-            [*switch, Step("restart", app, "")],
-            [Step("point_link", app, "")],
+    def apply(self, *, tried=True):
+        """Bring it to the release, which counts as changed where it is there."""
+        app = self.app if tried else {**self.app, "candidate": None}
+        seen = observe.Seen(
+            account={"exists": True, "uid": 990, "shell": service.NOLOGIN},
+            has_group=True,
+            is_private=True,
+            release="changed" if os.path.exists(app["release"]) else "absent",
+            secrets="as wanted",
+            units=dict.fromkeys(app["units"], "before"),
+            unwanted_units=[],
+            states=self.manager.units,
+            listens=True,
+            socket_left="",
+            restart="it was started from another unit",
+            repaired=False,
+            candidate_left=False,
+            link=os.readlink(service.link_of(app)),
+            releases_on_disk=[],
+            served=observe.served(app),
+            in_use=[],
+            before=rollback.Before(app, self.manager.run),
         )
-
-    def apply(self, **options):
-        self.host().apply(self.app, self.plan(**options))
+        means = app_plan.Means({}, {app["digest"]: self.archive}, self.manager.run)
+        apply.apply(app, seen, app_plan.plan(app, seen, 1, means), means)
 
     def refusal(self, **options):
         with pytest.raises(Refusal) as refused:
@@ -171,7 +178,7 @@ def web(placing, tmp_path, monkeypatch):
 
 
 def test_a_release_counts_as_one_that_served_once_it_is_proven(web):
-    web.host().place_release(web.app)
+    web.place()
     assert observe.served(web.app) == [web.old]
     web.apply()
     assert observe.served(web.app) == [web.app["release"], web.old]
@@ -181,13 +188,21 @@ def test_a_release_counts_as_one_that_served_once_it_is_proven(web):
 
 @pytest.mark.parametrize("tried", [True, False])
 def test_a_release_that_is_refused_does_not_stay_though_a_killed_run_had_brought_it(web, tried):
-    web.host().place_release(web.app)
+    web.place()
     web.complaints = [proof.NotServing("it dies")]
     said = web.refusal(tried=tried)
     assert ("Nothing in service was touched" in said) is tried
     assert ("What was in service before is in service again" in said) is not tried
     assert web.releases() == ["a" * 12]
     assert web.unit() == "before"
+
+
+def test_what_took_the_place_of_a_changed_release_that_had_served_does_not_stay_either(web):
+    os.makedirs(os.path.join(web.app["release"], "changed"))
+    assert web.app["release"] in observe.served(web.app)
+    web.complaints = [proof.NotServing("it dies")]
+    web.refusal()
+    assert web.releases() == ["a" * 12]
 
 
 @pytest.mark.parametrize("tried", [True, False])
@@ -225,15 +240,15 @@ def test_a_full_disk_before_the_switch_leaves_no_new_release(web, monkeypatch, m
 
 
 def test_where_the_way_back_cannot_be_noted_nothing_is_switched(web, monkeypatch):
-    monkeypatch.setattr(rollback.files, "write_text", full)
+    monkeypatch.setattr(rollback.Before, "note", full)
     with pytest.raises(OSError, match="No space left"):
         web.apply(tried=False)
-    assert web.manager.told == []
+    assert [told for told in web.manager.told if not told.startswith("verify ")] == []
     assert web.unit() == "before"
 
 
 def test_a_full_disk_at_the_switch_is_told_with_what_is_in_service(web, monkeypatch):
-    monkeypatch.setattr(app_host.Applier, "restart", full)
+    monkeypatch.setattr(actions, "restart", full)
     assert web.refusal().endswith(
         "the file system of /etc/x is full. "
         "What was in service before is in service again. Free room there and run again"

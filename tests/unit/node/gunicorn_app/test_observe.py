@@ -37,11 +37,11 @@ def seen(app, **options):
 
 
 def test_a_release_is_known_by_its_digest_and_a_named_one_by_as_much_as_its_id(app):
-    assert seen(app)["release"] == "intact"
+    assert seen(app).release == "intact"
     named = {**app, "digest": app_release.id_of(app["digest"])}
-    assert seen(named)["release"] == "intact"
-    assert seen({**app, "digest": "0" * 12})["release"] == "changed"
-    assert seen({**app, "release": "/no/such"})["release"] == "absent"
+    assert seen(named).release == "intact"
+    assert seen({**app, "digest": "0" * 12}).release == "changed"
+    assert seen({**app, "release": "/no/such"}).release == "absent"
 
 
 def test_releases_are_in_the_order_in_which_they_were_in_service(app):
@@ -67,7 +67,7 @@ def test_what_never_was_in_service_is_not_among_those_that_served(app):
     # What the link names is in service, whenever it came.
     os.symlink(os.path.join(folder, "c" * 12), service.link_of(app))
     assert [os.path.basename(path)[0] for path in observe.served(app)] == ["c", "b"]
-    assert seen(app)["served"] == observe.served(app)
+    assert seen(app).served == observe.served(app)
 
 
 def built(folder, lock):
@@ -86,8 +86,8 @@ def test_an_environment_is_damaged_when_it_is_not_what_it_was_built_from(tmp_pat
 
 def test_check_mode_foresees_the_repair_of_a_damaged_environment(app, tmp_path):
     damaged = {**app, "prefix": built(tmp_path, [PACKAGE])}
-    assert seen(damaged, check_mode=True)["repaired"]
-    assert not seen(damaged)["repaired"]
+    assert seen(damaged, check_mode=True).repaired
+    assert not seen(damaged).repaired
 
 
 @pytest.mark.parametrize(
@@ -103,5 +103,5 @@ def test_the_unix_socket_of_an_earlier_address_is_left(
     (tmp_path / "web.socket").write_text(f"[Socket]\nListenStream={path}\n")
     if exists:
         path.write_text("")
-    found = seen({**app, "listen": str(tmp_path / "new")})["socket_left"]
+    found = seen({**app, "listen": str(tmp_path / "new")}).socket_left
     assert found == (str(path) if left else "")

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import copy
+import inspect
 
 import pytest
 from web_app import APP, PYTHON, RELEASE
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
-    apply,
     plan,
     service,
 )
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app.observe import Seen
 
 TRY = f"try release {RELEASE} as a candidate"
 CONVERGED = {
     "account": {"exists": True, "uid": 990, "home": "/srv/web", "shell": service.NOLOGIN},
-    "releases": True,
+    "has_group": False,
+    "is_private": True,
     "release": "intact",
     "secrets": "as wanted",
     "units": APP["units"],
@@ -34,10 +36,12 @@ CONVERGED = {
     "releases_on_disk": [RELEASE],
     "served": [RELEASE],
     "in_use": [],
+    "before": None,
 }
 VIRGIN = {
     "account": {"exists": False, "uid": -1, "home": "", "shell": ""},
-    "releases": False,
+    "has_group": False,
+    "is_private": False,
     "release": "absent",
     "secrets": "as wanted",
     "units": {"web.socket": None, "web.service": None},
@@ -52,13 +56,22 @@ VIRGIN = {
     "releases_on_disk": [],
     "served": [],
     "in_use": [],
+    "before": None,
 }
 
 
-def changes(app=None, keep=1, **seen):
-    """Return the sentences for a converged host on which something is different."""
-    stages = plan.steps(app or APP, {**CONVERGED, **seen}, keep)
-    return [step.sentence for stage in stages for step in stage]
+def planned(app=APP, keep=1, **seen):
+    """Return the plan for a converged host on which something is different."""
+
+    def asked(*_arguments, **_options):
+        raise AssertionError("nothing is to be asked")
+
+    return plan.plan(app, Seen(**{**CONVERGED, **seen}), keep, plan.Means({}, {}, asked))
+
+
+def changes(app=APP, keep=1, **seen):
+    """Return the sentences of that plan."""
+    return [step.sentence for step in planned(app, keep, **seen).steps()]
 
 
 def state(unit, **properties):
@@ -137,7 +150,9 @@ DAMAGE = {
     "login": ({"account": {**CONVERGED["account"], "shell": "/bin/bash"}}, [
         "set the shell of user web to /usr/sbin/nologin",
     ]),
-    "open folder": ({"releases": False}, ["make /srv/web/releases a folder that only root writes"]),
+    "open folder": ({"is_private": False}, [
+        "make /srv/web/releases a folder that only root writes",
+    ]),
 }  # fmt: skip
 
 
@@ -174,21 +189,55 @@ def test_plain_python_has_no_socket_and_no_reload():
 def test_a_named_release_that_is_not_kept_as_it_was_is_refused_with_those_that_are(found, said):
     app = {**APP, "digest": "0123456789ab"}
     on_disk = [*EARLIER[:2], f"/srv/web/releases/{service.TEMPORARY}x"]
-    seen = {**CONVERGED, "release": found, "releases_on_disk": on_disk}
+    seen = Seen(**{**CONVERGED, "release": found, "releases_on_disk": on_disk})
     (refusal,) = plan.obstacles(app, seen)
     assert said in refusal.because
     assert "aaaaaaaaaaaa, bbbbbbbbbbbb:" in refusal.remedy
 
 
 def test_a_release_from_its_source_or_one_that_is_kept_is_not_refused():
-    assert plan.obstacles(APP, {**CONVERGED, "release": "absent"}) == []
-    assert plan.obstacles({**APP, "digest": "0123456789ab"}, CONVERGED) == []
+    assert plan.obstacles(APP, Seen(**{**CONVERGED, "release": "absent"})) == []
+    assert plan.obstacles({**APP, "digest": "0123456789ab"}, Seen(**CONVERGED)) == []
 
 
 def test_every_step_is_something_a_host_can_do():
-    for seen in (VIRGIN, *({**CONVERGED, **seen} for seen, _repair in DAMAGE.values())):
-        for stage in plan.steps(APP, seen, 0):
-            assert [step.verb for step in stage if not hasattr(apply.Applier, step.verb)] == []
+    for seen in (VIRGIN, *(seen for seen, _repair in DAMAGE.values())):
+        for step in planned(keep=0, **seen).steps():
+            action = step.action
+            # What it would be called with, it takes.
+            assert inspect.signature(action.func).bind(*action.args, **action.keywords)
+
+
+@pytest.mark.parametrize(
+    ("seen", "units"),
+    [
+        ({}, {}),
+        ({"restart": "it is old"}, {"web-candidate.service": APP["candidate"]}),
+        ({"units": {**APP["units"], "web.service": "x"}}, APP["units"]),
+        (VIRGIN, {**APP["units"], "web-candidate.service": APP["candidate"]}),
+    ],
+)
+def test_systemd_reads_the_units_that_are_about_to_be_put_in_place(seen, units):
+    assert planned(**seen).units == units
+
+
+@pytest.mark.parametrize(
+    ("seen", "said"),
+    [
+        ({"release": "changed"}, "What had been changed in the release in service was put right"),
+        ({"release": "changed", "served": ["/other", RELEASE]}, "Nothing in service was touched"),
+        ({"release": "absent"}, "Nothing in service was touched"),
+    ],
+)
+def test_a_failure_before_the_switch_says_what_was_touched(seen, said):
+    before = type("Before", (), {"is_noted": False})
+    assert planned(**seen, before=before).fallback().startswith(said)
+
+
+def test_a_release_that_is_not_as_it_was_is_needed():
+    assert plan.needs(APP, Seen(**CONVERGED)) == []
+    for found in ("absent", "changed"):
+        assert plan.needs(APP, Seen(**{**CONVERGED, "release": found})) == [APP["digest"]]
 
 
 # Earlier releases
@@ -212,7 +261,7 @@ def test_those_that_served_last_stay_and_those_in_use(keep, in_use, removed):
 
 def superfluous(on_disk, served, keep=1, in_use=()):
     seen = {"releases_on_disk": on_disk, "served": served, "in_use": in_use}
-    return plan.superfluous(APP, seen, keep)
+    return plan.superfluous(APP, Seen(**{**CONVERGED, **seen}), keep)
 
 
 def test_what_a_killed_run_left_is_removed_and_what_is_not_ours_stays():

@@ -8,11 +8,14 @@ import pytest
 from web_app import Systemd
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
+    actions,
     candidate,
+    remains,
     removal,
     rollback,
     service,
 )
+from ansible_collections.gpunode.stack.plugins.module_utils._node.steps import run
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
     folders,
     in_use,
@@ -64,22 +67,31 @@ def placed(item, listen="0.0.0.0:9001"):
         place(f"{systemd.UNIT_DIR}/multi-user.target.wants/{unit}")
 
 
+def planned(item, manager=None, wanted_users=()):
+    ask = (manager or Systemd()).run
+    return removal.steps([item], remains.observe([item], ask), wanted_users, ask)
+
+
+def obstacles(item):
+    return removal.obstacles([item], remains.observe([item], Systemd().run))
+
+
 def sentences(item, **units):
-    return [step.sentence for step in removal.steps([item], run=Systemd(**units).run)]
+    return [step.sentence for step in planned(item, Systemd(**units))]
 
 
 def test_where_nothing_is_left_nothing_is_done(host):
     assert sentences(host) == []
-    assert removal.obstacles([host]) == []
-    assert len(removal.entries([host])) == 3
+    assert obstacles(host) == []
+    assert len(remains.entries([host])) == 3
 
 
 def test_all_there_is_of_an_application_goes(host, tmp_path):
     before = sorted(map(str, tmp_path.rglob("*")))
     placed(host)
     manager = Systemd(**{"web_socket": RUNNING, "web_service": RUNNING})
-    steps = removal.steps([host], run=manager.run)
-    removal.apply(steps)
+    steps = planned(host, manager)
+    run(steps)
     said = [step.sentence for step in steps]
     assert said[:2] == ["stop web.socket", "stop web.service"]
     assert f"remove {service.unit_path('web.service')}" in said
@@ -97,12 +109,12 @@ def test_what_lies_among_an_applications_things_and_is_not_ours_stays(host):
     drop_in = f"{service.unit_path('web.service')}.d/admin.conf"
     place(precious)
     place(drop_in, "[Service]\n")
-    removal.apply(removal.steps([host], run=Systemd().run))
+    run(planned(host))
     assert os.path.exists(precious)
     assert os.path.exists(drop_in)
     assert os.listdir(host["dir"]) == ["releases"]
     assert sentences(host) == []
-    assert len(removal.entries([host])) == 2
+    assert len(remains.entries([host])) == 2
 
 
 def test_a_unix_socket_goes_and_what_lies_beside_it_stays(host, tmp_path):
@@ -110,18 +122,18 @@ def test_a_unix_socket_goes_and_what_lies_beside_it_stays(host, tmp_path):
     place(path)
     place(f"{tmp_path}/run/other.sock")
     placed(host, listen=path)
-    steps = removal.steps([host], run=Systemd().run)
+    steps = planned(host)
     assert f"remove {path}" in [step.sentence for step in steps]
-    removal.apply(steps)
+    run(steps)
     assert os.listdir(tmp_path / "run") == ["other.sock"]
 
 
 def test_the_folder_that_systemd_made_for_a_socket_goes_with_it(monkeypatch):
     removed = []
     for name in ("unlink", "rmdir"):
-        monkeypatch.setattr(removal.os, name, removed.append)
-    removal.remove_socket("/run/web/web.sock")
-    removal.remove_socket("/srv/web.sock")
+        monkeypatch.setattr(actions.os, name, removed.append)
+    actions.remove_socket("/run/web/web.sock")
+    actions.remove_socket("/srv/web.sock")
     assert removed == ["/run/web/web.sock", "/run/web", "/srv/web.sock"]
 
 
@@ -132,10 +144,10 @@ def test_the_folders_made_on_the_way_to_an_application_go_when_they_are_empty(ho
     if not folders.is_ours(tmp_path / "made"):
         pytest.skip("this file system has no extended attributes")
     place(beside)
-    removal.apply(removal.steps([deep], run=Systemd().run))
+    run(planned(deep))
     assert os.listdir(tmp_path / "made") == ["precious"]
     os.unlink(beside)
-    removal.apply(removal.steps([deep], run=Systemd().run))
+    run(planned(deep))
     assert not (tmp_path / "made").exists()
     assert tmp_path.exists()
 
@@ -144,7 +156,7 @@ def test_a_folder_that_was_there_before_an_application_stays(host, tmp_path):
     deep = {**host, "dir": str(tmp_path / "theirs" / "web")}
     (tmp_path / "theirs").mkdir()
     folders.make(service.releases_in(deep["dir"]))
-    removal.apply(removal.steps([deep], run=Systemd().run))
+    run(planned(deep))
     assert os.listdir(tmp_path / "theirs") == []
 
 
@@ -158,16 +170,16 @@ def test_a_folder_that_was_there_before_an_application_stays(host, tmp_path):
 )
 def test_an_application_that_was_set_up_otherwise_is_refused_with_what_to_write(host, other, said):
     placed(host)
-    assert removal.obstacles([host]) == []
+    assert obstacles(host) == []
     place(service.unit_path("web.service"), OURS + SERVICE.format(**{**host, **other}))
-    (refusal,) = removal.obstacles([host])
+    (refusal,) = obstacles(host)
     assert refusal.because.startswith(f"it was set up with {said}, not with ")
     assert refusal.remedy == f"Write {said} in its item of gunicorn_app_list"
 
 
 def test_a_unit_of_that_name_that_we_did_not_write_is_refused(host):
     place(service.unit_path("web.service"), "[Service]\n")
-    (refusal,) = removal.obstacles([host])
+    (refusal,) = obstacles(host)
     assert "was not written by gpunode" in refusal.because
 
 
@@ -175,7 +187,7 @@ def test_a_release_that_something_else_uses_is_refused_with_its_user(host, monke
     placed(host)
     who = {f"{host['dir']}/releases/{'a' * 12}": "process sleep (pid 7)"}
     monkeypatch.setattr(in_use, "by_units", lambda folders, besides: who)
-    (refusal,) = removal.obstacles([host])
+    (refusal,) = obstacles(host)
     assert refusal.because.startswith("process sleep (pid 7) uses ")
 
 
@@ -197,8 +209,8 @@ def test_a_user_goes_where_we_made_it_and_nothing_else_runs_as_it(
     host, monkeypatch, comment, unit_of_another, wanted, goes
 ):
     account = type("Account", (), {"pw_gecos": comment, "pw_uid": 2**31})
-    monkeypatch.setattr(removal.pwd, "getpwnam", lambda name: account)
+    monkeypatch.setattr(remains.pwd, "getpwnam", lambda name: account)
     monkeypatch.setattr(in_use, "user_by_units", lambda user, besides: unit_of_another)
     item = {**host, "user": "nobody"}
-    steps = removal.steps([item], wanted, run=Systemd().run)
+    steps = planned(item, wanted_users=wanted)
     assert [step.sentence for step in steps] == (["remove user nobody"] if goes else [])

@@ -1,0 +1,104 @@
+"""All applications of a host: what is asked of it, and in which order they come and go."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from web_app import APP, Systemd
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
+    apply,
+    candidate,
+    converge,
+    observe,
+    remains,
+    service,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import own_paths, systemd
+
+OLD = {"name": "old", "user": "no-such-user", "dir": "/no/such/old"}
+DIGEST = APP["digest"]
+
+
+class Host:
+    """A host with units of an application that is to go, and nothing of the one that is wanted.
+
+    :ivar order: what was looked at, and what was done.
+    """
+
+    def __init__(self, folder):
+        self.sent, self.order = {}, []
+        self.manager = Systemd()
+        self.run = self.manager.run
+        self.app = {**APP, "dir": str(folder), "release": f"{folder}/releases/{DIGEST[:12]}"}
+
+    def converge(self, check_mode=False):
+        wanted = {"applications": [self.app], "absent": [OLD], "leaving": [], "keep": 1}
+        return converge.converge(self, {"wanted": wanted, "secrets": json.dumps({})}, check_mode)
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    found = Host(tmp_path / "web")
+    for module, name in (
+        (systemd, "UNIT_DIR"), (candidate, "UNIT_DIR"), (own_paths, "RUN_DIR"),
+        (service, "SECRETS_DIR"), (own_paths, "STATE_DIR"),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, str(tmp_path))
+    monkeypatch.setattr(converge.listening, "survey", lambda run: [])
+    (tmp_path / "old.service").write_text(service.OURS)
+    for module, name in ((observe, "observe"), (remains, "observe"), (apply, "apply")):
+        real = None if module is apply else getattr(module, name)
+        word = module.__name__.rpartition(".")[2]
+
+        def noted(*arguments, real=real, word=word):
+            found.order.append(word)
+            return real and real(*arguments)
+
+        monkeypatch.setattr(module, name, noted)
+    monkeypatch.setattr(
+        converge.steps,
+        "run",
+        lambda todo: found.order.extend(step.sentence for step in todo),
+    )
+    return found
+
+
+def test_the_host_is_looked_at_once_and_what_is_to_go_goes_first(host, tmp_path):
+    host.sent = {DIGEST: "archive"}
+    host.converge()
+    assert host.order == [
+        "remains",
+        "observe",
+        f"remove {tmp_path}/old.service",
+        "reload systemd",
+        "apply",
+    ]
+
+
+def test_check_mode_says_the_same_and_does_nothing(host):
+    predicted = host.converge(check_mode=True)
+    assert host.order == ["remains", "observe"]
+    assert predicted.needs == []
+    host.sent = {DIGEST: "archive"}
+    assert host.converge().changes == predicted.changes
+    assert f"unpack release {host.app['release']}" in predicted.changes
+
+
+def test_without_the_archive_of_a_release_nothing_is_changed(host):
+    assert host.converge().needs == [DIGEST]
+    assert host.order == ["remains", "observe"]
+
+
+def test_what_stands_in_the_way_is_refused_before_anything_is_changed(host):
+    host.sent = {DIGEST: "archive"}
+    place = "/usr/lib/systemd/system/web.service"
+    host.manager.units = {
+        "web.socket": {"LoadState": "not-found"},
+        "web.service": {"LoadState": "loaded", "FragmentPath": place},
+    }
+    with pytest.raises(Refusal, match=r"web\.service is there already"):
+        host.converge()
+    assert host.order == ["remains", "observe"]
