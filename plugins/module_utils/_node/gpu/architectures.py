@@ -82,13 +82,8 @@ def of(device):
 
 
 def among(gpus: list[dict[str, Any]]) -> list[str]:
-    """Return the names of the architectures among a host's GPUs, oldest first.
-
-    Without those that it does not have for itself, but hands on to a guest.
-
-    :param gpus: rows of pci.gpus.
-    """
-    found = {gpu["architecture"] for gpu in gpus if gpu["driver"] != "vfio-pci"}
+    """Return the architectures of some GPUs, rows of pci.gpus, in the order of NAMES."""
+    found = {gpu["architecture"] for gpu in gpus}
     return [name for name in NAMES if name in found]
 
 

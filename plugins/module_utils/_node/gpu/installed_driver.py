@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import re
+from typing import Any
 
 from ..kernel import dkms_status, kernels, modinfo
 from ..packages import deb_version
@@ -83,6 +84,19 @@ def modules(tree):
     # Some of the proprietary driver's modules carry a free licence; nvidia.ko speaks for all.
     is_open = {row["kernel"]: row["open"] for row in rows if row["name"] == "nvidia"}
     return [{**row, "open": is_open.get(row["kernel"], row["open"])} for row in rows]
+
+
+def main_modules(facts: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return {release: row} of nvidia.ko on disk, for the kernels that modules are wanted for.
+
+    :param facts: those of gpu_host.survey.
+    """
+    wanted = {row["release"] for row in kernels.served(facts["kernels"])}
+    found: dict[str, dict[str, Any]] = {}
+    for row in facts["driver"]["modules"]:
+        if row["name"] == "nvidia" and row["kernel"] in wanted:
+            found.setdefault(row["kernel"], row)
+    return found
 
 
 def module_facts(fields):

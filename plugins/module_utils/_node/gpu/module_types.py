@@ -4,20 +4,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from ..packages import versions
+from . import architectures, installed_driver, pci
 
 TYPES = ("open", "proprietary")
 # From the branch on that NVIDIA's installer itself takes the open modules where all GPUs can.
 _OPEN_BY_DEFAULT = "560"
 
 
-def module_type(said, architectures, rows, is_guest, installed, offered, branch):
+def of_host(
+    facts: dict[str, Any],
+    said: str,
+    rows: dict[str, dict[str, Any]],
+    is_guest: bool,
+    offered: list[str],
+    branch: str,
+) -> str:
+    """Return the :func:`module_type` of a host, by its own GPUs and what it has on disk.
+
+    :param facts: those of gpu_host.survey.
+    :param offered: the kinds that there are of the wanted branch, [] where that is not known.
+    """
+    return module_type(
+        said,
+        architectures.among(pci.own(facts["gpus"])),
+        rows,
+        is_guest,
+        types_of(installed_driver.main_modules(facts).values()),
+        offered or TYPES,
+        branch,
+    )
+
+
+def module_type(
+    said: str,
+    names: list[str],
+    rows: dict[str, dict[str, Any]],
+    is_guest: bool,
+    installed: list[str],
+    offered: Iterable[str],
+    branch: str,
+) -> str:
     """Return 'open' or 'proprietary': as said, as the GPUs require, as it is there, as is usual.
 
     :param said: the option: 'open', 'proprietary' or 'auto'.
-    :param architectures: the names of the architectures among the host's GPUs.
+    :param names: the architectures among the host's GPUs.
     :param rows: {name: {open_modules, open_guest}} of the catalog's architectures.
     :param is_guest: whether it is the driver of a guest with a virtual GPU.
     :param installed: the kinds of modules that are on disk.
@@ -26,9 +60,9 @@ def module_type(said, architectures, rows, is_guest, installed, offered, branch)
     """
     if said in TYPES:
         return said
-    if not_open(architectures, rows, is_guest):
+    if not_open(names, rows, is_guest):
         return "proprietary"
-    if any(rows.get(name, {}).get("open_modules") == "required" for name in architectures):
+    if that(names, rows, "required"):
         return "open"
     if len(installed) == 1 and installed[0] in offered:
         return installed[0]
@@ -36,25 +70,21 @@ def module_type(said, architectures, rows, is_guest, installed, offered, branch)
     return "open" if is_usual else "proprietary"
 
 
-def that(architectures: list[str], rows: dict[str, dict[str, Any]], open_modules: str) -> list[str]:
+def that(names: list[str], rows: dict[str, dict[str, Any]], open_modules: str) -> list[str]:
     """Return those architectures to which open modules are 'never', 'possible' or 'required'."""
-    return [
-        name
-        for name in architectures
-        if name in rows and rows[name]["open_modules"] == open_modules
-    ]
+    return [name for name in names if name in rows and rows[name]["open_modules"] == open_modules]
 
 
-def not_open(architectures, rows, is_guest):
+def not_open(names: list[str], rows: dict[str, dict[str, Any]], is_guest: bool) -> list[str]:
     """Return the names of those architectures that open modules do not drive."""
+    never = that(names, rows, "never")
     return [
         name
-        for name in architectures
-        if name in rows
-        and (rows[name]["open_modules"] == "never" or (is_guest and not rows[name]["open_guest"]))
+        for name in names
+        if name in never or (is_guest and name in rows and not rows[name]["open_guest"])
     ]
 
 
-def types_of(modules):
+def types_of(modules: Iterable[dict[str, Any]]) -> list[str]:
     """Return the kinds of some modules, rows of installed_driver.modules."""
     return sorted({"open" if row["open"] else "proprietary" for row in modules})

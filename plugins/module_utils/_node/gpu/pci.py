@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from . import architectures
 
@@ -31,6 +32,11 @@ def gpus(tree):
         }
         for address in _addresses(tree, _GPU_CLASSES)
     ]
+
+
+def own(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return those rows of :func:`gpus` that the host has for itself: none that a guest gets."""
+    return [row for row in rows if row["driver"] != "vfio-pci"]
 
 
 def nvswitches(tree):

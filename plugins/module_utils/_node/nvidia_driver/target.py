@@ -5,10 +5,25 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any, NamedTuple
 
-from ..gpu import architectures, module_types
+from ..gpu import installed_driver, module_types, pci
 from ..refusal import Refusal
 from ..system import distribution
+
+
+class Demands(NamedTuple):
+    """What is asked of the modules.
+
+    :ivar is_open: whether they are to be the open ones.
+    :ivar signed: whether they have to be signed, as Secure Boot demands.
+    :ivar rdma: whether nvidia_peermem has to be linked to the RDMA core that is there, as it is
+        when that was there first.
+    """
+
+    is_open: bool
+    signed: bool
+    rdma: bool
 
 
 class Target:
@@ -18,52 +33,51 @@ class Target:
     :param facts: general facts and those of gpu_host.survey.
     """
 
-    def __init__(self, wanted, facts):
+    def __init__(self, wanted: dict[str, Any], facts: dict[str, Any]) -> None:
         self.wanted = wanted
         self.facts = facts
 
     @cached_property
-    def module_type(self):
+    def module_type(self) -> str:
         """'open' or 'proprietary'."""
-        found = {gpu["architecture"] for gpu in self.gpus}
-        return module_types.module_type(
+        return module_types.of_host(
+            self.facts,
             self.wanted["modules"],
-            [name for name in architectures.NAMES if name in found],
             self.wanted["architectures"],
             self.wanted["guest"],
-            module_types.types_of(self.modules.values()),
-            self.wanted["offered"] or module_types.TYPES,
+            self.wanted["offered"],
             self.wanted["branch"],
         )
 
     @cached_property
-    def demands(self):
-        """(is_open, signed, rdma) of the modules; see kernel_modules.Modules."""
+    def demands(self) -> Demands:
+        """What is asked of the wanted modules."""
         has_rdma = self.facts["peer_memory"]["headers"] and self.wanted["peermem"]
-        return self.module_type == "open", self.facts["secure_boot"]["enabled"], has_rdma
+        is_open = self.module_type == "open"
+        return Demands(is_open, self.facts["secure_boot"]["enabled"], has_rdma)
 
     @cached_property
-    def gpus(self):
+    def demands_before(self) -> Demands:
+        """What is asked of those that come back: to be of the kind that they were."""
+        return self.demands._replace(is_open=any(row["open"] for row in self.modules.values()))
+
+    @cached_property
+    def gpus(self) -> list[dict[str, Any]]:
         """The GPUs that the host has for itself: none that it hands on to a guest."""
-        return [gpu for gpu in self.facts["gpus"] if gpu["driver"] != "vfio-pci"]
+        return pci.own(self.facts["gpus"])
 
     @cached_property
-    def modules(self):
+    def modules(self) -> dict[str, dict[str, Any]]:
         """{release: row} of nvidia.ko on disk, for the kernels that are looked after."""
-        looked_after = [row["release"] for row in [*self.kernels, *self.without_headers]]
-        found = {}
-        for row in self.facts["driver"]["modules"]:
-            if row["name"] == "nvidia" and row["kernel"] in looked_after:
-                found.setdefault(row["kernel"], row)
-        return found
+        return installed_driver.main_modules(self.facts)
 
     @cached_property
-    def kernels(self):
+    def kernels(self) -> list[dict[str, Any]]:
         """The kernels that modules can be built for."""
         return [row for row in self.facts["kernels"] if row["headers"]]
 
     @cached_property
-    def without_headers(self):
+    def without_headers(self) -> list[dict[str, Any]]:
         """The kernels that run or boot next, and lack what modules are built with."""
         return [
             row
@@ -72,12 +86,12 @@ class Target:
         ]
 
     @cached_property
-    def releases(self):
+    def releases(self) -> list[str]:
         """The releases of the kernels that modules can be built for."""
         return [row["release"] for row in self.kernels]
 
     @cached_property
-    def package_row(self):
+    def package_row(self) -> dict[str, Any]:
         """The catalog's row of the packages that bring the branch to this distribution.
 
         :raises Refusal: there is none.

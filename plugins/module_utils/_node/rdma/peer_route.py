@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from ..gpu import architectures, module_types
+from ..gpu import architectures, module_types, pci
 from ..kernel import secure_boot
 from ..packages import versions
 from ..refusal import Refusal
@@ -74,7 +74,7 @@ def abilities(
     """
     is_own = facts["rdma_stack"]["kind"] == "inbox"
     has_api = stack != "inbox" or (is_own and facts["peer_memory"]["headers"])
-    never = module_types.that(architectures.among(facts["gpus"]), rows, "never")
+    never = module_types.that(architectures.among(pci.own(facts["gpus"])), rows, "never")
     return Abilities(has_api, driver, branches, kernels, never)
 
 

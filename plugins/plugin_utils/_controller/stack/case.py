@@ -16,7 +16,11 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import (
     architectures as gpu_architectures,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import clients as gpu_clients
-from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import module_types
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import (
+    loaded_module,
+    module_types,
+    pci,
+)
 from ansible_collections.gpunode.stack.plugins.module_utils._node.kernel import kernels, secure_boot
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import versions
 from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import (
@@ -87,12 +91,12 @@ class Case:
     @cached_property
     def _own_gpus(self):
         """The GPUs that the host has for itself: none that it hands on to a guest."""
-        return [gpu for gpu in self.facts["gpus"] if gpu["driver"] != "vfio-pci"]
+        return pci.own(self.facts["gpus"])
 
     @cached_property
     def architectures(self):
         """The names of the architectures among the GPUs, oldest first."""
-        return gpu_architectures.among(self.facts["gpus"])
+        return gpu_architectures.among(self._own_gpus)
 
     def architectures_that(self, open_modules):
         """Return those architectures to which open modules are 'never', 'possible', 'required'."""
@@ -111,12 +115,7 @@ class Case:
     @cached_property
     def may_reload(self):
         """Whether a loaded module is exchanged in memory, with whoever uses it stopped."""
-        return (
-            "stop_gpu_clients" in self.consent
-            and "reboot" not in self.consent
-            and not self.lacks_key
-            and all(row["unit"] in self.drain for row in self.clients)
-        )
+        return loaded_module.is_exchanged(self.facts, self.consent, self.drain)
 
     # Its kernels.
 
@@ -202,7 +201,7 @@ class Case:
 
     @cached_property
     def installed_types(self):
-        """Their kinds: 'open', 'proprietary'."""
+        """The kinds of what is on disk for these: 'open', 'proprietary'."""
         return module_types.types_of(self._target_modules)
 
     @cached_property
@@ -235,15 +234,9 @@ class Case:
     def module_type(self):
         """'open' or 'proprietary': as said, as the GPUs require, as it is there, as is usual."""
         said = self.driver["modules"] if self.driver else "auto"
-        offered = self.branch_row["module_types"] if self.branch_row else module_types.TYPES
-        return module_types.module_type(
-            said,
-            self.architectures,
-            self.known.architectures,
-            bool(self.vgpu),
-            self.installed_types,
-            offered,
-            self.branch,
+        offered = self.branch_row["module_types"] if self.branch_row else []
+        return module_types.of_host(
+            self.facts, said, self.known.architectures, bool(self.vgpu), offered, self.branch
         )
 
     @cached_property

@@ -7,6 +7,7 @@ All of it follows from the state of the host; nothing depends on what a run did 
 
 from __future__ import annotations
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import loaded_module
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import versions
 from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import (
     openibd_restart,
@@ -167,11 +168,10 @@ def driver_rival(case):
 
 
 def driver_not_loaded(case):
-    kernels = [kernel for kernel in case.targets if kernel["running"]]
-    has_module = any("nvidia" in case.modules_for(kernel["release"]) for kernel in kernels)
-    if case.lacks_key:
-        return
-    if case.facts["own_kernel"] and has_module and not case.loaded and not case.rivals:
+    """The node unloads a rival that nobody uses first; whether one is in use no facts tell."""
+    has_module = "nvidia" in case.modules_for(case.facts["kernel"])
+    is_alone = not case.loaded and not case.rivals
+    if has_module and is_alone and loaded_module.is_loadable(case.facts):
         yield "it is installed and not loaded"
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import loaded_module
 from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import (
     openibd_restart,
     rdma_stack,
@@ -86,10 +87,7 @@ def _reboots(case, due):
 
 def _spared(case):
     """Return the rules that lead to no reboot, as the wanted module is loaded already."""
-    is_loaded = case.facts["driver"]["loaded"] == {
-        "version": case.version,
-        "open": case.module_type == "open",
-    }
+    is_loaded = loaded_module.is_loaded(case.facts, case.version, case.module_type == "open")
     return {"libraries-mismatch"} if is_loaded else set()
 
 

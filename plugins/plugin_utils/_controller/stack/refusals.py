@@ -8,7 +8,10 @@ the real case it comes from. What is not known is not refused: see stack/notices
 
 from __future__ import annotations
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import architectures
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import (
+    architectures,
+    loaded_module,
+)
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import versions
 from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import peer_route
 
@@ -337,7 +340,7 @@ def gpu_in_use(case, due):
             "[stop_gpu_clients]",
         )
         return
-    left = [row for row in case.clients if row["unit"] not in case.drain]
+    left = loaded_module.still_at_work(case.facts, case.drain)
     if left:
         yield (
             "GPU in use",

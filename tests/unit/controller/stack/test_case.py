@@ -302,3 +302,46 @@ def test_a_kernel_that_nothing_can_be_built_for_is_due_unless_it_was_said_to_be_
     named = [why for row in found["steps"] for why in row["why"] if "has no nvidia module" in why]
     assert [why.split()[1] for why in named] == due
     assert any("kernel 6.9.0 has no headers" in row["says"] for row in found["notices"])
+
+
+OTHER_LOADED = {"driver": {"loaded": {"version": "580.95.05"}}}
+EXCHANGE = {"stack": "r580", "consent": ["stop_gpu_clients"]}
+
+
+@pytest.mark.parametrize(
+    ("options", "changes", "steps"),
+    [
+        (EXCHANGE, {}, {"nvidia_driver": ["other-loaded"]}),
+        ({"stack": "r580"}, {}, {"reboot": ["reboot-pending"]}),
+        # Of a kernel that is gone from the disk nothing can be loaded any more.
+        (EXCHANGE, {"kernel": "6.1.0-30-amd64"}, {"reboot": ["reboot-pending"]}),
+        # The one that is seen in a container is the host's.
+        (EXCHANGE, {"own_kernel": False}, {}),
+    ],
+)
+def test_a_loaded_module_is_exchanged_by_the_node_or_by_a_reboot_as_the_node_decides(
+    options, changes, steps
+):
+    found = plan("debian12-h100-r580", options, **OTHER_LOADED, **changes)
+    assert {row["component"]: row["rules"] for row in found["steps"]} == steps
+
+
+def test_another_driver_reaches_a_kernel_that_is_gone_from_the_disk_by_no_exchange():
+    options = {"stack": "r535", "driver_modules": "open", "consent": ["stop_gpu_clients"]}
+    rules = {
+        kernel: {row["component"] for row in plan("debian12-h100-r580", options, **gone)["steps"]}
+        for kernel, gone in (("there", {}), ("gone", {"kernel": "6.1.0-30-amd64"}))
+    }
+    assert ("reboot" in rules["there"], "reboot" in rules["gone"]) == (False, True)
+
+
+def test_auto_keeps_a_kind_that_all_kernels_have_as_the_node_does():
+    base = facts_of("debian12-t4-r535")
+    (kernel,) = base["kernels"]
+    (module,) = [row for row in base["driver"]["modules"] if row["name"] == "nvidia"]
+    older = {**kernel, "release": "6.1.0-9-amd64", "running": False, "next": False}
+    both = [module, {**module, "kernel": older["release"], "open": True}]
+    options = {"driver_version": "580.105.08", "driver_file": f"/x.run{DIGEST}"}
+    alone = case("debian12-t4-r535", options)
+    beside = case("debian12-t4-r535", options, kernels=[kernel, older], driver={"modules": both})
+    assert (alone.module_type, beside.module_type) == ("proprietary", "open")
