@@ -11,11 +11,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Iterable
+from typing import Any, Callable
 
 from ..gpu import clients, drained
 from ..kernel import kernels, modprobe
 from ..refusal import Refusal
 from ..system import files, own_paths, systemd
+from ..system.root import Root
 
 # The driver's modules and those of peer memory, each before what it needs.
 MODULES = (
@@ -47,7 +50,7 @@ _GROUPS = (".target", ".slice")
 _PATIENCE_S = 600
 
 
-def survey(units, run):
+def survey(units: Iterable[str], run: Callable[..., Any]) -> dict[str, list[str]]:
     """Return {triggers, services}: what has to be stopped for some units to be out of the way.
 
     What triggers them counts where it is at work itself, be it a socket, a timer or a path, and
@@ -67,13 +70,13 @@ def survey(units, run):
     return {"triggers": sorted(active - services), "services": sorted(services)}
 
 
-def sentence(running):
+def sentence(running: dict[str, list[str]]) -> str:
     """Return in words what :func:`drain` does with what :func:`survey` found, '' for nothing."""
     units = running["triggers"] + running["services"]
     return f"stop {', '.join(units)} for the time of the change" if units else ""
 
 
-def drain(running, tree, run):
+def drain(running: dict[str, list[str]], tree: Root, run: Callable[..., Any]) -> None:
     """Stop what runs, triggers before services, and see that nobody uses a GPU any longer.
 
     :param running: what :func:`survey` found.
@@ -99,7 +102,7 @@ def drain(running, tree, run):
         )
 
 
-def restore(run):
+def restore(run: Callable[..., Any]) -> list[str]:
     """Start what :func:`drain` stopped, and forget the note of it.
 
     The driver's daemons come first: nothing computes before Fabric Manager is ready. Triggers come
@@ -131,7 +134,7 @@ def restore(run):
     return gone
 
 
-def reload_modules(tree, run):
+def reload_modules(tree: Root, run: Callable[..., Any]) -> str:
     """Exchange the driver that is loaded for the one on disk; where none is, load that.
 
     Whoever keeps a device open has been stopped before.
@@ -154,17 +157,17 @@ def reload_modules(tree, run):
     return next(filter(None, [obstacle, *failures]), "")
 
 
-def _is_at_work(state):
+def _is_at_work(state: dict[str, str]) -> bool:
     return state.get("ActiveState") in _AT_WORK
 
 
-def _related(state):
+def _related(state: dict[str, str]) -> set[str]:
     """Return the names of the units that are to be looked at because of one."""
     relations = ("TriggeredBy", *(_STOPPED_ALONG if _is_at_work(state) else ()))
     return {name for relation in relations for name in state.get(relation, "").split()}
 
 
-def _undrained(because, remedy, run):
+def _undrained(because: str, remedy: str, run: Callable[..., Any]) -> Refusal:
     """Start again what was stopped, and return the Refusal that says so."""
     try:
         restore(run)
@@ -174,7 +177,7 @@ def _undrained(because, remedy, run):
     return Refusal("stop who uses the GPUs", because, f"{back}{remedy}")
 
 
-def _obstacle(loaded, tree):
+def _obstacle(loaded: list[str], tree: Root) -> str:
     """Return what keeps the driver's modules from being unloaded, '' where nothing is seen."""
     above = kernels.above(tree, loaded).difference(loaded)
     if above:

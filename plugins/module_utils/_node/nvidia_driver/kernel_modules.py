@@ -8,26 +8,52 @@ repository, nvidia-current/535.261.03 of Debian; its version is that of the modu
 
 from __future__ import annotations
 
-import collections
 import os
+import re
 import shutil
+from typing import Any, Callable, NamedTuple
 
 from ..gpu import installed_driver
 from ..kernel import dkms, dkms_status, modinfo
 from ..rdma import symbols
 from ..refusal import Refusal
 from ..system import disk, files, folders
+from ..system.root import Root
+from .target import Demands
 
 #: What a .run calls its tree.
 OF_RUNFILE = "nvidia"
 
-# The modules that are wanted: the name and version of their tree; is_open, whether they are the
-# open ones; signed, whether they have to be, as Secure Boot demands; rdma, whether nvidia_peermem
-# has to be linked to the RDMA core that is there, as it is when that was there first.
-Modules = collections.namedtuple("Modules", "name version is_open signed rdma")
+
+class Modules(NamedTuple):
+    """The modules that are wanted: the name and version of their tree, and target.Demands."""
+
+    name: str
+    version: str
+    is_open: bool | None
+    signed: bool
+    rdma: bool
 
 
-def lacking(tree, driver, wanted, kernels):
+def of_packages(driver: dict[str, Any], version: str, demands: Demands) -> Modules | None:
+    """Return the modules of a version that packages brought, None where they did not.
+
+    Debian's open modules have a tree of their own, and both may be there during an exchange.
+
+    :param driver: what installed_driver.survey returned.
+    """
+    trees = sorted(
+        {
+            row["name"]
+            for row in driver["dkms"]
+            if row["version"] == version and re.match(r"nvidia\b", row["name"])
+        },
+        key=lambda name: (name.endswith("-open") != demands.is_open, name),
+    )
+    return Modules(trees[0], version, *demands) if trees else None
+
+
+def lacking(tree: Root, driver: dict[str, Any], wanted: Modules, kernels: list[str]) -> list[str]:
     """Return those kernels that have not the wanted modules in place, in order.
 
     The files have the last word: DKMS calls a module installed that it would not put in the
@@ -50,7 +76,7 @@ def lacking(tree, driver, wanted, kernels):
     ]
 
 
-def replaced(tree, driver, wanted, kernels):
+def replaced(tree: Root, driver: dict[str, Any], wanted: Modules, kernels: list[str]) -> list[str]:
     """Return those kernels that have modules in place which are others than the wanted ones.
 
     :param tree: the host.
@@ -64,17 +90,19 @@ def replaced(tree, driver, wanted, kernels):
     ]
 
 
-def records(wanted):
+def records(wanted: Modules) -> list[str]:
     """Return the paths without which DKMS builds nothing for a kernel that comes later."""
     return [f"{dkms.folder_of(*wanted[:2])}/source/dkms.conf"]
 
 
-def others(tree, wanted):
+def others(tree: Root, wanted: Modules | None) -> list[tuple[str, str]]:
     """Return [(name, version)] of the driver's further trees and sources, to be removed.
 
     DKMS builds the greatest of several versions for the next kernel (autoinstall), be it one
     that was left behind. A tree is the driver's where it has its nvidia module. The uninstaller
     of a .run removes a tree, and leaves the sources that it did not bring.
+
+    :param wanted: the Modules that stay, None for none.
     """
     trees = {
         (name, version)
@@ -87,10 +115,11 @@ def others(tree, wanted):
         for name in tree.names(dkms.SOURCES)
         if folders.is_ours(tree.path(f"{dkms.SOURCES}/{name}"))
     }
-    return sorted((trees | sources) - {wanted[:2]})
+    own = {wanted[:2]} if wanted else set()
+    return sorted((trees | sources) - own)
 
 
-def add(tree, wanted, folder, modules):
+def add(tree: Root, wanted: Modules, folder: str, modules: list[str]) -> None:
     """Put unpacked sources where DKMS takes them from, whole or not at all.
 
     :param tree: the host.
@@ -110,7 +139,9 @@ def add(tree, wanted, folder, modules):
         files.write_text(path, text, owner=None, group=None)
 
 
-def build(tree, wanted, kernels, execute):
+def build(
+    tree: Root, wanted: Modules, kernels: list[dict[str, Any]], execute: Callable[..., Any]
+) -> None:
     """Build the wanted modules for some kernels, and install none.
 
     What is built whole already is left; what a killed build left half is removed.
@@ -140,7 +171,9 @@ def build(tree, wanted, kernels, execute):
             )
 
 
-def install(tree, wanted, kernels, execute):
+def install(
+    tree: Root, wanted: Modules, kernels: list[dict[str, Any]], execute: Callable[..., Any]
+) -> None:
     """Install the wanted modules for those kernels that lack them, whatever is there now.
 
     They are built where they are not. An older version takes the place of a newer one.
@@ -157,7 +190,7 @@ def install(tree, wanted, kernels, execute):
     dkms.forget_before(*wanted[:2], tree)
 
 
-def prove(tree, wanted, kernels):
+def prove(tree: Root, wanted: Modules, kernels: list[str]) -> None:
     """Hold every kernel to having the wanted modules, and to loading them rather than others.
 
     :param kernels: releases.
@@ -190,7 +223,7 @@ def prove(tree, wanted, kernels):
         raise Refusal(what, "; ".join(wrong), "Look at `dkms status`, and run again")
 
 
-def is_built(tree, wanted, release):
+def is_built(tree: Root, wanted: Modules, release: str) -> bool:
     """Say whether DKMS has the wanted modules for a kernel, all of them and each one whole.
 
     A build that was killed while it put them down looks like one that ended (v3.0.10,
@@ -210,19 +243,19 @@ def is_built(tree, wanted, release):
     return _is_there(tree, rows, wanted)
 
 
-def _rows_of(driver, kernel):
+def _rows_of(driver: dict[str, Any], kernel: str) -> list[dict[str, Any]]:
     return [row for row in driver["modules"] if row["kernel"] == kernel]
 
 
-def _is_main(row, wanted):
+def _is_main(row: dict[str, Any], wanted: Modules) -> bool:
     return row["name"] == "nvidia" and row["version"] == wanted.version
 
 
-def _file_name(row):
+def _file_name(row: dict[str, Any]) -> str:
     return os.path.basename(row["path"]).partition(".")[0]
 
 
-def _is_there(tree, rows, wanted):
+def _is_there(tree: Root, rows: list[dict[str, Any]], wanted: Modules) -> bool:
     """Say whether the modules of one kernel are those wanted.
 
     Some of the proprietary driver's modules have a free licence: nvidia speaks for all.
@@ -235,7 +268,7 @@ def _is_there(tree, rows, wanted):
     )
 
 
-def _registers_nowhere(tree, row):
+def _registers_nowhere(tree: Root, row: dict[str, Any]) -> bool:
     """Say whether a module is nvidia_peermem, and not linked to the RDMA core that is there."""
     return row["name"] == "nvidia_peermem" and (
         "ib_core" not in row["depends"] or symbols.is_outdated(tree, row["path"], row["kernel"])

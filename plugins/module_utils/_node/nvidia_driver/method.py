@@ -1,86 +1,97 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the two ways to install a driver have in common: kernels, their headers, and DKMS."""
+"""What it takes to be a way to install the driver; nvidia_driver/plan.py has the order."""
 
 from __future__ import annotations
 
-import functools
-from functools import cached_property
+import abc
+from typing import Any
 
-from ..kernel import dkms
-from ..packages import package_manager
-from ..packages import repositories as apt_sources
-from ..system import text_files
-from . import kernel_modules, package_family, package_sets
-
-# Which row of the repositories says what belongs to a driver whose repository nobody knows.
-_ARCHIVES = {"Debian": "debian", "Ubuntu": "ubuntu"}
+from ..steps import Step
 
 
-class Method:
-    """One way to install a driver; see nvidia_driver/converge.py for the order of what it does.
+class Method(abc.ABC):
+    """One way to install a driver, as it is planned for one host.
 
-    :param target: the target.Target.
-    :param host: the bring.Host.
+    All that it tells and plans follows from what was seen of the host when the work began. Steps
+    look at the host again where one before them changed what they have to know.
     """
 
-    def __init__(self, target, host):
-        self._target = target
-        self._host = host
-        self._facts = target.facts
-        self._wanted = target.wanted
+    @property
+    @abc.abstractmethod
+    def found_by(self) -> str:
+        """How a driver came to the host that came another way, in words."""
 
-    @cached_property
-    def _headers(self):
-        """{release: package} of the headers that kernels lack and can have."""
-        lacking = [row["release"] for row in self._target.without_headers]
-        return package_sets.headers(self._host.tree, lacking, self._facts["pkg_mgr"])
+    @property
+    @abc.abstractmethod
+    def changes_method(self) -> bool:
+        """Whether there is one that did."""
 
-    def offers_headers(self, release):
-        """Say whether the headers of a kernel can be had."""
-        return release in self._headers
+    @property
+    @abc.abstractmethod
+    def version(self) -> str:
+        """The version that kernels are held against beforehand; where none is known, the branch."""
 
-    @cached_property
-    def _releases(self):
-        """The kernels that modules can be built for once their headers are there."""
-        return [*self._target.releases, *self._headers]
+    @property
+    @abc.abstractmethod
+    def version_to_be(self) -> str:
+        """The version that will be installed, '' as long as a repository has to tell."""
 
-    def _kernels(self):
-        """Return the rows of these kernels, as they are now."""
-        return [row for row in self._host.survey()["kernels"] if row["release"] in self._releases]
+    @property
+    @abc.abstractmethod
+    def builds(self) -> bool:
+        """Whether modules have to be built."""
 
-    def _installing(self, more):
-        """Return the steps that install headers, and more packages of the distribution."""
-        execute = self._host.execute
-        steps = package_manager.installing(more, execute, self._host.run)
-        if self._headers:
-            names = list(self._headers.values())
-            install = functools.partial(package_sets.install_headers, names, execute)
-            steps.append((f"install {', '.join(names)}", install))
-        return steps
+    @property
+    @abc.abstractmethod
+    def exchanges(self) -> bool:
+        """Whether a driver that may be in use gives way."""
 
-    def _put_in_place(self, modules):
-        """Install modules that are built for every kernel, and remove the trees of others."""
-        tree, execute = self._host.tree, self._host.execute
-        kernel_modules.install(tree, modules, self._kernels(), execute)
-        for name, version in kernel_modules.others(tree, modules):
-            dkms.remove(tree, name, version, execute)
+    @abc.abstractmethod
+    def offers_headers(self, release: str) -> bool:
+        """Say whether the headers of a kernel that lacks them can be had."""
 
+    @abc.abstractmethod
+    def needs(self) -> list[str]:
+        """Return the names of the files of the controller that the host lacks."""
 
-def clearing(pins):
-    """Return the steps that remove what tells of the packages' repository, and settle the pins.
+    @abc.abstractmethod
+    def preparing(self) -> list[Step]:
+        """Return what is done beside the driver that is in use.
 
-    :param pins: {path: TextFile}, see nvidia_driver/pins.py.
-    """
-    sources = apt_sources.paths(apt_sources.DRIVER)
-    return text_files.settling({**{path: text_files.of(None) for path in sources}, **pins})
+        :raises Refusal: it cannot be done.
+        """
 
+    @abc.abstractmethod
+    def building(self) -> list[Step]:
+        """Return what makes the modules of every kernel, beside those that are there."""
 
-def family_of(facts, repositories):
-    """Return the package_family.Family of packages whose repository nobody knows.
+    @abc.abstractmethod
+    def exchanging(self) -> list[Step]:
+        """Return what takes the place of the driver that is there."""
 
-    :param facts: the general facts.
-    :param repositories: {name: row} of the catalog.
-    """
-    archive = _ARCHIVES.get(facts["distribution"], "cuda")
-    return package_family.of(repositories, archive)
+    @abc.abstractmethod
+    def finishing(self) -> list[Step]:
+        """Return what is done once the driver is in place.
+
+        :raises Refusal: it cannot be done.
+        """
+
+    @abc.abstractmethod
+    def going_back(self) -> str:
+        """Bring back the driver that was there; return a sentence about what came of it.
+
+        :raises Refusal: it cannot be brought back.
+        """
+
+    @abc.abstractmethod
+    def prove(self, facts: dict[str, Any]) -> str:
+        """Hold the host to having this driver, for every kernel; return its version.
+
+        :param facts: as they are now.
+        :raises Refusal: it has not.
+        """
+
+    @abc.abstractmethod
+    def manifest(self) -> list[dict[str, Any]]:
+        """Return what is in place now, as entries of records/manifest.py."""

@@ -4,15 +4,29 @@
 
 from __future__ import annotations
 
-import collections
 import fnmatch
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
-# Patterns of the names: of packages with the driver's version; with a version of their own; and of
-# those that have one of their own in some repository, and work with drivers of other versions.
-Family = collections.namedtuple("Family", "versioned companions apart")
+# Which row of the repositories says what belongs to a driver whose repository nobody knows.
+_ARCHIVES = {"Debian": "debian", "Ubuntu": "ubuntu"}
 
 
-def of(repositories, name):
+class Family(NamedTuple):
+    """Patterns of the names of packages.
+
+    :ivar versioned: of those with the driver's version.
+    :ivar companions: of those with a version of their own.
+    :ivar apart: of those that have one of their own in some repository, and work with drivers of
+        other versions.
+    """
+
+    versioned: list[str]
+    companions: list[str]
+    apart: list[str]
+
+
+def of(repositories: dict[str, Any], name: str) -> Family:
     """Return the Family, as seen from the repository that the driver is taken from.
 
     What has the driver's version in another repository counts as well, so that nothing of it
@@ -31,20 +45,29 @@ def of(repositories, name):
     return Family(sorted(versioned), list(companions), sorted(apart))
 
 
-def belongs(name, family):
+def of_unknown(facts: dict[str, Any], repositories: dict[str, Any]) -> Family:
+    """Return the Family of packages whose repository nobody knows.
+
+    :param facts: the general facts.
+    :param repositories: {name: row} of the catalog.
+    """
+    return of(repositories, _ARCHIVES.get(facts["distribution"], "cuda"))
+
+
+def belongs(name: str, family: Family) -> bool:
     """Say whether a package belongs to the driver."""
     return _matches(name, family.versioned) or _matches(name, family.companions)
 
 
-def is_versioned(name, family):
+def is_versioned(name: str, family: Family) -> bool:
     """Say whether a package that belongs to the driver has its version."""
     return not _matches(name, family.companions)
 
 
-def is_bound(name, family):
+def is_bound(name: str, family: Family) -> bool:
     """Say whether a package of one driver has no place beside another one."""
     return is_versioned(name, family) and not _matches(name, family.apart)
 
 
-def _matches(name, patterns):
+def _matches(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)

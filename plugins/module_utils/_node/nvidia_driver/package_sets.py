@@ -8,14 +8,16 @@ itself where a newer one is on offer. So it gets preferences of its own for the 
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import functools
 import glob
 import os
 import re
 import shutil
+from collections.abc import Iterable
+from typing import Any, Callable, NamedTuple
 
+from ..component.bring import Host
 from ..gpu import driver_archive
 from ..packages import (
     apt_transaction,
@@ -26,11 +28,25 @@ from ..packages import (
     versions,
 )
 from ..refusal import Refusal
+from ..steps import Step
+from ..system.root import Root
 from . import package_family, pins
 
-# What is to be installed: the driver's own version, {package: its version}, and the packages that
-# are to go. dnf's module streams ('@nvidia-driver:580-open') have no version but their own name.
-Choice = collections.namedtuple("Choice", "driver packages superseded")
+
+class Choice(NamedTuple):
+    """What is to be installed.
+
+    :ivar driver: the driver's own version.
+    :ivar packages: {name: version}. dnf's module streams ('@nvidia-driver:580-open') have no
+        version but their own name.
+    :ivar superseded: the names of those that are to go.
+    """
+
+    driver: str
+    packages: dict[str, str]
+    superseded: list[str]
+
+
 #: Where apt puts what it fetches of the driver, until that is installed and kept.
 COMING = os.path.join(driver_archive.DIR, "coming")
 _PATIENCE_S = 30
@@ -45,12 +61,18 @@ _DNF_OPTIONS = (
 )
 
 
-def installed(tree, family):
+def installed(tree: Root, family: package_family.Family) -> dict[str, str]:
     """Return {name: version} of the installed packages that belong to the driver."""
     return stack_packages.installed(tree, functools.partial(package_family.belongs, family=family))
 
 
-def choose(names, offers, branch, family, version=""):
+def choose(
+    names: list[str],
+    offers: dict[str, list[str]],
+    branch: str,
+    family: package_family.Family,
+    version: str = "",
+) -> Choice:
     """Return the Choice of the newest version of a branch that all packages are offered in.
 
     :param names: packages that bring the driver, from the catalog.
@@ -82,12 +104,14 @@ def choose(names, offers, branch, family, version=""):
     return Choice(driver, {name: _best(offers[name], driver) for name in names}, [])
 
 
-def is_stream(name):
+def is_stream(name: str) -> bool:
     """Say whether a name is a module stream of dnf's, which brings packages of other names."""
     return name.startswith("@")
 
 
-def strays(there, branch, family):
+def of_other_branches(
+    there: dict[str, str], branch: str, family: package_family.Family
+) -> list[str]:
     """Return the names of those installed packages that are of another branch, in order.
 
     Names may carry the branch, and then apt has nothing against two of them side by side.
@@ -102,7 +126,7 @@ def strays(there, branch, family):
     ]
 
 
-def heir(name, version, branch):
+def heir(name: str, version: str, branch: str) -> str:
     """Return what a package is called in a branch: itself, where its name does not carry its own.
 
     :param version: of the package: 'libnvidia-nscq-550' 550.90.07-1 is 'libnvidia-nscq-535' there.
@@ -111,7 +135,13 @@ def heir(name, version, branch):
     return re.sub(rf"(?<![0-9]){own}(?![0-9])", branch, name) if own else name
 
 
-def along(choice, there, offers, family, others=()):
+def along(
+    choice: Choice,
+    there: dict[str, str],
+    offers: dict[str, list[str]],
+    family: package_family.Family,
+    others: Iterable[str] = (),
+) -> Choice:
     """Return a Choice with what is installed besides, in the same version where that is offered.
 
     What is of another branch, and has no heir in this one, is to go.
@@ -130,11 +160,13 @@ def along(choice, there, offers, family, others=()):
             if same:
                 packages.setdefault(now, max(same, key=deb_version.key))
     if branch:
-        superseded.update(set(strays(there, branch, family)).difference(packages))
+        superseded.update(set(of_other_branches(there, branch, family)).difference(packages))
     return Choice(choice.driver, packages, sorted(superseded))
 
 
-def with_fabric_manager(choice, names, offers):
+def with_fabric_manager(
+    choice: Choice, names: Iterable[str], offers: dict[str, list[str]]
+) -> Choice:
     """Return a Choice with the Fabric Manager of exactly the driver's version.
 
     :param names: what it may be called, see :func:`fabric_manager_names`.
@@ -160,12 +192,12 @@ def with_fabric_manager(choice, names, offers):
     )
 
 
-def fabric_manager_names(repository, branch):
+def fabric_manager_names(repository: dict[str, Any], branch: str) -> list[str]:
     """Return what the Fabric Manager of a branch may be called in a repository of the catalog."""
     return [name.format(branch=branch) for name in repository.get("fabric_manager", [])]
 
 
-def is_there(choice, there):
+def is_there(choice: Choice, there: dict[str, str]) -> bool:
     """Say whether exactly what was chosen is installed.
 
     :param there: {name: version} that are installed; of a module stream nobody can tell.
@@ -175,7 +207,13 @@ def is_there(choice, there):
     )
 
 
-def fetch(choice, family, execute, manager=None, archives=None):
+def fetch(
+    choice: Choice,
+    family: package_family.Family,
+    execute: Callable[..., Any],
+    manager: Any = None,
+    archives: dict[str, str] | None = None,
+) -> None:
     """Have all archives on the host that an installation needs, and change nothing else.
 
     :param execute: runs (argv, environment) and returns a CompletedProcess with text.
@@ -187,7 +225,7 @@ def fetch(choice, family, execute, manager=None, archives=None):
     _put(choice, family, execute, manager, archives, fetches_only=True)
 
 
-def sources(choice, family, coming=COMING):
+def sources(choice: Choice, family: package_family.Family, coming: str = COMING) -> dict[str, str]:
     """Return {name: version} of the packages that have the modules' sources.
 
     Either they were chosen, or what was chosen stands on them, as cuda-drivers does, and they were
@@ -201,7 +239,14 @@ def sources(choice, family, coming=COMING):
     }
 
 
-def install(choice, family, tree, execute, manager=None, archives=None):
+def install(
+    choice: Choice,
+    family: package_family.Family,
+    tree: Root,
+    execute: Callable[..., Any],
+    manager: Any = None,
+    archives: dict[str, str] | None = None,
+) -> None:
     """Install what was chosen, in place of any other version of it.
 
     :param archives: {package: path} of those that lie on the host.
@@ -226,7 +271,12 @@ def install(choice, family, tree, execute, manager=None, archives=None):
         )
 
 
-def keep(driver, there, execute, folder=driver_archive.DIR):
+def keep(
+    driver: str,
+    there: dict[str, str],
+    execute: Callable[..., Any],
+    folder: str = driver_archive.DIR,
+) -> None:
     """Keep the archives of the packages that are installed, where all of them can be had.
 
     Those that were fetched for the installation are taken, and only the others fetched.
@@ -260,14 +310,16 @@ def keep(driver, there, execute, folder=driver_archive.DIR):
         shutil.rmtree(place)
 
 
-def kept(driver, there, folder=driver_archive.DIR):
+def kept(driver: str, there: dict[str, str], folder: str = driver_archive.DIR) -> dict[str, str]:
     """Return {name: path} of the archives that are kept of a driver, {} where it is not."""
     paths = [row["path"] for row in driver_archive.rows(folder=folder) if not row["sha256"]]
     place = os.path.join(folder, driver)
     return apt_transaction.archives(place, there) if place in paths else {}
 
 
-def kept_choice(names, branch, folder=driver_archive.DIR):
+def kept_choice(
+    names: Iterable[str], branch: str, folder: str = driver_archive.DIR
+) -> tuple[Choice, dict[str, str]] | None:
     """Return (Choice, {name: path}) of a driver of a branch that is kept whole; None for none.
 
     :param names: packages that bring the driver, from the catalog.
@@ -281,7 +333,7 @@ def kept_choice(names, branch, folder=driver_archive.DIR):
     return None
 
 
-def _kept_archives(folder):
+def _kept_archives(folder: str) -> dict[str, tuple[str, str]]:
     """Return {name: (version, path)} of the archives in a folder, as apt names them."""
     found = {}
     for path in sorted(glob.glob(os.path.join(folder, "*_*_*.deb"))):
@@ -290,7 +342,14 @@ def _kept_archives(folder):
     return found
 
 
-def bring_back(driver, before, came, family, tree, execute):
+def bring_back(
+    driver: str,
+    before: dict[str, str],
+    came: Iterable[str],
+    family: package_family.Family,
+    tree: Root,
+    execute: Callable[..., Any],
+) -> None:
     """Have the packages of a driver that was there before again, from what is kept or offered.
 
     :param before: {name: version} of its packages.
@@ -303,14 +362,16 @@ def bring_back(driver, before, came, family, tree, execute):
     shutil.rmtree(COMING, ignore_errors=True)
 
 
-def came(before, family, tree):
+def came(before: Iterable[str], family: package_family.Family, tree: Root) -> list[str]:
     """Return the names of the driver's packages that came since, be they half installed."""
     belongs = functools.partial(package_family.belongs, family=family)
     there = {*installed(tree, family), *stack_packages.unfinished(tree, belongs)}
     return sorted(there.difference(before))
 
 
-def forget(names, tree, execute, manager=None):
+def forget(
+    names: Iterable[str], tree: Root, execute: Callable[..., Any], manager: Any = None
+) -> None:
     """Purge the settings that packages left when they were removed.
 
     They are kept until the driver that replaced them is in place: it may have to give way again.
@@ -326,22 +387,47 @@ def forget(names, tree, execute, manager=None):
         )
 
 
-def remove(family, tree, execute, manager=None, spared=()):
+def remove(
+    family: package_family.Family,
+    tree: Root,
+    execute: Callable[..., Any],
+    manager: Any = None,
+    staying: Iterable[str] = (),
+) -> None:
     """Remove all that belongs to the driver, its settings as well, and what is half installed.
 
-    :param spared: names of packages that stay.
+    :param staying: names of packages that stay.
     :raises Refusal: something else would go with it, or it failed.
     """
-    _removing(package_manager.transact, family, tree, execute, manager, spared)
+    _removing(package_manager.transact, family, tree, execute, manager, staying)
 
 
-def check_removal(family, tree, execute, manager=None):
+def removal(names: Iterable[str], family: package_family.Family, host: Host) -> Step:
+    """Return the step that removes the packages of a driver, by :func:`remove`.
+
+    :param names: those that it tells of.
+    :param host: the bring.Host.
+    """
+    action = functools.partial(remove, family, host.tree, host.execute)
+    return Step(f"remove {', '.join(names)}", action)
+
+
+def check_removal(
+    family: package_family.Family, tree: Root, execute: Callable[..., Any], manager: Any = None
+) -> None:
     """Raise a Refusal where :func:`remove` would do harm, and remove nothing."""
     _removing(package_manager.judge, family, tree, execute, manager)
 
 
-def _removing(transact, family, tree, execute, manager, spared=()):
-    names = came(spared, family, tree)
+def _removing(
+    transact: Callable[..., Any],
+    family: package_family.Family,
+    tree: Root,
+    execute: Callable[..., Any],
+    manager: Any,
+    staying: Iterable[str] = (),
+) -> None:
+    names = came(staying, family, tree)
     if names:
         what = "remove the packages of the NVIDIA driver"
         manager = manager or package_manager.required(what)
@@ -349,7 +435,7 @@ def _removing(transact, family, tree, execute, manager, spared=()):
         transact(what, manager.removing, names, manager, execute, may_go=belongs)
 
 
-def headers(tree, releases, manager="apt"):
+def headers(tree: Root, releases: list[str], manager: str = "apt") -> dict[str, str]:
     """Return {release: package} of the kernels' headers that can be had here.
 
     That of each kernel by its name, never a metapackage, which would bring the next kernel.
@@ -369,7 +455,7 @@ def headers(tree, releases, manager="apt"):
     return {release: name for release, name in names.items() if name in there}
 
 
-def install_headers(names, execute, manager=None):
+def install_headers(names: list[str], execute: Callable[..., Any], manager: Any = None) -> None:
     """Install packages of :func:`headers`.
 
     :raises Refusal: it would touch a kernel or remove anything, or it failed.
@@ -379,7 +465,13 @@ def install_headers(names, execute, manager=None):
     package_manager.transact(what, manager.installing, names, manager, execute)
 
 
-def unpack(name, version, folder, execute, archives=None):
+def unpack(
+    name: str,
+    version: str,
+    folder: str,
+    execute: Callable[..., Any],
+    archives: dict[str, str] | None = None,
+) -> str:
     """Unpack a package that is not installed; for what is built before it is.
 
     :param folder: an existing empty folder.
@@ -402,20 +494,29 @@ def unpack(name, version, folder, execute, archives=None):
     return target
 
 
-def _downloaded(what, packages, folder, execute):
+def _downloaded(
+    what: str, packages: dict[str, str], folder: str, execute: Callable[..., Any]
+) -> dict[str, str]:
     """Fetch packages into a folder; return {name: path} of those that came."""
     names = [f"{name}={version}" for name, version in packages.items()]
     _run(what, ["env", f"--chdir={folder}", "apt-get", "--quiet", "download", *names], execute)
     return apt_transaction.archives(folder, packages)
 
 
-def _run(what, argv, execute):
+def _run(what: str, argv: list[str], execute: Callable[..., Any]) -> None:
     answer = package_manager.managed(what, argv, package_manager.Apt(), execute)
     if answer.returncode:
         raise Refusal(what, package_manager.reason(answer), "Mend that and run again")
 
 
-def _put(choice, family, execute, manager, archives=None, fetches_only=False):
+def _put(
+    choice: Choice,
+    family: package_family.Family,
+    execute: Callable[..., Any],
+    manager: Any,
+    archives: dict[str, str] | None = None,
+    fetches_only: bool = False,
+) -> None:
     """Run the transaction that brings what was chosen; see :func:`fetch` and :func:`install`."""
     what = _what(choice)
     manager = manager or package_manager.required(what)
@@ -440,15 +541,15 @@ def _put(choice, family, execute, manager, archives=None, fetches_only=False):
         run(verb=(*own, *options, *manager.installing), names=names)
 
 
-def _what(choice):
+def _what(choice: Choice) -> str:
     return f"install {', '.join(choice.packages)} {choice.driver}".rstrip()
 
 
-def _is_of(offer, driver):
+def _is_of(offer: str, driver: str) -> bool:
     return versions.upstream(offer) == driver
 
 
-def _best(offers, driver):
+def _best(offers: list[str], driver: str) -> str:
     """Return the newest of some versions that is the driver's; or of its branch, or of all.
 
     The last two are of packages with a version of their own.
@@ -459,5 +560,5 @@ def _best(offers, driver):
     return max(same or alike or offers, key=deb_version.key)
 
 
-def _offers_in_words(names, offers):
+def _offers_in_words(names: Iterable[str], offers: dict[str, list[str]]) -> str:
     return "; ".join(f"{name} {', '.join(offers.get(name, [])) or 'none'}" for name in names)

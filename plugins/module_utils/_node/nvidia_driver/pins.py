@@ -12,13 +12,16 @@ from __future__ import annotations
 
 from ..packages import pins
 from ..system import text_files
+from . import package_family
 
 PREFERENCES = "/etc/apt/preferences.d/gpunode-nvidia"
 PATHS = (PREFERENCES, pins.VERSIONLOCK)
 _COMPONENT = "NVIDIA driver"
 
 
-def wanted_files(manager, installed, driver, family):
+def wanted_files(
+    manager: str, installed: dict[str, str], driver: str, family: package_family.Family
+) -> dict[str, text_files.TextFile]:
     """Return {path: TextFile} of the files that hold packages where they are.
 
     :param manager: 'apt' or 'dnf', as node_info names it.
@@ -31,12 +34,12 @@ def wanted_files(manager, installed, driver, family):
     return pins.lock(_COMPONENT, installed)
 
 
-def unwanted_files(manager):
+def unwanted_files(manager: str) -> dict[str, text_files.TextFile]:
     """Return {path: TextFile} of a host whose packages are free."""
     return {PREFERENCES: text_files.of(None)} if manager == "apt" else pins.unlock(_COMPONENT)
 
 
-def preferences(installed, driver, family):
+def preferences(installed: dict[str, str], driver: str, family: package_family.Family) -> str:
     """Return the text of PREFERENCES.
 
     Of several records that fit a version the first decides. What is installed stays as it is; what
@@ -52,7 +55,7 @@ def preferences(installed, driver, family):
     )
 
 
-def coming(driver, family):
+def coming(driver: str, family: package_family.Family) -> list[str]:
     """Return the records under which the driver's packages come in one version.
 
     A newer one that is there goes back to it.

@@ -4,24 +4,110 @@
 
 from __future__ import annotations
 
+import functools
+import os
+import shutil
+from typing import Any, NamedTuple
+
+from .. import steps
+from ..component.bring import Host
 from ..gpu import clients as gpu_clients
-from ..gpu import drained
+from ..gpu import drained, driver_archive
+from ..kernel import dkms
+from ..packages import repositories as sources
 from ..refusal import Refusal
-from ..steps import Result
-from ..system import systemd, text_files
-from . import by_packages, by_runfile, modprobe_conf, services
+from ..steps import Result, Step
+from ..system import text_files
+from . import (
+    apply,
+    kernel_modules,
+    modprobe_conf,
+    package_family,
+    package_sets,
+    pins,
+    runfile,
+    runfile_exchange,
+    services,
+)
 
 
-def converge(host, repositories, check_mode):
+class Seen(NamedTuple):
+    """What a host has of a driver.
+
+    :ivar facts: what was seen of it when the work began.
+    :ivar units: {unit: {property: value}} of the driver's daemons.
+    :ivar unit_files: the paths of our files for these that are there.
+    :ivar trees: [(name, version)] of the trees of DKMS that are called as those of a .run.
+    :ivar folders: those that are there of what is kept and unpacked.
+    :ivar family: what belongs to a driver of packages.
+    :ivar packages: {name: version} of those that are installed.
+    :ivar files: {path: TextFile} of what else is ours, as it is to be.
+    :ivar there: {path: OnDisk} of these.
+    """
+
+    facts: dict[str, Any]
+    units: dict[str, dict[str, str]]
+    unit_files: list[str]
+    trees: list[tuple[str, str]]
+    folders: list[str]
+    family: package_family.Family
+    packages: dict[str, str]
+    files: dict[str, text_files.TextFile]
+    there: dict[str, text_files.OnDisk]
+
+
+def converge(host: Host, repositories: dict[str, Any], check_mode: bool) -> Result:
     """Remove the driver; return the steps.Result.
 
     A module that is loaded stays so until the host is rebooted.
 
-    :param host: the bring.Host.
     :param repositories: {name: row} of the catalog.
     :raises Refusal: somebody uses the GPUs, or the removal failed.
     """
-    facts = host.survey()
+    seen = observe(host, repositories)
+    refuse(seen.facts)
+    # Before a daemon is ended or anything that is kept goes.
+    package_sets.check_removal(seen.family, host.tree, host.execute)
+    todo = plan(seen, host)
+    if not check_mode:
+        with apply.unit_errors_refused():
+            steps.run(todo)
+    return Result(steps.sentences(todo))
+
+
+def observe(host: Host, repositories: dict[str, Any]) -> Seen:
+    """Look at a host."""
+    facts, tree = host.found, host.tree
+    family = package_family.of_unknown(facts, repositories)
+    nothing = text_files.of(None)
+    files = {
+        **dict.fromkeys(sources.paths(sources.DRIVER), nothing),
+        **pins.unwanted_files(facts["pkg_mgr"]),
+        # Who was stopped for a driver has none to run with.
+        **dict.fromkeys((*modprobe_conf.PATHS, drained.note_path()), nothing),
+    }
+    return Seen(
+        facts=facts,
+        units=services.states(host.run),
+        unit_files=text_files.stale(services.wanted_files(persistence=False, own_unit=False)),
+        trees=_trees(host),
+        folders=[
+            folder
+            for folder in (driver_archive.DIR, runfile_exchange.WORK_DIR)
+            if os.path.isdir(folder)
+        ],
+        family=family,
+        packages=package_sets.installed(tree, family),
+        files=files,
+        there=text_files.look(files),
+    )
+
+
+def refuse(facts: dict[str, Any]) -> None:
+    """Refuse to take the driver from those who use it.
+
+    :raises Refusal: somebody does.
+    """
     clients = gpu_clients.at_work(facts["gpu_clients"])
     if clients:
         raise Refusal(
@@ -29,27 +115,35 @@ def converge(host, repositories, check_mode):
             "; ".join(map(gpu_clients.described, clients)),
             "Stop them for good: they cannot run without the driver",
         )
-    # Before a daemon is ended or anything that is kept goes.
-    by_packages.check_removal(facts, host, repositories)
-    steps = [
-        *services.removal_steps(host.run),
-        *by_runfile.removal_steps(facts, host),
-        *by_packages.removal_steps(facts, host, repositories),
-        *_settings(),
-    ]
-    if not check_mode:
-        try:
-            for _says, act in steps:
-                act()
-        except systemd.UnitError as error:
-            raise Refusal(
-                "a unit of the driver", str(error), "Look at its log, and run again"
-            ) from error
-    return Result([says for says, _act in steps])
 
 
-def _settings():
-    """Return the steps that remove our settings; the files of the methods go with them."""
-    # Who was stopped for a driver has none to run with.
-    paths = (*modprobe_conf.PATHS, drained.note_path())
-    return text_files.settling({path: text_files.of(None) for path in paths})
+def plan(seen: Seen, host: Host) -> list[Step]:
+    """Return what is done.
+
+    :param host: the host that it is to be done on; nothing is asked of it.
+    """
+    todo = services.removal_steps(seen.units, seen.unit_files, host.run)
+    version = seen.facts["driver"]["runfile"]
+    remove = functools.partial(_remove_runfile, host)
+    if version:
+        todo.append(runfile.removal(version, remove))
+    elif seen.trees:
+        todo.append(Step("remove the modules that are left in DKMS", remove))
+    for folder in seen.folders:
+        todo.append(Step(f"remove {folder}", functools.partial(shutil.rmtree, folder)))
+    if seen.packages:
+        todo.append(package_sets.removal(sorted(seen.packages), seen.family, host))
+    return todo + text_files.settling(seen.files, seen.there)
+
+
+def _remove_runfile(host: Host) -> None:
+    """Remove what a .run brought, and its modules where an uninstaller is gone."""
+    runfile.uninstall(host.execute, host.tree)
+    # Looked at again: the uninstaller takes its own along.
+    for name, version in _trees(host):
+        dkms.remove(host.tree, name, version, host.execute)
+
+
+def _trees(host: Host) -> list[tuple[str, str]]:
+    found = kernel_modules.others(host.tree, None)
+    return [row for row in found if row[0] == kernel_modules.OF_RUNFILE]

@@ -8,15 +8,16 @@ those of tag 590.48.01.
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import os
 import re
 import shutil
+from typing import Any, Callable, NamedTuple
 
 from ..gpu import driver_archive, installed_driver
 from ..packages import versions
 from ..refusal import Refusal
+from ..steps import Step
 from ..system import commands, disk, files
 from ..system.root import Root
 
@@ -49,13 +50,22 @@ _SINCE = (
     ("545.23.06", "--no-rebuild-initramfs", None),
 )
 
-# What a .run says of itself in its header: flavour is "tesla" or "grid".
-Identity = collections.namedtuple("Identity", "version flavour")
-# What the package's .manifest says: modules are the names that dkms.conf lists.
-Manifest = collections.namedtuple("Manifest", "version modules")
+
+class Identity(NamedTuple):
+    """What a .run says of itself in its header; the flavour is "tesla" or "grid"."""
+
+    version: str
+    flavour: str
 
 
-def arguments(version, log=LOG, tmpdir="/tmp"):
+class Manifest(NamedTuple):
+    """What the package's .manifest says; the modules are the names that dkms.conf lists."""
+
+    version: str
+    modules: list[str]
+
+
+def arguments(version: str, log: str = LOG, tmpdir: str = "/tmp") -> list[str]:
     """Return the options that make the installer of a version place all but kernel modules.
 
     Nothing is asked, and no module is unloaded. nouveau and a running X are no reason for it to
@@ -70,7 +80,13 @@ def arguments(version, log=LOG, tmpdir="/tmp"):
     return [*options, f"--log-file-name={log}", f"--tmpdir={tmpdir}"]
 
 
-def inspect(path, architecture, execute, version=None, flavour=None):
+def inspect(
+    path: str,
+    architecture: str,
+    execute: Callable[..., Any],
+    version: str | None = None,
+    flavour: str | None = None,
+) -> Identity:
     """Return the Identity of a .run; nothing of it is run but its own check of its sums.
 
     :param path: the file.
@@ -103,7 +119,7 @@ def inspect(path, architecture, execute, version=None, flavour=None):
     return found
 
 
-def extract(path, target, execute):
+def extract(path: str, target: str, execute: Callable[..., Any]) -> Manifest:
     """Unpack a .run into a folder, which is there whole or not at all. Return its Manifest.
 
     What lies there is removed first.
@@ -131,7 +147,7 @@ def extract(path, target, execute):
     return manifest(target)
 
 
-def manifest(folder):
+def manifest(folder: str) -> Manifest:
     """Return the Manifest of an unpacked .run: install-from-cwd.c, parse_manifest.
 
     :raises Refusal: there is none.
@@ -144,7 +160,9 @@ def manifest(folder):
     return Manifest(lines[1].strip(), lines[3].split())
 
 
-def install(folder, version, execute, tree=None, log=LOG):
+def install(
+    folder: str, version: str, execute: Callable[..., Any], tree: Root | None = None, log: str = LOG
+) -> None:
     """Place the programs and libraries of an unpacked .run, and no kernel modules.
 
     A driver that a .run placed before goes first, together with its DKMS tree, be it of the same
@@ -185,7 +203,12 @@ def install(folder, version, execute, tree=None, log=LOG):
     os.unlink(mark)
 
 
-def uninstall(execute, tree=None, folder=None, log=UNINSTALL_LOG):
+def uninstall(
+    execute: Callable[..., Any],
+    tree: Root | None = None,
+    folder: str | None = None,
+    log: str = UNINSTALL_LOG,
+) -> None:
     """Remove what a .run placed; its modules in DKMS go along. Nothing is unloaded.
 
     :param folder: of an unpacked .run, whose installer does it where nvidia-uninstall is gone.
@@ -208,7 +231,12 @@ def uninstall(execute, tree=None, folder=None, log=UNINSTALL_LOG):
         raise Refusal(what, f"{' / '.join(words[:_QUOTED])} ({log})", "Mend that and run again")
 
 
-def placed(tree):
+def removal(version: str, action: Callable[[], object]) -> Step:
+    """Return the step that removes what a .run of a version placed."""
+    return Step(f"remove NVIDIA driver {version}, which a .run file installed", action)
+
+
+def placed(tree: Root) -> list[str]:
     """Return the paths of the programs, libraries and links to them that a .run placed.
 
     Of modules and their sources DKMS tells. NVIDIA/nvidia-installer@590.48.01:backup.c,
@@ -218,7 +246,7 @@ def placed(tree):
     return [path for path in named if not path.startswith(_OF_MODULES)]
 
 
-def is_whole(tree, flavour):
+def is_whole(tree: Root, flavour: str) -> bool:
     """Say whether a .run of a flavour has placed all its files, and they are there still.
 
     One version may be there in both flavours: nvidia-gridd is the guest's alone.
@@ -229,7 +257,7 @@ def is_whole(tree, flavour):
     return found == flavour and is_there and not tree.exists(_AT_WORK)
 
 
-def keep(path, identity, sha256, folder=driver_archive.DIR):
+def keep(path: str, identity: Identity, sha256: str, folder: str = driver_archive.DIR) -> None:
     """Keep a copy of the .run that is installed now, and the one before it.
 
     :param path: the file, which stays.
@@ -249,12 +277,12 @@ def keep(path, identity, sha256, folder=driver_archive.DIR):
     driver_archive.note(name, *identity, sha256, folder)
 
 
-def kept(folder=driver_archive.DIR):
+def kept(folder: str = driver_archive.DIR) -> list[dict[str, str]]:
     """Return [{path, version, flavour, sha256}] of each .run kept, the installed one first."""
     return [row for row in driver_archive.rows(folder=folder) if row["sha256"]]
 
 
-def _header(path):
+def _header(path: str) -> dict[str, str]:
     """Return what the shell header of a .run sets: {name: value}.
 
     makeself 1.6.0-nv2, which a driver has in it as makeself.sh.
@@ -270,14 +298,14 @@ def _header(path):
     }
 
 
-def _refused(path, because, remedy):
+def _refused(path: str, because: str, remedy: str) -> Refusal:
     return Refusal(path, because, remedy)
 
 
-def _errors(tree, log):
+def _errors(tree: Root, log: str) -> list[str]:
     return [line.partition("ERROR: ")[2] for line in tree.lines(log) if line.startswith("ERROR: ")]
 
 
-def _free(folder):
+def _free(folder: str) -> int:
     status = os.statvfs(folder)
     return status.f_bavail * status.f_frsize

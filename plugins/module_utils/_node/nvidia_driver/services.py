@@ -1,20 +1,20 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The driver's daemons: nvidia-persistenced everywhere, Fabric Manager where NVSwitches are.
-
-All functions that return steps return [(sentence, action)]; an action that finds its work done,
-such as by a package's script, does nothing.
-"""
+"""The driver's daemons: nvidia-persistenced everywhere, Fabric Manager where NVSwitches are."""
 
 from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Iterable
+from typing import Any, Callable
 
 from ..gpu import fabric_manager, gridd
+from ..steps import Step
 from ..system import systemd, text_files
 
 PERSISTENCED = "nvidia-persistenced.service"
+_ALL = (PERSISTENCED, fabric_manager.UNIT, gridd.UNIT)
 _START_S = 300
 _MARK = "# Written by gpunode; what is changed here by hand is lost.\n"
 # A .run brings the daemon and no unit for it, but a sample
@@ -40,7 +40,7 @@ ExecCondition=/bin/sh -c 'grep -qs 0x10de /sys/bus/pci/devices/*/vendor'
 """
 
 
-def wanted_files(persistence, own_unit):
+def wanted_files(persistence: bool, own_unit: bool) -> dict[str, text_files.TextFile]:
     """Return {path: text_files.TextFile} of what is ours.
 
     :param persistence: whether nvidia-persistenced is to run at all.
@@ -52,7 +52,7 @@ def wanted_files(persistence, own_unit):
     }
 
 
-def units(has_switches):
+def units(has_switches: bool) -> list[str]:
     """Return the names of the units that are to run.
 
     :param has_switches: whether the host has NVSwitches.
@@ -60,70 +60,81 @@ def units(has_switches):
     return [PERSISTENCED, *([fabric_manager.UNIT] if has_switches else [])]
 
 
-def removal_steps(run):
-    """Return the steps that end the daemons, and leave nothing of ours behind."""
-    files = wanted_files(persistence=False, own_unit=False)
-    names = (PERSISTENCED, fabric_manager.UNIT, gridd.UNIT)
-    return [*ending_steps(names, run), *_settling(files, run)]
+def states(run: Callable[..., Any]) -> dict[str, dict[str, str]]:
+    """Return {unit: {property: value}} of the daemons, as systemd has them now."""
+    return systemd.show(_ALL, ("ActiveState", "UnitFileState"), run)
 
 
-def ending_steps(names, run):
-    """Return the steps that stop units and keep them from being started at boot."""
-    states = systemd.show(names, ("ActiveState", "UnitFileState"), run)
+def removal_steps(
+    found: dict[str, dict[str, str]], left: Iterable[str], run: Callable[..., Any]
+) -> list[Step]:
+    """Return the steps that end the daemons, and leave nothing of ours behind.
+
+    :param found: their :func:`states`.
+    :param left: those paths of :func:`wanted_files` where something lies.
+    """
+    nothing = text_files.of(None)
+    removing = [
+        Step(text_files.sentence(path, nothing), functools.partial(put, path, nothing, run))
+        for path in left
+    ]
+    return [*ending_steps(_ALL, found, run), *removing]
+
+
+def ending_steps(
+    names: Iterable[str], found: dict[str, dict[str, str]], run: Callable[..., Any]
+) -> list[Step]:
+    """Return the steps that stop units and keep them from being started at boot.
+
+    :param found: their :func:`states`.
+    """
     at_work = {"stop": ("ActiveState", "active"), "disable": ("UnitFileState", "enabled")}
     return [
-        (
-            f"{verb} {name}",
-            functools.partial(systemd.tell, verb, name, timeout_s=_START_S, run=run),
-        )
+        _telling(verb, name, run)
         for name in names
         for verb, (key, value) in at_work.items()
-        if states.get(name, {}).get(key) == value
+        if found.get(name, {}).get(key) == value
     ]
 
 
-def unit_steps(names, may_start, run):
+def unit_steps(
+    names: Iterable[str],
+    found: dict[str, dict[str, str]],
+    may_start: bool,
+    run: Callable[..., Any],
+) -> list[Step]:
     """Return the steps that enable units and, where they can run, start them.
 
+    :param found: their :func:`states`.
     :param may_start: whether the driver of the daemons' own version is loaded, or will be; a
         daemon of another version does not run with it. Never so on a host without its own kernel.
     """
-    states = systemd.show(names, ("ActiveState", "UnitFileState"), run)
     steps = []
     for name in names:
-        state = states.get(name, {})
-        verbs = []
+        state = found.get(name, {})
         if state.get("UnitFileState") != "enabled":
-            verbs.append("enable")
+            steps.append(_telling("enable", name, run))
         if may_start and state.get("ActiveState") != "active":
-            verbs.append("start")
-        steps += [
-            (
-                f"{verb} {name}",
-                functools.partial(systemd.tell, verb, name, timeout_s=_START_S, run=run),
-            )
-            for verb in verbs
-        ]
+            steps.append(_telling("start", name, run))
     return steps
 
 
-def _settling(wanted, run):
-    return [
-        (text_files.sentence(path, wanted[path]), functools.partial(_put, path, wanted[path], run))
-        for path in text_files.stale(wanted)
-    ]
-
-
-def _put(path, file, run):
+def put(path: str, file: text_files.TextFile, run: Callable[..., Any]) -> None:
+    """Put one of our files, and have systemd read it where it is one of a unit."""
     text_files.put(path, file)
     # Where systemd does not run, as in an image, it will read the file when it starts.
-    if os.path.isdir("/run/systemd/system"):
+    if path.startswith(systemd.UNIT_DIR) and os.path.isdir("/run/systemd/system"):
         systemd.tell("daemon-reload", run=run)
 
 
-def _unit_path():
+def _telling(verb: str, name: str, run: Callable[..., Any]) -> Step:
+    action = functools.partial(systemd.tell, verb, name, timeout_s=_START_S, run=run)
+    return Step(f"{verb} {name}", action)
+
+
+def _unit_path() -> str:
     return os.path.join(systemd.UNIT_DIR, PERSISTENCED)
 
 
-def _drop_in_path():
+def _drop_in_path() -> str:
     return os.path.join(systemd.UNIT_DIR, f"{PERSISTENCED}.d", "gpunode.conf")

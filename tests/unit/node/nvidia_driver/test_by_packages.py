@@ -45,7 +45,7 @@ Signed-By: /usr/share/keyrings/ubuntu-archive-keyring.gpg
 
 
 def method(root, facts, files=None, answers=None, **variables):
-    """Return the Packages of a host."""
+    """Return the Packages of a host, of which nothing is asked from then on."""
     state = wanted_state.Site({"gpunode_stack": "r580", **variables}, "/").wanted("nvidia_driver")
     facts = {**copy.deepcopy(case.EMPTY), **facts}
 
@@ -58,7 +58,7 @@ def method(root, facts, files=None, answers=None, **variables):
 
     tree = planted(root, files, answers=answers)
     host = Host(tree, lambda: facts, execute, run)
-    return by_packages.Packages(Target(state, facts), host)
+    return by_packages.of_host(Target(state, facts), host)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def apt(monkeypatch):
 
 
 def sentences(*phases):
-    return [says for steps in phases for says, _act in steps]
+    return [says for steps in phases for says, _action in steps]
 
 
 def test_enterprise_linux_takes_a_module_stream_and_what_holds_it(tmp_path, dnf):
@@ -87,7 +87,7 @@ def test_enterprise_linux_takes_a_module_stream_and_what_holds_it(tmp_path, dnf)
         "install @nvidia-driver:580-open, nvidia-persistenced of branch 580",
         "hold the packages by /etc/dnf/plugins/versionlock.list",
     ]
-    (text,) = (file.text for file in found._sources.wanted().values())
+    (text,) = (file.text for file in found._seen.sources.values())
     assert "baseurl=https://developer.download.nvidia.com/compute/cuda/repos/rhel9/x86_64/\n" in (
         text
     )
@@ -130,6 +130,6 @@ def test_ubuntu_takes_its_server_packages_from_its_own_archive(tmp_path, apt):
 def test_a_mirror_of_nvidias_repository_is_where_a_host_of_enterprise_linux_goes(tmp_path, dnf):
     said = {"nvidia_driver_repository_url": "https://mirror.example.com/cuda"}
     found = method(tmp_path, ENTERPRISE, **said)
-    (text,) = (file.text for file in found._sources.wanted().values())
+    (text,) = (file.text for file in found._seen.sources.values())
     assert "baseurl=https://mirror.example.com/cuda/\n" in text
     assert "gpgkey=https://mirror.example.com/cuda/D42D0685.pub\n" in text

@@ -6,18 +6,30 @@ import copy
 import subprocess
 
 import pytest
+from noted_method import Method
 from trees import planted
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.component import bring
-from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import clients
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import (
+    clients,
+    cuda_allocation,
+)
 from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver import (
     converge as driver_converge,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver import (
     drain as driver_drain,
 )
+from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver import (
+    observe,
+    services,
+)
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import own_paths
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
+    own_paths,
+    systemd,
+    text_files,
+)
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.stack import case
 
 WANTED = {
@@ -40,76 +52,22 @@ MODULE = {"kernel": "6.1", "name": "nvidia", "version": "535.161.08", "open": Fa
 CLIENT = {"pid": 7, "process": "python3", "unit": "serve.service", "devices": ["/dev/nvidia0"]}
 
 
-class Method:
-    """A way to install a driver, that notes what it was asked for."""
-
-    changes_method = False
-    found_by = "by packages"
-    version = version_to_be = "535.183.01"
-    builds = True
-    exchanges = True
-    offered = ()
-
-    def __init__(self, done):
-        self.done = done
-        self.fails = None
-
-    def needs(self):
-        return ""
-
-    def offers_headers(self, release):
-        return release in self.offered
-
-    def _step(self, word):
-        def act():
-            if self.fails and self.fails[0] == word:
-                raise self.fails[1]
-            self.done.append(word)
-
-        return [(word, act)]
-
-    def preparing(self):
-        return self._step("prepare")
-
-    def building(self):
-        return self._step("build")
-
-    def exchanging(self):
-        return self._step("exchange") if self.exchanges else []
-
-    def finishing(self):
-        return self._step("finish")
-
-    def going_back(self):
-        self.done.append("go back")
-        return "Driver 535.161.08 is back"
-
-    def prove(self, facts):
-        self.done.append("prove")
-
-    def manifest(self):
-        return []
-
-
 class Host:
     """A host with a GPU, and what is done to it."""
 
     def __init__(self, folder, monkeypatch, **facts):
         self.done = []
         self.method = Method(self.done)
-        monkeypatch.setitem(driver_converge._METHODS, "runfile", lambda *_: self.method)
-        monkeypatch.setattr(
-            driver_converge.text_files, "put", lambda path, _file: self.done.append(path)
-        )
-        monkeypatch.setattr(
-            driver_converge.text_files, "stale", lambda wanted: [next(iter(wanted))]
-        )
+        monkeypatch.setitem(observe._METHODS, "runfile", lambda *_: self.method)
+        monkeypatch.setattr(text_files, "put", lambda path, _file: self.done.append(path))
+        monkeypatch.setattr(text_files, "stale", lambda wanted: [next(iter(wanted))])
         monkeypatch.setattr(own_paths, "STATE_DIR", str(folder / "state"))
         for name in ("drain", "restore", "reload_modules"):
             monkeypatch.setattr(driver_drain, name, self._noted(name))
         monkeypatch.setattr(
             driver_drain, "survey", lambda units, _run: {"triggers": [], "services": list(units)}
         )
+        self.surveys = 0
         self.facts = {
             **copy.deepcopy(case.EMPTY),
             "own_kernel": True,
@@ -135,8 +93,12 @@ class Host:
     def run(self, argv, **_options):
         return subprocess.CompletedProcess(argv, 0, "", "")
 
+    def survey(self):
+        self.surveys += 1
+        return self.facts
+
     def converge(self, *consent, drain=(), check_mode=False, **wanted):
-        host = bring.Host(self.tree, lambda: self.facts, None, self.run)
+        host = bring.Host(self.tree, self.survey, None, self.run)
         asked = {
             "wanted": {**WANTED, **wanted},
             "consent": list(consent),
@@ -319,9 +281,7 @@ def test_a_rival_that_would_come_back_fails_the_proof(host):
 
 
 def test_a_driver_that_is_loaded_and_computes_nothing_fails_the_proof(host, monkeypatch):
-    monkeypatch.setattr(
-        driver_converge.cuda_allocation, "obstacle", lambda _run: "cuInit says CUDA error 999"
-    )
+    monkeypatch.setattr(cuda_allocation, "obstacle", lambda _run: "cuInit says CUDA error 999")
     host.load("535.183.01")
     host.method.exchanges = False
     with pytest.raises(Refusal, match="cuInit says CUDA error 999"):
@@ -331,7 +291,7 @@ def test_a_driver_that_is_loaded_and_computes_nothing_fails_the_proof(host, monk
 
 
 def test_a_host_that_is_as_wanted_is_proven_before_it_is_adopted(host, monkeypatch):
-    monkeypatch.setattr(driver_converge.text_files, "stale", lambda _wanted: [])
+    monkeypatch.setattr(text_files, "stale", lambda _wanted: [])
     host.method.exchanges = host.method.builds = False
     monkeypatch.setattr(host.method, "preparing", list)
     monkeypatch.setattr(host.method, "building", list)
@@ -341,14 +301,36 @@ def test_a_host_that_is_as_wanted_is_proven_before_it_is_adopted(host, monkeypat
     assert (done.changes, host.done) == ([], ["prove"])
 
 
+def test_a_run_looks_at_the_host_before_and_after_and_a_prediction_looks_once(host, monkeypatch):
+    host.facts["rivals"]["nouveau"]["initramfs"] = []
+    host.load()
+    host.converge("stop_gpu_clients", drain=["serve.service"], check_mode=True)
+    assert host.surveys == 1
+    host.converge("stop_gpu_clients", drain=["serve.service"])
+    assert host.surveys == 1 + 2
+    monkeypatch.setattr(text_files, "stale", lambda _wanted: [])
+    host.method.exchanges = host.method.builds = False
+    for phase in ("preparing", "building", "finishing"):
+        monkeypatch.setattr(host.method, phase, list)
+    host.load("535.183.01")
+    assert host.converge().changes == []
+    assert host.surveys == 1 + 2 + 2
+
+
+def test_a_file_that_the_controller_has_is_asked_for_before_anything_is_done(host, monkeypatch):
+    monkeypatch.setattr(host.method, "needs", lambda: ["/srv/driver.run"])
+    assert (host.converge().needs, host.done, host.surveys) == (["/srv/driver.run"], [], 1)
+    assert host.converge(check_mode=True).needs == []
+
+
 def test_a_run_file_gets_a_unit_of_ours_for_its_daemon_and_packages_have_theirs(host, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        driver_converge.services,
+        services,
         "wanted_files",
         lambda *said: asked.append(said) or {},
     )
-    monkeypatch.setitem(driver_converge._METHODS, "package", lambda *_: host.method)
+    monkeypatch.setitem(observe._METHODS, "package", lambda *_: host.method)
     host.converge(persistence=True, check_mode=True)
     host.converge(check_mode=True)
     host.converge(method="package", persistence=True, check_mode=True)
@@ -358,13 +340,13 @@ def test_a_run_file_gets_a_unit_of_ours_for_its_daemon_and_packages_have_theirs(
 def daemon(host, monkeypatch, state):
     """Return the entry of the daemon in the manifest, systemd saying this of it."""
     monkeypatch.setattr(
-        driver_converge.systemd,
+        systemd,
         "show",
         lambda names, *_: {
             name: {"ActiveState": state, "UnitFileState": "enabled"} for name in names
         },
     )
-    monkeypatch.setattr(driver_converge.systemd, "tell", lambda *_words, **_options: None)
+    monkeypatch.setattr(systemd, "tell", lambda *_words, **_options: None)
     (entry,) = [row for row in host.converge(persistence=True).manifest if row["kind"] == "unit"]
     return entry["active"]
 

@@ -167,8 +167,8 @@ def test_what_is_of_another_branch_goes_where_this_one_has_none_of_it():
 
 def test_what_works_with_any_driver_is_no_stray_of_another_branch():
     there = {**TESLA, "nvidia-modprobe": "580.95.05-1", "libcuda1": PROPRIETARY[0]}
-    assert package_sets.strays(there, "535", CUDA) == sorted(TESLA)
-    assert package_sets.strays(there, "470", DEBIAN) == ["libcuda1"]
+    assert package_sets.of_other_branches(there, "535", CUDA) == sorted(TESLA)
+    assert package_sets.of_other_branches(there, "470", DEBIAN) == ["libcuda1"]
 
 
 def test_a_package_whose_name_carries_the_branch_has_an_heir_in_another_one():

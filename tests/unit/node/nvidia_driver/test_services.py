@@ -31,6 +31,11 @@ def host_of(**states):
     return host
 
 
+def removal_steps(host):
+    left = text_files.stale(services.wanted_files(persistence=False, own_unit=False))
+    return services.removal_steps(services.states(host.run), left, host.run)
+
+
 def test_a_runfile_gets_a_unit_and_a_package_has_its_own(tmp_path):
     unit, drop_in = tmp_path / PERSISTENCED, tmp_path / f"{PERSISTENCED}.d" / "gpunode.conf"
     of_file, of_package = (services.wanted_files(True, own) for own in (True, False))
@@ -50,14 +55,15 @@ def test_nothing_of_ours_is_left(tmp_path):
     host = host_of()
     for path, file in services.wanted_files(True, own_unit=True).items():
         text_files.put(path, file)
-    assert len(done(services.removal_steps(host.run))) == 2
+    assert len(done(removal_steps(host))) == 2
     assert list(tmp_path.iterdir()) == []
-    assert services.removal_steps(host.run) == []
+    assert removal_steps(host) == []
 
 
 def test_daemons_end_before_their_programs_go_as_far_as_they_are_there():
     host = host_of(nvidia_persistenced=RUNS, nvidia_gridd={"ActiveState": "inactive"})
-    assert done(services.ending_steps([PERSISTENCED, "nvidia-gridd.service"], host.run)) == [
+    names = [PERSISTENCED, "nvidia-gridd.service"]
+    assert done(services.ending_steps(names, services.states(host.run), host.run)) == [
         f"stop {PERSISTENCED}",
         f"disable {PERSISTENCED}",
     ]
@@ -81,6 +87,6 @@ def test_fabric_manager_is_for_hosts_with_nvswitches():
 )
 def test_a_unit_is_enabled_and_started_where_it_can_run(state, may_start, says):
     host = host_of(nvidia_persistenced=state)
-    steps = services.unit_steps([PERSISTENCED], may_start, host.run)
+    steps = services.unit_steps([PERSISTENCED], services.states(host.run), may_start, host.run)
     assert done(steps) == [f"{verb} {PERSISTENCED}" for verb in says]
     assert host.told == [f"{verb} {PERSISTENCED}" for verb in says]

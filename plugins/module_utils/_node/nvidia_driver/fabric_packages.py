@@ -1,0 +1,101 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Fabric Manager beside the driver of a .run, which brings none: by a package, and held there."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ..component.bring import Host
+from ..gpu import fabric_manager
+from ..packages import repositories
+from ..refusal import Refusal
+from ..system import text_files
+from . import package_family, package_sets, pins
+
+
+class Seen(NamedTuple):
+    """What there is to do about it.
+
+    :ivar choice: what has to be installed, None for nothing.
+    :ivar obstacle: why that cannot be had, None where it can.
+    :ivar files: {path: TextFile} of what is to hold it, and of what may have held others.
+    :ivar there: {path: OnDisk} of these.
+    """
+
+    choice: package_sets.Choice | None
+    obstacle: Refusal | None
+    files: dict[str, text_files.TextFile]
+    there: dict[str, text_files.OnDisk]
+
+
+def observe(
+    wanted: dict[str, Any], facts: dict[str, Any], there: dict[str, str], host: Host
+) -> Seen:
+    """Return what there is to do on a host.
+
+    :param wanted: the wanted state.
+    :param facts: what was seen of the host.
+    :param there: {name: version} of the driver's packages, which give way but for its own.
+    """
+    choice, obstacle = None, None
+    try:
+        if _is_lacking(wanted["version"], facts, there):
+            choice = _choice(wanted, there, host)
+    except Refusal as refusal:
+        obstacle = refusal
+    # A .run has no repository.
+    files = {path: text_files.of(None) for path in repositories.paths(repositories.DRIVER)}
+    files.update(_pins(wanted["version"], facts["pkg_mgr"], there, choice))
+    return Seen(choice, obstacle, files, text_files.look(files))
+
+
+def others(there: dict[str, str]) -> dict[str, str]:
+    """Return those of the driver's packages, {name: version}, that are none of its own."""
+    return {name: version for name, version in there.items() if not fabric_manager.is_package(name)}
+
+
+def _is_lacking(version: str, facts: dict[str, Any], there: dict[str, str]) -> bool:
+    """Say whether NVSwitches need one that is not there, or goes with the driver's packages."""
+    is_there = facts["fabric_manager"]["version"] == version and not others(there)
+    return bool(facts["nvswitches"]) and not is_there
+
+
+def _choice(wanted: dict[str, Any], there: dict[str, str], host: Host) -> package_sets.Choice:
+    """Return what has to be installed.
+
+    :raises Refusal: the host is offered none of this version.
+    """
+    rows = wanted["repositories"].values()
+    names = sorted(
+        {name for row in rows for name in package_sets.fabric_manager_names(row, wanted["branch"])}
+    )
+    bare = package_sets.Choice(wanted["version"], {}, [])
+    try:
+        offers = repositories.offered(host.tree, names)
+        choice = package_sets.with_fabric_manager(bare, names, offers)
+    except Refusal as refusal:
+        raise Refusal(
+            refusal.what,
+            f"a .run file brings none for the NVSwitches of this host, and {refusal.because}",
+            "Offer the host a repository that has it, such as NVIDIA's own, install it by "
+            "other means, or say gpunode_driver_method: package",
+        ) from refusal
+    # The package of another branch has another name.
+    superseded = {name for name in there if fabric_manager.brings(name)} - set(choice.packages)
+    return choice._replace(superseded=sorted(superseded))
+
+
+def _pins(
+    version: str, manager: str, there: dict[str, str], choice: package_sets.Choice | None
+) -> dict[str, text_files.TextFile]:
+    """Return what holds it: in another version it does not run with the driver."""
+    held = {
+        name: found
+        for name, found in there.items()
+        if fabric_manager.is_package(name) and not (choice and name in choice.superseded)
+    }
+    held.update(choice.packages if choice else {})
+    if not held:
+        return pins.unwanted_files(manager)
+    return pins.wanted_files(manager, held, version, package_family.Family(sorted(held), [], []))

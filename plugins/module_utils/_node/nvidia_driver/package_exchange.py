@@ -1,0 +1,157 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The exchange of a driver for that of packages: fetched, built, installed, held, and undone."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import tempfile
+from functools import cached_property
+
+from ..component.bring import Host
+from ..gpu import installed_driver
+from ..kernel import dkms
+from ..packages import repositories
+from ..refusal import Refusal
+from ..system import disk, own_paths, text_files
+from . import kernel_modules, package_family, package_sets, runfile_exchange
+from . import pins as driver_pins
+from .served_kernels import ServedKernels
+from .target import Target
+from .wanted_packages import WantedPackages
+
+
+class PackageExchange:
+    """What steps do to have the driver by packages.
+
+    :param target: the wanted driver.
+    :param host: the host.
+    :param packages: those that bring it.
+    :param kernels: those that get modules.
+    :param before: {name: version} of the driver's packages that were there.
+    :param left: names of removed packages whose settings were there, which are not ours to forget.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        host: Host,
+        packages: WantedPackages,
+        kernels: ServedKernels,
+        before: dict[str, str],
+        left: list[str],
+    ) -> None:
+        self._target = target
+        self._host = host
+        self._packages = packages
+        self._kernels = kernels
+        self._before = before
+        self._left = left
+
+    @cached_property
+    def _choice(self) -> tuple[package_sets.Choice, dict[str, str]]:
+        """(what is to be installed, {package: path} of what of it lies on the host).
+
+        It is made once a step asks for it: the repository is there then.
+        """
+        names = self._packages.to_ask_for(self._before)
+        return self._packages.choice(self._before, repositories.offered(self._host.tree, names))
+
+    @property
+    def _family(self) -> package_family.Family:
+        return self._packages.family
+
+    def installed(self) -> dict[str, str]:
+        """Return {name: version} of the driver's packages that are there now."""
+        return package_sets.installed(self._host.tree, self._family)
+
+    def version(self) -> str:
+        """Return the version of the driver that is there now, the branch where none is."""
+        return self._packages.version_of(self.installed()) or self._packages.branch
+
+    def fetch(self) -> None:
+        """Have on the host all that is to be installed."""
+        choice, archives = self._choice
+        package_sets.fetch(choice, self._family, self._host.execute, archives=archives)
+
+    def build(self) -> None:
+        """Build the modules of the packages that bring them, before those are installed."""
+        choice, archives = self._choice
+        os.makedirs(own_paths.CACHE_DIR, mode=0o755, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=own_paths.CACHE_DIR, prefix="package-") as folder:
+            for name, version in package_sets.sources(choice, self._family).items():
+                package_sets.unpack(name, version, folder, self._host.execute, archives)
+            for conf in glob.glob(os.path.join(folder, "*/usr/src/*/dkms.conf")):
+                self._build_from(os.path.dirname(conf), choice.driver)
+
+    def _build_from(self, folder: str, version: str) -> None:
+        name = os.path.basename(folder)[: -len(version) - 1]
+        modules = kernel_modules.Modules(name, version, *self._target.demands)
+        place = os.path.join(dkms.SOURCES, os.path.basename(folder))
+        with dkms.undone_on_failure(self._host.tree, name, version):
+            if not os.path.isdir(place):
+                with disk.watched(f"add the sources of {name}", place):
+                    shutil.copytree(folder, place, symlinks=True)
+            rows = self._kernels.rows
+            kernel_modules.build(self._host.tree, modules, rows, self._host.execute)
+
+    def install(self) -> None:
+        """Install the packages, and their modules for every kernel."""
+        choice, archives = self._choice
+        tree, execute = self._host.tree, self._host.execute
+        package_sets.install(choice, self._family, tree, execute, archives=archives)
+        self.install_modules()
+
+    def install_modules(self) -> None:
+        """Put the modules in place that the packages brought.
+
+        :raises Refusal: they brought none.
+        """
+        version = self.version()
+        modules = self.modules(version)
+        if modules is None:
+            raise Refusal(
+                f"NVIDIA driver {version}",
+                "its packages brought no modules for DKMS",
+                "Look at `dkms status`, and run again",
+            )
+        self._kernels.put_in_place(modules)
+
+    def modules(self, version: str) -> kernel_modules.Modules | None:
+        """Return the wanted modules of a version that packages brought by now, None for none."""
+        driver = installed_driver.survey(self._host.tree)
+        return kernel_modules.of_packages(driver, version, self._target.demands)
+
+    def hold(self) -> None:
+        """Hold what is installed now at its versions, and keep its archives."""
+        there, manager = self.installed(), self._target.facts["pkg_mgr"]
+        version = self._packages.version_of(there) or self._packages.branch
+        text_files.put_all(driver_pins.wanted_files(manager, there, version, self._family))
+        if manager == "apt":
+            package_sets.keep(version, there, self._host.execute)
+
+    def forget(self) -> None:
+        """Purge the settings of what was there before and is no more."""
+        package_sets.forget(self._before, self._host.tree, self._host.execute)
+
+    def going_back(self) -> str:
+        """Bring back the driver that was there; return a sentence about what came of it."""
+        runfile = self._target.facts["driver"]["runfile"]
+        version = self._packages.driver_of(self._before)
+        tree, execute = self._host.tree, self._host.execute
+        if runfile or not version:
+            package_sets.remove(self._family, tree, execute, staying=self._before)
+        if runfile:
+            return runfile_exchange.reinstall(runfile, self._target, self._host)
+        if not version:
+            return "There was no driver before"
+        came = package_sets.came(self._before, self._family, tree)
+        package_sets.bring_back(version, self._before, came, self._family, tree, execute)
+        package_sets.forget(set(came).difference(self._left), tree, execute)
+        driver = installed_driver.survey(tree)
+        modules = kernel_modules.of_packages(driver, version, self._target.demands_before)
+        if modules:
+            self._kernels.put_in_place(modules)
+        return f"Driver {version} is back"

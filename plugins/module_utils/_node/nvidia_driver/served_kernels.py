@@ -1,0 +1,61 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The kernels that the driver's modules are built for and put in place of, by either method."""
+
+from __future__ import annotations
+
+import functools
+from functools import cached_property
+from typing import Any
+
+from ..component.bring import Host
+from ..kernel import dkms, kernels
+from ..steps import Step
+from . import kernel_modules, package_sets
+from .target import Target
+
+
+def offered_headers(target: Target, host: Host) -> dict[str, str]:
+    """Return {release: package} of the headers that kernels lack and the host is offered."""
+    lacking = [row["release"] for row in target.without_headers]
+    return package_sets.headers(host.tree, lacking, target.facts["pkg_mgr"])
+
+
+class ServedKernels:
+    """The kernels of a host that get modules: those that have headers, or will.
+
+    :param target: the wanted driver.
+    :param host: the host.
+    :param headers: what :func:`offered_headers` found.
+    """
+
+    def __init__(self, target: Target, host: Host, headers: dict[str, str]) -> None:
+        self._facts = target.facts
+        self._host = host
+        self.headers = headers
+        self.releases = [*target.releases, *headers]
+
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """Their rows of kernels.survey, looked at once a step asks.
+
+        Headers, and a compiler with them, may have come since the host was looked at.
+        """
+        running = self._facts["kernel"] if self._facts["own_kernel"] else ""
+        found = kernels.survey(self._host.tree, running)
+        return [row for row in found if row["release"] in self.releases]
+
+    def installing_headers(self) -> list[Step]:
+        """Return the step that installs what modules are built with; [] for none."""
+        if not self.headers:
+            return []
+        names = list(self.headers.values())
+        install = functools.partial(package_sets.install_headers, names, self._host.execute)
+        return [Step(f"install {', '.join(names)}", install)]
+
+    def put_in_place(self, modules: kernel_modules.Modules) -> None:
+        """Install modules that are built for every kernel, and remove the trees of others."""
+        tree, execute = self._host.tree, self._host.execute
+        kernel_modules.install(tree, modules, self.rows, execute)
+        for name, version in kernel_modules.others(tree, modules):
+            dkms.remove(tree, name, version, execute)

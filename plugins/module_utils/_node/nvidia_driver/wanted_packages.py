@@ -1,0 +1,146 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The packages that bring the wanted driver, held against those that a host has."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+
+from ..packages import versions
+from ..refusal import Refusal
+from . import package_family, package_sets
+from .target import Target
+
+
+class WantedPackages:
+    """The packages that bring a branch of the driver to one host.
+
+    :param target: the wanted driver.
+    :raises Refusal: there are none.
+
+    :ivar repository: the catalog's row of where they are from.
+    :ivar family: all that belongs to the driver there.
+    :ivar names: those that bring it.
+    :ivar others: those that bring the other kind of modules.
+    :ivar fabric_manager: what Fabric Manager may be called, [] where the host needs none.
+    """
+
+    def __init__(self, target: Target) -> None:
+        wanted, row = target.wanted, target.package_row
+        self.branch = wanted["branch"]
+        self.repository = wanted["repositories"][row["repository"]]
+        self.family = package_family.of(wanted["repositories"], row["repository"])
+        self.names = list(row["packages"][target.module_type])
+        if wanted["persistence"] and "persistenced" in self.repository:
+            self.names.append(self.repository["persistenced"])
+        self.others = [
+            name for names in row["packages"].values() for name in names if name not in self.names
+        ]
+        self.fabric_manager = (
+            package_sets.fabric_manager_names(self.repository, self.branch)
+            if target.facts["nvswitches"]
+            else []
+        )
+        self._needs_fabric_manager = bool(target.facts["nvswitches"])
+
+    @property
+    def are_of_stream(self) -> bool:
+        """Whether a module stream of dnf's brings them, under names of its own."""
+        return any(map(package_sets.is_stream, self.names))
+
+    def version_of(self, there: dict[str, str]) -> str:
+        """Return the one version of the driver among installed packages, '' without one.
+
+        :param there: {name: version}.
+        """
+        if self.are_of_stream:
+            asked = [name for name in there if package_family.is_bound(name, self.family)]
+        else:
+            named = set(self.names).intersection(there)
+            asked = [name for name in named if package_family.is_versioned(name, self.family)]
+        found = {versions.upstream(there[name]) for name in asked}
+        return found.pop() if len(found) == 1 else ""
+
+    def driver_of(self, there: dict[str, str]) -> str:
+        """Return the version of the driver that packages brought, '' for none.
+
+        Others may be beside it.
+        """
+        found = collections.Counter(
+            versions.upstream(version)
+            for name, version in there.items()
+            if package_family.is_bound(name, self.family)
+        )
+        del found[""]
+        return found.most_common(1)[0][0] if found else ""
+
+    def are_in_place(self, there: dict[str, str]) -> bool:
+        """Say whether all of them are there, in one version of the branch, and none of others."""
+        version = self.version_of(there)
+        has_all = all(name in there for name in self.names if not package_sets.is_stream(name))
+        has_none_of_others = not set(self.others) & set(there) and not self.of_other_branches(there)
+        is_branch = versions.branch(version) == self.branch
+        return has_all and has_none_of_others and is_branch and self._manage_fabric(there, version)
+
+    def of_other_branches(self, there: dict[str, str]) -> list[str]:
+        """Return the names of the installed packages of another branch."""
+        return package_sets.of_other_branches(there, self.branch, self.family)
+
+    def replaced(self, there: dict[str, str], offers: dict[str, list[str]]) -> list[str]:
+        """Return the names of those that go when these come, as far as offers tell.
+
+        :param offers: {name: [version]} of those that are of another branch.
+        """
+        offered = {
+            name
+            for name, found in offers.items()
+            if self.branch in {versions.branch(versions.upstream(offer)) for offer in found}
+        }
+        others = set(self.others) & set(there)
+        return sorted(others.union(self.of_other_branches(there)).difference(offered, self.names))
+
+    def to_ask_for(self, there: dict[str, str]) -> list[str]:
+        """Return the names whose offers decide what is installed."""
+        heirs = [package_sets.heir(*row, self.branch) for row in there.items()]
+        return sorted({*self.names, *self.fabric_manager, *there, *heirs})
+
+    def choice(
+        self, there: dict[str, str], offers: dict[str, list[str]]
+    ) -> tuple[package_sets.Choice, dict[str, str]]:
+        """Return (what is to be installed, {package: path} of what of it lies on the host).
+
+        :param there: {name: version} of those that were installed before.
+        :param offers: {name: [version]} of :meth:`to_ask_for`.
+        :raises Refusal: it is not to be had.
+        """
+        choice, archives = self._choice_of_driver(there, offers)
+        choice = package_sets.along(choice, there, offers, self.family, self.others)
+        if self.fabric_manager:
+            choice = package_sets.with_fabric_manager(choice, self.fabric_manager, offers)
+        return choice, archives
+
+    def _choice_of_driver(
+        self, there: dict[str, str], offers: dict[str, list[str]]
+    ) -> tuple[package_sets.Choice, dict[str, str]]:
+        """Return the same of the packages that bring the driver, without what else there is."""
+        asked = (self.names, offers, self.branch, self.family)
+        version = self.version_of(there)
+        # What is there stays, where it is of the branch and can be had whole.
+        if versions.branch(version) == self.branch:
+            with contextlib.suppress(Refusal):
+                return package_sets.choose(*asked, version), {}
+        try:
+            return package_sets.choose(*asked), {}
+        except Refusal:
+            # An archive may have a branch no longer that the host had before.
+            kept = package_sets.kept_choice(self.names, self.branch)
+            if kept is None:
+                raise
+            return kept
+
+    def _manage_fabric(self, there: dict[str, str], version: str) -> bool:
+        """Say whether Fabric Manager is there, of the driver's version, or needs not to be."""
+        found = [there[name] for name in self.fabric_manager if name in there]
+        is_there = any(versions.upstream(manager) == version for manager in found)
+        return is_there or not self._needs_fabric_manager
