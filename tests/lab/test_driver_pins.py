@@ -12,6 +12,8 @@ import subprocess
 import pytest
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver import (
+    package_archives,
+    package_choice,
     package_family,
     package_sets,
     pins,
@@ -71,9 +73,9 @@ class Host:
     def bring(self, version="", branch="535"):
         """Install the driver and pin it, as a converging node does."""
         there = package_sets.installed(self.tree, FAMILY)
-        offers = package_sets.offered(self.tree, sorted({*NAMES, *there}))
-        choice = package_sets.choose(NAMES, offers, branch, FAMILY, version)
-        choice = package_sets.along(choice, there, offers, FAMILY)
+        offers = repositories.offered(self.tree, sorted({*NAMES, *there}))
+        choice = package_choice.choose(NAMES, offers, branch, FAMILY, version)
+        choice = package_choice.along(choice, there, offers, FAMILY)
         package_sets.fetch(choice, FAMILY, self.execute, APT)
         package_sets.install(choice, FAMILY, self.tree, self.execute, APT)
         self.pin(choice.driver)
@@ -128,7 +130,7 @@ def old(host, monkeypatch):
     """The node with an old driver of its branch, which is pinned."""
     monkeypatch.setattr(own_paths, "CACHE_DIR", str(host.root / "var" / "cache" / "gpunode"))
     coming = host.root / "var" / "lib" / "gpunode" / "nvidia_driver" / "coming"
-    monkeypatch.setattr(package_sets, "COMING", str(coming))
+    monkeypatch.setattr(package_archives, "COMING", str(coming))
     stanzas = [
         fields for fields in repositories.own(host.tree) if SUITE in fields["Suites"].split()
     ]
@@ -143,7 +145,7 @@ def test_components_that_the_hosts_sources_lack_bring_the_packages(old):
     assert "Components: contrib non-free non-free-firmware" in old.tree.text(
         repositories.DRIVER.source
     )
-    assert f"{OLD}-1" in package_sets.offered(old.tree, ["libcuda1"])["libcuda1"]
+    assert f"{OLD}-1" in repositories.offered(old.tree, ["libcuda1"])["libcuda1"]
 
 
 def test_the_version_that_is_wanted_is_installed_where_newer_ones_are_offered(old):
@@ -220,6 +222,6 @@ def test_a_package_is_unpacked_beside_what_is_installed(old):
     folder = "/var/tmp/unpacked"
     old.sh(f"rm -rf {folder}; mkdir {folder}")
     path = str(old.root / folder.lstrip("/"))
-    tree = package_sets.unpack("nvidia-kernel-dkms", f"{NEW}-1", path, old.execute)
+    tree = package_archives.unpack("nvidia-kernel-dkms", f"{NEW}-1", path, old.execute)
     assert f"nvidia-current-{NEW}" in old.sh(f"ls {tree.replace(str(old.root), '')}/usr/src")
     assert old.drivers() == {OLD}

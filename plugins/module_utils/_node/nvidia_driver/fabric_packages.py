@@ -11,7 +11,7 @@ from ..gpu import fabric_manager
 from ..packages import repositories
 from ..refusal import Refusal
 from ..system import text_files
-from . import package_family, package_sets, pins
+from . import package_choice, package_family, pins
 
 
 class Seen(NamedTuple):
@@ -23,7 +23,7 @@ class Seen(NamedTuple):
     :ivar there: {path: OnDisk} of these.
     """
 
-    choice: package_sets.Choice | None
+    choice: package_choice.Choice | None
     obstacle: Refusal | None
     files: dict[str, text_files.TextFile]
     there: dict[str, text_files.OnDisk]
@@ -61,19 +61,19 @@ def _is_lacking(version: str, facts: dict[str, Any], there: dict[str, str]) -> b
     return bool(facts["nvswitches"]) and not is_there
 
 
-def _choice(wanted: dict[str, Any], there: dict[str, str], host: Host) -> package_sets.Choice:
+def _choice(wanted: dict[str, Any], there: dict[str, str], host: Host) -> package_choice.Choice:
     """Return what has to be installed.
 
     :raises Refusal: the host is offered none of this version.
     """
-    rows = wanted["repositories"].values()
+    branch, rows = wanted["branch"], wanted["repositories"].values()
     names = sorted(
-        {name for row in rows for name in package_sets.fabric_manager_names(row, wanted["branch"])}
+        {name for row in rows for name in package_choice.fabric_manager_names(row, branch)}
     )
-    bare = package_sets.Choice(wanted["version"], {}, [])
+    bare = package_choice.Choice(wanted["version"], {}, [])
     try:
         offers = repositories.offered(host.tree, names)
-        choice = package_sets.with_fabric_manager(bare, names, offers)
+        choice = package_choice.with_fabric_manager(bare, names, offers)
     except Refusal as refusal:
         raise Refusal(
             refusal.what,
@@ -87,7 +87,7 @@ def _choice(wanted: dict[str, Any], there: dict[str, str], host: Host) -> packag
 
 
 def _pins(
-    version: str, manager: str, there: dict[str, str], choice: package_sets.Choice | None
+    version: str, manager: str, there: dict[str, str], choice: package_choice.Choice | None
 ) -> dict[str, text_files.TextFile]:
     """Return what holds it: in another version it does not run with the driver."""
     held = {

@@ -16,7 +16,14 @@ from ..kernel import dkms
 from ..packages import repositories
 from ..refusal import Refusal
 from ..system import disk, own_paths, text_files
-from . import kernel_modules, package_family, package_sets, runfile_exchange
+from . import (
+    kernel_modules,
+    package_archives,
+    package_choice,
+    package_family,
+    package_sets,
+    runfile_exchange,
+)
 from . import pins as driver_pins
 from .served_kernels import ServedKernels
 from .target import Target
@@ -51,7 +58,7 @@ class PackageExchange:
         self._left = left
 
     @cached_property
-    def _choice(self) -> tuple[package_sets.Choice, dict[str, str]]:
+    def _choice(self) -> tuple[package_choice.Choice, dict[str, str]]:
         """(what is to be installed, {package: path} of what of it lies on the host).
 
         It is made once a step asks for it: the repository is there then.
@@ -81,8 +88,8 @@ class PackageExchange:
         choice, archives = self._choice
         os.makedirs(own_paths.CACHE_DIR, mode=0o755, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=own_paths.CACHE_DIR, prefix="package-") as folder:
-            for name, version in package_sets.sources(choice, self._family).items():
-                package_sets.unpack(name, version, folder, self._host.execute, archives)
+            for name, version in package_archives.sources(choice, self._family).items():
+                package_archives.unpack(name, version, folder, self._host.execute, archives)
             for conf in glob.glob(os.path.join(folder, "*/usr/src/*/dkms.conf")):
                 self._build_from(os.path.dirname(conf), choice.driver)
 
@@ -130,7 +137,7 @@ class PackageExchange:
         version = self._packages.version_of(there) or self._packages.branch
         text_files.put_all(driver_pins.wanted_files(manager, there, version, self._family))
         if manager == "apt":
-            package_sets.keep(version, there, self._host.execute)
+            package_archives.keep(version, there, self._host.execute)
 
     def forget(self) -> None:
         """Purge the settings of what was there before and is no more."""

@@ -9,7 +9,7 @@ import contextlib
 
 from ..packages import versions
 from ..refusal import Refusal
-from . import package_family, package_sets
+from . import package_archives, package_choice, package_family
 from .target import Target
 
 
@@ -38,7 +38,7 @@ class WantedPackages:
             name for names in row["packages"].values() for name in names if name not in self.names
         ]
         self.fabric_manager = (
-            package_sets.fabric_manager_names(self.repository, self.branch)
+            package_choice.fabric_manager_names(self.repository, self.branch)
             if target.facts["nvswitches"]
             else []
         )
@@ -47,7 +47,7 @@ class WantedPackages:
     @property
     def are_of_stream(self) -> bool:
         """Whether a module stream of dnf's brings them, under names of its own."""
-        return any(map(package_sets.is_stream, self.names))
+        return any(map(package_choice.is_stream, self.names))
 
     def version_of(self, there: dict[str, str]) -> str:
         """Return the one version of the driver among installed packages, '' without one.
@@ -78,14 +78,14 @@ class WantedPackages:
     def are_in_place(self, there: dict[str, str]) -> bool:
         """Say whether all of them are there, in one version of the branch, and none of others."""
         version = self.version_of(there)
-        has_all = all(name in there for name in self.names if not package_sets.is_stream(name))
+        has_all = all(name in there for name in self.names if not package_choice.is_stream(name))
         has_none_of_others = not set(self.others) & set(there) and not self.of_other_branches(there)
         is_branch = versions.branch(version) == self.branch
         return has_all and has_none_of_others and is_branch and self._manage_fabric(there, version)
 
     def of_other_branches(self, there: dict[str, str]) -> list[str]:
         """Return the names of the installed packages of another branch."""
-        return package_sets.of_other_branches(there, self.branch, self.family)
+        return package_choice.of_other_branches(there, self.branch, self.family)
 
     def replaced(self, there: dict[str, str], offers: dict[str, list[str]]) -> list[str]:
         """Return the names of those that go when these come, as far as offers tell.
@@ -102,12 +102,12 @@ class WantedPackages:
 
     def to_ask_for(self, there: dict[str, str]) -> list[str]:
         """Return the names whose offers decide what is installed."""
-        heirs = [package_sets.heir(*row, self.branch) for row in there.items()]
+        heirs = [package_choice.heir(*row, self.branch) for row in there.items()]
         return sorted({*self.names, *self.fabric_manager, *there, *heirs})
 
     def choice(
         self, there: dict[str, str], offers: dict[str, list[str]]
-    ) -> tuple[package_sets.Choice, dict[str, str]]:
+    ) -> tuple[package_choice.Choice, dict[str, str]]:
         """Return (what is to be installed, {package: path} of what of it lies on the host).
 
         :param there: {name: version} of those that were installed before.
@@ -115,26 +115,26 @@ class WantedPackages:
         :raises Refusal: it is not to be had.
         """
         choice, archives = self._choice_of_driver(there, offers)
-        choice = package_sets.along(choice, there, offers, self.family, self.others)
+        choice = package_choice.along(choice, there, offers, self.family, self.others)
         if self.fabric_manager:
-            choice = package_sets.with_fabric_manager(choice, self.fabric_manager, offers)
+            choice = package_choice.with_fabric_manager(choice, self.fabric_manager, offers)
         return choice, archives
 
     def _choice_of_driver(
         self, there: dict[str, str], offers: dict[str, list[str]]
-    ) -> tuple[package_sets.Choice, dict[str, str]]:
+    ) -> tuple[package_choice.Choice, dict[str, str]]:
         """Return the same of the packages that bring the driver, without what else there is."""
         asked = (self.names, offers, self.branch, self.family)
         version = self.version_of(there)
         # What is there stays, where it is of the branch and can be had whole.
         if versions.branch(version) == self.branch:
             with contextlib.suppress(Refusal):
-                return package_sets.choose(*asked, version), {}
+                return package_choice.choose(*asked, version), {}
         try:
-            return package_sets.choose(*asked), {}
+            return package_choice.choose(*asked), {}
         except Refusal:
             # An archive may have a branch no longer that the host had before.
-            kept = package_sets.kept_choice(self.names, self.branch)
+            kept = package_archives.kept_choice(self.names, self.branch)
             if kept is None:
                 raise
             return kept

@@ -12,6 +12,8 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import (
     installed_driver,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver import (
+    package_archives,
+    package_choice,
     package_family,
     package_sets,
 )
@@ -34,7 +36,7 @@ class Host:
         self.folder = folder / "kept"
         self.coming = self.folder / "coming"
         self.offers = set()
-        monkeypatch.setattr(package_sets, "COMING", str(self.coming))
+        monkeypatch.setattr(package_archives, "COMING", str(self.coming))
         monkeypatch.setattr(own_paths, "CACHE_DIR", str(folder / "cache"))
 
     def execute(self, argv, _environment):
@@ -57,7 +59,7 @@ class Host:
         for name in fetched:
             self.put(self.coming, name, there.get(name, "1"))
         self.offers = {f"{name}={there[name]}" for name in offers}
-        package_sets.keep(driver, there, self.execute, str(self.folder))
+        package_archives.keep(driver, there, self.execute, str(self.folder))
 
     def rows(self):
         rows = driver_archive.rows(folder=str(self.folder))
@@ -110,15 +112,15 @@ def test_the_way_back_is_by_what_is_kept(host):
         ran.append(argv)
         return subprocess.CompletedProcess(argv, 0, "", "")
 
-    archives = package_sets.kept("535.1", {"libcuda1": "535.1-1"}, str(host.folder))
-    choice = package_sets.Choice("535.1", {"libcuda1": "535.1-1"}, ["nvidia-open-kernel-dkms"])
+    archives = package_archives.kept("535.1", {"libcuda1": "535.1-1"}, str(host.folder))
+    choice = package_choice.Choice("535.1", {"libcuda1": "535.1-1"}, ["nvidia-open-kernel-dkms"])
     apt = package_manager.Apt()
     package_sets._put(choice, FAMILY, execute, apt, archives=archives)
     assert ran[-1][-2:] == [
         str(host.folder / "535.1" / "libcuda1_535.1-1_amd64.deb"),
         "nvidia-open-kernel-dkms-",
     ]
-    assert package_sets.kept("550.1", {"libcuda1": "550.1-1"}, str(host.folder)) == {}
+    assert package_archives.kept("550.1", {"libcuda1": "550.1-1"}, str(host.folder)) == {}
 
 
 @pytest.mark.parametrize("text", ["", "rubbish", "[1]", "{}", '[{"name": 1}]'])

@@ -10,8 +10,8 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.component.brin
 from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver import (
     by_runfile,
     fabric_packages,
+    package_choice,
     package_family,
-    package_sets,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver.target import Target
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
@@ -125,7 +125,7 @@ def test_switches_without_a_fabric_manager_to_be_had_are_refused_and_one_comes_f
     fabric = fabric_packages.Seen(None, obstacle, {}, {})
     with pytest.raises(Refusal, match="none is offered"):
         method(FRESH._replace(fabric=fabric)).finishing()
-    choice = package_sets.Choice(VERSION, {"nvidia-fabricmanager-535": f"{VERSION}-1"}, [])
+    choice = package_choice.Choice(VERSION, {"nvidia-fabricmanager-535": f"{VERSION}-1"}, [])
     fabric = fabric_packages.Seen(choice, None, {}, {})
     assert sentences(method(FRESH._replace(fabric=fabric)).finishing())[0] == (
         f"install nvidia-fabricmanager-535 {VERSION}-1"

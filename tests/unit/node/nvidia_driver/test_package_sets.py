@@ -9,6 +9,8 @@ from trees import looked_at
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import driver_archive
 from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver import (
+    package_archives,
+    package_choice,
     package_family,
     package_sets,
 )
@@ -46,7 +48,7 @@ def dpkg(**packages):
 
 
 def chosen(names=None, offers=None, branch="535", version="", family=DEBIAN):
-    return package_sets.choose(names or NAMES, offers or OFFERS, branch, family, version)
+    return package_choice.choose(names or NAMES, offers or OFFERS, branch, family, version)
 
 
 # Which packages belong to the driver
@@ -83,11 +85,11 @@ def test_what_is_installed_of_it_is_told_from_the_rest():
 
 
 def test_the_newest_version_of_the_branch_is_chosen_for_all_packages():
-    assert chosen() == package_sets.Choice("535.309.01", dict.fromkeys(NAMES, PROPRIETARY[0]), [])
+    assert chosen() == package_choice.Choice("535.309.01", dict.fromkeys(NAMES, PROPRIETARY[0]), [])
 
 
 def test_a_newer_version_that_one_of_the_packages_lacks_is_not_chosen():
-    assert chosen(OPEN) == package_sets.Choice(
+    assert chosen(OPEN) == package_choice.Choice(
         "535.261.03", dict.fromkeys(OPEN, "535.261.03-1"), []
     )
 
@@ -127,7 +129,7 @@ def test_what_lacks_which_package_is_said():
 def test_a_module_stream_is_chosen_by_its_name():
     stream = "@nvidia-driver:580-open"
     names = [stream, "nvidia-persistenced"]
-    assert chosen(names, {}, "580", family=CUDA) == package_sets.Choice(
+    assert chosen(names, {}, "580", family=CUDA) == package_choice.Choice(
         "", dict.fromkeys(names, ""), []
     )
 
@@ -139,16 +141,16 @@ def test_what_is_installed_besides_comes_along_where_it_can():
         "nvidia-persistenced": "535.171.04-1~deb12u1",
     }
     offers = {"libnvidia-ml1": PROPRIETARY, "nvidia-detect": ["535.261.03-1"]}
-    choice = package_sets.along(chosen(), there, offers, DEBIAN)
+    choice = package_choice.along(chosen(), there, offers, DEBIAN)
     assert choice.packages == {**chosen().packages, "libnvidia-ml1": PROPRIETARY[0]}
 
 
 def test_modules_of_the_other_kind_go():
     there = {"nvidia-kernel-dkms": "535.261.03-1", "libcuda1": "535.261.03-1"}
-    choice = package_sets.along(chosen(OPEN), there, OFFERS, DEBIAN, NAMES)
+    choice = package_choice.along(chosen(OPEN), there, OFFERS, DEBIAN, NAMES)
     assert choice.superseded == ["nvidia-kernel-dkms"]
     assert set(choice.packages) == set(OPEN)
-    assert package_sets.along(chosen(OPEN), {}, {}, DEBIAN, NAMES).superseded == []
+    assert package_choice.along(chosen(OPEN), {}, {}, DEBIAN, NAMES).superseded == []
 
 
 TESLA = {
@@ -160,25 +162,25 @@ TESLA = {
 def test_what_is_of_another_branch_goes_where_this_one_has_none_of_it():
     there = {**TESLA, "nvidia-persistenced": "470.256.02-1", "libnvidia-ml1": "470.256.02-1"}
     offers = {**OFFERS, **{name: ["470.256.02-1"] for name in TESLA}, "libnvidia-ml1": PROPRIETARY}
-    choice = package_sets.along(chosen(), there, offers, DEBIAN)
+    choice = package_choice.along(chosen(), there, offers, DEBIAN)
     assert choice.superseded == sorted(TESLA)
     assert choice.packages == {**chosen().packages, "libnvidia-ml1": PROPRIETARY[0]}
 
 
 def test_what_works_with_any_driver_is_no_stray_of_another_branch():
     there = {**TESLA, "nvidia-modprobe": "580.95.05-1", "libcuda1": PROPRIETARY[0]}
-    assert package_sets.of_other_branches(there, "535", CUDA) == sorted(TESLA)
-    assert package_sets.of_other_branches(there, "470", DEBIAN) == ["libcuda1"]
+    assert package_choice.of_other_branches(there, "535", CUDA) == sorted(TESLA)
+    assert package_choice.of_other_branches(there, "470", DEBIAN) == ["libcuda1"]
 
 
 def test_a_package_whose_name_carries_the_branch_has_an_heir_in_another_one():
     there = {"libnvidia-nscq-550": "550.90.07-1"}
     offers = {**OFFERS, "libnvidia-nscq-535": ["535.309.01-1"]}
-    choice = package_sets.along(chosen(), there, offers, CUDA)
+    choice = package_choice.along(chosen(), there, offers, CUDA)
     assert choice.packages["libnvidia-nscq-535"] == "535.309.01-1"
     assert choice.superseded == ["libnvidia-nscq-550"]
-    assert package_sets.heir("libcuda1", "550.90.07-1", "535") == "libcuda1"
-    assert package_sets.heir("nvidia-support", "20220217+3", "535") == "nvidia-support"
+    assert package_choice.heir("libcuda1", "550.90.07-1", "535") == "libcuda1"
+    assert package_choice.heir("nvidia-support", "20220217+3", "535") == "nvidia-support"
 
 
 def test_a_branch_that_is_kept_whole_is_a_choice(tmp_path):
@@ -187,34 +189,35 @@ def test_a_branch_that_is_kept_whole_is_a_choice(tmp_path):
     for name in NAMES:
         (place / f"{name}_1%3a535.161.08-1_amd64.deb").touch()
     driver_archive.note("535.161.08", "535.161.08", folder=str(tmp_path))
-    choice, places = package_sets.kept_choice(NAMES, "535", str(tmp_path))
-    assert choice == package_sets.Choice("535.161.08", dict.fromkeys(NAMES, "1:535.161.08-1"), [])
+    choice, places = package_archives.kept_choice(NAMES, "535", str(tmp_path))
+    assert choice == package_choice.Choice("535.161.08", dict.fromkeys(NAMES, "1:535.161.08-1"), [])
     assert places["libcuda1"] == str(place / "libcuda1_1%3a535.161.08-1_amd64.deb")
-    assert package_sets.kept_choice(NAMES, "550", str(tmp_path)) is None
-    assert package_sets.kept_choice([*NAMES, "libcuda2"], "535", str(tmp_path)) is None
+    assert package_archives.kept_choice(NAMES, "550", str(tmp_path)) is None
+    assert package_archives.kept_choice([*NAMES, "libcuda2"], "535", str(tmp_path)) is None
 
 
 def test_the_fabric_manager_has_exactly_the_drivers_version():
-    names = package_sets.fabric_manager_names(ROWS["cuda"], "580")
+    names = package_choice.fabric_manager_names(ROWS["cuda"], "580")
     assert names[:2] == ["nvidia-fabricmanager-580", "nvidia-fabricmanager"]
-    choice = package_sets.Choice("580.95.05", {}, [])
+    choice = package_choice.Choice("580.95.05", {}, [])
     offers = {"nvidia-fabricmanager": ["580.105.08-1", "580.95.05-1"]}
-    found = package_sets.with_fabric_manager(choice, names, offers)
+    found = package_choice.with_fabric_manager(choice, names, offers)
     assert found.packages == {"nvidia-fabricmanager": "580.95.05-1"}
     with pytest.raises(Refusal, match=r"nvidia-fabricmanager 580\.105\.08-1, 580\.95\.05-1"):
-        package_sets.with_fabric_manager(choice._replace(driver="580.82.07"), names, offers)
+        package_choice.with_fabric_manager(choice._replace(driver="580.82.07"), names, offers)
 
 
 def test_a_module_stream_has_the_fabric_manager_in_a_profile():
-    stream = package_sets.Choice("", {"@nvidia-driver:580-open": "", "nvidia-persistenced": ""}, [])
-    found = package_sets.with_fabric_manager(stream, [], {})
+    packages = {"@nvidia-driver:580-open": "", "nvidia-persistenced": ""}
+    stream = package_choice.Choice("", packages, [])
+    found = package_choice.with_fabric_manager(stream, [], {})
     assert list(found.packages) == ["@nvidia-driver:580-open/fm", "nvidia-persistenced"]
 
 
 def test_debian_has_no_fabric_manager():
-    assert package_sets.fabric_manager_names(ROWS["debian"], "535") == []
+    assert package_choice.fabric_manager_names(ROWS["debian"], "535") == []
     with pytest.raises(Refusal, match="this repository has none"):
-        package_sets.with_fabric_manager(chosen(), [], {})
+        package_choice.with_fabric_manager(chosen(), [], {})
 
 
 # How it is brought about
@@ -278,7 +281,7 @@ def test_dnf_passes_our_own_pins_and_exchanges_the_stream():
         is_simulated = "--assumeno" in argv
         return subprocess.CompletedProcess(argv, is_simulated, "Operation aborted.\n", "")
 
-    choice = package_sets.Choice("", {stream: ""}, [])
+    choice = package_choice.Choice("", {stream: ""}, [])
     manager = package_manager.Dnf()
     package_sets.fetch(choice, CUDA, execute, manager)
     looked_at(lambda tree: package_sets.install(choice, CUDA, tree, execute, manager), {})
@@ -335,10 +338,10 @@ def test_what_a_script_of_a_package_says_is_told(tmp_path):
 def test_the_modules_sources_are_in_what_came_along_where_the_names_have_none(tmp_path):
     for name in ("dkms_3.0.10-8", "nvidia-dkms-535-server_535.309.01-1", "libcuda1_535.309.01-1"):
         (tmp_path / f"{name}_all.deb").touch()
-    choice = package_sets.Choice("535.309.01", {"nvidia-headless-535-server": "535.309.01-1"}, [])
-    found = package_sets.sources(choice, CUDA, str(tmp_path))
+    choice = package_choice.Choice("535.309.01", {"nvidia-headless-535-server": "535.309.01-1"}, [])
+    found = package_archives.sources(choice, CUDA, str(tmp_path))
     assert found == {"nvidia-dkms-535-server": "535.309.01-1"}
-    found = package_sets.sources(chosen(), DEBIAN, str(tmp_path / "nothing"))
+    found = package_archives.sources(chosen(), DEBIAN, str(tmp_path / "nothing"))
     assert found == {"nvidia-kernel-dkms": PROPRIETARY[0]}
 
 
