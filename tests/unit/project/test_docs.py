@@ -33,7 +33,7 @@ _TOPS = "docs|inventory|playbooks|plugins|roles|tests|tools|module_utils|_node|_
 _PATH = re.compile(rf"(?<![\w./-])(?:{_TOPS})/[\w./<>*-]*[\w>*]")
 _BASES = ("", "plugins", "plugins/module_utils", "plugins/plugin_utils")
 # What is made by a command, and what a user makes.
-_MADE = re.compile(r"tests/output/|inventory/(?:prod|lab/)")
+_MADE = re.compile(r"tests/output\b|inventory/(?:prod\b|lab/)")
 _COLUMNS = ("option", "type", "default", "choices", "required", "description")
 
 
