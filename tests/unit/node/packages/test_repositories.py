@@ -231,7 +231,7 @@ def paths(tmp_path, monkeypatch):
     monkeypatch.setattr(
         repositories, "DRIVER", repositories.DRIVER._replace(source=source, keyring=keyring)
     )
-    monkeypatch.setattr(text_files, "_is_as", lambda path, file: text_files.read(path) == file.text)
+    monkeypatch.setattr(text_files, "_is_as", lambda there, file: there.text == file.text)
     write = text_files.files.write_text
     monkeypatch.setattr(
         text_files.files, "write_text", lambda path, text, mode: write(path, text, None, None, mode)
