@@ -8,12 +8,13 @@ import os
 from typing import Any
 
 from ..kernel import dkms, dkms_status, initramfs, kernels, modinfo
+from ..rdma import ofed_release
 from ..system.root import Root
 
 # The trees, that of the RDMA core first: the others are built with its symbols.
 _TREES = (
-    *("mlnx-ofed-kernel", "mlnx-nfsrdma", "mlnx-nvme", "iser", "isert", "srp", "knem", "xpmem"),
-    "kernel-mft-dkms",
+    *(ofed_release.CORE_TREE, "mlnx-nfsrdma", "mlnx-nvme", "iser", "isert", "srp"),
+    *("knem", "xpmem", "kernel-mft-dkms"),
 )
 
 

@@ -120,10 +120,15 @@ class Method(abc.ABC):
         """The (name, version) of the stack's trees in DKMS."""
         return kernel_modules.trees(self.facts["driver"]["dkms"])
 
+    @property
+    def has_tree(self) -> bool:
+        """Whether DKMS builds the RDMA core for any kernel; an installer brings it for one."""
+        return ofed_release.has_tree(self.facts["driver"]["dkms"])
+
     @cached_property
     def lacking(self) -> list[dict[str, Any]]:
         """The rows of the kernels that lack modules of the stack that is there."""
-        rows = ofed_release.kernels(self.kernels, bool(self.trees))
+        rows = ofed_release.kernels(self.kernels, self.has_tree)
         return [row for row in rows if not self._has_modules(row["release"])]
 
     def _has_modules(self, release: str) -> bool:

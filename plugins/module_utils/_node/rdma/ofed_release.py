@@ -7,11 +7,25 @@ The bundle of MLNX_OFED, the kernels that have modules, and whether DOCA-OFED is
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..packages import versions
 from ..system import distribution
 
 #: The package that brings all of DOCA-OFED.
 PROFILE = "doca-ofed"
+#: The tree of DKMS with the RDMA core.
+CORE_TREE = "mlnx-ofed-kernel"
+
+
+def has_tree(rows: list[dict[str, Any]]) -> bool:
+    """Say whether DKMS has the RDMA core, and builds it for any kernel.
+
+    Other modules of the stack may be DKMS's where those of the core came built.
+
+    :param rows: of all trees of DKMS, see dkms_status.survey.
+    """
+    return any(row["name"] == CORE_TREE for row in rows)
 
 
 def kernels(rows, has_tree):

@@ -305,7 +305,7 @@ class Case:
     @cached_property
     def has_ofed_tree(self):
         """Whether DKMS has the RDMA stack's modules, and builds them for any kernel."""
-        return any(row["name"] == "mlnx-ofed-kernel" for row in self.facts["driver"]["dkms"])
+        return ofed_release.has_tree(self.facts["driver"]["dkms"])
 
     @cached_property
     def restarts_openibd(self):

@@ -29,7 +29,7 @@ from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.stack im
 
 K, OTHER = "6.1.0-56-amd64", "6.1.0-55-amd64"
 VERSION = "24.10-1.1.4.0"
-TREE = ("mlnx-ofed-kernel", "24.10")
+TREE, KNEM = ("mlnx-ofed-kernel", "24.10"), ("knem", "1.1")
 PACKAGES = {"ofed-scripts": "24.10"}
 DIGEST = "0123456789abcdef" * 4
 WANTED = {
@@ -60,7 +60,10 @@ def seen(**changes):
         facts(),
         packages,
         observe.Past(False, "", False),
-        {(TREE, K): ["/ib_core.ko"], (TREE, OTHER): []},
+        {
+            **{(TREE, K): ["/ib_core.ko"], (TREE, OTHER): []},
+            **{(KNEM, release): ["/knem.ko"] for release in (K, OTHER)},
+        },
         ["/ib_core.ko"],
         "",
         True,
@@ -188,9 +191,14 @@ CHANGES = {
     "another version": {"rdma_stack": {**STALE, "version": "23.10", "stale": False}},
     "stale modules": {"rdma_stack": STALE},
     "a kernel to come": {"kernels": [kernel(K), kernel(OTHER, running=False)]},
+    # The installer, which brings those for the next kernel, brings all of them anew.
+    "modules that came built": {
+        "kernels": [{**kernel(K), "next": False}, {**kernel(OTHER, running=False), "next": True}],
+        "driver": {**facts()["driver"], "dkms": [{"name": KNEM[0], "version": KNEM[1]}]},
+    },
     "the kernel that runs": {"kernels": [kernel(K, running=False), kernel(OTHER)]},
 }
-RESTARTING = {"another version", "stale modules", "the kernel that runs"}
+RESTARTING = set(CHANGES) - {"nothing", "a kernel to come"}
 
 
 def node_restarts(changes, consent):
