@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from typing import Any, NamedTuple
 
@@ -188,19 +187,15 @@ class Runfile(method.Method):
             return []
         if seen.is_in_place and not seen.packages:
             words = f"exchange the modules for the {self._target.module_type} ones"
-            action = self._exchange.exchange_modules
-        else:
-            words, action = (
-                f"install NVIDIA driver {version} from its .run file",
-                self._exchange.install,
-            )
+            return [Step(words, self._exchange.exchange_modules)]
+        steps = []
+        if seen.packages:
+            steps.append(package_sets.removal(sorted(seen.packages), self._family, self._host))
         before = self._target.facts["driver"]["runfile"]
+        words = f"install NVIDIA driver {version} from its .run file"
         if before not in ("", version):
             words = f"replace NVIDIA driver {before} by {version} from its .run file"
-        steps = [Step(words, action)]
-        if seen.packages:
-            steps.insert(0, package_sets.removal(sorted(seen.packages), self._family, self._host))
-        return steps
+        return [*steps, Step(words, self._exchange.install)]
 
     def finishing(self) -> list[Step]:
         """Return what is done once the driver is in place.
@@ -208,17 +203,11 @@ class Runfile(method.Method):
         :raises Refusal: NVSwitches need a Fabric Manager that the host is not offered.
         """
         fabric = self._seen.fabric
-        if fabric.obstacle:
-            raise fabric.obstacle
-        steps = []
-        if fabric.choice:
-            words = ", ".join(f"{name} {found}" for name, found in fabric.choice.packages.items())
-            tree, execute = self._host.tree, self._host.execute
-            install = functools.partial(
-                package_sets.install, fabric.choice, self._family, tree, execute
-            )
-            steps.append(Step(f"install {words}", install))
-        return [*steps, *self._settling_modules(), *text_files.settling(fabric.files, fabric.there)]
+        return [
+            *fabric_packages.installing(fabric, self._family, self._host),
+            *self._settling_modules(),
+            *text_files.settling(fabric.files, fabric.there),
+        ]
 
     def _settling_modules(self) -> list[Step]:
         steps, seen = [], self._seen
@@ -262,8 +251,8 @@ class Runfile(method.Method):
         """Return the entries of what a .run placed, of what later kernels are served from, and of
         what holds Fabric Manager.
         """
-        placed = runfile.placed(self._host.tree)
-        paths = [*placed, *kernel_modules.records(self._exchange.modules)]
+        deployed = runfile.deployed(self._host.tree)
+        paths = [*deployed, *kernel_modules.records(self._exchange.modules)]
         return [
             *(manifest.presence(path) for path in paths if os.path.lexists(path)),
             *(manifest.file(path) for path in pins.PATHS if os.path.isfile(path)),

@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 from ..component.bring import Host
 from ..gpu import fabric_manager
 from ..packages import repositories
 from ..refusal import Refusal
+from ..steps import Step
 from ..system import text_files
-from . import package_choice, package_family, pins
+from . import package_choice, package_family, package_sets, pins
 
 
 class Seen(NamedTuple):
@@ -48,6 +50,21 @@ def observe(
     files = {path: text_files.of(None) for path in repositories.paths(repositories.DRIVER)}
     files.update(_pins(wanted["version"], facts["pkg_mgr"], there, choice))
     return Seen(choice, obstacle, files, text_files.look(files))
+
+
+def installing(seen: Seen, family: package_family.Family, host: Host) -> list[Step]:
+    """Return the step that installs it; [] for none.
+
+    :param family: what belongs to the driver.
+    :raises Refusal: it has to come, and cannot be had.
+    """
+    if seen.obstacle:
+        raise seen.obstacle
+    if seen.choice is None:
+        return []
+    words = ", ".join(f"{name} {version}" for name, version in seen.choice.packages.items())
+    action = functools.partial(package_sets.install, seen.choice, family, host.tree, host.execute)
+    return [Step(f"install {words}", action)]
 
 
 def others(there: dict[str, str]) -> dict[str, str]:

@@ -236,7 +236,7 @@ def removal(version: str, action: Callable[[], object]) -> Step:
     return Step(f"remove NVIDIA driver {version}, which a .run file installed", action)
 
 
-def placed(tree: Root) -> list[str]:
+def deployed(tree: Root) -> list[str]:
     """Return the paths of the programs, libraries and links to them that a .run placed.
 
     Of modules and their sources DKMS tells. NVIDIA/nvidia-installer@590.48.01:backup.c,
@@ -251,7 +251,7 @@ def is_whole(tree: Root, flavour: str) -> bool:
 
     One version may be there in both flavours: nvidia-gridd is the guest's alone.
     """
-    paths = placed(tree)
+    paths = deployed(tree)
     found = "grid" if _GRIDD in paths else "tesla"
     is_there = all(os.path.lexists(tree.path(path)) for path in (UNINSTALLER, *paths))
     return found == flavour and is_there and not tree.exists(_AT_WORK)

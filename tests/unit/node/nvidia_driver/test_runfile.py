@@ -223,7 +223,7 @@ def test_a_killed_installer_is_a_refusal_and_the_next_run_repairs(driver, host, 
 @pytest.mark.parametrize("name", ["libcuda.so.1", f"libnvidia-ml.so.{V535}"])
 def test_a_file_or_link_that_was_placed_and_is_gone_is_missed(driver, host, execute, name):
     install(driver, host, execute, V535)
-    assert f"/usr/lib/x86_64-linux-gnu/{name}" in driver_runfile.placed(host)
+    assert f"/usr/lib/x86_64-linux-gnu/{name}" in driver_runfile.deployed(host)
     os.unlink(os.path.join(host.root, "usr/lib/x86_64-linux-gnu", name))
     assert not driver_runfile.is_whole(host, "tesla")
 
