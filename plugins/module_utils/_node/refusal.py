@@ -17,14 +17,14 @@ class Refusal(Exception):
     :param rule: the name of the rule that says so, for programs; '' where it has none.
     """
 
-    def __init__(self, what, because, remedy, rule=""):
+    def __init__(self, what: str, because: str, remedy: str, rule: str = "") -> None:
         super().__init__(f"{what}: {because}. {remedy}")
         self.what = what
         self.because = because
         self.remedy = remedy
         self.rule = rule
 
-    def as_dict(self):
+    def as_dict(self) -> dict[str, str]:
         """Return the refusal as the plain dict that plans and modules report."""
         return {
             "what": self.what,

@@ -8,23 +8,26 @@ import grp
 import os
 import pwd
 import subprocess
+from collections.abc import Iterable
+from typing import Any
 
 from . import commands, files
+from .commands import Run
 
 _ROOT_GROUPS = frozenset({"root", "sudo", "wheel", "admin"})
 
 
-def survey(names, run=commands.run):
+def survey(names: Iterable[str], run: Run = commands.run) -> dict[str, dict[str, Any]]:
     """Return {name: {exists, uid, home, shell, sudo}} for each name.
 
     A missing account has uid -1, empty texts and no sudo.
 
-    :param run: what runs ``sudo``, with the signature of commands.run.
+    :param run: what runs ``sudo``.
     """
     return {name: _account(name, run) for name in names}
 
 
-def group_exists(name):
+def group_exists(name: str) -> bool:
     """Say whether there is a group of this name."""
     try:
         return bool(grp.getgrnam(name))
@@ -32,12 +35,12 @@ def group_exists(name):
         return False
 
 
-def group_of(user):
+def group_of(user: str) -> str:
     """Return the name of a user's own group."""
     return grp.getgrgid(pwd.getpwnam(user).pw_gid).gr_name
 
 
-def _account(name, run):
+def _account(name: str, run: Run) -> dict[str, Any]:
     try:
         account = pwd.getpwnam(name)
     except KeyError:
@@ -51,7 +54,7 @@ def _account(name, run):
     }
 
 
-def _may_become_root(account, run):
+def _may_become_root(account: pwd.struct_passwd, run: Run) -> bool:
     """Say whether an account is root, is in a group that stands for it, or has any sudo rule."""
     if account.pw_uid == 0:
         return True

@@ -5,14 +5,21 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable
 
 from ..refusal import Refusal
 from . import disk, urls
 
 _TAIL = 5
 
+# What runs a command, with the signature of run: its answer is text or bytes, as the options say.
+Run = Callable[..., "subprocess.CompletedProcess[Any]"]
+# What runs a command that takes long: (argv, its additional environment) -> its end, with text.
+Execute = Callable[[Sequence[str], Mapping[str, str]], "subprocess.CompletedProcess[str]"]
 
-def run(argv, **options):
+
+def run(argv: Sequence[str], **options: Any) -> subprocess.CompletedProcess[Any]:
     """Run a command as subprocess.run does, whatever its status; see there for options and errors.
 
     The default of every function that lets its caller choose the runner.
@@ -22,11 +29,12 @@ def run(argv, **options):
     return subprocess.run(argv, check=False, **options)  # pylint: disable=ansible-bad-function
 
 
-def run_long(what, argv, environment, execute, writes_to):
+def run_long(
+    what: str, argv: Sequence[str], environment: Mapping[str, str], execute: Execute, writes_to: str
+) -> subprocess.CompletedProcess[str]:
     """Run a command that takes long and fills disks, whatever its status.
 
     :param what: what it does, for the messages.
-    :param execute: runs (argv, environment) and returns a CompletedProcess with text.
     :param writes_to: the path whose file system it fills, for the messages.
     :returns: its CompletedProcess.
     :raises Refusal: it ran too long, or a file system was full.
@@ -44,11 +52,11 @@ def run_long(what, argv, environment, execute, writes_to):
     return result
 
 
-def lines_of(text):
+def lines_of(text: str) -> list[str]:
     """Return the lines of an output that say something, without any password in a URL."""
     return [line.strip() for line in urls.shown(text).splitlines() if line.strip()]
 
 
-def last_words(result, text):
+def last_words(result: subprocess.CompletedProcess[Any], text: str) -> str:
     """Return the end of an output as one line, or the status where there is none."""
     return " / ".join(lines_of(text)[-_TAIL:]) or f"it ended with status {result.returncode}"

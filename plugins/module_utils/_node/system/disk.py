@@ -7,6 +7,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from ..refusal import Refusal
 
@@ -15,7 +17,7 @@ GIB = 1 << 30
 _FULL = (os.strerror(errno.ENOSPC), "No space left on devices", f"errno: {errno.ENOSPC}")
 
 
-def mount_of(path, mounts):
+def mount_of(path: str, mounts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """Return the row of ``mounts`` that holds a path, or None where none does.
 
     :param path: an absolute path; it need not exist.
@@ -25,13 +27,15 @@ def mount_of(path, mounts):
     return max(reversed(holding), key=lambda row: len(row["mount"]), default=None)
 
 
-def refusals(needs, mounts):
+def refusals(
+    needs: Iterable[tuple[str, str, int]], mounts: Sequence[Mapping[str, Any]]
+) -> list[Refusal]:
     """Return a Refusal for each file system without room for what is to be put on it.
 
     :param needs: list of (what, path, bytes).
     :param mounts: the ``mounts`` of node_info.
     """
-    per_mount = {}
+    per_mount: dict[str, tuple[Mapping[str, Any], list[tuple[str, int]]]] = {}
     for what, path, size in needs:
         row = mount_of(path, mounts)
         if row is not None:
@@ -47,13 +51,13 @@ def refusals(needs, mounts):
     ]
 
 
-def is_full(text):
+def is_full(text: str) -> bool:
     """Say whether a command's output tells that a file system was full."""
     return any(sign in text for sign in _FULL)
 
 
 @contextlib.contextmanager
-def watched(what, path):
+def watched(what: str, path: str) -> Iterator[None]:
     """Turn a write that found the file system of ``path`` full into the Refusal that says so."""
     try:
         yield
@@ -63,7 +67,7 @@ def watched(what, path):
         raise
 
 
-def ran_out(error):
+def ran_out(error: BaseException) -> bool:
     """Say whether an exception means that a file system was full.
 
     The one of shutil.copytree has a list of what it could not copy, and no number.
@@ -71,7 +75,7 @@ def ran_out(error):
     return isinstance(error, OSError) and (error.errno == errno.ENOSPC or is_full(str(error)))
 
 
-def full(what, path):
+def full(what: str, path: str) -> Refusal:
     """Return the Refusal for a file system that filled up under the work on ``path``."""
     return Refusal(
         what,
@@ -80,13 +84,13 @@ def full(what, path):
     )
 
 
-def _is_below(path, folder):
+def _is_below(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
-def _sum(wanted):
+def _sum(wanted: Iterable[tuple[str, int]]) -> int:
     return sum(size for _what, size in wanted)
 
 
-def _gib(size):
+def _gib(size: float) -> str:
     return f"{size / GIB:.1f} GiB"

@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 _RED_HAT = ("RedHat", "Rocky", "AlmaLinux", "CentOS", "OracleLinux")
 
 
-def catalog_name(facts):
+def catalog_name(facts: Mapping[str, Any]) -> str:
     """Return the distribution as the catalog names it: 'Debian 12', 'Ubuntu 22.04', 'RedHat 9'.
 
     :param facts: the general facts.
@@ -18,7 +21,7 @@ def catalog_name(facts):
     return f"{'RedHat' if name in _RED_HAT else name} {facts[part]}"
 
 
-def mellanox_name(facts):
+def mellanox_name(facts: Mapping[str, Any]) -> str:
     """Return the distribution as Mellanox writes it: 'rhel7.3', 'ubuntu22.04', 'debian12.5'.
 
     :param facts: the general facts.

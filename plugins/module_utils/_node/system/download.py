@@ -10,6 +10,8 @@ import http.client
 import os
 import socket
 import urllib.error
+from collections.abc import Iterator, Mapping
+from typing import IO
 
 from ansible.module_utils.urls import ConnectionError as UrlsError
 from ansible.module_utils.urls import open_url
@@ -28,7 +30,13 @@ _BROKEN = (
 )
 
 
-def fetch(url, path, sha256, proxies=None, ca_bundle=None):
+def fetch(
+    url: str,
+    path: str,
+    sha256: str,
+    proxies: Mapping[str, str] | None = None,
+    ca_bundle: str | None = None,
+) -> None:
     """Put a file from a URL at ``path``, which appears only when it is whole and has the digest.
 
     A file that is already there with that digest is used as it is.
@@ -51,7 +59,7 @@ def fetch(url, path, sha256, proxies=None, ca_bundle=None):
         _stream(url, handle, sha256, ca_bundle)
 
 
-def read(url, ca_bundle=None):
+def read(url: str, ca_bundle: str | None = None) -> bytes:
     """Return what is at a URL, its first MiB: of something small that proves itself.
 
     :raises Refusal: it cannot be had.
@@ -60,7 +68,7 @@ def read(url, ca_bundle=None):
         return answer.read(_CHUNK)
 
 
-def _stream(url, handle, sha256, ca_bundle):
+def _stream(url: str, handle: IO[bytes], sha256: str, ca_bundle: str | None) -> None:
     digest = hashlib.sha256()
     with _opened(url, ca_bundle) as answer:
         for chunk in iter(lambda: answer.read(_CHUNK), b""):
@@ -75,7 +83,7 @@ def _stream(url, handle, sha256, ca_bundle):
 
 
 @contextlib.contextmanager
-def _opened(url, ca_bundle):
+def _opened(url: str, ca_bundle: str | None) -> Iterator[IO[bytes]]:
     try:
         with contextlib.closing(open_url(url, timeout=_SILENCE_S, ca_path=ca_bundle)) as answer:
             yield answer
@@ -88,7 +96,7 @@ def _opened(url, ca_bundle):
 
 
 @contextlib.contextmanager
-def _proxies(proxies):
+def _proxies(proxies: Mapping[str, str]) -> Iterator[None]:
     """Let urllib, which reads them from the environment alone, use these proxies for a while."""
     wanted = {f"{scheme}_proxy": address for scheme, address in proxies.items()}
     before = {name: os.environ.get(name) for name in wanted}

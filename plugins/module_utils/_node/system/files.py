@@ -12,11 +12,13 @@ import os
 import pwd
 import stat
 import tempfile
+from collections.abc import Collection, Iterable, Iterator
+from typing import IO
 
 _CHUNK = 1 << 20
 
 
-def sha256_of_file(path):
+def sha256_of_file(path: str) -> str:
     """Return the hex sha256 of a file's content; OSError as ``open`` raises it."""
     digest = hashlib.sha256()
     with open(path, "rb") as handle:
@@ -25,12 +27,12 @@ def sha256_of_file(path):
     return digest.hexdigest()
 
 
-def sha256_of_text(text):
+def sha256_of_text(text: str) -> str:
     """Return the hex sha256 of a string in UTF-8."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def sha256_of_tree(root, ignore=()):
+def sha256_of_tree(root: str, ignore: Collection[str] = ()) -> str:
     """Return one hex sha256 over a folder's relative names, kinds, execute bits and contents.
 
     Owner, other mode bits and times are left out: a tree keeps its digest when
@@ -54,7 +56,7 @@ def sha256_of_tree(root, ignore=()):
     return digest.hexdigest()
 
 
-def walk(root, ignore=()):
+def walk(root: str, ignore: Collection[str] = ()) -> Iterator[tuple[str, str]]:
     """Yield (path, path relative to root) of everything below ``root``, in one fixed order."""
     for folder, names, files in os.walk(root):
         names[:] = sorted(name for name in names if not _matches(name, ignore))
@@ -63,11 +65,11 @@ def walk(root, ignore=()):
             yield path, os.path.relpath(path, root)
 
 
-def _matches(name, patterns):
+def _matches(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def ownership(path):
+def ownership(path: str) -> tuple[str, str, str]:
     """Return (owner, group, mode such as '0644') of a path, links not followed."""
     status = os.lstat(path)
     return (
@@ -77,7 +79,7 @@ def ownership(path):
     )
 
 
-def user_name(uid):
+def user_name(uid: int) -> str:
     """Return the name of a numeric user id, or the number as text where it has none."""
     try:
         return pwd.getpwuid(uid).pw_name
@@ -85,7 +87,7 @@ def user_name(uid):
         return str(uid)
 
 
-def group_name(gid):
+def group_name(gid: int) -> str:
     """Return the name of a numeric group id, or the number as text where it has none."""
     try:
         return grp.getgrgid(gid).gr_name
@@ -94,7 +96,9 @@ def group_name(gid):
 
 
 @contextlib.contextmanager
-def replacing(path, owner="root", group="root", mode=0o644):
+def replacing(
+    path: str, owner: str | None = "root", group: str | None = "root", mode: int = 0o644
+) -> Iterator[IO[bytes]]:
     """Open a temporary binary file beside ``path`` that takes its place when the block ends well.
 
     Readers see the old file or the new one, never a part; a full disk or a
@@ -120,13 +124,15 @@ def replacing(path, owner="root", group="root", mode=0o644):
         raise
 
 
-def write_text(path, text, owner="root", group="root", mode=0o644):
+def write_text(
+    path: str, text: str, owner: str | None = "root", group: str | None = "root", mode: int = 0o644
+) -> None:
     """Put ``text`` at ``path`` atomically; see :func:`replacing`."""
     with replacing(path, owner, group, mode) as handle:
         handle.write(text.encode())
 
 
-def point_link(path, target):
+def point_link(path: str, target: str) -> None:
     """Make ``path`` a symbolic link to ``target``, replacing an older link atomically."""
     temporary = f"{path}.gpunode-new"
     with contextlib.suppress(FileNotFoundError):

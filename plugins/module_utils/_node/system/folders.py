@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 
 from . import files
 
@@ -14,7 +15,7 @@ from . import files
 _MARK = "user.gpunode"
 
 
-def make(path):
+def make(path: str) -> None:
     """Make a folder and those above it that are lacking, open to all; each is marked as ours."""
     if os.path.isdir(path):
         return
@@ -26,7 +27,7 @@ def make(path):
         os.setxattr(path, _MARK, b"")
 
 
-def is_ours(path):
+def is_ours(path: str) -> bool:
     """Say whether a folder was made by :func:`make`."""
     try:
         return _MARK in os.listxattr(path, follow_symlinks=False)
@@ -35,7 +36,7 @@ def is_ours(path):
 
 
 @contextlib.contextmanager
-def replacing(place):
+def replacing(place: str) -> Iterator[str]:
     """Yield a path beside a folder, for what takes its place, which is there whole or not at all.
 
     A folder with the same in it stays as it is.
@@ -54,7 +55,7 @@ def replacing(place):
         shutil.rmtree(new, ignore_errors=True)
 
 
-def remove_if_empty(path):
+def remove_if_empty(path: str) -> None:
     """Remove a folder that has nothing in it; leave any other, and what is no folder."""
     with contextlib.suppress(OSError):
         os.rmdir(path)

@@ -8,6 +8,7 @@ import http.client
 import select
 import socket
 import time
+from typing import Callable
 
 from . import listening
 
@@ -18,12 +19,12 @@ _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 class _Connection(http.client.HTTPConnection):
     """An HTTP connection to a ListenStream= address."""
 
-    def __init__(self, listen, timeout_s):
+    def __init__(self, listen: str, timeout_s: float) -> None:
         address, port = listening.parse(listen)
         self._address = _LOOPBACK.get(address, address)
         super().__init__("localhost", port or None, timeout=timeout_s)
 
-    def connect(self):
+    def connect(self) -> None:
         if self.port and not self._address.startswith("/"):
             self.sock = socket.create_connection((self._address, self.port), self.timeout)
         else:
@@ -32,7 +33,9 @@ class _Connection(http.client.HTTPConnection):
             self.sock.connect(self._address)
 
 
-def complaint(listen, path, timeout_s, look=lambda: None):
+def complaint(
+    listen: str, path: str, timeout_s: float, look: Callable[[], object] = lambda: None
+) -> str:
     """Return '' when GET ``path`` over ``listen`` answers 200, else a phrase that says what it did.
 
     :param listen: a ListenStream= value; a wildcard address is asked over loopback.
@@ -53,7 +56,7 @@ def complaint(listen, path, timeout_s, look=lambda: None):
     return "" if status == 200 else f"answered {status}"
 
 
-def _wait(sock, timeout_s, look):
+def _wait(sock: socket.socket, timeout_s: float, look: Callable[[], object]) -> None:
     deadline = time.monotonic() + timeout_s
     while not select.select([sock], [], [], _LOOK_S)[0]:
         if time.monotonic() >= deadline:

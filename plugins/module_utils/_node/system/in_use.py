@@ -6,13 +6,16 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection, Iterator, Sequence
 
 from . import listening
 
 UNIT_DIR = "/etc/systemd/system"
 
 
-def by_processes(folders, proc="/proc", besides=()):
+def by_processes(
+    folders: Sequence[str], proc: str = "/proc", besides: Collection[str] = ()
+) -> dict[str, str]:
     """Return {folder: who} of those that a running process lives in.
 
     It works there, or has its program or libraries from there. ``who`` is one such process, in
@@ -27,12 +30,14 @@ def by_processes(folders, proc="/proc", besides=()):
     }
 
 
-def by_units(folders, unit_dir=UNIT_DIR, besides=()):
+def by_units(
+    folders: Sequence[str], unit_dir: str = UNIT_DIR, besides: Collection[str] = ()
+) -> dict[str, str]:
     """Return {folder: who} of those that a unit file or drop-in of the administrator names.
 
     :param besides: units whose files do not count.
     """
-    used = {}
+    used: dict[str, str] = {}
     for folder, path in _mentions(folders, unit_dir):
         # The unit itself comes before the links by which it is wanted.
         if os.path.basename(path) not in besides:
@@ -40,12 +45,14 @@ def by_units(folders, unit_dir=UNIT_DIR, besides=()):
     return used
 
 
-def users(folders, proc="/proc", unit_dir=UNIT_DIR):
+def users(
+    folders: Sequence[str], proc: str = "/proc", unit_dir: str = UNIT_DIR
+) -> dict[str, list[str]]:
     """Return {folder: sorted names} of who lives in folders or names them, as above.
 
     A name is that of a unit, or of a program that runs in no service: sessions come and go.
     """
-    found = {folder: set() for folder in folders}
+    found: dict[str, set[str]] = {folder: set() for folder in folders}
     for folder, _pid, program, unit in _residents(folders, proc):
         found[folder].add(unit if unit.endswith(".service") else program)
     for folder, path in _mentions(folders, unit_dir):
@@ -55,7 +62,7 @@ def users(folders, proc="/proc", unit_dir=UNIT_DIR):
     return {folder: sorted(names) for folder, names in found.items()}
 
 
-def user_by_processes(uid, proc="/proc", besides=()):
+def user_by_processes(uid: int, proc: str = "/proc", besides: Collection[str] = ()) -> bool:
     """Say whether a process of a user runs.
 
     :param uid: the user's numeric id.
@@ -70,7 +77,7 @@ def user_by_processes(uid, proc="/proc", besides=()):
     )
 
 
-def user_by_units(user, unit_dir=UNIT_DIR, besides=()):
+def user_by_units(user: str, unit_dir: str = UNIT_DIR, besides: Collection[str] = ()) -> bool:
     """Say whether a unit file or drop-in of the administrator runs something as a user.
 
     :param besides: units whose files do not count.
@@ -83,7 +90,7 @@ def user_by_units(user, unit_dir=UNIT_DIR, besides=()):
     )
 
 
-def _residents(folders, proc):
+def _residents(folders: Sequence[str], proc: str) -> Iterator[tuple[str, str, str, str]]:
     """Yield (folder, process id, program, unit or "") for each process that lives in a folder."""
     for pid in os.listdir(proc):
         if pid.isdigit():
@@ -95,7 +102,7 @@ def _residents(folders, proc):
                     yield folder, pid, _text(os.path.join(process, "comm")).strip(), unit
 
 
-def _mentions(folders, unit_dir):
+def _mentions(folders: Sequence[str], unit_dir: str) -> Iterator[tuple[str, str]]:
     """Yield (folder, path relative to ``unit_dir``) for each file of a unit that names a folder."""
     for parent, _folders, names in os.walk(unit_dir):
         for name in names:
@@ -106,7 +113,7 @@ def _mentions(folders, unit_dir):
                     yield folder, os.path.relpath(path, unit_dir)
 
 
-def _places_of(process):
+def _places_of(process: str) -> str:
     """Return the paths of a process's working folder, and of the program and libraries it maps."""
     try:
         folder = os.readlink(os.path.join(process, "cwd"))
@@ -115,7 +122,7 @@ def _places_of(process):
     return "\n".join([folder, _text(os.path.join(process, "maps"))])
 
 
-def _text(path):
+def _text(path: str) -> str:
     """Return a file's text; nothing for one that is gone, such as that of a process that ended."""
     try:
         with open(path, encoding="utf-8", errors="replace") as handle:
@@ -124,5 +131,5 @@ def _text(path):
         return ""
 
 
-def _names(folder, text):
+def _names(folder: str, text: str) -> bool:
     return folder in text and re.search(re.escape(folder) + r"(?![\w.-])", text) is not None

@@ -14,14 +14,17 @@ import ipaddress
 import os
 import re
 import subprocess
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from . import commands, proc_net
+from .commands import Run
 
 _UNIX_LISTEN = "00010000"
 _UNIX_STREAM = "0001"
 
 
-def parse(listen):
+def parse(listen: str) -> tuple[str, int]:
     """Return (address, port) of a ListenStream= value; a unix socket is (path, 0).
 
     :raises ValueError: it is none of the three forms above.
@@ -40,7 +43,9 @@ def parse(listen):
     return str(address), int(port)
 
 
-def conflict(rows, listen, own_units):
+def conflict(
+    rows: Iterable[Mapping[str, Any]], listen: str, own_units: Collection[str]
+) -> Mapping[str, Any] | None:
     """Return the row of the survey that keeps us from listening at ``listen``, or None.
 
     :param rows: what :func:`survey` returned.
@@ -54,7 +59,7 @@ def conflict(rows, listen, own_units):
     return None
 
 
-def overlap(one, other):
+def overlap(one: tuple[str, int], other: tuple[str, int]) -> bool:
     """Say whether two (address, port) cannot both be listened on.
 
     '::' takes the port of every IPv4 address as well, unless its owner said
@@ -70,7 +75,7 @@ def overlap(one, other):
     return "0.0.0.0" in addresses and not any(":" in address for address in addresses)
 
 
-def owner(row):
+def owner(row: Mapping[str, Any]) -> str:
     """Return who holds a row's socket, in words: process, pid and unit, as far as known."""
     if not row["pid"]:
         return "a process that cannot be seen from here"
@@ -78,7 +83,7 @@ def owner(row):
     return f"{row['process']} (pid {row['pid']}){of_unit}"
 
 
-def survey(proc="/proc", run=commands.run):
+def survey(proc: str = "/proc", run: Run = commands.run) -> list[dict[str, Any]]:
     """Return one row per listening TCP or unix stream socket: address, port, pid, process, unit.
 
     A socket that several processes share belongs to the oldest, which is
@@ -86,7 +91,7 @@ def survey(proc="/proc", run=commands.run):
     owner that cannot be seen has pid 0 and empty names.
 
     :param proc: where procfs is mounted; needs root to see every owner.
-    :param run: what runs ``systemctl``, with the signature of commands.run.
+    :param run: what runs ``systemctl``.
     """
     sockets = _sockets(proc)
     holders = _holders(proc, set(sockets))
@@ -110,7 +115,7 @@ def survey(proc="/proc", run=commands.run):
     return sorted(rows, key=lambda row: (row["port"], row["address"], row["pid"]))
 
 
-def unit_of(cgroups):
+def unit_of(cgroups: str) -> str:
     """Return the system unit in the text of a /proc/PID/cgroup, or ''."""
     for line in cgroups.splitlines():
         _hierarchy, _colon, rest = line.partition(":")
@@ -122,7 +127,7 @@ def unit_of(cgroups):
     return ""
 
 
-def _sockets(proc):
+def _sockets(proc: str) -> dict[str, tuple[str, int]]:
     """Return {inode: (address, port)} of every listening socket."""
     sockets = proc_net.tcp_sockets(proc, proc_net.TCP_LISTEN)
     for fields in proc_net.rows(proc, "unix"):
@@ -133,10 +138,10 @@ def _sockets(proc):
     return sockets
 
 
-def _holders(proc, inodes, above=0):
+def _holders(proc: str, inodes: Collection[str], above: int = 0) -> dict[str, int]:
     """Return {inode: lowest pid over ``above`` that has it open}; stops once all are found."""
     wanted = {f"socket:[{inode}]": inode for inode in inodes}
-    holders = {}
+    holders: dict[str, int] = {}
     pids = []
     with contextlib.suppress(OSError):
         pids = sorted(int(name) for name in os.listdir(proc) if name.isdigit())
@@ -156,7 +161,7 @@ def _holders(proc, inodes, above=0):
     return holders
 
 
-def _text(proc, pid, name):
+def _text(proc: str, pid: int, name: str) -> str:
     """Return a file of a process, '' once the process is gone."""
     try:
         with open(os.path.join(proc, str(pid), name), encoding="utf-8", errors="replace") as handle:
@@ -165,7 +170,7 @@ def _text(proc, pid, name):
         return ""
 
 
-def _units_of_sockets(run):
+def _units_of_sockets(run: Run) -> dict[tuple[str, int], str]:
     """Return {(address, port): .socket unit} of the stream sockets that systemd holds."""
     try:
         answer = run(

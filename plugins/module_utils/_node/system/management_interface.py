@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from . import proc_net
+from .root import Root
 
 _INTERFACES = "/sys/class/net"
 # Those of Mellanox' adapters, which openibd unloads: wjz304/mlnx-ofed-kernel@2c0186b,
@@ -17,7 +20,7 @@ _RDMA_DRIVERS = ("mlx4_core", "mlx5_core")
 _UP, _REJECT = 0x1, 0x200
 
 
-def survey(tree, pid):
+def survey(tree: Root, pid: int) -> dict[str, Any]:
     """Return {interface, lower, drivers, found_by} of what carries the connection of a process.
 
     :param pid: the process, a number; its SSH connection is that of the sshd it descends from.
@@ -34,7 +37,9 @@ def survey(tree, pid):
     }
 
 
-def runs_over(management, rdma_devices):
+def runs_over(
+    management: Mapping[str, Any], rdma_devices: Iterable[Mapping[str, Any]]
+) -> list[str]:
     """Return the interfaces of RDMA devices that carry the connection to a host; [] for none.
 
     Be it by themselves or below a bond, a bridge, a VLAN or a partition.
@@ -48,7 +53,7 @@ def runs_over(management, rdma_devices):
     return sorted(interfaces.intersection(management["lower"]) | driven)
 
 
-def _of_ssh(tree, pid):
+def _of_ssh(tree: Root, pid: int) -> str:
     """Return the interface by which an SSH connection comes in, '' where there is none.
 
     A connection to the host's own loopback comes from a relay on it, and the relay's from
@@ -59,7 +64,7 @@ def _of_ssh(tree, pid):
     return "" if interface == "lo" else interface
 
 
-def _ssh_address(tree, pid):
+def _ssh_address(tree: Root, pid: int) -> str:
     """Return the local address of the connection that the outermost sshd above a process holds.
 
     The outermost, because the one below it, which runs as the user, may hold what the user
@@ -80,7 +85,7 @@ def _ssh_address(tree, pid):
     return address
 
 
-def _sockets_of(tree, pid):
+def _sockets_of(tree: Root, pid: int) -> list[str]:
     """Return the inodes of the sockets a process has open, in the order of its descriptors."""
     folder = f"/proc/{pid}/fd"
     descriptors = sorted(tree.names(folder), key=lambda name: (len(name), name))
@@ -88,7 +93,7 @@ def _sockets_of(tree, pid):
     return [link.group(1) for link in links if link]
 
 
-def _interface_of(tree, address):
+def _interface_of(tree: Root, address: str) -> str:
     """Return the interface that has an address, '' where ip cannot tell."""
     answer = tree.answer("ip", "-oneline", "address")
     line = rf"^\d+: (\S+)\s+inet6? {re.escape(_plain(address))}[/\s]"
@@ -96,13 +101,13 @@ def _interface_of(tree, address):
     return found.group(1) if found else ""
 
 
-def _plain(address):
+def _plain(address: str) -> str:
     """Return an address as ip writes it: IPv4 that comes in at an IPv6 socket is IPv4."""
     parsed = ipaddress.ip_address(address)
     return str(getattr(parsed, "ipv4_mapped", None) or parsed)
 
 
-def _of_default_route(tree):
+def _of_default_route(tree: Root) -> str:
     """Return the interface of the default route with the least metric, IPv4 before IPv6."""
     interfaces = tree.names(_INTERFACES)
     for table, parse in (("route", _ipv4_default), ("ipv6_route", _ipv6_default)):
@@ -113,7 +118,7 @@ def _of_default_route(tree):
     return ""
 
 
-def _ipv4_default(fields):
+def _ipv4_default(fields: Sequence[str]) -> tuple[int, str] | None:
     """Return (metric, interface) of a row of /proc/net/route that is a default route, or None.
 
     Interface, destination, gateway, flags, two counters, metric, mask.
@@ -126,7 +131,7 @@ def _ipv4_default(fields):
         return None
 
 
-def _ipv6_default(fields):
+def _ipv6_default(fields: Sequence[str]) -> tuple[int, str] | None:
     """Return (metric, interface) of a row of /proc/net/ipv6_route that is a default route, or None.
 
     Destination and its length, source and its length, gateway, metric, two counters, flags,
@@ -140,16 +145,16 @@ def _ipv6_default(fields):
         return None
 
 
-def _leads_out(flags):
+def _leads_out(flags: str) -> bool:
     return int(flags, 16) & (_UP | _REJECT) == _UP
 
 
-def _driver(tree, interface):
+def _driver(tree: Root, interface: str) -> str:
     """Return the driver of an interface's device, '' where it has none."""
     return tree.target(f"{_INTERFACES}/{interface}/device/driver")
 
 
-def _lower(tree, interface):
+def _lower(tree: Root, interface: str) -> list[str]:
     """Return an interface and all below it, each once, the upper ones first.
 
     The kernel links the devices under a bond, a bridge or a VLAN as lower_NAME; the one under

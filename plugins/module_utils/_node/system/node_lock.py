@@ -9,6 +9,8 @@ import fcntl
 import json
 import os
 import time
+from collections.abc import Iterator
+from typing import IO
 
 from ..refusal import Refusal
 
@@ -17,7 +19,7 @@ WAIT_S = 600
 _POLL_S = 0.2
 
 
-def _holder(handle):
+def _holder(handle: IO[str]) -> str:
     """Return a sentence naming who holds the lock, from what they wrote into it."""
     handle.seek(0)
     try:
@@ -28,7 +30,7 @@ def _holder(handle):
 
 
 @contextlib.contextmanager
-def held(purpose, path=LOCK_PATH, wait_s=WAIT_S):
+def held(purpose: str, path: str = LOCK_PATH, wait_s: float = WAIT_S) -> Iterator[None]:
     """Hold the node's lock for the duration of a ``with`` block.
 
     The kernel drops the lock when the holder dies, so a killed run never

@@ -8,6 +8,7 @@ import contextlib
 import ipaddress
 import os
 import sys
+from collections.abc import Iterator
 
 from . import root
 
@@ -15,7 +16,7 @@ TCP_ESTABLISHED = "01"
 TCP_LISTEN = "0A"
 
 
-def rows(proc, name):
+def rows(proc: str, name: str) -> Iterator[list[str]]:
     """Yield the fields of each row of a table below its heading; nothing where there is none.
 
     :param proc: where procfs is mounted.
@@ -35,7 +36,7 @@ def rows(proc, name):
             yield line.split()
 
 
-def tcp_sockets(proc, state):
+def tcp_sockets(proc: str, state: str) -> dict[str, tuple[str, int]]:
     """Return {inode: (local address, port)} of the TCP sockets in a state.
 
     :param proc: where procfs is mounted.
@@ -52,7 +53,7 @@ def tcp_sockets(proc, state):
     return sockets
 
 
-def _address(digits):
+def _address(digits: str) -> str:
     """Return the address in the kernel's hexadecimal: 32-bit words in the host's byte order."""
     words = [bytes.fromhex(digits[start : start + 8]) for start in range(0, len(digits), 8)]
     step = -1 if sys.byteorder == "little" else 1

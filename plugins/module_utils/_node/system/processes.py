@@ -7,9 +7,10 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Iterable, Sequence
 
 
-def children(pid, proc="/proc"):
+def children(pid: int | str | None, proc: str = "/proc") -> set[int]:
     """Return the ids of the living children of a process.
 
     :param pid: its id, a number or its text; '0' and None are no process.
@@ -23,7 +24,7 @@ def children(pid, proc="/proc"):
     }
 
 
-def oldest_start(pids, proc="/proc"):
+def oldest_start(pids: Iterable[int | str], proc: str = "/proc") -> float | None:
     """Return when the oldest of some processes was started, in seconds since 1970, or None."""
     statuses = [_status(pid, proc) for pid in pids]
     ticks = [int(status[19]) for status in statuses if status]
@@ -34,7 +35,7 @@ def oldest_start(pids, proc="/proc"):
     return booted + min(ticks) / os.sysconf("SC_CLK_TCK")
 
 
-def started_before(pids, path, proc="/proc"):
+def started_before(pids: Iterable[int | str], path: str, proc: str = "/proc") -> bool:
     """Say whether one of some processes was started before a file was last written.
 
     Of processes that are gone, and of a file that is not there, it is not said.
@@ -46,7 +47,7 @@ def started_before(pids, path, proc="/proc"):
         return False
 
 
-def _status(pid, proc):
+def _status(pid: int | str, proc: str) -> list[str]:
     """Return the fields of /proc/PID/stat from the state on, [] for a process that is gone."""
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         with open(os.path.join(proc, str(pid), "stat"), encoding="utf-8", errors="replace") as text:
@@ -56,5 +57,5 @@ def _status(pid, proc):
     return []
 
 
-def _parent(status):
+def _parent(status: Sequence[str]) -> str | None:
     return status[1] if status else None

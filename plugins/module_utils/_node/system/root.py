@@ -8,12 +8,14 @@ answers then stand for a host that is not at hand.
 
 from __future__ import annotations
 
-import collections
 import os
 import subprocess
 import threading
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from . import commands
+from .commands import Run
 
 PATIENCE_S = 10
 # No file that is read whole is larger; a log or a stray binary may be.
@@ -21,12 +23,19 @@ _TEXT_LIMIT = 64 << 20
 # As many as the kernel follows, path_resolution(7).
 _MOST_LINKS = 40
 
-# How a program ended: its status, None where it did not run to its end, and what it printed;
-# then ``errors`` says why.
-Ended = collections.namedtuple("Ended", "status output errors")
+
+class Ended(NamedTuple):
+    """How a program ended: its status, and what it printed.
+
+    The status is None where it did not run to its end; then ``errors`` says why.
+    """
+
+    status: int | None
+    output: str
+    errors: str
 
 
-def without_waiting(path, flags):
+def without_waiting(path: str, flags: int) -> int:
     """Open a file as os.open does, but wait for nobody at a pipe: an ``opener`` for ``open``."""
     return os.open(path, flags | os.O_NONBLOCK)
 
@@ -38,22 +47,22 @@ class Root:
     where nothing is.
 
     :param root: the folder that stands for "/".
-    :param run: what runs programs, with the signature of commands.run.
+    :param run: what runs programs.
     """
 
-    def __init__(self, root="/", run=commands.run):
+    def __init__(self, root: str = "/", run: Run = commands.run) -> None:
         self.root = root
         self.run = run
 
-    def path(self, path):
+    def path(self, path: str) -> str:
         """Return where a path of the host, given as absolute, lies for this process."""
         return path if self.root == "/" else self._below(self.resolve(path))
 
-    def _below(self, path):
+    def _below(self, path: str) -> str:
         """Return where a path lies whose links are not followed."""
         return path if self.root == "/" else os.path.join(self.root, path.lstrip("/"))
 
-    def data(self, path, limit=_TEXT_LIMIT):
+    def data(self, path: str, limit: int = _TEXT_LIMIT) -> bytes:
         """Return the first ``limit`` bytes of a file, b'' where it cannot be read."""
         try:
             # A pipe in a file's place keeps nobody waiting.
@@ -62,29 +71,29 @@ class Root:
         except (OSError, ValueError):
             return b""
 
-    def text(self, path):
+    def text(self, path: str) -> str:
         """Return the text of a file without surrounding blanks; '' where it cannot be read."""
         return self.data(path).decode("utf-8", "replace").strip("\0 \t\r\n")
 
-    def lines(self, path):
+    def lines(self, path: str) -> list[str]:
         """Return the lines of a text file that say something; [] where it cannot be read."""
         return [line for line in self.text(path).splitlines() if line.strip()]
 
-    def number(self, path):
+    def number(self, path: str) -> int:
         """Return the decimal number that a file holds, 0 where it holds none."""
         try:
             return int(self.text(path))
         except ValueError:
             return 0
 
-    def names(self, path):
+    def names(self, path: str) -> list[str]:
         """Return the sorted names in a folder; [] where it cannot be read."""
         try:
             return sorted(os.listdir(self.path(path)))
         except (OSError, ValueError):
             return []
 
-    def target(self, path):
+    def target(self, path: str) -> str:
         """Return the last part of what a link points to; '' where it is no link."""
         folder, name = os.path.split(path)
         try:
@@ -92,11 +101,11 @@ class Root:
         except (OSError, ValueError):
             return ""
 
-    def exists(self, path):
+    def exists(self, path: str) -> bool:
         """Say whether there is something at a path, links followed."""
         return os.path.exists(self.path(path))
 
-    def resolve(self, path):
+    def resolve(self, path: str) -> str:
         """Return where a path leads once its links are followed, as the host itself follows them.
 
         Itself where they lead in a circle. An absolute link of a recorded tree stays inside it.
@@ -119,17 +128,17 @@ class Root:
                 rest = target.split("/") + rest
         return done or "/"
 
-    def has_program(self, name):
+    def has_program(self, name: str) -> bool:
         """Say whether there is a program of a name."""
         return any(self.exists(f"{folder}/{name}") for folder in _PATH.split(":"))
 
-    def ended(self, *argv, patience_s=PATIENCE_S):
+    def ended(self, *argv: str, patience_s: float = PATIENCE_S) -> Ended:
         """Run a program and return how it Ended, after ``patience_s`` seconds at the most.
 
         A program that waits for a broken device cannot be killed, and waiting for its end would
         take as long as that: it is left to itself.
         """
-        result = []
+        result: list[Ended] = []
         thread = threading.Thread(
             target=lambda: result.append(self._end(argv, patience_s)), daemon=True
         )
@@ -138,7 +147,7 @@ class Root:
         thread.join(patience_s + 1)
         return result[0] if result else _late(patience_s)
 
-    def answer(self, *argv, patience_s=PATIENCE_S):
+    def answer(self, *argv: str, patience_s: float = PATIENCE_S) -> str:
         """Return what a program prints to its standard output.
 
         '' where it is missing, fails or takes longer than ``patience_s`` seconds.
@@ -146,7 +155,7 @@ class Root:
         ended = self.ended(*argv, patience_s=patience_s)
         return ended.output if ended.status == 0 else ""
 
-    def _end(self, argv, patience_s):
+    def _end(self, argv: Sequence[str], patience_s: float) -> Ended:
         try:
             answer = self.run(
                 list(argv),
@@ -165,7 +174,7 @@ class Root:
         return Ended(answer.returncode, *texts)
 
 
-def _late(patience_s):
+def _late(patience_s: float) -> Ended:
     return Ended(None, "", f"no answer within {patience_s} s")
 
 

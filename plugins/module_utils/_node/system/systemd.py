@@ -7,8 +7,10 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 
 from . import commands, files
+from .commands import Run
 
 UNIT_DIR = "/etc/systemd/system"
 # The variable in which our services carry the digest of the unit's text.
@@ -20,17 +22,19 @@ class UnitError(Exception):
     """systemd did not do as told; the text is its own words."""
 
 
-def units_of(name):
+def units_of(name: str) -> list[str]:
     """Return the names of a service's units, in the order of their start: its socket, itself."""
     return [f"{name}.socket", f"{name}.service"]
 
 
-def show(units, properties, run=commands.run):
+def show(
+    units: Sequence[str], properties: Iterable[str], run: Run = commands.run
+) -> dict[str, dict[str, str]]:
     """Return {unit: {property: value}}, in one call; {} where systemd does not answer.
 
     :param units: unit names.
     :param properties: names as in `systemctl show`.
-    :param run: what runs ``systemctl``, with the signature of commands.run.
+    :param run: what runs ``systemctl``.
     """
     if not units:
         return {}
@@ -51,7 +55,7 @@ def show(units, properties, run=commands.run):
     return dict(zip(units, blocks))
 
 
-def files_of(units, run=commands.run):
+def files_of(units: Sequence[str], run: Run = commands.run) -> dict[str, str]:
     """Return {unit: path of the file that systemd has of it, or ''}, of an alias that of its unit.
 
     :param units: unit names.
@@ -61,7 +65,7 @@ def files_of(units, run=commands.run):
     return {unit: found.get(unit, {}).get("FragmentPath", "") for unit in units}
 
 
-def environment_of(pid, proc="/proc"):
+def environment_of(pid: int | str | None, proc: str = "/proc") -> dict[str, str] | None:
     """Return the {variable: value} that a process was started with, None where there is none.
 
     :param pid: its id, a number or its text; '0' and None are no process.
@@ -76,7 +80,7 @@ def environment_of(pid, proc="/proc"):
     return dict(item.split("=", 1) for item in items if "=" in item)
 
 
-def tell(verb, *units, timeout_s=_PATIENCE_S, run=commands.run):
+def tell(verb: str, *units: str, timeout_s: float = _PATIENCE_S, run: Run = commands.run) -> None:
     """Run `systemctl VERB UNITS` to its end.
 
     :raises UnitError: it failed, or was not done after ``timeout_s`` seconds.
@@ -91,7 +95,7 @@ def tell(verb, *units, timeout_s=_PATIENCE_S, run=commands.run):
         raise UnitError(f"systemctl {verb} {' '.join(units)}: {done.stderr.strip()}")
 
 
-def verify(texts, run=commands.run):
+def verify(texts: Mapping[str, str], run: Run = commands.run) -> None:
     """Have systemd read unit files before they are put in place.
 
     :param texts: {unit: text}.
@@ -114,7 +118,7 @@ def verify(texts, run=commands.run):
         raise UnitError(f"systemd-analyze verify: {words.replace(folder + os.sep, '')}")
 
 
-def journal(unit, lines, since, run=commands.run):
+def journal(unit: str, lines: int, since: float, run: Run = commands.run) -> str:
     """Return the last ``lines`` lines that a unit logged, as text.
 
     :param since: nothing older than this, in seconds since 1970.

@@ -8,7 +8,7 @@ import contextlib
 import functools
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from .. import steps
@@ -74,7 +74,7 @@ def as_it_was(there: OnDisk) -> TextFile:
     return of(there.text, there.mode)
 
 
-def stale(wanted: dict[str, TextFile], there: dict[str, OnDisk] | None = None) -> list[str]:
+def stale(wanted: Mapping[str, TextFile], there: Mapping[str, OnDisk] | None = None) -> list[str]:
     """Return those paths of {path: TextFile} that are not as they are to be, in their order.
 
     :param there: what :func:`look` found, else it looks now; nothing at paths it was not asked for.
@@ -117,14 +117,14 @@ def put(path: str, file: TextFile) -> None:
         files.write_text(path, file.text, mode=file.mode)
 
 
-def put_all(wanted: dict[str, TextFile]) -> None:
+def put_all(wanted: Mapping[str, TextFile]) -> None:
     """Bring each path of {path: TextFile} to what is to be there; see :func:`put`."""
     for path, file in wanted.items():
         put(path, file)
 
 
 def settling(
-    wanted: dict[str, TextFile], there: dict[str, OnDisk] | None = None
+    wanted: Mapping[str, TextFile], there: Mapping[str, OnDisk] | None = None
 ) -> list[steps.Step]:
     """Return the steps.Step of each thing that is not as it is to be; see :func:`stale`."""
     return [

@@ -5,15 +5,18 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
+from collections.abc import Mapping, Sequence
 
 from ..refusal import Refusal
 from . import commands
+from .commands import Run
 
 _POLL_S = 0.5
 
 
-def settle(name, timeout_s, run=commands.run):
+def settle(name: str, timeout_s: float, run: Run = commands.run) -> None:
     """Wait for a command of an earlier, cut run to end, so that its result can be looked at.
 
     :param name: the name it was given in :func:`execute`.
@@ -32,7 +35,13 @@ def settle(name, timeout_s, run=commands.run):
         time.sleep(_POLL_S)
 
 
-def execute(name, argv, environment=None, timeout_s=3600, run=commands.run):
+def execute(
+    name: str,
+    argv: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    timeout_s: float = 3600,
+    run: Run = commands.run,
+) -> subprocess.CompletedProcess[str]:
     """Run a command to its end and return its CompletedProcess (text, stdout and stderr apart).
 
     Where systemd runs the host, the command is a transient unit of its own and
@@ -72,9 +81,9 @@ def execute(name, argv, environment=None, timeout_s=3600, run=commands.run):
     )
 
 
-def _unit(name):
+def _unit(name: str) -> str:
     return f"gpunode-{name}.service"
 
 
-def _has_systemd():
+def _has_systemd() -> bool:
     return os.path.isdir("/run/systemd/system")

@@ -13,23 +13,24 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 
 from . import files, own_paths
 
 _FOLDER = "building"
 
 
-def _note_of(path, state_dir):
+def _note_of(path: str, state_dir: str) -> str:
     return os.path.join(state_dir, _FOLDER, files.sha256_of_text(path))
 
 
-def is_unfinished(path, state_dir=own_paths.STATE_DIR):
+def is_unfinished(path: str, state_dir: str = own_paths.STATE_DIR) -> bool:
     """Say whether ``path`` is a build of ours that did not end."""
     return os.path.exists(_note_of(path, state_dir))
 
 
 @contextlib.contextmanager
-def building(path, state_dir=own_paths.STATE_DIR):
+def building(path: str, state_dir: str = own_paths.STATE_DIR) -> Iterator[None]:
     """Mark ``path`` as under construction; a failed build is removed, a killed one stays marked.
 
     What an earlier unfinished build left at ``path`` is removed first.
@@ -46,26 +47,26 @@ def building(path, state_dir=own_paths.STATE_DIR):
     os.unlink(note)
 
 
-def remove(path, state_dir=own_paths.STATE_DIR):
+def remove(path: str, state_dir: str = own_paths.STATE_DIR) -> None:
     """Remove what lies at ``path``; a run that is killed in between leaves it marked."""
     _write_note(path, state_dir)
     discard(path, state_dir)
 
 
-def discard(path, state_dir=own_paths.STATE_DIR):
+def discard(path: str, state_dir: str = own_paths.STATE_DIR) -> None:
     """Remove a build that did not end, and the note about it."""
     _remove(path)
     os.unlink(_note_of(path, state_dir))
 
 
-def _write_note(path, state_dir):
+def _write_note(path: str, state_dir: str) -> str:
     note = _note_of(path, state_dir)
     os.makedirs(os.path.dirname(note), mode=0o755, exist_ok=True)
     files.write_text(note, path + "\n", mode=0o600)
     return note
 
 
-def _remove(path):
+def _remove(path: str) -> None:
     if os.path.ismount(path):
         # The disk that is mounted there is not ours to take away.
         for name in os.listdir(path):

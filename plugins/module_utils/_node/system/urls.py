@@ -13,36 +13,36 @@ _USER_AND_HOST = re.compile(rf"{_USER_INFO.pattern}([^/:\s\[]+)")
 _PLAIN = re.compile(r"[^\s\"'\\#]+")
 
 
-def shown(text):
+def shown(text: str) -> str:
     """Return a text with the user and password of every URL in it left out."""
     return _USER_INFO.sub("***@", text)
 
 
-def bare(text):
+def bare(text: str) -> str:
     """Return a text with its URLs as they are without user and password."""
     return _USER_INFO.sub("", text)
 
 
-def has_password(text):
+def has_password(text: str) -> bool:
     """Say whether a URL in the text carries a user or password."""
     return _USER_INFO.search(text) is not None
 
 
-def passwords(text):
+def passwords(text: str) -> set[str]:
     """Return the passwords in the URLs of a text, and users without one, which tokens are."""
     return {password or user for user, password in _USER_INFO.findall(text)} - {""}
 
 
-def to_netrc(text):
+def to_netrc(text: str) -> tuple[str, str]:
     """Return (text, netrc): a text without the users and passwords of its URLs, and a file of them.
 
     Programs write down the addresses that they are given, and not what a netrc file adds. What such
     a file cannot say stays where it is: a second user of one host, a user without a password, and
     what would have to be quoted. The netrc is "" where there is nothing to say.
     """
-    users = {}
+    users: dict[str, tuple[str, str]] = {}
 
-    def take(match):
+    def take(match: re.Match[str]) -> str:
         user, password, host = (unquote(part or "") for part in match.groups())
         plain = _PLAIN.fullmatch(user) and _PLAIN.fullmatch(password)
         if not plain or users.setdefault(host, (user, password)) != (user, password):
