@@ -8,6 +8,7 @@ import contextlib
 import glob
 import os
 import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 
 from ..system import files, folders, own_paths, text_files
 
@@ -15,7 +16,7 @@ _PREFERENCES = "/etc/apt/preferences"
 
 
 @contextlib.contextmanager
-def under(records, folder):
+def under(records: Iterable[str], folder: str) -> Iterator[tuple[str, ...]]:
     """Yield the options by which apt goes by some records first, and fetches into a folder.
 
     A newer version that is there may go back to an older one.
@@ -35,12 +36,12 @@ def under(records, folder):
         yield (*own, "--allow-downgrades")
 
 
-def archives(folder, packages):
+def archives(folder: str, packages: Mapping[str, str]) -> dict[str, str]:
     """Return {name: path} of those packages whose archive lies in a folder, as apt names it.
 
     :param packages: {name: version}.
     """
-    found = {}
+    found: dict[str, str] = {}
     for name, version in packages.items():
         quoted = version.replace(":", "%3a")
         paths = glob.glob(os.path.join(folder, f"{name}_{quoted}_*.deb"))

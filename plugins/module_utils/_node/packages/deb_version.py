@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import re
 
+# In turn: the weights of characters that are no digits, and a number.
+_Parts = list[tuple[list[int], tuple[int, str]]]
 
-def key(version):
+
+def key(version: str) -> tuple[tuple[int, str], _Parts, _Parts]:
     """Return what sorts versions as `dpkg --compare-versions` does, deb-version(7)."""
     epoch, colon, rest = version.partition(":")
     upstream, _dash, revision = (rest if colon else version).rpartition("-")
@@ -16,7 +19,7 @@ def key(version):
     return (_number(epoch if colon else ""), _parts(upstream), _parts(revision))
 
 
-def kernel_key(release):
+def kernel_key(release: str) -> _Parts:
     """Return what sorts kernels by their release, the one that GRUB puts first being the greatest.
 
     grub-mkconfig_lib, version_test_gt(): a release candidate is older than the release.
@@ -24,7 +27,7 @@ def kernel_key(release):
     return _parts(re.sub(r"[._-](pre|rc|test|git|old|trunk)", r"~\1", release))
 
 
-def _parts(text):
+def _parts(text: str) -> _Parts:
     """Return the parts in turn: what is no digit, by its characters, and then a number.
 
     The end is empty, since it sorts before letters and after '~', and twice so, since it is the
@@ -40,13 +43,13 @@ def _parts(text):
     return [*parts, empty, empty]
 
 
-def _weight(character):
+def _weight(character: str) -> int:
     if character == "~":
         return -1
     return ord(character) + (0 if character.isascii() and character.isalpha() else 0x110000)
 
 
-def _number(digits):
+def _number(digits: str) -> tuple[int, str]:
     """Return what sorts numbers written in digits, however many there are."""
     digits = digits.lstrip("0")
     return len(digits), digits

@@ -11,6 +11,7 @@ import base64
 import binascii
 import hashlib
 import re
+from collections.abc import Iterator
 
 _ARMOR = re.compile(
     r"-----BEGIN PGP PUBLIC KEY BLOCK-----\n(?:[^\n]+\n)*\n(?P<body>.*?)\n(?:=[^\n]{4}\n)?"
@@ -22,7 +23,7 @@ _LINE = 64
 _PUBLIC_KEY = 6
 
 
-def armored(data):
+def armored(data: bytes) -> str:
     """Return keys in armored text, be they that already; without the checksum, which is optional.
 
     :param data: the bytes of a file of keys.
@@ -35,7 +36,7 @@ def armored(data):
     return _BLOCK.format("\n".join(lines))
 
 
-def fingerprints(text):
+def fingerprints(text: str) -> list[str]:
     """Return the fingerprints of the keys in armored text, 40 upper-case hexadecimal digits each.
 
     Subkeys are their keys' own affair. [] where there is no key, or a part of one.
@@ -55,7 +56,7 @@ def fingerprints(text):
     return found
 
 
-def _packets(data):
+def _packets(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield (tag, body) of each packet.
 
     :raises IndexError: the data end before their last packet does.
@@ -72,7 +73,7 @@ def _packets(data):
         data = rest[length:]
 
 
-def _new_length(data):
+def _new_length(data: bytes) -> tuple[int, bytes]:
     """Return (length, what follows it) of a packet in the new format."""
     if data[0] < 192:
         return data[0], data[1:]

@@ -8,16 +8,19 @@ kernel image or remove anything is refused by name.
 
 from __future__ import annotations
 
-import collections
 import functools
 import os
 import re
 import shutil
+import subprocess
 import time
+from collections.abc import Sequence
+from typing import Callable, NamedTuple, Union
 
 from .. import steps
 from ..refusal import Refusal
 from ..system import commands
+from ..system.commands import Execute, Run
 
 #: What a package may be called. At its end '-' would mean to apt that it is to go.
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9+._-]*[A-Za-z0-9+])?")
@@ -28,8 +31,12 @@ _POLL_S = 2
 _UNMET = re.compile(r" : (?:Pre)?Depends: | : Conflicts: | : Breaks: ")
 _ASK_S = 60
 
-# Names of the packages that a transaction would put in place or take away.
-Transaction = collections.namedtuple("Transaction", "placed removed")
+
+class Transaction(NamedTuple):
+    """The names of the packages that a transaction would put in place or take away."""
+
+    placed: list[str]
+    removed: list[str]
 
 
 # NEEDRESTART_SUSPEND: on Ubuntu a library is reason enough to restart the services that use it.
@@ -70,7 +77,7 @@ class Apt:
     removing = ("purge",)
     _KEEPING = ("--no-remove",)
 
-    def installed(self, _names, run):
+    def installed(self, _names: Sequence[str], run: Run) -> set[str]:
         """Return the names of all packages that are installed or stood for by one that is."""
         answer = run(
             ["dpkg-query", "--show", "--showformat=${db:Status-Abbrev}\t${Package}\t${Provides}\n"],
@@ -86,7 +93,7 @@ class Apt:
                 found.update(item.split()[0] for item in provides.split(",") if item.strip())
         return found
 
-    def transaction(self, verb, names, removes):
+    def transaction(self, verb: Sequence[str], names: Sequence[str], removes: bool) -> list[str]:
         """Return the command that installs or removes packages.
 
         :param verb: ``installing`` or ``removing``, with options of the manager's.
@@ -94,11 +101,11 @@ class Apt:
         """
         return [*self._command, *verb, *([] if removes else self._KEEPING), *names]
 
-    def simulation(self, verb, names):
+    def simulation(self, verb: Sequence[str], names: Sequence[str]) -> list[str]:
         """Return the command that tells what a transaction would do, and changes nothing."""
         return [*self._command, *verb, "--simulate", *names]
 
-    def foreseen(self, answer):
+    def foreseen(self, answer: subprocess.CompletedProcess[str]) -> Transaction | None:
         """Return the Transaction that a simulation told of; None where it failed."""
         if answer.returncode:
             return None
@@ -127,7 +134,7 @@ class Dnf:
     # What others brought along is left to them.
     removing = ("remove", "--setopt=clean_requirements_on_remove=False")
 
-    def installed(self, names, run):
+    def installed(self, names: Sequence[str], run: Run) -> set[str]:
         """Return those of the names that an installed package has or stands for."""
         answer = run(
             ["rpm", "--query", "--whatprovides", *names],
@@ -139,22 +146,24 @@ class Dnf:
         lacking = re.findall(r"^no package provides (\S+)$", answer.stdout, re.MULTILINE)
         return set(names).difference(lacking)
 
-    def transaction(self, verb, names, _removes):
+    def transaction(self, verb: Sequence[str], names: Sequence[str], _removes: bool) -> list[str]:
         """Return the command that installs or removes packages; see :class:`Apt`."""
         return [*self._command, *verb, "--assumeyes", *names]
 
-    def simulation(self, verb, names):
+    def simulation(self, verb: Sequence[str], names: Sequence[str]) -> list[str]:
         """Return the command that tells what a transaction would do, and changes nothing."""
         return [*self._command, *verb, "--assumeno", *names]
 
-    def foreseen(self, answer):
+    def foreseen(self, answer: subprocess.CompletedProcess[str]) -> Transaction | None:
         """Return the Transaction that a simulation told of; None where it failed.
 
         The table is that of dnf 4, dnf/cli/output.py, list_transaction().
         """
         if answer.returncode and "Operation aborted" not in answer.stdout + answer.stderr:
             return None
-        placed, removed, goes = [], [], False
+        placed: list[str] = []
+        removed: list[str] = []
+        goes = False
         for line in answer.stdout.partition("Transaction Summary")[0].splitlines():
             heading = re.fullmatch(r"(\w+ing)\b.*:", line)
             replaced = re.fullmatch(r" +replacing +(\S+)\.\S+ \S+", line)
@@ -169,33 +178,39 @@ class Dnf:
         return Transaction([name for name in placed if name != "Package"], removed)
 
 
-def missing(names, run=commands.run, manager=None):
+# How a host's packages are managed.
+Manager = Union[Apt, Dnf]
+
+
+def missing(
+    names: Sequence[str], run: Run = commands.run, manager: Manager | None = None
+) -> list[str]:
     """Return those packages that are not installed whole, in order; all, where nobody can tell.
 
     A name that an installed package provides counts as installed: a library keeps its old name
     as one of those when it is renamed.
 
     :param names: package names.
-    :param run: what runs the package database, with the signature of commands.run.
+    :param run: what runs the package database.
     """
     manager = manager or managers_own()
     found = manager.installed(names, run) if names and manager else set()
     return [name for name in names if name not in found]
 
 
-def check(names, execute, manager=None):
+def check(names: Sequence[str], execute: Execute, manager: Manager | None = None) -> None:
     """Raise a Refusal where installing packages would do harm, as far as can be told now.
 
     A package that is not known yet, or lists that are not there, are none: see :func:`install`.
-
-    :param execute: runs (argv, environment) and returns a CompletedProcess with text.
     """
     what = _installation_of(names)
     manager = manager or required(what)
     judge(what, manager.installing, names, manager, execute)
 
 
-def install(names, execute, run=commands.run, manager=None):
+def install(
+    names: Sequence[str], execute: Execute, run: Run = commands.run, manager: Manager | None = None
+) -> None:
     """Install packages that are missing; see :func:`check` for what is refused.
 
     Lists that are stale are fetched anew, and what a killed run left half-configured is brought
@@ -215,18 +230,25 @@ def install(names, execute, run=commands.run, manager=None):
         )
 
 
-def installing(names, execute, run):
+def installing(names: Sequence[str], execute: Execute, run: Run) -> list[steps.Step]:
     """Return the steps.Step that installs those packages that are missing; [] for none."""
     return installing_missing(missing(names, run), execute, run)
 
 
-def installing_missing(lacking, execute, run):
+def installing_missing(lacking: Sequence[str], execute: Execute, run: Run) -> list[steps.Step]:
     """Return the steps.Step that installs what :func:`missing` returned; [] for none."""
     install_them = functools.partial(install, lacking, execute, run)
     return [steps.Step(_installation_of(lacking), install_them)] if lacking else []
 
 
-def transact(what, verb, names, manager, execute, may_go=lambda _name: False):
+def transact(
+    what: str,
+    verb: Sequence[str],
+    names: Sequence[str],
+    manager: Manager,
+    execute: Execute,
+    may_go: Callable[[str], object] = lambda _name: False,
+) -> None:
     """Run a transaction to its end, once it was simulated and does no harm.
 
     :param what: what it does, for the messages.
@@ -256,7 +278,14 @@ def transact(what, verb, names, manager, execute, may_go=lambda _name: False):
         told += [reason(cured)] if cured.returncode else []
 
 
-def judge(what, verb, names, manager, execute, may_go=lambda _name: False):
+def judge(
+    what: str,
+    verb: Sequence[str],
+    names: Sequence[str],
+    manager: Manager,
+    execute: Execute,
+    may_go: Callable[[str], object] = lambda _name: False,
+) -> None:
     """Raise a Refusal where a transaction would do harm, as far as can be told now.
 
     The parameters are those of :func:`transact`.
@@ -265,14 +294,14 @@ def judge(what, verb, names, manager, execute, may_go=lambda _name: False):
     _judge(what, manager, manager.foreseen(answer), may_go)
 
 
-def managers_own():
+def managers_own() -> Manager | None:
     """Return the manager of this host's packages, None where it is none that is known here."""
     if shutil.which("apt-get") and shutil.which("dpkg-query"):
         return Apt()
     return Dnf() if shutil.which("dnf") else None
 
 
-def required(what):
+def required(what: str) -> Manager:
     """Return the manager of this host's packages.
 
     :raises Refusal: it has none that is known here.
@@ -287,7 +316,9 @@ def required(what):
     return manager
 
 
-def managed(what, argv, manager, execute):
+def managed(
+    what: str, argv: Sequence[str], manager: Manager, execute: Execute
+) -> subprocess.CompletedProcess[str]:
     """Return what a command of the package manager says, once no other one holds its lock.
 
     :raises Refusal: the lock was still held after LOCK_WAIT_S.
@@ -307,7 +338,7 @@ def managed(what, argv, manager, execute):
         time.sleep(_POLL_S)
 
 
-def wait_for_others(what, execute):
+def wait_for_others(what: str, execute: Execute) -> None:
     """Wait until no other package manager holds the lock, as far as this host has one.
 
     :param what: what is to be done then, for the message.
@@ -319,7 +350,12 @@ def wait_for_others(what, execute):
         managed(what, manager.transaction(manager.installing, [], False), manager, execute)
 
 
-def _judge(what, manager, foreseen, may_go=lambda _name: False):
+def _judge(
+    what: str,
+    manager: Manager,
+    foreseen: Transaction | None,
+    may_go: Callable[[str], object] = lambda _name: False,
+) -> None:
     """Raise a Refusal where a Transaction does more than to add packages and other versions."""
     if foreseen is None:
         return
@@ -339,11 +375,11 @@ def _judge(what, manager, foreseen, may_go=lambda _name: False):
             )
 
 
-def _installation_of(names):
+def _installation_of(names: Sequence[str]) -> str:
     return f"install {', '.join(names)}"
 
 
-def reason(answer):
+def reason(answer: subprocess.CompletedProcess[str]) -> str:
     """Return what the manager, or a script of a package, calls an error."""
     signs = ("E:", "Error:", "Error!", "ERROR:", "dpkg: error")
     # What dpkg and a package's scripts say comes by a terminal of apt's own, on its output.

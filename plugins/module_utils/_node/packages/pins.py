@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 
 from ..system import text_files
 
@@ -18,7 +19,7 @@ _MARK = "# Written by gpunode; what is changed here by hand is lost.\n"
 _END = "# gpunode: end\n"
 
 
-def preferences(records):
+def preferences(records: Iterable[str]) -> str:
     """Return the text of a file of preferences; of several records that fit the first decides.
 
     :param records: what :func:`record` and :func:`held` return.
@@ -26,23 +27,23 @@ def preferences(records):
     return _MARK + "\n".join(records)
 
 
-def record(names, version, priority):
+def record(names: Iterable[str], version: str, priority: int) -> str:
     """Return the record that gives versions of packages a priority; apt_preferences(5)."""
     return f"Package: {' '.join(names)}\nPin: version {version}\nPin-Priority: {priority}\n"
 
 
-def held(packages, priority=STAYS):
+def held(packages: Mapping[str, str], priority: int = STAYS) -> list[str]:
     """Return the records by which packages have their versions: those that stay, or that come.
 
     :param packages: {name: version}.
     """
-    by_version = {}
+    by_version: dict[str, list[str]] = {}
     for name, version in sorted(packages.items()):
         by_version.setdefault(version, []).append(name)
     return [record(names, version, priority) for version, names in sorted(by_version.items())]
 
 
-def lock(component, installed):
+def lock(component: str, installed: Mapping[str, str]) -> dict[str, text_files.TextFile]:
     """Return {path: TextFile} of VERSIONLOCK with a component's packages at their versions.
 
     :param component: whose part of the file it is, in words.
@@ -52,12 +53,12 @@ def lock(component, installed):
     return {VERSIONLOCK: text_files.of(locked(component, before, installed))}
 
 
-def unlock(component):
+def unlock(component: str) -> dict[str, text_files.TextFile]:
     """Return {path: TextFile} of VERSIONLOCK without a component's part; {} without a file."""
     return lock(component, {}) if text_files.read(VERSIONLOCK) else {}
 
 
-def locked(component, before, installed):
+def locked(component: str, before: str, installed: Mapping[str, str]) -> str:
     """Return the text of VERSIONLOCK with our lines in place of older ones of the component.
 
     A line is epoch and all, dnf-plugins-core, plugins/versionlock.py.

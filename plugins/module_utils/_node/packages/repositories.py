@@ -8,22 +8,38 @@ of the company's is kept to; what its sources have is not written once more.
 
 from __future__ import annotations
 
-import collections
 import functools
 import os
 import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Callable, NamedTuple
 
 from .. import steps
 from ..refusal import Refusal
 from ..system import commands, distribution, download, text_files, urls
+from ..system.commands import Execute
+from ..system.root import Root
 from . import openpgp
 
-# What a component places, each an absolute path; its packages in words, and the option that names
-# another address.
-Files = collections.namedtuple("Files", "source keyring dnf_repository title option")
+# A source of packages in the form of deb822: {field: value}.
+Stanza = dict[str, str]
 
 
-def _files(name, title, option):
+class Files(NamedTuple):
+    """What a component places, each an absolute path.
+
+    :ivar title: its packages in words.
+    :ivar option: the one that names another address.
+    """
+
+    source: str
+    keyring: str
+    dnf_repository: str
+    title: str
+    option: str
+
+
+def _files(name: str, title: str, option: str) -> Files:
     return Files(
         f"/etc/apt/sources.list.d/gpunode-{name}.sources",
         f"/etc/apt/keyrings/gpunode-{name}.asc",
@@ -55,14 +71,14 @@ _PATIENCE_S = 30
 _ENVIRONMENT = {"LC_ALL": "C.UTF-8"}
 
 
-def own(tree):
+def own(tree: Root) -> list[Stanza]:
     """Return the stanzas of a host's sources that are in use, as {field: value}.
 
     Both forms of sources.list(5); our own files are none of them.
     """
     names = [name for name in tree.names(_PARTS) if not name.startswith(_OURS)]
     paths = [_LIST, *(f"{_PARTS}/{name}" for name in names)]
-    found = []
+    found: list[Stanza] = []
     for path in paths:
         if path.endswith(".list"):
             found += _of_lines(tree.text(path))
@@ -86,7 +102,14 @@ class Sources:
     :param address: where the user says that it is; '' for where it is usually.
     """
 
-    def __init__(self, files, repository, facts, tree, address):
+    def __init__(
+        self,
+        files: Files,
+        repository: Mapping[str, Any],
+        facts: Mapping[str, Any],
+        tree: Root,
+        address: str,
+    ) -> None:
         self._files = files
         self._repository = repository
         self._facts = facts
@@ -94,7 +117,7 @@ class Sources:
         self._address = address
         self._distribution = distribution.catalog_name(facts)
 
-    def stale(self):
+    def stale(self) -> dict[str, text_files.TextFile]:
         """Return {path: TextFile} of what :meth:`offer` changes; of a key, not its text.
 
         :raises Refusal: it is not known where the repository is.
@@ -105,22 +128,23 @@ class Sources:
             stale[self._files.keyring] = text_files.of("")
         return stale
 
-    def offering(self, execute):
+    def offering(self, execute: Execute) -> list[steps.Step]:
         """Return the step that does :meth:`offer`, [] where nothing tells otherwise.
 
         :raises Refusal: it is not known where the repository is.
         """
         return self.offering_of(self.stale(), execute)
 
-    def offering_of(self, stale, execute):
+    def offering_of(
+        self, stale: Mapping[str, text_files.TextFile], execute: Execute
+    ) -> list[steps.Step]:
         """Return the same for what :meth:`stale` returned, without a look at the host."""
         words = ", ".join(text_files.sentence(path, file) for path, file in stale.items())
         return [steps.Step(words, functools.partial(self.offer, execute))] if stale else []
 
-    def offer(self, execute):
+    def offer(self, execute: Execute) -> None:
         """Put all in place and fetch the lists.
 
-        :param execute: runs (argv, environment) and returns a CompletedProcess with text.
         :raises Refusal: the key is another one, or the lists cannot be had; all is as it was then.
         """
         wanted = self.wanted()
@@ -129,7 +153,7 @@ class Sources:
             wanted = {self._files.keyring: text_files.of(given), **wanted}
         offer(self._files, wanted, execute)
 
-    def wanted(self):
+    def wanted(self) -> dict[str, text_files.TextFile]:
         """Return {path: TextFile} of what tells of the repository, apart from its key.
 
         :raises Refusal: it is not known where the repository is.
@@ -142,23 +166,23 @@ class Sources:
         return {self._files.source: text_files.of(content or None)}
 
     @property
-    def _has_own_key(self):
+    def _has_own_key(self) -> bool:
         return self._facts["pkg_mgr"] == "apt" and "address" in self._repository
 
 
-def only(files):
+def only(files: Files) -> tuple[str, ...]:
     """Return the options by which apt knows of a component's source and of no other."""
     return ("-o", f"Dir::Etc::sourcelist={files.source}", "-o", "Dir::Etc::sourceparts=-")
 
 
-def offered(tree, names, options=()):
+def offered(tree: Root, names: Sequence[str], options: Iterable[str] = ()) -> dict[str, list[str]]:
     """Return {name: [version]} of what apt's lists on the host have, whatever pins say of it.
 
     :param tree: the host.
     :param names: of packages.
     :param options: of apt's.
     """
-    found = {}
+    found: dict[str, list[str]] = {}
     argv = ("apt-cache", *options, "madison", *names)
     answer = tree.answer(*argv, patience_s=_PATIENCE_S) if names else ""
     for line in answer.splitlines():
@@ -168,7 +192,7 @@ def offered(tree, names, options=()):
     return found
 
 
-def offered_by(tree, files):
+def offered_by(tree: Root, files: Files) -> dict[str, list[str]]:
     """Return {name: [version]} of all that a component's source has, and no other one.
 
     :param tree: the host.
@@ -179,12 +203,19 @@ def offered_by(tree, files):
     return offered(tree, names, alone)
 
 
-def paths(files):
+def paths(files: Files) -> list[str]:
     """Return the paths of a component's Files."""
     return [files.source, files.keyring, files.dnf_repository]
 
 
-def text(files, repository, distribution, release, stanzas, address=""):
+def text(
+    files: Files,
+    repository: Mapping[str, Any],
+    distribution: str,
+    release: str,
+    stanzas: Sequence[Stanza],
+    address: str = "",
+) -> str:
     """Return the text of a source, '' where the host's own sources have all that is needed.
 
     :param files: the Files of the component.
@@ -210,7 +241,7 @@ def text(files, repository, distribution, release, stanzas, address=""):
     return _file_of(found)
 
 
-def base(repository, distribution, address=""):
+def base(repository: Mapping[str, Any], distribution: str, address: str = "") -> str:
     """Return the address of a repository that is none of the distribution's, with a '/' at its end.
 
     :raises Refusal: it is not known for this distribution.
@@ -219,7 +250,12 @@ def base(repository, distribution, address=""):
     return (address or repository["address"].format(**part)).rstrip("/") + "/"
 
 
-def key(repository, distribution, address="", read=download.read):
+def key(
+    repository: Mapping[str, Any],
+    distribution: str,
+    address: str = "",
+    read: Callable[[str], bytes] = download.read,
+) -> str:
     """Return the armored key that a repository is signed with, from that repository.
 
     :raises Refusal: it cannot be had, or is another one than the catalog knows.
@@ -238,7 +274,9 @@ def key(repository, distribution, address="", read=download.read):
     return given
 
 
-def dnf_text(files, repository, distribution, address=""):
+def dnf_text(
+    files: Files, repository: Mapping[str, Any], distribution: str, address: str = ""
+) -> str:
     """Return the text of a component's repository for dnf, dnf.conf(5)."""
     where = base(repository, distribution, address)
     name = os.path.basename(files.dnf_repository).rpartition(".")[0]
@@ -248,10 +286,9 @@ def dnf_text(files, repository, distribution, address=""):
     )
 
 
-def offer(files, wanted, execute):
+def offer(files: Files, wanted: Mapping[str, text_files.TextFile], execute: Execute) -> None:
     """Put files in place, {path: TextFile}, and fetch the lists of a component's source.
 
-    :param execute: runs (argv, environment) and returns a CompletedProcess with text.
     :raises Refusal: its lists cannot be had; the files are as they were then.
     """
     before = {path: text_files.of(text_files.read(path)) for path in wanted}
@@ -270,7 +307,14 @@ def offer(files, wanted, execute):
         )
 
 
-def _of_archive(title, release, suites, components, stanzas, address=""):
+def _of_archive(
+    title: str,
+    release: str,
+    suites: Sequence[str],
+    components: Sequence[str],
+    stanzas: Sequence[Stanza],
+    address: str = "",
+) -> list[Stanza]:
     """Return the stanzas of what the host's sources lack of its distribution's archive.
 
     What is not there yet, such as backports, lies beside the release itself; but a host that goes
@@ -286,8 +330,8 @@ def _of_archive(title, release, suites, components, stanzas, address=""):
         )
     if address:
         # A mirror of the archive; one for security is another.
-        there = [suite for suite in suites if suite == release or _is_backports(suite)]
-        return [_like(named[0], address, there, components)]
+        mirrored = [suite for suite in suites if suite == release or _is_backports(suite)]
+        return [_like(named[0], address, mirrored, components)]
     found = []
     for suite in suites:
         there = [fields for fields in stanzas if suite in _suites(fields)]
@@ -299,9 +343,9 @@ def _of_archive(title, release, suites, components, stanzas, address=""):
     return _merged(found)
 
 
-def _merged(stanzas):
+def _merged(stanzas: Sequence[Stanza]) -> list[Stanza]:
     """Return stanzas that differ in nothing but their suites as one."""
-    merged = []
+    merged: list[Stanza] = []
     for fields in stanzas:
         rest = {**fields, "Suites": ""}
         like = next((other for other in merged if {**other, "Suites": ""} == rest), None)
@@ -312,19 +356,19 @@ def _merged(stanzas):
     return merged
 
 
-def _suites(fields):
+def _suites(fields: Stanza) -> list[str]:
     return fields.get("Suites", "").split()
 
 
-def _is_backports(suite):
+def _is_backports(suite: str) -> bool:
     return suite.endswith("-backports")
 
 
-def _file_of(stanzas):
+def _file_of(stanzas: Sequence[Stanza]) -> str:
     return _MARK + "\n".join(map(_rendered, stanzas)) if stanzas else ""
 
 
-def _like(fields, address, suites, components):
+def _like(fields: Stanza, address: str, suites: Sequence[str], components: Sequence[str]) -> Stanza:
     """Return a stanza like another one, for other suites and components."""
     return {
         **fields,
@@ -335,7 +379,7 @@ def _like(fields, address, suites, components):
     }
 
 
-def _part_of(repository, distribution):
+def _part_of(repository: Mapping[str, Any], distribution: str) -> Mapping[str, Any]:
     for part in repository["distributions"]:
         if part["distribution"] == distribution:
             return part
@@ -346,15 +390,16 @@ def _part_of(repository, distribution):
     )
 
 
-def _rendered(fields):
+def _rendered(fields: Stanza) -> str:
     lines = [f"{name}: {value}".replace(": \n", ":\n") for name, value in fields.items()]
     return "".join(f"{line}\n" for line in lines)
 
 
-def _of_stanzas(content):
+def _of_stanzas(content: str) -> Iterator[Stanza]:
     """Yield the stanzas of a file in deb822 form, continued lines with their line ends."""
     for block in re.split(r"\n[ \t]*\n", content):
-        fields, name = {}, ""
+        fields: Stanza = {}
+        name = ""
         for line in block.splitlines():
             if line.startswith("#"):
                 continue
@@ -368,7 +413,7 @@ def _of_stanzas(content):
         yield fields
 
 
-def _of_lines(content):
+def _of_lines(content: str) -> Iterator[Stanza]:
     """Yield the sources of a file that has one a line, as stanzas."""
     for line in content.splitlines():
         match = _LINE.match(line.strip())

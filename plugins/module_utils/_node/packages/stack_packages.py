@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
+from typing import Any, Callable
 
+from ..system.root import Root
 from . import deb_version
 
 #: MLNX_OFED, DOCA and the distribution's own RDMA stack.
@@ -41,7 +44,7 @@ _DNF = ("dnf", "--quiet", "--cacheonly", "--disableplugin=versionlock")
 _UPGRADE = re.compile(r"(\S+)\.(?:x86_64|i686|noarch|aarch64)\s+(\S+)\s+\S+")
 
 
-def survey(tree):
+def survey(tree: Root) -> list[dict[str, Any]]:
     """Return [{name, version, offered, offered_by_security}], sorted by name.
 
     ``offered`` is the newest version on offer, whatever pins say of it;
@@ -65,7 +68,7 @@ def survey(tree):
     return rows
 
 
-def installed(tree, is_asked=_FAMILY.fullmatch):
+def installed(tree: Root, is_asked: Callable[[str], object] = _FAMILY.fullmatch) -> dict[str, str]:
     """Return {name: version} of packages that are installed, those of the family by default.
 
     :param is_asked: says of a name whether it is asked about.
@@ -75,7 +78,7 @@ def installed(tree, is_asked=_FAMILY.fullmatch):
     return _of_rpm(tree, is_asked) if any(map(tree.exists, _RPM_DATABASES)) else {}
 
 
-def unfinished(tree, is_asked):
+def unfinished(tree: Root, is_asked: Callable[[str], object]) -> list[str]:
     """Return the names of packages that dpkg began to install or remove, and did not end with."""
     if not tree.exists(_STATUS):
         return []
@@ -88,13 +91,13 @@ def unfinished(tree, is_asked):
     )
 
 
-def residual(tree, is_asked):
+def residual(tree: Root, is_asked: Callable[[str], object]) -> list[str]:
     """Return the names of packages that were removed and left their settings."""
     states = _states(tree, is_asked) if tree.exists(_STATUS) else {}
     return sorted(name for name, (state, _version) in states.items() if state == "config-files")
 
 
-def owns(tree, path):
+def owns(tree: Root, path: str) -> bool:
     """Say whether a package has placed a file; one of the same name in another folder counts too.
 
     /lib is a link to /usr/lib, and packages name their files either way.
@@ -104,12 +107,12 @@ def owns(tree, path):
     return bool(tree.answer("rpm", "--query", "--file", path))
 
 
-def _of_dpkg(tree, is_asked):
+def _of_dpkg(tree: Root, is_asked: Callable[[str], object]) -> dict[str, str]:
     states = _states(tree, is_asked)
     return {name: version for name, (state, version) in states.items() if state == "installed"}
 
 
-def _states(tree, is_asked):
+def _states(tree: Root, is_asked: Callable[[str], object]) -> dict[str, tuple[str, str]]:
     """Return {name: (state, version)} of what dpkg knows of."""
     # A dpkg that was killed leaves what it had not written into its table (dpkg,
     # lib/dpkg/dbmodify.c): a package each, the last one of several with the last word.
@@ -126,18 +129,18 @@ def _states(tree, is_asked):
     return found
 
 
-def _of_rpm(tree, is_asked):
+def _of_rpm(tree: Root, is_asked: Callable[[str], object]) -> dict[str, str]:
     answer = tree.answer("rpm", "-qa", "--qf", _RPM_FORMAT, patience_s=_PATIENCE_S)
     rows = [line.split("\t") for line in answer.splitlines() if line.count("\t") == 1]
     return {name: version for name, version in rows if is_asked(name)}
 
 
-def _offered_by_apt(tree, installed):
+def _offered_by_apt(tree: Root, installed: Mapping[str, str]) -> dict[str, tuple[str, bool]]:
     """Return {name: (newest version, by security)} from the tables of `apt-cache policy`.
 
     Compared as dpkg compares versions, not by the order of the table.
     """
-    offered = {}
+    offered: dict[str, tuple[str, bool]] = {}
     name = version = ""
     answer = tree.answer("apt-cache", "policy", *sorted(installed), patience_s=_PATIENCE_S)
     for line in answer.splitlines():
@@ -157,7 +160,7 @@ def _offered_by_apt(tree, installed):
     return offered
 
 
-def _offered_by_dnf(tree, installed):
+def _offered_by_dnf(tree: Root, installed: Mapping[str, str]) -> dict[str, tuple[str, bool]]:
     """Return {name: (newest version, by security)} from what dnf 4 lists as upgrades.
 
     The lines are those of dnf/cli/output.py, simpleList(), which a long name breaks in two, and
