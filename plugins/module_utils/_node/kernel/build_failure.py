@@ -6,9 +6,13 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+from collections.abc import Mapping
+from typing import Any
 
 from ..refusal import Refusal
 from ..system import commands, files
+from ..system.root import Root
 
 LOGS = "/var/log/gpunode"
 _QUOTED = 2
@@ -16,7 +20,15 @@ _QUOTED = 2
 _ERRORS = (re.compile(r"\berror:|: not found", re.IGNORECASE), re.compile(r"\*\*\*"))
 
 
-def failure(tree, log, text, kernel, what, done, remedy):
+def failure(
+    tree: Root,
+    log: str,
+    text: str,
+    kernel: Mapping[str, Any],
+    what: str,
+    done: subprocess.CompletedProcess[str],
+    remedy: str,
+) -> Refusal:
     """Return the Refusal that says why a module could not be built, and keep what was said.
 
     :param log: the name of the file below LOGS that keeps it.

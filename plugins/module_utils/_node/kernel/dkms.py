@@ -12,10 +12,15 @@ import contextlib
 import os
 import re
 import shutil
+import subprocess
 import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from ..refusal import Refusal
 from ..system import commands, disk, files, folders, own_paths
+from ..system.commands import Execute
+from ..system.root import Root
 from . import build_failure, dkms_status
 
 #: Where DKMS takes sources from.
@@ -32,7 +37,7 @@ _NAMED = re.compile(
 _ENVIRONMENT = {"LC_ALL": "C.UTF-8"}
 
 
-def dkms_conf(template, version, modules, jobs):
+def dkms_conf(template: str, version: str, modules: Iterable[str], jobs: int) -> str:
     """Return the dkms.conf that the installer would make of a .run's template.
 
     NVIDIA/nvidia-installer@590.48.01:files.c, process_dkms_conf.
@@ -57,7 +62,7 @@ def dkms_conf(template, version, modules, jobs):
 
 
 @contextlib.contextmanager
-def undone_on_failure(tree, name, version):
+def undone_on_failure(tree: Root, name: str, version: str) -> Iterator[None]:
     """Leave DKMS and the sources of one version as they were, should the block fail.
 
     What is installed is not touched by building. A tree of the same version may be there, with
@@ -85,7 +90,9 @@ def undone_on_failure(tree, name, version):
     _discard(aside)
 
 
-def build_for(release, which, what, tree, execute):
+def build_for(
+    release: str, which: tuple[str, str], what: str, tree: Root, execute: Execute
+) -> subprocess.CompletedProcess[str]:
     """Have DKMS build a tree for one kernel, from the beginning; return its CompletedProcess.
 
     :param release: the kernel's.
@@ -99,7 +106,9 @@ def build_for(release, which, what, tree, execute):
     return run(what, ["build", *_which(*which), "-k", release], tree, execute)
 
 
-def install_for(release, which, what, tree, execute):
+def install_for(
+    release: str, which: tuple[str, str], what: str, tree: Root, execute: Execute
+) -> None:
     """Have DKMS put in place what it built of a tree for one kernel; see :func:`build_for`.
 
     :raises Refusal: it cannot.
@@ -111,7 +120,7 @@ def install_for(release, which, what, tree, execute):
         raise Refusal(what, words, "Mend that and run again")
 
 
-def forget_before(name, version, tree):
+def forget_before(name: str, version: str, tree: Root) -> None:
     """Remove what DKMS keeps beside a tree that is in place; where some stays, no harm is done now.
 
     That is what one that was killed after its last build did not come to, and what had been put in
@@ -124,7 +133,7 @@ def forget_before(name, version, tree):
         shutil.rmtree(tree.path(left), ignore_errors=True)
 
 
-def remove(tree, name, version, execute):
+def remove(tree: Root, name: str, version: str, execute: Execute) -> None:
     """Remove a tree from DKMS and its modules from every kernel, however broken the tree is.
 
     Sources go along where folders.make made their folder; those of a package are the package's.
@@ -151,7 +160,7 @@ def remove(tree, name, version, execute):
         shutil.rmtree(sources)
 
 
-def module_files(text, name):
+def module_files(text: str, name: str) -> dict[str, str]:
     """Return {file, without its end: name of the module} of what a dkms.conf builds.
 
     Debian's are called nvidia-current-uvm.ko and the like.
@@ -159,7 +168,7 @@ def module_files(text, name):
     :param text: of the dkms.conf, which is a shell script.
     :param name: of the tree.
     """
-    named = {"BUILT": {}, "DEST": {}}
+    named: dict[str, dict[str, str]] = {"BUILT": {}, "DEST": {}}
     for kind, number, module in _NAMED.findall(text):
         named[kind][number or "0"] = re.sub(r"\$\{?PACKAGE_NAME\}?", name, module)
     return {
@@ -168,7 +177,7 @@ def module_files(text, name):
     }
 
 
-def built_files(tree, name, version, release):
+def built_files(tree: Root, name: str, version: str, release: str) -> dict[str, str]:
     """Return {file, without its end: path} of what DKMS has built for a kernel."""
     top = f"{folder_of(name, version)}/{release}"
     return {
@@ -179,7 +188,7 @@ def built_files(tree, name, version, release):
     }
 
 
-def modules_of(tree, name, version):
+def modules_of(tree: Root, name: str, version: str) -> set[str]:
     """Return the names of a tree's modules, and of one without sources those of its files."""
     folder = folder_of(name, version)
     told = module_files(tree.text(f"{folder}/source/dkms.conf"), name).values()
@@ -188,21 +197,21 @@ def modules_of(tree, name, version):
     }
 
 
-def folder_of(name, version):
+def folder_of(name: str, version: str) -> str:
     """Return where DKMS has a tree."""
     return f"{dkms_status.FOLDER}/{name}/{version}"
 
 
-def sources_of(name, version):
+def sources_of(name: str, version: str) -> str:
     """Return where DKMS takes the sources of a tree from."""
     return f"{SOURCES}/{name}-{version}"
 
 
-def _which(name, version):
+def _which(name: str, version: str) -> tuple[str, str, str, str]:
     return "-m", name, "-v", version
 
 
-def _mend(tree, name, version):
+def _mend(tree: Root, name: str, version: str) -> None:
     """Give a tree that leads to no sources some, for DKMS will not even remove it without.
 
     Sources that have vanished are made up, enough of them to remove the modules by.
@@ -219,13 +228,15 @@ def _mend(tree, name, version):
     files.point_link(os.path.join(tree.path(folder), "source"), source)
 
 
-def run(what, arguments, tree, execute):
+def run(
+    what: str, arguments: Iterable[str], tree: Root, execute: Execute
+) -> subprocess.CompletedProcess[str]:
     """Run dkms, once that of somebody else has ended; return its CompletedProcess."""
     _wait_for_others(what, tree)
     return commands.run_long(what, ["dkms", *arguments], _ENVIRONMENT, execute, "/var")
 
 
-def _wait_for_others(what, tree):
+def _wait_for_others(what: str, tree: Root) -> None:
     """Wait for a DKMS of somebody else, such as of a package that is being installed."""
     deadline = time.monotonic() + WAIT_S
     while True:
@@ -241,13 +252,13 @@ def _wait_for_others(what, tree):
         time.sleep(_POLL_S)
 
 
-def _is_dkms(tree, pid):
+def _is_dkms(tree: Root, pid: str) -> bool:
     """Say whether a process is dkms, which is a script: its shell comes first."""
     words = tree.data(f"/proc/{pid}/cmdline").split(b"\0")
     return b"dkms" in [os.path.basename(word) for word in words[:2]]
 
 
-def _places(tree, name, version):
+def _places(tree: Root, name: str, version: str) -> list[tuple[str, str]]:
     """Return (name of its copy, place) of what building changes."""
     return [
         ("sources", tree.path(sources_of(name, version))),
@@ -255,7 +266,7 @@ def _places(tree, name, version):
     ]
 
 
-def _put_back(tree, name, version):
+def _put_back(tree: Root, name: str, version: str) -> None:
     aside = os.path.join(tree.path(ASIDE), f"{name}-{version}")
     for copy, place in _places(tree, name, version):
         _copy_over(os.path.join(aside, copy), place)
@@ -263,20 +274,27 @@ def _put_back(tree, name, version):
     _discard(aside)
 
 
-def _copy_over(source, target):
+def _copy_over(source: str, target: str) -> None:
     """Make a folder like another one, gone where that one is not there."""
     shutil.rmtree(target, ignore_errors=True)
     if os.path.isdir(source):
         shutil.copytree(source, target, symlinks=True)
 
 
-def _discard(aside):
+def _discard(aside: str) -> None:
     """Remove a copy; a run that is killed in between leaves it marked as a part of one."""
     os.rename(aside, aside + _PART)
     shutil.rmtree(aside + _PART)
 
 
-def not_built(tree, which, kernel, what, done, remedy):
+def not_built(
+    tree: Root,
+    which: tuple[str, str],
+    kernel: Mapping[str, Any],
+    what: str,
+    done: subprocess.CompletedProcess[str],
+    remedy: str,
+) -> Refusal:
     """Return the Refusal that says why a build failed; the log, which goes with the tree, is kept.
 
     :param which: (name, version) of the tree.

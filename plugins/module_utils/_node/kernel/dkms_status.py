@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+from ..system.root import Root
+
 FOLDER = "/var/lib/dkms"
 
 
-def survey(tree):
+def survey(tree: Root) -> list[dict[str, str]]:
     """Return [{name, version, kernel, state}] of every tree that DKMS has.
 
     As `dkms status` tells it, without running its shell script (dkms-project/dkms, dkms.in,
@@ -29,7 +31,7 @@ def survey(tree):
     return rows
 
 
-def _built(tree, name, folder):
+def _built(tree: Root, name: str, folder: str) -> dict[str, str]:
     """Return {kernel: state} of the kernels that a tree of DKMS is built for."""
     states = {}
     for kernel in tree.names(folder):

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from ..refusal import Refusal
 from ..system import commands
+from ..system.commands import Execute
+from ..system.root import Root
 
 # As initramfs-tools and dracut call their images.
 _IMAGES = ("/boot/initrd.img-{}", "/boot/initramfs-{}.img")
@@ -16,15 +18,14 @@ _MAKERS = {
 }
 
 
-def is_there(tree, release):
+def is_there(tree: Root, release: str) -> bool:
     """Say whether a kernel has an initramfs."""
     return any(tree.exists(path.format(release)) for path in _IMAGES)
 
 
-def rebuild(tree, release, execute):
+def rebuild(tree: Root, release: str, execute: Execute) -> None:
     """Make the initramfs of one kernel anew.
 
-    :param execute: runs (argv, environment) and returns a CompletedProcess with text.
     :raises Refusal: nothing on the host does that, or it failed.
     """
     what = f"initramfs of kernel {release}"

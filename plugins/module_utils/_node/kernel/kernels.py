@@ -6,8 +6,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from ..packages import deb_version
+from ..system.root import Root
+
+_Row = TypeVar("_Row", bound=Mapping[str, Any])
 
 MODULES = "/lib/modules"
 _GRUB_FOLDERS = ("/boot/grub", "/boot/grub2")
@@ -21,12 +26,12 @@ _COMPILED_BY = re.compile(rb'^CONFIG_CC_VERSION_TEXT="?(.*?)"?\s*$', re.MULTILIN
 _LOADED = re.compile(r"(\S+) [0-9]+ ([0-9]{1,9}) (\S+)")
 
 
-def loaded_modules(tree):
+def loaded_modules(tree: Root) -> set[str]:
     """Return the names of the modules that the running kernel has loaded."""
     return set(module_users(tree))
 
 
-def module_users(tree):
+def module_users(tree: Root) -> dict[str, tuple[int, list[str]]]:
     """Return {loaded module: (how many use it, the names of those that are modules)}."""
     rows = map(_LOADED.match, tree.lines("/proc/modules"))
     return {
@@ -35,10 +40,11 @@ def module_users(tree):
     }
 
 
-def above(tree, names):
+def above(tree: Root, names: Iterable[str]) -> set[str]:
     """Return the names of the loaded modules that stand on some, be it by others between."""
     users = module_users(tree)
-    found, ahead = set(), list(names)
+    found: set[str] = set()
+    ahead = list(names)
     while ahead:
         _number, holders = users.get(ahead.pop(), (0, []))
         new = set(holders) - found
@@ -47,7 +53,7 @@ def above(tree, names):
     return found
 
 
-def survey(tree, running):
+def survey(tree: Root, running: str) -> list[dict[str, Any]]:
     """Return [{release, running, next, headers, compiler, compiler_found}], newest first.
 
     Of the kernels with modules below /lib/modules those that can boot or be built for.
@@ -81,7 +87,7 @@ def survey(tree, running):
     ]
 
 
-def served(rows):
+def served(rows: Iterable[_Row]) -> list[_Row]:
     """Return those rows of :func:`survey` that modules are wanted for.
 
     Those of the kernels that run, that boot next, and that modules can be built for.
@@ -89,7 +95,7 @@ def served(rows):
     return [row for row in rows if row["running"] or row["next"] or row["headers"]]
 
 
-def beside_own(tree, release):
+def beside_own(tree: Root, release: str) -> Iterator[str]:
     """Yield the paths of modules that others brought to a kernel, folder by folder in order.
 
     A link that leads nowhere is none.
@@ -104,16 +110,16 @@ def beside_own(tree, release):
                 yield path
 
 
-def _can_boot(tree, release):
+def _can_boot(tree: Root, release: str) -> bool:
     return tree.exists(f"/boot/vmlinuz-{release}") or tree.exists(f"{MODULES}/{release}/vmlinuz")
 
 
-def _build(tree, release):
+def _build(tree: Root, release: str) -> str:
     """Return the folder with what modules are built against, whether or not it is there."""
     return tree.resolve(f"{MODULES}/{release}/build")
 
 
-def _next(tree, bootable):
+def _next(tree: Root, bootable: Sequence[str]) -> str:
     """Return the release that the boot loader will start, '' where that cannot be told.
 
     GRUB 2 starts the entry that grubenv keeps for once (next_entry), else the one that
@@ -139,7 +145,7 @@ def _next(tree, bootable):
     return (named[-1:] or bootable[:1] or [""])[0]
 
 
-def _entry(tree):
+def _entry(tree: Root) -> str:
     """Return the name or number of the entry that GRUB starts."""
     kept = dict(
         line.split("=", 1)
@@ -161,7 +167,7 @@ def _entry(tree):
     return kept.get("next_entry") or chosen or "0"
 
 
-def _compiler(tree, release):
+def _compiler(tree: Root, release: str) -> str:
     """Return the compiler that built a kernel, as 'gcc-12'; '' where its configuration is silent.
 
     The kernel writes it down since 4.18 (init/Kconfig, CC_VERSION_TEXT); of one that runs
@@ -179,7 +185,7 @@ def _compiler(tree, release):
     return ""
 
 
-def _named(words):
+def _named(words: str) -> str:
     """Return the name and major version in a compiler's own line about itself."""
     whole = re.match(r"\S*?\b((?:gcc|clang)-[0-9]+)\b", words)
     if whole:
@@ -190,7 +196,7 @@ def _named(words):
     return f"{name.group(1)}-{version.group(1)}" if name and version else ""
 
 
-def _found(tree, compilers):
+def _found(tree: Root, compilers: Iterable[str]) -> set[str]:
     """Return those of some compilers that are there, by that name or as plain gcc."""
     found = {compiler for compiler in compilers if tree.has_program(compiler)}
     if found != compilers and tree.has_program("gcc"):

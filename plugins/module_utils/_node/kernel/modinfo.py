@@ -5,17 +5,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+
+from ..system.root import Root
 
 _FIELD = re.compile(r"(\w+): *(.*)")
 # What is packed has to be unpacked first.
 _PATIENCE_S = 30
 
 
-def described(tree, paths):
+def described(tree: Root, paths: Sequence[str]) -> dict[str, dict[str, str]]:
     """Return {path: {field: value}}, {} for a module that modinfo cannot describe."""
-    by_file = {tree.path(path): {} for path in paths}
+    by_file: dict[str, dict[str, str]] = {tree.path(path): {} for path in paths}
     printed = tree.ended("modinfo", *by_file, patience_s=_PATIENCE_S).output if paths else ""
-    fields = {}
+    fields: dict[str, str] = {}
     for line in printed.splitlines():
         match = _FIELD.match(line)
         if match and match.group(1) == "filename":

@@ -5,20 +5,23 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 
 from ..refusal import Refusal
+from ..system.commands import Run
+from ..system.root import Root
 from . import kernels
 
 _PATIENCE_S = 120
 
 
-def is_unused(name, tree):
+def is_unused(name: str, tree: Root) -> bool:
     """Say whether a module is loaded and nobody uses it."""
     number, _holders = kernels.module_users(tree).get(name, (None, []))
     return number == 0
 
 
-def unload(name, run):
+def unload(name: str, run: Run) -> None:
     """Unload a module that nobody uses.
 
     :raises Refusal: somebody does.
@@ -28,17 +31,17 @@ def unload(name, run):
         raise Refusal(f"unload {name}", obstacle, "Reboot the host, or end who uses it")
 
 
-def rmmod(name, run):
+def rmmod(name: str, run: Run) -> str:
     """Unload a module; return the words with which it fails, '' where it does not."""
     return _failure(["rmmod", name], run)
 
 
-def load(name, run):
+def load(name: str, run: Run) -> str:
     """Load a module; return the words with which it fails, '' where it does not."""
     return _failure(["modprobe", name], run)
 
 
-def _failure(argv, run):
+def _failure(argv: Sequence[str], run: Run) -> str:
     """Return the words with which a command fails, '' where it does not."""
     try:
         done = run(argv, capture_output=True, text=True, errors="replace", timeout=_PATIENCE_S)

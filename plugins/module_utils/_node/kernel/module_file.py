@@ -23,10 +23,13 @@ import re
 import struct
 import subprocess
 import zlib
+from collections.abc import Iterator
 from functools import cached_property
+from typing import Callable, TypeVar
 
 from ..refusal import Refusal
 from ..system import commands, root
+from ..system.commands import Run
 
 # elf(5), of 64 bits and little-endian, as all machines have it that this project knows.
 _IDENTITY = b"\x7fELF\x02\x01"
@@ -48,6 +51,8 @@ _EXPORTED = re.compile(r"0x([0-9a-fA-F]+)\t(\w+)\t([^\t]*)\t([^\t]*)")
 _XZ, _GZIP, _ZSTD = b"\xfd7zXZ\0", b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _UNPACK_S = 60
 
+_Found = TypeVar("_Found")
+
 
 class KernelModule:
     """One kernel module, from the content of its file.
@@ -57,36 +62,36 @@ class KernelModule:
     :raises Refusal: it is no module of a machine that this project knows.
     """
 
-    def __init__(self, data, path):
+    def __init__(self, data: bytes, path: str) -> None:
         self.path = path
         self._data = data
         self._sections = self._checked(self._read_sections)
 
     @cached_property
-    def exports(self):
+    def exports(self) -> dict[str, int | None]:
         """{symbol: its version, None where the module gives it none}."""
         return self._checked(self._read_exports)
 
     @cached_property
-    def imports(self):
+    def imports(self) -> dict[str, int | None]:
         """{symbol: the version it has to have, None where the module demands none}."""
         return self._checked(self._read_imports)
 
     @cached_property
-    def info(self):
+    def info(self) -> dict[str, str]:
         """{field: value} of what modinfo shows, such as vermagic; the first of several."""
-        fields = {}
+        fields: dict[str, str] = {}
         for line in self._content(".modinfo").split(b"\0"):
             name, _sign, value = line.decode("utf-8", "replace").partition("=")
             fields.setdefault(name, value)
         return fields
 
     @property
-    def build_id(self):
+    def build_id(self) -> str:
         """What the linker computed over the module, in hexadecimal digits; '' where it has none."""
         return build_id(self._content(".note.gnu.build-id"))
 
-    def _checked(self, look):
+    def _checked(self, look: Callable[[], _Found]) -> _Found:
         try:
             return look()
         except (struct.error, LookupError, OverflowError, ValueError) as error:
@@ -96,7 +101,7 @@ class KernelModule:
                 "Name the nvidia.ko or Module.symvers of the driver, or build it again",
             ) from error
 
-    def _read_sections(self):
+    def _read_sections(self) -> dict[str, tuple[int, int, int, int]]:
         """Return {name: (number, offset, size, link)} of the sections that have content."""
         if not self._data.startswith(_IDENTITY):
             raise ValueError("it is no ELF file of 64 bits")
@@ -113,9 +118,9 @@ class KernelModule:
             if row[1] != _NO_CONTENT
         }
 
-    def _read_exports(self):
+    def _read_exports(self) -> dict[str, int | None]:
         by_number = {row[0]: row for row in self._sections.values()}
-        found = {}
+        found: dict[str, int | None] = {}
         for name, section, _value in self._symbols(b"__ksymtab_"):
             if section != _UNDEFINED:
                 found[name[len("__ksymtab_") :]] = None
@@ -130,8 +135,8 @@ class KernelModule:
                 found[name[len("__crc_") :]] = _WORD.unpack_from(self._data, start + value)[0]
         return found
 
-    def _read_imports(self):
-        found = {
+    def _read_imports(self) -> dict[str, int | None]:
+        found: dict[str, int | None] = {
             name: None for name, section, _v in self._symbols(b"") if section == _UNDEFINED and name
         }
         for version, name in _VERSION.iter_unpack(self._content("__versions")):
@@ -143,7 +148,7 @@ class KernelModule:
             found[name.decode("utf-8", "replace")] = version
         return found
 
-    def _symbols(self, prefix):
+    def _symbols(self, prefix: bytes) -> Iterator[tuple[str, int, int]]:
         """Yield (name, number of its section, value) of the symbols whose names begin so."""
         _number, start, size, link = self._sections.get(".symtab", (0, 0, 0, 0))
         names = next((row[1] for row in self._sections.values() if row[0] == link), 0)
@@ -151,18 +156,18 @@ class KernelModule:
             if self._data.startswith(prefix, names + row[0]):
                 yield self._string(names + row[0]), row[3], row[4]
 
-    def _content(self, section):
+    def _content(self, section: str) -> bytes:
         _number, start, size, _link = self._sections.get(section, (0, 0, 0, 0))
         return self._data[start : start + size]
 
-    def _string(self, start):
+    def _string(self, start: int) -> str:
         return self._data[start : self._data.index(b"\0", start)].decode("utf-8", "replace")
 
 
-def read(path, run=commands.run):
+def read(path: str, run: Run = commands.run) -> KernelModule:
     """Return the KernelModule at a path, unpacked where it is a .ko.xz, .ko.gz or .ko.zst.
 
-    :param run: runs a command, with the signature of commands.run.
+    :param run: runs a command.
     :raises Refusal: it cannot be read.
     """
     try:
@@ -178,7 +183,7 @@ def read(path, run=commands.run):
         ) from error
 
 
-def build_id(notes):
+def build_id(notes: bytes) -> str:
     """Return the build id among the notes of a section, in hexadecimal digits; '' for none.
 
     Of a loaded module the kernel hands out the sections of notes as they were in its file: Linux,
@@ -198,11 +203,11 @@ def build_id(notes):
     return ""
 
 
-def _whole_words(size):
+def _whole_words(size: int) -> int:
     return -(-size // _WORD.size) * _WORD.size
 
 
-def of_symvers(text):
+def of_symvers(text: str) -> dict[str, tuple[int, str]]:
     """Return {symbol: (version, module that exports it)} of the text of a Module.symvers.
 
     Tab-separated: version, symbol, module, kind of export, and since Linux 5.4 the namespace
@@ -219,7 +224,7 @@ def of_symvers(text):
     return found
 
 
-def _unpacked(data, path, run):
+def _unpacked(data: bytes, path: str, run: Run) -> bytes:
     if data.startswith(_XZ):
         return lzma.decompress(data)
     if data.startswith(_GZIP):

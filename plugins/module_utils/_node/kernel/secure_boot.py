@@ -7,8 +7,11 @@ from __future__ import annotations
 import re
 import ssl
 import struct
+from collections.abc import Container, Mapping
+from typing import Any
 
 from ..refusal import Refusal
+from ..system.root import Root
 
 _EFI = "/sys/firmware/efi"
 _FRAMEWORK = "/etc/dkms/framework.conf"
@@ -25,7 +28,7 @@ _LIST = struct.Struct("<16sIII")
 _OWNER_SIZE = 16
 
 
-def survey(tree):
+def survey(tree: Root) -> dict[str, Any]:
     """Return {efi, enabled, setup_mode, key, key_enrolled}; see docs/facts.md.
 
     Secure Boot that shim was told not to enforce is not enabled: the kernel then takes it for
@@ -44,7 +47,7 @@ def survey(tree):
     }
 
 
-def lacks_key(found):
+def lacks_key(found: Mapping[str, Any]) -> bool:
     """Say whether the firmware would not let modules load that are built here.
 
     :param found: what :func:`survey` returned.
@@ -52,7 +55,7 @@ def lacks_key(found):
     return found["enabled"] and not found["key_enrolled"]
 
 
-def refuse_unenrolled_key(found, consent):
+def refuse_unenrolled_key(found: Mapping[str, Any], consent: Container[str]) -> None:
     """Refuse to build modules that the firmware would not let load.
 
     :param found: what :func:`survey` returned.
@@ -69,7 +72,7 @@ def refuse_unenrolled_key(found, consent):
         )
 
 
-def certificates(data):
+def certificates(data: bytes) -> set[bytes]:
     """Return the X.509 certificates (DER) in a sequence of EFI_SIGNATURE_LIST.
 
     UEFI Specification 2.10, chapter 32, "Signature Database". What follows a broken list is
@@ -90,13 +93,13 @@ def certificates(data):
     return found
 
 
-def _enrolled(tree):
+def _enrolled(tree: Root) -> set[bytes]:
     """Return the certificates that shim and the firmware know."""
     database = _variable(tree, "db", _SECURITY_DATABASE)
     return set().union(*map(certificates, [database, *_of_shim(tree, "MokListRT")]))
 
 
-def _variable(tree, name, vendor):
+def _variable(tree: Root, name: str, vendor: str) -> bytes:
     """Return the value of an EFI variable, b'' where there is none.
 
     In efivarfs four bytes of attributes stand before it (Linux kernel,
@@ -105,7 +108,7 @@ def _variable(tree, name, vendor):
     return tree.data(f"{_EFI}/efivars/{name}-{vendor}")[4:]
 
 
-def _of_shim(tree, name):
+def _of_shim(tree: Root, name: str) -> list[bytes]:
     """Return the values of one of shim's variables: from its table, and each part in efivarfs.
 
     What the firmware has no room for in one variable, shim divides into NAME, NAME1, NAME2 and
@@ -125,11 +128,11 @@ def _of_shim(tree, name):
     return [table, *(_variable(tree, part, _SHIM) for part in parts)]
 
 
-def _is_set(value):
+def _is_set(value: bytes) -> bool:
     return value[:1] == b"\1"
 
 
-def _key(tree):
+def _key(tree: Root) -> str:
     """Return the path of the certificate of the key DKMS signs with, '' where it is not there.
 
     dell/dkms@793fdab5eba9d6b6e9295b18e44a23824e7da44f:dkms.in, prepare_mok, distro_version
@@ -144,7 +147,7 @@ def _key(tree):
     return path if tree.data(path) else ""
 
 
-def _framework(tree):
+def _framework(tree: Root) -> dict[str, str]:
     """Return what the configuration of DKMS says of its keys, the last word winning."""
     folder = f"{_FRAMEWORK}.d"
     files = [f"{folder}/{name}" for name in tree.names(folder) if name.endswith(".conf")]
@@ -157,12 +160,12 @@ def _framework(tree):
     return settings
 
 
-def _is_ubuntu(tree):
+def _is_ubuntu(tree: Root) -> bool:
     """Say whether the host is Ubuntu, or calls itself like it first of all."""
     return any(re.match("ID(_LIKE)?=[\"']?ubuntu", line) for line in tree.lines("/etc/os-release"))
 
 
-def _der(certificate):
+def _der(certificate: bytes) -> bytes:
     """Return a certificate as DER; the kernel's sign-file, which DKMS runs, takes PEM as well."""
     try:
         return ssl.PEM_cert_to_DER_cert(certificate.decode("ascii"))
