@@ -15,6 +15,8 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from ..refusal import Refusal
 from ..system import files
@@ -28,7 +30,7 @@ _ID_LENGTH = 12
 _RECORD_MODE = 0o600
 
 
-def id_of(lock, dists):
+def id_of(lock: Iterable[Mapping[str, Any]], dists: Iterable[Mapping[str, Any]]) -> str:
     """Return what tells builds apart: the packages, wherever they come from, and the pins."""
     packages = sorted(
         [lock_file.label(package), package.get("md5") or package["sha256"]] for package in lock
@@ -36,23 +38,23 @@ def id_of(lock, dists):
     return id_from([packages, [dist["line"] for dist in dists]])
 
 
-def id_from(content):
+def id_from(content: object) -> str:
     """Return the id that tells this content, plain lists and dicts, from any other."""
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:_ID_LENGTH]
 
 
-def folder_of(name, build_id):
+def folder_of(name: str, build_id: str) -> str:
     """Return the name of the folder of a build."""
     return f"{name}-{build_id}"
 
 
-def name_of(path):
+def name_of(path: str) -> str | None:
     """Return the name of the environment that a folder is a build of, None for another folder."""
     match = _FOLDER.fullmatch(os.path.basename(path))
     return match.group("name") if match else None
 
 
-def builds_of(names, folder):
+def builds_of(names: Collection[str], folder: str) -> list[str]:
     """Return the paths of what lies in a folder under the names of builds of environments."""
     found = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
     paths = [os.path.join(folder, entry) for entry in found]
@@ -63,12 +65,12 @@ def builds_of(names, folder):
     ]
 
 
-def record_of(prefix):
+def record_of(prefix: str) -> str:
     """Return where a build says what it was built from."""
     return os.path.join(prefix, RECORD)
 
 
-def read_record(prefix):
+def read_record(prefix: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the (lock, dists) that a build says it was built from.
 
     :raises ValueError: with a sentence, where it does not, or its folder is called otherwise.
@@ -78,7 +80,7 @@ def read_record(prefix):
         with open(path, encoding="utf-8") as handle:
             record = json.load(handle)
         lock, dists = record["lock"], record["dists"]
-        found = folder_of(name_of(prefix), id_of(lock, dists))
+        found = folder_of(str(name_of(prefix)), id_of(lock, dists))
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -88,7 +90,7 @@ def read_record(prefix):
     return lock, dists
 
 
-def not_kept(env):
+def not_kept(env: Mapping[str, Any]) -> Refusal:
     """Return the Refusal for a build that is named and not on the host."""
     return Refusal(
         f"environment {env['name']}: build {os.path.basename(env['prefix'])}",
@@ -97,7 +99,7 @@ def not_kept(env):
     )
 
 
-def is_recorded(env):
+def is_recorded(env: Mapping[str, Any]) -> bool:
     """Say whether a build carries what it is to be built from, readable by root alone."""
     path = record_of(env["prefix"])
     try:
@@ -108,12 +110,12 @@ def is_recorded(env):
     return text == _text(env) and files.ownership(path) == ("root", "root", f"{_RECORD_MODE:04o}")
 
 
-def record(env):
+def record(env: Mapping[str, Any]) -> None:
     """Write down what a build was built from, now."""
     files.write_text(record_of(env["prefix"]), _text(env), mode=_RECORD_MODE)
 
 
-def mend_record(env):
+def mend_record(env: Mapping[str, Any]) -> None:
     """Put right what a build says it was built from; when it was last changed stays said."""
     path = record_of(env["prefix"])
     times = (os.stat(path).st_atime_ns, os.stat(path).st_mtime_ns) if os.path.isfile(path) else None
@@ -122,5 +124,5 @@ def mend_record(env):
         os.utime(path, ns=times)
 
 
-def _text(env):
+def _text(env: Mapping[str, Any]) -> str:
     return json.dumps({"lock": env["lock"], "dists": env["dists"]}, indent=1, sort_keys=True) + "\n"

@@ -7,9 +7,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from ..refusal import Refusal
 from ..system import commands, urls
+from ..system.commands import Execute
 
 _SHOWN = 3
 _LINES = 12
@@ -45,12 +49,19 @@ _ANY_REMEDY = "Mend that and run again"
 _DEATH = re.compile(r"^conda\.(?:\w+\.)*(\w+): (.+)$", re.MULTILINE)
 
 
-def cache_of(base):
+def cache_of(base: str) -> str:
     """Return the folder of a conda installation's package cache."""
     return os.path.join(base, "pkgs")
 
 
-def solve(base, prefix, channels, packages, execute, cache):
+def solve(
+    base: str,
+    prefix: str,
+    channels: Iterable[str],
+    packages: Iterable[str],
+    execute: Execute,
+    cache: str,
+) -> None:
     """Create an environment of what conda's own solver finds for a spec, from these channels alone.
 
     :param prefix: where; nothing may be there.
@@ -62,13 +73,18 @@ def solve(base, prefix, channels, packages, execute, cache):
     run(base, [*arguments, *packages], execute, prefix, {"CONDA_PKGS_DIRS": cache})
 
 
-def run(base, arguments, execute, prefix=None, environment=None):
+def run(
+    base: str,
+    arguments: Sequence[str],
+    execute: Execute,
+    prefix: str | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """Run the conda of an installation and return its answer: a dict, {} where it says nothing.
 
     :param base: the prefix conda is installed in.
     :param arguments: what follows ``conda``; --prefix, --json and --quiet are added.
     :param prefix: the environment to work on, where it is another one than the base.
-    :param execute: runs (argv, environment) and returns a CompletedProcess with text.
     :param environment: settings of this command; without it those for commands that solve nothing.
     :raises Refusal: there is no conda, or it failed, with its own reason.
     """
@@ -97,7 +113,7 @@ def run(base, arguments, execute, prefix=None, environment=None):
     return _answer(result.stdout)
 
 
-def _answer(text):
+def _answer(text: str) -> dict[str, Any]:
     try:
         answer = json.loads(text)
     except ValueError:
@@ -105,7 +121,7 @@ def _answer(text):
     return answer if isinstance(answer, dict) else {}
 
 
-def _refusal(what, result):
+def _refusal(what: str, result: subprocess.CompletedProcess[str]) -> Refusal:
     """Return why conda failed: from its JSON, or from stderr where it died before that."""
     errors = _errors(result)
     if not errors:
@@ -119,7 +135,7 @@ def _refusal(what, result):
     )
 
 
-def _errors(result):
+def _errors(result: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
     answer = _answer(result.stdout)
     if answer:
         return answer.get("errors", [answer])
@@ -127,7 +143,7 @@ def _errors(result):
     return [{"exception_name": name, "message": words} for name, words in deaths[-1:]]
 
 
-def _sentence(error):
+def _sentence(error: Mapping[str, Any]) -> str:
     name = error.get("exception_name", "error")
     if name == "ChecksumMismatchError":
         kind = error["checksum_type"]
@@ -143,5 +159,5 @@ def _sentence(error):
     return f"{name}: {lines[0]}"
 
 
-def _message(error):
+def _message(error: Mapping[str, Any]) -> str:
     return str(error.get("message") or error.get("error") or "").strip() or "no message"

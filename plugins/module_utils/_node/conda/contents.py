@@ -6,16 +6,18 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from . import lock_file, prefixes
 
 
-def dist_label(dist):
+def dist_label(dist: Mapping[str, Any]) -> str:
     """Return how people name a pinned Python distribution: 'name==version'."""
     return f"{dist['name']}=={dist['version']}"
 
 
-def wanted_labels(environment):
+def wanted_labels(environment: Mapping[str, Any]) -> list[str]:
     """Return the sorted names of everything an environment is to hold."""
     return sorted(
         [lock_file.label(package) for package in environment["lock"]]
@@ -23,12 +25,12 @@ def wanted_labels(environment):
     )
 
 
-def labels_of(prefix):
+def labels_of(prefix: str) -> list[str]:
     """Return the sorted names of what a prefix holds, whatever it was built from."""
     return Contents({"prefix": prefix, "lock": [], "dists": []}).labels()
 
 
-def difference(before, after):
+def difference(before: Iterable[str], after: Iterable[str]) -> dict[str, list[str]]:
     """Return {'added', 'changed', 'removed': names} between two lists of labels."""
     old, new = _by_name(before), _by_name(after)
     return {
@@ -38,9 +40,9 @@ def difference(before, after):
     }
 
 
-def _by_name(labels):
+def _by_name(labels: Iterable[str]) -> dict[str, set[str]]:
     """Return {name: labels}; a package and a distribution may share a name."""
-    found = {}
+    found: dict[str, set[str]] = {}
     for label in labels:
         found.setdefault(label.partition("=")[0], set()).add(label)
     return found
@@ -59,7 +61,7 @@ class Contents:
     :ivar has_pip: whether there is a pip to remove distributions with.
     """
 
-    def __init__(self, environment):
+    def __init__(self, environment: Mapping[str, Any]) -> None:
         self._environment = environment
         self.records = prefixes.conda_records(environment["prefix"])
         self._infos = prefixes.dist_infos(environment["prefix"])
@@ -68,7 +70,7 @@ class Contents:
         self._find_packages()
         self._find_dists()
 
-    def _find_packages(self):
+    def _find_packages(self) -> None:
         lock = self._environment["lock"]
         same = [
             package
@@ -83,7 +85,7 @@ class Contents:
         self.missing = [package for package in lock if package["name"] not in intact]
         self.extra = sorted(set(self.records) - {package["name"] for package in lock})
 
-    def _is_damaged(self, name):
+    def _is_damaged(self, name: str) -> bool:
         """Say whether what a conda package brought was replaced or removed, but for our own pins.
 
         That is what pip by hand does, and another Python: conda moves the
@@ -97,7 +99,7 @@ class Contents:
         dists = [prefixes.parse_dist_info(os.path.basename(info)) for info in lost]
         return any(dist and dist[0] not in self._pins for dist in dists)
 
-    def _find_dists(self):
+    def _find_dists(self) -> None:
         owned = {info for record in self.records.values() for info in record["dists"]}
         here = {_key(*dist) for dist in self._infos.values()}
         self.missing_dists = [
@@ -117,11 +119,11 @@ class Contents:
             dist for info, dist in self._infos.items() if info not in owned or dist[0] in self._pins
         ]
 
-    def is_as_wanted(self):
+    def is_as_wanted(self) -> bool:
         """Say whether nothing is missing, damaged or too much."""
         return not (self.missing or self.extra or self.missing_dists or self.extra_dists)
 
-    def labels(self):
+    def labels(self) -> list[str]:
         """Return the sorted names of what is there, to compare with :func:`wanted_labels`."""
         packages = [
             lock_file.label(record)
@@ -130,7 +132,7 @@ class Contents:
         ]
         return sorted(packages + [f"{name}=={version}" for name, version in self._loose])
 
-    def sentences(self):
+    def sentences(self) -> list[str]:
         """Return a sentence for each thing that is to be done to the prefix."""
         prefix = self._environment["prefix"]
         found = []
@@ -151,7 +153,7 @@ class Contents:
         return found
 
 
-def _python_home(lock):
+def _python_home(lock: Iterable[Mapping[str, Any]]) -> re.Pattern[str]:
     """Return the pattern of paths in the library of a lock's Python; any, where it has none."""
     version = next((package["version"] for package in lock if package["name"] == "python"), None)
     return re.compile(
@@ -159,5 +161,5 @@ def _python_home(lock):
     )
 
 
-def _key(name, version):
+def _key(name: str, version: str) -> tuple[str, str]:
     return name, prefixes.version_key(version)

@@ -8,16 +8,18 @@ in a folder that is removed afterwards, and for a bounded time.
 
 from __future__ import annotations
 
-import collections
 import json
 import os
 import pwd
 import re
 import signal
 import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from typing import IO, Any, NamedTuple
 
 from ..refusal import Refusal
 from ..system import commands
+from ..system.commands import Run
 
 # A cold disk and a large framework take their time.
 TIMEOUT_S = 300
@@ -44,18 +46,39 @@ os.write(1, ("\\n%s\\n" % json.dumps(answer)).encode())
 os._exit(0)
 """
 
-# A module that cannot be imported: a sentence that says why, or, where shared libraries are
-# missing, their sonames and the file that wants them.
-Failure = collections.namedtuple("Failure", "module reason libraries wanting")
-_Ended = collections.namedtuple("_Ended", "status stdout stderr")
+
+class Failure(NamedTuple):
+    """A module that cannot be imported.
+
+    :ivar reason: a sentence that says why; None where shared libraries are missing.
+    :ivar libraries: their sonames.
+    :ivar wanting: the file that wants them.
+    """
+
+    module: str
+    reason: str | None
+    libraries: list[str]
+    wanting: str | None
 
 
-def check(prefix, modules, run=commands.run, timeout_s=TIMEOUT_S, account="nobody"):
+class _Ended(NamedTuple):
+    status: int
+    stdout: str
+    stderr: str
+
+
+def check(
+    prefix: str,
+    modules: Iterable[str],
+    run: Run = commands.run,
+    timeout_s: float = TIMEOUT_S,
+    account: str | None = "nobody",
+) -> list[Failure]:
     """Return a Failure for each module that the Python of a prefix cannot import.
 
     :param prefix: the conda environment.
     :param modules: names of modules.
-    :param run: what runs commands, with the signature of commands.run.
+    :param run: what runs commands.
     :param account: the user to import as; None for the own one.
     """
     found = []
@@ -67,7 +90,7 @@ def check(prefix, modules, run=commands.run, timeout_s=TIMEOUT_S, account="nobod
     return found
 
 
-def _identity(account, home):
+def _identity(account: str | None, home: str) -> dict[str, Any]:
     """Return the subprocess options for running as an account, which is given ``home``."""
     if account is None:
         return {}
@@ -76,8 +99,10 @@ def _identity(account, home):
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
-def _attempt(prefix, module, home, identity, run, timeout_s):
-    def execute(*argv):
+def _attempt(
+    prefix: str, module: str, home: str, identity: Mapping[str, Any], run: Run, timeout_s: float
+) -> Failure | None:
+    def execute(*argv: str) -> _Ended:
         # In files: the end of a pipe does not come before that of all who have it open, and what
         # an import leaves running has.
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
@@ -113,12 +138,12 @@ def _attempt(prefix, module, home, identity, run, timeout_s):
     return Failure(module, None, libraries, wanting)
 
 
-def _text_of(file):
+def _text_of(file: IO[bytes]) -> str:
     file.seek(0)
     return file.read().decode(errors="replace")
 
 
-def _answer(stdout):
+def _answer(stdout: str) -> dict[str, Any] | None:
     lines = stdout.strip().splitlines()
     try:
         return json.loads(lines[-1])
@@ -126,7 +151,7 @@ def _answer(stdout):
         return None
 
 
-def _reason(done, answer, timeout_s):
+def _reason(done: _Ended, answer: Mapping[str, Any] | None, timeout_s: float) -> str:
     if answer:
         return f"{answer['type']}: {answer['text'].strip().partition(chr(10))[0]}"
     if done.status == _TIMED_OUT:
@@ -141,7 +166,7 @@ def _reason(done, answer, timeout_s):
     return last or f"it ended with status {done.status} and said nothing"
 
 
-def catalog_keys(facts):
+def catalog_keys(facts: Mapping[str, Any]) -> tuple[str, str]:
     """Return the keys under which a host's packages stand in the catalog, the nearest one first.
 
     :param facts: the general facts of the host.
@@ -149,7 +174,12 @@ def catalog_keys(facts):
     return facts["distribution_release"], facts["os_family"]
 
 
-def refusal(failures, catalog, keys, listed):
+def refusal(
+    failures: Mapping[str, Sequence[Failure]],
+    catalog: Iterable[Mapping[str, Any]],
+    keys: Sequence[str],
+    listed: Iterable[str],
+) -> Refusal:
     """Return the Refusal that says all that is missing, and what to write down for it.
 
     :param failures: {environment: [Failure]}, no list empty.
@@ -171,13 +201,13 @@ def refusal(failures, catalog, keys, listed):
     return Refusal("imports of environments", "; ".join(told), ". ".join(remedies))
 
 
-def _holder(row, keys):
+def _holder(row: Mapping[str, Any], keys: Sequence[str]) -> tuple[str | None, str | None]:
     """Return (package, what else brings it) for a row of the catalog; one of them is None."""
     packages = row.get("packages", {})
     return next((packages[key] for key in keys if key in packages), None), row.get("brought_by")
 
 
-def _told(failure, holders):
+def _told(failure: Failure, holders: Mapping[str, tuple[str | None, str | None]]) -> str:
     if failure.reason:
         return f"{failure.module}: {failure.reason}"
     libraries = [_named(soname, *holders.get(soname, (None, None))) for soname in failure.libraries]
@@ -185,12 +215,16 @@ def _told(failure, holders):
     return f"{failure.module} lacks {' and '.join(libraries)}{wanting}"
 
 
-def _named(soname, package, other):
+def _named(soname: str, package: str | None, other: str | None) -> str:
     holder = f"package {package}" if package else other
     return f"{soname} ({holder})" if holder else soname
 
 
-def _remedies(sonames, holders, listed):
+def _remedies(
+    sonames: Sequence[str],
+    holders: Mapping[str, tuple[str | None, str | None]],
+    listed: Iterable[str],
+) -> list[str]:
     """Return a sentence for each kind of thing that is to be done about missing libraries."""
     found = [(soname, *holders.get(soname, (None, None))) for soname in sonames]
     packages = dict.fromkeys(package for _soname, package, _other in found if package)

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 HEADER = "@EXPLICIT"
 NOARCH = "noarch"
@@ -17,7 +19,7 @@ _MD5 = re.compile(r"[0-9a-f]{32}")
 _SHA256 = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 
 
-def parse(text):
+def parse(text: str) -> list[dict[str, str]]:
     """Return the packages of a lock: a list of dicts, in the order of the file.
 
     Each has ``url`` (without digest), ``name, version, build, subdir``, and
@@ -46,10 +48,10 @@ def parse(text):
     return packages
 
 
-def _package(number, line):
+def _package(number: int, line: str) -> dict[str, str]:
     match = _PACKAGE.fullmatch(line)
     parts = match.group("file").rsplit("-", 2) if match else []
-    if len(parts) != 3:
+    if match is None or len(parts) != 3:
         raise ValueError(f"line {number} is not the address of a conda package: {line}")
     name, version, build = parts
     return {
@@ -62,7 +64,7 @@ def _package(number, line):
     }
 
 
-def _digest(number, line, digest):
+def _digest(number: int, line: str, digest: str) -> dict[str, str]:
     if _MD5.fullmatch(digest):
         return {"md5": digest}
     match = _SHA256.fullmatch(digest)
@@ -71,12 +73,12 @@ def _digest(number, line, digest):
     return {"sha256": match.group(1)}
 
 
-def platform(packages):
+def platform(packages: Iterable[Mapping[str, Any]]) -> str:
     """Return the platform a lock is for, such as 'linux-64'; 'noarch' when it fits any."""
     return next((package["subdir"] for package in packages if package["subdir"] != NOARCH), NOARCH)
 
 
-def render(packages):
+def render(packages: Iterable[Mapping[str, Any]]) -> str:
     """Return the lock file for conda.
 
     A sha256 is left out: conda reads it only since version 25, and
@@ -88,12 +90,12 @@ def render(packages):
     return "\n".join(lines) + "\n"
 
 
-def label(package):
+def label(package: Mapping[str, Any]) -> str:
     """Return how people name one build of a package: 'name=version=build'."""
     return f"{package['name']}={package['version']}={package['build']}"
 
 
-def is_same(package, record):
+def is_same(package: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
     """Say whether a package of a lock is the one of an installed record.
 
     The digest decides where the record has it, the address elsewhere: the

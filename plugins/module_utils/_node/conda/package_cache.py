@@ -12,12 +12,14 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ..refusal import Refusal
 from ..system import files, urls
 
 
-def drop_unproven(packages, cache):
+def drop_unproven(packages: Iterable[Mapping[str, Any]], cache: str) -> None:
     """Remove what the cache holds of these packages but cannot show the right archive for.
 
     :param packages: packages of a lock; only those with a sha256 matter.
@@ -28,7 +30,7 @@ def drop_unproven(packages, cache):
             _drop(package, cache)
 
 
-def check(packages, cache):
+def check(packages: Iterable[Mapping[str, Any]], cache: str) -> None:
     """Raise a Refusal where the cache lacks the archive a lock names; another one is removed."""
     for package in _with_sha256(packages):
         found = _found_sha256(package, cache)
@@ -42,27 +44,27 @@ def check(packages, cache):
             )
 
 
-def present(packages, cache):
+def present(packages: Iterable[Mapping[str, Any]], cache: str) -> list[Mapping[str, Any]]:
     """Return those packages whose archive lies in the cache."""
     return [package for package in packages if os.path.isfile(_archive(package, cache))]
 
 
-def _with_sha256(packages):
+def _with_sha256(packages: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [package for package in packages if "sha256" in package]
 
 
-def _archive(package, cache):
+def _archive(package: Mapping[str, Any], cache: str) -> str:
     return os.path.join(cache, package["url"].rsplit("/", 1)[1])
 
 
-def _found_sha256(package, cache):
+def _found_sha256(package: Mapping[str, Any], cache: str) -> str | None:
     try:
         return files.sha256_of_file(_archive(package, cache))
     except FileNotFoundError:
         return None
 
 
-def _drop(package, cache):
+def _drop(package: Mapping[str, Any], cache: str) -> None:
     shutil.rmtree(
         os.path.join(cache, "-".join(package[key] for key in ("name", "version", "build"))),
         ignore_errors=True,

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import os
 import stat
+from typing import Any
 
 from ..system import unfinished_folder
 from . import prefixes
 
 
-def of(path, state_dir):
+def of(path: str, state_dir: str) -> dict[str, Any]:
     """Return {kind, empty, conda, unfinished} of a path; links are not followed.
 
     :param state_dir: where gpunode keeps its notes on the host.

@@ -8,9 +8,13 @@ import configparser
 import itertools
 import json
 import os
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from ..refusal import Refusal
 from ..system import commands, urls
+from ..system.commands import Execute
 from . import prefixes
 
 # As variables, since a pip of old Python versions does not know all of these as options.
@@ -24,13 +28,14 @@ _ENVIRONMENT = {
 }
 
 
-def install(prefix, requirements, config, execute, again=False):
+def install(
+    prefix: str, requirements: str, config: str, execute: Execute, again: bool = False
+) -> None:
     """Install what a requirements file names into a prefix; every line of it carries hashes.
 
     :param prefix: the conda environment.
     :param requirements: path of the file.
     :param config: path of the pip.conf to read besides the host's own.
-    :param execute: runs (argv, environment) and returns a CompletedProcess with text.
     :param again: put these files in place anew and leave their dependencies alone.
     :raises Refusal: pip failed, with its own reason.
     """
@@ -38,12 +43,14 @@ def install(prefix, requirements, config, execute, again=False):
     _run(prefix, ["install", "--require-hashes", *repair, "-r", requirements], config, execute)
 
 
-def uninstall(prefix, names, config, execute):
+def uninstall(prefix: str, names: Iterable[str], config: str, execute: Execute) -> None:
     """Remove Python distributions from a prefix; see :func:`install`."""
     _run(prefix, ["uninstall", "--yes", *names], config, execute)
 
 
-def resolve(prefix, wishes, config, execute):
+def resolve(
+    prefix: str, wishes: Iterable[str], config: str, execute: Execute
+) -> list[dict[str, str]]:
     """Return what pip would install for these requirements, as its report says; change nothing.
 
     :param wishes: requirements such as 'flask>=3'; what the prefix has already counts.
@@ -55,7 +62,7 @@ def resolve(prefix, wishes, config, execute):
     return [_resolved(item) for item in report["install"]]
 
 
-def _resolved(item):
+def _resolved(item: Mapping[str, Any]) -> dict[str, str]:
     metadata, source = item["metadata"], item["download_info"]
     sha256 = source.get("archive_info", {}).get("hashes", {}).get("sha256")
     if not sha256:
@@ -68,7 +75,7 @@ def _resolved(item):
     return {"name": name, "version": metadata["version"], "sha256": sha256}
 
 
-def _run(prefix, arguments, config, execute):
+def _run(prefix: str, arguments: Sequence[str], config: str, execute: Execute) -> str:
     """Run pip and return what it printed."""
     what = f"pip {arguments[0]} in {prefix}"
     result = commands.run_long(
@@ -88,7 +95,7 @@ def _run(prefix, arguments, config, execute):
     return result.stdout
 
 
-def _reason(result):
+def _reason(result: subprocess.CompletedProcess[str]) -> str:
     """Return pip's own errors, and the last of its complaints about a broken connection."""
     lines = commands.lines_of(result.stderr)
     broken = [line for line in lines if "connection broken" in line][-1:]
@@ -97,7 +104,7 @@ def _reason(result):
     return " / ".join(told) or commands.last_words(result, result.stderr)
 
 
-def _index(config):
+def _index(config: str) -> str:
     parser = configparser.ConfigParser(interpolation=None)
     parser.read(config)
     index = parser.get("global", "index-url", fallback=None)

@@ -8,18 +8,20 @@ import glob
 import json
 import os
 import re
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from ..refusal import Refusal
 
 _DIST_INFO = re.compile(r"(.+)-([^-]+)\.dist-info")
 
 
-def is_conda(prefix):
+def is_conda(prefix: str) -> bool:
     """Say whether a folder is a conda prefix: conda writes conda-meta/history first of all."""
     return os.path.isfile(os.path.join(prefix, "conda-meta", "history"))
 
 
-def verdict(state):
+def verdict(state: Mapping[str, Any]) -> str:
     """Return what is where a prefix is to be: 'free', 'unfinished', 'conda' or 'foreign'.
 
     :param state: the place as ``paths`` of node_info describes it.
@@ -33,7 +35,7 @@ def verdict(state):
     return "foreign"
 
 
-def foreign(what, prefix, option):
+def foreign(what: str, prefix: str, option: str) -> Refusal:
     """Return the Refusal for a prefix that holds something we did not put there.
 
     :param option: the option that decides where the prefix lies.
@@ -45,7 +47,7 @@ def foreign(what, prefix, option):
     )
 
 
-def conda_records(prefix):
+def conda_records(prefix: str) -> dict[str, dict[str, Any]]:
     """Return {name: record} from conda-meta/*.json.
 
     A record keeps ``name, version, build, url, md5, sha256`` (missing ones
@@ -72,13 +74,13 @@ def conda_records(prefix):
     return records
 
 
-def conda_package_names(prefix):
+def conda_package_names(prefix: str) -> list[str]:
     """Return the sorted 'name-version-build' of every package, by the record file names alone."""
     names = os.listdir(os.path.join(prefix, "conda-meta")) if is_conda(prefix) else []
     return sorted(name[: -len(".json")] for name in names if name.endswith(".json"))
 
 
-def dist_infos(prefix):
+def dist_infos(prefix: str) -> dict[str, tuple[str, str]]:
     """Return {dist-info folder: (name, version)} of every Python distribution in a prefix.
 
     Folders are relative to the prefix, names normalised as PEP 503 says; read
@@ -89,7 +91,7 @@ def dist_infos(prefix):
     }
 
 
-def dist_info_remains(prefix):
+def dist_info_remains(prefix: str) -> list[str]:
     """Return the dist-info folders, relative to the prefix, of distributions that are gone.
 
     pip leaves what a conda package did not list in its RECORD, and then
@@ -100,7 +102,7 @@ def dist_info_remains(prefix):
     ]
 
 
-def _dist_info_folders(prefix):
+def _dist_info_folders(prefix: str) -> Iterator[tuple[str, tuple[str, str]]]:
     for folder in glob.glob(os.path.join(glob.escape(prefix), "lib", "python3.*")):
         packages = os.path.join(folder, "site-packages")
         # conda's Python 3.10 and later come with a link lib/python3.1 to the real folder.
@@ -112,27 +114,27 @@ def _dist_info_folders(prefix):
                 yield os.path.relpath(os.path.join(packages, entry), prefix), dist
 
 
-def _has_metadata(prefix, folder):
+def _has_metadata(prefix: str, folder: str) -> bool:
     return os.path.isfile(os.path.join(prefix, folder, "METADATA"))
 
 
-def dist_names(prefix):
+def dist_names(prefix: str) -> list[str]:
     """Return the sorted 'name==version' of every Python distribution in the prefix."""
     return sorted(f"{name}=={version}" for name, version in dist_infos(prefix).values())
 
 
-def parse_dist_info(folder):
+def parse_dist_info(folder: str) -> tuple[str, str] | None:
     """Return (name, version) from the base name of a dist-info folder, or None for another one."""
     match = _DIST_INFO.fullmatch(folder)
     return (normalise(match.group(1)), match.group(2)) if match else None
 
 
-def normalise(name):
+def normalise(name: str) -> str:
     """Return a Python distribution's name as PEP 503 compares it."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def version_key(version):
+def version_key(version: str) -> str:
     """Return a Python version in a form in which '1.0' and '1.0.0' are equal, as PEP 440 says.
 
     Enough to compare a pin with what pip wrote down for it; it does not order.
