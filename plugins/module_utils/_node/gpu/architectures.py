@@ -13,6 +13,7 @@ two runs is of no architecture we know.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 # In the order of their compute capability, 3.x to 12.x, which is the order in which drivers and
@@ -72,7 +73,7 @@ _NVLINK5 = frozenset(
 )
 
 
-def of(device):
+def of(device: str) -> str:
     """Return the architecture of a PCI device id, one of NAMES; '' for one that is not known.
 
     :param device: four hexadecimal digits, the vendor being NVIDIA.
@@ -81,13 +82,13 @@ def of(device):
     return next((name for first, last, name in RANGES if first <= number <= last), "")
 
 
-def among(gpus: list[dict[str, Any]]) -> list[str]:
+def among(gpus: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return the architectures of some GPUs, rows of pci.gpus, in the order of NAMES."""
     found = {gpu["architecture"] for gpu in gpus}
     return [name for name in NAMES if name in found]
 
 
-def is_nvlink5(device):
+def is_nvlink5(device: str) -> bool:
     """Say whether a board needs what only the fifth generation of NVLink needs: NVLSM or IMEX.
 
     :param device: as for :func:`of`.
@@ -95,7 +96,7 @@ def is_nvlink5(device):
     return _number(device) in _NVLINK5
 
 
-def _number(device):
+def _number(device: str) -> int:
     try:
         return int(device, 16)
     except ValueError:

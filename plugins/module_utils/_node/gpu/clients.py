@@ -6,9 +6,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
 
 from ..kernel import kernels
 from ..system import listening
+from ..system.root import Root
+
+_Row = TypeVar("_Row", bound=Mapping[str, Any])
 
 _DEVICES = "/dev/nvidia"
 # Who has no work of its own on the GPUs that could be interrupted: the driver's daemons, and who
@@ -24,7 +29,7 @@ _WITHOUT_WORK = (
 )
 
 
-def clients(tree):
+def clients(tree: Root) -> list[dict[str, Any]]:
     """Return [{pid, process, unit, devices}], by pid; needs root to see every process.
 
     Nothing is looked at where the driver is not loaded: as long as one of its devices is open,
@@ -47,21 +52,21 @@ def clients(tree):
     return rows
 
 
-def at_work(rows):
+def at_work(rows: Iterable[_Row]) -> list[_Row]:
     """Return those rows of :func:`clients` that stand for work which could be interrupted."""
     return [row for row in rows if row["process"] not in _WITHOUT_WORK]
 
 
-def described(row):
+def described(row: Mapping[str, Any]) -> str:
     """Return a row of :func:`clients` in words."""
     return f"{listening.owner(row)} has {', '.join(row['devices'])} open"
 
 
-def _is_pid(name):
+def _is_pid(name: str) -> bool:
     return name.isascii() and name.isdigit() and len(name) < 10
 
 
-def _open_devices(folder):
+def _open_devices(folder: str) -> set[str]:
     """Return the devices among a process's open files; none of one that is gone."""
     found = set()
     with contextlib.suppress(OSError):

@@ -12,8 +12,10 @@ import json
 import subprocess
 import sys
 import time
+from typing import Any
 
 from ..system import commands
+from ..system.commands import Run
 
 _PATIENCE_S = 60
 _POLL_S = 2
@@ -56,10 +58,10 @@ print(json.dumps({"call": "", "status": 0, "says": "%d" % count.value}))
 """
 
 
-def obstacle(run=commands.run, patience_s=_PATIENCE_S):
+def obstacle(run: Run = commands.run, patience_s: float = _PATIENCE_S) -> str:
     """Return what keeps memory from being taken on one of the GPUs, '' where nothing does.
 
-    :param run: what runs programs, with the signature of commands.run.
+    :param run: what runs programs.
     :param patience_s: seconds after which a driver that does not answer is given up, and for which
         one that says it is not ready is waited for.
     """
@@ -74,7 +76,7 @@ def obstacle(run=commands.run, patience_s=_PATIENCE_S):
     return f"{answer['call']} says {answer['says']}"
 
 
-def _ask(run, patience_s):
+def _ask(run: Run, patience_s: float) -> dict[str, Any]:
     """Return {call, status, says} of the first call that failed, status 0 where none did."""
     try:
         done = run(

@@ -13,12 +13,12 @@ from ..system.root import Root
 _HERE = Root()
 
 
-def note_path():
+def note_path() -> str:
     """Return where it is noted what runs again after the work on the driver."""
     return os.path.join(own_paths.STATE_DIR, "drained.json")
 
 
-def noted(host=_HERE):
+def noted(host: Root = _HERE) -> dict[str, list[str]]:
     """Return what an earlier run stopped and nobody started since: {triggers, services}.
 
     A note that somebody broke says nothing.

@@ -24,7 +24,7 @@ _FIELDS = ("name", "version", "flavour", "sha256")
 _NAME = re.compile(r"[0-9]+(?:\.[0-9]+)+(?:-\w+\.run)?")
 
 
-def rows(tree=None, folder=DIR):
+def rows(tree: Root | None = None, folder: str = DIR) -> list[dict[str, str]]:
     """Return [{path, version, flavour, sha256}] of what is kept, the installed one first.
 
     ``path`` is a .run, or a folder of packages, which have no sha256.
@@ -40,13 +40,13 @@ def rows(tree=None, folder=DIR):
     ]
 
 
-def make(folder=DIR):
+def make(folder: str = DIR) -> None:
     """Make the folder, for root alone."""
     os.makedirs(folder, mode=0o700, exist_ok=True)
     os.chmod(folder, 0o700)
 
 
-def note(name, version, flavour="", sha256="", folder=DIR):
+def note(name: str, version: str, flavour: str = "", sha256: str = "", folder: str = DIR) -> None:
     """Note what lies in the folder under a name as that which is installed; drop what is too old.
 
     :param name: '535.161.08-tesla.run', or '535.161.08' for a folder of packages.
@@ -60,7 +60,7 @@ def note(name, version, flavour="", sha256="", folder=DIR):
         (shutil.rmtree if os.path.isdir(path) else os.unlink)(path)
 
 
-def _noted(tree, folder):
+def _noted(tree: Root, folder: str) -> list[dict[str, str]]:
     try:
         noted = json.loads(tree.text(f"{folder}/{_NOTE}"))
     except ValueError:

@@ -5,8 +5,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..packages import versions
+from ..system.root import Root
 
 UNIT = "nvidia-fabricmanager.service"
 _PROGRAM = "nv-fabricmanager"
@@ -18,17 +21,19 @@ _PACKAGE = re.compile(r"(?:nvidia|cuda-drivers)-fabric-?manager(?:-[0-9]+)?")
 _COMPANION = re.compile(r"libnvidia-nscq(?:-[0-9]+)?")
 
 
-def is_package(name):
+def is_package(name: str) -> bool:
     """Say whether a package brings it, or goes with it: beside a .run, which has neither."""
     return brings(name) or bool(_COMPANION.fullmatch(name))
 
 
-def brings(name):
+def brings(name: str) -> bool:
     """Say whether a package brings the program itself."""
     return bool(_PACKAGE.fullmatch(name))
 
 
-def survey(tree, packages, states):
+def survey(
+    tree: Root, packages: Sequence[Mapping[str, Any]], states: Mapping[str, str]
+) -> dict[str, Any]:
     """Return {version, active, enabled}.
 
     :param packages: rows of stack_packages.survey, which tell the version where the program
@@ -42,13 +47,13 @@ def survey(tree, packages, states):
     }
 
 
-def _version_of_program(tree):
+def _version_of_program(tree: Root) -> str:
     if not tree.has_program(_PROGRAM):
         return ""
     match = _VERSION.search(tree.answer(_PROGRAM, "--version"))
     return match.group(1) if match else ""
 
 
-def _version_of_package(packages):
+def _version_of_package(packages: Sequence[Mapping[str, Any]]) -> str:
     found = [versions.upstream(row["version"]) for row in packages if brings(row["name"])]
     return next(filter(None, found), "")

@@ -11,8 +11,11 @@ left.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from typing import Any
 
 from ..kernel import kernels
+from ..system.root import Root
 from . import pci
 
 _LINES = 2000
@@ -31,7 +34,7 @@ _BUS = "fallen off the bus"
 _GPU = re.compile(rf"NVRM: .*?\bGPU (?:at )?(?:PCI:)?{_ADDRESS}", re.I)
 
 
-def faults(tree):
+def faults(tree: Root) -> list[dict[str, Any]]:
     """Return [{address, xid, says}], one row per GPU and kind with what was said last.
 
     A GPU that fell off the bus without a number has xid 0. Nothing is asked where there is neither
@@ -46,7 +49,7 @@ def faults(tree):
     ]
 
 
-def _faults(log):
+def _faults(log: str) -> Iterator[tuple[tuple[str, int], str]]:
     """Yield ((address, xid), what was said) for each line of a log that tells of a fault."""
     address = ""
     for line in log.splitlines():
@@ -60,7 +63,7 @@ def _faults(log):
             yield (_pci(address), 0), says
 
 
-def _pci(address):
+def _pci(address: str) -> str:
     """Return an address as sysfs writes it; the driver leaves out the function."""
     domain, rest = address.lower().split(":", 1)
     return f"{int(domain, 16):04x}:{rest if '.' in rest else rest + '.0'}"

@@ -9,6 +9,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
+from typing import Any
+
+from ..system.root import Root
 
 UNIT = "nvidia-gridd.service"
 CONFIGURATION = "/etc/nvidia/gridd.conf"
@@ -17,7 +21,7 @@ _SETTING = re.compile(r"""\s*(\w+)\s*=\s*(["']?)(.*?)\2\s*""")
 _LINES = 200
 
 
-def survey(tree, states):
+def survey(tree: Root, states: Mapping[str, str]) -> dict[str, Any]:
     """Return {unit, active, server, tokens, feature_type, says}; see docs/facts.md.
 
     :param states: what systemd says of UNIT, {property: value}; {} where it is not there.
@@ -39,7 +43,7 @@ def survey(tree, states):
     }
 
 
-def _last_word(tree):
+def _last_word(tree: Root) -> str:
     """Return the last line in the daemon's log of this boot that speaks of a license."""
     log = tree.answer(
         "journalctl",

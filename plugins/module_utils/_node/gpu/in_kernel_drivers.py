@@ -7,9 +7,12 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from ..kernel import kernels
 from ..system import files
+from ..system.root import Root
 
 RIVALS = ("nouveau", "nova_core")
 CACHE = "/var/cache/gpunode/initramfs.json"
@@ -29,7 +32,7 @@ _LISTERS = ("lsinitramfs", "lsinitrd")
 _PATIENCE_S = 60
 
 
-def survey(tree):
+def survey(tree: Root) -> dict[str, dict[str, Any]]:
     """Return {name: {loaded, blacklisted, initramfs}} for nouveau and nova_core.
 
     ``blacklisted``: udev will not load it when it finds a GPU, since a file of modprobe.d has
@@ -51,10 +54,10 @@ def survey(tree):
     }
 
 
-def _blacklisted(tree):
+def _blacklisted(tree: Root) -> set[str]:
     """Return the names of the modules that nothing loads on its own."""
     found = set()
-    paths = {}
+    paths: dict[str, str] = {}
     for folder in _FOLDERS:
         for name in tree.names(folder):
             if name.endswith(".conf"):
@@ -71,14 +74,15 @@ def _blacklisted(tree):
     return {name.replace("-", "_") for name in found}
 
 
-def _holders(tree):
+def _holders(tree: Root) -> dict[str, list[str]]:
     """Return {kernel: [rival that its initramfs holds]}.
 
     An image is listed once and then known by its inode, size and time: the cache is the only
     thing that the facts write. A cache that cannot be read or written costs time and no more.
     """
     installed = tree.names(kernels.MODULES)
-    known, seen = _known(tree), {}
+    known = _known(tree)
+    seen: dict[str, dict[str, Any]] = {}
     for name in tree.names("/boot"):
         match = _IMAGE.fullmatch(name)
         kernel = (match.group(1) or match.group(2)) if match else ""
@@ -99,7 +103,7 @@ def _holders(tree):
     return {image["kernel"]: image["holds"] for image in seen.values()}
 
 
-def _mark(tree, path):
+def _mark(tree: Root, path: str) -> list[int] | None:
     """Return what changes when a file does, None where there is no such file."""
     try:
         status = os.stat(tree.path(path))
@@ -108,7 +112,7 @@ def _mark(tree, path):
     return [status.st_ino, status.st_size, status.st_mtime_ns]
 
 
-def _listed(tree, path):
+def _listed(tree: Root, path: str) -> list[str] | None:
     """Return the rivals that an image holds, None where no program can tell."""
     for lister in _LISTERS:
         names = tree.answer(lister, tree.path(path), patience_s=_PATIENCE_S)
@@ -118,7 +122,7 @@ def _listed(tree, path):
     return None
 
 
-def _known(tree):
+def _known(tree: Root) -> dict[str, Any]:
     try:
         known = json.loads(tree.text(CACHE))
     except (ValueError, RecursionError):
@@ -126,7 +130,7 @@ def _known(tree):
     return known if isinstance(known, dict) else {}
 
 
-def _remember(tree, images):
+def _remember(tree: Root, images: Mapping[str, Any]) -> None:
     try:
         os.makedirs(os.path.dirname(tree.path(CACHE)), exist_ok=True)
         files.write_text(tree.path(CACHE), json.dumps(images), owner=None, group=None)

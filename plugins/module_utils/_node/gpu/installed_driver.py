@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..kernel import dkms_status, kernels, modinfo
 from ..packages import deb_version
+from ..system.root import Root
 from . import driver_archive
 
 _VERSION = re.compile(r"\b[0-9]+\.[0-9]+(?:\.[0-9]+)*\b")
@@ -27,7 +29,7 @@ _LIBRARY_FOLDERS = (
 )
 
 
-def survey(tree):
+def survey(tree: Root) -> dict[str, Any]:
     """Return {loaded, modules, dkms, libraries, runfile, kept}; docs/facts.md has their shape."""
     return {
         "loaded": loaded(tree),
@@ -39,7 +41,7 @@ def survey(tree):
     }
 
 
-def loaded(tree):
+def loaded(tree: Root) -> dict[str, Any]:
     """Return {version, open} of the module that is loaded; ('', False) for none.
 
     Its own file tells, and should that be out of sight, sysfs does, where a proprietary module
@@ -57,7 +59,7 @@ def loaded(tree):
     }
 
 
-def modules(tree):
+def modules(tree: Root) -> list[dict[str, Any]]:
     """Return [{kernel, name, path, version, open, depends, signer}] of the modules on disk.
 
     Those of the driver and nv_peer_mem: not the kernel's own nvidiafb and its like. One call of
@@ -86,7 +88,7 @@ def modules(tree):
     return [{**row, "open": is_open.get(row["kernel"], row["open"])} for row in rows]
 
 
-def main_modules(facts: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def main_modules(facts: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return {release: row} of nvidia.ko on disk, for the kernels that modules are wanted for.
 
     :param facts: those of gpu_host.survey.
@@ -99,7 +101,7 @@ def main_modules(facts: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def module_facts(fields):
+def module_facts(fields: Mapping[str, str]) -> dict[str, Any]:
     """Return {version, open, depends, signer} of what modinfo says of a module."""
     return {
         "version": fields.get("version", ""),
@@ -109,19 +111,19 @@ def module_facts(fields):
     }
 
 
-def libraries(tree):
+def libraries(tree: Root) -> list[str]:
     """Return the versions of libcuda.so and libnvidia-ml.so that are on disk, oldest first."""
     versions = {match.group(1) for _path, match in _library_files(tree, _LIBRARY)}
     return sorted(versions, key=deb_version.key)
 
 
-def libraries_of(tree, version):
+def libraries_of(tree: Root, version: str) -> list[str]:
     """Return the paths of the libraries that carry a driver's version in their names."""
     pattern = re.compile(rf"lib[\w.+-]+\.so\.{re.escape(version)}")
     return [path for path, _match in _library_files(tree, pattern)]
 
 
-def _library_files(tree, pattern):
+def _library_files(tree: Root, pattern: re.Pattern[str]) -> list[tuple[str, re.Match[str]]]:
     """Return [(path, match)] of the files in the folders of libraries, without links."""
     folders = list(_LIBRARY_FOLDERS)
     folders += [f"{folders[-1]}/{name}" for name in tree.names(folders[-1])]
@@ -134,7 +136,7 @@ def _library_files(tree, pattern):
     ]
 
 
-def runfile(tree):
+def runfile(tree: Root) -> str:
     """Return the version that a .run installed, '' where none did.
 
     The first line of the list of what it put in place, such as "1.0-53516108 (535.161.08)";
@@ -145,7 +147,7 @@ def runfile(tree):
     return match.group(1) if match else ""
 
 
-def kept(tree):
+def kept(tree: Root) -> list[dict[str, str]]:
     """Return [{version, path, sha256}] of what is kept of drivers, the installed one first."""
     return [
         {key: row[key] for key in ("version", "path", "sha256")}
@@ -153,7 +155,7 @@ def kept(tree):
     ]
 
 
-def _files(tree, release):
+def _files(tree: Root, release: str) -> Iterator[tuple[str, re.Match[str]]]:
     """Yield (path, match of its name) of the modules of one kernel.
 
     Of the kernel's own tree, which has some thousand folders, the places are searched that an

@@ -7,19 +7,19 @@ All of it follows from the facts of gpu_host.survey, in which the general ones a
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from typing import Any
 
 from ..kernel import secure_boot
 from . import clients, pci
 
 
-def is_loaded(facts: dict[str, Any], version: str, is_open: bool) -> bool:
+def is_loaded(facts: Mapping[str, Any], version: str, is_open: bool) -> bool:
     """Say whether the module that is loaded is of a version and kind."""
     return bool(facts["driver"]["loaded"] == {"version": version, "open": is_open})
 
 
-def is_loadable(facts: dict[str, Any]) -> bool:
+def is_loadable(facts: Mapping[str, Any]) -> bool:
     """Say whether the kernel that runs has a module or can be built one, and would take it.
 
     One that is gone from the disk itself, or is the host's of a container, has none to come.
@@ -34,7 +34,7 @@ def is_loadable(facts: dict[str, Any]) -> bool:
     return bool(facts["own_kernel"] and pci.own(facts["gpus"]) and takes_it)
 
 
-def may_exchange(facts: dict[str, Any], consent: Container[str]) -> bool:
+def may_exchange(facts: Mapping[str, Any], consent: Container[str]) -> bool:
     """Say whether a module that is loaded is exchanged in memory, once nobody uses the GPUs.
 
     Else it stays until a reboot, which whoever consents to prefers.
@@ -43,12 +43,14 @@ def may_exchange(facts: dict[str, Any], consent: Container[str]) -> bool:
     return bool(facts["driver"]["loaded"]["version"]) and is_loadable(facts) and is_asked
 
 
-def is_exchanged(facts: dict[str, Any], consent: Container[str], stopped: Container[str]) -> bool:
+def is_exchanged(
+    facts: Mapping[str, Any], consent: Container[str], stopped: Container[str]
+) -> bool:
     """Say whether it is, with some units stopped for so long; see :func:`still_at_work`."""
     return may_exchange(facts, consent) and not still_at_work(facts, stopped)
 
 
-def still_at_work(facts: dict[str, Any], stopped: Container[str]) -> list[dict[str, Any]]:
+def still_at_work(facts: Mapping[str, Any], stopped: Container[str]) -> list[dict[str, Any]]:
     """Return those rows of clients.at_work that would use the GPUs with some units stopped.
 
     :param stopped: names of units. The plan knows those of gpunode_drain; the node asks systemd

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..packages import versions
@@ -16,9 +16,9 @@ _OPEN_BY_DEFAULT = "560"
 
 
 def of_host(
-    facts: dict[str, Any],
+    facts: Mapping[str, Any],
     said: str,
-    rows: dict[str, dict[str, Any]],
+    rows: Mapping[str, Mapping[str, Any]],
     is_guest: bool,
     offered: list[str],
     branch: str,
@@ -41,8 +41,8 @@ def of_host(
 
 def module_type(
     said: str,
-    names: list[str],
-    rows: dict[str, dict[str, Any]],
+    names: Iterable[str],
+    rows: Mapping[str, Mapping[str, Any]],
     is_guest: bool,
     installed: list[str],
     offered: Iterable[str],
@@ -70,12 +70,16 @@ def module_type(
     return "open" if is_usual else "proprietary"
 
 
-def that(names: list[str], rows: dict[str, dict[str, Any]], open_modules: str) -> list[str]:
+def that(
+    names: Iterable[str], rows: Mapping[str, Mapping[str, Any]], open_modules: str
+) -> list[str]:
     """Return those architectures to which open modules are 'never', 'possible' or 'required'."""
     return [name for name in names if name in rows and rows[name]["open_modules"] == open_modules]
 
 
-def not_open(names: list[str], rows: dict[str, dict[str, Any]], is_guest: bool) -> list[str]:
+def not_open(
+    names: Iterable[str], rows: Mapping[str, Mapping[str, Any]], is_guest: bool
+) -> list[str]:
     """Return the names of those architectures that open modules do not drive."""
     never = that(names, rows, "never")
     return [
@@ -85,6 +89,6 @@ def not_open(names: list[str], rows: dict[str, dict[str, Any]], is_guest: bool) 
     ]
 
 
-def types_of(modules: Iterable[dict[str, Any]]) -> list[str]:
+def types_of(modules: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return the kinds of some modules, rows of installed_driver.modules."""
     return sorted({"open" if row["open"] else "proprietary" for row in modules})

@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 from xml.etree import ElementTree
 
 from ..kernel import kernels
+from ..system.root import Ended, Root
 
 _PATIENCE_S = 10
 _SAYS_LIMIT = 500
@@ -19,7 +21,7 @@ _LICENSED = ("vgpu_software_licensed_product", "grid_licensed_product")
 _ADDRESS = re.compile(r"([0-9A-Fa-f]{4,8}):([0-9A-Fa-f]{2}):([0-9A-Fa-f]{2}\.[0-9A-Fa-f])")
 
 
-def survey(tree):
+def survey(tree: Root) -> dict[str, Any]:
     """Return {asked, answered, says, driver_version, cuda_version, gpus}; see docs/facts.md.
 
     A driver that does not answer, and an answer that is none, are facts like any other.
@@ -49,7 +51,7 @@ def survey(tree):
     }
 
 
-def _parsed(output):
+def _parsed(output: str) -> ElementTree.Element:
     """Return the log element of an answer; warnings may stand around it.
 
     The real answer names a document type and declares nothing: one that does is refused, since
@@ -64,14 +66,14 @@ def _parsed(output):
     return log
 
 
-def _words(ended):
+def _words(ended: Ended) -> str:
     """Return what was printed instead of an answer, or why nothing was, on one line."""
     lines = [line.strip() for line in f"{ended.output}\n{ended.errors}".splitlines()]
     said = " / ".join(line for line in lines if line)
     return (said or f"nothing, and ended with status {ended.status}")[:_SAYS_LIMIT]
 
 
-def _gpu(gpu):
+def _gpu(gpu: ElementTree.Element) -> dict[str, Any]:
     mode = _text(gpu, "gpu_virtualization_mode/virtualization_mode").lower()
     licenses = [_text(gpu, f"{product}/license_status") for product in _LICENSED]
     return {
@@ -92,13 +94,13 @@ def _gpu(gpu):
     }
 
 
-def _text(element, path):
+def _text(element: ElementTree.Element, path: str) -> str:
     """Return the text at a path, '' where there is none or it says that there is none."""
     text = (element.findtext(path) or "").strip()
     return "" if text == "N/A" else text
 
 
-def _address(text):
+def _address(text: str) -> str:
     """Return a PCI address as sysfs writes it: nvidia-smi gives the domain eight digits."""
     match = _ADDRESS.fullmatch(text)
     if not match:
@@ -107,7 +109,7 @@ def _address(text):
     return f"{int(domain, 16):04x}:{bus}:{device}".lower()
 
 
-def _ecc_uncorrected(gpu):
+def _ecc_uncorrected(gpu: ElementTree.Element) -> int:
     """Return how many errors the GPU could not correct since the driver was loaded.
 
     The count of its whole life does not tell a sick GPU from one that was mended by a reset.

@@ -5,9 +5,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, TypeVar
 
+from ..system.root import Root
 from . import architectures
+
+_Row = TypeVar("_Row", bound=Mapping[str, Any])
 
 _DEVICES = "/sys/bus/pci/devices"
 _NVIDIA = "10de"
@@ -19,7 +23,7 @@ _GPU_CLASSES = ("0300", "0302")
 _NVSWITCH_CLASSES = ("0680",)
 
 
-def gpus(tree):
+def gpus(tree: Root) -> list[dict[str, str]]:
     """Return one row per NVIDIA GPU: address, device, subsystem, class, driver, architecture."""
     return [
         {
@@ -34,17 +38,17 @@ def gpus(tree):
     ]
 
 
-def own(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def own(rows: Iterable[_Row]) -> list[_Row]:
     """Return those rows of :func:`gpus` that the host has for itself: none that a guest gets."""
     return [row for row in rows if row["driver"] != "vfio-pci"]
 
 
-def nvswitches(tree):
+def nvswitches(tree: Root) -> list[dict[str, str]]:
     """Return one row per NVSwitch: address, device, driver."""
     return [_row(tree, address) for address in _addresses(tree, _NVSWITCH_CLASSES)]
 
 
-def _addresses(tree, classes):
+def _addresses(tree: Root, classes: Collection[str]) -> list[str]:
     """Return the addresses of NVIDIA's devices of some classes, in the order of the bus."""
     return [
         address
@@ -54,7 +58,7 @@ def _addresses(tree, classes):
     ]
 
 
-def _row(tree, address):
+def _row(tree: Root, address: str) -> dict[str, str]:
     return {
         "address": address,
         "device": _digits(tree, address, "device"),
@@ -62,7 +66,7 @@ def _row(tree, address):
     }
 
 
-def _digits(tree, address, name):
+def _digits(tree: Root, address: str, name: str) -> str:
     """Return the first four digits of a number in sysfs, "0x030200" as "0302"; '' for none.
 
     Of a class the last two digits are the programming interface, which says nothing here.
