@@ -4,12 +4,19 @@
 
 from __future__ import annotations
 
-import collections
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
+from ..kernel.module_file import KernelModule
 from ..refusal import Refusal
 
-# What exports symbols: the path that says so, and {symbol: version, None where it gives none}.
-Provider = collections.namedtuple("Provider", "path exports")
+
+class Provider(NamedTuple):
+    """What exports symbols: the path that says so, and {symbol: its version or None}."""
+
+    path: str
+    exports: dict[str, int | None]
+
 
 #: What a module imports that does anything for the RDMA stack. The mappings are left out where
 #: nv_peer_mem is built without the header of the driver (nv_peer_memory 1.1-0, nv_peer_mem.c,
@@ -28,7 +35,9 @@ REQUIRED = {
 _OF_OTHERS = ("nvidia_p2p_", "ib_")
 
 
-def misfits(module, name, release, driver, others):
+def misfits(
+    module: KernelModule, name: str, release: str, driver: KernelModule, others: Iterable[Provider]
+) -> list[str]:
     """Return a sentence for each reason why a module would not load; [] where there is none.
 
     :param module: the module_file.KernelModule.
@@ -43,7 +52,9 @@ def misfits(module, name, release, driver, others):
     return found + mismatches(module, _OF_OTHERS, providers)
 
 
-def mismatches(module, prefixes, providers):
+def mismatches(
+    module: KernelModule, prefixes: tuple[str, ...], providers: Sequence[Provider]
+) -> list[str]:
     """Return a sentence for each symbol that a module wants and would not get.
 
     :param module: the module_file.KernelModule.
@@ -58,7 +69,9 @@ def mismatches(module, prefixes, providers):
     ]
 
 
-def refuse_misfits(module, name, release, driver, others):
+def refuse_misfits(
+    module: KernelModule, name: str, release: str, driver: KernelModule, others: Iterable[Provider]
+) -> None:
     """Refuse a module that would not load; see :func:`misfits`.
 
     :raises Refusal: it names each symbol that differs, with both versions.
@@ -73,7 +86,7 @@ def refuse_misfits(module, name, release, driver, others):
         )
 
 
-def _of_another_kernel(module, release, driver):
+def _of_another_kernel(module: KernelModule, release: str, driver: KernelModule) -> list[str]:
     magic, drivers = module.info.get("vermagic", ""), driver.info.get("vermagic", "")
     if magic.partition(" ")[0] != release:
         return [f"it is for kernel {magic.partition(' ')[0] or 'none that it names'}"]
@@ -82,7 +95,7 @@ def _of_another_kernel(module, release, driver):
     return []
 
 
-def _mismatch(symbol, version, providers):
+def _mismatch(symbol: str, version: int | None, providers: Sequence[Provider]) -> list[str]:
     """Return what keeps the kernel from giving a module one symbol, as check_version() has it.
 
     Linux, kernel/module/version.c: who exports without a version is not asked for one.

@@ -7,10 +7,13 @@ The bundle of MLNX_OFED, the kernels that have modules, and whether DOCA-OFED is
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from ..packages import versions
 from ..system import distribution
+
+_Row = TypeVar("_Row", bound=Mapping[str, Any])
 
 #: The package that brings all of DOCA-OFED.
 PROFILE = "doca-ofed"
@@ -28,7 +31,7 @@ def has_tree(rows: list[dict[str, Any]]) -> bool:
     return any(row["name"] == CORE_TREE for row in rows)
 
 
-def kernels(rows, has_tree):
+def kernels(rows: list[_Row], has_tree: bool) -> list[_Row]:
     """Return the rows of the kernels that are to have modules of a vendor's stack.
 
     DKMS builds them for all; without it the installer brings them for the first one alone.
@@ -39,7 +42,7 @@ def kernels(rows, has_tree):
     return rows if has_tree else first(rows)
 
 
-def first(rows):
+def first(rows: list[_Row]) -> list[_Row]:
     """Return the row of the kernel that boots next, else that runs, else of the newest, in a list.
 
     :param rows: what kernels.served returned.
@@ -48,7 +51,7 @@ def first(rows):
     return (named or rows)[:1]
 
 
-def is_doca(version, release, told, profile):
+def is_doca(version: str, release: str, told: str, profile: str) -> bool:
     """Say whether DOCA-OFED is of the wanted version.
 
     :param version: what is wanted: a series ('25.10') or a build of one ('25.10-1.7.1').
@@ -62,7 +65,7 @@ def is_doca(version, release, told, profile):
     return bool(release) and is_series and versions.series(profile) == release
 
 
-def bundle(row, facts):
+def bundle(row: Mapping[str, Any] | None, facts: Mapping[str, Any]) -> tuple[str, str]:
     """Return (address, sha256) of the bundle for a distribution; '' for what nobody publishes.
 
     :param row: the catalog's row of the release, None where it has none.

@@ -7,6 +7,7 @@ Restarting it takes down every interface of an RDMA device.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ..kernel import secure_boot
@@ -16,7 +17,7 @@ from ..system import management_interface
 CONSENT = "restart_openibd"
 
 
-def is_the_way(kind: str, facts: dict[str, Any], consent: list[str]) -> bool:
+def is_the_way(kind: str, facts: Mapping[str, Any], consent: Collection[str]) -> bool:
     """Say whether RDMA modules that are loaded give way by openibd; else by a reboot.
 
     Consent to it is not asked for here, for the plan says what it waits for: who restarts it does
@@ -33,7 +34,7 @@ def is_the_way(kind: str, facts: dict[str, Any], consent: list[str]) -> bool:
     return bool(may and kind != "inbox" and not prefers_reboot)
 
 
-def under_connection(facts: dict[str, Any]) -> list[str]:
+def under_connection(facts: Mapping[str, Any]) -> list[str]:
     """Return the interfaces of RDMA devices that carry the connection to the host; [] for none.
 
     :param facts: those of docs/facts.md.
@@ -42,7 +43,7 @@ def under_connection(facts: dict[str, Any]) -> list[str]:
 
 
 def exchanges_loaded(
-    facts: dict[str, Any], others: bool, lacking: list[dict[str, Any]], has_tree: bool
+    facts: Mapping[str, Any], others: bool, lacking: Iterable[Mapping[str, Any]], has_tree: bool
 ) -> bool:
     """Say whether the modules that are loaded are others once the RDMA stack is as wanted.
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ..gpu import architectures, module_types, pci
@@ -56,12 +56,12 @@ class Abilities(NamedTuple):
 
 
 def abilities(
-    facts: dict[str, Any],
+    facts: Mapping[str, Any],
     stack: str,
     driver: Driver,
     kernels: list[str],
     branches: dict[str, list[str]],
-    rows: dict[str, dict[str, Any]],
+    rows: Mapping[str, Mapping[str, Any]],
 ) -> Abilities:
     """Return the Abilities of a host.
 
@@ -114,7 +114,7 @@ def why_not(route: str, can: Abilities) -> list[str]:
     return lacks
 
 
-def is_kept_out(route: str, found: dict[str, Any]) -> bool:
+def is_kept_out(route: str, found: Mapping[str, Any]) -> bool:
     """Say whether the firmware would not let the module of a route load.
 
     What the driver brings was let in with it.
@@ -124,7 +124,7 @@ def is_kept_out(route: str, found: dict[str, Any]) -> bool:
     return route == "nv_peer_mem" and secure_boot.lacks_key(found)
 
 
-def cannot_sign(route: str, delivery: str, found: dict[str, Any]) -> bool:
+def cannot_sign(route: str, delivery: str, found: Mapping[str, Any]) -> bool:
     """Say whether a module would have to be signed that is not, see NO_SIGNED_PACKAGE.
 
     :param delivery: what nv_peer_mem comes by, 'dkms' or 'rpm'.
@@ -145,7 +145,7 @@ def fitting(said: str, rows: Iterable[dict[str, Any]], has_client_ex: bool) -> l
     return [row for row in rows if is_fit(row, has_client_ex)]
 
 
-def is_fit(row: dict[str, Any], has_client_ex: bool) -> bool:
+def is_fit(row: Mapping[str, Any], has_client_ex: bool) -> bool:
     """Say whether a tag of nv_peer_mem builds with an RDMA stack; see :func:`fitting`."""
     return has_client_ex or not row["needs_client_ex"]
 

@@ -26,10 +26,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from ..kernel import kernels, modprobe, module_file
 from ..packages import deb_version
 from ..refusal import Refusal
+from ..system.root import Root
 from . import peer_route, symbols
 
 _DEVICES = "/sys/class/infiniband"
@@ -64,12 +67,12 @@ FOLDERS_AT_BOOT = (
 )
 
 
-def devices(tree):
+def devices(tree: Root) -> list[dict[str, Any]]:
     """Return one row per RDMA device, its ports and the network interfaces on it included."""
     return [_device(tree, name) for name in tree.names(_DEVICES)]
 
 
-def survey(tree, packages, running):
+def survey(tree: Root, packages: Sequence[Mapping[str, Any]], running: str) -> dict[str, Any]:
     """Return {kind, version, kernels, loaded, stale} of the RDMA stack; see docs/facts.md.
 
     :param packages: rows of stack_packages.survey.
@@ -84,7 +87,7 @@ def survey(tree, packages, running):
     }
 
 
-def stack(tree, packages):
+def stack(tree: Root, packages: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Return {kind, version} of what drives the RDMA devices; see docs/facts.md.
 
     DOCA-Host leaves ofed_info out from 4.0 on (openucx/ucx, pull request 11538), so that its
@@ -102,7 +105,7 @@ def stack(tree, packages):
     return {"kind": "doca", "version": modules_version(versions)}
 
 
-def modules_version(packages):
+def modules_version(packages: Mapping[str, str]) -> str:
     """Return the version of a stack by that of the package of its modules, '' where none tells.
 
     :param packages: {name: version}.
@@ -114,7 +117,7 @@ def modules_version(packages):
     return ""
 
 
-def described(found):
+def described(found: Mapping[str, Any]) -> str:
     """Return an RDMA stack in words; of one that is half installed the version cannot be told.
 
     :param found: what :func:`stack` returned, or what is wanted.
@@ -122,22 +125,22 @@ def described(found):
     return f"{found['kind']} {found['version']}".strip()
 
 
-def called(wanted):
+def called(wanted: Mapping[str, Any]) -> str:
     """Return a wanted RDMA stack in words, by the name that its vendor gives it."""
     return f"{CALLED[wanted['kind']]} {wanted['version']}".rstrip()
 
 
-def kernels_of(tree):
+def kernels_of(tree: Root) -> list[str]:
     """Return the releases for which a vendor's RDMA core is on disk, newest first."""
     return list(dict.fromkeys(release for release, _path in _vendor_cores(tree)))
 
 
-def vendor_cores(tree):
+def vendor_cores(tree: Root) -> list[str]:
     """Return the paths of a vendor's RDMA core, those of the newest kernel first."""
     return [path for _release, path in _vendor_cores(tree)]
 
 
-def _vendor_cores(tree):
+def _vendor_cores(tree: Root) -> list[tuple[str, str]]:
     """Return [(release, path)]."""
     releases = sorted(tree.names(kernels.MODULES), key=deb_version.kernel_key, reverse=True)
     return [
@@ -148,12 +151,12 @@ def _vendor_cores(tree):
     ]
 
 
-def is_loaded(tree):
+def is_loaded(tree: Root) -> bool:
     """Say whether the RDMA core is loaded, be it as a module of this host's kernel or another's."""
     return _CORE in kernels.loaded_modules(tree)
 
 
-def is_stale(tree, running):
+def is_stale(tree: Root, running: str) -> bool:
     """Say whether the RDMA core that is loaded is another build than modprobe would load now.
 
     :param running: the release of the kernel that runs.
@@ -162,7 +165,7 @@ def is_stale(tree, running):
     return bool(path) and is_loaded(tree) and _is_another_build(tree, _CORE, path)
 
 
-def _is_another_build(tree, name, path):
+def _is_another_build(tree: Root, name: str, path: str) -> bool:
     """Say whether a module that is loaded is another build than a file.
 
     The build id tells; where the file or the loaded module has none, the checksum over the sources
@@ -183,7 +186,7 @@ def _is_another_build(tree, name, path):
     return False
 
 
-def _core_to_load(tree, release):
+def _core_to_load(tree: Root, release: str) -> str:
     """Return the path of the RDMA core that modprobe loads for a kernel, '' where there is none.
 
     Among modules of one name depmod has chosen, by depmod.d(5).
@@ -194,7 +197,7 @@ def _core_to_load(tree, release):
     return path if path and tree.exists(path) else ""
 
 
-def peer_memory(tree, modules, running):
+def peer_memory(tree: Root, modules: Sequence[Mapping[str, Any]], running: str) -> dict[str, Any]:
     """Return which modules and clients register GPU memory with the RDMA core, now and at boot.
 
     Of those that are loaded ``in_use`` has the ones that somebody uses, and ``stale`` the ones that
@@ -225,7 +228,7 @@ def peer_memory(tree, modules, running):
     }
 
 
-def _device(tree, name):
+def _device(tree: Root, name: str) -> dict[str, Any]:
     folder = f"{_DEVICES}/{name}"
     return {
         "name": name,
@@ -240,7 +243,7 @@ def _device(tree, name):
     }
 
 
-def _port(tree, device, number):
+def _port(tree: Root, device: str, number: int) -> dict[str, Any]:
     folder = f"{device}/ports/{number}"
     rate = re.match("[0-9]{1,9}", tree.text(f"{folder}/rate"))
     pkeys = [tree.text(f"{folder}/pkeys/{index}") for index in _numbers(tree, f"{folder}/pkeys")]
@@ -253,18 +256,18 @@ def _port(tree, device, number):
     }
 
 
-def _numbers(tree, folder):
+def _numbers(tree: Root, folder: str) -> list[int]:
     """Return the names in a folder that are numbers, as such and in their order."""
     return sorted(int(name) for name in tree.names(folder) if re.fullmatch("[0-9]{1,9}", name))
 
 
-def _peer_memory_modules(names):
+def _peer_memory_modules(names: Iterable[str]) -> list[str]:
     """Return those of the modules that register GPU memory; '-' and '_' are one in their names."""
     written = {name.replace("-", "_") for name in names}
     return [module for module in peer_route.MODULES if module in written]
 
 
-def _modules_at_boot(tree):
+def _modules_at_boot(tree: Root) -> set[str]:
     """Return the words that begin the lines by which systemd and Debian load modules at boot.
 
     Comments give words as well, which are no names of modules.
@@ -272,7 +275,7 @@ def _modules_at_boot(tree):
     return {line.split()[0] for path in files_at_boot(tree) for line in tree.lines(path)}
 
 
-def files_at_boot(tree):
+def files_at_boot(tree: Root) -> list[str]:
     """Return the paths of the files whose lines name modules that are loaded at boot."""
     found = {}
     for folder in reversed(FOLDERS_AT_BOOT):

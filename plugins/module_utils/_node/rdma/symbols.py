@@ -6,9 +6,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ..kernel import kernels, module_file
 from ..refusal import Refusal
+from ..system.root import Root
 from . import module_fit
 
 _OFED, _OFED_DKMS = "/usr/src/ofa_kernel", "/var/lib/dkms/mlnx-ofed-kernel"
@@ -20,7 +23,7 @@ _OF_CLIENTS = ("ib_register_peer_memory_", "ib_unregister_peer_memory_")
 _ADDED = ("updates", "extra", "weak-updates")
 
 
-def usual_folders(release):
+def usual_folders(release: str) -> list[str]:
     """Return the folders in which the sources of nv_peer_mem look for themselves."""
     return [
         f"{_OFED}/{release}",
@@ -29,7 +32,7 @@ def usual_folders(release):
     ]
 
 
-def folders_of_any_kernel(tree):
+def folders_of_any_kernel(tree: Root) -> list[str]:
     """Return the folders in which the driver's build finds that clients can register.
 
     It takes those of any kernel: NVIDIA/open-gpu-kernel-modules@
@@ -46,12 +49,12 @@ def folders_of_any_kernel(tree):
     return [top for top in looked_at if _NAMED.search(tree.data(f"{top}/Module.symvers"))]
 
 
-def has_client_ex(tree, folder):
+def has_client_ex(tree: Root, folder: str) -> bool:
     """Say whether rdma/peer_mem.h of a folder has struct peer_memory_client_ex."""
     return bool(_CLIENT_EX.search(tree.data(f"{folder}/include/rdma/peer_mem.h")))
 
 
-def folder_of(tree, release):
+def folder_of(tree: Root, release: str) -> str:
     """Return the folder with include/rdma/peer_mem.h and Module.symvers for a kernel.
 
     That of OFED, as its layouts have had it, or the kernel's own: some of Ubuntu's take clients.
@@ -77,7 +80,7 @@ def folder_of(tree, release):
     )
 
 
-def providers(tree, release, top):
+def providers(tree: Root, release: str, top: str) -> list[module_fit.Provider]:
     """Return the module_fit.Providers of the RDMA stack for a kernel.
 
     The modules that lie there for it have the first word, and then what its build wrote down.
@@ -97,11 +100,13 @@ def providers(tree, release, top):
                 if re.fullmatch(rf"{re.escape(exporter)}\.ko(?:\.\w+)?", name):
                     module = module_file.read(os.path.join(place, name))
                     found.append(module_fit.Provider(module.path, module.exports))
-    versions = {symbol: version for symbol, (version, _module) in written.items()}
+    versions: dict[str, int | None] = {
+        symbol: version for symbol, (version, _module) in written.items()
+    }
     return [*found, module_fit.Provider(path, versions)]
 
 
-def outdated(tree, modules):
+def outdated(tree: Root, modules: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return the releases of the kernels whose nvidia_peermem would not load, see is_outdated.
 
     :param modules: rows of installed_driver.modules.
@@ -113,7 +118,7 @@ def outdated(tree, modules):
     ]
 
 
-def is_outdated(tree, path, release):
+def is_outdated(tree: Root, path: str, release: str) -> bool:
     """Say whether a module was built with the symbols of another RDMA stack than is there.
 
     It would not load. One that was built without any wants none of them, and is not.
