@@ -11,16 +11,19 @@ from __future__ import annotations
 
 import os
 import pwd
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from ..conda import prefixes
 from ..packages import package_manager, stack_packages
 from ..system import commands, files, processes, systemd
+from ..system.commands import Run
 from ..system.root import Root
 
 _SHOWN = 5
 
 
-def file(path):
+def file(path: str) -> dict[str, Any]:
     """Return the entry of a regular file: digest, owner, group and mode."""
     owner, group, mode = files.ownership(path)
     return {
@@ -33,35 +36,35 @@ def file(path):
     }
 
 
-def presence(path):
+def presence(path: str) -> dict[str, Any]:
     """Return the entry of a file or link that is to be there, whatever is in it."""
     return {"kind": "presence", "path": path}
 
 
-def absence(path):
+def absence(path: str) -> dict[str, Any]:
     """Return the entry of a path at which nothing is to be."""
     return {"kind": "absence", "path": path}
 
 
-def directory(path):
+def directory(path: str) -> dict[str, Any]:
     """Return the entry of a directory: owner, group and mode, not what is in it."""
     owner, group, mode = files.ownership(path)
     return {"kind": "directory", "path": path, "owner": owner, "group": group, "mode": mode}
 
 
-def tree(path, ignore=()):
+def tree(path: str, ignore: Collection[str] = ()) -> dict[str, Any]:
     """Return the entry of a folder with everything in it, but for names in ``ignore``."""
     return dict(
         directory(path), kind="tree", ignore=list(ignore), sha256=files.sha256_of_tree(path, ignore)
     )
 
 
-def link(path):
+def link(path: str) -> dict[str, Any]:
     """Return the entry of a symbolic link: where it points."""
     return {"kind": "link", "path": path, "target": os.readlink(path)}
 
 
-def environment(path):
+def environment(path: str) -> dict[str, Any]:
     """Return the entry of a conda prefix: its conda packages and Python distributions."""
     return {
         "kind": "environment",
@@ -71,7 +74,9 @@ def environment(path):
     }
 
 
-def unit(name, active, enabled, mark=None):
+def unit(
+    name: str, active: str | None, enabled: str | None, mark: str | None = None
+) -> dict[str, Any]:
     """Return the entry of a systemd unit that is to stay in the given states.
 
     :param active: the ActiveState wanted, such as 'active'. Not looked at where it is None.
@@ -82,7 +87,7 @@ def unit(name, active, enabled, mark=None):
     return {"kind": "unit", "name": name, "active": active, "enabled": enabled, "mark": mark}
 
 
-def fresh(unit_name, path, by_children):
+def fresh(unit_name: str, path: str, by_children: bool) -> dict[str, Any]:
     """Return the entry of a running unit that was started after a file was last written.
 
     :param unit_name: the service; one that does not run is as good.
@@ -92,18 +97,18 @@ def fresh(unit_name, path, by_children):
     return {"kind": "fresh", "name": unit_name, "path": path, "by_children": by_children}
 
 
-def user(name):
+def user(name: str) -> dict[str, Any]:
     """Return the entry of a user account: its home and shell."""
     account = pwd.getpwnam(name)
     return {"kind": "user", "name": name, "home": account.pw_dir, "shell": account.pw_shell}
 
 
-def package(name):
+def package(name: str) -> dict[str, Any]:
     """Return the entry of a package of the distribution that is to be installed."""
     return {"kind": "package", "name": name}
 
 
-def packages(versions):
+def packages(versions: dict[str, str]) -> dict[str, Any]:
     """Return the entry of packages of the GPU stack that are to stay at their versions.
 
     :param versions: {name: version}, see stack_packages.installed.
@@ -111,7 +116,7 @@ def packages(versions):
     return {"kind": "packages", "versions": versions}
 
 
-def drift(entries, run=commands.run):
+def drift(entries: Sequence[Mapping[str, Any]], run: Run = commands.run) -> list[str]:
     """Return a sentence for each way the host differs from a manifest; [] when it matches.
 
     :param entries: the manifest.
@@ -145,7 +150,7 @@ def drift(entries, run=commands.run):
     return sentences
 
 
-def _unit_drift(entry, state):
+def _unit_drift(entry: Mapping[str, Any], state: Mapping[str, str]) -> list[str]:
     sentences = []
     for key, name in (("active", "ActiveState"), ("enabled", "UnitFileState")):
         found = state.get(name) or "unknown"
@@ -160,7 +165,7 @@ def _unit_drift(entry, state):
     return sentences
 
 
-def _fresh_drift(entry, state):
+def _fresh_drift(entry: Mapping[str, Any], state: Mapping[str, str]) -> list[str]:
     main = state.get("MainPID", "0")
     workers = processes.children(main) if entry["by_children"] else set()
     if not processes.started_before(workers or {main}, entry["path"]):
@@ -168,7 +173,7 @@ def _fresh_drift(entry, state):
     return [f"unit {entry['name']} runs since before {entry['path']} was written"]
 
 
-def _user_drift(entry):
+def _user_drift(entry: Mapping[str, Any]) -> list[str]:
     try:
         found = user(entry["name"])
     except KeyError:
@@ -176,7 +181,7 @@ def _user_drift(entry):
     return _differences(f"user {entry['name']}", entry, found, ("home", "shell"))
 
 
-def _packages_drift(entry, found):
+def _packages_drift(entry: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
     sentences = []
     for name, version in entry["versions"].items():
         if name not in found:
@@ -186,7 +191,7 @@ def _packages_drift(entry, found):
     return sentences
 
 
-def _path_drift(entry):
+def _path_drift(entry: Mapping[str, Any]) -> list[str]:
     path = entry["path"]
     subject = f"{entry['kind']} {path}"
     try:
@@ -208,7 +213,9 @@ def _path_drift(entry):
     return _differences(subject, entry, found, ("target", "owner", "group", "mode", "sha256"))
 
 
-def _differences(subject, wanted, found, keys):
+def _differences(
+    subject: str, wanted: Mapping[str, Any], found: Mapping[str, Any], keys: Iterable[str]
+) -> list[str]:
     sentences = []
     for key in keys:
         if key in wanted and wanted[key] != found[key]:
@@ -219,7 +226,7 @@ def _differences(subject, wanted, found, keys):
     return sentences
 
 
-def _set_drift(subject, wanted, found):
+def _set_drift(subject: str, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
     sentences = []
     for key in ("conda", "dists"):
         missing = sorted(set(wanted[key]) - set(found[key]))
@@ -231,6 +238,6 @@ def _set_drift(subject, wanted, found):
     return sentences
 
 
-def _some(names):
+def _some(names: Sequence[str]) -> str:
     shown = ", ".join(names[:_SHOWN])
     return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"

@@ -6,19 +6,22 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from ..system import commands, files, own_paths
+from ..system.commands import Run
 from . import manifest
 
 SCHEMA = 2
 
 
-def path_of(component, state_dir=own_paths.STATE_DIR):
+def path_of(component: str, state_dir: str = own_paths.STATE_DIR) -> str:
     """Return where a component's receipt lies."""
     return os.path.join(state_dir, f"{component}.json")
 
 
-def read(component, state_dir=own_paths.STATE_DIR):
+def read(component: str, state_dir: str = own_paths.STATE_DIR) -> dict[str, Any] | None:
     """Return a component's receipt, or None where there is no readable one of this schema.
 
     A receipt that cannot be read counts as none: the component is then due,
@@ -33,7 +36,13 @@ def read(component, state_dir=own_paths.STATE_DIR):
     return receipt if whole and receipt.get("schema") == SCHEMA else None
 
 
-def write(component, digest, entries, names=(), state_dir=own_paths.STATE_DIR):
+def write(
+    component: str,
+    digest: str,
+    entries: Sequence[Mapping[str, Any]],
+    names: Iterable[str] = (),
+    state_dir: str = own_paths.STATE_DIR,
+) -> None:
     """Write a component's receipt atomically, readable by root alone.
 
     :param digest: the digest of what was asked for.
@@ -53,7 +62,15 @@ def write(component, digest, entries, names=(), state_dir=own_paths.STATE_DIR):
     files.write_text(path_of(component, state_dir), text, mode=0o600)
 
 
-def settle(component, digest, entries, present, absent, check_mode, state_dir=own_paths.STATE_DIR):
+def settle(
+    component: str,
+    digest: str,
+    entries: Sequence[Mapping[str, Any]],
+    present: Iterable[str],
+    absent: Iterable[str],
+    check_mode: bool,
+    state_dir: str = own_paths.STATE_DIR,
+) -> bool:
     """Write a component's receipt unless one says the same; return whether it was due.
 
     :param present: the names of the things that are in place.
@@ -72,7 +89,9 @@ def settle(component, digest, entries, present, absent, check_mode, state_dir=ow
     return is_due
 
 
-def survey(state_dir=own_paths.STATE_DIR, run=commands.run):
+def survey(
+    state_dir: str = own_paths.STATE_DIR, run: Run = commands.run
+) -> dict[str, dict[str, Any]]:
     """Return {component: {digest, drift, names}} for every readable receipt on the host."""
     found = {}
     names = sorted(os.listdir(state_dir)) if os.path.isdir(state_dir) else []
