@@ -9,9 +9,13 @@ import os
 import platform
 import threading
 
+from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.facts.system.distribution import Distribution
 from ansible.module_utils.facts.system.pkg_mgr import PkgMgrFactCollector
 from ansible.module_utils.facts.system.service_mgr import ServiceMgrFactCollector
+
+from ..system.root import Root
+from .shape import Mount
 
 _DISTRIBUTION = (
     "distribution",
@@ -37,7 +41,7 @@ _OF_SERVERS = ("nfs", "nfs4")
 _SERVER_S = 5
 
 
-def general(module):
+def general(module: AnsibleModule) -> dict[str, str]:
     """Return who the host is, as Ansible's own collectors tell it.
 
     :param module: the AnsibleModule, whose command runner the collectors use.
@@ -56,7 +60,7 @@ def general(module):
     }
 
 
-def own_kernel(proc="/proc"):
+def own_kernel(proc: str = "/proc") -> bool:
     """Say whether the host runs a kernel of its own: false in containers, chroots and image builds.
 
     A container's init carries ``container=`` in its environment (systemd's
@@ -75,7 +79,7 @@ def own_kernel(proc="/proc"):
     return (mine.st_dev, mine.st_ino) == (inits.st_dev, inits.st_ino)
 
 
-def virtualization(tree):
+def virtualization(tree: Root) -> str:
     """Return the hypervisor by the name systemd-detect-virt has for it, '' on bare metal.
 
     Containers do not count: :func:`own_kernel` tells those.
@@ -84,13 +88,13 @@ def virtualization(tree):
     return tree.answer("systemd-detect-virt", "--vm").strip()
 
 
-def mounts(proc="/proc"):
+def mounts(proc: str = "/proc") -> list[Mount]:
     """Return [{mount, fstype, size_total, size_available}], in bytes, of what holds files.
 
     Of several at one mount point the last one, which is the one that is seen. A share whose
     server does not answer is left out.
     """
-    found = {}
+    found: dict[str, Mount] = {}
     with open(os.path.join(proc, "self", "mounts"), "rb") as handle:
         rows = [line.split() for line in handle]
     for _device, escaped, kind, *_rest in rows:
@@ -109,11 +113,11 @@ def mounts(proc="/proc"):
     return list(found.values())
 
 
-def _room(mount, fstype):
+def _room(mount: str, fstype: str) -> os.statvfs_result | None:
     """Return the statvfs of a folder; None where it is none, or its server does not answer."""
     answers = []
 
-    def look():
+    def look() -> None:
         with contextlib.suppress(OSError):
             if os.path.isdir(mount):
                 answers.append(os.statvfs(mount))

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, NoReturn, cast
+
 from ..gpu import (
     clients,
     drained,
@@ -19,8 +22,10 @@ from ..kernel import kernels, secure_boot
 from ..packages import stack_packages
 from ..rdma import rdma_stack
 from ..system import commands, management_interface, systemd
+from ..system.commands import Run
 from ..system.root import Root
 from . import general
+from .shape import GpuHost
 
 _UNITS = (fabric_manager.UNIT, gridd.UNIT)
 # systemd.unit(5); what is generated late stands for a script in /etc/init.d.
@@ -34,7 +39,7 @@ _UNIT_FOLDERS = (
 )
 
 
-def no_programs(argv, **_options):
+def no_programs(argv: Sequence[str], **_options: Any) -> NoReturn:
     """Run nothing: what a root other than "/" has for programs cannot be run here.
 
     :raises FileNotFoundError: always, as commands.run does for a program that is not there.
@@ -42,19 +47,19 @@ def no_programs(argv, **_options):
     raise FileNotFoundError(argv[0])
 
 
-def survey(root, running, pid, run=commands.run):
+def survey(root: str, running: str, pid: int, run: Run = commands.run) -> GpuHost:
     """Return the facts of docs/facts.md.
 
     :param root: the folder that stands for "/"; see root.Root.
     :param running: the release of the kernel that the host runs as its own, '' for none.
     :param pid: the process whose connection is that of this run.
-    :param run: what runs programs, with the signature of commands.run.
+    :param run: what runs programs.
     """
     host = Root(root, run)
     packages = stack_packages.survey(host)
     states = _states(host, run)
     driver = installed_driver.survey(host)
-    return {
+    found = {
         "virtualization": general.virtualization(host),
         "gpus": pci.gpus(host),
         "nvswitches": pci.nvswitches(host),
@@ -76,14 +81,15 @@ def survey(root, running, pid, run=commands.run):
         "peer_memory": rdma_stack.peer_memory(host, driver["modules"], running),
         "management": management_interface.survey(host, pid),
     }
+    return cast(GpuHost, found)
 
 
-def _drained(host):
+def _drained(host: Root) -> list[str]:
     note = drained.noted(host)
     return note["triggers"] + note["services"]
 
 
-def _states(host, run):
+def _states(host: Root, run: Run) -> dict[str, dict[str, str]]:
     """Return {unit: {property: value}} of the driver's daemons, nothing asked where none is."""
     there = [
         unit for unit in _UNITS if any(host.exists(f"{folder}/{unit}") for folder in _UNIT_FOLDERS)
