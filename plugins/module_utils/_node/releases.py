@@ -8,16 +8,21 @@ Looked at on the host itself; what is not there is an empty answer.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from .conda import builds
 from .gunicorn_app import release as app_release
 from .gunicorn_app import service as app_service
 from .system import commands, in_use, own_paths, systemd, unfinished_folder
+from .system.commands import Run
 
 _BLOCK = 512
 
 
-def applications(items, proc="/proc", run=commands.run):
+def applications(
+    items: Sequence[Mapping[str, Any]], proc: str = "/proc", run: Run = commands.run
+) -> list[dict[str, Any]]:
     """Return for each application what is kept of it and what is at work.
 
     Each is {name, dir, releases, named, runs}: ``releases`` are {id, placed, intact}, newest
@@ -26,7 +31,7 @@ def applications(items, proc="/proc", run=commands.run):
     in, "" where there is none.
 
     :param items: [{name, dir}].
-    :param run: what runs ``systemctl``, with the signature of commands.run.
+    :param run: what runs ``systemctl``.
     """
     services = [app_service.service_of(item) for item in items]
     states = systemd.show(services, ("WorkingDirectory", "MainPID"), run)
@@ -42,7 +47,12 @@ def applications(items, proc="/proc", run=commands.run):
     ]
 
 
-def environments(folder, proc="/proc", unit_dir=in_use.UNIT_DIR, state_dir=own_paths.STATE_DIR):
+def environments(
+    folder: str,
+    proc: str = "/proc",
+    unit_dir: str = in_use.UNIT_DIR,
+    state_dir: str = own_paths.STATE_DIR,
+) -> list[dict[str, Any]]:
     """Return for each environment that has builds in a folder what they are and who uses them.
 
     Each is {name, dir, link, builds}: ``link`` is the id of the build that the environment's link
@@ -52,7 +62,7 @@ def environments(folder, proc="/proc", unit_dir=in_use.UNIT_DIR, state_dir=own_p
     was never finished, or that cannot be gone back to; ``users`` are units and programs.
     """
     entries = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    names = sorted({builds.name_of(entry) for entry in entries} - {None})
+    names = sorted({name for name in map(builds.name_of, entries) if name is not None})
     paths = builds.builds_of(names, folder)
     users = in_use.users(paths, proc, unit_dir)
     return [
@@ -73,7 +83,7 @@ def environments(folder, proc="/proc", unit_dir=in_use.UNIT_DIR, state_dir=own_p
     ]
 
 
-def _releases(folder):
+def _releases(folder: str) -> list[dict[str, Any]]:
     entries = os.listdir(folder) if os.path.isdir(folder) else []
     releases = [
         {
@@ -87,26 +97,26 @@ def _releases(folder):
     return sorted(releases, key=lambda release: -release["placed"])
 
 
-def _folder_of(pid, proc):
+def _folder_of(pid: str | None, proc: str) -> str:
     """Return the folder that a process works in, "" where there is no process."""
     try:
-        return os.readlink(os.path.join(proc, pid, "cwd")) if int(pid or 0) else ""
+        return os.readlink(os.path.join(proc, pid, "cwd")) if pid and int(pid) else ""
     except OSError:
         return ""
 
 
-def _target(link):
+def _target(link: str) -> str:
     if not os.path.islink(link):
         return ""
     target = os.readlink(link)
     return _id_of(target) if builds.name_of(target) else target
 
 
-def _id_of(prefix):
+def _id_of(prefix: str) -> str:
     return prefix.rpartition("-")[2]
 
 
-def _build(prefix, users, state_dir):
+def _build(prefix: str, users: Sequence[str], state_dir: str) -> dict[str, Any]:
     taken, own = disk_use(prefix)
     return {
         "id": _id_of(prefix),
@@ -118,14 +128,14 @@ def _build(prefix, users, state_dir):
     }
 
 
-def _is_recorded(prefix):
+def _is_recorded(prefix: str) -> bool:
     try:
         return bool(builds.read_record(prefix))
     except ValueError:
         return False
 
 
-def _changed(prefix):
+def _changed(prefix: str) -> float:
     """Return when a build was last changed by us, or else by conda, or else at all."""
     for path in (builds.record_of(prefix), os.path.join(prefix, "conda-meta", "history")):
         if os.path.isfile(path):
@@ -133,14 +143,14 @@ def _changed(prefix):
     return os.stat(prefix).st_mtime
 
 
-def disk_use(folder):
+def disk_use(folder: str) -> tuple[int, int]:
     """Return (bytes that a folder takes on the disk, those of them that nothing outside shares).
 
     A file with several names counts once; it is shared where some of its names lie elsewhere, as
     those of conda's package cache do.
     """
     taken = own = 0
-    names = {}
+    names: dict[int, int] = {}
     for parent, _folders, entries in os.walk(folder):
         size = os.lstat(parent).st_blocks * _BLOCK
         taken, own = taken + size, own + size

@@ -5,13 +5,16 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
+
+from ansible.module_utils.basic import AnsibleModule
 
 from ..refusal import Refusal
 from ..system import node_lock
 
 
 @contextlib.contextmanager
-def at_work(module, purpose):
+def at_work(module: AnsibleModule, purpose: str) -> Iterator[None]:
     """Hold the node's lock for a ``with`` block, and fail the module where the work is refused.
 
     In check mode nothing is changed, so nothing is locked.

@@ -9,8 +9,11 @@ import inspect
 import json
 import os
 import subprocess
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..system import commands
+from ..system.commands import Run
 from . import rank_process
 
 # Importing PyTorch from a cold disk, CUDA's start and NCCL's take this long and no longer.
@@ -21,12 +24,14 @@ _LOG_LINES = 400
 _NCCL = {"NCCL_DEBUG": "INFO", "NCCL_DEBUG_SUBSYS": "INIT,NET"}
 
 
-def limit_s(timeout_s):
+def limit_s(timeout_s: int) -> int:
     """Return the seconds after which a rank is ended: to meet, and to sum, it has the time-out."""
     return 2 * timeout_s + _START_S
 
 
-def take_part(python, orders, folder, run=commands.run):
+def take_part(
+    python: str, orders: Sequence[Mapping[str, Any]], folder: str, run: Run = commands.run
+) -> list[dict[str, Any]]:
     """Run the ranks of this host to their end and return what each noted, in their order.
 
     A row has ``rank``, ``stage`` (torch, name, listen, reach, store, meet, group, sum or done: what
@@ -37,13 +42,13 @@ def take_part(python, orders, folder, run=commands.run):
     :param python: the path or name of the Python that has PyTorch.
     :param orders: a list of {backend, rank, world_size, host, port, timeout_s, device}.
     :param folder: a folder for their notes and logs, which is the caller's to remove.
-    :param run: what runs programs, with the signature of commands.run.
+    :param run: what runs programs.
     """
     with concurrent.futures.ThreadPoolExecutor(len(orders)) as pool:
         return list(pool.map(lambda order: _rank(python, order, folder, run), orders))
 
 
-def _rank(python, order, folder, run):
+def _rank(python: str, order: Mapping[str, Any], folder: str, run: Run) -> dict[str, Any]:
     limit = limit_s(order["timeout_s"])
     base = os.path.join(folder, f"rank{order['rank']}")
     order = {**order, "limit_s": limit, "notes": f"{base}.json"}
@@ -75,7 +80,7 @@ def _rank(python, order, folder, run):
     }
 
 
-def _noted(path):
+def _noted(path: str) -> dict[str, Any]:
     """Return what a rank noted; nothing where it could not even begin."""
     try:
         with open(path, encoding="utf-8") as file:
@@ -88,6 +93,6 @@ def _noted(path):
     return noted
 
 
-def _unsaid(lines):
+def _unsaid(lines: Sequence[str]) -> str:
     """Return the last line of a log, for a rank that ended in silence."""
     return lines[-1] if lines else ""

@@ -19,6 +19,8 @@ import struct
 import sys
 import threading
 import time
+from collections.abc import Sequence
+from typing import Any
 
 _ATTEMPT_S = 3
 _POLL_S = 0.2
@@ -39,17 +41,17 @@ class Notes:
     :ivar found: {key: value}; ``stage`` is what it was about to do.
     """
 
-    def __init__(self, path):
-        self.found = {}
+    def __init__(self, path: str) -> None:
+        self.found: dict[str, Any] = {}
         self._path = path
-        self._timer = None
+        self._timer: threading.Timer | None = None
 
-    def add(self, **found):
+    def add(self, **found: Any) -> None:
         self.found.update(found)
         with open(self._path, "w", encoding="utf-8") as file:
             json.dump(self.found, file)
 
-    def begin(self, stage, within_s):
+    def begin(self, stage: str, within_s: float) -> None:
         """Note a stage, and end the process where no other one begins in time.
 
         The store's client of PyTorch 1.13 waits without end for somebody who answers and is none.
@@ -61,12 +63,12 @@ class Notes:
         self._timer.daemon = True
         self._timer.start()
 
-    def _give_up(self, within_s):
+    def _give_up(self, within_s: float) -> None:
         self.add(says=f"nothing came for {within_s} s")
         os._exit(1)
 
 
-def main():
+def main() -> None:
     """Be the rank that the order, JSON in the first argument, says: see all_reduce.take_part."""
     order = json.loads(sys.argv[1])
     # It ends whatever becomes of the process that started it.
@@ -80,7 +82,7 @@ def main():
         notes.add(says=(str(error).splitlines() or [repr(error)])[0].rstrip(". "))
 
 
-def _take_part(order, notes):
+def _take_part(order: dict[str, Any], notes: Notes) -> None:
     notes.add(stage="torch")
     import torch
     import torch.distributed as dist
@@ -145,7 +147,7 @@ def _take_part(order, notes):
             time.sleep(_POLL_S)
 
 
-def _store(dist, host, port, is_master, wait):
+def _store(dist: Any, host: str, port: int, is_master: bool, wait: datetime.timedelta) -> Any:
     """Return the TCPStore of PyTorch's own server: libuv's is not in every build."""
     arguments = (host, port, None, is_master)
     options = {"timeout": wait, "wait_for_workers": False}
@@ -156,7 +158,7 @@ def _store(dist, host, port, is_master, wait):
         return dist.TCPStore(*arguments, **options)
 
 
-def resolve(host, port):
+def resolve(host: str, port: int) -> list[str]:
     """Return the addresses of a host, each once, in the resolver's order.
 
     :raises Stopped: the name has none.
@@ -165,10 +167,10 @@ def resolve(host, port):
         rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise Stopped(error.strerror or str(error)) from error
-    return list(dict.fromkeys(row[4][0] for row in rows))
+    return list(dict.fromkeys(str(row[4][0]) for row in rows))
 
 
-def is_own(address):
+def is_own(address: str) -> bool:
     """Return whether an address is one of this host: whether it can be bound to."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -179,7 +181,7 @@ def is_own(address):
     return True
 
 
-def reach(addresses, port, deadline):
+def reach(addresses: Sequence[str], port: int, deadline: float) -> tuple[str, str]:
     """Return (own address, address reached) of a TCP connection to the first that answers.
 
     Rank 0 may still be on its way to listen, so refused connections are tried again.
@@ -205,7 +207,7 @@ def reach(addresses, port, deadline):
         time.sleep(_POLL_S)
 
 
-def interface_of(address):
+def interface_of(address: str) -> str:
     """Return the name of the interface that has an IPv4 address first, '' where there is none."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         for _index, name in socket.if_nameindex():
@@ -217,7 +219,7 @@ def interface_of(address):
     return ""
 
 
-def _missing(store, world_size, deadline):
+def _missing(store: Any, world_size: int, deadline: float) -> list[int]:
     """Return the ranks that did not come to the store by the deadline.
 
     A counter is read by adding nothing: waiting for a key throws, and no two releases alike.
