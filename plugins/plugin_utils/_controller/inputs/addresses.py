@@ -12,12 +12,12 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
 _FORM = re.compile(r"(?:https?|file)://\S+")
 
 
-def is_one(text):
+def is_one(text: str) -> bool:
     """Say whether a text is an address that something can be fetched from."""
     return _FORM.fullmatch(text) is not None
 
 
-def checked(option, url):
+def checked(option: str, url: str | None) -> str:
     """Return the address that an option names, '' where it names none.
 
     :param url: what it says, None or '' for nothing.

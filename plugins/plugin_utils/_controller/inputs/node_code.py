@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import pathlib
 import re
 
 from .. import project
@@ -16,7 +17,7 @@ _COLLECTION = "ansible_collections.gpunode.stack."
 _IMPORT = re.compile(r"^[ \t]*((?:from|import)\b[^\n(]*(?:\([^)]*\))?)", re.MULTILINE)
 
 
-def files_of(component):
+def files_of(component: str) -> list[pathlib.Path]:
     """Return the paths of a component's module and of all files it imports, sorted."""
     found, left = set(), {project.ROOT / "plugins" / "modules" / f"{component}.py"}
     while left:
@@ -27,14 +28,14 @@ def files_of(component):
 
 
 @functools.cache
-def _imported(path):
+def _imported(path: pathlib.Path) -> set[pathlib.Path]:
     """Return the paths of this project's files that a Python file imports itself."""
     statements = import_statements(path.read_text(encoding="utf-8"))
     places = [place for statement in statements for place in _places(statement, path.parent)]
     return {place for place in places if place.is_file()}
 
 
-def import_statements(text):
+def import_statements(text: str) -> list[ast.Import | ast.ImportFrom]:
     """Return a file's import statements, as nodes of ast."""
     try:
         trees = [ast.parse(match[1]) for match in _IMPORT.finditer(text)]
@@ -45,7 +46,7 @@ def import_statements(text):
     return [node for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom))]
 
 
-def _places(statement, folder):
+def _places(statement: ast.Import | ast.ImportFrom, folder: pathlib.Path) -> list[pathlib.Path]:
     """Return the paths at which the modules of an import statement would lie.
 
     :param folder: the folder of the file that the statement is in.
@@ -61,9 +62,9 @@ def _places(statement, folder):
     return [base.with_suffix(".py"), *modules]
 
 
-def _place(name, folder=None, level=0):
+def _place(name: str, folder: pathlib.Path | None = None, level: int = 0) -> pathlib.Path | None:
     """Return where a module or package lies by its dotted name; None where it is none of ours."""
-    if level:
+    if folder and level:
         return folder.joinpath(*[".."] * (level - 1), *filter(None, name.split("."))).resolve()
     if not name.startswith(_COLLECTION):
         return None

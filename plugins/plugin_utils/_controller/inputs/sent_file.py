@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import os
 import typing
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files
@@ -26,14 +28,14 @@ class File(typing.NamedTuple):
     sha256: str = ""
 
 
-def of(option, file, sha256):
+def of(option: str, file: str, sha256: str) -> dict[str, File]:
     """Return {path: File} of what an option names, {} for an address or ''."""
     if not file or addresses.is_one(file):
         return {}
     return {file: File(option, file, sha256)}
 
 
-def refusals(option, file):
+def refusals(option: str, file: str) -> list[Refusal]:
     """Return a Refusal where a file is to be sent that is not there; none for an address or ''.
 
     :param option: the option that names the file, for the message.
@@ -49,7 +51,11 @@ def refusals(option, file):
     ]
 
 
-def run_with(sendable, run, send):
+def run_with(
+    sendable: Mapping[str, File],
+    run: Callable[[dict[str, str]], dict[str, Any]],
+    send: Callable[[str], str],
+) -> dict[str, Any]:
     """Run a module, and again with the files that the host lacks; return the module's result.
 
     A host that has them costs one round trip and no transfer.
@@ -75,11 +81,11 @@ def run_with(sendable, run, send):
     return result
 
 
-def _needs(result):
+def _needs(result: Mapping[str, Any]) -> list[str]:
     return [] if result.get("failed") else result.get("needs", [])
 
 
-def _checked(name, sendable):
+def _checked(name: str, sendable: Mapping[str, File]) -> str:
     """Return the path of a file that the host asks for, once it is what it is to be."""
     if name not in sendable:
         raise Refusal(

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Collection, Iterable
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 
@@ -12,7 +13,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import
 _ALIKE = 0.85
 
 
-def unknown(names, known, prefixes):
+def unknown(names: Iterable[str], known: Collection[str], prefixes: Iterable[str]) -> list[Refusal]:
     """Return a Refusal for each variable that looks like one of ours and is none.
 
     :param names: the variables of a host.

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
+from typing import Any
 
 import yaml
 
@@ -12,6 +14,6 @@ import yaml
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def load(path):
+def load(path: str | os.PathLike[str]) -> Any:
     """Return the content of a YAML file."""
     return yaml.load(pathlib.Path(path).read_text(encoding="utf-8"), Loader=_LOADER)
