@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import versions
 
@@ -19,7 +21,7 @@ _BUILD = re.compile(r"cuda(\d+\.\d+)")
 _LOCAL = re.compile(r"\+cu(\d+)(\d)$")
 
 
-def of(environments):
+def of(environments: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
     """Return [{by, cuda, pytorch}] of the environments that were built for CUDA.
 
     :param environments: of the wanted state of conda_env.
@@ -35,7 +37,7 @@ def of(environments):
     return [need for need in found if need["cuda"]]
 
 
-def _cuda(lock, dists):
+def _cuda(lock: Iterable[Mapping[str, Any]], dists: Iterable[Mapping[str, Any]]) -> str:
     packages = {package["name"]: package for package in lock}
     for name in _CONDA:
         if name in packages:
@@ -52,7 +54,7 @@ def _cuda(lock, dists):
     return ""
 
 
-def _pytorch(lock, dists):
+def _pytorch(lock: Iterable[Mapping[str, Any]], dists: Iterable[Mapping[str, Any]]) -> str:
     found = {package["name"]: package["version"] for package in lock}
     found |= {dist["name"]: dist["version"].partition("+")[0] for dist in dists}
     return found.get("pytorch") or found.get("torch") or ""

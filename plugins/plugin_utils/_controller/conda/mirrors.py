@@ -8,13 +8,16 @@ default_channels hold for channels by name alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import urls
 
 from ..inputs import addresses
 
 
-def check(mirrors):
+def check(mirrors: Mapping[str, str]) -> None:
     """Refuse mirrors that are no addresses.
 
     :param mirrors: {what an address begins with: what it is to begin with}.
@@ -29,12 +32,14 @@ def check(mirrors):
             )
 
 
-def of_packages(packages, mirrors):
+def of_packages(
+    packages: Iterable[Mapping[str, Any]], mirrors: Mapping[str, str]
+) -> list[dict[str, Any]]:
     """Return the packages of a lock with the addresses that the mirrors give them."""
     return [{**package, "url": of(package["url"], mirrors)} for package in packages]
 
 
-def of(url, mirrors):
+def of(url: str, mirrors: Mapping[str, str]) -> str:
     """Return a URL on the mirror with the longest address that it begins with, else unchanged."""
     known = {public.rstrip("/"): mirror.rstrip("/") for public, mirror in mirrors.items()}
     fitting = [public for public in known if url.startswith(f"{public}/")]

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 
-def sentences(before, after):
+
+def sentences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
     """Return a line for each package that was added, removed or changed, each kind by name.
 
     :param before: {name: version, as people are to read it}.

@@ -5,8 +5,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import prefixes
+
+if TYPE_CHECKING:
+    from packaging.markers import Marker
+    from packaging.requirements import Requirement
 
 _HASH = re.compile(r"--hash[= ]sha256:([0-9a-f]{64})(?!\S)")
 _COMMENT = re.compile(r"(^|\s)#.*")
@@ -14,7 +20,7 @@ _COMMENT = re.compile(r"(^|\s)#.*")
 _UNKNOWABLE = ("platform_release", "platform_version")
 
 
-def parse(text, python_version, machine):
+def parse(text: str, python_version: str, machine: str) -> list[dict[str, str]]:
     """Return the distributions that a requirements file asks for on a Linux host.
 
     A list of dicts ``name`` (as PEP 503 compares it), ``version`` and ``line``
@@ -38,7 +44,7 @@ def parse(text, python_version, machine):
     return [dists[name] for name in sorted(dists)]
 
 
-def check_wish(text):
+def check_wish(text: str) -> None:
     """Raise ValueError, with a sentence, where pip cannot be asked for this and pin what it finds.
 
     :param text: a requirement such as 'flask>=3'.
@@ -51,9 +57,10 @@ def check_wish(text):
         raise ValueError("it is an address, and only versions from an index are pinned")
 
 
-def _logical_lines(text):
+def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
     """Yield (number of its first line, line) with continuations joined and comments left out."""
-    parts, first = [], 0
+    parts: list[str] = []
+    first = 0
     for number, line in enumerate(text.splitlines(), 1):
         first = first if parts else number
         parts.append(_COMMENT.sub("", line).removesuffix("\\"))
@@ -66,7 +73,7 @@ def _logical_lines(text):
         raise ValueError(f"line {first} ends in a continuation, and nothing follows")
 
 
-def _dist(number, line, environment):
+def _dist(number: int, line: str, environment: Mapping[str, str]) -> dict[str, str] | None:
     hashes = _HASH.findall(line)
     try:
         requirement = _requirement(_HASH.sub("", line).strip())
@@ -95,14 +102,14 @@ def _dist(number, line, environment):
     }
 
 
-def _requirement(text):
+def _requirement(text: str) -> Requirement:
     # Not above: ansible-core depends on packaging, but ansible-test imports plugins without it.
     from packaging.requirements import Requirement
 
     return Requirement(text)
 
 
-def _applies(number, marker, environment):
+def _applies(number: int, marker: Marker, environment: Mapping[str, str]) -> bool:
     if any(name in str(marker) for name in _UNKNOWABLE):
         raise ValueError(
             f"line {number} depends on the host's kernel, which no lock can know: {marker}"
@@ -115,7 +122,7 @@ def _applies(number, marker, environment):
         ) from error
 
 
-def _marker_environment(python_version, machine):
+def _marker_environment(python_version: str, machine: str) -> dict[str, str]:
     return {
         "extra": "",
         "implementation_name": "cpython",

@@ -12,12 +12,15 @@ import os
 import pathlib
 import re
 import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import lock_file
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files, urls
 
 from .. import project
+from ..inputs.site import Site
 from . import package_changes, pip_requirements
 
 _TITLE = "# Solved by `make lock`, not to be edited; docs/environments.md says how to upgrade it."
@@ -29,7 +32,7 @@ _PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==(\S+)", re.MULTILINE)
 _DEFAULT_INVENTORY = "inventory/lab"
 
 
-def located(item, site):
+def located(item: Mapping[str, Any], site: Site) -> Mapping[str, Any]:
     """Return an item of the list with the paths of its files, which exist as they are asked for.
 
     :param item: an item of conda_env_list, with packages or with a lock made elsewhere.
@@ -47,7 +50,7 @@ def located(item, site):
     return {**item, "lock": lock, **({"requirements": requirements[0]} if requirements else {})}
 
 
-def order(item, site, is_upgrade=False):
+def order(item: Mapping[str, Any], site: Site, is_upgrade: bool = False) -> dict[str, Any]:
     """Return what it takes to solve an item with packages, a dict that JSON can carry.
 
     It has ``name``, ``spec``, ``files`` (the controller paths of the lock and, with a pip part, of
@@ -80,7 +83,7 @@ def order(item, site, is_upgrade=False):
     }
 
 
-def command(inventory):
+def command(inventory: Iterable[str]) -> str:
     """Return the command that solves what is due, for people.
 
     :param inventory: the sources of the inventory in use, as absolute paths.
@@ -98,7 +101,7 @@ def command(inventory):
     return f"make lock INVENTORY={shlex.quote(' --inventory '.join(shown))}"
 
 
-def lock_text(spec, packages):
+def lock_text(spec: Mapping[str, Any], packages: Iterable[Mapping[str, Any]]) -> str:
     """Return the lock of a solved spec.
 
     :param packages: dicts with ``url``, ``name``, and ``sha256`` or ``md5``.
@@ -112,7 +115,9 @@ def lock_text(spec, packages):
     return "\n".join([_TITLE, *_header(spec), lock_file.HEADER, *lines, ""])
 
 
-def requirements_text(spec, lock, dists):
+def requirements_text(
+    spec: Mapping[str, Any], lock: str, dists: Iterable[Mapping[str, Any]]
+) -> str:
     """Return the requirements of a solved spec.
 
     :param lock: the text of the lock they were solved with.
@@ -126,13 +131,17 @@ def requirements_text(spec, lock, dists):
     return "\n".join([_TITLE, *_header(spec), digest, *pins, ""])
 
 
-def choose(orders):
+def choose(
+    orders: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> tuple[dict[str, list[str]], list[Refusal]]:
     """Return ({host: [name]}, [Refusal]): whose environments are solved where, each file once.
 
     :param orders: {host: [order]} in the order of the play; those without a reason to be solved
         only take part in the comparison.
     """
-    solves, first, refusals = {}, {}, {}
+    solves: dict[str, list[str]] = {}
+    first: dict[str, tuple[str, Any]] = {}
+    refusals: dict[str, Refusal] = {}
     for host, wish in _wishes(orders):
         content = (wish["spec"], wish["files"])
         known = [path for path in wish["files"] if path in first]
@@ -145,7 +154,9 @@ def choose(orders):
     return solves, list(refusals.values())
 
 
-def unknown(orders, upgrade):
+def unknown(
+    orders: Mapping[str, Sequence[Mapping[str, Any]]], upgrade: Iterable[str]
+) -> list[Refusal]:
     """Return a Refusal for each environment that is to be upgraded and that no host solves.
 
     :param orders: {host: [order]}.
@@ -163,11 +174,13 @@ def unknown(orders, upgrade):
     ]
 
 
-def _wishes(orders):
+def _wishes(
+    orders: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> list[tuple[str, Mapping[str, Any]]]:
     return [(host, wish) for host, own in orders.items() for wish in own]
 
 
-def _disagreement(path, one, other):
+def _disagreement(path: str, one: str, other: str) -> Refusal:
     hosts = one if one == other else f"{one} and {other}"
     return Refusal(
         path,
@@ -176,7 +189,7 @@ def _disagreement(path, one, other):
     )
 
 
-def texts(order, solution):
+def texts(order: Mapping[str, Any], solution: Mapping[str, Any]) -> list[str]:
     """Return the texts of an order's files.
 
     :param solution: ``packages`` and ``dists``, as the node found them.
@@ -191,7 +204,11 @@ def texts(order, solution):
     return [lock, requirements]
 
 
-def announcement(orders, solves, unreachable):
+def announcement(
+    orders: Mapping[str, Sequence[Mapping[str, Any]]],
+    solves: Mapping[str, Sequence[str]],
+    unreachable: Iterable[str],
+) -> str:
     """Return for people what is solved where and why.
 
     :param orders: {host: [order]} of all hosts that were reached.
@@ -209,7 +226,7 @@ def announcement(orders, solves, unreachable):
     return "\n".join(lines + [f"{host}: not reached, left out" for host in unreachable])
 
 
-def report(order, before, after):
+def report(order: Mapping[str, Any], before: Sequence[str], after: Sequence[str]) -> str:
     """Return for people what a solution changed.
 
     :param before: the texts of the order's files as they were, "" where there was none.
@@ -221,7 +238,7 @@ def report(order, before, after):
     return "\n".join([head, *(f"    {line}" for line in changes)])
 
 
-def _contents(texts):
+def _contents(texts: Sequence[str]) -> dict[str, str]:
     """Return {name: version, as people read it} of all that a lock and its requirements name."""
     lock, *requirements = texts
     try:
@@ -234,7 +251,7 @@ def _contents(texts):
     return {**found, **{f"{name} (pip)": version for name, version in pins}}
 
 
-def _refuse_half_a_spec(what, item):
+def _refuse_half_a_spec(what: str, item: Mapping[str, Any]) -> None:
     alone = [key for key in ("channels", "pip") if item.get(key)]
     if alone:
         raise Refusal(
@@ -250,7 +267,7 @@ def _refuse_half_a_spec(what, item):
         )
 
 
-def _spec(what, item, site):
+def _spec(what: str, item: Mapping[str, Any], site: Site) -> dict[str, list[str]]:
     channels = item.get("channels") or site.options("miniforge")["channels"]
     spec = {
         "channels": [_plain(what, "channel", text) for text in channels],
@@ -267,7 +284,7 @@ def _spec(what, item, site):
     return spec
 
 
-def _plain(what, kind, text):
+def _plain(what: str, kind: str, text: object) -> str:
     """Return an item of a spec with its blanks set alike; it becomes an argument and a comment."""
     plain = " ".join(str(text).split())
     if not plain or plain.startswith("-"):
@@ -283,13 +300,13 @@ def _plain(what, kind, text):
     return plain
 
 
-def _header(spec):
+def _header(spec: Mapping[str, Any]) -> list[str]:
     return [f"# {name}: {text}" for kind, name in _KINDS.items() for text in spec[kind]]
 
 
-def _said(text):
+def _said(text: str) -> dict[str, list[str]]:
     """Return {name: [what a file's header says of it]}."""
-    said = {name: [] for name in [*_KINDS.values(), _LOCK]}
+    said: dict[str, list[str]] = {name: [] for name in [*_KINDS.values(), _LOCK]}
     for line in text.splitlines():
         match = _LINE.fullmatch(line)
         if match:
@@ -297,11 +314,11 @@ def _said(text):
     return said
 
 
-def _is_ours(text):
+def _is_ours(text: str) -> bool:
     return bool(_said(text)["package"])
 
 
-def _reasons(spec, paths, texts):
+def _reasons(spec: Mapping[str, Any], paths: Sequence[str], texts: Mapping[str, str]) -> list[str]:
     """Return why a spec is to be solved; see :func:`order`."""
     lacking = [f"{path} is not there yet" for path in paths if path not in texts]
     if lacking:
@@ -323,7 +340,7 @@ def _reasons(spec, paths, texts):
     ]
 
 
-def _differences(name, asked, solved):
+def _differences(name: str, asked: Sequence[str], solved: Sequence[str]) -> list[str]:
     found = [f"{name} {text} is asked for and not in it" for text in asked if text not in solved]
     found += [f"{name} {text} is in it and not asked for" for text in solved if text not in asked]
     if not found and asked != solved:
