@@ -7,6 +7,7 @@ from __future__ import annotations
 import ast
 import pathlib
 import re
+from collections.abc import Iterator
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 
@@ -14,7 +15,7 @@ _ENTRY = re.compile(r"((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*):([A-Za-z_]\w*)(?:\.[A-Za
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]*\.py")
 
 
-def check(folder, entry, server, what):
+def check(folder: str | None, entry: str, server: str, what: str) -> None:
     """Refuse an entry point of another form, or one that the application's files do not have.
 
     :param folder: the application's files; None where they are on a host alone.
@@ -23,10 +24,10 @@ def check(folder, entry, server, what):
     :param what: the application, for messages.
     """
     find = _file_to_run if server == "python" else _object_to_serve
-    find(folder and pathlib.Path(folder), entry, f"entry {entry} of {what}")
+    find(pathlib.Path(folder) if folder else None, entry, f"entry {entry} of {what}")
 
 
-def _file_to_run(folder, entry, what):
+def _file_to_run(folder: pathlib.Path | None, entry: str, what: str) -> None:
     if not _FILE.fullmatch(entry) or ".." in entry.split("/"):
         raise Refusal(
             what,
@@ -37,7 +38,7 @@ def _file_to_run(folder, entry, what):
         raise Refusal(what, f"there is no {entry} in {folder}", "Correct the entry or the source")
 
 
-def _object_to_serve(folder, entry, what):
+def _object_to_serve(folder: pathlib.Path | None, entry: str, what: str) -> None:
     match = _ENTRY.fullmatch(entry)
     if not match:
         raise Refusal(what, "it is not of the form module:object", "Write it such as main:app")
@@ -56,7 +57,7 @@ def _object_to_serve(folder, entry, what):
         raise Refusal(what, f"{path} defines no '{name}'", "Correct the entry or the source")
 
 
-def names_of(source):
+def names_of(source: bytes) -> set[str] | None:
     """Return the names that a module defines, or None where reading its source does not tell.
 
     It does not for a star import, a module-level ``__getattr__``, names set
@@ -85,7 +86,7 @@ def names_of(source):
     )
 
 
-def _file_of(folder, module):
+def _file_of(folder: pathlib.Path, module: str) -> pathlib.Path | None:
     """Return the source file of a module below a folder, or None."""
     place = folder.joinpath(*module.split("."))
     found = [
@@ -96,7 +97,7 @@ def _file_of(folder, module):
     return found[0] if found else None
 
 
-def _at_module_level(tree):
+def _at_module_level(tree: ast.AST) -> Iterator[ast.AST]:
     """Yield the nodes in a module's own scope: not what is inside functions and classes."""
     todo = list(ast.iter_child_nodes(tree))
     while todo:

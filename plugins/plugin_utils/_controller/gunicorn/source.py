@@ -22,14 +22,16 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
     urls,
 )
 
+from ..inputs.site import Site
 
-def cache():
+
+def cache() -> pathlib.Path:
     """Return the folder in which this project keeps what can be had again."""
     home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
     return pathlib.Path(home) / "gpunode"
 
 
-def folder_of(source, sha256, site):
+def folder_of(source: str, sha256: str | None, site: Site) -> str:
     """Return the controller folder with an application's files, fetched and unpacked where needed.
 
     :param source: a folder, or the path or URL of a tar archive.
@@ -38,7 +40,8 @@ def folder_of(source, sha256, site):
     :raises Refusal: it is not there, is not what its digest says, or cannot be unpacked safely.
     """
     if "://" in source:
-        return _unpacked(_fetched(source, sha256), sha256)
+        digest = _demanded(source, sha256)
+        return _unpacked(_fetched(source, digest), digest)
     path = site.path(source)
     if os.path.isdir(path):
         if sha256:
@@ -54,23 +57,23 @@ def folder_of(source, sha256, site):
             f"there is no {path} on the controller",
             "Name a folder or archive by an absolute path, or relative to the inventory's folder",
         )
-    _demand_digest(source, sha256)
+    digest = _demanded(source, sha256)
     found = files.sha256_of_file(path)
-    if found != sha256:
+    if found != digest:
         raise Refusal(
             f"source {source}",
-            f"its sha256 is {found}, wanted is {sha256}",
+            f"its sha256 is {found}, wanted is {digest}",
             "Do not trust the file; correct the sha256 only after you know why it differs",
         )
-    return _unpacked(path, sha256)
+    return _unpacked(path, digest)
 
 
-def archive_of(digest):
+def archive_of(digest: str) -> pathlib.Path:
     """Return where the archive of a release lies on the controller, once it was packed."""
     return cache() / "releases" / f"{digest}.tar.gz"
 
 
-def pack(folder, digest):
+def pack(folder: str, digest: str) -> None:
     """Make sure that there is an archive of a release.
 
     :param digest: release.digest_of() of the folder.
@@ -90,23 +93,27 @@ def pack(folder, digest):
         fresh.replace(archive)
 
 
-def _demand_digest(source, sha256):
+def _demanded(source: str, sha256: str | None) -> str:
+    """Return the digest of an archive.
+
+    :raises Refusal: there is none.
+    """
     if not sha256:
         raise Refusal(
             f"source {urls.shown(source)}",
             "it is an archive without a sha256",
             "Give the sha256 it was published with",
         )
+    return sha256
 
 
-def _fetched(url, sha256):
-    _demand_digest(url, sha256)
+def _fetched(url: str, sha256: str) -> pathlib.Path:
     path = cache() / "archives" / sha256
     download.fetch(url, str(path), sha256)
     return path
 
 
-def _unpacked(archive, sha256):
+def _unpacked(archive: str | pathlib.Path, sha256: str) -> str:
     """Return the folder with an archive's content: the one at its top, if it has only that."""
     folder = cache() / "sources" / sha256
     if not folder.exists():

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import jinja2
 
@@ -21,7 +23,7 @@ from .. import project
 _TEMPLATES = project.ROOT / "roles/gunicorn_app/templates/etc/systemd/system"
 
 
-def render(values):
+def render(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return {units, unit_digest, candidate} of an application.
 
     ``units`` is {unit: text}; the service holds ``unit_digest``, that of its own text.
@@ -68,7 +70,7 @@ def render(values):
     }
 
 
-def _rendered(template, values):
+def _rendered(template: str, values: Mapping[str, Any]) -> str:
     engine = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         undefined=jinja2.StrictUndefined,
@@ -80,7 +82,7 @@ def _rendered(template, values):
     return engine.get_template(template).render(values)
 
 
-def unit_quoted(text):
+def unit_quoted(text: str) -> str:
     """Return a text in the double quotes of a unit file, which systemd reads back unchanged."""
     for character, escaped in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("%", "%%")):
         text = text.replace(character, escaped)
