@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
@@ -36,7 +37,7 @@ class Connection:
     line: str
 
 
-def connections(text):
+def connections(text: str) -> list[Connection]:
     """Return the Connections that a log with NCCL_DEBUG=INFO tells of, in its order."""
     found = []
     for line in text.splitlines():
@@ -55,7 +56,7 @@ def connections(text):
     return found
 
 
-def fallbacks(found, peer_memory):
+def fallbacks(found: Sequence[Connection], peer_memory: bool) -> dict[int, Connection]:
     """Return {rank: Connection} with one connection of each rank that fell back.
 
     :param found: Connections.
@@ -75,7 +76,9 @@ def fallbacks(found, peer_memory):
     return fallen
 
 
-def refusals(found, peer_memory, place):
+def refusals(
+    found: Sequence[Connection], peer_memory: bool, place: Callable[[int], str]
+) -> list[Refusal]:
     """Return a Refusal for each kind of fallback, naming its ranks and one line of the log.
 
     :param found: the Connections of all ranks.
@@ -91,13 +94,15 @@ def refusals(found, peer_memory, place):
                 "/etc/nccl.conf or ~/.nccl.conf leads the log elsewhere",
             )
         ]
-    kinds = {}
+    kinds: dict[bool, dict[int, Connection]] = {}
     for rank, one in fallbacks(found, peer_memory).items():
         kinds.setdefault(one.network == _TCP, {})[rank] = one
     return [_refusal(over_tcp, kinds[over_tcp], place) for over_tcp in sorted(kinds, reverse=True)]
 
 
-def _refusal(over_tcp, fallen, place):
+def _refusal(
+    over_tcp: bool, fallen: Mapping[int, Connection], place: Callable[[int], str]
+) -> Refusal:
     ranks = ", ".join(place(rank) for rank in fallen)
     first = next(iter(fallen.values()))
     if over_tcp:

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 
@@ -16,7 +18,7 @@ _FIREWALL = (
 )
 
 
-def orders(asked, name, forks):
+def orders(asked: Mapping[str, Any], name: str, forks: int) -> list[dict[str, Any]]:
     """Return the orders of a host's ranks, as module_utils/_node/nccl/all_reduce.py wants them.
 
     :param asked: {backend, hosts, gpus, host, port, world_size, timeout}; hosts by rank.
@@ -72,7 +74,7 @@ def orders(asked, name, forks):
     ]
 
 
-def python(environment, options):
+def python(environment: str, options: Mapping[str, Any]) -> str:
     """Return the path or name of the Python that has PyTorch.
 
     :param environment: the name of an environment, '' for the host's own Python.
@@ -81,7 +83,7 @@ def python(environment, options):
     return os.path.join(options["dir"], environment, "bin", "python") if environment else "python3"
 
 
-def wants_peer_memory(peer_memory):
+def wants_peer_memory(peer_memory: Mapping[str, Any] | None) -> bool:
     """Return whether RDMA devices are to reach the memory of GPUs.
 
     :param peer_memory: that part of the wanted stack, None where nothing is said of it.
@@ -97,7 +99,12 @@ class Meeting:
     :param ranks: {host: rows of all_reduce.take_part}; hosts that were not reached are not in it.
     """
 
-    def __init__(self, hosts, orders, ranks):
+    def __init__(
+        self,
+        hosts: Sequence[str],
+        orders: Mapping[str, Mapping[str, Any]],
+        ranks: Mapping[str, Sequence[Mapping[str, Any]]],
+    ) -> None:
         self._hosts = hosts
         self._orders = orders
         self._rows = {row["rank"]: row for rows in ranks.values() for row in rows}
@@ -107,12 +114,12 @@ class Meeting:
         self._at = f"{self._one['host']}:{self._one['port']}"
         self._within = f"within {self._one['timeout_s']} s"
 
-    def gpus(self):
+    def gpus(self) -> list[int]:
         """Return how many GPUs PyTorch saw on each host, 0 where it was not asked."""
         seen = {self._host_of[rank]: row.get("gpus", 0) for rank, row in self._rows.items()}
         return [seen.get(host, 0) for host in self._hosts]
 
-    def summary(self):
+    def summary(self) -> str:
         """Return what was proven, as one sentence."""
         hosts = ", ".join(sorted(set(self._host_of.values())))
         releases = ", ".join(sorted({row["torch"] for row in self._rows.values()}))
@@ -121,7 +128,7 @@ class Meeting:
             f"{self._one['backend']} (PyTorch {releases})"
         )
 
-    def refusals(self):
+    def refusals(self) -> list[Refusal]:
         """Return a Refusal for each fault, causes before what follows from them."""
         found = [
             *self._by_reason("torch", self._no_torch),
@@ -141,15 +148,15 @@ class Meeting:
         peer_memory = any(answer["peer_memory"] for answer in self._orders.values())
         return nccl_log.refusals(nccl_log.connections(log), peer_memory, self._place)
 
-    def _by_reason(self, stage, refusal):
+    def _by_reason(self, stage: str, refusal: Callable[[list[int], str], Refusal]) -> list[Refusal]:
         """Return what a function makes of (ranks, reason), for each reason to end in a stage."""
-        reasons = {}
+        reasons: dict[str, list[int]] = {}
         for rank, row in sorted(self._rows.items()):
             if row["stage"] == stage and not row.get("missing"):
                 reasons.setdefault(row["says"], []).append(rank)
         return [refusal(ranks, says) for says, ranks in reasons.items()]
 
-    def _place(self, rank):
+    def _place(self, rank: int) -> str:
         if rank in self._host_of:
             return f"rank {rank} ({self._host_of[rank]})"
         if self._one["backend"] == "nccl":
@@ -158,13 +165,13 @@ class Meeting:
             return f"rank {rank} ({self._hosts[rank]}, which Ansible did not reach)"
         return f"rank {rank} (no host of this run has it)"
 
-    def _places(self, ranks):
+    def _places(self, ranks: Sequence[int]) -> str:
         return ", ".join(map(self._place, ranks))
 
-    def _firewall(self):
+    def _firewall(self) -> str:
         return _FIREWALL.format(port=self._one["port"], first=self._place(0))
 
-    def _no_torch(self, ranks, says):
+    def _no_torch(self, ranks: Sequence[int], says: str) -> Refusal:
         python = self._orders[self._host_of[ranks[0]]]["python"]
         return Refusal(
             f"PyTorch on {self._places(ranks)}",
@@ -172,14 +179,14 @@ class Meeting:
             "Name an environment that has it with nccl_environment, or install python3-torch",
         )
 
-    def _no_name(self, ranks, says):
+    def _no_name(self, ranks: Sequence[int], says: str) -> Refusal:
         return Refusal(
             f"host {self._one['host']}",
             f"{self._places(ranks)} cannot resolve the name: {says}",
             "Correct nccl_host, or give the name an address in DNS or /etc/hosts of these hosts",
         )
 
-    def _no_port(self, ranks, says):
+    def _no_port(self, ranks: Sequence[int], says: str) -> Refusal:
         return Refusal(
             f"port {self._one['port']}",
             f"{self._places(ranks)} cannot listen there: {says}",
@@ -187,7 +194,7 @@ class Meeting:
             "another nccl_port",
         )
 
-    def _not_reached(self, ranks, says):
+    def _not_reached(self, ranks: Sequence[int], says: str) -> Refusal:
         row = self._rows[ranks[0]]
         addresses = ", ".join(row["addresses"])
         what = f"{self._at} ({addresses})"
@@ -213,7 +220,7 @@ class Meeting:
             what, f"{because}, though {self._place(0)} listens: a firewall", self._firewall()
         )
 
-    def _no_store(self, ranks, says):
+    def _no_store(self, ranks: Sequence[int], says: str) -> Refusal:
         return Refusal(
             self._at,
             f"what answers {self._places(ranks)} is not the store of {self._place(0)}: {says}",
@@ -221,7 +228,7 @@ class Meeting:
             or "See that nccl_host leads to that host and that nobody else has nccl_port",
         )
 
-    def _same_release(self):
+    def _same_release(self) -> str:
         """Return the remedy where the ranks have different releases of PyTorch, else ''."""
         releases = {
             self._host_of[rank]: row["torch"]
@@ -233,7 +240,7 @@ class Meeting:
         said = ", ".join(f"{host} has {release}" for host, release in releases.items())
         return f"Give all hosts the same release of PyTorch: {said}"
 
-    def _absent(self):
+    def _absent(self) -> list[Refusal]:
         """Return the Refusal for the ranks that nobody saw and that do not say why themselves."""
         missed = {rank for row in self._rows.values() for rank in row.get("missing") or ()}
         missed |= set(range(self._one["world_size"])) - self._rows.keys()
@@ -255,21 +262,21 @@ class Meeting:
             )
         ]
 
-    def _lost(self, ranks, says):
+    def _lost(self, ranks: Sequence[int], says: str) -> Refusal:
         return Refusal(
             self._at,
             f"{self._places(ranks)} lost the store while waiting for the others: {says}",
             self._same_release() or "See what else is said, and run again",
         )
 
-    def _no_group(self, ranks, says):
+    def _no_group(self, ranks: Sequence[int], says: str) -> Refusal:
         return Refusal(
             f"{self._one['backend']} on {self._places(ranks)}",
             f"the ranks met at {self._at}, but did not connect to each other: {says}",
             self._same_release() or self._firewall(),
         )
 
-    def _no_sum(self, ranks, says):
+    def _no_sum(self, ranks: Sequence[int], says: str) -> Refusal:
         return Refusal(
             f"all_reduce with {self._one['backend']} on {self._places(ranks)}",
             says,
