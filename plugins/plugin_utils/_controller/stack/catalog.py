@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import versions
 
@@ -17,7 +19,7 @@ class StackCatalog:
     :param rows: returns the rows of a list by its name, as catalog.rows does.
     """
 
-    def __init__(self, rows=catalog.rows):
+    def __init__(self, rows: Callable[[str], list[dict[str, Any]]] = catalog.rows) -> None:
         self.stacks = {row["name"]: row for row in rows("stacks")}
         self.architectures = {row["name"]: row for row in rows("gpu_architectures")}
         self.branches = {row["branch"]: row for row in rows("driver_branches")}
@@ -31,18 +33,20 @@ class StackCatalog:
         self._cuda = {row["cuda"]: row for row in rows("cuda")}
         self._pytorch = {row["pytorch"]: row for row in rows("pytorch")}
 
-    def driver(self, version, flavour):
+    def driver(self, version: str, flavour: str) -> dict[str, Any] | None:
         """Return the row of a driver's release, 'tesla' or 'grid'."""
         return self._drivers.get((version, flavour))
 
-    def packages(self, distribution, branch, repository=""):
+    def packages(
+        self, distribution: str, branch: str, repository: str = ""
+    ) -> dict[str, Any] | None:
         """Return the row of the packages that bring a branch to a distribution ('Debian 12').
 
         :param repository: where they are to come from; '' for the first that has them.
         """
         return self.packages_of(branch, repository).get(distribution)
 
-    def packages_of(self, branch, repository=""):
+    def packages_of(self, branch: str, repository: str = "") -> dict[str, dict[str, Any]]:
         """Return {distribution: row} of the packages that bring a branch; see :meth:`packages`."""
         found = [
             row
@@ -51,19 +55,19 @@ class StackCatalog:
         ]
         return {row["distribution"]: row for row in reversed(found)}
 
-    def ofed(self, version):
+    def ofed(self, version: str) -> dict[str, Any] | None:
         """Return the row of an OFED release; without one, that of its series if all there agree."""
         series = versions.ofed_series(version)
         alike = [row for name, row in self._ofed.items() if versions.ofed_series(name) == series]
         agree = len({row["peer_client_ex"] for row in alike}) == 1
         return self._ofed.get(version) or (alike[0] if agree else None)
 
-    def doca(self, version):
+    def doca(self, version: str) -> dict[str, Any]:
         """Return the row of DOCA-OFED's series that a version is of, {} for none."""
         # Those of MLNX_OFED name a build.
         return self._ofed.get(versions.ofed_series(version), {})
 
-    def cuda(self, version):
+    def cuda(self, version: str) -> dict[str, Any] | None:
         """Return the row of a CUDA release by its first two numbers ('12.4' of '12.4.1').
 
         One that is later than the catalog runs on what the others of its major version run on.
@@ -74,12 +78,12 @@ class StackCatalog:
         is_same = versions.branch(newest["cuda"]) == versions.branch(series)
         return newest if is_later and is_same else self._cuda.get(series)
 
-    def pytorch(self, version):
+    def pytorch(self, version: str) -> dict[str, Any] | None:
         """Return the row of a PyTorch release by its first two numbers."""
         return self._pytorch.get(versions.series(version))
 
 
 @functools.cache
-def of_project():
+def of_project() -> StackCatalog:
     """Return the catalog of this project."""
     return StackCatalog()

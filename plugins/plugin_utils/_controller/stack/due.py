@@ -7,6 +7,9 @@ All of it follows from the state of the host; nothing depends on what a run did 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import loaded_module
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import versions
 from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import (
@@ -15,13 +18,18 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import (
     rdma_stack,
 )
 
+from .case import Case
 
-def ofed_not_installed(case):
+# What is to be done on a host: {component: {rule: [sentence]}}.
+Due = dict[str, dict[str, list[str]]]
+
+
+def ofed_not_installed(case: Case) -> Iterator[str]:
     if case.facts["rdma_stack"]["kind"] == "inbox" and case.wants_ofed:
         yield f"{case.ofed['kind']} is not installed"
 
 
-def ofed_other_version(case):
+def ofed_other_version(case: Case) -> Iterator[str]:
     found, wanted = case.facts["rdma_stack"], case.ofed
     if found["kind"] == "inbox":
         return
@@ -31,24 +39,24 @@ def ofed_other_version(case):
         yield f"{rdma_stack.described(found)} is installed"
 
 
-def ofed_kernel_without_module(case):
+def ofed_kernel_without_module(case: Case) -> Iterator[str]:
     for kernel in case.lacking_ofed:
         yield f"kernel {kernel['release']} has no modules of {rdma_stack.called(case.ofed)}" + (
             ": with the next boot RDMA would be the distribution's" if kernel["next"] else ""
         )
 
 
-def ofed_other_loaded(case):
+def ofed_other_loaded(case: Case) -> Iterator[str]:
     if openibd_restart.CONSENT in case.consent and case.restarts_openibd:
         yield from _rdma_other_loaded(case)
 
 
-def _rdma_other_loaded(case):
+def _rdma_other_loaded(case: Case) -> Iterator[str]:
     if case.facts["rdma_stack"]["stale"]:
         yield "the RDMA modules that are loaded are not those on disk"
 
 
-def exchanges_rdma(case):
+def exchanges_rdma(case: Case) -> bool:
     """Say whether the RDMA modules that are loaded are others once the RDMA stack is as wanted.
 
     That a stack is put in place anew to mend it is for the node to see: the plan knows of it as
@@ -60,12 +68,12 @@ def exchanges_rdma(case):
     )
 
 
-def driver_not_installed(case):
+def driver_not_installed(case: Case) -> Iterator[str]:
     if not case.installed:
         yield "no driver is installed"
 
 
-def driver_other_version(case):
+def driver_other_version(case: Case) -> Iterator[str]:
     wanted, found = case.driver["version"], case.installed
     if not found:
         return
@@ -74,7 +82,7 @@ def driver_other_version(case):
         yield f"{found} is installed"
 
 
-def driver_other_module_type(case):
+def driver_other_module_type(case: Case) -> Iterator[str]:
     others = [name for name in case.installed_types if name != case.module_type]
     if others:
         asks = case.architectures_that("never") or case.architectures_that("required")
@@ -83,19 +91,19 @@ def driver_other_module_type(case):
         )
 
 
-def driver_other_method(case):
+def driver_other_method(case: Case) -> Iterator[str]:
     if case.methods and case.driver["method"] not in case.methods:
         words = {"package": "by packages", "runfile": "by a .run file"}
         found, wanted = words[case.methods[0]], words[case.driver["method"]]
         yield f"it was installed {found}, and is to be {wanted}"
 
 
-def driver_mixed_methods(case):
+def driver_mixed_methods(case: Case) -> Iterator[str]:
     if len(case.methods) > 1:
         yield f"a .run file installed {case.runfile} beside packages of {case.packaged}"
 
 
-def driver_libraries_mismatch(case):
+def driver_libraries_mismatch(case: Case) -> Iterator[str]:
     libraries = case.facts["driver"]["libraries"]
     for kernel in case.targets if libraries else []:
         version = case.modules_for(kernel["release"]).get("nvidia", {}).get("version")
@@ -106,13 +114,13 @@ def driver_libraries_mismatch(case):
             )
 
 
-def driver_fabric_manager_mismatch(case):
+def driver_fabric_manager_mismatch(case: Case) -> Iterator[str]:
     found = case.facts["fabric_manager"]["version"]
     if case.facts["nvswitches"] and found and case.installed and found != case.installed:
         yield f"Fabric Manager is {found}, and it works with a driver of its own version alone"
 
 
-def driver_no_fabric_manager(case):
+def driver_no_fabric_manager(case: Case) -> Iterator[str]:
     found = case.facts["fabric_manager"]
     if not case.facts["nvswitches"]:
         return
@@ -125,7 +133,7 @@ def driver_no_fabric_manager(case):
         yield "Fabric Manager does not run: CUDA does not start without it"
 
 
-def driver_kernel_without_module(case):
+def driver_kernel_without_module(case: Case) -> Iterator[str]:
     if not case.installed:
         return
     # What was said to be no obstacle is told by a notice alone.
@@ -139,7 +147,7 @@ def driver_kernel_without_module(case):
             )
 
 
-def driver_rebuild_after_ofed(case):
+def driver_rebuild_after_ofed(case: Case) -> Iterator[str]:
     if case.route != "nvidia_peermem" or not case.facts["peer_memory"]["headers"]:
         return
     for kernel in case.targets:
@@ -156,9 +164,9 @@ def driver_rebuild_after_ofed(case):
             )
 
 
-def driver_rival(case):
+def driver_rival(case: Case) -> Iterator[str]:
     """A module that is loaded, and would not be any more after a reboot, is no rival."""
-    for name, rival in case.facts["rivals"].items():
+    for name, rival in case.in_kernel_drivers.items():
         if rival["initramfs"]:
             yield f"{name} is in the initramfs of kernel {', '.join(rival['initramfs'])}"
         # An installation blacklists nouveau; nova is in few kernels, and matters where it is seen.
@@ -167,7 +175,7 @@ def driver_rival(case):
             yield f"{name} is not blacklisted{' and is loaded' if rival['loaded'] else ''}"
 
 
-def driver_not_loaded(case):
+def driver_not_loaded(case: Case) -> Iterator[str]:
     """The node unloads a rival that nobody uses first; whether one is in use no facts tell."""
     has_module = "nvidia" in case.modules_for(case.facts["kernel"])
     is_alone = not case.loaded and not case.rivals
@@ -175,18 +183,18 @@ def driver_not_loaded(case):
         yield "it is installed and not loaded"
 
 
-def driver_other_loaded(case):
+def driver_other_loaded(case: Case) -> Iterator[str]:
     if case.may_reload:
         yield from _other_loaded(case)
 
 
-def driver_clients_stopped(case):
+def driver_clients_stopped(case: Case) -> Iterator[str]:
     # Between an exchange of the driver and the reboot they would not find each other.
     if case.facts["drained"] and not any(_driver_reboot(case)):
         yield f"{', '.join(case.facts['drained'])} had been stopped for the driver, and is to run"
 
 
-def license_not_held(case):
+def license_not_held(case: Case) -> Iterator[str]:
     """An image holds no license: that a host gets one is seen once it runs."""
     if not case.facts["own_kernel"]:
         return
@@ -206,7 +214,7 @@ def license_not_held(case):
         )
 
 
-def peer_other_route(case):
+def peer_other_route(case: Case) -> Iterator[str]:
     facts = case.facts["peer_memory"]
     for name in [] if _are_two(case) else peer_route.others(case.route):
         where = [
@@ -218,19 +226,19 @@ def peer_other_route(case):
             yield f"{name} is {' and '.join(where)}, and the route is {case.route}"
 
 
-def peer_two_modules(case):
+def peer_two_modules(case: Case) -> Iterator[str]:
     if _are_two(case):
         yield f"{' and '.join(peer_route.MODULES)} are both there, and only one may be"
 
 
-def peer_not_installed(case):
+def peer_not_installed(case: Case) -> Iterator[str]:
     if case.route in peer_route.MODULES:
         for kernel in _peer_kernels(case):
             if case.route not in case.modules_for(kernel["release"]):
                 yield f"kernel {kernel['release']} has no {case.route} module"
 
 
-def peer_other_version(case):
+def peer_other_version(case: Case) -> Iterator[str]:
     if case.route == "nv_peer_mem":
         for kernel in case.targets:
             module = case.modules_for(kernel["release"]).get("nv_peer_mem")
@@ -238,42 +246,42 @@ def peer_other_version(case):
                 yield f"nv_peer_mem {module['version']} is there for kernel {kernel['release']}"
 
 
-def peer_not_at_boot(case):
+def peer_not_at_boot(case: Case) -> Iterator[str]:
     if _is_installed(case) and case.route not in case.facts["peer_memory"]["at_boot"]:
         yield f"{case.route} is not loaded at boot"
 
 
-def peer_not_loaded(case):
+def peer_not_loaded(case: Case) -> Iterator[str]:
     # What was built for the driver on disk is not loaded with another one.
     if _is_up(case) and case.route not in case.facts["peer_memory"]["loaded"]:
         yield f"{case.route} is not loaded"
 
 
-def peer_other_loaded(case):
+def peer_other_loaded(case: Case) -> Iterator[str]:
     # What is in use stays, see reboot_pending.
     if _is_up(case) and not is_peer_in_use(case):
         yield from _peer_other_loaded(case)
 
 
-def _peer_other_loaded(case):
+def _peer_other_loaded(case: Case) -> Iterator[str]:
     if case.route in case.facts["peer_memory"]["stale"]:
         in_use = ", and it is in use" if is_peer_in_use(case) else ""
         yield f"the {case.route} that is loaded is not the one on disk{in_use}"
 
 
-def is_peer_in_use(case):
+def is_peer_in_use(case: Case) -> bool:
     """Say whether somebody uses the route's module, so that it stays loaded as it is."""
     return case.route in case.facts["peer_memory"]["in_use"]
 
 
-def _is_up(case):
+def _is_up(case: Case) -> bool:
     """Say whether the route's module is there, and all is loaded that it was built for."""
-    is_loadable = case.facts["own_kernel"] and case.loaded and not any(reboot_pending(case))
+    is_loadable = case.facts["own_kernel"] and bool(case.loaded) and not any(reboot_pending(case))
     is_kept_out = peer_route.is_kept_out(case.route, case.facts["secure_boot"])
     return is_loadable and not is_kept_out and _is_installed(case)
 
 
-def _peer_kernels(case):
+def _peer_kernels(case: Case) -> list[Mapping[str, Any]]:
     """Return those of the targets that peer memory is wanted for.
 
     The ones that have the driver; where a container brings it, the next one gets it when it boots.
@@ -282,19 +290,19 @@ def _peer_kernels(case):
     return found or [row for row in case.targets if row["running"]] or case.targets
 
 
-def _is_installed(case):
+def _is_installed(case: Case) -> bool:
     """Say whether the route's module is there, and none that has to give way first."""
     if case.route not in peer_route.MODULES or any(peer_not_installed(case)):
         return False
     return not any(peer_other_route(case)) and not _are_two(case)
 
 
-def _are_two(case):
+def _are_two(case: Case) -> bool:
     facts = case.facts["peer_memory"]
     return any(len(names) > 1 for names in (facts["loaded"], facts["at_boot"]))
 
 
-def reboot_pending(case):
+def reboot_pending(case: Case) -> Iterator[str]:
     """What is loaded is not what is on disk: only a reboot, or unloading, ends that."""
     if not case.facts["own_kernel"]:
         return
@@ -309,7 +317,7 @@ def reboot_pending(case):
         yield from _peer_other_loaded(case)
 
 
-def _driver_reboot(case):
+def _driver_reboot(case: Case) -> Iterator[str]:
     if not case.facts["own_kernel"]:
         return
     if case.installed and case.rivals and not any(driver_rival(case)):
@@ -318,7 +326,7 @@ def _driver_reboot(case):
         yield from _other_loaded(case)
 
 
-def _other_loaded(case):
+def _other_loaded(case: Case) -> Iterator[str]:
     loaded = case.facts["driver"]["loaded"]
     module = case.modules_for(case.facts["kernel"]).get("nvidia")
     # The kernel that runs may have no module on disk, or be gone from there itself.
@@ -371,7 +379,7 @@ RULES = {
 }
 
 
-def applies(component, case):
+def applies(component: str, case: Case) -> bool:
     """Say whether a component is ours to look after on a host."""
     return {
         "mlnx_ofed": case.ofed is not None,
@@ -382,7 +390,7 @@ def applies(component, case):
     }[component]
 
 
-def _has_peers(case):
+def _has_peers(case: Case) -> bool:
     """Say whether peer memory is to be looked after: auto has nothing to do without a device."""
     if not case.peer_memory:
         return False

@@ -7,14 +7,18 @@ A combination about which nothing is known is said to be unknown.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import versions
 from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import openibd_restart
 
 from . import due as stack_due
 from . import refusals
+from .case import Case
+from .due import Due
 
 
-def unknown_driver(case, due):
+def unknown_driver(case: Case, due: Due) -> Iterator[str]:
     if case.driver and not case.branch_row:
         yield f"driver branch {case.branch} is not in the catalog: what it goes with is unknown"
         return
@@ -23,7 +27,7 @@ def unknown_driver(case, due):
         yield f"driver {version} is not in the catalog; it is taken for one of its branch"
 
 
-def unknown_gpu(case, due):
+def unknown_gpu(case: Case, due: Due) -> Iterator[str]:
     for gpu in case.facts["gpus"] if case.driver else []:
         if not gpu["architecture"]:
             yield (
@@ -32,7 +36,7 @@ def unknown_gpu(case, due):
             )
 
 
-def unknown_kernel(case, due):
+def unknown_kernel(case: Case, due: Due) -> Iterator[str]:
     # What is known not to build is not unknown.
     if not due["nvidia_driver"] or any(refusals.kernel_too_new(case, due)):
         return
@@ -49,7 +53,7 @@ def unknown_kernel(case, due):
             )
 
 
-def unknown_cuda(case, due):
+def unknown_cuda(case: Case, due: Due) -> Iterator[str]:
     for need in case.needs if case.version else []:
         if not case.known.cuda(need["cuda"]):
             yield (
@@ -58,7 +62,7 @@ def unknown_cuda(case, due):
             )
 
 
-def unknown_ofed(case, due):
+def unknown_ofed(case: Case, due: Due) -> Iterator[str]:
     if case.wants_ofed and not case.known.ofed(case.ofed["version"]):
         yield (
             f"{case.ofed['kind']} {case.ofed['version']} is not in the catalog: what it goes with "
@@ -66,17 +70,17 @@ def unknown_ofed(case, due):
         )
 
 
-def unknown_tag(case, due):
+def unknown_tag(case: Case, due: Due) -> Iterator[str]:
     if case.route == "nv_peer_mem" and case.tag not in case.known.tags:
         yield f"nv_peer_mem {case.tag} is not in the catalog: what it builds with is unknown"
 
 
-def unknown_distribution(case, due):
+def unknown_distribution(case: Case, due: Due) -> Iterator[str]:
     if case.driver and case.distribution not in case.known.distributions:
         yield f"{case.distribution} is a distribution that gpunode does not know"
 
 
-def no_compiler(case, due):
+def no_compiler(case: Case, due: Due) -> Iterator[str]:
     if not due["nvidia_driver"]:
         return
     for kernel in case.targets:
@@ -87,16 +91,16 @@ def no_compiler(case, due):
             )
 
 
-def held_update(case, due):
+def held_update(case: Case, due: Due) -> Iterator[str]:
     yield from _held(case, by_security=False)
 
 
-def held_security_update(case, due):
+def held_security_update(case: Case, due: Due) -> Iterator[str]:
     yield from _held(case, by_security=True)
 
 
-def _held(case, by_security):
-    alike = {}
+def _held(case: Case, by_security: bool) -> Iterator[str]:
+    alike: dict[tuple[str, str], list[str]] = {}
     for package in case.driver_packages if case.driver else []:
         if package["offered"] and package["offered_by_security"] == by_security:
             alike.setdefault((package["version"], package["offered"]), []).append(package["name"])
@@ -108,7 +112,7 @@ def _held(case, by_security):
         )
 
 
-def way_back(case, due):
+def way_back(case: Case, due: Due) -> Iterator[str]:
     """How the driver before is had again; it is kept on the host, with the installed one first."""
     for row in case.facts["driver"]["kept"] if case.driver and case.installed else []:
         if row["version"] in (case.installed, case.version):
@@ -126,7 +130,7 @@ def way_back(case, due):
         yield f"the way back to driver {row['version']}, which is kept on the host: {says}"
 
 
-def end_of_life(case, due):
+def end_of_life(case: Case, due: Due) -> Iterator[str]:
     row = (case.branch_row if case.driver else None) or {}
     ends = row.get("end_of_life", "")
     if row.get("ended") or "" < ends < case.today:
@@ -135,14 +139,14 @@ def end_of_life(case, due):
         )
 
 
-def no_gpu(case, due):
+def no_gpu(case: Case, due: Due) -> Iterator[str]:
     if case.wanted["driver"] and not case.facts["gpus"]:
         yield "no NVIDIA GPU is to be seen on this host"
     elif case.wanted["driver"] and not case.driver:
         yield "every NVIDIA GPU of this host is handed on to guests by vfio-pci"
 
 
-def no_headers(case, due):
+def no_headers(case: Case, due: Due) -> Iterator[str]:
     if not case.driver and not case.wants_ofed:
         return
     for kernel in case.facts["kernels"]:
@@ -153,7 +157,7 @@ def no_headers(case, due):
             )
 
 
-def key_not_enrolled(case, due):
+def key_not_enrolled(case: Case, due: Due) -> Iterator[str]:
     key = case.facts["secure_boot"]["key"]
     builds = case.driver or case.wants_ofed or case.route == "nv_peer_mem"
     if builds and case.lacks_key and "unenrolled_key" in case.consent:
@@ -164,7 +168,7 @@ def key_not_enrolled(case, due):
         )
 
 
-def restart_would_cut_the_connection(case, due):
+def restart_would_cut_the_connection(case: Case, due: Due) -> Iterator[str]:
     if not case.wants_ofed or not case.is_over_rdma:
         return
     is_consented_to = openibd_restart.CONSENT in case.consent
@@ -177,7 +181,7 @@ def restart_would_cut_the_connection(case, due):
         )
 
 
-def sick_gpu_noticed(case, due):
+def sick_gpu_noticed(case: Case, due: Due) -> Iterator[str]:
     if case.driver and not due["nvidia_driver"]:
         yield from refusals.faults(case)
     for gpu in case.facts["nvidia_smi"]["gpus"] if case.driver else []:
@@ -185,13 +189,13 @@ def sick_gpu_noticed(case, due):
             yield f"{gpu['address']}: broken memory is to be retired at the next reset or reboot"
 
 
-def no_answer(case, due):
+def no_answer(case: Case, due: Due) -> Iterator[str]:
     found = case.facts["nvidia_smi"]
     if case.driver and found["asked"] and not found["answered"]:
         yield f"the driver is loaded, and nvidia-smi does not answer: {found['says']}"
 
 
-def loaded_from_elsewhere(case, due):
+def loaded_from_elsewhere(case: Case, due: Due) -> Iterator[str]:
     if case.driver and case.loaded and not case.installed:
         yield (
             f"driver {case.loaded} is loaded and is not on this host's disk; where a container "

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import loaded_module
 from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import (
     openibd_restart,
@@ -15,6 +18,9 @@ from . import case as stack_case
 from . import due as stack_due
 from . import notices as stack_notices
 from . import refusals as stack_refusals
+from .case import Case
+from .catalog import StackCatalog
+from .due import Due
 
 # What is done to a loaded module: the old one stays until the host was rebooted.
 _UNTIL_REBOOT = stack_refusals.REPLACING - {"fabric-manager-mismatch"}
@@ -22,7 +28,13 @@ _UNTIL_REBOOT = stack_refusals.REPLACING - {"fabric-manager-mismatch"}
 _REBUILDING = {"not-installed", "other-version"}
 
 
-def plan(wanted, facts, known, needs=(), today=""):
+def plan(
+    wanted: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    known: StackCatalog,
+    needs: Sequence[Mapping[str, str]] = (),
+    today: str = "",
+) -> dict[str, Any]:
     """Return {steps, refusals, notices, spared} of a host's GPU stack.
 
     A step is {component, rules, why: [sentence], from, to, interrupts: [str], consent: [names that
@@ -60,7 +72,7 @@ def plan(wanted, facts, known, needs=(), today=""):
     }
 
 
-def _due(component, case):
+def _due(component: str, case: Case) -> dict[str, list[str]]:
     """Return {rule: [sentence]} of what makes a component due."""
     if not stack_due.applies(component, case):
         return {}
@@ -68,7 +80,7 @@ def _due(component, case):
     return {rule: says for rule, says in found.items() if says}
 
 
-def _reboots(case, due):
+def _reboots(case: Case, due: Due) -> dict[str, list[str]]:
     """Return {rule: [sentence]} of what the steps before make a reboot necessary for."""
     if not case.facts["own_kernel"]:
         return {}
@@ -85,18 +97,18 @@ def _reboots(case, due):
     return {"takes-effect-by-reboot": why} if why else {}
 
 
-def _spared(case):
+def _spared(case: Case) -> set[str]:
     """Return the rules that lead to no reboot, as the wanted module is loaded already."""
     is_loaded = loaded_module.is_loaded(case.facts, case.version, case.module_type == "open")
     return {"libraries-mismatch"} if is_loaded else set()
 
 
-def _restarts_openibd(case):
+def _restarts_openibd(case: Case) -> bool:
     """Say whether the step of the RDMA stack restarts openibd, which interrupts RDMA."""
     return case.restarts_openibd and stack_due.exchanges_rdma(case)
 
 
-def _missing_consents(steps):
+def _missing_consents(steps: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
     return [
         {
             "rule": "needs-consent",
@@ -107,7 +119,7 @@ def _missing_consents(steps):
     ]
 
 
-def _step(component, reasons, case):
+def _step(component: str, reasons: Mapping[str, Sequence[str]], case: Case) -> dict[str, Any]:
     consent = list(_consents(component, reasons, case))
     return {
         "component": component,
@@ -121,7 +133,7 @@ def _step(component, reasons, case):
     }
 
 
-def _interrupts(component, reasons, case):
+def _interrupts(component: str, reasons: Mapping[str, Sequence[str]], case: Case) -> list[str]:
     if component == "reboot":
         return ["everything on the host"]
     if component == "mlnx_ofed" and _restarts_openibd(case):
@@ -132,7 +144,7 @@ def _interrupts(component, reasons, case):
     return []
 
 
-def _consents(component, reasons, case):
+def _consents(component: str, reasons: Mapping[str, Sequence[str]], case: Case) -> Iterator[str]:
     if component == "reboot":
         yield "reboot"
     if component == "mlnx_ofed" and _restarts_openibd(case):
@@ -144,11 +156,11 @@ def _consents(component, reasons, case):
             yield "stop_gpu_clients"
 
 
-def _driver_to_be(case):
+def _driver_to_be(case: Case) -> str:
     return f"{case.version} {case.module_type}"
 
 
-def _route_to_be(case):
+def _route_to_be(case: Case) -> str:
     return f"{case.route} {case.tag}" if case.route == "nv_peer_mem" else case.route
 
 

@@ -8,12 +8,21 @@ the real case it comes from. What is not known is not refused: see stack/notices
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import (
     architectures,
     loaded_module,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import versions
 from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import peer_route
+
+from .case import Case
+from .due import Due
+
+# What, because, remedy; see Refusal.
+Words = tuple[str, str, str]
 
 # That a run does to a driver what whoever computes on the GPU would feel.
 REPLACING = {
@@ -34,7 +43,7 @@ _FABRIC_MANAGER = {"fabric-manager-mismatch", "no-fabric-manager"}
 _KEEPING = {*_FABRIC_MANAGER, "not-loaded", "other-loaded", "rival-driver", "clients-stopped"}
 
 
-def kernel_too_old(case, due):
+def kernel_too_old(case: Case, due: Due) -> Iterator[Words]:
     row = case.branch_row
     if not case.driver or not row or "kernel_min" not in row:
         return
@@ -49,12 +58,12 @@ def kernel_too_old(case, due):
             return
 
 
-def kernel_too_new(case, due):
+def kernel_too_new(case: Case, due: Due) -> Iterator[Words]:
     # Distributions patch what they package; the vendor's own tree is what it is.
     if not case.driver or case.driver["method"] != "runfile" or not case.branch_row:
         return
     release = case.known.driver(case.driver["version"], case.driver["flavour"]) or {}
-    limit = release.get("kernel_below") or case.branch_row.get("kernel_below")
+    limit = release.get("kernel_below") or case.branch_row.get("kernel_below", "")
     for kernel in case.targets if limit else []:
         is_there = case.modules_for(kernel["release"]).get("nvidia", {}).get("version")
         if not versions.is_below(kernel["release"], limit) and is_there != case.driver["version"]:
@@ -67,7 +76,7 @@ def kernel_too_new(case, due):
             return
 
 
-def architecture_unsupported(case, due):
+def architecture_unsupported(case: Case, due: Due) -> Iterator[Words]:
     if not case.driver:
         return
     for name in case.architectures:
@@ -87,7 +96,7 @@ def architecture_unsupported(case, due):
         )
 
 
-def open_modules_unsupported(case, due):
+def open_modules_unsupported(case: Case, due: Due) -> Iterator[Words]:
     # Of itself, auto chooses them where they drive every GPU.
     if not case.driver or case.driver["modules"] != "open":
         return
@@ -108,7 +117,7 @@ def open_modules_unsupported(case, due):
         )
 
 
-def open_modules_required(case, due):
+def open_modules_required(case: Case, due: Due) -> Iterator[Words]:
     if case.driver and case.module_type == "proprietary" and not mixed(case):
         for name in case.architectures_that("required"):
             yield (
@@ -118,13 +127,13 @@ def open_modules_required(case, due):
             )
 
 
-def mixed(case):
+def mixed(case: Case) -> list[str]:
     """Return the architectures of a host that no one kind of modules can drive."""
     never, required = case.architectures_that("never"), case.architectures_that("required")
     return [*never, *required] if never and required else []
 
 
-def mixed_architectures(case, due):
+def mixed_architectures(case: Case, due: Due) -> Iterator[Words]:
     if case.driver and mixed(case):
         names = " and ".join(name.capitalize() for name in mixed(case))
         yield (
@@ -134,7 +143,7 @@ def mixed_architectures(case, due):
         )
 
 
-def nvlink5(case, due):
+def nvlink5(case: Case, due: Due) -> Iterator[Words]:
     boards = [gpu for gpu in case.facts["gpus"] if architectures.is_nvlink5(gpu["device"])]
     if case.driver and boards:
         yield (
@@ -144,7 +153,7 @@ def nvlink5(case, due):
         )
 
 
-def vgpu_needs_grid(case, due):
+def vgpu_needs_grid(case: Case, due: Due) -> Iterator[Words]:
     if case.driver and case.driver["flavour"] != "grid" and case.is_vgpu:
         yield (
             f"driver {case.version}",
@@ -153,7 +162,7 @@ def vgpu_needs_grid(case, due):
         )
 
 
-def guest_newer_than_host(case, due):
+def guest_newer_than_host(case: Case, due: Due) -> Iterator[Words]:
     host = (case.vgpu or {}).get("host")
     if host and versions.is_below(versions.branch(host), case.branch):
         yield (
@@ -163,7 +172,7 @@ def guest_newer_than_host(case, due):
         )
 
 
-def guest_too_old_for_host(case, due):
+def guest_too_old_for_host(case: Case, due: Due) -> Iterator[Words]:
     vgpu = case.vgpu or {}
     row = case.known.vgpu.get(vgpu.get("release"))
     host = versions.branch(vgpu.get("host", ""))
@@ -178,7 +187,7 @@ def guest_too_old_for_host(case, due):
         )
 
 
-def license_protocol(case, due):
+def license_protocol(case: Case, due: Due) -> Iterator[Words]:
     vgpu = case.vgpu or {}
     row = case.known.vgpu.get(vgpu.get("release"))
     if row and vgpu["license"] and vgpu["license"] not in row["license"]:
@@ -189,7 +198,7 @@ def license_protocol(case, due):
         )
 
 
-def cuda_needs_newer_driver(case, due):
+def cuda_needs_newer_driver(case: Case, due: Due) -> Iterator[Words]:
     if not case.version:
         return
     for need in case.needs:
@@ -198,7 +207,7 @@ def cuda_needs_newer_driver(case, due):
         limit = row and (
             row["driver_min"] if "." in case.version else versions.branch(row["driver_min"])
         )
-        if limit and versions.is_below(case.version, limit):
+        if row and limit and versions.is_below(case.version, limit):
             yield (
                 f"{need['by']}: CUDA {need['cuda']}",
                 f"it needs driver {row['driver_min']} or later, and this host "
@@ -207,7 +216,7 @@ def cuda_needs_newer_driver(case, due):
             )
 
 
-def build_lacks_architecture(case, due):
+def build_lacks_architecture(case: Case, due: Due) -> Iterator[Words]:
     for need in case.needs:
         row = case.known.pytorch(need["pytorch"]) or {}
         lacking = row.get("lacks", {}).get(need["cuda"], [])
@@ -220,7 +229,7 @@ def build_lacks_architecture(case, due):
             )
 
 
-def route_impossible(case, due):
+def route_impossible(case: Case, due: Due) -> Iterator[Words]:
     # Of itself, auto chooses none that is impossible.
     for lack in case.why_not(case.route):
         yield (
@@ -230,7 +239,7 @@ def route_impossible(case, due):
         )
 
 
-def tag_does_not_fit_ofed(case, due):
+def tag_does_not_fit_ofed(case: Case, due: Due) -> Iterator[Words]:
     if case.route == "nv_peer_mem" and case.misfit(case.tag):
         tag = case.tag
         yield (
@@ -241,13 +250,13 @@ def tag_does_not_fit_ofed(case, due):
         )
 
 
-def delivery_impossible(case, due):
+def delivery_impossible(case: Case, due: Due) -> Iterator[Words]:
     delivery = (case.peer_memory or {}).get("delivery", "")
     if peer_route.cannot_sign(case.route, delivery, case.facts["secure_boot"]):
         yield peer_route.NO_SIGNED_PACKAGE
 
 
-def file_needed(case, due):
+def file_needed(case: Case, due: Due) -> Iterator[Words]:
     driver, ofed = case.driver, case.ofed
     if driver and driver["method"] == "runfile" and due["nvidia_driver"].keys() - _KEEPING:
         suffix = "-grid" if driver["flavour"] == "grid" else ""
@@ -269,7 +278,13 @@ def file_needed(case, due):
         )
 
 
-def _unchecked(what, variable, named, example, published=None):
+def _unchecked(
+    what: str,
+    variable: str,
+    named: tuple[str, str],
+    example: str,
+    published: Mapping[str, Any] | None = None,
+) -> Iterator[Words]:
     file, digest = named
     if digest:
         return
@@ -285,7 +300,7 @@ def _unchecked(what, variable, named, example, published=None):
     yield what, because, remedy
 
 
-def no_package(case, due):
+def no_package(case: Case, due: Due) -> Iterator[Words]:
     driver = case.driver
     if not driver or driver["method"] != "package" or not due["nvidia_driver"].keys() - _KEEPING:
         return
@@ -307,12 +322,12 @@ def no_package(case, due):
         )
 
 
-def _cannot_be_driven(case, due):
+def _cannot_be_driven(case: Case, due: Due) -> bool:
     """Say whether another rule refuses the branch, or the modules, whatever packages there are."""
     return any(architecture_unsupported(case, due)) or any(open_modules_unsupported(case, due))
 
 
-def secure_boot_key(case, due):
+def secure_boot_key(case: Case, due: Due) -> Iterator[Words]:
     builds = (
         due["peer_memory"]
         or due["nvidia_driver"].keys() - {*_FABRIC_MANAGER, "clients-stopped"}
@@ -329,7 +344,7 @@ def secure_boot_key(case, due):
         )
 
 
-def gpu_in_use(case, due):
+def gpu_in_use(case: Case, due: Due) -> Iterator[Words]:
     if not REPLACING.intersection(due["nvidia_driver"]) or not case.clients:
         return
     if "stop_gpu_clients" not in case.consent:
@@ -349,7 +364,7 @@ def gpu_in_use(case, due):
         )
 
 
-def sick_gpu(case, due):
+def sick_gpu(case: Case, due: Due) -> Iterator[Words]:
     if due["nvidia_driver"] and faults(case):
         yield (
             "sick GPU",
@@ -358,7 +373,7 @@ def sick_gpu(case, due):
         )
 
 
-def faults(case):
+def faults(case: Case) -> list[str]:
     """Return a sentence for each GPU of a host that is broken."""
     found = [
         f"{row['address']}: {row['says']}"
@@ -379,7 +394,7 @@ _FATAL = (48, 64, 79, 95, 119, 120, 140)
 _SHOWN = 4
 
 
-def _who(clients):
+def _who(clients: Sequence[Mapping[str, Any]]) -> str:
     shown = [
         f"{row['process']} (pid {row['pid']})" + (f" of {row['unit']}" if row["unit"] else "")
         for row in clients[:_SHOWN]
@@ -388,7 +403,7 @@ def _who(clients):
     return ", ".join(shown) + (f" and {left} more" if left else "")
 
 
-def _branches_for_kernel(case, release):
+def _branches_for_kernel(case: Case, release: str) -> str:
     fitting = [
         name
         for name, row in case.known.branches.items()

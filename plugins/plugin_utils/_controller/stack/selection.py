@@ -6,9 +6,13 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import versions
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+
+from .catalog import StackCatalog
 
 # What a host's variables may say otherwise: gpunode_driver_version, and so on.
 PARTS = ("driver", "ofed", "peer_memory", "vgpu")
@@ -20,7 +24,7 @@ _RUNFILE = re.compile(r"-(?P<version>\d+(?:\.\d+)+)(?:-grid)?\.run$")
 _UNIT = re.compile(r"[\w@:.\\-]+\.(?:service|socket|timer|path|target|mount|scope|slice)")
 
 # What is wanted where nothing is said.
-NOTHING = {
+NOTHING: dict[str, Any] = {
     "name": "",
     "driver": None,
     "ofed": None,
@@ -31,7 +35,7 @@ NOTHING = {
 }
 
 
-def resolve(options, known):
+def resolve(options: Mapping[str, Any], known: StackCatalog) -> dict[str, Any]:
     """Return the wanted stack, a dict that JSON can carry; a part that is not ours is None.
 
     Keys: ``name``; ``driver`` {branch, version, flavour, method, modules, repository, file,
@@ -57,7 +61,7 @@ def resolve(options, known):
     }
 
 
-def _units(names):
+def _units(names: Iterable[str]) -> list[str]:
     """Return the names of units, as they are said.
 
     :raises Refusal: one is none, and the run would find that out with the others stopped.
@@ -72,7 +76,7 @@ def _units(names):
     return list(names)
 
 
-def _said(part, options):
+def _said(part: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is said of a part, {key: value}; a file comes with its digest."""
     said = {
         name[len(part) + 1 :]: value
@@ -92,7 +96,7 @@ def _said(part, options):
     return said
 
 
-def _named(name, known):
+def _named(name: str, known: StackCatalog) -> dict[str, Any]:
     if name in known.stacks:
         return known.stacks[name]
     nearest = difflib.get_close_matches(name, known.stacks, n=1, cutoff=0)[0]
@@ -104,7 +108,9 @@ def _named(name, known):
     )
 
 
-def _driver(row, said, known):
+def _driver(
+    row: Mapping[str, Any] | None, said: Mapping[str, Any], known: StackCatalog
+) -> dict[str, Any] | None:
     if row is None and not said:
         return None
     of_file = _RUNFILE.search(said.get("file", ""))
@@ -136,7 +142,7 @@ def _driver(row, said, known):
     return {**{key: driver[key] for key in keys}, **_file(said, release)}
 
 
-def _file(said, release):
+def _file(said: Mapping[str, Any], release: Mapping[str, Any] | None) -> dict[str, str]:
     """Return {file, sha256}: as said, else as the catalog's row has it, '' where there is none."""
     if "file" in said:
         return {key: said[key] for key in ("file", "sha256")}
@@ -144,7 +150,7 @@ def _file(said, release):
     return {"file": release.get("url", ""), "sha256": release.get("sha256", "")}
 
 
-def _ofed(row, said):
+def _ofed(row: Mapping[str, Any] | None, said: Mapping[str, Any]) -> dict[str, Any] | None:
     if row is None and not said:
         return None
     ofed = {**(row or {}), **said}
@@ -159,13 +165,15 @@ def _ofed(row, said):
     return {"kind": ofed["kind"], "version": version, **_file(said, None)}
 
 
-def _peer_memory(row, said):
+def _peer_memory(row: Mapping[str, Any] | None, said: Mapping[str, Any]) -> dict[str, Any] | None:
     if row is None and not said:
         return None
     return {"route": "auto", "tag": "", **(row or {}), **said}
 
 
-def _vgpu(driver, said, known):
+def _vgpu(
+    driver: Mapping[str, Any] | None, said: Mapping[str, Any], known: StackCatalog
+) -> dict[str, Any] | None:
     if not driver or driver["flavour"] != "grid":
         return None
     release = known.driver(driver["version"], "grid") or {}
