@@ -52,9 +52,10 @@ test: unit lint second-pair sanity lab-test ## every test but the slow ones
 test-full: SPEED =
 test-full: test ## every test
 
-lint: .venv/complete ## ruff, yamllint, ansible-lint, changelog fragments, generated files
+lint: .venv/complete ## ruff, mypy, yamllint, ansible-lint, changelog fragments, generated files
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/mypy
 	$(BIN)/yamllint --strict .
 	$(BIN)/antsibull-changelog lint
 	tools/docs --check
@@ -93,4 +94,4 @@ requirements: .venv/complete ## requirements.txt from requirements.in
 		--no-emit-index-url --no-emit-find-links --no-header requirements.in --output-file requirements.txt
 
 clean: ## remove what was made here, but for the lab
-	rm -rf .venv* .ansible .pytest_cache .ruff_cache .hypothesis tests/output
+	rm -rf .venv* .ansible .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/output

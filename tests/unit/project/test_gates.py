@@ -36,6 +36,7 @@ FILLING = [
 SILENCERS = {
     "noqa": r"#\s*(?:ruff: ?)?noqa\b",
     "pylint disable": r"#\s*pylint:\s*disable",
+    "type ignore": r"#\s*(?:type:\s*ignore|mypy:)",
     "yamllint disable": r"#\s*yamllint\s+disable",
     "changed_when false": r"\bchanged_when:\s*['\"]?(?:false|no)\b",
 }
@@ -119,6 +120,8 @@ def test_checks_are_silenced_as_often_as_was_agreed(kind):
         ("noqa", "# ruff: " + "noqa"),
         ("noqa", "  name: no name  # " + "noqa name[casing]"),
         ("pylint disable", "# pylint: " + "disable=all"),
+        ("type ignore", "import torch  # type: " + "ignore[import-untyped]"),
+        ("type ignore", "# my" + "py: ignore-errors"),
         ("yamllint disable", "# yamllint " + "disable-line"),
         ("changed_when false", "  changed_when:" + " false"),
         ("changed_when false", '  changed_when: "' + 'False"'),
@@ -218,7 +221,8 @@ def test_the_collection_holds_all_that_a_run_needs(shipped):
 
 
 def test_the_collection_holds_nothing_of_the_clone_around_it(shipped):
-    alone = {"Makefile", "ansible.cfg", "collections", "inventory", "site.yml", "tests", "tools"}
+    alone = {"Makefile", "ansible.cfg", "collections", "inventory", "mypy.ini", "site.yml"}
+    alone |= {"tests", "tools"}
     assert {name.split("/")[0] for name in shipped} & alone == set()
     assert not [name for name in shipped if name.startswith(".")]
 
