@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import json
 import os
+from collections.abc import Mapping
 from typing import Any, Callable, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
@@ -16,6 +17,7 @@ from ..facts import general, gpu_host
 from ..records import receipts
 from ..steps import Result
 from ..system import commands, disk, root, transient_unit, urls
+from ..system.commands import Execute, Run
 from . import at_work
 
 
@@ -41,8 +43,8 @@ class Host:
     :ivar tree: its files.
     :ivar survey: returns what is to be seen of it now: the general facts, and those of GPUs,
         drivers and RDMA. It takes its time; what was seen first is in :attr:`found`.
-    :ivar execute: runs long commands, (argv, environment) -> CompletedProcess with text.
-    :ivar run: answers short questions, with the signature of commands.run.
+    :ivar execute: runs long commands.
+    :ivar run: answers short questions.
     :ivar general: returns the general facts alone.
     :ivar hide: takes a text whose passwords are never to be shown.
     :ivar sent: {name: path on the host} of the files of the controller that were sent along.
@@ -50,10 +52,10 @@ class Host:
 
     tree: root.Root
     survey: Callable[[], dict[str, Any]]
-    execute: Callable[..., Any]
-    run: Callable[..., Any]
+    execute: Execute
+    run: Run
     general: Callable[[], dict[str, Any]] = dict
-    hide: Callable[[str], None] = len
+    hide: Callable[[str], object] = len
     sent: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
@@ -62,7 +64,12 @@ class Host:
         return self.survey()
 
 
-def bring(part, converge, filling, **options):
+def bring(
+    part: Part,
+    converge: Callable[[Host, dict[str, Any], bool], Result],
+    filling: Callable[[dict[str, Any]], str],
+    **options: Any,
+) -> None:
     """Be the module of a component: bring it to its wanted state, and leave the receipt of it.
 
     Nobody else is at work on the host meanwhile, nor what an earlier run began and was cut from.
@@ -95,7 +102,7 @@ def bring(part, converge, filling, **options):
     )
 
 
-def _options():
+def _options() -> dict[str, Any]:
     """Return the specification of the options that the modules of all components have."""
     return {
         "wanted": {"type": "dict", "required": True},
@@ -111,7 +118,9 @@ def _options():
     }
 
 
-def _leave_receipt(component, asked, result, check_mode):
+def _leave_receipt(
+    component: str, asked: Mapping[str, Any], result: Result, check_mode: bool
+) -> bool:
     """Say on the host that a component is done; return whether that was news there.
 
     :param asked: the parameters of the module; without a receipt among them nothing is left.
@@ -122,13 +131,13 @@ def _leave_receipt(component, asked, result, check_mode):
     return receipts.settle(component, digest, result.manifest, present, absent, check_mode)
 
 
-def _host(module, name):
+def _host(module: AnsibleModule, name: str) -> Host:
     """Return the Host that a module runs on.
 
     :param name: the component, whose long commands run in a unit called after it.
     """
 
-    def hide(text):
+    def hide(text: str) -> None:
         module.no_log_values |= urls.passwords(text)
 
     return Host(
@@ -142,7 +151,7 @@ def _host(module, name):
     )
 
 
-def _survey(module):
+def _survey(module: AnsibleModule) -> dict[str, Any]:
     seen = general.general(module)
     own_kernel = general.own_kernel()
     running = seen["kernel"] if own_kernel else ""
