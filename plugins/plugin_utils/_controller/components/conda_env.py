@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import (
     builds,
@@ -17,7 +19,8 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import disk, systemd, urls
 
 from ..conda import mirrors, pip_requirements, spec
-from ..inputs import catalog
+from ..inputs import catalog, sent_file
+from ..inputs.site import Site
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
@@ -28,12 +31,12 @@ _PLATFORMS = {"x86_64": "linux-64", "aarch64": "linux-aarch64", "ppc64le": "linu
 _MACHINES = {platform: machine for machine, platform in _PLATFORMS.items()}
 
 
-def is_wanted(site):
+def is_wanted(site: Site) -> bool:
     """Say whether there is anything to do about environments on a host."""
     return bool(site.options("conda_env")["list"])
 
 
-def resolve(options, site):
+def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
     """Return the wanted state: for each environment its prefix, its link and what it is to hold."""
     folder = folder_from(options["dir"])
     if options["keep"] < 0:
@@ -65,7 +68,7 @@ def resolve(options, site):
     }
 
 
-def folder_from(path):
+def folder_from(path: str) -> str:
     """Return the folder of environments, from conda_env_dir.
 
     :raises Refusal: the path is relative.
@@ -77,23 +80,23 @@ def folder_from(path):
     return os.path.normpath(path)
 
 
-def present(state):
+def present(state: Mapping[str, Any]) -> list[str]:
     """Return the names of the environments that are to be in place."""
     return [env["name"] for env in state["environments"]]
 
 
-def absent(state):
+def absent(state: Mapping[str, Any]) -> list[str]:
     """Return the names of the environments that are to be removed."""
     return [env["name"] for env in state["absent"]]
 
 
-def probe(state):
+def probe(state: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return what the plan must know of the host."""
     paths = [path for env in state["environments"] for path in (env["prefix"], env["link"])]
     return {"paths": [state["dir"], *paths], "users": []}
 
 
-def refusals(state, facts):
+def refusals(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Refusal]:
     """Return a Refusal for each thing that cannot work on this host."""
     found = []
     platform = _PLATFORMS.get(facts["architecture"], f"linux-{facts['architecture']}")
@@ -141,34 +144,34 @@ def refusals(state, facts):
     return found + disk.refusals(_room_needed(state, facts), facts["mounts"])
 
 
-def only_absent(state):
+def only_absent(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return the wanted state without what is to be in place."""
     return {**state, "environments": []}
 
 
-def without_absent(state):
+def without_absent(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return the wanted state without what is to be removed."""
     return {**state, "absent": []}
 
 
-def arguments(_state, _site):
+def arguments(_state: Mapping[str, Any], _site: Site) -> dict[str, Any]:
     """Return what the module takes besides: nothing."""
     return {}
 
 
-def sendable(_state):
+def sendable(_state: Mapping[str, Any]) -> dict[str, sent_file.File]:
     """Return the files of the controller that the host may ask for: none."""
     return {}
 
 
-def summary(state):
+def summary(state: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return a line for people about each environment of a converged host."""
     return [
         {"says": f"environment {env['name']} in {env['prefix']}"} for env in state["environments"]
     ]
 
 
-def orders(site, upgrade=()):
+def orders(site: Site, upgrade: Collection[str] = ()) -> list[dict[str, Any]]:
     """Return what it takes to solve each environment of a host that has packages.
 
     :param upgrade: names of those to be solved again though nothing else asks for it.
@@ -198,7 +201,7 @@ def orders(site, upgrade=()):
     return found
 
 
-def _room_needed(state, facts):
+def _room_needed(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[tuple[str, str, int]]:
     return [
         (f"environment {env['name']}", env["prefix"], _ROOM)
         for env in state["environments"]
@@ -207,7 +210,7 @@ def _room_needed(state, facts):
     ]
 
 
-def _check_names(names):
+def _check_names(names: Sequence[str]) -> None:
     for name in names:
         _check_name(name)
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -219,7 +222,7 @@ def _check_names(names):
         )
 
 
-def _check_name(name):
+def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise Refusal(
             f"environment name '{name}'",
@@ -234,7 +237,7 @@ def _check_name(name):
         )
 
 
-def _check_package(name):
+def _check_package(name: str) -> None:
     if not package_manager.NAME.fullmatch(name):
         raise Refusal(
             f"conda_env_system_packages: '{name}'",
@@ -243,11 +246,11 @@ def _check_package(name):
         )
 
 
-def _imports(items):
+def _imports(items: Iterable[Mapping[str, Any]]) -> list[str]:
     return [module for item in items for module in item["imports"]]
 
 
-def _units_leaving(site):
+def _units_leaving(site: Site) -> list[str]:
     """Return the units of the applications that go before environments do."""
     leaving = [
         item for item in site.options("gunicorn_app")["list"] if item.get("state") == "absent"
@@ -255,7 +258,9 @@ def _units_leaving(site):
     return [unit for item in leaving for unit in systemd.units_of(item["name"])]
 
 
-def _wanted(item, replaced, folder, site):
+def _wanted(
+    item: Mapping[str, Any], replaced: Mapping[str, str], folder: str, site: Site
+) -> dict[str, Any]:
     for module in item["imports"]:
         if not _MODULE.fullmatch(module):
             raise Refusal(
@@ -268,7 +273,7 @@ def _wanted(item, replaced, folder, site):
     return _environment(item, replaced, folder, site)
 
 
-def _kept(item, folder):
+def _kept(item: Mapping[str, Any], folder: str) -> dict[str, Any]:
     """Return what is wanted of an environment of which a build on the host is named."""
     if not builds.ID.fullmatch(item["build"]):
         raise Refusal(
@@ -280,7 +285,9 @@ def _kept(item, folder):
     return _described(item, folder, item["build"], content)
 
 
-def _described(item, folder, build_id, content):
+def _described(
+    item: Mapping[str, Any], folder: str, build_id: str, content: Mapping[str, Any]
+) -> dict[str, Any]:
     return {
         "name": item["name"],
         "prefix": os.path.join(folder, builds.folder_of(item["name"], build_id)),
@@ -290,7 +297,9 @@ def _described(item, folder, build_id, content):
     }
 
 
-def _environment(item, replaced, folder, site):
+def _environment(
+    item: Mapping[str, Any], replaced: Mapping[str, str], folder: str, site: Site
+) -> dict[str, Any]:
     item = spec.located(item, site)
     lock = mirrors.of_packages(_parsed(item, "lock", site, lock_file.parse), replaced)
     dists = _dists(item, lock, site)
@@ -302,7 +311,9 @@ def _environment(item, replaced, folder, site):
     return _described(item, folder, builds.id_of(lock, dists), content)
 
 
-def _dists(item, lock, site):
+def _dists(
+    item: Mapping[str, Any], lock: Sequence[Mapping[str, Any]], site: Site
+) -> list[dict[str, str]]:
     if not item.get("requirements"):
         return []
     versions = {package["name"]: package["version"] for package in lock}
@@ -322,7 +333,9 @@ def _dists(item, lock, site):
     )
 
 
-def _parsed(item, key, site, parse):
+def _parsed(
+    item: Mapping[str, Any], key: str, site: Site, parse: Callable[[str], list[dict[str, str]]]
+) -> list[dict[str, str]]:
     text = site.read_text(item[key], f"conda_env_list: {item['name']}: {key}")
     try:
         return parse(text)

@@ -12,6 +12,8 @@ import itertools
 import json
 import os
 import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
     candidate,
@@ -28,6 +30,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
 from ..gunicorn import entry_point, units
 from ..gunicorn import source as app_source
 from ..inputs import sent_file
+from ..inputs.site import Site
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
@@ -44,12 +47,12 @@ _ENTRIES = {"gunicorn": "main:app", "python": "main.py"}
 _STRETCH = 100_000
 
 
-def is_wanted(site):
+def is_wanted(site: Site) -> bool:
     """Say whether there is anything to do about applications on a host."""
     return bool(site.options("gunicorn_app")["list"])
 
 
-def resolve(options, site):
+def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
     """Return the wanted state: what is to be served and how it is proven, and what is to go.
 
     ``applications`` is a list of {name, server, user, dir, release, digest,
@@ -95,17 +98,17 @@ def resolve(options, site):
     }
 
 
-def present(state):
+def present(state: Mapping[str, Any]) -> list[str]:
     """Return the names of the applications that are to be in place."""
     return [app["name"] for app in state["applications"]]
 
 
-def absent(state):
+def absent(state: Mapping[str, Any]) -> list[str]:
     """Return the names of the applications that are to be removed."""
     return [app["name"] for app in state["absent"]]
 
 
-def probe(state):
+def probe(state: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return what the plan must know of the host."""
     applications = state["applications"]
     return {
@@ -115,7 +118,7 @@ def probe(state):
     }
 
 
-def refusals(state, facts):
+def refusals(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Refusal]:
     """Return a Refusal for each thing that cannot work on this host."""
     found = []
     if facts["service_mgr"] != "systemd":
@@ -154,17 +157,17 @@ def refusals(state, facts):
     return found + disk.refusals(needs, facts["mounts"])
 
 
-def only_absent(state):
+def only_absent(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return the wanted state without what is to be in place."""
     return {**state, "applications": []}
 
 
-def without_absent(state):
+def without_absent(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return the wanted state without what is to be removed."""
     return {**state, "absent": []}
 
 
-def arguments(state, site):
+def arguments(state: Mapping[str, Any], site: Site) -> dict[str, Any]:
     """Return what the module takes besides: the secrets, of which the state has digests alone."""
     given = site.options("gunicorn_app")["secrets"]
     names = [app["name"] for app in state["applications"] if app["secrets_digest"]]
@@ -172,7 +175,7 @@ def arguments(state, site):
     return {"secrets": json.dumps({name: given[name] for name in names})}
 
 
-def sendable(state):
+def sendable(state: Mapping[str, Any]) -> dict[str, sent_file.File]:
     """Return the files of the controller that the host may ask for: archives of its releases."""
     return {
         app["digest"]: sent_file.File(
@@ -183,7 +186,7 @@ def sendable(state):
     }
 
 
-def summary(state):
+def summary(state: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return for each application a line for people, and what a proof needs.
 
     ``port`` is the one that answers from outside of the host, None where none does.
@@ -202,12 +205,12 @@ def summary(state):
     ]
 
 
-def _outside_port(listen):
+def _outside_port(listen: str) -> int | None:
     address, port = listening.parse(listen)
     return port if port and not ipaddress.ip_address(address).is_loopback else None
 
 
-def identity(item):
+def identity(item: Mapping[str, Any]) -> dict[str, Any]:
     """Return {name, user, dir}: what tells an application on a host from others."""
     name = item["name"]
     what = f"application {name}"
@@ -232,7 +235,7 @@ def identity(item):
     return {"name": name, "user": user, "dir": folder}
 
 
-def _application(item, secrets, site):
+def _application(item: Mapping[str, Any], secrets: Mapping[str, str], site: Site) -> dict[str, Any]:
     app = identity(item)
     name = item["name"]
     what = f"application {name}"
@@ -275,7 +278,7 @@ def _application(item, secrets, site):
     return {**app, **units.render({**item, **app, "entry": entry})}
 
 
-def _check_listen(item, what):
+def _check_listen(item: Mapping[str, Any], what: str) -> None:
     """Refuse an address that is none, or that the server cannot have."""
     listen, where = item["listen"], f"listen {item['listen']} of {what}"
     try:
@@ -298,7 +301,9 @@ def _check_listen(item, what):
         )
 
 
-def _sent(item, app, entry, site):
+def _sent(
+    item: Mapping[str, Any], app: Mapping[str, Any], entry: str, site: Site
+) -> dict[str, Any]:
     """Return {release, digest, size} of the release that the source makes, ready to be sent."""
     source = app_source.folder_of(item["source"], item.get("sha256"), site)
     release.check(source)
@@ -312,7 +317,9 @@ def _sent(item, app, entry, site):
     }
 
 
-def _kept(item, app, entry, _site):
+def _kept(
+    item: Mapping[str, Any], app: Mapping[str, Any], entry: str, _site: Site
+) -> dict[str, Any]:
     """Return {release, digest, size} of a release that is named, of which only its id is known."""
     name = item["release"]
     if not release.is_id(name):
@@ -325,11 +332,11 @@ def _kept(item, app, entry, _site):
     return {"release": _release_folder(app, name), "digest": name, "size": 0}
 
 
-def _release_folder(app, name):
+def _release_folder(app: Mapping[str, Any], name: str) -> str:
     return os.path.join(app["dir"], "releases", name)
 
 
-def _environment_of(name, what, site):
+def _environment_of(name: str, what: str, site: Site) -> dict[str, Any]:
     """Return the wanted state of the environment that an application runs from."""
     state = site.wanted("conda_env")
     if name in [env["name"] for env in state["absent"]]:
@@ -351,7 +358,7 @@ def _environment_of(name, what, site):
     return environment
 
 
-def _demand_gunicorn(environment, what):
+def _demand_gunicorn(environment: Mapping[str, Any], what: str) -> None:
     """Refuse an environment whose description lacks gunicorn; a kept build is known to its host."""
     if environment["lock"] is None:
         return
@@ -364,7 +371,7 @@ def _demand_gunicorn(environment, what):
         )
 
 
-def _secrets_digest(name, secrets):
+def _secrets_digest(name: str, secrets: Mapping[str, str]) -> str:
     """Return what tells these secrets from others without telling them; '' for none."""
     if not secrets:
         return ""
@@ -372,7 +379,7 @@ def _secrets_digest(name, secrets):
     return hashlib.pbkdf2_hmac("sha256", text.encode(), name.encode(), _STRETCH).hex()
 
 
-def _check_variables(variables, what):
+def _check_variables(variables: object, what: str) -> None:
     if not isinstance(variables, dict):
         raise Refusal(what, "it is not variables with their values", "Write them as NAME: value")
     for key, value in variables.items():
@@ -386,12 +393,12 @@ def _check_variables(variables, what):
             raise Refusal(f"{key} in {what}", "its value is not a text", "Put the value in quotes")
 
 
-def _demand(pattern, value, what, rule):
+def _demand(pattern: re.Pattern[str], value: str, what: str, rule: str) -> None:
     if not pattern.fullmatch(value) or ".." in value.split("/"):
         raise Refusal(f"{what}: '{value}'", rule, "Correct it in gunicorn_app_list")
 
 
-def _known(name, names, what, where):
+def _known(name: str, names: Collection[str], what: str, where: str) -> str:
     """Return ``name`` when it is one of ``names``."""
     if name not in names:
         nearest = difflib.get_close_matches(name, names, n=1, cutoff=0)
@@ -403,7 +410,7 @@ def _known(name, names, what, where):
     return name
 
 
-def _refuse_both(names):
+def _refuse_both(names: Iterable[str]) -> None:
     for name in sorted(names):
         raise Refusal(
             f"application {name} in gunicorn_app_list",
@@ -412,7 +419,7 @@ def _refuse_both(names):
         )
 
 
-def _refuse_twice(key, values):
+def _refuse_twice(key: str, values: Iterable[str]) -> None:
     for value, count in collections.Counter(values).items():
         if count > 1:
             raise Refusal(

@@ -8,6 +8,8 @@ import configparser
 import io
 import os
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import yaml
 
@@ -19,7 +21,8 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
     urls,
 )
 
-from ..inputs import addresses, catalog
+from ..inputs import addresses, catalog, sent_file
+from ..inputs.site import Site
 
 _MARK = "# Written by gpunode; what is changed here by hand is lost.\n"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -32,12 +35,12 @@ _INSTALLER_ROOM = disk.GIB // 4
 _CONDARC = ("channels", "default_channels", "custom_channels", "channel_alias")
 
 
-def is_wanted(site):
+def is_wanted(site: Site) -> bool:
     """Say whether a host is to have Miniforge, as any with an environment is, or to lose it."""
     return bool(_environments(site)) or site.options("miniforge")["state"] == "absent"
 
 
-def resolve(options, site):
+def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
     """Return the wanted state: installer, prefix, certificates, and the text of its configuration.
 
     ``ca_bundle`` is the path of the certificates to trust, '' for the host's own; ``ca_text`` is
@@ -72,14 +75,14 @@ def resolve(options, site):
     }
 
 
-def _environments(site):
+def _environments(site: Site) -> list[str]:
     """Return the names of the environments that the host is to have."""
     return [
         item["name"] for item in site.options("conda_env")["list"] if item["state"] == "present"
     ]
 
 
-def _absent(prefix, environments):
+def _absent(prefix: str, environments: Sequence[str]) -> dict[str, Any]:
     if environments:
         raise Refusal(
             "miniforge_state absent",
@@ -89,26 +92,26 @@ def _absent(prefix, environments):
     return {"state": "absent", "prefix": prefix, "pip_config": _pip_config(prefix)}
 
 
-def _pip_config(prefix):
+def _pip_config(prefix: str) -> str:
     return os.path.join(prefix, "pip.conf")
 
 
-def present(state):
+def present(state: Mapping[str, Any]) -> list[str]:
     """Return the names of what is to be in place."""
     return [state["prefix"]] if state["state"] == "present" else []
 
 
-def absent(state):
+def absent(state: Mapping[str, Any]) -> list[str]:
     """Return the names of what is to be removed."""
     return [state["prefix"]] if state["state"] == "absent" else []
 
 
-def probe(state):
+def probe(state: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return what the plan must know of the host."""
     return {"paths": [state["prefix"], *_expected_bundle(state)], "users": []}
 
 
-def refusals(state, facts):
+def refusals(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Refusal]:
     """Return a Refusal for each thing that cannot work on this host."""
     found = []
     verdict = prefixes.verdict(facts["paths"][state["prefix"]])
@@ -145,24 +148,24 @@ def refusals(state, facts):
     return found
 
 
-def arguments(_state, _site):
+def arguments(_state: Mapping[str, Any], _site: Site) -> dict[str, Any]:
     """Return what the module takes besides: nothing."""
     return {}
 
 
-def sendable(_state):
+def sendable(_state: Mapping[str, Any]) -> dict[str, sent_file.File]:
     """Return the files of the controller that the host may ask for: none."""
     return {}
 
 
-def summary(state):
+def summary(state: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return a line for people about what is on a converged host."""
     if state["state"] == "absent":
         return [{"says": f"no conda in {state['prefix']}"}]
     return [{"says": f"conda {state['conda_version']} in {state['prefix']}"}]
 
 
-def _installer(options):
+def _installer(options: Mapping[str, Any]) -> tuple[str, str, dict[str, str]]:
     """Return (version, architecture or "", {url, sha256}) of the installer to use."""
     rows = {row["version"]: row for row in catalog.rows("miniforge")}
     if options.get("url"):
@@ -180,7 +183,9 @@ def _installer(options):
     return version, row["architecture"], {"url": row["url"], "sha256": row["sha256"]}
 
 
-def _own_installer(options, rows):
+def _own_installer(
+    options: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]]
+) -> tuple[str, str, dict[str, str]]:
     """Return the same of an installer that the user names, which may be one of the catalog's."""
     url = addresses.checked("miniforge_url", options["url"])
     version, sha256 = options.get("version") or "", options.get("sha256")
@@ -205,14 +210,14 @@ def _own_installer(options, rows):
     return version, rows[version]["architecture"], {"url": url, "sha256": rows[version]["sha256"]}
 
 
-def _expected_bundle(state):
+def _expected_bundle(state: Mapping[str, Any]) -> list[str]:
     """Return [path] of the certificates that the host is to have before we come, [] for none."""
     if state["state"] == "absent" or not state["ca_bundle"] or state["ca_text"] is not None:
         return []
     return [state["ca_bundle"]]
 
 
-def _ca_text(options, site):
+def _ca_text(options: Mapping[str, Any], site: Site) -> str | None:
     """Return the certificates to hand over to the host, None for none."""
     if options.get("ca_bundle") == own_paths.CA_PATH:
         raise Refusal(
@@ -235,11 +240,11 @@ def _ca_text(options, site):
     return text
 
 
-def _proxies(options):
+def _proxies(options: Mapping[str, Any]) -> dict[str, str]:
     return {scheme: address for scheme, address in (options.get("proxy") or {}).items() if address}
 
 
-def _condarc(options):
+def _condarc(options: Mapping[str, Any]) -> str:
     settings = {key: options[key] for key in _CONDARC if options.get(key)}
     settings.update(auto_update_conda=False, notify_outdated_conda=False, show_channel_urls=True)
     if _proxies(options):
@@ -249,7 +254,7 @@ def _condarc(options):
     return _MARK + yaml.safe_dump(settings, sort_keys=True, default_flow_style=False)
 
 
-def _pip_conf(options):
+def _pip_conf(options: Mapping[str, Any]) -> str:
     """Return the text of pip.conf; pip takes one proxy for all."""
     proxies = _proxies(options)
     settings = {

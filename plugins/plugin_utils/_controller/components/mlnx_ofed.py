@@ -4,23 +4,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed import installer
 from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import rdma_stack
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import distribution
 
 from ..inputs import addresses, catalog, sent_file
+from ..inputs.site import Site
 from ..stack import catalog as stack_catalog
 
 NAME = "RDMA stack"
 
 
-def is_wanted(site):
+def is_wanted(site: Site) -> bool:
     """Say whether anything is said of a host's RDMA stack."""
     return bool(site.stack()["ofed"])
 
 
-def resolve(options, site):
+def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
     """Return the wanted state: which stack, from where, and how its installer is to be told.
 
     ``state`` is "unsaid" where nothing is wanted. Which bundle it is, where none was named, follows
@@ -49,7 +53,9 @@ def resolve(options, site):
     }
 
 
-def _packages(options, ofed, row):
+def _packages(
+    options: Mapping[str, Any], ofed: Mapping[str, Any], row: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return {doca, repository, repository_url} of DOCA-OFED: its release, and where that is.
 
     :param ofed: the stack that is wanted.
@@ -80,22 +86,22 @@ def _packages(options, ofed, row):
     }
 
 
-def present(state):
+def present(state: Mapping[str, Any]) -> list[str]:
     """Return the names of what is to be in place."""
     return [NAME] if state["state"] == "present" else []
 
 
-def absent(_state):
+def absent(_state: Mapping[str, Any]) -> list[str]:
     """Return the names of what is to be removed: a host always has one stack or the other."""
     return []
 
 
-def probe(_state):
+def probe(_state: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return what the plan must know of the host: what it always knows is enough."""
     return {}
 
 
-def refusals(state, facts):
+def refusals(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Refusal]:
     """Return a Refusal for each thing that cannot work on this host; see stack/refusals.py too."""
     if state["state"] != "present":
         return []
@@ -106,7 +112,7 @@ def refusals(state, facts):
     return sent_file.refusals("gpunode_ofed_file", state["file"])
 
 
-def _unknown_distribution(state, distribution):
+def _unknown_distribution(state: Mapping[str, Any], distribution: str) -> list[Refusal]:
     """Return [Refusal] where DOCA-OFED has no packages for a distribution, as far as is known."""
     if distribution in [part["distribution"] for part in state["repository"]["distributions"]]:
         return []
@@ -119,17 +125,17 @@ def _unknown_distribution(state, distribution):
     ]
 
 
-def arguments(_state, site):
+def arguments(_state: Mapping[str, Any], site: Site) -> dict[str, Any]:
     """Return what the module takes besides: the consents."""
     return {"consent": site.stack()["consent"]}
 
 
-def sendable(state):
+def sendable(state: Mapping[str, Any]) -> dict[str, sent_file.File]:
     """Return the files of the controller that the host may ask for: the bundle."""
     return sent_file.of("gpunode_ofed_file", state.get("file", ""), state.get("sha256", ""))
 
 
-def summary(state):
+def summary(state: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return a line for people about what is on a converged host."""
     says = f"RDMA stack {rdma_stack.called(state)}"
     return [{"says": says, "kind": state["kind"], "version": state["version"]}]

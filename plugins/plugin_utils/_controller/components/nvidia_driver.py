@@ -5,10 +5,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 
 from ..inputs import addresses, catalog, sent_file
+from ..inputs.site import Site
 from ..stack import catalog as stack_catalog
 
 NAME = "NVIDIA driver"
@@ -17,12 +20,12 @@ _PARAMETER = re.compile(r"\w+")
 _VALUE = re.compile(r"[\w.,:;=/+@%-]+")
 
 
-def is_wanted(site):
+def is_wanted(site: Site) -> bool:
     """Say whether a host is to have the driver, or to lose it."""
     return site.options("nvidia_driver")["state"] == "absent" or bool(site.stack()["driver"])
 
 
-def resolve(options, site):
+def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
     """Return the wanted state: which driver, by what means, and how it is to be set up.
 
     What follows from the host, such as which of the packages are its own, is left to the node.
@@ -55,22 +58,22 @@ def resolve(options, site):
     }
 
 
-def present(state):
+def present(state: Mapping[str, Any]) -> list[str]:
     """Return the names of what is to be in place."""
     return [NAME] if state["state"] == "present" else []
 
 
-def absent(state):
+def absent(state: Mapping[str, Any]) -> list[str]:
     """Return the names of what is to be removed."""
     return [NAME] if state["state"] == "absent" else []
 
 
-def probe(state):
+def probe(state: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return what the plan must know of the host: what it always knows is enough."""
     return {}
 
 
-def refusals(state, facts):
+def refusals(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Refusal]:
     """Return a Refusal for each thing that cannot work on this host; see stack/refusals.py too."""
     if state["state"] != "present" or state["method"] != "runfile":
         return []
@@ -79,7 +82,7 @@ def refusals(state, facts):
     return sent_file.refusals("gpunode_driver_file", state["file"])
 
 
-def in_stack(stack, options):
+def in_stack(stack: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the wanted GPU stack with what this role's options say of its driver.
 
     :param stack: what selection.resolve returned.
@@ -95,17 +98,17 @@ def in_stack(stack, options):
     return {**stack, "driver": {**stack["driver"], "kernels_without_headers": policy}}
 
 
-def arguments(_state, site):
+def arguments(_state: Mapping[str, Any], site: Site) -> dict[str, Any]:
     """Return what the module takes besides: the consents, and the units to be drained."""
     return {name: site.stack()[name] for name in ("consent", "drain")}
 
 
-def sendable(state):
+def sendable(state: Mapping[str, Any]) -> dict[str, sent_file.File]:
     """Return the files of the controller that the host may ask for: the .run."""
     return sent_file.of("gpunode_driver_file", state.get("file", ""), state.get("sha256", ""))
 
 
-def summary(state):
+def summary(state: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return a line for people about what is on a converged host."""
     if state["state"] == "absent":
         return [{"says": "no NVIDIA driver"}]
@@ -114,7 +117,7 @@ def summary(state):
     return [{"says": f"{flavour} {version}", "version": version}]
 
 
-def _parameters(given):
+def _parameters(given: Mapping[str, Any]) -> dict[str, str]:
     """Return {name: value as modprobe takes it}; YAML's true is 1."""
     for name, value in given.items():
         if not _PARAMETER.fullmatch(name) or not _VALUE.fullmatch(str(value)):

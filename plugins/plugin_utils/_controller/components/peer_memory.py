@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import peer_route
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 
 from .. import project
 from ..inputs import catalog, sent_file
+from ..inputs.site import Site
 from ..stack import catalog as stack_catalog
 
 NAME = "peer memory"
@@ -18,12 +21,12 @@ _ARCHIVE = re.compile(r"(?P<file>.+)#sha256=(?P<sha256>[0-9a-f]{64})")
 _PATCHES = project.ROOT / "roles" / "peer_memory" / "files"
 
 
-def is_wanted(site):
+def is_wanted(site: Site) -> bool:
     """Say whether a host is to have peer memory, or to lose it."""
     return bool(site.stack()["peer_memory"])
 
 
-def resolve(options, site):
+def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
     """Return the wanted state: the route, and with what nv_peer_mem would be built.
 
     ``state`` is "unsaid" where nothing is wanted, and "absent" where the route is none. What
@@ -58,22 +61,22 @@ def resolve(options, site):
     }
 
 
-def present(state):
+def present(state: Mapping[str, Any]) -> list[str]:
     """Return the names of what is to be in place."""
     return [NAME] if state["state"] == "present" else []
 
 
-def absent(state):
+def absent(state: Mapping[str, Any]) -> list[str]:
     """Return the names of what is to be removed."""
     return [NAME] if state["state"] == "absent" else []
 
 
-def probe(_state):
+def probe(_state: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return what the plan must know of the host: what it always knows is enough."""
     return {}
 
 
-def refusals(state, _facts):
+def refusals(state: Mapping[str, Any], _facts: Mapping[str, Any]) -> list[Refusal]:
     """Return a Refusal where nv_peer_mem is said and there is no archive to build it from.
 
     What else cannot work is told by the plan of the stack, see stack/refusals.py.
@@ -92,7 +95,7 @@ def refusals(state, _facts):
     return []
 
 
-def in_stack(stack, options):
+def in_stack(stack: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the wanted GPU stack with what this role's options say of its peer memory.
 
     :param stack: what selection.resolve returned.
@@ -104,12 +107,12 @@ def in_stack(stack, options):
     return {**stack, "peer_memory": {**stack["peer_memory"], "delivery": delivery}}
 
 
-def arguments(_state, _site):
+def arguments(_state: Mapping[str, Any], _site: Site) -> dict[str, Any]:
     """Return what the module takes besides: nothing."""
     return {}
 
 
-def sendable(state):
+def sendable(state: Mapping[str, Any]) -> dict[str, sent_file.File]:
     """Return the files of the controller that the host may ask for: the archives of nv_peer_mem."""
     return {
         name: file
@@ -118,14 +121,14 @@ def sendable(state):
     }
 
 
-def summary(state):
+def summary(state: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return a line for people about what is on a converged host."""
     if state["state"] != "present":
         return [{"says": "no peer memory", "route": "none"}]
     return [{"says": f"peer memory by {state['route']}", "route": state["route"]}]
 
 
-def _tags(archives, site):
+def _tags(archives: Mapping[str, Any], site: Site) -> list[dict[str, Any]]:
     """Return [{tag, needs_client_ex, file, sha256}] of nv_peer_mem's tags, newest first.
 
     The archive is what was said, else the catalog's where that has its digest; '' for none.
@@ -148,7 +151,7 @@ def _tags(archives, site):
     ]
 
 
-def _archive(row, said, site):
+def _archive(row: Mapping[str, Any], said: object, site: Site) -> dict[str, str]:
     if not said:
         sha256 = row.get("sha256", "")
         return {"file": row["url"] if sha256 else "", "sha256": sha256}
@@ -162,7 +165,7 @@ def _archive(row, said, site):
     return {"file": site.source(match["file"]), "sha256": match["sha256"]}
 
 
-def _path(options, name):
+def _path(options: Mapping[str, Any], name: str) -> str:
     """Return a path of the host that an option names, '' where it was not said."""
     path = options.get(name) or ""
     if path and not path.startswith("/"):

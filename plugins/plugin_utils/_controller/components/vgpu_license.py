@@ -6,11 +6,16 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import gridd
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files
 from ansible_collections.gpunode.stack.plugins.module_utils._node.vgpu_license import plan
+
+from ..inputs import sent_file
+from ..inputs.site import Site
 
 # RFC 1123 and addresses of both kinds.
 _SERVER = re.compile(
@@ -21,13 +26,13 @@ _TOKEN_NAME = re.compile(r"[\w.-]+\.tok")
 _TOKEN = re.compile(r"[\w-]+={0,2}\.[\w-]+={0,2}\.[\w-]+={0,2}")
 
 
-def is_wanted(site):
+def is_wanted(site: Site) -> bool:
     """Say whether a host is to have a licence, or to lose it."""
     options = site.options("vgpu_license")
     return options["state"] == "absent" or _is_said(options)
 
 
-def resolve(options, site):
+def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
     """Return the wanted state: the text of gridd.conf, and of a token its name and digest.
 
     ``state`` is "unsaid" where nothing is wanted, and nothing is to be removed either.
@@ -54,7 +59,7 @@ def resolve(options, site):
     }
 
 
-def token_text(options, site):
+def token_text(options: Mapping[str, Any], site: Site) -> str | None:
     """Return what is in the token, None where a legacy server is wanted.
 
     :raises Refusal: it is none, cannot be read, or both are wanted.
@@ -85,51 +90,51 @@ def token_text(options, site):
     return text
 
 
-def present(state):
+def present(state: Mapping[str, Any]) -> list[str]:
     """Return the names of what is to be in place."""
     return ["licence"] if state["state"] == "present" else []
 
 
-def absent(state):
+def absent(state: Mapping[str, Any]) -> list[str]:
     """Return the names of what is to be removed."""
     return ["licence"] if state["state"] == "absent" else []
 
 
-def probe(_state):
+def probe(_state: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return what the plan must know of the host."""
     return {"paths": [], "users": [], "units": [gridd.UNIT]}
 
 
-def refusals(_state, _facts):
+def refusals(_state: Mapping[str, Any], _facts: Mapping[str, Any]) -> list[Refusal]:
     """Return []: whether the daemon is there is seen once the driver is."""
     return []
 
 
-def arguments(state, site):
+def arguments(state: Mapping[str, Any], site: Site) -> dict[str, Any]:
     """Return what the module takes besides: the token, as nothing that is kept or shown has it."""
     if not state.get("token"):
         return {}
     return {"token": token_text(site.options("vgpu_license"), site)}
 
 
-def sendable(_state):
+def sendable(_state: Mapping[str, Any]) -> dict[str, sent_file.File]:
     """Return the files of the controller that the host may ask for: none."""
     return {}
 
 
-def summary(state):
+def summary(state: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return one line for people."""
     if state["state"] == "present":
         return [{"says": f"vGPU licence by {state['source']}"}]
     return [{"says": "no vGPU licence"}]
 
 
-def _is_said(options):
+def _is_said(options: Mapping[str, Any]) -> bool:
     """Say whether there is a source of licences."""
     return any(options.get(name) for name in ("server", "backup_server", "token"))
 
 
-def _legacy(options):
+def _legacy(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of gridd.conf for a legacy license server."""
     settings = {}
     if not options.get("server"):
