@@ -8,6 +8,8 @@ import functools
 import hashlib
 import json
 import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
@@ -35,25 +37,27 @@ class Site:
     :ivar inventory: the sources of the inventory in use, as absolute paths.
     """
 
-    def __init__(self, variables, base, inventory=()):
+    def __init__(
+        self, variables: Mapping[str, Any], base: str, inventory: Iterable[str] = ()
+    ) -> None:
         self.inventory = list(inventory)
         self._variables = variables
         self._base = pathlib.Path(base)
-        self._resolved = {}
-        self._stack = None
+        self._resolved: dict[str, dict[str, Any]] = {}
+        self._stack: dict[str, Any] | None = None
 
-    def components(self):
+    def components(self) -> list[str]:
         """Return the names of the components wanted on the host, in the order they are applied."""
         return [name for name, resolver in COMPONENTS.items() if resolver.is_wanted(self)]
 
-    def options(self, component):
+    def options(self, component: str) -> dict[str, Any]:
         """Return a component's options without their prefix: validated, with defaults applied.
 
         :raises Refusal: an option is missing, unknown or of the wrong type.
         """
         return self._validated(component, f"{component}_")
 
-    def stack(self):
+    def stack(self) -> dict[str, Any]:
         """Return the GPU stack that is wanted, as selection.resolve does; nobody may change it.
 
         What the options of a part's own role say of it is in it too.
@@ -68,7 +72,7 @@ class Site:
             self._stack = stack
         return self._stack
 
-    def _validated(self, role, prefix):
+    def _validated(self, role: str, prefix: str) -> dict[str, Any]:
         """Return the options of a role that begin with a prefix, without it."""
         spec = _beginning_with(prefix, options_of(role))
         given = {
@@ -85,7 +89,7 @@ class Site:
             )
         return {name[len(prefix) :]: value for name, value in result.validated_parameters.items()}
 
-    def wanted(self, component):
+    def wanted(self, component: str) -> dict[str, Any]:
         """Return a component's wanted state, a dict that JSON can carry.
 
         :raises Refusal: what the user asked for cannot be.
@@ -94,12 +98,12 @@ class Site:
             self._resolved[component] = COMPONENTS[component].resolve(self.options(component), self)
         return self._resolved[component]
 
-    def digest(self, component):
+    def digest(self, component: str) -> str:
         """Return the hex sha256 over a component's wanted state and its own files."""
         asked = json.dumps(self.wanted(component), sort_keys=True)
         return hashlib.sha256(f"{asked}\n{work_of(component)}".encode()).hexdigest()
 
-    def arguments(self, component, part="all"):
+    def arguments(self, component: str, part: str = "all") -> dict[str, Any]:
         """Return the arguments of a component's module: wanted state, receipt and its own.
 
         :param part: "absent" for what is to go alone, which leaves no receipt; "present" for all
@@ -118,15 +122,15 @@ class Site:
             receipt = {"receipt": {"digest": self.digest(component), **names}}
         return {"wanted": wanted, **receipt, **resolver.arguments(wanted, self)}
 
-    def path(self, path):
+    def path(self, path: str) -> str:
         """Return a controller path made absolute; a relative one starts at the inventory."""
         return str(self._base / pathlib.Path(path).expanduser())
 
-    def source(self, file):
+    def source(self, file: str) -> str:
         """Return where a file comes from: an address as it is, or a controller path; '' as ''."""
         return file if not file or addresses.is_one(file) else self.path(file)
 
-    def read_text(self, path, option):
+    def read_text(self, path: str, option: str) -> str:
         """Return the text of a controller file.
 
         :param option: the option that names the file, for the message.
@@ -143,7 +147,7 @@ class Site:
             ) from error
 
 
-def _said(value):
+def _said(value: Any) -> Any:
     """Return the value of an option without what its items leave empty: that was not said."""
     if not isinstance(value, list):
         return value
@@ -156,23 +160,23 @@ def _said(value):
 
 
 @functools.cache
-def options_of(component):
+def options_of(component: str) -> dict[str, Any]:
     """Return {option: specification} of a role, from its meta/argument_specs.yml."""
     path = project.ROOT / "roles" / component / "meta" / "argument_specs.yml"
     return yaml_file.load(path)["argument_specs"]["main"]["options"]
 
 
 @functools.cache
-def fleet_options():
+def fleet_options() -> dict[str, Any]:
     """Return {option: specification} of what is said of a host as a whole, not of one component."""
     return _beginning_with(FLEET_PREFIX, options_of("preflight"))
 
 
-def _beginning_with(prefix, options):
+def _beginning_with(prefix: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: option for name, option in options.items() if name.startswith(prefix)}
 
 
-def known_variables():
+def known_variables() -> set[str]:
     """Return the names of all variables that the roles of this project read."""
     return {name for component in COMPONENTS for name in options_of(component)} | set(
         fleet_options()
@@ -180,7 +184,7 @@ def known_variables():
 
 
 @functools.cache
-def work_of(component):
+def work_of(component: str) -> str:
     """Return a digest of the files that do a component's work: its role, its module, its imports.
 
     With another version of one of them each host is looked at once more.
@@ -194,7 +198,7 @@ def work_of(component):
     )
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """Return a value of Ansible's templating as plain dicts, lists and scalars."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
@@ -203,7 +207,7 @@ def plain(value):
     return str(value) if isinstance(value, str) else value
 
 
-def site_of(task_vars, templar):
+def site_of(task_vars: Mapping[str, Any], templar: Any) -> Site:
     """Return the Site of the host an action plugin works for.
 
     :param task_vars: the variables the action plugin was given.
@@ -214,7 +218,7 @@ def site_of(task_vars, templar):
     return Site(variables, base, task_vars.get("ansible_inventory_sources") or [])
 
 
-def variables_of(task_vars, templar):
+def variables_of(task_vars: Mapping[str, Any], templar: Any) -> dict[str, Any]:
     """Return those variables of a host that roles read, with templates resolved."""
     names = known_variables().intersection(task_vars)
     return {name: plain(templar.template(task_vars[name])) for name in names}

@@ -18,7 +18,7 @@ from typing import IO
 _CHUNK = 1 << 20
 
 
-def sha256_of_file(path: str) -> str:
+def sha256_of_file(path: str | os.PathLike[str]) -> str:
     """Return the hex sha256 of a file's content; OSError as ``open`` raises it."""
     digest = hashlib.sha256()
     with open(path, "rb") as handle:
@@ -32,7 +32,7 @@ def sha256_of_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def sha256_of_tree(root: str, ignore: Collection[str] = ()) -> str:
+def sha256_of_tree(root: str | os.PathLike[str], ignore: Collection[str] = ()) -> str:
     """Return one hex sha256 over a folder's relative names, kinds, execute bits and contents.
 
     Owner, other mode bits and times are left out: a tree keeps its digest when
@@ -56,7 +56,7 @@ def sha256_of_tree(root: str, ignore: Collection[str] = ()) -> str:
     return digest.hexdigest()
 
 
-def walk(root: str, ignore: Collection[str] = ()) -> Iterator[tuple[str, str]]:
+def walk(root: str | os.PathLike[str], ignore: Collection[str] = ()) -> Iterator[tuple[str, str]]:
     """Yield (path, path relative to root) of everything below ``root``, in one fixed order."""
     for folder, names, files in os.walk(root):
         names[:] = sorted(name for name in names if not _matches(name, ignore))

@@ -7,6 +7,8 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import functools
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, TypeVar
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 
@@ -18,6 +20,8 @@ from ..stack import catalog, selection
 from ..stack import plan as stack_plan
 from . import planner
 
+_Answer = TypeVar("_Answer")
+
 _CONTROLLER = "this is the machine that gpunode runs on: it is left to you to reboot it"
 
 
@@ -28,15 +32,15 @@ class Wishes:
     :ivar states: {component: wanted state}, in the order of application.
     :ivar digests: {component: what its receipt would name}.
     :ivar stack: the GPU stack, as Site.stack returns it.
-    :ivar refusals: list of Refusal: what cannot be understood, and is not wanted either.
+    :ivar refusals: what cannot be understood, and is not wanted either.
     """
 
-    states: dict
-    digests: dict
-    stack: dict
-    refusals: list
+    states: dict[str, dict[str, Any]]
+    digests: dict[str, str]
+    stack: dict[str, Any]
+    refusals: list[Refusal]
 
-    def probe(self):
+    def probe(self) -> dict[str, list[str]]:
         """Return the arguments of node_info: what the plan must know, each thing once."""
         asked = [COMPONENTS[name].probe(state) for name, state in self.states.items()]
         return {
@@ -44,19 +48,21 @@ class Wishes:
             for key in ("paths", "users", "units")
         }
 
-    def removing(self):
+    def removing(self) -> list[str]:
         """Return the names of the components that are to remove something."""
         return [name for name, state in self.states.items() if COMPONENTS[name].absent(state)]
 
 
-def wishes(site, names):
+def wishes(site: wanted_state.Site, names: Iterable[str]) -> Wishes:
     """Return the Wishes of a host.
 
     :param site: its wanted_state.Site.
     :param names: the names of all its variables; those that nobody reads are refused.
     """
-    states, refusals = {}, []
-    for component in _or_refused(site.components, [], refusals):
+    states: dict[str, dict[str, Any]] = {}
+    refusals: list[Refusal] = []
+    components: list[str] = _or_refused(site.components, [], refusals)
+    for component in components:
         state = _or_refused(functools.partial(site.wanted, component), None, refusals)
         if state is not None:
             states[component] = state
@@ -67,7 +73,7 @@ def wishes(site, names):
     return Wishes(states, digests, stack, refusals)
 
 
-def _or_refused(ask, otherwise, refusals):
+def _or_refused(ask: Callable[[], _Answer], otherwise: _Answer, refusals: list[Refusal]) -> _Answer:
     """Return what a function does, or another value where it raises a Refusal, which is noted."""
     try:
         return ask()
@@ -76,7 +82,13 @@ def _or_refused(ask, otherwise, refusals):
         return otherwise
 
 
-def plan(asked, facts, address="", is_controller=False, today=None):
+def plan(
+    asked: Wishes,
+    facts: Mapping[str, Any],
+    address: str = "",
+    is_controller: bool = False,
+    today: datetime.date | None = None,
+) -> dict[str, Any]:
     """Return {plan, due, absent} of a host, as the module ``plan`` does.
 
     :param asked: its Wishes.
@@ -107,7 +119,7 @@ def plan(asked, facts, address="", is_controller=False, today=None):
     return {"plan": found, "due": due, "absent": [name for name in due if name in removing]}
 
 
-def unfinished(answer, components=()):
+def unfinished(answer: Mapping[str, Any], components: Collection[str] = ()) -> str:
     """Return the sentence for a host that was converged and is still not as wanted; '' else.
 
     :param answer: what :func:`plan` returned after that.
@@ -122,7 +134,7 @@ def unfinished(answer, components=()):
     return f"The host was converged and still is not as wanted. {'. '.join(reasons)}"
 
 
-def _stack_plan(asked, facts, today):
+def _stack_plan(asked: Wishes, facts: Mapping[str, Any], today: datetime.date) -> dict[str, Any]:
     """Return the plan of the GPU stack; where none is wanted, environments may need a driver."""
     environments = asked.states.get("conda_env", {}).get("environments", [])
     found = stack_plan.plan(
@@ -145,7 +157,7 @@ def _stack_plan(asked, facts, today):
     }
 
 
-def _is_unsaid(step, states):
+def _is_unsaid(step: Mapping[str, Any], states: Mapping[str, Mapping[str, Any]]) -> bool:
     """Say whether nothing was said of a step's component: of a guest's licence.
 
     Others may look after that.
@@ -153,12 +165,14 @@ def _is_unsaid(step, states):
     return step["component"] == "vgpu_license" and "vgpu_license" not in states
 
 
-def _license_unsaid(step):
+def _license_unsaid(step: Mapping[str, Any]) -> dict[str, str]:
     says = f"{'; '.join(step['why'])}: say vgpu_license_token or vgpu_license_server"
     return {"rule": "license-unsaid", "says": says}
 
 
-def _left_loaded(states, facts):
+def _left_loaded(
+    states: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Any]
+) -> list[dict[str, str]]:
     """Return the notices of a driver that was removed and is still in memory.
 
     No reboot follows from it: a container may have loaded it, and would again.
@@ -172,7 +186,7 @@ def _left_loaded(states, facts):
     return [{"rule": "left-loaded", "says": says}] if version else []
 
 
-def _names(states):
+def _names(states: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
     """Return {component: names of all that its state speaks of}."""
     return {
         name: COMPONENTS[name].present(state) + COMPONENTS[name].absent(state)

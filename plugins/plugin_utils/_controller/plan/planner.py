@@ -4,11 +4,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+
 # What is done to a host as a whole, after the components that run in its kernel.
 REBOOT = "reboot"
 
 
-def plan(digests, receipts, refusals, stands_on=None, steps=()):
+def plan(
+    digests: Mapping[str, str],
+    receipts: Mapping[str, Mapping[str, Any]],
+    refusals: Collection[Refusal],
+    stands_on: Mapping[str, Iterable[str]] | None = None,
+    steps: Iterable[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
     """Return the plan of one host.
 
     :param digests: {component: digest of what is wanted}, in the order of application.
@@ -24,7 +35,7 @@ def plan(digests, receipts, refusals, stands_on=None, steps=()):
         unique = {str(refusal): refusal.as_dict() for refusal in refusals}
         return {"status": "refused", "components": {}, "refusals": list(unique.values())}
     by_name = {step["component"]: step for step in steps}
-    reasons = {}
+    reasons: dict[str, list[str]] = {}
     for name, digest in digests.items():
         changing = [ground for ground in (stands_on or {}).get(name, ()) if reasons.get(ground)]
         reasons[name] = _why(digest, receipts.get(name), by_name.get(name)) or [
@@ -41,19 +52,21 @@ def plan(digests, receipts, refusals, stands_on=None, steps=()):
     }
 
 
-def _component(why, step):
+def _component(why: list[str], step: Mapping[str, Any] | None) -> dict[str, Any]:
     waits = step["waits"] if step else []
     return {"due": bool(why) and not waits, "why": why, "waits": waits}
 
 
-def _why(digest, receipt, step):
+def _why(
+    digest: str, receipt: Mapping[str, Any] | None, step: Mapping[str, Any] | None
+) -> list[str]:
     """Return why a component is due; what the host shows says more than a lacking receipt."""
     if not step:
         return why_due(digest, receipt)
     return step["why"] + (receipt["drift"] if receipt else [])
 
 
-def why_due(digest, receipt):
+def why_due(digest: str, receipt: Mapping[str, Any] | None) -> list[str]:
     """Return the sentences that say why a component is due; [] when it is not.
 
     :param receipt: its receipt as node_info reports it, or None.
@@ -65,7 +78,9 @@ def why_due(digest, receipt):
     return receipt["drift"]
 
 
-def unwanted(names, receipts):
+def unwanted(
+    names: Mapping[str, Iterable[str]], receipts: Mapping[str, Mapping[str, Any]]
+) -> dict[str, list[str]]:
     """Return {component: names of things} that gpunode placed and nobody asks for any more.
 
     :param names: {component: names of the things that the inventory speaks of, absent ones too}.
@@ -78,6 +93,6 @@ def unwanted(names, receipts):
     return {component: found for component, found in left.items() if found}
 
 
-def due(host_plan):
+def due(host_plan: Mapping[str, Any]) -> list[str]:
     """Return the names of the components that are due, in the order of their application."""
     return [name for name, component in host_plan["components"].items() if component["due"]]

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import observe
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
@@ -17,7 +19,7 @@ from . import report
 _MIB = 1 << 20
 
 
-def places(variables):
+def places(variables: Mapping[str, Any]) -> tuple[dict[str, Any], list[Refusal]]:
     """Return ({"applications": [{name, dir}], "environments": folder}, [Refusal]): where to look.
 
     Each item counts for itself, and neither sources nor locks are read: what else is wrong in an
@@ -42,17 +44,17 @@ def places(variables):
     return {"applications": applications, "environments": folder}, refusals
 
 
-def _alone(items):
+def _alone(items: Any) -> list[Any]:
     """Return lists of one item each; what is no list stays what it is."""
     return [[item] for item in items] if isinstance(items, list) else [items]
 
 
-def _option(component, name, value):
+def _option(component: str, name: str, value: Any) -> Any:
     """Return one option of a component, validated, whatever its others are."""
     return wanted_state.Site({f"{component}_{name}": value}, os.sep).options(component)[name]
 
 
-def as_text(hosts, unreachable):
+def as_text(hosts: Mapping[str, Mapping[str, Any]], unreachable: Collection[str]) -> str:
     """Return what a fleet keeps, for people.
 
     Hosts that keep and run the same share a paragraph, whenever that came there; times and sizes
@@ -72,7 +74,7 @@ def as_text(hosts, unreachable):
     return "\n".join(paragraphs + report.left_out(unreachable))
 
 
-def _lines(found, measure):
+def _lines(found: Mapping[str, Any], measure: Callable[[Mapping[str, Any]], str]) -> list[str]:
     """Return the lines for what one host keeps.
 
     :param measure: returns the words for a release or build that differ between alike hosts.
@@ -87,11 +89,11 @@ def _lines(found, measure):
     return lines or ["nothing is kept"]
 
 
-def _unmeasured(_item):
+def _unmeasured(_item: Mapping[str, Any]) -> str:
     return ""
 
 
-def _measured(item):
+def _measured(item: Mapping[str, Any]) -> str:
     """Return when a release or build came to the host, and what a build takes on the disk."""
     if item.get("placed") == observe.NEVER:
         return ""
@@ -101,12 +103,14 @@ def _measured(item):
     return f"built {_clock(item['built'])}  {size:5} MiB, {own:5} of its own  "
 
 
-def _clock(moment):
+def _clock(moment: float) -> str:
     """Return a Unix time as the reader's own clock shows it."""
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
 
 
-def _release_lines(app, measure):
+def _release_lines(
+    app: Mapping[str, Any], measure: Callable[[Mapping[str, Any]], str]
+) -> list[str]:
     folder = os.path.join(app["dir"], "releases")
     paths = [os.path.join(folder, release["id"]) for release in app["releases"]]
     lines = [
@@ -118,7 +122,7 @@ def _release_lines(app, measure):
     return lines or ["no release is kept"]
 
 
-def _release_state(app, path, release):
+def _release_state(app: Mapping[str, Any], path: str, release: Mapping[str, Any]) -> str:
     service = f"{app['name']}.service"
     said = []
     if path == app["named"] == app["runs"]:
@@ -136,11 +140,11 @@ def _release_state(app, path, release):
     return ", ".join(said)
 
 
-def _build_lines(env, measure):
+def _build_lines(env: Mapping[str, Any], measure: Callable[[Mapping[str, Any]], str]) -> list[str]:
     return [f"{build['id']}  {measure(build)}{_build_state(env, build)}" for build in env["builds"]]
 
 
-def _build_state(env, build):
+def _build_state(env: Mapping[str, Any], build: Mapping[str, Any]) -> str:
     said = ["in service"] if build["id"] == env["link"] else []
     if not build["whole"]:
         said.append("cannot be gone back to")

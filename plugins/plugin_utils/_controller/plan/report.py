@@ -5,22 +5,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 _NAMED = 8
 
 
-def fleet_status(plans):
+def fleet_status(plans: Mapping[str, Mapping[str, Any]]) -> str:
     """Return 'refused', 'changes' or 'converged': the gravest status among the hosts."""
     found = {plan["status"] for plan in plans.values()}
     return next((status for status in ("refused", "changes") if status in found), "converged")
 
 
-def as_document(plans, unreachable):
+def as_document(
+    plans: Mapping[str, Mapping[str, Any]], unreachable: Collection[str]
+) -> dict[str, Any]:
     """Return the content of plan.json: the fleet's status and every host's plan."""
     return {"status": fleet_status(plans), "unreachable": sorted(unreachable), "hosts": plans}
 
 
-def as_text(plans, unreachable):
+def as_text(plans: Mapping[str, Mapping[str, Any]], unreachable: Collection[str]) -> str:
     """Return the plans for people.
 
     :param plans: {host: plan}.
@@ -34,28 +38,28 @@ def as_text(plans, unreachable):
     return "\n".join(paragraphs + left_out(unreachable))
 
 
-def alike(found):
+def alike(found: Mapping[str, Any]) -> list[list[str]]:
     """Return lists of the hosts of which the same was found, the longest first.
 
     :param found: {host: anything that JSON can carry}.
     """
-    groups = {}
+    groups: dict[str, list[str]] = {}
     for host in sorted(found):
         groups.setdefault(json.dumps(found[host], sort_keys=True), []).append(host)
     return sorted(groups.values(), key=lambda hosts: (-len(hosts), hosts))
 
 
-def named(addresses):
+def named(addresses: Mapping[str, str]) -> str:
     """Return how many hosts there are and which, from {host: address}."""
     return _hosts([_named(host, address) for host, address in addresses.items()])
 
 
-def left_out(unreachable):
+def left_out(unreachable: Collection[str]) -> list[str]:
     """Return the lines about hosts that did not answer."""
     return [f"{_hosts(sorted(unreachable))}: not reached, left out"] if unreachable else []
 
 
-def _paragraph(hosts, plans):
+def _paragraph(hosts: Sequence[str], plans: Mapping[str, Mapping[str, Any]]) -> str:
     plan = plans[hosts[0]]
     return "\n".join(
         [
@@ -69,7 +73,7 @@ def _paragraph(hosts, plans):
     )
 
 
-def _named(host, address):
+def _named(host: str, address: str) -> str:
     return host if address in ("", host) else f"{host} at {address}"
 
 
@@ -80,7 +84,7 @@ _SENTENCES = {
 }
 
 
-def _lines(plan):
+def _lines(plan: Mapping[str, Any]) -> list[str]:
     if plan["status"] == "refused":
         return [line for refusal in plan["refusals"] for line in refusal_lines(refusal)]
     if plan["status"] == "converged":
@@ -98,7 +102,9 @@ def _lines(plan):
     ]
 
 
-def _step_lines(steps, components):
+def _step_lines(
+    steps: Sequence[Mapping[str, Any]], components: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
     """Return the steps of a GPU stack as a table: what, from and to, why; and what it takes.
 
     :param components: {name: {why}} of what has a role that applies it.
@@ -115,11 +121,11 @@ def _step_lines(steps, components):
     return lines
 
 
-def _notice_lines(plan):
+def _notice_lines(plan: Mapping[str, Any]) -> list[str]:
     return [f"note: {notice['says']}" for notice in plan["stack"]["notices"]]
 
 
-def _unwanted_lines(plan):
+def _unwanted_lines(plan: Mapping[str, Any]) -> list[str]:
     return [
         f"{component} {name}: on the host, and not in the inventory any more; it stays until it is "
         "given there with state: absent"
@@ -128,12 +134,12 @@ def _unwanted_lines(plan):
     ]
 
 
-def refusal_lines(refusal):
+def refusal_lines(refusal: Mapping[str, str]) -> list[str]:
     """Return the lines of one refusal, {what, because, remedy}."""
     return [f"{refusal['what']}: {refusal['because']}", f"    {refusal['remedy']}"]
 
 
-def _hosts(hosts):
+def _hosts(hosts: Sequence[str]) -> str:
     shown = ", ".join(hosts[:_NAMED])
     more = "" if len(hosts) <= _NAMED else f" and {len(hosts) - _NAMED} more"
     return f"{len(hosts)} host{'' if len(hosts) == 1 else 's'} ({shown}{more})"
