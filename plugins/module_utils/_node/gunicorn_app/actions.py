@@ -6,14 +6,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import Any, Callable
+from typing import Any
 
 from ..refusal import Refusal
 from ..system import accounts, files, folders, systemd
+from ..system.commands import Run
 from . import observe, proof, release, rollback, service
-
-# With the signature of commands.run.
-Run = Callable[..., Any]
 
 
 def create_user(app: dict[str, Any], has_group: bool, run: Run) -> None:

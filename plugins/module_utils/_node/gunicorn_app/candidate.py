@@ -12,8 +12,11 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Callable
 
 from ..system import commands, files, own_paths, systemd
+from ..system.commands import Run
 from . import journal, proof, service
 
 UNIT_DIR = "/run/systemd/system"
@@ -21,37 +24,43 @@ UNIT_DIR = "/run/systemd/system"
 SUFFIX = "-candidate"
 
 
-def unit_of(name):
+def unit_of(name: str) -> str:
     """Return the name of the candidate's unit of an application."""
     return f"{name}{SUFFIX}.service"
 
 
-def unit_path(name):
+def unit_path(name: str) -> str:
     """Return where that unit's file lies."""
     return os.path.join(UNIT_DIR, unit_of(name))
 
 
-def secrets_path(name):
+def secrets_path(name: str) -> str:
     """Return where a candidate's secrets lie."""
     return os.path.join(own_paths.RUN_DIR, f"{name}{SUFFIX}.env")
 
 
-def runtime_directory(name):
+def runtime_directory(name: str) -> str:
     """Return the candidate's folder, as RuntimeDirectory= names it."""
     return f"{name}{SUFFIX}"
 
 
-def socket_path(name):
+def socket_path(name: str) -> str:
     """Return the unix socket on which a candidate answers."""
     return f"/run/{runtime_directory(name)}/http.sock"
 
 
-def is_left(name, run=commands.run):
+def is_left(name: str, run: Run = commands.run) -> bool:
     """Say whether there is anything of a candidate on this host."""
     return any(map(os.path.lexists, _places(name))) or _state(name, run) != "inactive"
 
 
-def try_out(app, secrets, outcome, run=commands.run, sleep=time.sleep):
+def try_out(
+    app: Mapping[str, Any],
+    secrets: Mapping[str, str],
+    outcome: Callable[[], str],
+    run: Run = commands.run,
+    sleep: Callable[[float], object] = time.sleep,
+) -> None:
     """Start an application's candidate, prove that it does its work, and leave no trace of it.
 
     :param secrets: its secrets, {variable: value}.
@@ -72,7 +81,7 @@ def try_out(app, secrets, outcome, run=commands.run, sleep=time.sleep):
         ) from error
 
 
-def remove(name, run=commands.run):
+def remove(name: str, run: Run = commands.run) -> None:
     """Stop an application's candidate, and remove all that there is of it.
 
     :raises systemd.UnitError: it could not be stopped.
@@ -92,7 +101,7 @@ def remove(name, run=commands.run):
 
 
 @contextlib.contextmanager
-def _started(app, secrets, run):
+def _started(app: Mapping[str, Any], secrets: Mapping[str, str], run: Run) -> Iterator[None]:
     name = app["name"]
     try:
         text = service.secrets_text(secrets, app["secrets_digest"])
@@ -107,10 +116,10 @@ def _started(app, secrets, run):
         remove(name, run)
 
 
-def _places(name):
+def _places(name: str) -> tuple[str, str]:
     return unit_path(name), secrets_path(name)
 
 
-def _state(name, run):
+def _state(name: str, run: Run) -> str:
     states = systemd.show([unit_of(name)], ("ActiveState",), run)
     return states.get(unit_of(name), {}).get("ActiveState", "inactive")

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 
 from ..refusal import Refusal
 from ..system import commands, disk, systemd
+from ..system.commands import Run
 
 # A worker's traceback and gunicorn's own after it.
 _LINES = 60
@@ -22,7 +24,7 @@ _VARIABLE = re.compile(
 )
 
 
-def read(unit, since, run=commands.run):
+def read(unit: str, since: float, run: Run = commands.run) -> str:
     """Return the end of what a unit logged, as text.
 
     :param since: nothing older than this, in seconds since 1970.
@@ -30,7 +32,9 @@ def read(unit, since, run=commands.run):
     return systemd.journal(unit, _LINES, since, run)
 
 
-def failure(what, error, outcome, log, secrets):
+def failure(
+    what: str, error: Exception, outcome: str, log: str, secrets: Mapping[str, str]
+) -> Refusal:
     """Return the Refusal for an application that does not do its work.
 
     Of a full disk it says that alone: the application cannot be blamed for it.
@@ -41,7 +45,7 @@ def failure(what, error, outcome, log, secrets):
     :param log: what it logged.
     :param secrets: its secrets, {variable: value}; none of them is told.
     """
-    if disk.ran_out(error):
+    if isinstance(error, OSError) and disk.ran_out(error):
         return Refusal(
             what,
             f"the file system of {error.filename} is full" if error.filename else str(error),
@@ -56,7 +60,7 @@ def failure(what, error, outcome, log, secrets):
     )
 
 
-def cause(log):
+def cause(log: str) -> str:
     """Return what ended a Python program, from its last traceback in a log; '' for none."""
     exceptions = _EXCEPTION.findall(log)
     if not exceptions:
@@ -67,16 +71,17 @@ def cause(log):
     return exceptions[-1]
 
 
-def redacted(text, secrets):
+def redacted(text: str, secrets: Mapping[str, str]) -> str:
     """Return a text without the values of secrets, nor any line of one of several lines.
 
     Programs write them as they are, or quoted as Python and JSON do.
     """
-    hidden = set()
+    hidden: set[str] = set()
     for value in secrets.values():
         for part in (value, *value.splitlines()):
             hidden.update((part, repr(part)[1:-1], json.dumps(part)[1:-1]))
     # The longest first: one may be part of another.
-    for value in sorted(filter(str.strip, hidden), key=len, reverse=True):
+    told = [value for value in hidden if value.strip()]
+    for value in sorted(told, key=len, reverse=True):
         text = text.replace(value, "********")
     return text

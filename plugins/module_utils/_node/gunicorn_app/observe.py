@@ -7,10 +7,12 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
-from typing import Any, Callable, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from ..conda import builds, contents
 from ..system import accounts, commands, files, in_use, listening, processes, systemd
+from ..system.commands import Run
 from . import candidate, process, release, rollback
 from . import service as app_service
 
@@ -65,9 +67,9 @@ class Seen(NamedTuple):
 def observe(
     app: dict[str, Any],
     secrets: dict[str, str],
-    rows: list[dict[str, Any]],
+    rows: Sequence[Mapping[str, Any]],
     check_mode: bool = False,
-    run: Callable[..., Any] = commands.run,
+    run: Run = commands.run,
 ) -> Seen:
     """Look at all that planning needs.
 
@@ -194,7 +196,7 @@ def _target_of(path: str) -> str | None:
 
 
 def _listens(
-    app: dict[str, Any], rows: list[dict[str, Any]], states: dict[str, dict[str, str]]
+    app: dict[str, Any], rows: Sequence[Mapping[str, Any]], states: dict[str, dict[str, str]]
 ) -> bool:
     """Say whether the socket unit holds the address, or none is to."""
     socket = app_service.socket_of(app)
@@ -216,5 +218,5 @@ def _socket_left(app: dict[str, Any]) -> str:
 
 def _is_repaired(app: dict[str, Any], main: str) -> bool:
     """Say whether what answers was started before its environment was last changed by us."""
-    pids = process.workers(app, main) or {main}
-    return processes.started_before(pids, builds.record_of(app["prefix"]))
+    workers = process.workers(app, main)
+    return processes.started_before(workers or [main], builds.record_of(app["prefix"]))

@@ -16,6 +16,7 @@ from typing import Any, Callable, NamedTuple
 from ..refusal import Refusal
 from ..steps import Step, diff
 from ..system import systemd
+from ..system.commands import Run
 from . import actions, candidate, release, rollback
 from . import service as app_service
 from .observe import Seen
@@ -29,12 +30,12 @@ class Means(NamedTuple):
 
     :ivar secrets: {application: {variable: value}}.
     :ivar archives: {digest of a release: path of its archive}.
-    :ivar run: what runs commands, with the signature of commands.run.
+    :ivar run: what runs commands.
     """
 
     secrets: dict[str, dict[str, str]]
     archives: dict[str, str]
-    run: Callable[..., Any]
+    run: Run
 
     def secrets_of(self, app: dict[str, Any]) -> dict[str, str]:
         """Return the secrets of an application, {variable: value}."""

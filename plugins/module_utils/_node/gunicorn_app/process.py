@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 from ..system import processes, systemd
 from . import service
 
 
-def process(pid, release, proc="/proc"):
+def process(pid: int | str | None, release: str, proc: str = "/proc") -> dict[str, Any] | None:
     """Return {exe, in_release, marks} of a running process, or None where there is none.
 
     ``exe`` is the program's path; ``in_release`` says whether it works in the
@@ -38,7 +40,7 @@ def process(pid, release, proc="/proc"):
         return None
 
 
-def misplaced(app, found):
+def misplaced(app: Mapping[str, Any], found: Mapping[str, Any] | None) -> str:
     """Return what is wrong with where a process runs, as the end of a sentence; '' for nothing.
 
     :param found: what :func:`process` returned.
@@ -52,7 +54,7 @@ def misplaced(app, found):
     return ""
 
 
-def reasons_to_restart(app, found):
+def reasons_to_restart(app: Mapping[str, Any], found: Mapping[str, Any] | None) -> str:
     """Return why a running main process is not the one that is wanted; '' when it is.
 
     :param found: what :func:`process` returned.
@@ -67,7 +69,7 @@ def reasons_to_restart(app, found):
     return f"it {wrong}" if wrong else ""
 
 
-def workers(app, pid, proc="/proc"):
+def workers(app: Mapping[str, Any], pid: int | str | None, proc: str = "/proc") -> set[int]:
     """Return the ids of the processes that answer for an application, besides its main one.
 
     Those of gunicorn are the children of the main process. What ``python

@@ -5,8 +5,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Mapping
+from typing import Any, Callable
 
 from ..system import commands, http_probe, listening, systemd
+from ..system.commands import Run
 from . import process
 
 _POLL_S = 0.25
@@ -24,7 +27,13 @@ class NotServing(Exception):
     """An application does not answer as it should; the text says what it does instead."""
 
 
-def prove(app, unit, listen, run=commands.run, sleep=time.sleep):
+def prove(
+    app: Mapping[str, Any],
+    unit: str,
+    listen: str,
+    run: Run = commands.run,
+    sleep: Callable[[float], object] = time.sleep,
+) -> str:
     """Wait until an application answers 200, again and again, from its release and environment.
 
     It has its ``start_timeout_s`` for each phase of its start: the check of
@@ -54,7 +63,13 @@ def prove(app, unit, listen, run=commands.run, sleep=time.sleep):
     return watch.main
 
 
-def renew_workers(app, unit, timeout_s, run=commands.run, sleep=time.sleep):
+def renew_workers(
+    app: Mapping[str, Any],
+    unit: str,
+    timeout_s: float,
+    run: Run = commands.run,
+    sleep: Callable[[float], object] = time.sleep,
+) -> None:
     """Reload a service, and wait until none of its old workers is left.
 
     :raises NotServing: it died, or an old worker is still there after ``timeout_s``.
@@ -74,7 +89,9 @@ def renew_workers(app, unit, timeout_s, run=commands.run, sleep=time.sleep):
         sleep(_POLL_S)
 
 
-def _first_answer(app, listen, watch, sleep):
+def _first_answer(
+    app: Mapping[str, Any], listen: str, watch: _Watch, sleep: Callable[[float], object]
+) -> set[int]:
     """Return the workers there were before and after the first answer.
 
     An answer counts once a worker was seen before it: one that died of it is missed then.
@@ -97,7 +114,7 @@ def _first_answer(app, listen, watch, sleep):
         sleep(_POLL_S)
 
 
-def _ask(app, listen, patience_s, watch):
+def _ask(app: Mapping[str, Any], listen: str, patience_s: float, watch: _Watch) -> str:
     complaint = http_probe.complaint(listen, app["health_path"], patience_s, watch.look)
     return complaint and f"GET {app['health_path']} on {listen} {complaint}"
 
@@ -110,16 +127,16 @@ class _Watch:
     :ivar main: the id of the main process, a text; '0' where there is none.
     """
 
-    def __init__(self, unit, timeout_s, run):
+    def __init__(self, unit: str, timeout_s: float, run: Run) -> None:
         self._unit = unit
         self._timeout_s = timeout_s
         self._run = run
-        self._restarts = None
+        self._restarts: str | None = None
         self.phase = ""
         self.deadline = time.monotonic() + timeout_s
         self.main = "0"
 
-    def look(self):
+    def look(self) -> None:
         """Look at the unit.
 
         :raises NotServing: it died, and perhaps was started again.
@@ -140,7 +157,7 @@ class _Watch:
             self.phase, self.deadline = phase, time.monotonic() + self._timeout_s
         self.main = state.get("MainPID", "0")
 
-    def unfinished(self, complaint):
+    def unfinished(self, complaint: str) -> str:
         """Return what is said of a start whose time is over.
 
         :param complaint: what came of the last question.
@@ -151,7 +168,7 @@ class _Watch:
             _STARTING: f"it has not said after {self._timeout_s} s that it is ready",
         }.get(self.phase, f"for {self._timeout_s} s, {complaint}")
 
-    def _death(self, state):
+    def _death(self, state: Mapping[str, str]) -> str:
         if state.get("Result") == "timeout":
             return self.unfinished("it was not up")
         return {
@@ -160,15 +177,18 @@ class _Watch:
         }.get(self.phase, "it dies as soon as it is started")
 
 
-def _check_processes(app, main, workers):
-    named = [("main process", main), *(("worker", pid) for pid in sorted(workers))]
+def _check_processes(app: Mapping[str, Any], main: str, workers: Iterable[int]) -> None:
+    named: list[tuple[str, int | str]] = [
+        ("main process", main),
+        *(("worker", pid) for pid in sorted(workers)),
+    ]
     for kind, pid in named:
         wrong = process.misplaced(app, process.process(pid, app["release"]))
         if wrong:
             raise NotServing(f"its {kind} (pid {pid}) {wrong}")
 
 
-def _check_listeners(app, unit, listen, run):
+def _check_listeners(app: Mapping[str, Any], unit: str, listen: str, run: Run) -> None:
     """Demand that nobody but the unit, or its socket, has the address."""
     expected = (unit, unit.replace(".service", ".socket"))
     address = listening.parse(listen)

@@ -18,27 +18,27 @@ IGNORED = (".git", "__pycache__", "*.pyc")
 _ID_DIGITS = 12
 
 
-def digest_of(folder):
+def digest_of(folder: str) -> str:
     """Return the hex sha256 of a release's content, the same wherever it lies."""
     return files.sha256_of_tree(folder, IGNORED)
 
 
-def id_of(digest):
+def id_of(digest: str) -> str:
     """Return the short name of a release, which is also its folder's."""
     return digest[:_ID_DIGITS]
 
 
-def is_id(name):
+def is_id(name: str) -> bool:
     """Say whether a folder's name is that of a release."""
     return bool(re.fullmatch(f"[0-9a-f]{{{_ID_DIGITS}}}", name))
 
 
-def size_of(folder):
+def size_of(folder: str) -> int:
     """Return the bytes that a release's files hold."""
     return sum(os.lstat(path).st_size for path, _relative in files.walk(folder, IGNORED))
 
 
-def check(folder):
+def check(folder: str) -> None:
     """Refuse a folder that holds what cannot be shipped.
 
     :raises Refusal: a link leads out of it, or something is neither file, folder nor link.
@@ -55,7 +55,7 @@ def check(folder):
             )
 
 
-def pack(folder, archive):
+def pack(folder: str, archive: str | os.PathLike[str]) -> None:
     """Write a release to ``archive`` as a tar.gz that depends on its content alone."""
     with (
         open(archive, "wb") as raw,
@@ -66,7 +66,7 @@ def pack(folder, archive):
             _pack_member(tar, path, relative)
 
 
-def _pack_member(tar, path, relative):
+def _pack_member(tar: tarfile.TarFile, path: str, relative: str) -> None:
     """Add one path, with a mode that says only whether it can be run, and no owner or time."""
     status = os.lstat(path)
     member = tarfile.TarInfo(relative)
@@ -82,7 +82,7 @@ def _pack_member(tar, path, relative):
             tar.addfile(member, content)
 
 
-def unpack(archive, folder):
+def unpack(archive: str | os.PathLike[str], folder: str) -> None:
     """Unpack a tar archive into the new folder ``folder``; nothing is ever written outside of it.
 
     :raises Refusal: it is no tar archive, or holds something else than files,
@@ -97,7 +97,7 @@ def unpack(archive, folder):
                 _unpack_member(tar, member, folder)
     except (tarfile.TarError, EOFError, OSError) as error:
         shutil.rmtree(folder)
-        if disk.ran_out(error):
+        if isinstance(error, OSError) and disk.ran_out(error):
             error.filename = folder
             raise
         raise Refusal(
@@ -110,7 +110,7 @@ def unpack(archive, folder):
         raise
 
 
-def _unpack_member(tar, member, folder):
+def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: str) -> None:
     name = os.path.normpath(member.name)
     if name == ".":
         return
@@ -128,30 +128,30 @@ def _unpack_member(tar, member, folder):
     elif member.isdir():
         os.makedirs(target, exist_ok=True)
         os.chmod(target, 0o755)
-    elif member.isreg():
-        with tar.extractfile(member) as content, open(target, "xb") as handle:
+    elif member.isreg() and (content := tar.extractfile(member)) is not None:
+        with content, open(target, "xb") as handle:
             shutil.copyfileobj(content, handle)
         os.chmod(target, _mode(member.mode))
     else:
         raise _unsafe(member.name, "it is neither a file, a folder nor a symbolic link")
 
 
-def _mode(mode):
+def _mode(mode: int) -> int:
     """Return the mode of a packed file: all that a release keeps is whether it can be run."""
     return 0o755 if mode & 0o100 else 0o644
 
 
-def _leads_out(relative):
+def _leads_out(relative: str) -> bool:
     """Say whether a normalised path does not stay below where it starts."""
     return os.path.isabs(relative) or relative.split(os.sep)[0] == os.pardir
 
 
-def _check_link(folder, name, target):
+def _check_link(folder: str, name: str, target: str) -> None:
     if os.path.isabs(target) or _leads_out(
         os.path.normpath(os.path.join(os.path.dirname(name), target))
     ):
         raise _unsafe(f"{name} in {folder}", f"the link leads out of the folder, to {target}")
 
 
-def _unsafe(what, because):
+def _unsafe(what: str, because: str) -> Refusal:
     return Refusal(what, because, "Leave it out of the application")

@@ -12,10 +12,11 @@ import glob
 import os
 import pathlib
 import pwd
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
 from ..records import manifest
 from ..system import commands, folders, in_use, systemd
+from ..system.commands import Run
 from . import candidate, rollback, service
 from . import release as app_release
 from .observe import used_by_others
@@ -75,7 +76,7 @@ class Seen(NamedTuple):
     own_users: set[str]
 
 
-def observe(items: list[dict[str, Any]], run: Callable[..., Any] = commands.run) -> Seen:
+def observe(items: list[dict[str, Any]], run: Run = commands.run) -> Seen:
     """Look at all that planning needs."""
     own = [unit for item in items for unit in units_of(item)]
     users = {item["user"] for item in items}
@@ -110,7 +111,7 @@ def unit_place(unit: str, item: dict[str, Any]) -> str:
     return service.unit_path(unit)
 
 
-def _remains(item: dict[str, Any], run: Callable[..., Any]) -> Remains:
+def _remains(item: dict[str, Any], run: Run) -> Remains:
     name, units = item["name"], units_of(item)
     own_files = list(map(service.unit_path, service.own_units(item)))
     socket_text, service_text = map(_our_text, own_files)

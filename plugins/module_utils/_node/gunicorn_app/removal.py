@@ -17,11 +17,9 @@ from typing import Any, Callable
 from ..refusal import Refusal
 from ..steps import Step
 from ..system import commands, own_paths, systemd
+from ..system.commands import Run
 from . import actions, service
 from .remains import Remains, Seen, unit_place, units_of
-
-# With the signature of commands.run.
-Run = Callable[..., Any]
 
 
 def obstacles(items: list[dict[str, Any]], seen: Seen) -> list[Refusal]:

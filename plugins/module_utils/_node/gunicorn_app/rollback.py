@@ -11,20 +11,26 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Iterable, Mapping
+from typing import Any, Optional
 
 from ..system import files, folders, own_paths, systemd
+from ..system.commands import Run
 from . import service
+
+# What is at a path: a link's target and None, a text and its mode; None for nothing.
+_Content = Optional[list[Any]]
 
 # What is about to be started again served a moment ago.
 _AT_WORK = ("active", "reloading", "activating")
 
 
-def start_patience_s(app):
+def start_patience_s(app: Mapping[str, Any]) -> float:
     """Return the seconds a restart may take: the old process ends, the new one says it is ready."""
     return app["start_timeout_s"] + service.STOP_S
 
 
-def note_of(name):
+def note_of(name: str) -> str:
     """Return where it is noted what an application was before a change that is not proven yet."""
     return os.path.join(own_paths.STATE_DIR, f"{name}.before")
 
@@ -35,16 +41,18 @@ class Before:
     :ivar is_noted: whether a change was begun and not proven, by this run or one that was killed.
     """
 
-    def __init__(self, app, run):
+    def __init__(self, app: Mapping[str, Any], run: Run) -> None:
         self._run = run
         self._start_s = start_patience_s(app)
         self._units = service.own_units(app)
         self._note = note_of(app["name"])
         noted = _read(self._note)
         self.is_noted = noted is not None
+        self._contents: dict[str, _Content]
+        self._states: dict[str, dict[str, str]]
         self._contents, self._states = noted or self._snapshot(app["name"])
 
-    def note(self):
+    def note(self) -> None:
         """Note it on the host, before anything of it is changed."""
         if not self.is_noted:
             os.makedirs(os.path.dirname(self._note), mode=0o755, exist_ok=True)
@@ -52,13 +60,13 @@ class Before:
             files.write_text(self._note, json.dumps([self._contents, self._states]), mode=0o600)
             self.is_noted = True
 
-    def forget(self):
+    def forget(self) -> None:
         """Remove the note, once what is in service now is proven, or it is as it was before."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._note)
         self.is_noted = False
 
-    def bring_back(self):
+    def bring_back(self) -> str:
         """Put everything back as it was, and say in one sentence how far that went.
 
         A socket that listens as it did before is not stopped: requests wait in its queue.
@@ -74,14 +82,14 @@ class Before:
             return "Its units are as they were before"
         return "Its units are gone again"
 
-    def _snapshot(self, name):
+    def _snapshot(self, name: str) -> tuple[dict[str, _Content], dict[str, dict[str, str]]]:
         paths = [*map(service.unit_path, self._units), service.secrets_path(name)]
         return {path: _content(path) for path in paths}, self._show()
 
-    def _show(self):
+    def _show(self) -> dict[str, dict[str, str]]:
         return systemd.show(self._units, ("ActiveState", "UnitFileState"), self._run)
 
-    def _served(self):
+    def _served(self) -> list[str]:
         """Return the units that were at work."""
         return [
             unit
@@ -89,10 +97,10 @@ class Before:
             if self._states.get(unit, {}).get("ActiveState") in _AT_WORK
         ]
 
-    def _were(self, key, value):
+    def _were(self, key: str, value: str) -> list[str]:
         return [unit for unit in self._units if self._states.get(unit, {}).get(key) == value]
 
-    def _bring_back(self):
+    def _bring_back(self) -> None:
         active = self._served()
         # systemd opens no socket while its service runs.
         stays = self._socket_stays()
@@ -115,7 +123,7 @@ class Before:
         for unit in self._were("UnitFileState", "enabled"):
             systemd.tell("enable", unit, run=self._run)
 
-    def _socket_stays(self):
+    def _socket_stays(self) -> bool:
         """Say whether the socket listens as it did, or there was none."""
         unit = next(filter(_is_socket, self._units))
         path = service.unit_path(unit)
@@ -124,7 +132,7 @@ class Before:
         active = self._show().get(unit, {}).get("ActiveState") == "active"
         return active or unit not in self._served()
 
-    def _stop(self, units):
+    def _stop(self, units: Iterable[str]) -> None:
         """Stop those of some units that run."""
         now = self._show()
         running = [
@@ -151,11 +159,11 @@ def before_the_switch(before: Before, is_mended: bool) -> str:
     return "Nothing in service was touched"
 
 
-def _is_socket(unit):
+def _is_socket(unit: str) -> bool:
     return unit.endswith(".socket")
 
 
-def _read(note):
+def _read(note: str) -> list[Any] | None:
     """Return what a note says, None where there is none."""
     try:
         with open(note, encoding="utf-8") as handle:
@@ -164,7 +172,7 @@ def _read(note):
         return None
 
 
-def _content(path):
+def _content(path: str) -> _Content:
     """Return what is at ``path`` for :func:`_put`: [target, None], [text, mode], or None."""
     if os.path.islink(path):
         return [os.readlink(path), None]
@@ -176,7 +184,7 @@ def _content(path):
         return None
 
 
-def _put(path, content):
+def _put(path: str, content: _Content) -> None:
     # What did not change needs no room on a disk that is full.
     if content == _content(path):
         return

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from ..refusal import Refusal
 from ..system import listening, systemd
@@ -27,71 +29,71 @@ TEMPORARY = ".gpunode-"
 STOP_S = 900
 
 
-def service_of(app):
+def service_of(app: Mapping[str, Any]) -> str:
     """Return the name of an application's service unit."""
     _socket, service = own_units(app)
     return service
 
 
-def socket_of(app):
+def socket_of(app: Mapping[str, Any]) -> str:
     """Return the name of an application's socket unit."""
     socket, _service = own_units(app)
     return socket
 
 
-def own_units(app):
+def own_units(app: Mapping[str, Any]) -> list[str]:
     """Return the names of all units that an application may have, in the order of their start."""
     return systemd.units_of(app["name"])
 
 
-def units_of(app):
+def units_of(app: Mapping[str, Any]) -> list[str]:
     """Return the names of the units that an application is to have, in the order of their start."""
     return [unit for unit in own_units(app) if unit in app["units"]]
 
 
-def unit_path(unit):
+def unit_path(unit: str) -> str:
     """Return where a unit's file lies."""
     return os.path.join(systemd.UNIT_DIR, unit)
 
 
-def secrets_path(name):
+def secrets_path(name: str) -> str:
     """Return where an application's secrets lie."""
     return os.path.join(SECRETS_DIR, f"{name}.env")
 
 
-def releases_of(app):
+def releases_of(app: Mapping[str, Any]) -> str:
     """Return the folder of an application's releases."""
     return os.path.dirname(app["release"])
 
 
-def releases_in(folder):
+def releases_in(folder: str) -> str:
     """Return the folder of releases below an application's ``dir``."""
     return os.path.join(folder, "releases")
 
 
-def runtime_folder(name):
+def runtime_folder(name: str) -> str:
     """Return the folder below /run that an application has while it runs, and may write to."""
     return f"/run/gpunode-{name}"
 
 
-def setting(text, key):
+def setting(text: str, key: str) -> str:
     """Return the value of the first line of a unit's text that sets ``key``, or ''."""
     found = re.search(rf"^{key}=(.*)$", text, re.MULTILINE)
     return found.group(1) if found else ""
 
 
-def unix_socket_of(text):
+def unix_socket_of(text: str) -> str:
     """Return the path of the unix socket that the text of a socket unit listens on, or ''."""
     listen = setting(text, "ListenStream")
     return listen if listen.startswith(os.sep) else ""
 
 
-def link_of(app):
+def link_of(app: Mapping[str, Any]) -> str:
     """Return the link that shows people the release in service; nothing is started through it."""
     return os.path.join(app["dir"], "current")
 
 
-def secrets_text(secrets, digest):
+def secrets_text(secrets: Mapping[str, str], digest: str) -> str:
     """Return the text of an EnvironmentFile=, '' where there are no secrets.
 
     :param secrets: {variable: value}.
@@ -106,14 +108,16 @@ def secrets_text(secrets, digest):
     return "".join(lines)
 
 
-def _quoted(value):
+def _quoted(value: str) -> str:
     """Return a value in the double quotes of an EnvironmentFile=, where it may hold newlines."""
     for character in '\\"`$':
         value = value.replace(character, f"\\{character}")
     return f'"{value}"'
 
 
-def rows_besides(leaving, rows):
+def rows_besides(
+    leaving: Collection[str], rows: Iterable[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
     """Return the rows of listening.survey() without those of units that are to go.
 
     :param leaving: names of units; an address that they hold is free for another application.
@@ -121,7 +125,12 @@ def rows_besides(leaving, rows):
     return [row for row in rows if row["unit"] not in leaving]
 
 
-def obstacles(app, account, rows, unit_files):
+def obstacles(
+    app: Mapping[str, Any],
+    account: Mapping[str, Any],
+    rows: Iterable[Mapping[str, Any]],
+    unit_files: Mapping[str, str],
+) -> list[Refusal]:
     """Return a Refusal for each thing on a host that an application cannot be set up against.
 
     :param account: the row of accounts.survey() for the application's user.
