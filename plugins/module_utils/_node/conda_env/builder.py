@@ -8,24 +8,21 @@ import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
-from typing import Any, Callable
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from ..conda import builds, cli, contents, lock_file, package_cache, pip, prefixes
 from ..refusal import Refusal
 from ..system import files, own_paths, unfinished_folder, urls
+from ..system.commands import Execute
 
 _WORK_DIR = os.path.join(own_paths.CACHE_DIR, "conda_env")
-
-# (argv, environment) -> CompletedProcess with text.
-Execute = Callable[[list[str], dict[str, str]], subprocess.CompletedProcess[str]]
 
 
 class Builder:
     """Makes environments with one conda, and removes them.
 
     :param wanted: the wanted state.
-    :param execute: runs (argv, environment) and returns a CompletedProcess with text.
     :ivar execute: the same, for what is not made with conda.
     :ivar state_dir: where the notes on unfinished builds lie.
     :param work_dir: where files for conda and pip are put while they are needed.
@@ -131,7 +128,7 @@ class Builder:
         self, prefix: str, arguments: list[str], settings: dict[str, str] | None = None
     ) -> None:
         def execute(
-            argv: list[str], environment: dict[str, str]
+            argv: Sequence[str], environment: Mapping[str, str]
         ) -> subprocess.CompletedProcess[str]:
             return self.execute(argv, {**environment, **(settings or {})})
 

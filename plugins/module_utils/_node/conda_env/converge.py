@@ -11,13 +11,14 @@ does not hold leaves in service what was.
 from __future__ import annotations
 
 import json
-from typing import Any, Callable
+from typing import Any
 
 from .. import steps
 from ..component import bring
 from ..conda import imports
 from ..packages import package_manager
 from ..system import commands, own_paths
+from ..system.commands import Run
 from . import observe
 from . import plan as env_plan
 from .builder import Builder
@@ -42,7 +43,7 @@ def settle(
     builder: Builder,
     keys: tuple[str, ...],
     check_mode: bool,
-    run: Callable[..., Any] = commands.run,
+    run: Run = commands.run,
 ) -> steps.Result:
     """Bring all environments to a wanted state that is complete; return the steps.Result.
 
@@ -50,7 +51,7 @@ def settle(
     :param builder: what builds, repairs and removes.
     :param keys: see imports.catalog_keys.
     :param check_mode: only say what would be done.
-    :param run: what runs commands, with the signature of commands.run.
+    :param run: what runs commands.
     :raises Refusal: something else lies where an environment is to be, it cannot be built, it
         cannot be used, or what is to go is in use.
     """
@@ -74,7 +75,7 @@ def settle(
     )
 
 
-def _try_imports(wanted: dict[str, Any], keys: tuple[str, ...], run: Callable[..., Any]) -> None:
+def _try_imports(wanted: dict[str, Any], keys: tuple[str, ...], run: Run) -> None:
     failures = {
         env["name"]: imports.check(env["prefix"], env["imports"], run)
         for env in wanted["environments"]

@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
 from ..conda import builds, contents, path_state, prefixes
 from ..packages import package_manager
 from ..records import manifest
 from ..refusal import Refusal
 from ..system import files, in_use, unfinished_folder
+from ..system.commands import Run
 
 _OPEN = ("root", "root", "0755")
 
@@ -112,19 +113,17 @@ def _recorded(env: dict[str, Any], state_dir: str) -> dict[str, Any]:
     return {**env, "lock": lock, "dists": dists}
 
 
-def observe(
-    wanted: dict[str, Any], check_mode: bool, state_dir: str, run: Callable[..., Any]
-) -> Seen:
+def observe(wanted: dict[str, Any], check_mode: bool, state_dir: str, run: Run) -> Seen:
     """Look at all that planning needs.
 
     :param wanted: the wanted state, complete.
     :param check_mode: the applications that are to go are still there, and count as gone.
     :param state_dir: where the notes on unfinished builds lie.
-    :param run: what runs commands, with the signature of commands.run.
+    :param run: what runs commands.
     """
     folder = wanted["dir"]
     has_folder = os.path.isdir(folder)
-    gone = wanted["leaving"] if check_mode else ()
+    gone: list[str] = wanted["leaving"] if check_mode else []
     return Seen(
         _lacking(wanted, run),
         has_folder,
@@ -138,9 +137,7 @@ def observe(
     )
 
 
-def in_place(
-    wanted: dict[str, Any], state_dir: str, run: Callable[..., Any]
-) -> list[dict[str, Any]]:
+def in_place(wanted: dict[str, Any], state_dir: str, run: Run) -> list[dict[str, Any]]:
     """Return what is in place now, as entries of records/manifest.py.
 
     The parameters are those of :func:`observe`.
@@ -166,7 +163,7 @@ def in_place(
     return entries
 
 
-def _lacking(wanted: dict[str, Any], run: Callable[..., Any]) -> list[str]:
+def _lacking(wanted: dict[str, Any], run: Run) -> list[str]:
     """Return the packages of the distribution that are missing; none where nothing is built."""
     if not wanted["environments"]:
         return []

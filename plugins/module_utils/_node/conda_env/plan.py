@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
 from ..conda import builds, contents, prefixes
 from ..packages import package_manager
 from ..refusal import Refusal
 from ..steps import Step, diff, together
+from ..system.commands import Run
 from . import apply
 from .builder import Builder
 from .observe import Environment, Seen
@@ -61,13 +62,13 @@ def obstacles(wanted: dict[str, Any], seen: Seen) -> list[Refusal]:
     return found
 
 
-def plan(wanted: dict[str, Any], seen: Seen, builder: Builder, run: Callable[..., Any]) -> Plan:
+def plan(wanted: dict[str, Any], seen: Seen, builder: Builder, run: Run) -> Plan:
     """Return the Plan.
 
     :param wanted: the wanted state, complete.
     :param seen: what observe.observe() found.
     :param builder: what builds, repairs and removes.
-    :param run: what runs commands, with the signature of commands.run.
+    :param run: what runs commands.
     """
     pairs = [(env, seen.environments[env["name"]]) for env in wanted["environments"]]
     return Plan(
@@ -87,7 +88,8 @@ def plan(wanted: dict[str, Any], seen: Seen, builder: Builder, run: Callable[...
 
 def _removal_steps(wanted: dict[str, Any], seen: Seen, builder: Builder) -> list[Step]:
     """Return a step for each build and link of an environment that is to go, and their folder."""
-    folder, todo, going = wanted["dir"], [], set()
+    folder, todo = wanted["dir"], []
+    going: set[str] = set()
     for env in wanted["absent"]:
         leaving = seen.leaving[env["name"]]
         todo += [_removing(path, builder) for path in leaving.builds]
@@ -99,7 +101,7 @@ def _removal_steps(wanted: dict[str, Any], seen: Seen, builder: Builder) -> list
     return todo
 
 
-def _package_steps(lacking: list[str], builder: Builder, run: Callable[..., Any]) -> list[Step]:
+def _package_steps(lacking: list[str], builder: Builder, run: Run) -> list[Step]:
     if not lacking:
         return []
     install = functools.partial(package_manager.install, lacking, builder.execute, run)

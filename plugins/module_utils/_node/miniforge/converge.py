@@ -11,8 +11,9 @@ from .. import steps
 from ..component import bring
 from ..records import manifest
 from ..system import own_paths, text_files
+from ..system.commands import Execute
 from . import observe, plan, removal
-from .installer import Execute, Installer
+from .installer import Installer
 
 _WORK_DIR = os.path.join(own_paths.CACHE_DIR, "miniforge")
 
@@ -41,7 +42,6 @@ def converge_present(
     """Bring Miniforge to the wanted state; return the steps.Result.
 
     :param wanted: the wanted state.
-    :param execute: runs (argv, environment) and returns a CompletedProcess with text.
     :param check_mode: only say what would be done.
     :param state_dir: where the notes on unfinished builds lie.
     :param work_dir: where the installer is put while it is needed.

@@ -8,16 +8,13 @@ import contextlib
 import os
 import pwd
 import shutil
-import subprocess
 from collections.abc import Iterator
-from typing import Any, Callable
+from typing import Any
 
 from ..conda import cli
 from ..refusal import Refusal
 from ..system import commands, download, text_files, unfinished_folder
-
-# (argv, environment) -> CompletedProcess with text.
-Execute = Callable[[list[str], dict[str, str]], subprocess.CompletedProcess[str]]
+from ..system.commands import Execute
 
 
 def ask_version(prefix: str, execute: Execute) -> str | None:
@@ -33,7 +30,6 @@ class Installer:
 
     :param wanted: the wanted state.
     :param certificates: {path: TextFile} of those that the download trusts.
-    :param execute: runs (argv, environment) and returns a CompletedProcess with text.
     :param state_dir: where the notes on unfinished builds lie.
     :param work_dir: where the installer is put while it is needed.
     """

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from ..conda import cli, path_state, prefixes
 from ..refusal import Refusal
 from ..system import text_files
-from .installer import Execute, ask_version
+from ..system.commands import Execute
+from .installer import ask_version
 
 
 class Seen(NamedTuple):
@@ -33,7 +34,6 @@ def observe(
     """Look at an installation and the files around it.
 
     :param wanted_files: {path: TextFile} of those.
-    :param execute: runs (argv, environment) and returns a CompletedProcess with text.
     :param state_dir: where the notes on unfinished builds lie.
     """
     verdict = verdict_of(path_state.of(prefix, state_dir), prefix)

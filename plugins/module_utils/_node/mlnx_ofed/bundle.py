@@ -8,18 +8,33 @@ Enterprise Linux alike.
 
 from __future__ import annotations
 
-import collections
 import os
 import re
 import shutil
 import struct
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from ..refusal import Refusal
 from ..system import commands, disk
+from ..system.commands import Execute
 from ..system.root import Root
 
-# An unpacked bundle: packages are their names, kernels the releases that it has modules for.
-Bundle = collections.namedtuple("Bundle", "folder version distribution machine packages kernels")
+
+class Bundle(NamedTuple):
+    """An unpacked bundle.
+
+    :ivar packages: their names.
+    :ivar kernels: the releases that it has modules for.
+    """
+
+    folder: str
+    version: str
+    distribution: str
+    machine: str
+    packages: list[str]
+    kernels: list[str]
+
 
 # MLNX_OFED 24.10 release notes, "Hardware and Software Requirements": disk space for installation.
 _INSTALLED = 1 << 30
@@ -28,7 +43,7 @@ _COPIES = 3
 _RPM = re.compile(r"(.+)-[^-]+-[^-]+\.rpm")
 
 
-def refuse_without_room(archive, tmpdir, adds_kernel):
+def refuse_without_room(archive: str, tmpdir: str, adds_kernel: bool) -> None:
     """Refuse where there is no room to unpack an archive and to install from it.
 
     :param archive: the path of the .tgz.
@@ -49,10 +64,9 @@ def refuse_without_room(archive, tmpdir, adds_kernel):
             )
 
 
-def unpack(archive, folder, execute):
+def unpack(archive: str, folder: str, execute: Execute) -> Bundle:
     """Unpack an archive into a folder, which is new then, and return the Bundle.
 
-    :param execute: runs (argv, environment) and returns a CompletedProcess with text.
     :raises Refusal: it cannot be unpacked, or is no bundle.
     """
     what = "unpack the bundle of MLNX_OFED"
@@ -71,7 +85,7 @@ def unpack(archive, folder, execute):
     return read(folder)
 
 
-def read(folder):
+def read(folder: str) -> Bundle:
     """Return the Bundle that lies unpacked in a folder.
 
     :raises Refusal: there is none.
@@ -95,7 +109,7 @@ def read(folder):
     )
 
 
-def refuse_misfits(bundle, version, host, machine):
+def refuse_misfits(bundle: Bundle, version: str, host: str, machine: str) -> None:
     """Refuse a bundle that is not the wanted one, or not for this host.
 
     :param version: the wanted one.
@@ -120,7 +134,7 @@ def refuse_misfits(bundle, version, host, machine):
             )
 
 
-def _unpacked_size(archive):
+def _unpacked_size(archive: str) -> int:
     """Return how much a .gz holds, in bytes: its last four, RFC 1952, 2.3.1."""
     with open(archive, "rb") as handle:
         size = handle.seek(0, os.SEEK_END)
@@ -130,7 +144,7 @@ def _unpacked_size(archive):
     return max(told, size)
 
 
-def _packages(folder):
+def _packages(folder: str) -> Iterator[str]:
     """Yield the names of the packages that lie anywhere below a folder."""
     for _top, _folders, names in os.walk(folder):
         for name in names:
@@ -141,7 +155,7 @@ def _packages(folder):
                 yield rpm.group(1)
 
 
-def _major(distribution):
+def _major(distribution: str) -> str:
     """Return a distribution with what tells its releases apart: point releases are alike.
 
     Ubuntu's are no point releases: 22.04 and 22.10.

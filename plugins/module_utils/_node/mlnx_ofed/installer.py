@@ -9,18 +9,32 @@ with the names that the user manuals of MLNX_OFED 4.9 and 24.10 have for Enterpr
 
 from __future__ import annotations
 
-import collections
 import difflib
 import re
+import subprocess
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from ..refusal import Refusal
 from ..system import commands, disk
+from ..system.root import Root
 
-# What a run is to do. ``distribution`` is what the bundle is for where the host differs from that
-# in its minor version alone, '' where it does not.
-Order = collections.namedtuple(
-    "Order", "release tmpdir adds_kernel updates_firmware distribution options"
-)
+
+class Order(NamedTuple):
+    """What a run is to do.
+
+    :ivar release: of the kernel.
+    :ivar distribution: what the bundle is for where the host differs from that in its minor
+        version alone, '' where it does not.
+    """
+
+    release: str
+    tmpdir: str
+    adds_kernel: bool
+    updates_firmware: bool
+    distribution: str
+    options: list[str]
+
 
 # Which packages are installed, and settings that bring no package.
 _PLAIN = {
@@ -93,7 +107,7 @@ _STATUSES = {
 }
 
 
-def refuse_options(options):
+def refuse_options(options: Iterable[str]) -> None:
     """Refuse options that can be told to be wrong without the bundle.
 
     :param options: words as they are given to the installer, a value behind its option.
@@ -118,7 +132,7 @@ def refuse_options(options):
             )
 
 
-def refuse_names(options, packages):
+def refuse_names(options: Iterable[str], packages: Iterable[str]) -> None:
     """Refuse options that choose what is not in the bundle; the installer would go on without.
 
     :param packages: the names of the bundle's packages.
@@ -140,7 +154,7 @@ def refuse_names(options, packages):
             )
 
 
-def arguments(order):
+def arguments(order: Order) -> list[str]:
     """Return the options of mlnxofedinstall for an Order.
 
     --force: it waits for a key otherwise. The kernel is always named: `uname -r`, which it takes
@@ -158,7 +172,7 @@ def arguments(order):
     ]
 
 
-def failure(what, done, tree):
+def failure(what: str, done: subprocess.CompletedProcess[str], tree: Root) -> Refusal:
     """Return the Refusal that says why the installer, or the uninstaller, ended as it did.
 
     :param what: what was done, for the message.
@@ -183,7 +197,7 @@ def failure(what, done, tree):
     )
 
 
-def firmware_failure(done):
+def firmware_failure(done: subprocess.CompletedProcess[str]) -> str:
     """Return what the installer says of firmware that it could not update, '' where it could.
 
     That changes neither its status nor the rest of its work.
@@ -192,5 +206,5 @@ def firmware_failure(done):
     return found.group(0).strip() if found else ""
 
 
-def _nearest(word, known):
+def _nearest(word: str, known: Iterable[str]) -> str:
     return difflib.get_close_matches(word, sorted(known), n=1, cutoff=0)[0]

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import collections.abc
 import re
-from typing import Any
 
 from ..packages import package_manager, pins, stack_packages
 from ..refusal import Refusal
 from ..system import text_files
+from ..system.commands import Execute
 from ..system.root import Root
 from ..system.text_files import TextFile
 
@@ -56,7 +56,7 @@ def is_vendors(name: str, version: str) -> bool:
     return bool(_VENDORS.fullmatch(name) or _VENDORS_VERSION.fullmatch(version))
 
 
-def refuse_dependants(what: str, names: list[str], execute: Any) -> None:
+def refuse_dependants(what: str, names: list[str], execute: Execute) -> None:
     """Refuse what would take along packages that are of no RDMA stack.
 
     mlnxofedinstall removes them without a word where it is told not to ask.
@@ -80,7 +80,7 @@ def refuse_dependants(what: str, names: list[str], execute: Any) -> None:
         )
 
 
-def remove(what: str, names: list[str], execute: Any) -> None:
+def remove(what: str, names: list[str], execute: Execute) -> None:
     """Remove packages of RDMA stacks, with their settings.
 
     :raises Refusal: others would go with them, or it failed.

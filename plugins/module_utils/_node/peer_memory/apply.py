@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Callable
+from typing import Any
 
 from ..refusal import Refusal
+from ..system.commands import Run
 from ..system.root import Root
 from . import fit, nv_peer_mem
 from .delivery import Delivery
@@ -30,13 +31,13 @@ def build(
     way.build(kernels, hold)
 
 
-def remove_module(tree: Root, run: Callable[..., Any], path: str) -> None:
+def remove_module(tree: Root, run: Run, path: str) -> None:
     """Remove a module that nobody answers for from its kernel."""
     os.unlink(tree.path(path))
     run(["depmod", path.split("/")[3]], capture_output=True)
 
 
-def load(name: str, run: Callable[..., Any]) -> None:
+def load(name: str, run: Run) -> None:
     """Load a module.
 
     :raises Refusal: it is not let in.

@@ -9,13 +9,14 @@ import functools
 import os
 import shutil
 from collections.abc import Iterator
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
 from ..kernel import dkms
 from ..packages import stack_packages
 from ..records import manifest
 from ..steps import Step
 from ..system import folders, text_files
+from ..system.commands import Execute
 from ..system.root import Root
 from . import nv_peer_mem, sources
 from .delivery import Delivery, Hold
@@ -184,7 +185,7 @@ def _conf_put_back() -> Iterator[None]:
         raise
 
 
-def _remove(tree: Root, execute: Callable[..., Any], name: str, version: str) -> None:
+def _remove(tree: Root, execute: Execute, name: str, version: str) -> None:
     dkms.remove(tree, name, version, execute)
     folder = tree.path(dkms.sources_of(name, version))
     if os.path.exists(os.path.join(folder, sources.NOTE)):

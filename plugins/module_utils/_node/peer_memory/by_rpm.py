@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import collections
 import functools
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
 from ..component.bring import Host
 from ..kernel import kernels
 from ..steps import Step
 from ..system import folders, text_files
+from ..system.commands import Execute
 from ..system.root import Root
 from . import rpm_build
 from .delivery import Delivery, Hold
@@ -153,10 +154,10 @@ def _remove(package: Package, host: Host) -> None:
     folders.remove_if_empty(host.tree.path(_SETTINGS))
 
 
-def _erase(name: str, execute: Callable[..., Any]) -> None:
+def _erase(name: str, execute: Execute) -> None:
     rpm_build.ended(f"remove {name}", ["rpm", "--erase", *rpm_build.AS_IT_IS, name], execute)
 
 
-def _list_modules(releases: list[str], execute: Callable[..., Any]) -> None:
+def _list_modules(releases: list[str], execute: Execute) -> None:
     for release in releases:
         rpm_build.ended(f"list the modules of kernel {release}", ["depmod", release], execute)

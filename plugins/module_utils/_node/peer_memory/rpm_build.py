@@ -11,12 +11,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from typing import Any, Callable
+from typing import Any
 
 from ..component.bring import Host
 from ..kernel import build_failure, kernels
 from ..refusal import Refusal
 from ..system import commands, own_paths
+from ..system.commands import Execute
 from . import nv_peer_mem
 from .delivery import Hold
 
@@ -66,7 +67,7 @@ def _release_of(tag: str, release: str) -> str:
 def run(
     what: str,
     argv: list[str],
-    execute: Callable[..., Any],
+    execute: Execute,
     variables: dict[str, str] | None = None,
 ) -> Any:
     """Run a command on packages, with some more variables; return its CompletedProcess."""
@@ -74,7 +75,7 @@ def run(
     return commands.run_long(what, argv, environment, execute, "/usr and /var")
 
 
-def ended(what: str, argv: list[str], execute: Callable[..., Any]) -> None:
+def ended(what: str, argv: list[str], execute: Execute) -> None:
     """Run a command that has to succeed.
 
     :raises Refusal: it does not.

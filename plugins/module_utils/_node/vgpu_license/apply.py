@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, Callable
+from typing import Callable
 
 from ..gpu import cuda_allocation, gridd, nvidia_smi
 from ..refusal import Refusal
 from ..system import root, systemd, text_files
+from ..system.commands import Run
 from . import gridd_log, observe
 
 _POLL_S = 2
@@ -18,7 +19,7 @@ _TELL_S = 120
 _LOG_LINES = 50
 
 
-def tell(verb: str, run: Callable[..., Any]) -> None:
+def tell(verb: str, run: Run) -> None:
     """Have systemd do something with the daemon.
 
     :raises Refusal: it does not.
@@ -42,7 +43,7 @@ def put(path: str, file: text_files.TextFile) -> None:
     text_files.put(path, file)
 
 
-def go_back(before: dict[str, text_files.TextFile], run: Callable[..., Any]) -> None:
+def go_back(before: dict[str, text_files.TextFile], run: Run) -> None:
     """Have the daemon run with the files again with which there was a licence."""
     text_files.put_all(before)
     tell("restart", run)
@@ -51,7 +52,7 @@ def go_back(before: dict[str, text_files.TextFile], run: Callable[..., Any]) -> 
 def prove(
     wait_s: int,
     tree: root.Root,
-    run: Callable[..., Any],
+    run: Run,
     since: float,
     sleep: Callable[[float], object],
 ) -> None:
@@ -80,9 +81,7 @@ def prove(
         )
 
 
-def _without_licence(
-    lacking: list[str] | None, tree: root.Root, since: float, run: Callable[..., Any]
-) -> Refusal:
+def _without_licence(lacking: list[str] | None, tree: root.Root, since: float, run: Run) -> Refusal:
     """Return the Refusal that says why there is none."""
     what = f"a licence for {', '.join(lacking) if lacking else 'the GPUs of this host'}"
     said = nvidia_smi.survey(tree)["says"]

@@ -14,6 +14,7 @@ from ..component.bring import Host
 from ..gpu import gridd
 from ..records import manifest
 from ..refusal import Refusal
+from ..system.commands import Run
 from . import apply, observe, plan
 
 _CLOCK_SLACK_S = 1
@@ -55,9 +56,7 @@ def converge(
     return steps.Result(steps.sentences(planned.steps), planned.diff, entries)
 
 
-def _prove_or_go_back(
-    prove: Callable[[], None], planned: plan.Plan, run: Callable[..., Any]
-) -> None:
+def _prove_or_go_back(prove: Callable[[], None], planned: plan.Plan, run: Run) -> None:
     """Prove that there is a licence; else go back to the files with which there was one."""
     try:
         prove()

@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, NamedTuple
+from typing import NamedTuple
 
 from ..facts import general
 from ..gpu import gridd, installed_driver, nvidia_smi
 from ..system import processes, root, systemd, text_files
+from ..system.commands import Run
 
 _PROPERTIES = ("LoadState", "ActiveState", "UnitFileState", "MainPID")
 
@@ -36,11 +37,11 @@ class Seen(NamedTuple):
     newer: list[str]
 
 
-def observe(tree: root.Root, run: Callable[..., Any], asks_gpus: bool) -> Seen:
+def observe(tree: root.Root, run: Run, asks_gpus: bool) -> Seen:
     """Return what a host has of a licence.
 
     :param tree: the host.
-    :param run: what runs programs, with the signature of commands.run.
+    :param run: what runs programs.
     :param asks_gpus: whether it matters which GPUs are licensed: the driver may take its time.
     """
     unit, own_kernel = unit_state(run), general.own_kernel()
@@ -59,7 +60,7 @@ def observe(tree: root.Root, run: Callable[..., Any], asks_gpus: bool) -> Seen:
     )
 
 
-def unit_state(run: Callable[..., Any]) -> dict[str, str]:
+def unit_state(run: Run) -> dict[str, str]:
     """Return what systemd says of the daemon now, {property: value}."""
     return systemd.show([gridd.UNIT], _PROPERTIES, run).get(gridd.UNIT, {})
 

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
 from ..gpu import gridd
 from ..refusal import Refusal
 from ..steps import Step
 from ..system import text_files
+from ..system.commands import Run
 from . import apply
 from .observe import Seen
 
@@ -50,12 +51,12 @@ def refuse(seen: Seen) -> None:
         )
 
 
-def present(wanted: dict[str, Any], token: str | None, seen: Seen, run: Callable[..., Any]) -> Plan:
+def present(wanted: dict[str, Any], token: str | None, seen: Seen, run: Run) -> Plan:
     """Return the Plan of how a licence comes to a host.
 
     :param wanted: the wanted state.
     :param token: what is in the token, None where there is none.
-    :param run: what runs programs, with the signature of commands.run.
+    :param run: what runs programs.
     """
     files = _files(wanted, token, seen)
     stale = text_files.stale(files, seen.there)
@@ -78,12 +79,12 @@ def present(wanted: dict[str, Any], token: str | None, seen: Seen, run: Callable
     return Plan(steps, diff, files, before)
 
 
-def absent(seen: Seen, run: Callable[..., Any]) -> Plan:
+def absent(seen: Seen, run: Run) -> Plan:
     """Return the Plan of how the licence is given back; what others wrote stays.
 
     The configuration goes last: it tells that the tokens are ours.
 
-    :param run: what runs programs, with the signature of commands.run.
+    :param run: what runs programs.
     """
     is_ours = (_at(gridd.CONFIGURATION, seen).text or "").startswith(MARK)
     paths = [*seen.tokens, gridd.CONFIGURATION] if is_ours else []
@@ -114,5 +115,5 @@ def _at(path: str, seen: Seen) -> text_files.OnDisk:
     return seen.there.get(path, text_files.NOTHING)
 
 
-def _telling(verb: str, run: Callable[..., Any]) -> Step:
+def _telling(verb: str, run: Run) -> Step:
     return Step(f"{verb} {gridd.UNIT}", functools.partial(apply.tell, verb, run))
