@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 import subprocess
 import sys
@@ -136,6 +137,17 @@ def test_ansible_lint_skips_no_rule_anywhere():
     assert configuration["profile"] == "production"
     assert not {"skip_list", "warn_list", "mock_modules", "mock_roles"} & set(configuration)
     assert not [path for path in tracked() if path.name == ".ansible-lint-ignore"]
+
+
+def test_mypy_passes_over_nothing_of_ours():
+    configuration = configparser.ConfigParser()
+    configuration.read(project.ROOT / "mypy.ini")
+    assert configuration["mypy"].getboolean("disallow_untyped_defs")
+    for section in configuration.sections():
+        loosened = {"ignore_errors", "exclude", "disable_error_code", "allow_untyped_defs"}
+        assert not loosened & set(configuration[section])
+    # Those have no types of their own.
+    assert configuration.sections() == ["mypy", "mypy-ansible.*,torch.*"]
 
 
 def test_every_variable_of_ours_in_an_inventory_is_an_option_of_a_role():

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import Any, Callable
+from typing import Any
 
 from .. import steps
 from ..component.bring import Host
@@ -15,6 +15,7 @@ from ..gpu import cuda_allocation, drained, installed_driver
 from ..records import manifest
 from ..refusal import Refusal
 from ..system import systemd
+from ..system.commands import Run
 from . import drain, services
 from .observe import Seen
 
@@ -68,7 +69,7 @@ def load(host: Host) -> None:
     raise Refusal("load the module", obstacle, remedy + waiting)
 
 
-def restore(run: Callable[..., Any]) -> None:
+def restore(run: Run) -> None:
     """Start what was stopped for the driver.
 
     :raises Refusal: a unit does not start, or is gone.

@@ -12,12 +12,12 @@ import contextlib
 import json
 import os
 from collections.abc import Iterable
-from typing import Any, Callable
 
 from ..gpu import clients, drained
 from ..kernel import kernels, modprobe
 from ..refusal import Refusal
 from ..system import files, own_paths, systemd
+from ..system.commands import Run
 from ..system.root import Root
 
 # The driver's modules and those of peer memory, each before what it needs.
@@ -50,14 +50,14 @@ _GROUPS = (".target", ".slice")
 _PATIENCE_S = 600
 
 
-def survey(units: Iterable[str], run: Callable[..., Any]) -> dict[str, list[str]]:
+def survey(units: Iterable[str], run: Run) -> dict[str, list[str]]:
     """Return {triggers, services}: what has to be stopped for some units to be out of the way.
 
     What triggers them counts where it is at work itself, be it a socket, a timer or a path, and
     so does what systemd would stop along with them.
 
     :param units: names of units, as for systemctl.
-    :param run: what runs ``systemctl``, with the signature of commands.run.
+    :param run: what runs ``systemctl``.
     """
     found, todo = {}, sorted(units)
     while todo:
@@ -76,7 +76,7 @@ def sentence(running: dict[str, list[str]]) -> str:
     return f"stop {', '.join(units)} for the time of the change" if units else ""
 
 
-def drain(running: dict[str, list[str]], tree: Root, run: Callable[..., Any]) -> None:
+def drain(running: dict[str, list[str]], tree: Root, run: Run) -> None:
     """Stop what runs, triggers before services, and see that nobody uses a GPU any longer.
 
     :param running: what :func:`survey` found.
@@ -102,7 +102,7 @@ def drain(running: dict[str, list[str]], tree: Root, run: Callable[..., Any]) ->
         )
 
 
-def restore(run: Callable[..., Any]) -> list[str]:
+def restore(run: Run) -> list[str]:
     """Start what :func:`drain` stopped, and forget the note of it.
 
     The driver's daemons come first: nothing computes before Fabric Manager is ready. Triggers come
@@ -134,7 +134,7 @@ def restore(run: Callable[..., Any]) -> list[str]:
     return gone
 
 
-def reload_modules(tree: Root, run: Callable[..., Any]) -> str:
+def reload_modules(tree: Root, run: Run) -> str:
     """Exchange the driver that is loaded for the one on disk; where none is, load that.
 
     Whoever keeps a device open has been stopped before.
@@ -167,7 +167,7 @@ def _related(state: dict[str, str]) -> set[str]:
     return {name for relation in relations for name in state.get(relation, "").split()}
 
 
-def _undrained(because: str, remedy: str, run: Callable[..., Any]) -> Refusal:
+def _undrained(because: str, remedy: str, run: Run) -> Refusal:
     """Start again what was stopped, and return the Refusal that says so."""
     try:
         restore(run)

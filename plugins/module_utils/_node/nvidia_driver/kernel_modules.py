@@ -11,13 +11,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
 from ..gpu import installed_driver
 from ..kernel import dkms, dkms_status, modinfo
 from ..rdma import symbols
 from ..refusal import Refusal
 from ..system import disk, files, folders
+from ..system.commands import Execute
 from ..system.root import Root
 from .target import Demands
 
@@ -111,9 +112,9 @@ def others(tree: Root, wanted: Modules | None) -> list[tuple[str, str]]:
         if "nvidia" in dkms.modules_of(tree, name, version)
     }
     sources = {
-        tuple(name.rsplit("-", 1))
-        for name in tree.names(dkms.SOURCES)
-        if folders.is_ours(tree.path(f"{dkms.SOURCES}/{name}"))
+        (name, version)
+        for name, dash, version in (found.rpartition("-") for found in tree.names(dkms.SOURCES))
+        if folders.is_ours(tree.path(f"{dkms.SOURCES}/{name}{dash}{version}"))
     }
     own = {wanted[:2]} if wanted else set()
     return sorted((trees | sources) - own)
@@ -139,9 +140,7 @@ def add(tree: Root, wanted: Modules, folder: str, modules: list[str]) -> None:
         files.write_text(path, text, owner=None, group=None)
 
 
-def build(
-    tree: Root, wanted: Modules, kernels: list[dict[str, Any]], execute: Callable[..., Any]
-) -> None:
+def build(tree: Root, wanted: Modules, kernels: list[dict[str, Any]], execute: Execute) -> None:
     """Build the wanted modules for some kernels, and install none.
 
     What is built whole already is left; what a killed build left half is removed.
@@ -149,7 +148,6 @@ def build(
     :param tree: the host.
     :param wanted: the Modules; their sources lie in /usr/src.
     :param kernels: rows of kernels.survey.
-    :param execute: runs (argv, environment) and returns a CompletedProcess with text.
     :raises Refusal: they cannot be built; it names the kernel and quotes the compiler.
     """
     name, version = wanted[:2]
@@ -171,9 +169,7 @@ def build(
             )
 
 
-def install(
-    tree: Root, wanted: Modules, kernels: list[dict[str, Any]], execute: Callable[..., Any]
-) -> None:
+def install(tree: Root, wanted: Modules, kernels: list[dict[str, Any]], execute: Execute) -> None:
     """Install the wanted modules for those kernels that lack them, whatever is there now.
 
     They are built where they are not. An older version takes the place of a newer one.
@@ -235,7 +231,7 @@ def is_built(tree: Root, wanted: Modules, release: str) -> bool:
     rows = []
     text = tree.text(f"{dkms.folder_of(*wanted[:2])}/source/dkms.conf")
     for file, name in dkms.module_files(text, wanted.name).items():
-        fields = told.get(files_found.get(file), {})
+        fields = told.get(files_found.get(file, ""), {})
         if not fields.get("vermagic", "").startswith(f"{release} "):
             return False
         where = {"path": files_found[file], "kernel": release}

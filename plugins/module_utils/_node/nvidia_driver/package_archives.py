@@ -10,11 +10,11 @@ import os
 import re
 import shutil
 from collections.abc import Iterable
-from typing import Any, Callable
 
 from ..gpu import driver_archive
 from ..packages import apt_transaction, package_manager, versions
 from ..refusal import Refusal
+from ..system.commands import Execute
 from . import package_family
 from .package_choice import Choice
 
@@ -40,7 +40,7 @@ def sources(choice: Choice, family: package_family.Family, coming: str = COMING)
 def keep(
     driver: str,
     there: dict[str, str],
-    execute: Callable[..., Any],
+    execute: Execute,
     folder: str = driver_archive.DIR,
 ) -> None:
     """Keep the archives of the packages that are installed, where all of them can be had.
@@ -103,7 +103,7 @@ def unpack(
     name: str,
     version: str,
     folder: str,
-    execute: Callable[..., Any],
+    execute: Execute,
     archives: dict[str, str] | None = None,
 ) -> str:
     """Unpack a package that is not installed; for what is built before it is.
@@ -138,7 +138,7 @@ def _kept_archives(folder: str) -> dict[str, tuple[str, str]]:
 
 
 def _downloaded(
-    what: str, packages: dict[str, str], folder: str, execute: Callable[..., Any]
+    what: str, packages: dict[str, str], folder: str, execute: Execute
 ) -> dict[str, str]:
     """Fetch packages into a folder; return {name: path} of those that came."""
     names = [f"{name}={version}" for name, version in packages.items()]
@@ -146,7 +146,7 @@ def _downloaded(
     return apt_transaction.archives(folder, packages)
 
 
-def _run(what: str, argv: list[str], execute: Callable[..., Any]) -> None:
+def _run(what: str, argv: list[str], execute: Execute) -> None:
     answer = package_manager.managed(what, argv, package_manager.Apt(), execute)
     if answer.returncode:
         raise Refusal(what, package_manager.reason(answer), "Mend that and run again")

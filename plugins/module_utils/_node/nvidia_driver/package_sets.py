@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Callable
 
 from ..component.bring import Host
@@ -24,6 +24,7 @@ from ..packages import (
 )
 from ..refusal import Refusal
 from ..steps import Step
+from ..system.commands import Execute
 from ..system.root import Root
 from . import package_archives, package_choice, package_family, pins
 from .package_choice import Choice
@@ -47,13 +48,12 @@ def installed(tree: Root, family: package_family.Family) -> dict[str, str]:
 def fetch(
     choice: Choice,
     family: package_family.Family,
-    execute: Callable[..., Any],
+    execute: Execute,
     manager: Any = None,
     archives: dict[str, str] | None = None,
 ) -> None:
     """Have all archives on the host that an installation needs, and change nothing else.
 
-    :param execute: runs (argv, environment) and returns a CompletedProcess with text.
     :param archives: {package: path} of those that lie on the host.
     :raises Refusal: the installation would do harm, or an archive cannot be had whole.
     """
@@ -66,7 +66,7 @@ def install(
     choice: Choice,
     family: package_family.Family,
     tree: Root,
-    execute: Callable[..., Any],
+    execute: Execute,
     manager: Any = None,
     archives: dict[str, str] | None = None,
 ) -> None:
@@ -100,7 +100,7 @@ def bring_back(
     came: Iterable[str],
     family: package_family.Family,
     tree: Root,
-    execute: Callable[..., Any],
+    execute: Execute,
 ) -> None:
     """Have the packages of a driver that was there before again, from what is kept or offered.
 
@@ -121,9 +121,7 @@ def came(before: Iterable[str], family: package_family.Family, tree: Root) -> li
     return sorted(there.difference(before))
 
 
-def forget(
-    names: Iterable[str], tree: Root, execute: Callable[..., Any], manager: Any = None
-) -> None:
+def forget(names: Iterable[str], tree: Root, execute: Execute, manager: Any = None) -> None:
     """Purge the settings that packages left when they were removed.
 
     They are kept until the driver that replaced them is in place: it may have to give way again.
@@ -142,7 +140,7 @@ def forget(
 def remove(
     family: package_family.Family,
     tree: Root,
-    execute: Callable[..., Any],
+    execute: Execute,
     manager: Any = None,
     staying: Iterable[str] = (),
 ) -> None:
@@ -165,7 +163,7 @@ def removal(names: Iterable[str], family: package_family.Family, host: Host) -> 
 
 
 def check_removal(
-    family: package_family.Family, tree: Root, execute: Callable[..., Any], manager: Any = None
+    family: package_family.Family, tree: Root, execute: Execute, manager: Any = None
 ) -> None:
     """Raise a Refusal where :func:`remove` would do harm, and remove nothing."""
     _removing(package_manager.judge, family, tree, execute, manager)
@@ -175,7 +173,7 @@ def _removing(
     transact: Callable[..., Any],
     family: package_family.Family,
     tree: Root,
-    execute: Callable[..., Any],
+    execute: Execute,
     manager: Any,
     staying: Iterable[str] = (),
 ) -> None:
@@ -196,6 +194,7 @@ def headers(tree: Root, releases: list[str], manager: str = "apt") -> dict[str, 
     :param manager: 'apt' or 'dnf', as node_info names it.
     """
     names = {release: _HEADERS[manager].format(release) for release in releases}
+    there: Collection[str]
     if manager == "apt":
         there = repositories.offered(tree, list(names.values()))
     else:
@@ -207,7 +206,7 @@ def headers(tree: Root, releases: list[str], manager: str = "apt") -> dict[str, 
     return {release: name for release, name in names.items() if name in there}
 
 
-def install_headers(names: list[str], execute: Callable[..., Any], manager: Any = None) -> None:
+def install_headers(names: list[str], execute: Execute, manager: Any = None) -> None:
     """Install packages of :func:`headers`.
 
     :raises Refusal: it would touch a kernel or remove anything, or it failed.
@@ -220,7 +219,7 @@ def install_headers(names: list[str], execute: Callable[..., Any], manager: Any 
 def _put(
     choice: Choice,
     family: package_family.Family,
-    execute: Callable[..., Any],
+    execute: Execute,
     manager: Any,
     archives: dict[str, str] | None = None,
     fetches_only: bool = False,

@@ -12,13 +12,14 @@ import contextlib
 import os
 import re
 import shutil
-from typing import Any, Callable, NamedTuple
+from typing import Callable, NamedTuple
 
 from ..gpu import driver_archive, installed_driver
 from ..packages import versions
 from ..refusal import Refusal
 from ..steps import Step
 from ..system import commands, disk, files
+from ..system.commands import Execute
 from ..system.root import Root
 
 LOG = "/var/log/nvidia-installer.log"
@@ -83,7 +84,7 @@ def arguments(version: str, log: str = LOG, tmpdir: str = "/tmp") -> list[str]:
 def inspect(
     path: str,
     architecture: str,
-    execute: Callable[..., Any],
+    execute: Execute,
     version: str | None = None,
     flavour: str | None = None,
 ) -> Identity:
@@ -91,7 +92,6 @@ def inspect(
 
     :param path: the file.
     :param architecture: that of the host, as `uname -m` has it.
-    :param execute: runs (argv, environment) and returns a CompletedProcess with text.
     :param version: the version that is wanted, None for any.
     :param flavour: "tesla" or "grid", None for any.
     :raises Refusal: it is no driver, damaged, for another machine, or not the one wanted.
@@ -119,7 +119,7 @@ def inspect(
     return found
 
 
-def extract(path: str, target: str, execute: Callable[..., Any]) -> Manifest:
+def extract(path: str, target: str, execute: Execute) -> Manifest:
     """Unpack a .run into a folder, which is there whole or not at all. Return its Manifest.
 
     What lies there is removed first.
@@ -161,7 +161,7 @@ def manifest(folder: str) -> Manifest:
 
 
 def install(
-    folder: str, version: str, execute: Callable[..., Any], tree: Root | None = None, log: str = LOG
+    folder: str, version: str, execute: Execute, tree: Root | None = None, log: str = LOG
 ) -> None:
     """Place the programs and libraries of an unpacked .run, and no kernel modules.
 
@@ -173,7 +173,6 @@ def install(
 
     :param folder: where :func:`extract` unpacked it.
     :param version: of the driver.
-    :param execute: runs (argv, environment) and returns a CompletedProcess with text.
     :param tree: the host as it is afterwards.
     :raises Refusal: not all of it was placed.
     """
@@ -204,7 +203,7 @@ def install(
 
 
 def uninstall(
-    execute: Callable[..., Any],
+    execute: Execute,
     tree: Root | None = None,
     folder: str | None = None,
     log: str = UNINSTALL_LOG,

@@ -7,11 +7,11 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Iterable
-from typing import Any, Callable
 
 from ..gpu import fabric_manager, gridd
 from ..steps import Step
 from ..system import systemd, text_files
+from ..system.commands import Run
 
 PERSISTENCED = "nvidia-persistenced.service"
 _ALL = (PERSISTENCED, fabric_manager.UNIT, gridd.UNIT)
@@ -60,14 +60,12 @@ def units(has_switches: bool) -> list[str]:
     return [PERSISTENCED, *([fabric_manager.UNIT] if has_switches else [])]
 
 
-def states(run: Callable[..., Any]) -> dict[str, dict[str, str]]:
+def states(run: Run) -> dict[str, dict[str, str]]:
     """Return {unit: {property: value}} of the daemons, as systemd has them now."""
     return systemd.show(_ALL, ("ActiveState", "UnitFileState"), run)
 
 
-def removal_steps(
-    found: dict[str, dict[str, str]], left: Iterable[str], run: Callable[..., Any]
-) -> list[Step]:
+def removal_steps(found: dict[str, dict[str, str]], left: Iterable[str], run: Run) -> list[Step]:
     """Return the steps that end the daemons, and leave nothing of ours behind.
 
     :param found: their :func:`states`.
@@ -81,9 +79,7 @@ def removal_steps(
     return [*ending_steps(_ALL, found, run), *removing]
 
 
-def ending_steps(
-    names: Iterable[str], found: dict[str, dict[str, str]], run: Callable[..., Any]
-) -> list[Step]:
+def ending_steps(names: Iterable[str], found: dict[str, dict[str, str]], run: Run) -> list[Step]:
     """Return the steps that stop units and keep them from being started at boot.
 
     :param found: their :func:`states`.
@@ -101,7 +97,7 @@ def unit_steps(
     names: Iterable[str],
     found: dict[str, dict[str, str]],
     may_start: bool,
-    run: Callable[..., Any],
+    run: Run,
 ) -> list[Step]:
     """Return the steps that enable units and, where they can run, start them.
 
@@ -119,7 +115,7 @@ def unit_steps(
     return steps
 
 
-def put(path: str, file: text_files.TextFile, run: Callable[..., Any]) -> None:
+def put(path: str, file: text_files.TextFile, run: Run) -> None:
     """Put one of our files, and have systemd read it where it is one of a unit."""
     text_files.put(path, file)
     # Where systemd does not run, as in an image, it will read the file when it starts.
@@ -127,7 +123,7 @@ def put(path: str, file: text_files.TextFile, run: Callable[..., Any]) -> None:
         systemd.tell("daemon-reload", run=run)
 
 
-def _telling(verb: str, name: str, run: Callable[..., Any]) -> Step:
+def _telling(verb: str, name: str, run: Run) -> Step:
     action = functools.partial(systemd.tell, verb, name, timeout_s=_START_S, run=run)
     return Step(f"{verb} {name}", action)
 
