@@ -7,7 +7,7 @@ The bundle of MLNX_OFED, the kernels that have modules, and whether DOCA-OFED is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from ..packages import versions
@@ -21,7 +21,7 @@ PROFILE = "doca-ofed"
 CORE_TREE = "mlnx-ofed-kernel"
 
 
-def has_tree(rows: list[dict[str, Any]]) -> bool:
+def has_tree(rows: Iterable[Mapping[str, Any]]) -> bool:
     """Say whether DKMS has the RDMA core, and builds it for any kernel.
 
     Other modules of the stack may be DKMS's where those of the core came built.
