@@ -126,7 +126,12 @@ def in_place(
     return [
         *(manifest.file(path) for path in files if os.path.isfile(path)),
         *(
-            manifest.unit(name, "active" if is_loaded else states[name]["ActiveState"], "enabled")
+            # Where systemd does not answer, as in an image, the state is for no one to look at.
+            manifest.unit(
+                name,
+                "active" if is_loaded else states.get(name, {}).get("ActiveState"),
+                "enabled",
+            )
             for name in names
         ),
         *seen.method.manifest(),

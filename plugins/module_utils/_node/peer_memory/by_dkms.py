@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from ..kernel import dkms
 from ..packages import stack_packages
+from ..rdma import ofed_release
 from ..records import manifest
 from ..steps import Step
 from ..system import folders, text_files
@@ -24,7 +25,6 @@ from .delivery import Delivery, Hold
 _NAME = nv_peer_mem.NAME
 # What DKMS calls it: the sources themselves, and Debian's packages of 1.1-0.
 _TREES = (_NAME, "nvidia-peer-memory")
-_OFED_TREE = "mlnx-ofed-kernel"
 
 
 class Trees(NamedTuple):
@@ -171,7 +171,7 @@ def _code_of(name: str, version: str) -> str:
 def _is_waited_for(row: dict[str, Any], driver: str) -> bool:
     """Say whether a tree of DKMS has to be built first: of the RDMA stack, and the driver."""
     is_driver = row["name"].startswith("nvidia") and row["version"] == driver
-    return row["name"] == _OFED_TREE or is_driver
+    return row["name"] == ofed_release.CORE_TREE or is_driver
 
 
 @contextlib.contextmanager

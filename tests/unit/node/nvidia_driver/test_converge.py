@@ -339,13 +339,8 @@ def test_a_run_file_gets_a_unit_of_ours_for_its_daemon_and_packages_have_theirs(
 
 def daemon(host, monkeypatch, state):
     """Return the entry of the daemon in the manifest, systemd saying this of it."""
-    monkeypatch.setattr(
-        systemd,
-        "show",
-        lambda names, *_: {
-            name: {"ActiveState": state, "UnitFileState": "enabled"} for name in names
-        },
-    )
+    said = {"ActiveState": state, "UnitFileState": "enabled"} if state else {}
+    monkeypatch.setattr(systemd, "show", lambda names, *_: {name: said for name in names if said})
     monkeypatch.setattr(systemd, "tell", lambda *_words, **_options: None)
     (entry,) = [row for row in host.converge(persistence=True).manifest if row["kind"] == "unit"]
     return entry["active"]
@@ -359,6 +354,12 @@ def test_daemons_are_to_run_with_their_own_driver_and_to_stay_as_they_are_until_
     assert daemon(host, monkeypatch, "inactive") == "active"
     host.load("535.161.08")
     assert daemon(host, monkeypatch, "inactive") == "inactive"
+
+
+def test_of_daemons_that_systemd_says_nothing_of_the_state_is_not_looked_at(host, monkeypatch):
+    host.load("535.161.08")
+    host.method.exchanges = False
+    assert daemon(host, monkeypatch, "") is None
 
 
 def test_no_module_is_exchanged_where_none_is_loaded(host):
