@@ -96,7 +96,7 @@ def _extract(archive: str, folder: str) -> None:
             path = os.path.join(folder, *parts)
             os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
             # Of a plain file there is one.
-            source = cast("IO[bytes]", packed.extractfile(row))
+            source = cast(IO[bytes], packed.extractfile(row))
             with source, open(path, "wb") as target:
                 shutil.copyfileobj(source, target)
             os.chmod(path, 0o755 if row.mode & 0o100 else 0o644)
