@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import glob
 import os
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from ..conda import cli, path_state, prefixes
@@ -20,25 +21,23 @@ class Seen(NamedTuple):
 
     :ivar verdict: what lies at the prefix, see :func:`verdict_of`.
     :ivar version: that of its conda, None where none answers.
-    :ivar stale: {path: text there now, None for no file} of the files that are not as wanted.
+    :ivar files: {path: text_files.OnDisk} of the files around it.
     """
 
     verdict: str
     version: str | None
-    stale: dict[str, str | None]
+    files: dict[str, text_files.OnDisk]
 
 
-def observe(
-    prefix: str, wanted_files: dict[str, text_files.TextFile], execute: Execute, state_dir: str
-) -> Seen:
+def observe(prefix: str, paths: Iterable[str], execute: Execute, state_dir: str) -> Seen:
     """Look at an installation and the files around it.
 
-    :param wanted_files: {path: TextFile} of those.
+    :param paths: those of the files.
     :param state_dir: where the notes on unfinished builds lie.
     """
     verdict = verdict_of(path_state.of(prefix, state_dir), prefix)
-    stale = {path: text_files.read(path) for path in text_files.stale(wanted_files)}
-    return Seen(verdict, _version(prefix, execute) if verdict == "conda" else None, stale)
+    version = _version(prefix, execute) if verdict == "conda" else None
+    return Seen(verdict, version, text_files.look(paths))
 
 
 def verdict_of(state: dict[str, Any], prefix: str) -> str:

@@ -48,7 +48,7 @@ def plan(wanted: dict[str, Any], seen: Seen, installer: Installer) -> list[steps
             text_files.sentence(path, wanted_files[path]),
             functools.partial(_put, path, wanted_files[path]),
         )
-        for path in seen.stale
+        for path in text_files.stale(wanted_files, seen.files)
     ]
 
 
@@ -56,8 +56,10 @@ def diffs(wanted: dict[str, Any], seen: Seen) -> list[dict[str, str]]:
     """Return what changes in the files, without the passwords in their addresses."""
     wanted_files = configured(wanted)
     return [
-        steps.diff(path, urls.shown(before or ""), urls.shown(wanted_files[path].text or ""))
-        for path, before in seen.stale.items()
+        steps.diff(
+            path, urls.shown(seen.files[path].text or ""), urls.shown(wanted_files[path].text or "")
+        )
+        for path in text_files.stale(wanted_files, seen.files)
     ]
 
 

@@ -7,6 +7,7 @@ import pytest
 from ansible_collections.gpunode.stack.plugins.module_utils._node import steps
 from ansible_collections.gpunode.stack.plugins.module_utils._node.miniforge import plan, removal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.miniforge.observe import Seen
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import text_files
 
 PREFIX, CERTIFICATES = "/no/such/conda", "/no/such/etc/ca.pem"
 WANTED = {
@@ -18,6 +19,9 @@ WANTED = {
     "pip_conf": "[global]\n",
     "ca_path": CERTIFICATES,
     "ca_text": None,
+}
+AS_WANTED = {
+    path: text_files.OnDisk(file.text, file.mode) for path, file in plan.configured(WANTED).items()
 }
 NOTES = "/no/such/root/.conda/environments.txt"
 NOTHING = removal.Remains("free", False, "", [], None, False)
@@ -47,17 +51,18 @@ def sentences(seen, wanted=WANTED):
     ],
 )
 def test_conda_is_installed_or_updated_by_what_is_there(verdict, version, said):
-    assert sentences(Seen(verdict, version, {})) == said
-    assert plan.obstacles(WANTED, Seen(verdict, version, {})) == []
+    assert sentences(Seen(verdict, version, AS_WANTED)) == said
+    assert plan.obstacles(WANTED, Seen(verdict, version, AS_WANTED)) == []
 
 
 def test_what_is_no_installation_is_an_obstacle():
-    (refusal,) = plan.obstacles(WANTED, Seen("foreign", None, {}))
+    (refusal,) = plan.obstacles(WANTED, Seen("foreign", None, AS_WANTED))
     assert "holds something else" in refusal.because
 
 
 def test_files_that_are_not_as_wanted_are_written_and_shown_without_passwords():
-    seen = Seen("conda", "24.7.1", {CERTIFICATES: "old", f"{PREFIX}/.condarc": None})
+    there = {CERTIFICATES: text_files.OnDisk("old"), f"{PREFIX}/.condarc": text_files.NOTHING}
+    seen = Seen("conda", "24.7.1", {**AS_WANTED, **there})
     assert sentences(seen) == [f"remove {CERTIFICATES}", f"write {PREFIX}/.condarc"]
     certificates, condarc = plan.diffs(WANTED, seen)
     assert (certificates["before"], certificates["after"]) == ("old", "")
