@@ -10,6 +10,8 @@ ARGS ?=
 BIN = .venv/bin
 PLAYBOOK = $(BIN)/ansible-playbook --inventory $(INVENTORY)
 LAB = PYTHONPATH=tests $(BIN)/python -m lab
+# What runs on lab nodes.
+LAB_TESTS = tests/lab tests/standins tests/system
 PYTEST = $(BIN)/pytest $(ARGS) --junit-xml=tests/output/$@.xml
 # `make test-full` runs the slow tests too.
 SPEED = -m "not slow"
@@ -45,7 +47,7 @@ nccl: .venv/complete ## whether hosts with PyTorch meet and compute together
 	$(PLAYBOOK) playbooks/nccl.yml $(ARGS)
 
 verify: plan ## the proofs, on the hosts of INVENTORY
-	$(BIN)/pytest --junit-xml=tests/output/verify.xml tests/node --hosts=ansible://all --ansible-inventory=$(INVENTORY)
+	$(BIN)/pytest --junit-xml=tests/output/verify.xml tests/fleet --hosts=ansible://all --ansible-inventory=$(INVENTORY)
 
 test: unit lint second-pair sanity lab-test ## every test but the slow ones
 
@@ -72,10 +74,10 @@ sanity: .venv/complete ## ansible-test sanity
 	PYTHONPATH=tests $(BIN)/python tools/sanity.py
 
 lab-test: .venv/complete ## the tests on lab nodes
-	$(PYTEST) $(SPEED) tests/lab
+	$(PYTEST) $(SPEED) $(LAB_TESTS)
 
 molecule: .venv/complete ## the molecule scenarios of every role, each on a fresh node of the lab
-	$(PYTEST) tests/lab/test_molecule.py
+	$(PYTEST) tests/system/test_molecule.py
 
 bench: .venv/complete ## what first runs, no-change runs, switches and builds cost; makes the lab's nodes new
 	PYTHONPATH=tests:tests/unit:collections $(BIN)/python tests/bench.py

@@ -23,16 +23,17 @@ from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.stack im
     plan,
     selection,
 )
-from lab import commands, fleet
+from lab import commands
 from lab.load import load
 from lab.node import DEFAULT_COUNT, Lab
+from system import playbooks
 
 RUNS = 3
 CROWD = 1000
 PLANNED = (1000, 10000)
 FLEETS = (2, 10)
 NODE = "node1"
-LOCK = fleet.PROJECT / "inventory" / "lab" / "generated" / "ob_cuda.lock"
+LOCK = playbooks.PROJECT / "inventory" / "lab" / "generated" / "ob_cuda.lock"
 PORT = 9500
 CODE = """\
 def app(environ, start_response):
@@ -63,7 +64,7 @@ def ended_well(run):
 def converge(folder, **variables):
     """Run site.yml on one node with these variables and return the Run."""
     arguments = ("--limit", NODE, "-e", json.dumps(variables))
-    return ended_well(fleet.site(*arguments, log=folder / "ssh"))
+    return ended_well(playbooks.site(*arguments, log=folder / "ssh"))
 
 
 def fleets(lab, folder):
@@ -71,10 +72,10 @@ def fleets(lab, folder):
     log = folder / "ssh"
     for count in FLEETS:
         commands.up(lab, count, count == FLEETS[0])
-        first_s, _run = timed(lambda: ended_well(fleet.site(log=log)))
-        nothing_s = median_s(lambda: fleet.site(log=log))
-        trips = fleet.site(log=log).round_trips
-        probe_s = median_s(lambda: fleet.run("tests/lab/probe.yml", log=log))
+        first_s, _run = timed(lambda: ended_well(playbooks.site(log=log)))
+        nothing_s = median_s(lambda: playbooks.site(log=log))
+        trips = playbooks.site(log=log).round_trips
+        probe_s = median_s(lambda: playbooks.run("tests/system/preflight/probe.yml", log=log))
         yield (
             f"{count} nodes: first run {first_s:.1f} s, no-change run {nothing_s:.2f} s, "
             f"node_info alone {probe_s:.2f} s, "
@@ -126,7 +127,7 @@ def builds(folder):
         wanted = {"conda_env_list": [{"name": "bench", "lock": str(lock)}], "gunicorn_app_list": []}
         run = converge(folder, **wanted)
         taken.append(task_s(run, "Bring the environments to their wanted state"))
-    run = ended_well(fleet.run("playbooks/releases.yml", "--limit", NODE, log=folder / "ssh"))
+    run = ended_well(playbooks.run("playbooks/releases.yml", "--limit", NODE, log=folder / "ssh"))
     (kept,) = [result["kept"] for _task, result in run.results(NODE) if "kept" in result]
     (environment,) = [env for env in kept["environments"] if env["name"] == "bench"]
     sizes = [
@@ -143,7 +144,9 @@ def builds(folder):
 def probes(lab, folder):
     """Look at a node that is idle, and at one with a thousand processes."""
     crowd = f"for i in $(seq {CROWD}); do setsid sleep 600 </dev/null >/dev/null 2>&1 & done"
-    look = functools.partial(fleet.run, "tests/lab/probe.yml", "--limit", NODE, log=folder / "ssh")
+    look = functools.partial(
+        playbooks.run, "tests/system/preflight/probe.yml", "--limit", NODE, log=folder / "ssh"
+    )
     idle_s, idle = median_s(look), facts_bytes(look())
     lab.ssh(NODE, crowd)
     crowded_s, crowded = median_s(look), facts_bytes(look())
@@ -201,7 +204,7 @@ def task_s(run, name):
 
 
 def main():
-    lab = Lab(fleet.PROJECT, say=print)
+    lab = Lab(playbooks.PROJECT, say=print)
     before = len(lab.nodes) or DEFAULT_COUNT
     try:
         with tempfile.TemporaryDirectory() as name:

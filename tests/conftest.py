@@ -2,8 +2,29 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
+
+from lab import commands, host
+from lab.node import DEFAULT_COUNT, Lab
+from lab.paths import CHECKOUT
 
 # A deadline measures how busy the machine is.
 settings.register_profile("gpunode", deadline=None)
 settings.load_profile("gpunode")
+
+
+def pytest_runtest_setup(item):
+    """Skip what needs a lab where none can run, with the sentence that says why."""
+    if item.get_closest_marker("lab"):
+        obstacle = host.obstacle()
+        if obstacle:
+            pytest.skip(obstacle)
+
+
+@pytest.fixture(scope="session")
+def lab():
+    """The lab of this checkout, up with two nodes; it stays up, the next run takes it as it is."""
+    shared = Lab(CHECKOUT)
+    commands.up(shared, DEFAULT_COUNT)
+    return shared

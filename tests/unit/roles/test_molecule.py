@@ -10,44 +10,45 @@ from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import p
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.components import registry
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import yaml_file
 
+SYSTEM = project.ROOT / "tests" / "system"
 SCENARIOS = ("default", "alternative")
-#: What `alternative` leaves as it is by default, and the reason.
+#: What `alternative` leaves as it is by default, and the reason: what proves it below tests/system.
 LEFT = {
     "miniforge": {
-        "miniforge_state": "its other value leaves nothing: tests/lab/test_removal.py",
-        "miniforge_version": "the inventory says it: tests/lab/inventory.py",
-        "miniforge_url": "the inventory says it: tests/lab/inventory.py",
-        "miniforge_sha256": "the inventory says it: tests/lab/inventory.py",
-        "miniforge_ca_source": "excludes ca_bundle: tests/lab/test_company_network.py",
+        "miniforge_state": "its other value leaves nothing: site/test_removal.py",
+        "miniforge_version": "the inventory says it: ../lab/inventory.py",
+        "miniforge_url": "the inventory says it: ../lab/inventory.py",
+        "miniforge_sha256": "the inventory says it: ../lab/inventory.py",
+        "miniforge_ca_source": "excludes ca_bundle: miniforge/test_company_network.py",
     },
     "conda_env": {
-        "conda_env_list.packages": "solved into a lock beforehand: tests/lab/test_lock.py",
-        "conda_env_list.channels": "solved into a lock beforehand: tests/lab/test_lock.py",
-        "conda_env_list.pip": "solved into a lock beforehand: tests/lab/test_lock.py",
-        "conda_env_list.build": "names what the host keeps: tests/lab/test_environments.py",
+        "conda_env_list.packages": "solved into a lock beforehand: conda_env/test_lock.py",
+        "conda_env_list.channels": "solved into a lock beforehand: conda_env/test_lock.py",
+        "conda_env_list.pip": "solved into a lock beforehand: conda_env/test_lock.py",
+        "conda_env_list.build": "names what the host keeps: conda_env/test_environments.py",
     },
     "mlnx_ofed": {
-        "mlnx_ofed_firmware_update": "needs a bundle: tests/lab/test_mlnx_ofed.py",
-        "mlnx_ofed_options": "needs a bundle: tests/lab/test_mlnx_ofed.py",
-        "mlnx_ofed_repository_url": "needs a mirror: tests/lab/test_doca.py",
-        "mlnx_ofed_tmpdir": "needs a bundle: tests/lab/test_mlnx_ofed.py",
+        "mlnx_ofed_firmware_update": "needs a bundle: mlnx_ofed/test_bundle.py",
+        "mlnx_ofed_options": "needs a bundle: mlnx_ofed/test_bundle.py",
+        "mlnx_ofed_repository_url": "needs a mirror: mlnx_ofed/test_doca.py",
+        "mlnx_ofed_tmpdir": "needs a bundle: mlnx_ofed/test_bundle.py",
     },
     "nvidia_driver": {
-        "nvidia_driver_state": "its other value leaves nothing: tests/lab/test_driver_runfile.py",
-        "nvidia_driver_repository_url": "needs a mirror: tests/lab/test_driver_packages_faults.py",
+        "nvidia_driver_state": "its other value leaves nothing: nvidia_driver/test_runfile.py",
+        "nvidia_driver_repository_url": "needs a mirror: nvidia_driver/test_packages_faults.py",
     },
     "vgpu_license": {
-        "vgpu_license_state": "its other value leaves nothing: tests/lab/test_vgpu_license_role.py",
-        "vgpu_license_token": "excludes server: tests/lab/test_vgpu_license_role.py",
+        "vgpu_license_state": "its other value leaves nothing: vgpu_license/test_role.py",
+        "vgpu_license_token": "excludes server: vgpu_license/test_role.py",
     },
     "peer_memory": {
-        "peer_memory_archives": "needs an RDMA stack: tests/lab/test_peer_memory.py",
-        "peer_memory_delivery": "needs an RDMA stack: tests/lab/test_peer_memory_rpm.py",
-        "peer_memory_driver_module": "needs an RDMA stack: tests/lab/test_peer_memory.py",
-        "peer_memory_driver_source": "needs an RDMA stack: tests/lab/test_peer_memory.py",
+        "peer_memory_archives": "needs an RDMA stack: peer_memory/test_dkms.py",
+        "peer_memory_delivery": "needs an RDMA stack: peer_memory/test_rpm.py",
+        "peer_memory_driver_module": "needs an RDMA stack: peer_memory/test_dkms.py",
+        "peer_memory_driver_source": "needs an RDMA stack: peer_memory/test_dkms.py",
     },
     "gunicorn_app": {
-        "gunicorn_app_list.release": "names what the host keeps: tests/lab/test_releases.py",
+        "gunicorn_app_list.release": "names what the host keeps: gunicorn_app/test_releases.py",
     },
 }
 
@@ -97,7 +98,7 @@ def test_the_alternative_scenario_sets_every_option_to_another_value(role):
 @pytest.mark.parametrize("role", registry.COMPONENTS)
 def test_what_the_alternative_scenario_leaves_is_proven_elsewhere(role):
     for reason in LEFT[role].values():
-        assert (project.ROOT / reason.rpartition(": ")[2]).is_file(), reason
+        assert (SYSTEM / reason.rpartition(": ")[2]).is_file(), reason
 
 
 def test_an_option_that_a_scenario_forgets_is_found():

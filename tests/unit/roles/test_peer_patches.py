@@ -9,8 +9,8 @@ import subprocess
 import elf
 import pytest
 
-from lab import peer_sources
 from lab.paths import CHECKOUT
+from standins import peer_sources
 
 PATCHES = sorted((CHECKOUT / "roles" / "peer_memory" / "files").glob("*.patch"))
 PAGES = ("nvidia_p2p_get_pages", 0x0B3F3E79)
@@ -19,7 +19,7 @@ OTHER = ("nvidia_register_module", 0xFFFFFFFF)
 LAYOUTS = ["absolute", ".rodata", "__kcrctab"]
 
 # Unit tests need nothing of the machine. On a node, which has all of it, DKMS applies the same
-# patches in tests/lab/test_peer_memory.py.
+# patches in tests/system/peer_memory/test_dkms.py.
 pytestmark = pytest.mark.skipif(
     not all(map(shutil.which, ("patch", "objdump", "make"))),
     reason="patch, binutils and make are not there",

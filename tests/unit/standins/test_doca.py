@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from lab import doca, mlnx_ofed
-from lab.repository import Repository
+from standins import doca, mlnx_ofed
+from standins.repository import Repository
 
 KEYS = {"doca", "build", "ofed", "rdma", "tools", "mft", "source"}
 PACKAGES = {row["name"] for row in mlnx_ofed.table("packages")["packages"]}

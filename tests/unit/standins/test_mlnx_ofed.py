@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from lab import mlnx_ofed
+from standins import mlnx_ofed
 
 OPTIONS = mlnx_ofed.table("options")
 WORDS = mlnx_ofed.table("words")

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from lab import runfile
+from standins import runfile
 
 V440, V535, V590 = "440.33.01", "535.161.08", "590.48.01"
 SILENT = ("--silent", "--no-kernel-module")

@@ -14,7 +14,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Root
-from lab import runfile
+from standins import runfile
 
 V440, V535, V590 = "440.33.01", "535.161.08", "590.48.01"
 # One of each branch, the first and last of those that changed an option.

@@ -32,7 +32,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.peer_memory im
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.stack import case
-from lab import peer_sources
+from standins import peer_sources
 
 K = "6.1.0-56-amd64"
 VERSION = "450.248.02"

@@ -12,7 +12,7 @@ from trees import planted
 from ansible_collections.gpunode.stack.plugins.module_utils._node.peer_memory import nv_peer_mem
 from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import symbols
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
-from lab import peer_sources
+from standins import peer_sources
 
 K = "6.1.0-56-amd64"
 VERSION = "450.248.02"

@@ -1,0 +1,1 @@
+"""Conda environments on lab nodes."""

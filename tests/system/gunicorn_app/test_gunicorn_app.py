@@ -1,0 +1,155 @@
+"""An application on a real host: secrets, releases, addresses, changes that went half way."""
+
+from __future__ import annotations
+
+import concurrent.futures
+
+import pytest
+
+from system.gunicorn_app.demo import CODE, Demo
+
+pytestmark = pytest.mark.lab
+
+SECRETS = {"TOKEN": "se\"c$r`e\\t 'x' %n", "KEY": "-----\nline\n-----"}
+PLAIN = {"MODE": 'a "b" \\ 50% of\n$HOME'}
+
+
+@pytest.fixture(scope="module")
+def demo(lab, tmp_path_factory):
+    lab.fresh("node1")
+    found = Demo(lab, tmp_path_factory.mktemp("demo"))
+    found.converge()
+    yield found
+    lab.fresh("node1")
+
+
+def test_variables_and_secrets_arrive_as_they_were_written(demo):
+    demo.options["environment_variables"], demo.secrets = PLAIN, SECRETS
+    run = demo.run("-vvv", "--diff")
+    assert run.status == 0, run.messages()
+    environment = demo.ask()
+    assert {key: environment[key] for key in {**PLAIN, **SECRETS}} == {**PLAIN, **SECRETS}
+
+
+def test_secrets_are_for_root_and_the_application_alone(demo):
+    demo.secrets = {"TOKEN": "Uncommon-Secret-1"}
+    run = demo.run("-vvv", "--diff")
+    assert run.status == 0, run.messages()
+    # What was given on the command line is shown by nobody but the operator's own shell.
+    assert "Uncommon-Secret-1" not in run.text
+    assert demo.root('stat -c "%a %U" /etc/gpunode/demo.env') == "600 root"
+    found = demo.root("grep -rl Uncommon-Secret-1 /etc /var/lib/gpunode /home /srv || true")
+    assert found == "/etc/gpunode/demo.env"
+    assert "Uncommon-Secret-1" not in demo.root("systemctl show demo.service")
+
+
+def test_a_changed_secret_restarts_the_service_and_nothing_else(demo):
+    demo.secrets = {"TOKEN": "Uncommon-Secret-2"}
+    assert demo.converge()[1:] == [
+        "write /etc/gpunode/demo.env",
+        "restart demo.service: it was started with other secrets",
+    ]
+    assert demo.ask()["TOKEN"] == "Uncommon-Secret-2"
+
+
+def test_secrets_that_are_no_longer_wanted_are_removed(demo):
+    demo.secrets = {}
+    assert "remove /etc/gpunode/demo.env" in demo.converge()
+    assert "TOKEN" not in demo.ask()
+    # No other application has any, so the folder goes with them.
+    assert "No such file" in demo.root("ls -d /etc/gpunode 2>&1 || true")
+
+
+def test_a_restart_that_a_killed_run_still_owes_is_made_up_for(demo):
+    """The unit is in place and systemd has read it; what runs is of another one, and no receipt."""
+    unit = "/etc/systemd/system/demo.service"
+    demo.root(
+        f"cp {unit} /tmp/wanted && sed -i s/GPUNODE_UNIT=.*/GPUNODE_UNIT=old/ {unit}"
+        " && systemctl daemon-reload && systemctl restart demo.service"
+        f" && cat /tmp/wanted > {unit} && systemctl daemon-reload"
+        " && rm /var/lib/gpunode/gunicorn_app.json"
+    )
+    assert demo.converge()[1:] == ["restart demo.service: it was started from another unit"]
+
+
+def test_an_address_that_systemd_read_and_does_not_listen_on_yet_is_opened(demo):
+    demo.root(
+        "sed -i s/9100/9101/ /etc/systemd/system/demo.socket && systemctl daemon-reload"
+        " && ss -tln | grep -q :9100"
+    )
+    demo.options["listen"] = "0.0.0.0:9101"
+    assert demo.converge() == [
+        "listen on 0.0.0.0:9101 by demo.socket",
+        "restart demo.service: its socket is opened anew",
+    ]
+    assert demo.ask()["release"].startswith("/home/demo/code/releases/")
+    assert demo.root("ss -tln | grep -c :9100 || true") == "0"
+
+
+def test_one_earlier_release_stays_and_one_that_somebody_uses(demo):
+    first = demo.ask()["release"]
+    demo.root(f"systemd-run --quiet --unit=visitor --working-directory={first} sleep 300")
+    for number in range(3):
+        demo.code(f"{CODE}# {number}\n")
+        predicted = demo.converge("--check")
+        assert demo.converge() == predicted
+    now = demo.ask()["release"]
+    assert len(demo.releases()) == 3
+    assert {first.rpartition("/")[2], now.rpartition("/")[2]} < demo.releases()
+    assert demo.root("readlink /home/demo/code/current") == now
+    demo.root("systemctl stop visitor")
+
+
+def test_a_release_that_is_named_serves_again_and_the_newer_one_stays(demo):
+    """With one earlier release kept, the one that served last stays, not the one that came last."""
+    first = demo.ask()["release"].rpartition("/")[2]
+    demo.code(f"{CODE}# second\n")
+    demo.converge()
+    second = demo.ask()["release"].rpartition("/")[2]
+    source = demo.options.pop("source")
+    demo.options["release"] = first
+    predicted = demo.converge("--check")
+    assert demo.converge() == predicted
+    assert demo.ask()["release"].endswith(first)
+    assert demo.releases() == {first, second}
+    del demo.options["release"]
+    demo.options["source"] = source
+    demo.code(f"{CODE}# third\n")
+    demo.converge()
+    assert demo.releases() == {first, demo.ask()["release"].rpartition("/")[2]}
+
+
+def test_an_environment_that_was_repaired_under_the_workers_reloads_them(demo):
+    prefix = demo.root("readlink -f /opt/gpunode/envs/ob_cuda")
+    demo.root(f"rm -r {prefix}/lib/python3.*/site-packages/click-*.dist-info")
+    main, workers = demo.main_process(), demo.workers()
+    predicted = demo.converge("--check")
+    with demo.polled() as pressure:
+        assert demo.converge() == predicted
+    reload = "reload demo.service: its environment was repaired after it started"
+    assert predicted[-1] == reload
+    assert pressure.lost == []
+    assert demo.main_process() == main
+    assert demo.workers() & workers == set()
+    # A run that is killed after the repair owes the reload.
+    demo.root(f"touch {prefix}/.gpunode.lock")
+    assert demo.converge() == [reload]
+    assert demo.converge() == []
+
+
+def test_no_request_is_lost_while_the_service_is_restarted(demo):
+    demo.converge()
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        restart = pool.submit(demo.root, "systemctl restart demo.service")
+        answers = [demo.ask()["INVOCATION_ID"]]
+        while not restart.done():
+            answers.append(demo.ask()["INVOCATION_ID"])
+    answers.append(demo.ask()["INVOCATION_ID"])
+    assert len(set(answers)) == 2, "requests were answered by the old service and by the new one"
+
+
+def test_a_unix_socket_serves_too(demo):
+    demo.options["listen"] = "/run/demo/demo.sock"
+    assert "listen on /run/demo/demo.sock by demo.socket" in demo.converge()
+    assert demo.root("ss -xln | grep -c /run/demo/demo.sock") == "1"
+    assert demo.converge() == []

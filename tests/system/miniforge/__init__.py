@@ -1,0 +1,1 @@
+"""Miniforge on lab nodes."""

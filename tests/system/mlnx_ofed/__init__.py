@@ -1,0 +1,1 @@
+"""The RDMA stack on lab nodes."""

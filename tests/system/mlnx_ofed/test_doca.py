@@ -1,0 +1,292 @@
+"""DOCA-OFED on a node that is an image: from an apt repository, its modules built by DKMS.
+
+The catalog knows the vendor's key, with which nothing can be signed here, so that the wanted state
+is handed over with another fingerprint in it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import shlex
+import shutil
+
+import pytest
+
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
+from lab import kernel
+from standins import doca
+from standins.repository import Repository
+from system import playbooks
+from system.mlnx_ofed.rdma_image import FIRST as BUNDLE
+from system.mlnx_ofed.rdma_image import KEPT, NEXT_KERNEL, PINS, Rdma
+
+pytestmark = [pytest.mark.lab, pytest.mark.slow]
+
+NODE = "node1"
+OLD, NEW, UNTOLD = "3.1.0", "3.2.1", "4.0.0"
+SERIES = {OLD: "25.07", NEW: "25.10", UNTOLD: "26.10"}
+INFO = {OLD: "OFED-internal-25.07-0.9.7:", NEW: "OFED-internal-25.10-1.7.1:"}
+PLACE, PORT = "/srv/doca", 8098
+URL = f"http://127.0.0.1:{PORT}"
+SOURCE = "/etc/apt/sources.list.d/gpunode-rdma.sources"
+KEYRING = "/etc/apt/keyrings/gpunode-rdma.asc"
+
+
+class Node(Rdma):
+    """The node, its repository, and what is asked of its RDMA stack."""
+
+    def __init__(self, lab, node, folder):
+        super().__init__(lab, node, folder)
+        self.archive = Repository(lab.tree(node), path=PLACE)
+        self._log = folder / "ssh"
+        key = base64.b64decode("".join(self.archive.key.splitlines()[2:-2]))
+        (self.archive.root / "doca_keyring.gpg").write_bytes(key)
+        self.serve()
+
+    def serve(self):
+        server = f"python3 -m http.server --bind 127.0.0.1 --directory {PLACE} {PORT}"
+        self.says(f"systemd-run --quiet --collect --unit=mirror {server}")
+        self.says(f"until (echo >/dev/tcp/127.0.0.1/{PORT}) 2>/dev/null; do sleep 0.2; done")
+
+    def state(self, version=NEW, fingerprint="", **variables):
+        said = {
+            "gpunode_ofed_kind": "doca",
+            "gpunode_ofed_version": SERIES.get(version, version),
+            "mlnx_ofed_repository_url": URL,
+            **variables,
+        }
+        state = wanted_state.Site(said, "/").wanted("mlnx_ofed")
+        parts = state["repository"].get("distributions", [])
+        parts = [{**part, "fingerprint": fingerprint or self.archive.fingerprint} for part in parts]
+        return {**state, "repository": {**state["repository"], "distributions": parts}}
+
+    def converge(self, *arguments, **said):
+        said = ["--limit", self.node, "-e", json.dumps({"state": self.state(**said)})]
+        return playbooks.run("tests/system/mlnx_ofed/role.yml", *said, *arguments, log=self._log)
+
+    def rests(self, **said):
+        done = self.converge(**said)
+        assert done.status == 0, done.messages()
+        return done.changes(self.node) == []
+
+    def sources(self):
+        return self.says(f"cat {SOURCE} {KEYRING} 2>/dev/null; true")
+
+    def publish(self, version=NEW, faults=()):
+        doca.publish(self.archive, version, faults)
+
+
+@pytest.fixture(scope="module")
+def node(lab, tmp_path_factory):
+    with kernel.on_fresh(lab, NODE, "rdma-core", "ibverbs-providers"):
+        made = Node(lab, NODE, tmp_path_factory.mktemp("made"))
+        yield made
+        made.archive.close()
+
+
+def test_another_key_leaves_the_host_untouched(node):
+    node.publish(OLD)
+    told = node.refused(version=OLD, fingerprint="0" * 40)
+    assert f"its fingerprint is {node.archive.fingerprint}, wanted is {'0' * 40}" in told
+    assert node.sources() == ""
+
+
+def test_a_mirror_that_is_dead_leaves_the_host_untouched(node):
+    told = node.refused(version=OLD, mlnx_ofed_repository_url="http://127.0.0.1:9/doca")
+    assert "cannot be reached" in told
+    assert node.sources() == ""
+
+
+def test_a_fresh_host_gets_the_series_of_the_repository(node):
+    before = node.fingerprint()
+    predicted = node.converge("--check", version=OLD)
+    assert predicted.status == 0, predicted.messages()
+    assert node.fingerprint() == before
+    changes = node.converged(version=OLD)
+    assert predicted.changes(NODE) == changes
+    assert "install DOCA-OFED 25.07" in changes
+    assert node.version() == INFO[OLD]
+    assert list(node.cores()) == [node.release]
+    assert node.packages()["libibverbs1"] == "2507mlnx58-1.2507097"
+    assert node.rests(version=OLD)
+
+
+def test_openibd_starts_at_boot_and_nothing_was_loaded_or_flashed(node):
+    assert node.says("systemctl is-enabled openibd") == "enabled"
+    assert node.asked_of("openibd") == node.asked_of("firmware") == []
+
+
+@pytest.mark.parametrize(
+    ("published", "faults", "words"),
+    [
+        (OLD, (), ["it has doca-ofed 3.1.0-091000 with modules 25.07-0.9.7"]),
+        (NEW, ("damaged",), ["Hash Sum mismatch"]),
+    ],
+)
+def test_what_cannot_be_had_whole_leaves_the_stack_that_is_there(node, published, faults, words):
+    node.publish(published, faults)
+    packages, sources = node.packages(), node.sources()
+    told = node.refused(version=NEW)
+    assert all(word in told for word in words), told
+    assert (node.packages(), node.sources()) == (packages, sources)
+    assert node.rests(version=OLD)
+
+
+@pytest.mark.parametrize("fault", ["broken-module", "package-fails"])
+def test_an_upgrade_that_fails_is_followed_by_the_series_before(node, fault):
+    packages, cores = node.packages(), node.cores()
+    node.publish(NEW, [fault])
+    done = node.converge(version=NEW)
+    assert done.status != 0
+    assert "doca 25.07-0.9.7 is back" in done.messages()
+    assert (node.packages(), node.cores()) == (packages, cores)
+    assert node.says("dpkg --audit") == ""
+    assert node.rests(version=OLD)
+
+
+def test_another_series_comes_by_packages_alone(node):
+    node.publish(NEW)
+    node.asked_of("uninstall")
+    changes = node.converged(version=NEW)
+    assert "install DOCA-OFED 25.10 in place of doca 25.07-0.9.7" in changes
+    assert node.asked_of("uninstall") == []
+    assert node.version() == INFO[NEW]
+    assert node.packages()["libibverbs1"] == "2510.0.11-1"
+    kept = node.says(f"ls {KEPT}/packages")
+    assert "doca-ofed_3.2.1-044000" in kept
+    assert "2507mlnx58" not in kept
+    assert node.rests(version=NEW)
+    assert node.rests(version="25.10-1.7.1")
+
+
+def test_a_build_that_the_repository_does_not_have_is_refused(node):
+    told = node.refused(version="25.10-2.4.1")
+    assert "with modules 25.10-1.7.1" in told
+
+
+def test_an_update_of_the_host_replaces_nothing_of_it(node):
+    packages = node.packages()
+    upgrade = "apt-get --simulate --yes dist-upgrade"
+    assert node.says(f"{upgrade} | grep ^Inst | grep -E 'rdma|ibv|mlnx'; true") == ""
+    held = node.says("apt-cache policy rdma-core | grep -A1 'Installed\\|Candidate'")
+    assert held.count(packages["rdma-core"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        ("dpkg --purge --force-depends perftest", "install DOCA-OFED 25.10"),
+        (f"rm {PINS}", f"hold the packages of the RDMA stack by {PINS}"),
+        (f"rm {SOURCE}", f"write {SOURCE}"),
+        ("systemctl disable openibd", "enable openibd.service"),
+        ("rm /lib/modules/*/updates/dkms/ib_core.ko*", "build the RDMA modules for kernel"),
+        (f"touch {KEPT}/at-work", "install DOCA-OFED 25.10"),
+    ],
+)
+def test_what_is_broken_by_hand_is_reported_and_repaired(node, damage, says):
+    packages = node.packages()
+    node.says(damage)
+    changes = node.converged(version=NEW)
+    assert any(row.startswith(says) for row in changes), changes
+    assert node.packages() == packages
+    assert node.rests(version=NEW)
+
+
+def test_a_further_kernel_gets_its_modules(node):
+    node.add_kernel(NEXT_KERNEL)
+    changes = node.converged(version=NEW)
+    assert changes == [f"build the RDMA modules for kernel {NEXT_KERNEL}"]
+    assert sorted(node.cores()) == sorted([node.release, NEXT_KERNEL])
+
+
+def test_a_run_that_is_killed_is_repaired_by_the_next_one(node):
+    node.publish(OLD)
+    unit = "gpunode-mlnx_ofed"
+    # The module goes first, which would bring back what was there; it waits for its unit.
+    killer = (
+        f"until systemctl is-active --quiet {unit} && pgrep -x dpkg >/dev/null; do sleep 0.1; "
+        f"done; kill -9 $(ps -o ppid= -p $(pgrep -f '[s]ystemd-run --unit={unit}')); "
+        f"systemctl kill --signal=KILL {unit}"
+    )
+    node.says(f"systemd-run --quiet --collect --unit=killer bash -c {shlex.quote(killer)}")
+    assert node.converge(version=OLD).status != 0
+    node.converged(version=OLD)
+    assert node.version() == INFO[OLD]
+    assert node.says("dpkg --audit") == ""
+    assert node.tried(f"test -e {KEPT}/at-work").returncode == 1
+    assert node.rests(version=OLD)
+
+
+def test_the_bundle_takes_its_place_and_leaves_nothing_of_the_repository(node):
+    file, digest = node.bundle(BUNDLE).split("#")
+    shutil.copyfile(file, node.archive.root / "bundle.tgz")
+    said = {
+        "version": BUNDLE,
+        "gpunode_ofed_kind": "mlnx_ofed",
+        "gpunode_ofed_file": f"{URL}/bundle.tgz#{digest}",
+    }
+    node.converged(**said)
+    assert node.version() == f"MLNX_OFED_LINUX-{BUNDLE}:"
+    assert not [name for name in node.packages() if name.startswith("doca")]
+    assert node.sources() == ""
+    assert node.tried(f"test -e {KEPT}/packages").returncode == 1
+    assert node.rests(**said)
+
+
+def test_the_bundle_stays_until_all_packages_are_there(node):
+    node.publish(NEW, ["damaged"])
+    packages = node.packages()
+    told = node.refused(version=NEW)
+    assert "Hash Sum mismatch" in told
+    assert node.packages() == packages
+
+
+def test_an_exchange_of_the_bundle_that_fails_brings_it_back(node):
+    packages = node.packages()
+    node.publish(NEW, ["package-fails"])
+    done = node.converge(version=NEW)
+    assert done.status != 0
+    assert f"MLNX_OFED {BUNDLE} is back" in done.messages()
+    assert node.packages() == packages
+    assert node.version() == f"MLNX_OFED_LINUX-{BUNDLE}:"
+
+
+def test_the_bundle_goes_by_its_uninstaller(node):
+    node.publish(NEW)
+    node.asked_of("uninstall")
+    changes = node.converged(version=NEW)
+    assert f"install DOCA-OFED 25.10 in place of mlnx_ofed {BUNDLE}" in changes
+    assert node.asked_of("uninstall")
+    assert node.version() == INFO[NEW]
+    assert node.rests(version=NEW)
+
+
+def test_without_ofed_info_the_package_of_the_modules_tells(node):
+    node.publish(UNTOLD)
+    node.converged(version=UNTOLD)
+    assert node.version() == ""
+    assert node.rests(version=UNTOLD)
+    node.refused(version=NEW)
+
+
+def test_the_distributions_own_takes_its_place(node):
+    said = {"version": "", "gpunode_ofed_kind": "inbox"}
+    changes = node.converged(**said)
+    assert any(row.startswith("remove doca 26.10-0.5.0 and install rdma-core") for row in changes)
+    assert f"remove {SOURCE}" in changes
+    assert (node.cores(), node.sources()) == ({}, "")
+    assert not [found for found in node.packages().values() if found.startswith("26")]
+    assert node.tried(f"test -e {KEPT}/packages").returncode == 1
+    assert node.rests(**said)
+
+
+def test_a_first_installation_that_fails_is_followed_by_the_distributions_own(node):
+    packages = node.packages()
+    node.publish(NEW, ["broken-module"])
+    done = node.converge(version=NEW)
+    assert done.status != 0
+    assert "The distribution's own stack is back" in done.messages(), done.messages()
+    assert node.packages() == packages
+    assert node.sources() == ""
+    assert node.says("dpkg --audit") == ""

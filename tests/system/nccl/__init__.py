@@ -1,0 +1,1 @@
+"""The meeting of hosts, on lab nodes."""

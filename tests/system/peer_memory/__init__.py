@@ -1,0 +1,1 @@
+"""Peer memory on lab nodes."""

@@ -1,0 +1,1 @@
+"""Facts, plan and refusals of lab nodes."""

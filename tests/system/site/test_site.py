@@ -1,0 +1,212 @@
+"""The main job on real hosts: converge, change nothing, predict, repair, survive being killed."""
+
+from __future__ import annotations
+
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from system import playbooks
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture(scope="module")
+def first(lab, tmp_path_factory):
+    """Check mode on hosts never seen before, and the real run that follows."""
+    for node in lab.nodes:
+        lab.fresh(node.name)
+    log = tmp_path_factory.mktemp("first") / "ssh"
+    predicted = playbooks.site("--check", "--diff", log=log)
+    return predicted, playbooks.site("--diff", log=log)
+
+
+@pytest.fixture(scope="module")
+def converged(first, lab, tmp_path_factory):
+    """The run after that, with nothing to do."""
+    assert first[1].status == 0, first[1].text
+    return playbooks.site(log=tmp_path_factory.mktemp("second") / "ssh")
+
+
+def test_the_first_run_ends_well(first):
+    assert first[1].status == 0, first[1].messages()
+
+
+def test_check_mode_on_a_virgin_host_ends_well(first):
+    assert first[0].status == 0, first[0].messages()
+
+
+def test_check_mode_predicts_each_change_of_the_real_run(first, lab):
+    predicted, real = first
+    for node in lab.nodes:
+        assert real.changes(node.name), "the real run on a virgin host changes something"
+        assert predicted.changes(node.name) == real.changes(node.name)
+
+
+def test_check_mode_predicts_what_the_real_run_shows_as_diff(first, lab):
+    predicted, real = first
+    for node in lab.nodes:
+        assert predicted.diffs(node.name) == real.diffs(node.name) != []
+
+
+def test_the_second_run_changes_nothing_on_any_host(converged, lab):
+    assert converged.changed == {node.name: 0 for node in lab.nodes}
+    assert converged.status == 0
+
+
+def test_the_second_run_costs_each_host_one_round_trip(converged, lab):
+    counted = {node.address: converged.round_trips.count(node.address) for node in lab.nodes}
+    assert counted == {node.address: 1 for node in lab.nodes}
+
+
+def test_the_second_run_plays_nothing_after_preflight(converged):
+    assert converged.plays == ["Probe, plan and refuse"]
+
+
+def test_the_run_says_what_runs_where(converged):
+    assert "converged, nothing to do" in converged.messages()
+    assert "ob_cuda" in converged.messages()
+
+
+def test_the_application_answers_from_outside(converged, lab):
+    for node in lab.nodes:
+        with urllib.request.urlopen(f"http://{node.address}:9001/", timeout=10) as answer:
+            assert answer.read() == b"ob cuda server online!"
+
+
+# Each breaks one kind of thing a role manages; what the next run must say of it stands beside it.
+DAMAGE = {
+    "stopped service": ("systemctl stop ob_cuda.service", "unit ob_cuda.service is inactive"),
+    "stopped socket": (
+        "systemctl stop ob_cuda.socket ob_cuda.service",
+        "unit ob_cuda.socket is inactive",
+    ),
+    "disabled socket": ("systemctl disable ob_cuda.socket", "unit ob_cuda.socket is disabled"),
+    "changed unit": (
+        "sed -i s/TimeoutStopSec=.*/TimeoutStopSec=1/ /etc/systemd/system/ob_cuda.service",
+        "file /etc/systemd/system/ob_cuda.service was changed",
+    ),
+    "removed unit": (
+        "rm /etc/systemd/system/ob_cuda.service",
+        "file /etc/systemd/system/ob_cuda.service is gone",
+    ),
+    "changed release": (
+        "sh -c 'echo x >> $(readlink -f /srv/ob_cuda/current)/main.py'",
+        "was changed",
+    ),
+    "turned release link": (
+        "ln -sfn /tmp /srv/ob_cuda/current",
+        "link /srv/ob_cuda/current has target /tmp",
+    ),
+    "turned environment link": (
+        "ln -sfn /tmp /opt/gpunode/envs/ob_cuda",
+        "link /opt/gpunode/envs/ob_cuda has target /tmp",
+    ),
+    "package taken out by conda": (
+        "/opt/miniforge3/bin/conda remove -yq --force --offline -p /opt/gpunode/envs/ob_cuda click",
+        "lacks click-",
+    ),
+    "package put in by pip": (
+        "/opt/gpunode/envs/ob_cuda/bin/python -m pip install -q six==1.16.0",
+        "unasked six==1.16.0",
+    ),
+    "package taken out by pip": (
+        "/opt/gpunode/envs/ob_cuda/bin/python -m pip uninstall -y -q numpy",
+        "lacks numpy==",
+    ),
+    "changed conda configuration": (
+        "sh -c 'echo offline: true >> /opt/miniforge3/.condarc'",
+        "file /opt/miniforge3/.condarc was changed",
+    ),
+    "wrong owner": (
+        "chown nobody /etc/systemd/system/ob_cuda.socket",
+        "ob_cuda.socket has owner nobody",
+    ),
+    "changed account": ("usermod -s /bin/bash ob_cuda", "user ob_cuda has shell /bin/bash"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_what_was_broken_by_hand_is_reported_and_repaired(converged, lab, tmp_path, damage):
+    command, said = DAMAGE[damage]
+    broken = lab.ssh("node1", f"sudo {command}", timeout_s=120)
+    assert broken.returncode == 0, broken.stderr
+    repair = playbooks.site("--limit", "node1", log=tmp_path / "ssh")
+    assert repair.status == 0, repair.messages()
+    assert said in repair.messages()
+    assert repair.changes("node1"), "the repair says what it changed"
+    assert playbooks.site("--limit", "node1", log=tmp_path / "ssh").changed == {"node1": 0}
+
+
+def test_a_host_that_rebooted_serves_again_and_is_converged(converged, lab, tmp_path):
+    boot_id = lab.ssh("node2", "cat /proc/sys/kernel/random/boot_id").stdout
+    lab.ssh("node2", "sudo systemctl reboot")
+    playbooks.wait_for_reboot(lab, "node2", boot_id)
+    again = playbooks.site("--limit", "node2", log=tmp_path / "ssh")
+    assert (again.status, again.changed) == (0, {"node2": 0}), again.messages()
+
+
+def test_an_unreachable_host_is_reported_and_stops_nobody(converged, lab, tmp_path):
+    lab.stop("node2")
+    try:
+        run = playbooks.site(log=tmp_path / "ssh")
+    finally:
+        lab.start("node2")
+    assert run.stats["node2"]["unreachable"] == 1
+    assert run.stats["node1"]["failures"] == 0
+    assert "1 host (node2): not reached" in run.messages()
+
+
+def test_tags_apply_the_named_component_and_no_other(converged, lab, tmp_path):
+    broken = "ln -sfn /tmp /opt/gpunode/envs/ob_cuda; ln -sfn /tmp /srv/ob_cuda/current"
+    assert lab.ssh("node1", f"sudo sh -c '{broken}'").returncode == 0
+    tagged = playbooks.site("--limit", "node1", "--tags", "conda_env", log=tmp_path / "ssh")
+    assert tagged.status == 0, tagged.messages()
+    assert lab.ssh("node1", "readlink /opt/gpunode/envs/ob_cuda").stdout != "/tmp\n"
+    assert lab.ssh("node1", "readlink /srv/ob_cuda/current").stdout == "/tmp\n"
+    rest = playbooks.site("--limit", "node1", log=tmp_path / "ssh")
+    assert rest.status == 0, rest.messages()
+    assert lab.ssh("node1", "readlink /srv/ob_cuda/current").stdout != "/tmp\n"
+
+
+def test_two_runs_at_once_both_end_well(converged, lab, tmp_path):
+    lab.fresh("node2")
+    with ThreadPoolExecutor() as pool:
+        logs = [tmp_path / "one", tmp_path / "two"]
+        runs = list(pool.map(lambda log: playbooks.site("--limit", "node2", log=log), logs))
+    for run in runs:
+        assert run.status == 0, run.messages()
+    assert playbooks.site("--limit", "node2", log=tmp_path / "ssh").changed == {"node2": 0}
+
+
+# The task during which the controller dies, and how long into it.
+KILLED_AT = {
+    "while Miniforge installs": ("Bring Miniforge to its wanted state", 1.0),
+    "while an environment is built": ("Bring the environments to their wanted state", 3.0),
+    "after the environments": ("Bring the applications to their wanted state", 0.0),
+    "while an application is set up": ("Bring the applications to their wanted state", 0.6),
+    "while an application is proven": ("Bring the applications to their wanted state", 1.5),
+}
+
+
+# Half a minute each: these are for every run, the others for `make test-full`.
+_OFTEN = (
+    "while an environment is built",
+    "while an application is set up",
+    "while an application is proven",
+)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [pytest.param(name, marks=[] if name in _OFTEN else pytest.mark.slow) for name in KILLED_AT],
+)
+def test_a_killed_run_started_again_reaches_the_same_state(converged, lab, tmp_path, place):
+    wanted = playbooks.fingerprint(lab, "node1")
+    lab.fresh("node1")
+    playbooks.site_killed_at(*KILLED_AT[place], "--limit", "node1")
+    again = playbooks.site("--limit", "node1", log=tmp_path / "ssh")
+    assert again.status == 0, again.messages()
+    assert playbooks.fingerprint(lab, "node1") == wanted
+    assert playbooks.site("--limit", "node1", log=tmp_path / "ssh").changed == {"node1": 0}

@@ -1,0 +1,1 @@
+"""Licences of vGPUs on lab nodes."""
