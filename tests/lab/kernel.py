@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import shlex
 
+from lab.images import Image
+
 _PACKAGES = ("dkms", "linux-headers-cloud-amd64")
 _TIMEOUT_S = 300
 _SET_UP = """
 set -e
 apt-get update -qq
 DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends {packages}
-basename /lib/modules/*-cloud-amd64
+apt-get clean
 """
 # What says which kernel a tree of headers is for. DKMS packs its modules as those of the kernel
 # are packed, so one of them comes along, where the node has any.
@@ -39,21 +41,21 @@ depmod {release}
 
 @contextlib.contextmanager
 def on_fresh(lab, node, *more_packages):
-    """Yield a fresh node's kernel, see :func:`set_up`, and leave the node fresh."""
-    lab.fresh(node)
+    """Yield the kernel's release of a node that is :func:`fresh`, and leave the node bare."""
     try:
-        yield set_up(lab, node, *more_packages)
+        yield fresh(lab, node, *more_packages)
     finally:
         lab.fresh(node)
 
 
-def set_up(lab, node, *more_packages):
-    """Give a node DKMS and the headers of a kernel on disk; return the kernel's release.
+def fresh(lab, node, *more_packages):
+    """Make a node new, with DKMS and the headers of a kernel on disk; return the kernel's release.
 
     :param more_packages: further packages, such as linux-image-cloud-amd64.
     """
-    packages = " ".join((*_PACKAGES, *more_packages))
-    return _as_root(lab, node, _SET_UP.format(packages=packages)).split()[-1]
+    script = _SET_UP.format(packages=" ".join((*_PACKAGES, *more_packages)))
+    lab.fresh(node, Image(script, lambda lab, node: _as_root(lab, node, script)))
+    return _as_root(lab, node, "basename /lib/modules/*-cloud-amd64").strip()
 
 
 def add(lab, node, original, release):

@@ -14,6 +14,7 @@ from lab import (
     base,
     cgroup,
     host,
+    images,
     inherit,
     keys,
     lock,
@@ -56,7 +57,10 @@ class Node:
         self._paths = lab_paths
         self._folder = lab_paths.nodes / self.name
         self._record = self._folder / "launcher.json"
+        #: The folder of all that the node wrote over what it lies on.
+        self.written = self._folder / "upper"
         self._base_record = self._folder / "base"
+        self._image_record = self._folder / "image"
         self._proven = self._folder / "proven"
         self._group = f"{lab_paths.label}/{self.name}"
 
@@ -68,17 +72,22 @@ class Node:
         """Return the public host key, made now unless it is there."""
         return keys.ensure(self._paths.keys / f"{self.name}_host", f"root@{self.name}")
 
+    @property
+    def base_tree(self):
+        """The folder of the base tree that the node lies on."""
+        return base.tree(self.release)
+
     def ensure(self, inherited):
         """Make the node exist, run and answer, whatever state it is in.
 
         :param inherited: what :func:`lab.inherit.gather` says of its release.
         :raises LabError: it does not get there; says what it answered last.
         """
-        base_tree = base.tree(self.release)
-        if self._base() != base_tree.name:
+        image = _text(self._image_record)
+        if _text(self._base_record) != self.base_tree.name or not Path(image).is_dir():
             self.discard()
-            textfile.put(self._base_record, base_tree.name)
-        self._mount(base_tree)
+            textfile.put(self._base_record, self.base_tree.name)
+        self._mount()
         self._furnish(inherited)
         if self.is_running():
             with contextlib.suppress(LabError):
@@ -94,8 +103,11 @@ class Node:
         cgroup.remove(self._group)
         network.remove_interface(self._paths.host_interface(self.number))
 
-    def discard(self):
-        """Switch the node off and forget all that was ever written in it."""
+    def discard(self, image=None):
+        """Switch the node off and forget all that was ever written in it.
+
+        :param image: the folder of the image that it begins with from now on.
+        """
         self.stop()
         # The record goes first: half a node must not count as one.
         self._base_record.unlink(missing_ok=True)
@@ -103,21 +115,23 @@ class Node:
         for folder in ("upper", "work"):
             mounts.remove_tree(self._folder / folder)
         self._proven.unlink(missing_ok=True)
+        self._image_record.unlink(missing_ok=True)
+        if image:
+            textfile.put(self._image_record, str(image))
+            textfile.put(self._base_record, self.base_tree.name)
 
     def ssh(self, command, timeout_s=SSH_TIMEOUT_S):
         """Run a shell command on the node as its ordinary user; see :func:`lab.ssh.execute`."""
         return ssh.execute(self._paths, self.address, command, timeout_s)
 
-    def _base(self):
-        return self._base_record.read_text(encoding="ascii") if self._base_record.exists() else None
-
-    def _mount(self, base_tree):
+    def _mount(self):
         if mounts.is_mounted(self.tree):
             return
-        layers = {"lowerdir": base_tree}
-        for option, folder in (("upperdir", "upper"), ("workdir", "work")):
-            layers[option] = self._folder / folder
-            layers[option].mkdir(exist_ok=True)
+        image = _text(self._image_record)
+        layers = {"lowerdir": f"{image}:{self.base_tree}" if image else self.base_tree}
+        for option, folder in (("upperdir", self.written), ("workdir", self._folder / "work")):
+            layers[option] = folder
+            folder.mkdir(exist_ok=True)
         self.tree.mkdir(exist_ok=True)
         shown = ",".join(f"{option}={folder}" for option, folder in layers.items())
         run(["mount", "-t", "overlay", self._paths.label, "-o", shown, self.tree])
@@ -236,6 +250,11 @@ class Node:
         return "\n".join([f"The end of {self.console}:", *lines])
 
 
+def _text(path):
+    """Return what a file says, "" where there is none."""
+    return path.read_text(encoding="ascii") if path.exists() else ""
+
+
 class Lab:
     """The lab of one checkout."""
 
@@ -311,11 +330,15 @@ class Lab:
         self.down()
         mounts.remove_tree(self.paths.state)
 
-    def fresh(self, name):
-        """Make one node new, as it was after its very first boot."""
+    def fresh(self, name, image=None):
+        """Make one node new, as it was after its very first boot.
+
+        :param image: an :class:`lab.images.Image`: what else was done to it before that boot.
+        """
+        folder = images.ensure(self, name, image) if image else None
         with lock.held(self.paths.lock):
             node = self.node(name)
-            node.discard()
+            node.discard(folder)
             self._ensure([node])
 
     def stop(self, name):

@@ -10,6 +10,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[2]
 ROOT = Path("/var/lib/gpunode-lab")
 BASES = ROOT / "base"
+IMAGES = ROOT / "images"
 #: What the root folder of any lab's node looks like.
 ANY_TREE = str(ROOT / "*" / "nodes" / "*" / "root")
 #: An interface's name has at most this many characters (IFNAMSIZ less the final zero).
@@ -60,6 +61,10 @@ class LabPaths:
     def nodes(self):
         """The folder with one folder per node."""
         return self.state / "nodes"
+
+    def images(self, name):
+        """Return the folder of the images that are for the node called ``name`` alone."""
+        return self.state / "images" / name
 
     @property
     def keys(self):

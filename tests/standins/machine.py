@@ -1,6 +1,6 @@
 """A lab node as a host with a kernel of its own, GPUs and adapters; see tests/standins/machine.
 
-A test makes the node new when it is done with it.
+A test makes the node bare when it is done with it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 import yaml
 
 from lab import textfile
+from lab.images import Image
 from lab.paths import CHECKOUT
 
 STANDIN = CHECKOUT / "tests" / "standins" / "machine"
@@ -38,6 +39,7 @@ set -e
 apt-get update -qq
 DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
     dkms gcc libc6-dev openssl linux-headers-cloud-amd64
+apt-get clean
 running=$(uname -r)
 headers=$(ls -d /usr/src/linux-headers-*cloud-amd64)
 cp -a $headers /usr/src/linux-headers-$running
@@ -57,7 +59,6 @@ cd {HOME}
 gcc -shared -fPIC -O1 -o modules.so modules.c -ldl
 test -e /proc/modules || echo {HOME}/modules.so >/etc/ld.so.preload
 for name in {" ".join(_OF_KMOD)}; do ln -sf {HOME}/kernel.py /usr/sbin/$name; done
-systemctl enable -q machine.service
 """
 
 # The distribution's RDMA modules, signed with the key that its kernel knows by itself.
@@ -151,21 +152,33 @@ class Machine:
         }
 
     def install(self):
-        """Make the node such a machine, with headers for its kernel and DKMS, and boot it."""
-        for name in ("kernel.py", "adapters.py", "modules.c"):
-            self.put(f"{HOME}/{name}", (STANDIN / name).read_text(), 0o755)
+        """Make the node new and such a machine, with headers for its kernel and DKMS, and boot."""
+        files = {
+            f"{HOME}/{name}": (STANDIN / name).read_text()
+            for name in ("kernel.py", "adapters.py", "modules.c")
+        }
+        files[f"{HOME}/own/Makefile"] = "obj-m := dummy.o\n"
+        files[f"{HOME}/own/dummy.c"] = _OWN_MODULE
+        script = _SET_UP
+        if self.hardware["rdma"]:
+            files |= {
+                f"{HOME}/inbox/{path.name}": path.read_text()
+                for path in (STANDIN / "inbox").iterdir()
+            }
+            script += _INBOX
+
+        def prepare(_lab, _name):
+            for path, text in files.items():
+                self.put(path, text, 0o755)
+            self.says(script, timeout_s=_INSTALL_TIMEOUT_S)
+
+        self._lab.fresh(self.name, Image(json.dumps([files, script]), prepare))
         words = yaml.safe_load((STANDIN / "words.yml").read_text())
         self.put(f"{HOME}/words.json", json.dumps(words))
         self.put(f"{HOME}/machine.json", json.dumps(self.hardware))
-        self.put(f"{HOME}/own/Makefile", "obj-m := dummy.o\n")
-        self.put(f"{HOME}/own/dummy.c", _OWN_MODULE)
         self.license_server("licensed")
         self._put_unit("machine.service")
-        self.says(_SET_UP, timeout_s=_INSTALL_TIMEOUT_S)
-        if self.hardware["rdma"]:
-            for path in (STANDIN / "inbox").iterdir():
-                self.put(f"{HOME}/inbox/{path.name}", path.read_text())
-            self.says(_INBOX, timeout_s=_INSTALL_TIMEOUT_S)
+        self.says("systemctl enable -q machine.service")
         self.reboot()
 
     def module(self, version=VERSION):

@@ -17,7 +17,6 @@ FACTS = "tests/system/preflight/facts.yml"
 
 @pytest.fixture(scope="module")
 def machine(lab):
-    lab.fresh(NODE)
     made = Machine(
         lab,
         NODE,

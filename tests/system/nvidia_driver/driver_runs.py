@@ -105,7 +105,7 @@ def is_settled(run, *nodes):
 
 
 class Node:
-    """A node that has what modules are built with, for a kernel on disk.
+    """A node that is new and has what modules are built with, for a kernel on disk.
 
     :ivar release: that of the kernel.
     """
@@ -114,7 +114,7 @@ class Node:
         self._lab = lab
         self._node = node
         self.tree = lab.tree(node)
-        self.release = kernel.set_up(lab, node, *packages)
+        self.release = kernel.fresh(lab, node, *packages)
 
     def says(self, command, timeout_s=120):
         """Run a command of the shell as root, and return what it prints."""
@@ -164,7 +164,6 @@ def package_of_others(depends):
 @contextlib.contextmanager
 def packaged(lab, node):
     """Yield a fresh node that is :class:`Packaged`, and leave it fresh."""
-    lab.fresh(node)
     made = Packaged(lab, node)
     try:
         yield made

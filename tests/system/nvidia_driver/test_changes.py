@@ -27,7 +27,6 @@ TRACES = (
 
 @pytest.fixture(scope="module")
 def machine(lab):
-    lab.fresh(NODE)
     made = Machine(lab, NODE)
     made.install()
     made.put("/etc/systemd/system/serve.socket", "[Socket]\nListenStream=127.0.0.1:9999\n")

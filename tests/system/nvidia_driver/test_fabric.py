@@ -18,7 +18,6 @@ PACKAGE, UNIT = "nvidia-fabricmanager-535", "nvidia-fabricmanager"
 
 @pytest.fixture(scope="module")
 def machine(lab):
-    lab.fresh(NODE)
     made = Machine(lab, NODE, nvswitches=[nvswitch()])
     made.install()
     yield made

@@ -22,7 +22,6 @@ FIRST, SECOND = "535.161.08", "535.183.01"
 
 @pytest.fixture(scope="module")
 def machine(lab):
-    lab.fresh(NODE)
     made = Machine(lab, NODE)
     made.install()
     yield made

@@ -50,7 +50,6 @@ ln -s nv-modeset-kernel-amd64.o_binary kernel/nvidia-modeset/nv-modeset-kernel.o
 
 @pytest.fixture
 def host(lab):
-    lab.fresh(NODE)
     yield driver_runs.Node(lab, NODE)
     lab.fresh(NODE)
 

@@ -21,7 +21,6 @@ BROKEN = "/etc/modprobe.d/zz-broken.conf"
 def machines(lab):
     made = [Machine(lab, node) for node in NODES]
     for machine in made:
-        lab.fresh(machine.name)
         machine.install()
     yield made
     for node in NODES:

@@ -18,7 +18,6 @@ UNENROLLED = {"gpunode_consent": ["unenrolled_key"]}
 
 @pytest.fixture(scope="module")
 def machine(lab):
-    lab.fresh(NODE)
     made = Machine(lab, NODE, console="nouveau")
     made.install()
     made.rival(initramfs=True)

@@ -17,7 +17,6 @@ VGPU = "NVIDIA Virtual Compute Server"
 
 @pytest.fixture(scope="module")
 def machine(lab):
-    lab.fresh(NODE)
     made = Machine(lab, NODE, gpus=[gpu(name="GRID A100D-20C", mode="VGPU", licensed_product=VGPU)])
     made.install()
     yield made
