@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from system import environments
 from system.gunicorn_app.demo import CODE, Demo
 
 pytestmark = pytest.mark.lab
@@ -61,6 +62,7 @@ LEFT = "ls -d /run/systemd/system/demo-candidate* /run/gpunode /run/demo-candida
 
 @pytest.fixture(scope="module")
 def demo(lab, tmp_path_factory):
+    environments.fresh(lab, "node1")
     found = Demo(lab, tmp_path_factory.mktemp("demo"))
     found.options["start_timeout_s"] = 6
     found.secrets = {"KEPT": "Uncommon-Secret-3"}

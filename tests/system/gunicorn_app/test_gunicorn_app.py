@@ -6,6 +6,7 @@ import concurrent.futures
 
 import pytest
 
+from system import environments
 from system.gunicorn_app.demo import CODE, Demo
 
 pytestmark = pytest.mark.lab
@@ -16,7 +17,7 @@ PLAIN = {"MODE": 'a "b" \\ 50% of\n$HOME'}
 
 @pytest.fixture(scope="module")
 def demo(lab, tmp_path_factory):
-    lab.fresh("node1")
+    environments.fresh(lab, "node1")
     found = Demo(lab, tmp_path_factory.mktemp("demo"))
     found.converge()
     yield found

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from lab.load import load
-from system import playbooks
+from system import environments, playbooks
 
 pytestmark = pytest.mark.lab
 
@@ -105,8 +105,14 @@ SERVERS = {
 }
 
 
+@pytest.fixture(scope="module")
+def node(lab):
+    """The node with the lab's own environment."""
+    environments.fresh(lab, NODE)
+
+
 @pytest.fixture(scope="module", params=SERVERS.values(), ids=SERVERS)
-def pressed(request, lab, tmp_path_factory):
+def pressed(request, lab, node, tmp_path_factory):
     """The application under some gunicorn, (version, threads of a worker)."""
     version, threads = request.param
     folder = tmp_path_factory.mktemp("pressed")

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from system import playbooks
+from system import environments, playbooks
 
 pytestmark = pytest.mark.lab
 
@@ -65,6 +65,7 @@ class Listed:
 
 @pytest.fixture(scope="module")
 def listed(lab, tmp_path_factory):
+    environments.fresh(lab, NODE)
     found = Listed(tmp_path_factory.mktemp("listed"))
     found.serve("one")
     yield found

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from lab import ssh
-from system import playbooks
+from system import environments, playbooks
 from system.gunicorn_app.demo import CODE, Demo
 
 pytestmark = pytest.mark.lab
@@ -54,6 +54,7 @@ def traces(demo):
 
 @pytest.fixture
 def demo(lab, tmp_path):
+    environments.fresh(lab, "node1")
     found = Demo(lab, tmp_path)
     # On the way there lie folders that nobody has made yet.
     found.options["dir"] = "/srv/company/demo"

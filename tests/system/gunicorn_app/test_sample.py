@@ -10,7 +10,7 @@ import zlib
 
 import pytest
 
-from system import playbooks
+from system import environments, playbooks
 
 pytestmark = pytest.mark.lab
 
@@ -37,6 +37,7 @@ def png():
 @pytest.fixture(scope="module")
 def address(lab, tmp_path_factory):
     """Where the sample answers on a converged node."""
+    environments.fresh(lab, "node1")
     run = playbooks.site("--limit", "node1", log=tmp_path_factory.mktemp("sample") / "ssh")
     assert run.status == 0, run.messages()
     return f"http://{lab.nodes[0].address}:9001"

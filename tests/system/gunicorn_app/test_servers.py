@@ -9,7 +9,7 @@ import time
 import pytest
 
 from lab.load import load
-from system import playbooks
+from system import environments, playbooks
 from system.playbooks import PROJECT
 
 pytestmark = pytest.mark.lab
@@ -138,7 +138,7 @@ def port_of(name):
 
 @pytest.fixture(scope="module")
 def servers(lab, tmp_path_factory):
-    lab.fresh("node1")
+    environments.fresh(lab, "node1")
     found = Servers(lab, tmp_path_factory.mktemp("servers"))
     found.converge()
     yield found

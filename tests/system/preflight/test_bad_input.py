@@ -7,7 +7,7 @@ import json
 import pytest
 
 from lab.load import load
-from system import playbooks
+from system import environments, playbooks
 from system.playbooks import PROJECT
 
 pytestmark = pytest.mark.lab
@@ -33,13 +33,20 @@ def application(**changes):
     return {"gunicorn_app_list": [{**APP, **changes}]}
 
 
+@pytest.fixture(scope="module")
+def converged(lab, tmp_path_factory):
+    """The node with the lab's own application; each refusal leaves it as it was."""
+    environments.fresh(lab, "node1")
+    log = tmp_path_factory.mktemp("converged") / "ssh"
+    assert playbooks.site("--limit", "node1", log=log).status == 0
+
+
 @pytest.fixture
-def refused(lab, tmp_path):
+def refused(lab, converged, tmp_path):
     """Run site.yml on a converged node with other variables, and expect a refusal and no change.
 
     The application is asked all the while, and answers from the very process that it had.
     """
-    assert playbooks.site("--limit", "node1", log=tmp_path / "ssh").status == 0
     address = lab.node("node1").address
 
     def main_process():
