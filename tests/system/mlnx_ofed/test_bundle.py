@@ -6,10 +6,11 @@ import pytest
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.kernel import module_file
 from lab import kernel
+from system import cut_runs
 from system.mlnx_ofed.rdma_image import FIRST, KEPT, NEXT_KERNEL, PINS, SECOND, SYMBOLS, Rdma
 from system.nvidia_driver import driver_runs
 
-pytestmark = [pytest.mark.lab, pytest.mark.slow]
+pytestmark = pytest.mark.lab
 
 NODE = "node1"
 OWNER = "render-farm"
@@ -67,6 +68,7 @@ def test_nothing_of_the_bundle_is_left_but_the_copy_that_is_kept(node):
     assert node.says(f"stat -c '%a %U' {KEPT}/{FIRST}.tgz") == "600 root"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("said", "words"),
     [
@@ -80,6 +82,7 @@ def test_an_option_that_is_misspelt_is_refused_by_name(node, said, words):
     assert all(word in told for word in words), told
 
 
+@pytest.mark.slow
 def test_an_address_that_is_dead_leaves_the_host_untouched(node):
     digest = "0" * 64
     dead = f"http://127.0.0.1:9/MLNX_OFED_LINUX-{SECOND}-debian12.5-x86_64.tgz#sha256={digest}"
@@ -88,12 +91,14 @@ def test_an_address_that_is_dead_leaves_the_host_untouched(node):
     assert "cannot be reached" in told
 
 
+@pytest.mark.slow
 def test_a_bundle_with_another_digest_leaves_the_host_untouched(node):
     file = node.bundle(SECOND).partition("#")[0]
     told = node.refused(**node.said(SECOND, gpunode_ofed_file=f"{file}#sha256={'0' * 64}"))
     assert "wanted is " + "0" * 64 in told
 
 
+@pytest.mark.slow
 def test_a_bundle_of_another_version_or_distribution_is_refused(node):
     told = node.refused(**node.said(SECOND, gpunode_ofed_file=node.bundle(FIRST)))
     assert f"it is {FIRST}, and {SECOND} is wanted" in told
@@ -102,11 +107,13 @@ def test_a_bundle_of_another_version_or_distribution_is_refused(node):
     assert "it is for ubuntu22.04, and the host is debian12" in told
 
 
+@pytest.mark.slow
 def test_a_bundle_that_broke_off_is_refused(node):
     told = node.refused(**node.said(SECOND, ["truncated"]))
     assert "unpack the bundle of MLNX_OFED" in told
 
 
+@pytest.mark.slow
 def test_a_folder_without_room_is_refused_before_anything_is_unpacked(node):
     node.says("mkdir /mnt/small && mount -t tmpfs -o size=64k tmpfs /mnt/small")
     try:
@@ -116,6 +123,7 @@ def test_a_folder_without_room_is_refused_before_anything_is_unpacked(node):
     assert "room for MLNX_OFED in /mnt/small" in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "words"),
     [
@@ -133,6 +141,7 @@ def test_a_status_of_the_installer_becomes_a_sentence_and_nothing_was_changed(no
     assert "general.log" in told
 
 
+@pytest.mark.slow
 def test_what_stands_on_the_packages_is_named_before_it_would_be_removed(node):
     node.says(driver_runs.package_of_others("libibverbs1"))
     try:
@@ -142,7 +151,14 @@ def test_what_stands_on_the_packages_is_named_before_it_would_be_removed(node):
     assert f"stands on the packages that give way: {OWNER}" in told
 
 
-@pytest.mark.parametrize("fault", ["broken-module", "package-fails", "dies-half-way"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "broken-module",
+        pytest.param("package-fails", marks=pytest.mark.slow),
+        pytest.param("dies-half-way", marks=pytest.mark.slow),
+    ],
+)
 def test_an_upgrade_that_fails_is_followed_by_the_version_before(node, fault):
     packages, cores = node.packages(), node.cores()
     done = node.converge(**node.said(SECOND, [fault]))
@@ -166,6 +182,7 @@ def test_an_upgrade_goes_through_the_uninstaller_of_the_vendor(node):
     assert node.rests(**node.said(SECOND))
 
 
+@pytest.mark.slow
 def test_a_newer_one_of_the_distribution_replaces_nothing_of_it(node):
     upgrade = "apt-get --simulate --yes dist-upgrade | sed -n 's/^Inst \\([^ ]*\\).*/\\1/p'"
     node.says(_NEWER)
@@ -179,6 +196,7 @@ def test_a_newer_one_of_the_distribution_replaces_nothing_of_it(node):
     assert "rdma-core" not in held
 
 
+@pytest.mark.slow
 def test_the_build_of_a_module_is_read_as_readelf_reads_it(node, lab):
     path = f"/lib/modules/{node.release}/updates/dkms/ib_core.ko"
     told = node.says(f"readelf --notes {path}")
@@ -190,14 +208,19 @@ def test_the_build_of_a_module_is_read_as_readelf_reads_it(node, lab):
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        ("dpkg --purge --force-depends perftest", f"install MLNX_OFED {SECOND}"),
         (f"rm {PINS}", f"hold the packages of the RDMA stack by {PINS}"),
-        (f"echo '# by hand' >>{PINS}", f"hold the packages of the RDMA stack by {PINS}"),
-        ("systemctl disable openibd", "enable openibd.service"),
         ("rm /lib/modules/*/updates/dkms/ib_core.ko*", "build the RDMA modules for kernel"),
-        ("rm /usr/bin/ofed_info", f"install MLNX_OFED {SECOND}"),
-        (f"rm {SYMBOLS}", f"install MLNX_OFED {SECOND}"),
-        (f"touch {KEPT}/at-work", f"install MLNX_OFED {SECOND}"),
+        *(
+            pytest.param(*row, marks=pytest.mark.slow)
+            for row in (
+                ("dpkg --purge --force-depends perftest", f"install MLNX_OFED {SECOND}"),
+                (f"echo '# by hand' >>{PINS}", f"hold the packages of the RDMA stack by {PINS}"),
+                ("systemctl disable openibd", "enable openibd.service"),
+                ("rm /usr/bin/ofed_info", f"install MLNX_OFED {SECOND}"),
+                (f"rm {SYMBOLS}", f"install MLNX_OFED {SECOND}"),
+                (f"touch {KEPT}/at-work", f"install MLNX_OFED {SECOND}"),
+            )
+        ),
     ],
 )
 def test_what_is_broken_by_hand_is_reported_and_repaired(node, damage, says):
@@ -210,6 +233,7 @@ def test_what_is_broken_by_hand_is_reported_and_repaired(node, damage, says):
     assert node.rests(**node.said(SECOND))
 
 
+@pytest.mark.slow
 def test_a_further_kernel_gets_its_modules(node):
     node.add_kernel(NEXT_KERNEL)
     changes = node.converged(**node.said(SECOND))
@@ -218,12 +242,20 @@ def test_a_further_kernel_gets_its_modules(node):
     assert node.rests(**node.said(SECOND))
 
 
+def test_a_run_that_is_killed_while_it_builds_is_brought_to_its_end_by_the_next_one(node):
+    building = "ls -d /var/lib/dkms/mlnx-ofed-kernel/*/build"
+    cut_runs.killed(node, building, "host", **node.said())
+    node.converged(**node.said())
+    assert node.version() == f"MLNX_OFED_LINUX-{FIRST}:"
+    assert set(node.cores().values()) == {FIRST}
+    assert node.says("dpkg --audit") == ""
+    assert node.rests(**node.said())
+
+
 def test_the_distributions_own_takes_its_place(node):
     said = {"gpunode_ofed_kind": "inbox"}
     changes = node.converged(**said)
-    assert any(
-        row.startswith(f"remove mlnx_ofed {SECOND} and install rdma-core") for row in changes
-    )
+    assert any(row.startswith(f"remove mlnx_ofed {FIRST} and install rdma-core") for row in changes)
     assert node.version() == ""
     assert node.cores() == {}
     assert not [found for found in node.packages().values() if "mlnx" in found]
@@ -238,6 +270,7 @@ def test_the_distributions_own_takes_its_place(node):
     assert node.rests(**said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["broken-module", "dies-half-way"])
 def test_a_first_installation_that_fails_is_followed_by_the_distributions_own(node, fault):
     packages = node.packages()

@@ -12,7 +12,7 @@ import pytest
 from standins.machine import Machine, adapter
 from system.mlnx_ofed.rdma_image import FIRST, SECOND, Rdma
 
-pytestmark = [pytest.mark.lab, pytest.mark.slow]
+pytestmark = pytest.mark.lab
 
 NODE = "node1"
 CORE = ["ib_core", "ib_uverbs", "mlx5_core", "mlx5_ib"]
@@ -125,7 +125,6 @@ class Host(Rdma):
 
 @pytest.fixture(scope="module")
 def host(lab, tmp_path_factory):
-    lab.fresh(NODE)
     machine = Machine(lab, NODE, rdma=[adapter()])
     machine.install()
     # The other kernel that headers are there for: nobody boots it, and modules for it take a while.
@@ -152,6 +151,7 @@ def test_without_consent_nothing_is_touched(host):
     assert (host.fingerprint(), host.core()) == before
 
 
+@pytest.mark.slow
 def test_whoever_reboots_by_hand_keeps_the_modules_until_then(host):
     before, boots = host.core(), host.machine.boots()
     done = host.ran("--skip-tags", "reboot", **host.said(**REBOOT))
@@ -167,6 +167,7 @@ def test_whoever_reboots_by_hand_keeps_the_modules_until_then(host):
     assert host.asked_of("openibd") == []
 
 
+@pytest.mark.slow
 def test_where_the_distributions_own_is_back_before_the_reboot_none_is_due(host):
     before = host.core()
     done = host.ran(**INBOX)
@@ -188,6 +189,7 @@ def test_with_consent_openibd_brings_another_stack_into_memory(host):
     assert host.rests(**host.said())
 
 
+@pytest.mark.slow
 def test_who_moves_memory_of_gpus_by_rdma_keeps_the_modules_and_is_no_victim(host):
     host.load_peer_memory()
     before = host.core()
@@ -202,6 +204,7 @@ def test_who_moves_memory_of_gpus_by_rdma_keeps_the_modules_and_is_no_victim(hos
     host.says("systemctl stop train.service")
 
 
+@pytest.mark.slow
 def test_who_uses_rdma_alone_is_named_and_peer_memory_comes_again(host):
     before = host.core()
     host.starts("bench.service", "/dev/infiniband/uverbs0")
@@ -215,6 +218,7 @@ def test_who_uses_rdma_alone_is_named_and_peer_memory_comes_again(host):
     host.says("systemctl stop bench.service")
 
 
+@pytest.mark.slow
 def test_a_module_that_openibd_does_not_know_is_named_before_rdma_is_down(host):
     before = host.core()
     host.says("modprobe beegfs")
@@ -231,6 +235,7 @@ def test_a_module_that_openibd_does_not_know_is_named_before_rdma_is_down(host):
     host.asked_of("openibd")
 
 
+@pytest.mark.slow
 def test_once_nobody_does_the_next_run_goes_on_and_peer_memory_gives_way_and_comes_again(host):
     before, boots = host.core(), host.machine.boots()
     done = host.ran(**host.said(SECOND, **RESTART))
@@ -243,6 +248,7 @@ def test_once_nobody_does_the_next_run_goes_on_and_peer_memory_gives_way_and_com
     assert host.rests(**host.said(SECOND, **RESTART))
 
 
+@pytest.mark.slow
 def test_modules_of_a_vendor_stay_until_the_reboot_that_brings_the_distributions_own(host):
     before = host.core()
     done = host.ran(**INBOX, **RESTART)
@@ -283,16 +289,19 @@ def kept_under_the_connection(host, version, words):
     assert host.rests(**host.said(version, **RESTART))
 
 
+@pytest.mark.slow
 def test_under_the_connection_to_the_host_a_reboot_takes_the_place_of_the_restart(host):
     host.machine.has(rdma=[adapter("host0")])
     kept_under_the_connection(host, FIRST, "runs over host0, which stands on RDMA devices (host0)")
 
 
+@pytest.mark.slow
 def test_below_a_bridge_it_is_the_same(host):
     host.says(_BRIDGE)
     kept_under_the_connection(host, SECOND, "runs over br0, which stands on RDMA devices (host0)")
 
 
+@pytest.mark.slow
 def test_modules_that_the_firmware_keeps_out_do_not_come_by_openibd(host):
     host.ran(**INBOX)
     host.machine.has(rdma=[adapter()], secure_boot={"enabled": True, "enrolled": []})

@@ -6,7 +6,7 @@ import pytest
 
 from system.nvidia_driver import driver_runs
 
-pytestmark = [pytest.mark.lab, pytest.mark.slow]
+pytestmark = pytest.mark.lab
 
 NODE = "node1"
 FIRST, SECOND = "535.161.08-1", "535.183.01-1"
@@ -56,6 +56,7 @@ def test_a_branch_is_installed_in_one_version_for_the_kernel_and_held_there(conv
     assert again.plays == ["Probe, plan and refuse"]
 
 
+@pytest.mark.slow
 def test_a_security_update_is_named_and_held_back_from_unattended_upgrades(converge, host):
     host.publish([FIRST], security=[SECOND])
     told = converge()
@@ -77,34 +78,41 @@ def test_a_package_that_was_upgraded_or_removed_by_hand_is_reported_and_repaired
     assert "Pin-Priority" in host.says(f"cat {PINS}")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def lacking(host):
     """The node's packages without one, so that all come in another version; to be as they were."""
     host.says("apt-get -q -y purge nvidia-smi")
+    host.add_kernel(NEXT_KERNEL)
     return host.versions()
 
 
-def test_what_cannot_be_built_or_had_whole_or_would_touch_a_kernel_changes_nothing(
-    converge, host, lacking
-):
-    host.add_kernel(NEXT_KERNEL)
-    before = host.modules()
-    for faults, *words in (
+@pytest.mark.parametrize(
+    ("faults", "words"),
+    [
         (
             {"nvidia-kernel-dkms": "broken-module"},
-            "this kernel is not supported",
-            "no module was replaced",
+            ["this kernel is not supported", "no module was replaced"],
         ),
-        ({"libcuda1": "damaged"}, "Hash Sum mismatch"),
-        ({"nvidia-smi": "needs-kernel"}, "would touch the kernel", "linux-image-cloud-amd64"),
-    ):
-        host.publish([SECOND], faults=faults)
-        refused(converge(), *words)
-        assert (host.versions(), host.modules()) == (lacking, before)
-        assert version(SECOND) not in host.says("dkms status; ls /usr/src")
-        assert host.kept() == {version(FIRST): {"700", "600"}}
+        pytest.param({"libcuda1": "damaged"}, ["Hash Sum mismatch"], marks=pytest.mark.slow),
+        pytest.param(
+            {"nvidia-smi": "needs-kernel"},
+            ["would touch the kernel", "linux-image-cloud-amd64"],
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_what_cannot_be_built_or_had_whole_or_would_touch_a_kernel_changes_nothing(
+    converge, host, lacking, faults, words
+):
+    before = host.modules()
+    host.publish([SECOND], faults=faults)
+    refused(converge(), *words)
+    assert (host.versions(), host.modules()) == (lacking, before)
+    assert version(SECOND) not in host.says("dkms status; ls /usr/src")
+    assert host.kept() == {version(FIRST): {"700", "600"}}
 
 
+@pytest.mark.slow
 def test_a_package_that_fails_halfway_gives_way_to_the_driver_before(converge, host):
     before, modules = host.versions(), host.modules()
     # The archive has the newest alone.
@@ -116,7 +124,9 @@ def test_a_package_that_fails_halfway_gives_way_to_the_driver_before(converge, h
     assert set(host.modules().values()) == {version(FIRST)}
 
 
-def test_once_it_works_every_kernel_has_the_module_and_the_way_back_is_told(converge, host):
+def test_once_it_works_every_kernel_has_the_module_and_the_way_back_is_told(
+    converge, host, lacking
+):
     host.publish([SECOND])
     done = converge()
     assert done.status == 0, done.messages()
@@ -129,6 +139,7 @@ def test_once_it_works_every_kernel_has_the_module_and_the_way_back_is_told(conv
     assert f"driver {version(FIRST)}, which is kept on the host: {way}" in again.messages()
 
 
+@pytest.mark.slow
 def test_what_was_installed_by_hand_is_adopted_and_pinned_there(converge, host):
     way = f"apt-get install -q -y --allow-downgrades {driver_runs.KEPT}/{version(FIRST)}/*.deb"
     host.says(way)

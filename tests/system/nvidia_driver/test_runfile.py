@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lab import kernel
+from system import cut_runs
 from system.nvidia_driver import driver_image
 
 pytestmark = pytest.mark.lab
@@ -19,7 +20,10 @@ def files(tmp_path_factory):
     """{version: what gpunode_driver_file is to say} of .run files on the controller."""
     folder = tmp_path_factory.mktemp("files")
     found = {version: driver_image.file(folder, version) for version in (FIRST, SECOND)}
-    return {**found, "grid": driver_image.file(folder, SECOND, flavour="grid")}
+    found["grid"] = driver_image.file(folder, SECOND, flavour="grid")
+    (folder / "broken").mkdir()
+    broken = driver_image.file(folder / "broken", SECOND, faults=["does-not-compile"])
+    return {**found, "broken": broken}
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +43,11 @@ def release(node):
     return node.says("ls /lib/modules | head -n 1")
 
 
+def kernels(node):
+    """Return the releases of the kernels that there are."""
+    return node.says("ls /lib/modules").split()
+
+
 def test_a_fresh_host_has_the_driver_for_its_kernel(node, bare, files, release):
     predicted = node.converge("--check", gpunode_driver_file=files[FIRST])
     assert predicted.status == 0, predicted.messages()
@@ -46,6 +55,22 @@ def test_a_fresh_host_has_the_driver_for_its_kernel(node, bare, files, release):
     changes = node.converged(gpunode_driver_file=files[FIRST])
     assert predicted.changes(NODE) == changes
     assert (node.module(release), node.libraries()) == (FIRST, [FIRST])
+    assert node.rests(gpunode_driver_file=files[FIRST])
+
+
+def test_a_module_that_is_gone_is_reported_and_built_again(node, files, release):
+    before = node.fingerprint()
+    node.says(f"rm /lib/modules/{release}/updates/dkms/nvidia.ko*")
+    planned = node.converge("--check", gpunode_driver_file=files[FIRST])
+    assert "has no nvidia module" in planned.messages()
+    assert planned.changes(NODE) == node.converged(gpunode_driver_file=files[FIRST])
+    assert set(node.fingerprint()) ^ set(before) == set()
+    assert node.rests(gpunode_driver_file=files[FIRST])
+
+
+def test_modules_that_do_not_build_leave_the_driver_that_is_there(node, files, release):
+    said = node.refused(gpunode_driver_file=files["broken"])
+    assert f"build the modules of nvidia {SECOND} for kernel {release}" in said
     assert node.rests(gpunode_driver_file=files[FIRST])
 
 
@@ -64,11 +89,10 @@ def test_a_kernel_that_comes_later_is_named_and_built_for_alone(node, files, rel
     assert node.says("ls /var/cache/gpunode") == ""
 
 
-@pytest.mark.slow
-def test_an_upgrade_leaves_nothing_of_the_driver_before_but_its_file(node, files, release):
+def test_an_upgrade_leaves_nothing_of_the_driver_before_but_its_file(node, files):
     changes = node.converged(gpunode_driver_file=files[SECOND])
     assert f"replace NVIDIA driver {FIRST} by {SECOND} from its .run file" in changes
-    assert {node.module(kernel) for kernel in (release, LATER)} == {SECOND}
+    assert {node.module(kernel) for kernel in kernels(node)} == {SECOND}
     left = [line for line in node.fingerprint() if FIRST in line]
     assert [line.split()[0] for line in left] == [
         f"/var/lib/gpunode/nvidia_driver/{FIRST}-tesla.run"
@@ -109,6 +133,17 @@ def test_an_older_version_is_gone_back_to(node, files, release):
     assert {node.module(kernel) for kernel in (release, LATER)} == {FIRST}
     assert node.libraries() == [FIRST]
     assert node.rests(gpunode_driver_file=files[FIRST])
+
+
+def test_a_run_that_is_killed_while_it_builds_is_brought_to_its_end_by_the_next_one(node, files):
+    (there,) = node.libraries()
+    version = SECOND if there == FIRST else FIRST
+    building = f"test -d /var/lib/dkms/nvidia/{version}/build"
+    cut_runs.killed(node, building, "host", gpunode_driver_file=files[version])
+    node.converged(gpunode_driver_file=files[version])
+    assert node.libraries() == [version]
+    assert {node.module(kernel) for kernel in kernels(node)} == {version}
+    assert node.rests(gpunode_driver_file=files[version])
 
 
 def test_without_the_driver_the_host_is_as_it_was(node, bare):

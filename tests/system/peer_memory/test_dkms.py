@@ -6,10 +6,11 @@ import pytest
 
 from lab import kernel
 from standins import peer_sources
+from system import cut_runs
 from system.peer_memory import peer_image
 from system.peer_memory.peer_image import FIRST, LOAD, OFED, SECOND
 
-pytestmark = [pytest.mark.lab, pytest.mark.slow]
+pytestmark = pytest.mark.lab
 
 NODE = "node1"
 
@@ -47,6 +48,7 @@ def test_a_fresh_host_has_a_module_that_fits_its_driver(node, bare):
     assert node.rests(**node.said())
 
 
+@pytest.mark.slow
 def test_what_the_sources_alone_would_build_is_wrong(node):
     """The fault is there: without the patches a module comes of it, with other versions."""
     node.says(
@@ -58,6 +60,7 @@ def test_what_the_sources_alone_would_build_is_wrong(node):
     assert wrong == [symbol for symbol in demanded if symbol.startswith("nvidia_p2p_")]
 
 
+@pytest.mark.slow
 def test_a_module_that_would_not_load_is_reported_and_built_again(node):
     good = node.demanded()
     node.says(f"cp /tmp/bare/nv_peer_mem.ko {node.module_path}")
@@ -74,14 +77,24 @@ def test_a_module_that_would_not_load_is_reported_and_built_again(node):
     ("broken", "says"),
     [
         (f"rm {LOAD}", f"write {LOAD}"),
-        ("echo nvidia-peermem >/etc/modules-load.d/other.conf",
-         "remove /etc/modules-load.d/other.conf"),
-        ("echo '# by hand' >>/etc/dkms/nv_peer_mem.conf", "write /etc/dkms/nv_peer_mem.conf"),
-        ("echo '# by hand' >>/usr/src/nv_peer_mem-1.1/Makefile", "build nv_peer_mem 1.1-0"),
         ("rm /lib/modules/*/updates/dkms/nv_peer_mem.ko", "install nv_peer_mem 1.1-0"),
-        ("dkms remove nv_peer_mem/1.1 --all", "install nv_peer_mem 1.1-0"),
+        *(
+            pytest.param(*row, marks=pytest.mark.slow)
+            for row in (
+                (
+                    "echo nvidia-peermem >/etc/modules-load.d/other.conf",
+                    "remove /etc/modules-load.d/other.conf",
+                ),
+                (
+                    "echo '# by hand' >>/etc/dkms/nv_peer_mem.conf",
+                    "write /etc/dkms/nv_peer_mem.conf",
+                ),
+                ("echo '# by hand' >>/usr/src/nv_peer_mem-1.1/Makefile", "build nv_peer_mem 1.1-0"),
+                ("dkms remove nv_peer_mem/1.1 --all", "install nv_peer_mem 1.1-0"),
+            )
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_broken_by_hand_is_repaired(node, broken, says):
     node.says(broken)
     changes = node.converged(**node.said())
@@ -119,6 +132,15 @@ def test_an_rdma_stack_that_changed_has_it_built_again(node, tmp_path):
     assert node.rests(**node.said(SECOND))
 
 
+def test_a_run_that_is_killed_while_it_builds_is_brought_to_its_end_by_the_next_one(node):
+    node.says("dkms remove nv_peer_mem/1.3 --all")
+    building = "test -d /var/lib/dkms/nv_peer_mem/1.3/build"
+    cut_runs.killed(node, building, "host", **node.said(SECOND))
+    node.converged(**node.said(SECOND))
+    assert node.demanded()["ib_register_peer_memory_client"] == 0x12345678
+    assert node.rests(**node.said(SECOND))
+
+
 def test_without_a_route_the_host_is_as_it_was(node):
     changes = node.converged(**node.said(SECOND, gpunode_peer_memory_route="none"))
     assert "remove nv_peer_mem 1.3 from DKMS" in changes
@@ -128,6 +150,7 @@ def test_without_a_route_the_host_is_as_it_was(node):
     assert node.rests(**node.said(SECOND, gpunode_peer_memory_route="none"))
 
 
+@pytest.mark.slow
 def test_a_driver_that_lies_elsewhere_and_packed_does_as_well(node):
     node.says(
         "mkdir -p /var/k8s/kernel; zstd -q /lib/modules/*/updates/dkms/nvidia.ko -o "

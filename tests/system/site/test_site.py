@@ -127,7 +127,24 @@ DAMAGE = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
+# One of each kind is for every run: units, accounts, links, conda's packages and pip's.
+_OFTEN_BROKEN = (
+    "stopped socket",
+    "removed unit",
+    "turned release link",
+    "package taken out by conda",
+    "package put in by pip",
+    "changed account",
+)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(name, marks=[] if name in _OFTEN_BROKEN else pytest.mark.slow)
+        for name in DAMAGE
+    ],
+)
 def test_what_was_broken_by_hand_is_reported_and_repaired(converged, lab, tmp_path, damage):
     command, said = DAMAGE[damage]
     broken = lab.ssh("node1", f"sudo {command}", timeout_s=120)
@@ -191,7 +208,7 @@ KILLED_AT = {
 
 
 # Half a minute each: these are for every run, the others for `make test-full`.
-_OFTEN = (
+_OFTEN_KILLED = (
     "while an environment is built",
     "while an application is set up",
     "while an application is proven",
@@ -200,7 +217,10 @@ _OFTEN = (
 
 @pytest.mark.parametrize(
     "place",
-    [pytest.param(name, marks=[] if name in _OFTEN else pytest.mark.slow) for name in KILLED_AT],
+    [
+        pytest.param(name, marks=[] if name in _OFTEN_KILLED else pytest.mark.slow)
+        for name in KILLED_AT
+    ],
 )
 def test_a_killed_run_started_again_reaches_the_same_state(converged, lab, tmp_path, place):
     wanted = playbooks.fingerprint(lab, "node1")

@@ -9,7 +9,7 @@ import pytest
 from standins.machine import Machine, gpu
 from system import playbooks
 
-pytestmark = [pytest.mark.lab, pytest.mark.slow]
+pytestmark = pytest.mark.lab
 
 NODE = "node1"
 PLAYBOOK = "tests/system/vgpu_license/role.yml"
@@ -22,7 +22,6 @@ VGPU = "NVIDIA Virtual Compute Server"
 
 @pytest.fixture(scope="module")
 def machine(lab):
-    lab.fresh(NODE)
     made = Machine(lab, NODE, gpus=[gpu(name="GRID A100D-20C", mode="VGPU", licensed_product=VGPU)])
     made.install()
     made.module()

@@ -1,0 +1,79 @@
+"""The list of slow tests, tests/slow.yml, says of each which quick tests guard its claim."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import yaml_file
+from testrun import side_by_side
+
+ROOT = Path(__file__).resolve().parents[3]
+LISTED = yaml_file.load(ROOT / "tests" / "slow.yml")
+_TIMEOUT_S = 120
+
+
+def collected(choice):
+    """Return the tests of a choice as FILE::TEST, the parameters left out."""
+    argv = [sys.executable, "-m", "pytest", "--collect-only", "--quiet", "-m", choice]
+    told = subprocess.run(
+        [*argv, "tests/unit", *side_by_side.FOLDERS],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=_TIMEOUT_S,
+        check=True,
+    ).stdout
+    return {
+        line.partition("[")[0].removeprefix("tests/")
+        for line in told.splitlines()
+        if line.startswith("tests/")
+    }
+
+
+def files(tests):
+    return {test.partition("::")[0] for test in tests}
+
+
+@pytest.fixture(scope="module")
+def slow():
+    return collected("slow")
+
+
+@pytest.fixture(scope="module")
+def quick():
+    return collected("not slow")
+
+
+def unlisted(listed, slow, quick):
+    """Return the slow tests that no row is about: a whole file may be one where none is quick."""
+    whole = files(slow) - files(quick)
+    return {
+        test
+        for test in slow
+        if test not in listed and test.partition("::")[0] not in whole & set(listed)
+    }
+
+
+def test_every_slow_test_is_listed(slow, quick):
+    assert unlisted(LISTED, slow, quick) == set()
+
+
+def test_every_row_is_about_slow_tests(slow):
+    assert set(LISTED) - slow - files(slow) == set()
+
+
+def test_what_guards_a_claim_is_there_and_quick(quick):
+    there = quick | files(quick)
+    assert {test: guards for test, guards in LISTED.items() if not set(guards) <= there} == {}
+    assert [test for test, guards in LISTED.items() if not guards] == []
+
+
+def test_a_slow_test_without_a_row_is_found():
+    slow, quick = {"a.py::test_a", "a.py::test_b", "b.py::test_c"}, {"a.py::test_d"}
+    assert unlisted({"a.py::test_a", "b.py"}, slow, quick) == {"a.py::test_b"}
+    # That of a file which has quick tests as well would hide what comes later.
+    assert unlisted({"a.py", "b.py"}, slow, quick) == {"a.py::test_a", "a.py::test_b"}
