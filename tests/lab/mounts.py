@@ -6,6 +6,10 @@ import re
 from pathlib import Path
 
 from lab.command import run
+from lab.errors import LabError
+
+#: A folder of a lab has at least as many parts: "/" has one, and /proc two.
+_PARTS_MIN = 3
 
 
 def below(folder):
@@ -24,13 +28,18 @@ def is_mounted(point):
 
 
 def release(folder):
-    """Unmount everything at or below ``folder``."""
+    """Unmount everything at or below ``folder``.
+
+    :raises LabError: it is the machine's root, or right below it.
+    """
+    if len(Path(folder).resolve().parts) < _PARTS_MIN:
+        raise LabError(f"{folder} is no folder of a lab: nothing there is unmounted or removed")
     for point in below(folder):
         run(["umount", "--lazy", point])
 
 
 def remove_tree(folder):
-    """Remove ``folder`` and all below it, what is mounted there unmounted first."""
+    """Remove ``folder`` and all below it, what is mounted there unmounted first; see release."""
     release(folder)
     run(["rm", "-rf", "--one-file-system", "--", folder], timeout_s=300)
 
