@@ -9,9 +9,10 @@ from lab import commands, host
 from lab.node import DEFAULT_COUNT, Lab
 from lab.paths import CHECKOUT
 
-# A deadline measures how busy the machine is.
-settings.register_profile("gpunode", deadline=None)
-settings.load_profile("gpunode")
+# A deadline measures how busy the machine is. `make test` chooses "quick", `make test-full` "full".
+settings.register_profile("full", deadline=None)
+settings.register_profile("quick", deadline=None, max_examples=30)
+settings.load_profile("full")
 
 
 def pytest_runtest_setup(item):

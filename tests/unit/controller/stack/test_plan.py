@@ -28,10 +28,14 @@ from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.stack im
 
 TODAY = "2026-11"
 ORDER = list(stack_due.RULES)
-# More than five thousand hosts a run, all properties together.
-MANY = settings(max_examples=900, deadline=None, suppress_health_check=list(HealthCheck))
-MORE = settings(MANY, max_examples=2500)
-FEWER = settings(MANY, max_examples=300)
+# More than five thousand hosts a full run, all properties together.
+MANY = settings(
+    max_examples=9 * settings.default.max_examples,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+MORE = settings(MANY, max_examples=25 * settings.default.max_examples)
+FEWER = settings(MANY, max_examples=3 * settings.default.max_examples)
 NO_WISH = {"steps": [], "notices": []}
 
 
