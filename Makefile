@@ -13,14 +13,18 @@ LAB = PYTHONPATH=tests $(BIN)/python -m lab
 # What runs on lab nodes.
 LAB_TESTS = tests/lab tests/standins tests/system
 PYTEST = $(BIN)/pytest $(ARGS) --junit-xml=tests/output/$@.xml
-# `make test-full` runs the slow tests too.
-SPEED = -m "not slow"
+TESTRUN = PYTHONPATH=tests:tools $(BIN)/python -m testrun
+# How much is tried: "quick", or "full" with the slow tests and all examples of Hypothesis.
+EXTENT = quick
+SPEED_quick = -m "not slow" --hypothesis-profile=quick
+SPEED_full = --hypothesis-profile=full
+SPEED = $(SPEED_$(EXTENT))
 
 # ansible-lint and testinfra call Ansible's commands by their names.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .NOTPARALLEL:
-.PHONY: help site plan lock releases nccl verify test test-full lint unit second-pair sanity lab-test molecule bench lab-up lab-down docs requirements clean
+.PHONY: help site plan lock releases nccl verify test test-full lint unit second-pair sanity lab-test durations molecule bench lab-up lab-down docs requirements clean
 
 help:
 	@sed --quiet 's/^\([a-z-]*\):.* ## /\1\t/p' Makefile | expand --tabs=16
@@ -49,9 +53,10 @@ nccl: .venv/complete ## whether hosts with PyTorch meet and compute together
 verify: plan ## the proofs, on the hosts of INVENTORY
 	$(BIN)/pytest --junit-xml=tests/output/verify.xml tests/fleet --hosts=ansible://all --ansible-inventory=$(INVENTORY)
 
-test: unit lint second-pair sanity lab-test ## every test but the slow ones
+test: .venv/complete ## every test but the slow ones
+	@$(TESTRUN).parts EXTENT=$(EXTENT) sanity second-pair unit lint lab-test
 
-test-full: SPEED =
+test-full: EXTENT = full
 test-full: test ## every test
 
 lint: .venv/complete ## ruff, mypy, yamllint, ansible-lint, changelog fragments, generated files
@@ -73,8 +78,15 @@ second-pair: .venv/complete ## unit tests on the other supported Python and core
 sanity: .venv/complete ## ansible-test sanity
 	PYTHONPATH=tests $(BIN)/python tools/sanity.py
 
-lab-test: .venv/complete ## the tests on lab nodes
+lab-test: .venv/complete ## the tests on lab nodes, side by side; with ARGS, those on this checkout's lab
+ifeq ($(ARGS),)
+	$(TESTRUN).side_by_side $(SPEED)
+else
 	$(PYTEST) $(SPEED) $(LAB_TESTS)
+endif
+
+durations: .venv/complete ## note how long the tests on lab nodes take, which side by side are begun in that order
+	$(TESTRUN).side_by_side --note=$(EXTENT) $(SPEED)
 
 molecule: .venv/complete ## the molecule scenarios of every role, each on a fresh node of the lab
 	$(PYTEST) tests/system/test_molecule.py
@@ -87,6 +99,7 @@ lab-up: .venv/complete ## boot the lab; NODES=n says how many nodes
 
 lab-down: .venv/complete ## remove the lab, leaving nothing behind
 	$(LAB) down
+	@$(TESTRUN).side_by_side --clear
 
 docs: .venv/complete ## defaults and READMEs of the roles, from their argument_specs
 	tools/docs
