@@ -9,7 +9,7 @@ import pytest
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.peer_memory import sources
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
-from lab import peer_sources
+from standins import peer_sources
 
 
 @pytest.mark.parametrize("tag", ["1.1-0", "1.3-0"])
