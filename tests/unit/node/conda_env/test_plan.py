@@ -57,14 +57,15 @@ FREE = Environment("free", None, False, None, False, None, [])
 AT_REST = Seen([], True, True, frozenset(), {"web": FINISHED}, {}, [])
 
 
-def planned(seen, wanted=WANTED):
+def planned(seen, wanted=None):
     def asked(*_arguments, **_options):
         raise AssertionError("nothing is to be asked")
 
+    wanted = wanted or WANTED
     return plan.plan(wanted, seen, Builder(wanted, asked), asked)
 
 
-def sentences(seen, wanted=WANTED):
+def sentences(seen, wanted=None):
     found = planned(seen, wanted)
     said = steps.sentences(found.preparing), steps.sentences(found.switching)
     return tuple([says.replace(f"{FOLDER}/", "") for says in part] for part in said)

@@ -60,16 +60,16 @@ VIRGIN = {
 }
 
 
-def planned(app=APP, keep=1, **seen):
+def planned(app=None, keep=1, **seen):
     """Return the plan for a converged host on which something is different."""
 
     def asked(*_arguments, **_options):
         raise AssertionError("nothing is to be asked")
 
-    return plan.plan(app, Seen(**{**CONVERGED, **seen}), keep, plan.Means({}, {}, asked))
+    return plan.plan(app or APP, Seen(**{**CONVERGED, **seen}), keep, plan.Means({}, {}, asked))
 
 
-def changes(app=APP, keep=1, **seen):
+def changes(app=None, keep=1, **seen):
     """Return the sentences of that plan."""
     return [step.sentence for step in planned(app, keep, **seen).steps()]
 

@@ -36,8 +36,8 @@ class Installer:
     update = install
 
 
-def sentences(seen, wanted=WANTED):
-    return steps.sentences(plan.plan(wanted, seen, Installer()))
+def sentences(seen, wanted=None):
+    return steps.sentences(plan.plan(wanted or WANTED, seen, Installer()))
 
 
 @pytest.mark.parametrize(

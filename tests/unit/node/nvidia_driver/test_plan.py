@@ -39,7 +39,7 @@ RUNS = {"ActiveState": "active", "UnitFileState": "enabled"}
 HOST = bring.Host(None, None, None, None)
 
 
-def seen(in_the_way=NOTHING, stale=None, units=None, unused=(), wanted=None, loaded="", **facts):
+def seen(in_the_way=None, stale=None, units=None, unused=(), wanted=None, loaded="", **facts):
     found = {
         **copy.deepcopy(case.EMPTY),
         "own_kernel": True,
@@ -55,7 +55,7 @@ def seen(in_the_way=NOTHING, stale=None, units=None, unused=(), wanted=None, loa
         files={path: text_files.of("new\n") for path in stale or ()},
         stale=stale or {},
         units=units or {},
-        in_the_way=in_the_way,
+        in_the_way=in_the_way or NOTHING,
         unused=list(unused),
     )
 
@@ -138,8 +138,12 @@ def test_a_unit_that_is_stopped_along_is_no_reason_to_refuse_and_one_that_is_not
         plan.refuse(found, [])
 
 
+def made(kind):
+    return kind()
+
+
 def test_a_method_has_all_the_parts_of_one_or_cannot_be_made():
     parts = {name for name in vars(method.Method) if not name.startswith("_")}
     assert parts == method.Method.__abstractmethods__
     with pytest.raises(TypeError, match="needs"):
-        type("Half", (method.Method,), dict.fromkeys(parts - {"needs"}))()
+        made(type("Half", (method.Method,), dict.fromkeys(parts - {"needs"})))

@@ -83,7 +83,7 @@ def module(name, version, path=None):
     return {**row, "open": False, "depends": [], "signer": ""}
 
 
-def case(route="nv_peer_mem", misfit=None, way=None, other=None, tag=TAG, is_foretold=False):
+def case(route="nv_peer_mem", misfit=None, way=None, other=None, tag=None, is_foretold=False):
     """A host with a driver, an RDMA stack and, of the wanted way, the module of the route."""
     row = {"release": K, "running": True, "next": True, "headers": True}
     facts = {**shape.empty(shape.Facts), "own_kernel": True, "kernel": K}
@@ -103,7 +103,7 @@ def case(route="nv_peer_mem", misfit=None, way=None, other=None, tag=TAG, is_for
         at_boot,
         there,
     )
-    target = Target(route, [row], VERSION, [tag], is_foretold)
+    target = Target(route, [row], VERSION, [tag or TAG], is_foretold)
     way = way or ByHand("1.1-0", puts=[path_of(K)])
     return Case(target, seen, {"hand": way, "other": other or ByHand()}, "hand")
 
