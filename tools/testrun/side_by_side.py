@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import os
 import resource
 import shutil
@@ -38,6 +39,9 @@ _COLLECT_S = 120
 _OTHER_RUN_S = 5
 #: What a file may take beyond a multiple of what it took; one that is not noted may take an hour.
 _SLACK_S, _SLACK_FACTOR, _UNKNOWN_S = 600, 4, 3600
+#: What a file is expected to take where others have the machine too, in what it took; and one that
+#: is not noted.
+_EXPECTED_FACTOR, _EXPECTED_S = 1.5, 900
 _POLL_S = 0.2
 _KILL_S = 10
 _NOTHING_COLLECTED = 5
@@ -47,8 +51,10 @@ _NOTHING_COLLECTED = 5
 class Job:
     """A file of tests, and what became of it.
 
+    :ivar limit_s: how long it may take.
     :ivar status: that of its pytest; None while there is none, and where it took too long.
     :ivar why: what ended it, where it did not end by itself.
+    :ivar expected_s: how long it is expected to take.
     """
 
     file: str
@@ -58,6 +64,7 @@ class Job:
     status: int | None = None
     took_s: float = 0.0
     why: str = ""
+    expected_s: float = 0.0
 
     @property
     def is_good(self):
@@ -125,23 +132,25 @@ class Worker:
         self.process.wait(_KILL_S)
 
 
-def run(workers, jobs, argv_of, say=print, no_more_after_s=None):
+def run(workers, jobs, argv_of, say=print, within_s=None):
     """Do jobs, each worker one at a time; return (jobs that ended, jobs that were left out).
 
     :param jobs: in the order in which they are begun.
     :param argv_of: returns the command for a job.
-    :param no_more_after_s: seconds after which no further job is begun.
+    :param within_s: seconds after which all is to have ended: a job that is not expected
+        to have, were it begun now, is left to another run.
     """
     began, waiting, done = time.monotonic(), list(jobs), []
     while True:
-        is_open = no_more_after_s is None or time.monotonic() - began < no_more_after_s
+        left_s = math.inf if within_s is None else began + within_s - time.monotonic()
         for worker in workers:
             job = worker.ended() if worker.process else None
             if job:
                 done.append(job)
                 _tell(job, worker, f"{len(done)}/{len(jobs)}", say)
-            if not worker.process and waiting and is_open:
-                job = waiting.pop(0)
+            fitting = [] if worker.process else [job for job in waiting if job.expected_s < left_s]
+            for job in fitting[:1]:
+                waiting.remove(job)
                 worker.start(job, argv_of(job))
         if not any(worker.process for worker in workers):
             return done, waiting
@@ -183,6 +192,11 @@ def still_running(workers):
 def longest_first(files, seconds):
     """Return files in the order in which they are begun; what is not known might take long."""
     return sorted(files, key=lambda file: (-seconds.get(file, _UNKNOWN_S), file))
+
+
+def expected_s(file, seconds):
+    """Return how long a file is expected to take where others have the machine too."""
+    return _EXPECTED_FACTOR * seconds[file] if file in seconds else _EXPECTED_S
 
 
 def limit_s(file, seconds):
@@ -321,7 +335,9 @@ def main(arguments=None):
     for file in files:
         name = file.removesuffix(".py").replace("/", ".")
         report = folder / f"{name}.xml"
-        jobs.append(Job(file, limit_s(file, seconds), folder / f"{name}.log", report))
+        job = Job(file, limit_s(file, seconds), folder / f"{name}.log", report)
+        job.expected_s = expected_s(file, seconds)
+        jobs.append(job)
 
     def argv_of(job):
         pytest = [sys.executable, "-m", "pytest", "--verbose", *chosen]
@@ -340,7 +356,7 @@ def _done(options, jobs, argv_of):
     try:
         workers += hire(min(options.workers, len(jobs)))
         began = time.monotonic()
-        done, left = run(workers, jobs, argv_of, _say, options.no_more_after)
+        done, left = run(workers, jobs, argv_of, _say, options.within)
         took_s = time.monotonic() - began
         # Where others have the machine too, CPU time tells how long it takes where they have not.
         _say(f"{took_s:.0f} s on {len(workers)} workers, {cpu_s(workers):.0f} s of CPU")
@@ -370,7 +386,7 @@ def _parser():
     parser.add_argument("--name", default="lab-test", help="of the reports in tests/output")
     parser.add_argument("--paths", nargs="*", help="what is collected, instead of all")
     parser.add_argument("--in-order", action="store_true", help="begin with the first of the paths")
-    parser.add_argument("--no-more-after", type=float, metavar="SECONDS")
+    parser.add_argument("--within", type=float, metavar="SECONDS")
     parser.add_argument("--clear", action="store_true", help="remove what a killed run has left")
     parser.add_argument("--note", choices=("quick", "full"), help="note how long the files took")
     return parser

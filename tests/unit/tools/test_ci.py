@@ -74,7 +74,7 @@ def run_of_ci(monkeypatch, statuses):
 def test_first_the_quick_tests_and_then_the_slow_ones_in_their_order(monkeypatch):
     status, (first, second) = run_of_ci(monkeypatch, [0, 0])
     assert (status, first) == (0, ["make", "test"])
-    assert 3300 < float(second[second.index("--no-more-after") + 1]) <= 3600
+    assert 3300 < float(second[second.index("--within") + 1]) <= 3600
     assert second[second.index("--paths") :] == ["--paths", "b", "a"]
     assert "--in-order" in second
 

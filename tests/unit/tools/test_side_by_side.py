@@ -89,8 +89,20 @@ def test_one_of_which_all_was_skipped_has_failed(workers, jobs, attributes, is_g
 
 
 def test_after_the_time_none_is_begun_and_those_left_are_told(workers, jobs):
-    done, left, _said = run(workers[:1], jobs("a", "b"), "sleep 0.5", no_more_after_s=0.3)
+    done, left, _said = run(workers[:1], jobs("a", "b"), "sleep 0.5", within_s=0.3)
     assert ([job.file for job in done], [job.file for job in left]) == (["a"], ["b"])
+
+
+def test_what_would_not_end_in_time_is_left_and_what_would_is_done(workers, jobs):
+    long, short = jobs("long", "short")
+    long.expected_s, short.expected_s = 60, 1
+    done, left, _said = run(workers[:1], [long, short], "true", within_s=10)
+    assert ([job.file for job in done], [job.file for job in left]) == (["short"], ["long"])
+
+
+def test_what_was_not_noted_is_expected_to_take_long():
+    assert side_by_side.expected_s("a", {"a": 100}) == 150
+    assert side_by_side.expected_s("b", {"a": 100}) == 900
 
 
 def test_what_still_runs_is_named_with_test_and_processes(workers, jobs):
