@@ -9,6 +9,7 @@ import shutil
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from ..component.bring import Host
 from ..rdma import ofed_release
 from ..refusal import Refusal
 from ..system import download, files, own_paths
@@ -55,7 +56,7 @@ class Archive:
     :param host: the bring.Host.
     """
 
-    def __init__(self, found: Source, version: str, host: Any) -> None:
+    def __init__(self, found: Source, version: str, host: Host) -> None:
         self._source = found
         self._version = version
         self._host = host

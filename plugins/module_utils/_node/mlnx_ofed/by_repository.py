@@ -17,6 +17,7 @@ import shutil
 from functools import cached_property
 from typing import Any
 
+from ..component.bring import Host
 from ..packages import apt_transaction, deb_version, package_manager, repositories, stack_packages
 from ..rdma import ofed_release, rdma_stack
 from ..refusal import Refusal
@@ -213,7 +214,7 @@ def reinstall(method: Method, packages: dict[str, str]) -> None:
 
 
 def _by_apt(
-    host: Any,
+    host: Host,
     what: str,
     packages: dict[str, str],
     staying: collections.abc.Container[str],
@@ -233,11 +234,11 @@ def _by_apt(
         _transact(host, what, (*own, *options, *apt.installing), names, apt)
 
 
-def _by_dnf(host: Any, what: str, names: list[str], options: tuple[str, ...] = ()) -> None:
+def _by_dnf(host: Host, what: str, names: list[str], options: tuple[str, ...] = ()) -> None:
     dnf = package_manager.Dnf()
     _transact(host, what, (*_DNF_OPTIONS, *options, *dnf.installing), names, dnf)
 
 
-def _transact(host: Any, what: str, verb: tuple[str, ...], names: list[str], manager: Any) -> None:
+def _transact(host: Host, what: str, verb: tuple[str, ...], names: list[str], manager: Any) -> None:
     may_go = stack_packages.RDMA.fullmatch
     package_manager.transact(what, verb, names, manager, host.execute, may_go)

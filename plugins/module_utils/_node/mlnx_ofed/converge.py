@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import steps
+from ..component.bring import Host
 from ..packages import package_manager, repositories
 from ..records import manifest
 from ..refusal import Refusal
@@ -25,7 +26,7 @@ from .plan import Plan, plan
 _METHODS: dict[str, type[Method]] = {"mlnx_ofed": Bundle, "doca": Repository, "inbox": Inbox}
 
 
-def converge(host: Any, asked: dict[str, Any], check_mode: bool) -> Result:
+def converge(host: Host, asked: dict[str, Any], check_mode: bool) -> Result:
     """Bring the RDMA stack to the wanted state.
 
     :param host: the bring.Host.

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from ..component.bring import Host
 from ..kernel import dkms, dkms_status, initramfs, kernels, modinfo
 from ..rdma import ofed_release
 from ..system.root import Root
@@ -45,7 +46,7 @@ def paths(tree: Root, which: tuple[str, str], release: str) -> list[str]:
     return found if fits and len(found) == len(built) else []
 
 
-def complete_all(host: Any, rows: list[dict[str, Any]]) -> None:
+def complete_all(host: Host, rows: list[dict[str, Any]]) -> None:
     """Have DKMS build and install the stack's modules for kernels that lack any of them.
 
     :param host: the bring.Host.
@@ -59,7 +60,7 @@ def complete_all(host: Any, rows: list[dict[str, Any]]) -> None:
     renew_images(host, rows)
 
 
-def renew_images(host: Any, rows: list[dict[str, Any]]) -> None:
+def renew_images(host: Host, rows: list[dict[str, Any]]) -> None:
     """Take the modules before out of each initramfs, from where they would come back.
 
     :param host: the bring.Host.
@@ -71,7 +72,7 @@ def renew_images(host: Any, rows: list[dict[str, Any]]) -> None:
             initramfs.rebuild(host.tree, row["release"], host.execute)
 
 
-def complete(host: Any, which: tuple[str, str], kernel: dict[str, Any]) -> None:
+def complete(host: Host, which: tuple[str, str], kernel: dict[str, Any]) -> None:
     """Have DKMS build and install a tree for a kernel, unless its modules are there.
 
     :param host: the bring.Host.

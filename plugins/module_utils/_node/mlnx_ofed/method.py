@@ -9,6 +9,7 @@ import functools
 from functools import cached_property
 from typing import Any
 
+from ..component.bring import Host
 from ..kernel import kernels, secure_boot
 from ..packages import repositories
 from ..rdma import ofed_release, rdma_stack
@@ -31,7 +32,7 @@ class Method(abc.ABC):
     :param host: the bring.Host.
     """
 
-    def __init__(self, wanted: dict[str, Any], seen: Seen, host: Any) -> None:
+    def __init__(self, wanted: dict[str, Any], seen: Seen, host: Host) -> None:
         self.wanted = wanted
         self.seen = seen
         self.host = host

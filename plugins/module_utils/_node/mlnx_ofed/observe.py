@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, NamedTuple
 
+from ..component.bring import Host
 from ..kernel import kernels
 from ..packages import package_manager, pins, repositories, stack_packages
 from ..packages.repositories import Sources
@@ -82,7 +83,7 @@ class Seen:
     is_own_build: bool
 
 
-def observe(wanted: dict[str, Any], host: Any, facts: dict[str, Any]) -> Seen:
+def observe(wanted: dict[str, Any], host: Host, facts: dict[str, Any]) -> Seen:
     """Return what is to be seen of a host now.
 
     :param wanted: the wanted state of plugin_utils/_controller/components/mlnx_ofed.py.

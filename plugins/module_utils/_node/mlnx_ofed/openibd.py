@@ -9,8 +9,8 @@ connection that runs over one.
 from __future__ import annotations
 
 import re
-from typing import Any
 
+from ..component.bring import Host
 from ..kernel import kernels, modprobe
 from ..rdma import openibd_restart, peer_route
 from ..refusal import Refusal
@@ -30,13 +30,13 @@ def is_there(tree: Root) -> bool:
     return tree.exists(_SCRIPT)
 
 
-def starts_not(host: Any) -> bool:
+def starts_not(host: Host) -> bool:
     """Say whether the host has the service, and does not start it at boot."""
     state = systemd.show([UNIT], ("UnitFileState",), host.run) if is_there(host.tree) else {}
     return state.get(UNIT, {}).get("UnitFileState") == "disabled"
 
 
-def enable(host: Any) -> None:
+def enable(host: Host) -> None:
     """Have the service start at boot.
 
     :raises Refusal: systemd does not do so.
@@ -47,7 +47,7 @@ def enable(host: Any) -> None:
         raise Refusal(f"enable {UNIT}", str(error), "Look at the unit, and run again") from error
 
 
-def restart(host: Any) -> list[str]:
+def restart(host: Host) -> list[str]:
     """Have the modules on disk take the place of those that are loaded.
 
     Clients of the RDMA core give way first, which openibd does not know of and would fail for, and

@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from ..component.bring import Host
 from ..kernel import dkms
 from ..packages import repositories
 from ..system import commands, text_files
@@ -14,7 +13,7 @@ from . import installer, kernel_modules, package_sets
 _UNINSTALLER = "/usr/sbin/ofed_uninstall.sh"
 
 
-def uninstall(what: str, host: Any, manager: str) -> None:
+def uninstall(what: str, host: Host, manager: str) -> None:
     """Remove the vendor's stack that is there.
 
     :param what: what is done, for the messages.
