@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
@@ -73,6 +74,33 @@ def test_the_application_answers_from_outside(converged, lab):
     for node in lab.nodes:
         with urllib.request.urlopen(f"http://{node.address}:9001/", timeout=10) as answer:
             assert answer.read() == b"ob cuda server online!"
+
+
+# The receipts of another version of this project name other digests: those of its own code.
+OTHER_VERSION = r"""
+sed -i 's/"digest": "[0-9a-f]*"/"digest": "0"/' /var/lib/gpunode/*.json
+grep -c '"digest": "0"' /var/lib/gpunode/*.json
+"""
+STARTED = "systemctl show --property=MainPID,ActiveEnterTimestampMonotonic ob_cuda.service"
+
+
+def test_what_another_version_converged_is_adopted_and_nothing_is_restarted(
+    converged, lab, tmp_path
+):
+    def receipts():
+        return lab.ssh("node1", "sudo sha256sum /var/lib/gpunode/*.json").stdout
+
+    own, started = receipts(), lab.ssh("node1", STARTED).stdout
+    assert "MainPID=0" not in started
+    renamed = lab.ssh("node1", f"sudo sh -c {shlex.quote(OTHER_VERSION)}")
+    assert renamed.returncode == 0, renamed.stdout
+    adopted = playbooks.site("--limit", "node1", log=tmp_path / "ssh")
+    assert adopted.status == 0, adopted.messages()
+    assert adopted.changes("node1") == []
+    assert lab.ssh("node1", STARTED).stdout == started
+    assert receipts() == own
+    again = playbooks.site("--limit", "node1", log=tmp_path / "ssh")
+    assert again.changed == {"node1": 0}
 
 
 # Each breaks one kind of thing a role manages; what the next run must say of it stands beside it.

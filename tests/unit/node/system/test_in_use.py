@@ -22,12 +22,18 @@ def folders(tmp_path):
 
 @pytest.fixture
 def start():
-    """Start a process that is ended with the test."""
+    """Start a program that gives back what it is told, and is ended with the test."""
     started = []
 
     def start(*argv, **options):
-        started.append(subprocess.Popen(argv, stdin=subprocess.PIPE, **options))
-        return started[-1]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        process = subprocess.Popen(argv, **pipes, **options)
+        started.append(process)
+        # The kernel says that it was started before it has mapped it.
+        process.stdin.write(b"?")
+        process.stdin.flush()
+        assert process.stdout.read(1) == b"?"
+        return process
 
     yield start
     for process in started:
