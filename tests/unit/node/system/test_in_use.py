@@ -55,7 +55,7 @@ def test_the_folder_of_a_running_program_is_in_use(folders, start):
 
 
 def test_a_folder_that_only_an_argument_names_is_not_in_use(folders, start):
-    start("sh", "-c", "read line", folders[0])
+    start("sh", "-c", "cat; true", folders[0])
     assert in_use.by_processes(folders) == {}
 
 
