@@ -1,6 +1,6 @@
 """Hosts meet at the store of torch.distributed, and whoever does not is named within seconds.
 
-NCCL needs GPUs: its log is read in tests/unit/test_nccl_log.py, and here it is refused.
+NCCL needs GPUs: its log is read in tests/unit/controller/nccl/test_log.py, and here it is refused.
 """
 
 from __future__ import annotations

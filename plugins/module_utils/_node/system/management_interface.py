@@ -45,7 +45,7 @@ def runs_over(
     Be it by themselves or below a bond, a bridge, a VLAN or a partition.
 
     :param management: what :func:`survey` returned.
-    :param rdma_devices: rows of rdma.devices.
+    :param rdma_devices: rows of rdma_stack.devices.
     """
     interfaces = {name for row in rdma_devices for name in row["interfaces"]}
     # Ethernet alone needs no RDMA device, and goes down with its driver as well.

@@ -59,7 +59,7 @@ def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
     size, prefix, listen, health_path, start_timeout_s, units, unit_digest,
     candidate, secrets_digest}: ``release`` is the folder on the host,
     ``digest`` that of its content, or its first digits where a kept release
-    was named, ``size`` its bytes, and the units are those of app_units.
+    was named, ``size`` its bytes, and the units are those of gunicorn/units.py.
     ``absent`` is a list of {name, user, dir}, and ``leaving`` are their units.
     """
     if options["keep"] < 0:
