@@ -230,11 +230,6 @@ def install(
         )
 
 
-def installing(names: Sequence[str], execute: Execute, run: Run) -> list[steps.Step]:
-    """Return the steps.Step that installs those packages that are missing; [] for none."""
-    return installing_missing(missing(names, run), execute, run)
-
-
 def installing_missing(lacking: Sequence[str], execute: Execute, run: Run) -> list[steps.Step]:
     """Return the steps.Step that installs what :func:`missing` returned; [] for none."""
     install_them = functools.partial(install, lacking, execute, run)
