@@ -61,11 +61,13 @@ needs:
 from ansible_collections.gpunode.stack.plugins.module_utils._node.component import bring
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda_env import converge
 
-_PART = bring.Part("conda_env", "conda_env", "bring conda environments to their locks", 1800)
+_COMPONENT = bring.Component(
+    "conda_env", "conda_env", "bring conda environments to their locks", 1800
+)
 
 
 def main():
-    bring.bring(_PART, converge.converge, lambda wanted: wanted["dir"])
+    bring.bring(_COMPONENT, converge.converge, lambda wanted: wanted["dir"])
 
 
 if __name__ == "__main__":

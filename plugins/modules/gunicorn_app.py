@@ -69,13 +69,15 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.component impo
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import converge
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import systemd
 
-_PART = bring.Part("gunicorn_app", "gunicorn_app", "bring applications to their wanted state", 0)
+_COMPONENT = bring.Component(
+    "gunicorn_app", "gunicorn_app", "bring applications to their wanted state", 0
+)
 
 
 def main():
     # One text: as a dict, each of its values would be blanked out of our own answer.
     secrets = {"type": "json", "default": "{}", "no_log": True}
-    bring.bring(_PART, converge.converge, lambda _wanted: systemd.UNIT_DIR, secrets=secrets)
+    bring.bring(_COMPONENT, converge.converge, lambda _wanted: systemd.UNIT_DIR, secrets=secrets)
 
 
 if __name__ == "__main__":

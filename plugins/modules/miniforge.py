@@ -57,11 +57,11 @@ needs:
 from ansible_collections.gpunode.stack.plugins.module_utils._node.component import bring
 from ansible_collections.gpunode.stack.plugins.module_utils._node.miniforge import converge
 
-_PART = bring.Part("miniforge", "miniforge", "bring Miniforge to its version", 1800)
+_COMPONENT = bring.Component("miniforge", "miniforge", "bring Miniforge to its version", 1800)
 
 
 def main():
-    bring.bring(_PART, converge.converge, lambda wanted: wanted["prefix"])
+    bring.bring(_COMPONENT, converge.converge, lambda wanted: wanted["prefix"])
 
 
 if __name__ == "__main__":

@@ -58,12 +58,12 @@ needs:
 from ansible_collections.gpunode.stack.plugins.module_utils._node.component import bring
 from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed import converge
 
-_PART = bring.Part("mlnx_ofed", "RDMA stack", "bring the RDMA stack to its version", 3600)
+_COMPONENT = bring.Component("mlnx_ofed", "RDMA stack", "bring the RDMA stack to its version", 3600)
 
 
 def main():
     consent = {"type": "list", "elements": "str", "default": []}
-    bring.bring(_PART, converge.converge, lambda _wanted: "/usr and /var", consent=consent)
+    bring.bring(_COMPONENT, converge.converge, lambda _wanted: "/usr and /var", consent=consent)
 
 
 if __name__ == "__main__":

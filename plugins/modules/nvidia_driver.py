@@ -62,13 +62,15 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.component impo
 from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver import converge
 
 # A driver's modules take minutes for each kernel.
-_PART = bring.Part("nvidia_driver", "NVIDIA driver", "bring the NVIDIA driver to its version", 3600)
+_COMPONENT = bring.Component(
+    "nvidia_driver", "NVIDIA driver", "bring the NVIDIA driver to its version", 3600
+)
 
 
 def main():
     names = {"type": "list", "elements": "str", "default": []}
     bring.bring(
-        _PART, converge.converge, lambda _wanted: "/usr and /var", consent=names, drain=names
+        _COMPONENT, converge.converge, lambda _wanted: "/usr and /var", consent=names, drain=names
     )
 
 

@@ -52,11 +52,11 @@ needs:
 from ansible_collections.gpunode.stack.plugins.module_utils._node.component import bring
 from ansible_collections.gpunode.stack.plugins.module_utils._node.peer_memory import converge
 
-_PART = bring.Part("peer_memory", "peer memory", "bring peer memory to its route", 600)
+_COMPONENT = bring.Component("peer_memory", "peer memory", "bring peer memory to its route", 600)
 
 
 def main():
-    bring.bring(_PART, converge.converge, lambda _wanted: "/usr and /var")
+    bring.bring(_COMPONENT, converge.converge, lambda _wanted: "/usr and /var")
 
 
 if __name__ == "__main__":

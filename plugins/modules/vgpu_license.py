@@ -63,12 +63,14 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.component impo
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import gridd
 from ansible_collections.gpunode.stack.plugins.module_utils._node.vgpu_license import converge
 
-_PART = bring.Part("vgpu_license", "vgpu_license", "bring the vGPU licence to its state", 0)
+_COMPONENT = bring.Component(
+    "vgpu_license", "vgpu_license", "bring the vGPU licence to its state", 0
+)
 
 
 def main():
     token = {"type": "str", "no_log": True}
-    bring.bring(_PART, converge.converge, lambda _wanted: gridd.CONFIGURATION, token=token)
+    bring.bring(_COMPONENT, converge.converge, lambda _wanted: gridd.CONFIGURATION, token=token)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from ..system.commands import Execute, Run
 from . import at_work
 
 
-class Part(NamedTuple):
+class Component(NamedTuple):
     """A component, as its module is.
 
     :ivar name: its name; the unit of its long commands is called after it.
@@ -65,7 +65,7 @@ class Host:
 
 
 def bring(
-    part: Part,
+    component: Component,
     converge: Callable[[Host, dict[str, Any], bool], Result],
     filling: Callable[[dict[str, Any]], str],
     **options: Any,
@@ -74,7 +74,7 @@ def bring(
 
     Nobody else is at work on the host meanwhile, nor what an earlier run began and was cut from.
 
-    :param part: the Part.
+    :param component: the Component.
     :param converge: (host, parameters of the module, check_mode) -> steps.Result; not called where
         nothing is said of the component.
     :param filling: returns for the wanted state what lies on the file systems that the work fills.
@@ -82,15 +82,20 @@ def bring(
     """
     module = AnsibleModule(argument_spec={**_options(), **options}, supports_check_mode=True)
     asked = module.params
-    host = _host(module, part.name)
+    host = _host(module, component.name)
     host.hide(json.dumps(asked["wanted"]))
     result = Result()
-    with at_work.at_work(module, part.purpose), disk.watched(part.title, filling(asked["wanted"])):
-        if part.settle_s and not module.check_mode:
-            transient_unit.settle(part.name, part.settle_s)
+    with (
+        at_work.at_work(module, component.purpose),
+        disk.watched(component.title, filling(asked["wanted"])),
+    ):
+        if component.settle_s and not module.check_mode:
+            transient_unit.settle(component.name, component.settle_s)
         if asked["wanted"].get("state") != "unsaid":
             result = converge(host, asked, module.check_mode)
-        is_noted = not result.needs and _leave_receipt(part.name, asked, result, module.check_mode)
+        is_noted = not result.needs and _leave_receipt(
+            component.name, asked, result, module.check_mode
+        )
     for says in result.warnings:
         module.warn(says)
     module.exit_json(

@@ -16,7 +16,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.records import
 from ansible_collections.gpunode.stack.plugins.module_utils._node.steps import Result
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import transient_unit
 
-PART = bring.Part("mlnx_ofed", "RDMA stack", "bring it", 7)
+COMPONENT = bring.Component("mlnx_ofed", "RDMA stack", "bring it", 7)
 NOTHING = {"changed": False, "changes": [], "diff": [], "manifest": [], "needs": []}
 RECEIPT = {"digest": "d1", "present": ["one"], "absent": []}
 
@@ -50,7 +50,7 @@ def brought(capsys):
             **arguments,
         }
         with patch_module_args(arguments), pytest.raises(SystemExit):
-            bring.bring(PART, converge, lambda _wanted: "/usr", consent={"type": "list"})
+            bring.bring(COMPONENT, converge, lambda _wanted: "/usr", consent={"type": "list"})
         return json.loads(capsys.readouterr().out)
 
     return bring_it
