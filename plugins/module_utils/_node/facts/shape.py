@@ -224,7 +224,7 @@ class Licensing(TypedDict):
     says: str
 
 
-class ConflictingDriver(TypedDict):
+class InKernelDriver(TypedDict):
     """A driver of the kernel's own for the same devices."""
 
     loaded: bool
@@ -232,11 +232,11 @@ class ConflictingDriver(TypedDict):
     initramfs: list[str]
 
 
-class ConflictingDrivers(TypedDict):
+class InKernelDrivers(TypedDict):
     """The drivers of the kernel's own for NVIDIA's devices."""
 
-    nouveau: ConflictingDriver
-    nova_core: ConflictingDriver
+    nouveau: InKernelDriver
+    nova_core: InKernelDriver
 
 
 class GpuClient(TypedDict):
@@ -392,9 +392,7 @@ class TheDriver(TypedDict):
         "unit is whether nvidia-gridd.service is there; tokens are file names; says is the last "
         "line of the daemon's log that speaks of a license",
     ]
-    rivals: Annotated[
-        ConflictingDrivers, "initramfs are the kernels whose initramfs holds the driver"
-    ]
+    rivals: Annotated[InKernelDrivers, "initramfs are the kernels whose initramfs holds the driver"]
     gpu_clients: Annotated[list[GpuClient], "who has /dev/nvidia* open"]
     gpu_faults: Annotated[
         list[GpuFault],

@@ -14,7 +14,7 @@ from ..kernel import kernels
 from ..system import files
 from ..system.root import Root
 
-RIVALS = ("nouveau", "nova_core")
+NAMES = ("nouveau", "nova_core")
 CACHE = "/var/cache/gpunode/initramfs.json"
 # modprobe.d(5); of files with one name the first counts.
 _FOLDERS = (
@@ -50,7 +50,7 @@ def survey(tree: Root) -> dict[str, dict[str, Any]]:
             "blacklisted": name in blacklisted,
             "initramfs": sorted(kernel for kernel, held in holders.items() if name in held),
         }
-        for name in RIVALS
+        for name in NAMES
     }
 
 
@@ -75,7 +75,7 @@ def _blacklisted(tree: Root) -> set[str]:
 
 
 def _holders(tree: Root) -> dict[str, list[str]]:
-    """Return {kernel: [rival that its initramfs holds]}.
+    """Return {kernel: [driver that its initramfs holds]}.
 
     An image is listed once and then known by its inode, size and time: the cache is the only
     thing that the facts write. A cache that cannot be read or written costs time and no more.
@@ -113,12 +113,12 @@ def _mark(tree: Root, path: str) -> list[int] | None:
 
 
 def _listed(tree: Root, path: str) -> list[str] | None:
-    """Return the rivals that an image holds, None where no program can tell."""
+    """Return those of the drivers that an image holds, None where no program can tell."""
     for lister in _LISTERS:
         names = tree.answer(lister, tree.path(path), patience_s=_PATIENCE_S)
         if names:
             found = {name.replace("-", "_") for name in re.findall(r"/([\w-]+)\.ko\b", names)}
-            return [name for name in RIVALS if name in found]
+            return [name for name in NAMES if name in found]
     return None
 
 

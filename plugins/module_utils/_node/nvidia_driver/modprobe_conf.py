@@ -59,6 +59,6 @@ def modprobe_text(parameters: dict[str, str]) -> str:
     return _MARK + "".join(f"{line}\n" for line in lines)
 
 
-def held(rivals: dict[str, dict[str, Any]]) -> list[str]:
+def held(in_kernel_drivers: dict[str, dict[str, Any]]) -> list[str]:
     """Return the releases of the kernels whose initramfs holds one of in_kernel_drivers.survey."""
-    return sorted({release for row in rivals.values() for release in row["initramfs"]})
+    return sorted({release for row in in_kernel_drivers.values() for release in row["initramfs"]})

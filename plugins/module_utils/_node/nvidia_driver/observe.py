@@ -65,11 +65,13 @@ def observe(
         stale={path: text_files.found(path) for path in text_files.stale(files)},
         units=services.states(host.run),
         in_the_way=_in_the_way(facts, consent, asked_units, host),
-        unused=[name for name in loaded_rivals(facts) if modprobe.is_unused(name, host.tree)],
+        unused=[
+            name for name in loaded_in_kernel_drivers(facts) if modprobe.is_unused(name, host.tree)
+        ],
     )
 
 
-def loaded_rivals(facts: dict[str, Any]) -> list[str]:
+def loaded_in_kernel_drivers(facts: dict[str, Any]) -> list[str]:
     """Return the names of the kernel's own drivers that are loaded."""
     return [name for name, row in facts["rivals"].items() if row["loaded"]]
 

@@ -62,7 +62,7 @@ def outlook(seen: Seen, consent: Container[str]) -> Outlook:
     is_open = target.module_type == "open"
     is_loaded = loaded_module.is_loaded(facts, seen.method.version_to_be, is_open)
     reloads = not is_loaded and loaded_module.is_exchanged(facts, consent, _stopped(seen))
-    are_unused = set(observe.loaded_rivals(facts)) <= set(seen.unused)
+    are_unused = set(observe.loaded_in_kernel_drivers(facts)) <= set(seen.unused)
     can_load = loaded_module.is_loadable(facts) and are_unused
     stays = _loaded(seen) and not reloads
     will_run = bool(facts["own_kernel"]) and (is_loaded if stays else reloads or can_load)
@@ -231,7 +231,7 @@ def _loading(seen: Seen, ahead: Outlook, host: Host) -> list[Step]:
         return []
     unloading = [
         Step(f"unload {name}", functools.partial(modprobe.unload, name, host.run))
-        for name in observe.loaded_rivals(seen.target.facts)
+        for name in observe.loaded_in_kernel_drivers(seen.target.facts)
     ]
     return [*unloading, Step("load the module", load)]
 

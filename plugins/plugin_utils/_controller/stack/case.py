@@ -154,16 +154,16 @@ class Case:
         return self.facts["driver"]["loaded"]["version"]
 
     @cached_property
-    def rivals(self) -> list[str]:
+    def drivers_in_the_way(self) -> list[str]:
         """The names of the kernel's own drivers that are loaded while NVIDIA's lacks a GPU."""
         lacks = [gpu for gpu in self._own_gpus if gpu["driver"] != "nvidia"]
         found = self.in_kernel_drivers.items()
-        return [name for name, rival in found if rival["loaded"] and lacks]
+        return [name for name, driver in found if driver["loaded"] and lacks]
 
     @cached_property
-    def in_kernel_drivers(self) -> dict[str, shape.ConflictingDriver]:
+    def in_kernel_drivers(self) -> dict[str, shape.InKernelDriver]:
         """{name: what is seen of it} of the kernel's own drivers for the same devices."""
-        return cast(dict[str, shape.ConflictingDriver], self.facts["rivals"])
+        return cast(dict[str, shape.InKernelDriver], self.facts["rivals"])
 
     @cached_property
     def packaged(self) -> str:

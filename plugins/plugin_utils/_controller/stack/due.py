@@ -164,21 +164,21 @@ def driver_rebuild_after_ofed(case: Case) -> Iterator[str]:
             )
 
 
-def driver_rival(case: Case) -> Iterator[str]:
-    """A module that is loaded, and would not be any more after a reboot, is no rival."""
-    for name, rival in case.in_kernel_drivers.items():
-        if rival["initramfs"]:
-            yield f"{name} is in the initramfs of kernel {', '.join(rival['initramfs'])}"
+def driver_in_kernel(case: Case) -> Iterator[str]:
+    """A module that is loaded, and would not be any more after a reboot, is not in the way."""
+    for name, driver in case.in_kernel_drivers.items():
+        if driver["initramfs"]:
+            yield f"{name} is in the initramfs of kernel {', '.join(driver['initramfs'])}"
         # An installation blacklists nouveau; nova is in few kernels, and matters where it is seen.
-        matters = rival["loaded"] or (case.installed and name == "nouveau")
-        if matters and not rival["blacklisted"]:
-            yield f"{name} is not blacklisted{' and is loaded' if rival['loaded'] else ''}"
+        matters = driver["loaded"] or (case.installed and name == "nouveau")
+        if matters and not driver["blacklisted"]:
+            yield f"{name} is not blacklisted{' and is loaded' if driver['loaded'] else ''}"
 
 
 def driver_not_loaded(case: Case) -> Iterator[str]:
-    """The node unloads a rival that nobody uses first; whether one is in use no facts tell."""
+    """The node unloads the kernel's own that nobody uses; whether one is in use no facts tell."""
     has_module = "nvidia" in case.modules_for(case.facts["kernel"])
-    is_alone = not case.loaded and not case.rivals
+    is_alone = not case.loaded and not case.drivers_in_the_way
     if has_module and is_alone and loaded_module.is_loadable(case.facts):
         yield "it is installed and not loaded"
 
@@ -320,8 +320,8 @@ def reboot_pending(case: Case) -> Iterator[str]:
 def _driver_reboot(case: Case) -> Iterator[str]:
     if not case.facts["own_kernel"]:
         return
-    if case.installed and case.rivals and not any(driver_rival(case)):
-        yield f"{' and '.join(case.rivals)} has the GPU"
+    if case.installed and case.drivers_in_the_way and not any(driver_in_kernel(case)):
+        yield f"{' and '.join(case.drivers_in_the_way)} has the GPU"
     if not case.may_reload:
         yield from _other_loaded(case)
 
@@ -360,7 +360,7 @@ RULES = {
         "no-fabric-manager": driver_no_fabric_manager,
         "kernel-without-module": driver_kernel_without_module,
         "rebuild-after-ofed": driver_rebuild_after_ofed,
-        "rival-driver": driver_rival,
+        "rival-driver": driver_in_kernel,
         "not-loaded": driver_not_loaded,
         "other-loaded": driver_other_loaded,
         "clients-stopped": driver_clients_stopped,

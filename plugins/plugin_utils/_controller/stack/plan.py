@@ -88,8 +88,8 @@ def _reboots(case: Case, due: Due) -> dict[str, list[str]]:
     waits = _UNTIL_REBOOT.intersection(due["nvidia_driver"]) - _spared(case)
     if case.loaded and waits and not case.may_reload:
         why.append(f"module {case.loaded} stays loaded until then")
-    if case.rivals and due["nvidia_driver"]:
-        why.append(f"{' and '.join(case.rivals)} has the GPU until then")
+    if case.drivers_in_the_way and due["nvidia_driver"]:
+        why.append(f"{' and '.join(case.drivers_in_the_way)} has the GPU until then")
     if _REBUILDING.intersection(due["peer_memory"]) and stack_due.is_peer_in_use(case):
         why.append(f"{case.route} is in use, and stays loaded as it is until then")
     if due["mlnx_ofed"] and stack_due.exchanges_rdma(case) and not case.restarts_openibd:

@@ -34,7 +34,7 @@ NOUVEAU = {"loaded": False, "blacklisted": False, "initramfs": ["6.1"]}
     ],
 )
 def test_another_shape_is_told(changed, misfit):
-    found = shape.misfits({**NOUVEAU, **changed}, shape.ConflictingDriver, "nouveau")
+    found = shape.misfits({**NOUVEAU, **changed}, shape.InKernelDriver, "nouveau")
     assert found == [misfit]
 
 

@@ -37,11 +37,11 @@ def test_a_host_without_anything_has_no_rival():
     assert looked_at(in_kernel_drivers.survey) == {"nouveau": nothing, "nova_core": nothing}
 
 
-@pytest.mark.parametrize("name", in_kernel_drivers.RIVALS)
+@pytest.mark.parametrize("name", in_kernel_drivers.NAMES)
 def test_a_loaded_rival_is_told(name):
     files = {"/proc/modules": f"{name} 3362816 4 - Live 0x0\n"}
     facts = looked_at(in_kernel_drivers.survey, files)
-    assert [key for key in in_kernel_drivers.RIVALS if facts[key]["loaded"]] == [name]
+    assert [key for key in in_kernel_drivers.NAMES if facts[key]["loaded"]] == [name]
 
 
 @pytest.mark.parametrize(
@@ -110,8 +110,8 @@ class Lister:
 def test_images_that_hold_a_rival_are_named_by_their_kernel(tmp_path, program, text, image, name):
     planted(tmp_path, images(image.format(K1), image.format(K2)))
     facts = in_kernel_drivers.survey(Root(str(tmp_path), Lister(program, text)))
-    assert {key: facts[key]["initramfs"] for key in in_kernel_drivers.RIVALS} == {
-        key: [K1] if key == name else [] for key in in_kernel_drivers.RIVALS
+    assert {key: facts[key]["initramfs"] for key in in_kernel_drivers.NAMES} == {
+        key: [K1] if key == name else [] for key in in_kernel_drivers.NAMES
     }
 
 

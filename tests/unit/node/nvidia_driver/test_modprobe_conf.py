@@ -21,7 +21,7 @@ def test_what_is_written_is_what_the_facts_take_for_blacklisted(tmp_path):
     (folder / "gpunode-nvidia.conf").write_text(modprobe_conf.modprobe_text({}))
     found = in_kernel_drivers.survey(root.Root(str(tmp_path)))
     assert [name for name, row in found.items() if row["blacklisted"]] == list(
-        in_kernel_drivers.RIVALS
+        in_kernel_drivers.NAMES
     )
 
 
