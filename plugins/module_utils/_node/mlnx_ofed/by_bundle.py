@@ -24,7 +24,7 @@ from .observe import Packages
 _ENVIRONMENT = {"LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
 
 
-class Bundle(Method):
+class ByBundle(Method):
     """What there is to do to have MLNX_OFED."""
 
     @cached_property

@@ -17,7 +17,7 @@ from .method import Method
 from .observe import Packages, stack
 
 
-class Inbox(Method):
+class ByDistribution(Method):
     """What there is to do to have the distribution's own."""
 
     @cached_property

@@ -33,7 +33,7 @@ _FIRMWARE = "mlnx-fw-updater"
 _DNF_OPTIONS = ("--disableplugin=versionlock", "--allowerasing")
 
 
-class Repository(Method):
+class ByRepository(Method):
     """What there is to do to have DOCA-OFED."""
 
     @cached_property

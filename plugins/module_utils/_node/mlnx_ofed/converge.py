@@ -16,14 +16,18 @@ from ..records import manifest
 from ..refusal import Refusal
 from ..steps import Result
 from . import going_back, note, openibd, package_sets
-from .by_bundle import Bundle
-from .by_distribution import Inbox
-from .by_repository import Repository
+from .by_bundle import ByBundle
+from .by_distribution import ByDistribution
+from .by_repository import ByRepository
 from .method import Method
 from .observe import Seen, observe
 from .plan import Plan, plan
 
-_METHODS: dict[str, type[Method]] = {"mlnx_ofed": Bundle, "doca": Repository, "inbox": Inbox}
+_METHODS: dict[str, type[Method]] = {
+    "mlnx_ofed": ByBundle,
+    "doca": ByRepository,
+    "inbox": ByDistribution,
+}
 
 
 def converge(host: Host, asked: dict[str, Any], check_mode: bool) -> Result:

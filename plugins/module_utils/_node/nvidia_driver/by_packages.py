@@ -46,13 +46,13 @@ class Seen(NamedTuple):
     are_held: bool
 
 
-def of_host(target: Target, host: Host) -> Packages:
+def of_host(target: Target, host: Host) -> ByPackages:
     """Look at a host, and return what there is to do to have the driver by packages.
 
     :raises Refusal: there are none for it.
     """
     packages = WantedPackages(target)
-    return Packages(target, host, packages, observe(target, host, packages))
+    return ByPackages(target, host, packages, observe(target, host, packages))
 
 
 def observe(target: Target, host: Host, packages: WantedPackages) -> Seen:
@@ -108,7 +108,7 @@ def _lacking(target: Target, host: Host, version: str, headers: dict[str, str]) 
     return kernel_modules.lacking(host.tree, driver, modules, releases)
 
 
-class Packages(method.Method):
+class ByPackages(method.Method):
     """What there is to do to have the driver by packages.
 
     :param target: the wanted driver.

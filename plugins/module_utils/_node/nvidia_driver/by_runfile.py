@@ -64,10 +64,10 @@ class Seen(NamedTuple):
         return bool(self.packages or not self.is_in_place or self.replaced)
 
 
-def of_host(target: Target, host: Host) -> Runfile:
+def of_host(target: Target, host: Host) -> ByRunfile:
     """Look at a host, and return what there is to do to have the driver by a .run."""
     family = package_family.of_unknown(target.facts, target.wanted["repositories"])
-    return Runfile(target, host, family, observe(target, host, family))
+    return ByRunfile(target, host, family, observe(target, host, family))
 
 
 def observe(target: Target, host: Host, family: package_family.Family) -> Seen:
@@ -101,7 +101,7 @@ def observe(target: Target, host: Host, family: package_family.Family) -> Seen:
     return seen._replace(file=runfile_exchange.at_hand(target)) if is_of_use else seen
 
 
-class Runfile(method.Method):
+class ByRunfile(method.Method):
     """What there is to do to have the driver by a .run.
 
     :param target: the wanted driver.

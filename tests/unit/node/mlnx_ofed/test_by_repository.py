@@ -546,7 +546,7 @@ def by_dnf(host, monkeypatch):
     host.tree.run = host.run
     node = bring.Host(host.tree, lambda: host.facts, execute, host.run)
     seen = observe.observe(state, node, node.found)
-    return by_repository.Repository(state, seen, node), told
+    return by_repository.ByRepository(state, seen, node), told
 
 
 def test_dnf_takes_the_newest_of_the_series_and_what_holds_it(by_dnf):

@@ -83,7 +83,7 @@ def untouched(*_asked, **_options):
 HOST = bring.Host(None, untouched, untouched, untouched, untouched)
 
 
-def planned(found, *consent, way=by_bundle.Bundle, **said):
+def planned(found, *consent, way=by_bundle.ByBundle, **said):
     return plan.plan(way({**WANTED, **said}, found, HOST), list(consent))
 
 
@@ -145,7 +145,7 @@ def test_what_is_left_is_the_exchange_and_what_follows_it():
 def test_a_repository_comes_before_its_packages_and_those_before_what_gives_way():
     offering = {repositories.RDMA.source: text_files.of("x")}
     found = dataclasses.replace(inbox(), offering=offering, missing=["a-plugin"])
-    assert told(found, way=by_repository.Repository, kind="doca", version="25.10")[:4] == [
+    assert told(found, way=by_repository.ByRepository, kind="doca", version="25.10")[:4] == [
         f"write {repositories.RDMA.source}",
         "fetch the packages of DOCA-OFED 25.10",
         "install a-plugin",
@@ -160,7 +160,7 @@ def test_where_the_distributions_own_is_wanted_what_tells_of_a_repository_goes()
     }
     found = dataclasses.replace(inbox(), files=files, missing=["rdma-core"])
     pins = f"hold the packages of the RDMA stack by {package_sets.PREFERENCES}"
-    assert told(found, way=by_distribution.Inbox, kind="inbox") == [
+    assert told(found, way=by_distribution.ByDistribution, kind="inbox") == [
         "install rdma-core",
         f"remove {repositories.RDMA.source}",
         pins,
@@ -174,7 +174,7 @@ def test_where_the_distributions_own_is_wanted_what_tells_of_a_repository_goes()
 def test_what_could_not_be_installed_is_refused_before_anything_is_done(said, words):
     found = inbox(kernels=[])
     with pytest.raises(Refusal, match=words):
-        by_bundle.Bundle({**WANTED, **said}, found, HOST).refuse([])
+        by_bundle.ByBundle({**WANTED, **said}, found, HOST).refuse([])
 
 
 # The rest is decided by the plan of a host on the controller as well.

@@ -45,7 +45,7 @@ Signed-By: /usr/share/keyrings/ubuntu-archive-keyring.gpg
 
 
 def method(root, facts, files=None, answers=None, **variables):
-    """Return the Packages of a host, of which nothing is asked from then on."""
+    """Return the ByPackages of a host, of which nothing is asked from then on."""
     state = wanted_state.Site({"gpunode_stack": "r580", **variables}, "/").wanted("nvidia_driver")
     facts = {**copy.deepcopy(case.EMPTY), **facts}
 

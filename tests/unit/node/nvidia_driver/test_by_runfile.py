@@ -51,7 +51,7 @@ def method(seen, before="", sent=(), **wanted):
     facts["driver"]["runfile"] = before
     host = Host(None, None, None, None, sent=dict.fromkeys(sent, "/tmp/sent"))
     family = package_family.Family(["nvidia-*"], [], [])
-    return by_runfile.Runfile(Target({**WANTED, **wanted}, facts), host, family, seen)
+    return by_runfile.ByRunfile(Target({**WANTED, **wanted}, facts), host, family, seen)
 
 
 def phases(found):
