@@ -88,7 +88,7 @@ class ByDkms(Delivery[Trees]):
             return {nv_peer_mem.CONF: text_files.of(None)}
         trees = {row["name"] for row in self.there.rows if _is_waited_for(row, self.order.driver)}
         patches = list(self.order.patches)
-        text = nv_peer_mem.conf(patches, sorted(trees), self.order.needs)
+        text = nv_peer_mem.conf(patches, sorted(trees), self.order.inputs)
         return {nv_peer_mem.CONF: text_files.of(text)}
 
     def has(self, release: str) -> bool:

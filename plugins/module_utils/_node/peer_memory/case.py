@@ -121,6 +121,6 @@ def _order(wanted: dict[str, Any], target: Target, seen: Seen, host: Host) -> nv
         driver=target.driver,
         releases=target.releases,
         # Of what is foretold they are not known yet.
-        needs=[] if target.is_foretold else [had(kernel.needs) for kernel in seen.kernels],
+        inputs=[] if target.is_foretold else [had(kernel.inputs) for kernel in seen.kernels],
         unpack=functools.partial(sources.make, row, patches, host.sent),
     )

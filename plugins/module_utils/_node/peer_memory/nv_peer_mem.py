@@ -28,7 +28,7 @@ _MODULE_FILE = re.compile(r"nvidia\.ko(?:\.(?:xz|zst|gz))?")
 _HEADER = "nvidia/nv-p2p.h"
 
 
-class Needs(NamedTuple):
+class BuildInputs(NamedTuple):
     """What the module for one kernel is built with.
 
     :ivar release: of the kernel.
@@ -51,7 +51,7 @@ class Order(NamedTuple):
     :ivar patches: {name: text}.
     :ivar driver: the version of the driver.
     :ivar releases: those of the kernels.
-    :ivar needs: the Needs of those kernels of which they are known.
+    :ivar inputs: the BuildInputs of those kernels of which they are known.
     :ivar unpack: makes its sources with their patches in a folder that is not there yet.
     """
 
@@ -60,7 +60,7 @@ class Order(NamedTuple):
     patches: dict[str, str]
     driver: str
     releases: list[str]
-    needs: list[Needs]
+    inputs: list[BuildInputs]
     unpack: Callable[[str], object]
 
 
@@ -68,8 +68,10 @@ class Order(NamedTuple):
 NO_ORDER = Order("", "", {}, "", [], [], len)
 
 
-def needs(tree: Root, release: str, modules: list[dict[str, Any]], said: dict[str, str]) -> Needs:
-    """Return the Needs of one kernel.
+def build_inputs(
+    tree: Root, release: str, modules: list[dict[str, Any]], said: dict[str, str]
+) -> BuildInputs:
+    """Return the BuildInputs of one kernel.
 
     :param tree: the host.
     :param modules: rows of installed_driver.modules.
@@ -79,7 +81,7 @@ def needs(tree: Root, release: str, modules: list[dict[str, Any]], said: dict[st
     module = driver_module(tree, release, modules, said["module"])
     version = module_file.read(tree.path(module)).info.get("version", "")
     source = _source(tree, release, version, said["source"], module)
-    return Needs(release, module, source, symbols.folder_of(tree, release))
+    return BuildInputs(release, module, source, symbols.folder_of(tree, release))
 
 
 def driver_module(tree: Root, release: str, modules: list[dict[str, Any]], said: str = "") -> str:
@@ -165,17 +167,17 @@ def refuse_tag(tag: str, needs_client_ex: bool, folders: dict[str, bool]) -> Non
             )
 
 
-def conf(patches: list[str], trees: list[str], needs_of: list[Needs]) -> str:
+def conf(patches: list[str], trees: list[str], inputs: list[BuildInputs]) -> str:
     """Return the text of CONF, which adds to the dkms.conf of the sources.
 
     For a kernel that comes later DKMS looks for driver and OFED where they usually are.
 
     :param patches: the names of the patches, in their order.
     :param trees: the names of the trees of DKMS that it is to wait for, maybe none.
-    :param needs_of: the Needs of the kernels that are there.
+    :param inputs: the BuildInputs of the kernels that are there.
     :raises Refusal: a path has a character that does not come through.
     """
-    cases = [(row.release, make_variables(row)) for row in needs_of]
+    cases = [(row.release, make_variables(row)) for row in inputs]
     lines = [f'PATCH[{number}]="{name}"\n' for number, name in enumerate(patches)]
     # What the sources wait for themselves, mlnx-ofed-kernel, is in DKMS for one kind of OFED only.
     lines += [f'BUILD_DEPENDS[{n}]="{name}"\n' for n, name in enumerate(trees or [""])]
@@ -187,10 +189,10 @@ def conf(patches: list[str], trees: list[str], needs_of: list[Needs]) -> str:
     return MARK + "".join(lines)
 
 
-def make_variables(row: Needs) -> str:
+def make_variables(row: BuildInputs) -> str:
     """Return what make is told about one kernel: where things are that it would not find.
 
-    :param row: the Needs of the kernel.
+    :param row: the BuildInputs of the kernel.
     :raises Refusal: a path has a character that does not come through.
     """
     found = {}

@@ -30,7 +30,7 @@ class Kernel(NamedTuple):
     :ivar driver: the path of the driver's module, '' for none.
     :ivar ofed: the folder with the RDMA stack's symbols.
     :ivar has_client_ex: whether its header has struct peer_memory_client_ex.
-    :ivar needs: what nv_peer_mem would be built with; None where it is not to be.
+    :ivar inputs: what nv_peer_mem would be built with; None where it is not to be.
     :ivar misfits: {path of a module of the route: the Refusal that says why it would not load, None
         where it would}.
     """
@@ -39,7 +39,7 @@ class Kernel(NamedTuple):
     driver: str
     ofed: str | Refusal
     has_client_ex: bool
-    needs: nv_peer_mem.Needs | Refusal | None
+    inputs: nv_peer_mem.BuildInputs | Refusal | None
     misfits: dict[str, Refusal | None]
 
 
@@ -126,7 +126,9 @@ def _kernel(
         driver,
         ofed,
         not isinstance(ofed, Refusal) and symbols.has_client_ex(tree, ofed),
-        _or_refusal(nv_peer_mem.needs, tree, release, modules, said) if target.is_built else None,
+        _or_refusal(nv_peer_mem.build_inputs, tree, release, modules, said)
+        if target.is_built
+        else None,
         {path: _misfit(tree, path, target.route, against) for path in paths},
     )
 

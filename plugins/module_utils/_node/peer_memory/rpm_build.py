@@ -153,7 +153,7 @@ class RpmBuild:
     def _rebuild(self, what: str, kernel: dict[str, Any]) -> None:
         """Make the package for a kernel of the source package."""
         release = kernel["release"]
-        needs = next(row for row in self._order.needs if row.release == release)
+        inputs = next(row for row in self._order.inputs if row.release == release)
         defined = {
             "_topdir": self._work(release, "topdir"),
             "KVERSION": release,
@@ -167,7 +167,7 @@ class RpmBuild:
             argv.append(f"--define={name} {value}")
         source = self._only(what, ".src.rpm", "packed")
         # As if they had been said to make, which the spec calls without.
-        variables = {"MAKEFLAGS": nv_peer_mem.make_variables(needs)}
+        variables = {"MAKEFLAGS": nv_peer_mem.make_variables(inputs)}
         done = run(what, [*argv, source], self._execute, variables)
         if done.returncode:
             text = _NO_REASON.sub("", done.stdout + done.stderr)

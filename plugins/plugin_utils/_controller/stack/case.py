@@ -64,7 +64,7 @@ class Case:
     :param wanted: what selection.resolve returned.
     :param facts: of node_info.
     :param known: the StackCatalog.
-    :param needs: [{by, cuda, pytorch}]: what environments were built for, '' where not told.
+    :param cuda_needs: [{by, cuda, pytorch}]: what environments were built for, '' where not told.
     :param today: the date as 'YYYY-MM', against which ends of life are held.
     """
 
@@ -73,13 +73,13 @@ class Case:
         wanted: Mapping[str, Any],
         facts: Mapping[str, Any],
         known: StackCatalog,
-        needs: Sequence[Mapping[str, str]],
+        cuda_needs: Sequence[Mapping[str, str]],
         today: str,
     ) -> None:
         self.wanted = wanted
         self.facts = cast(shape.Facts, completed(facts))
         self.known = known
-        self.needs = needs
+        self.cuda_needs = cuda_needs
         self.today = today
         # A host without a GPU needs no driver; an image is for hosts that will have one.
         has_use = bool(self._own_gpus) or not self.facts["own_kernel"]

@@ -54,7 +54,7 @@ def unknown_kernel(case: Case, due: Due) -> Iterator[str]:
 
 
 def unknown_cuda(case: Case, due: Due) -> Iterator[str]:
-    for need in case.needs if case.version else []:
+    for need in case.cuda_needs if case.version else []:
         if not case.known.cuda(need["cuda"]):
             yield (
                 f"{need['by']}: CUDA {need['cuda']} is not in the catalog: which driver it needs "

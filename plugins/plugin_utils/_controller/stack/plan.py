@@ -32,7 +32,7 @@ def plan(
     wanted: Mapping[str, Any],
     facts: Mapping[str, Any],
     known: StackCatalog,
-    needs: Sequence[Mapping[str, str]] = (),
+    cuda_needs: Sequence[Mapping[str, str]] = (),
     today: str = "",
 ) -> dict[str, Any]:
     """Return {steps, refusals, notices, spared} of a host's GPU stack.
@@ -44,10 +44,10 @@ def plan(
 
     :param wanted: what selection.resolve returned.
     :param known: the StackCatalog.
-    :param needs: [{by, cuda, pytorch}], see case.Case.
+    :param cuda_needs: [{by, cuda, pytorch}], see case.Case.
     :param today: the date as 'YYYY-MM'.
     """
-    case = stack_case.Case(wanted, facts, known, needs, today)
+    case = stack_case.Case(wanted, facts, known, cuda_needs, today)
     due = {component: _due(component, case) for component in stack_due.RULES}
     refusals = [
         Refusal(*words, rule=rule)

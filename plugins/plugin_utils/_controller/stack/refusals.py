@@ -201,7 +201,7 @@ def license_protocol(case: Case, due: Due) -> Iterator[Words]:
 def cuda_needs_newer_driver(case: Case, due: Due) -> Iterator[Words]:
     if not case.version:
         return
-    for need in case.needs:
+    for need in case.cuda_needs:
         row = case.known.cuda(need["cuda"])
         # Of packages only the branch is known beforehand.
         limit = row and (
@@ -217,7 +217,7 @@ def cuda_needs_newer_driver(case: Case, due: Due) -> Iterator[Words]:
 
 
 def build_lacks_architecture(case: Case, due: Due) -> Iterator[Words]:
-    for need in case.needs:
+    for need in case.cuda_needs:
         row = case.known.pytorch(need["pytorch"]) or {}
         lacking = row.get("lacks", {}).get(need["cuda"], [])
         for name in [name for name in case.architectures if name in lacking]:

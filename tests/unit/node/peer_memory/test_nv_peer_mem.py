@@ -35,13 +35,13 @@ def row(path=DKMS_MODULE, name="nvidia", kernel=K):
     return {"kernel": kernel, "name": name, "path": path, "version": VERSION}
 
 
-def needs(tmp_path, files, modules=(), **said):
-    return nv_peer_mem.needs(planted(tmp_path, files), K, modules, {**NOTHING, **said})
+def inputs(tmp_path, files, modules=(), **said):
+    return nv_peer_mem.build_inputs(planted(tmp_path, files), K, modules, {**NOTHING, **said})
 
 
 def test_what_dkms_and_ofed_put_in_place_is_found(tmp_path):
     files = {DKMS_MODULE: DRIVER, **header(f"/usr/src/nvidia-{VERSION}"), **ofed()}
-    found = needs(tmp_path, files, [row()])
+    found = inputs(tmp_path, files, [row()])
     assert found == (K, DKMS_MODULE, f"/usr/src/nvidia-{VERSION}", OFED)
     assert "case" not in nv_peer_mem.conf(["a.patch"], ["nvidia"], [found])
 
@@ -51,7 +51,7 @@ def test_a_driver_container_is_found(tmp_path):
     module = f"{root}/lib/modules/{K}/kernel/drivers/video/nvidia.ko.xz"
     source = f"{root}/usr/src/nvidia-{VERSION}"
     files = {module: lzma.compress(DRIVER), **header(f"{source}/kernel-open"), **ofed()}
-    found = needs(tmp_path, files)
+    found = inputs(tmp_path, files)
     assert (found.module, found.source) == (module, f"{source}/kernel-open")
     says = nv_peer_mem.conf(["a.patch"], [], [found])
     assert f'{K}) MAKE="$MAKE NV_MODULE={module} nv_sources={source}/kernel-open" ;;' in says
@@ -60,7 +60,7 @@ def test_a_driver_container_is_found(tmp_path):
 def test_what_is_said_has_the_first_word(tmp_path):
     module, source = "/var/k8s/nvidia/drivers/nvidia.ko", "/opt/NVIDIA-Linux"
     files = {module: DRIVER, DKMS_MODULE: DRIVER, **header(f"{source}/kernel"), **ofed()}
-    found = needs(tmp_path, files, [row()], module=module, source=source)
+    found = inputs(tmp_path, files, [row()], module=module, source=source)
     assert (found.module, found.source) == (module, f"{source}/kernel")
 
 
@@ -75,13 +75,13 @@ def test_what_is_said_has_the_first_word(tmp_path):
 )
 def test_sources_are_found_by_whatever_name(tmp_path, folder):
     files = {DKMS_MODULE: DRIVER, **header(folder), **ofed()}
-    assert needs(tmp_path, files, [row()]).source == folder
+    assert inputs(tmp_path, files, [row()]).source == folder
 
 
 def test_the_sources_of_another_driver_are_none(tmp_path):
     files = {DKMS_MODULE: DRIVER, **header("/usr/src/nvidia-535.161.08"), **ofed()}
     with pytest.raises(Refusal, match=rf"nv-p2p.h of driver {VERSION} is in none of") as caught:
-        needs(tmp_path, files, [row()])
+        inputs(tmp_path, files, [row()])
     assert "peer_memory_driver_source" in caught.value.remedy
 
 
@@ -90,7 +90,7 @@ def test_the_sources_of_another_driver_are_none(tmp_path):
 )
 def test_a_driver_that_is_nowhere_is_named(tmp_path, said, names):
     with pytest.raises(Refusal, match=names) as caught:
-        needs(tmp_path, ofed(), [row(kernel="6.1.0-1-amd64")], module=said)
+        inputs(tmp_path, ofed(), [row(kernel="6.1.0-1-amd64")], module=said)
     assert "peer_memory_driver_module" in caught.value.remedy
 
 
@@ -109,8 +109,8 @@ def test_a_tag_that_does_not_build_with_the_rdma_stack_is_refused(tmp_path, has_
 
 def test_dkms_applies_the_patches_and_waits_for_what_it_has(tmp_path):
     rows = [
-        nv_peer_mem.Needs(K, "/a/nvidia.ko", "/b", "/usr/src/ofa_kernel/x86_64/" + K),
-        nv_peer_mem.Needs("6.1.0-9-amd64", "/lib/modules/6.1.0-9-amd64/nvidia.ko.xz",
+        nv_peer_mem.BuildInputs(K, "/a/nvidia.ko", "/b", "/usr/src/ofa_kernel/x86_64/" + K),
+        nv_peer_mem.BuildInputs("6.1.0-9-amd64", "/lib/modules/6.1.0-9-amd64/nvidia.ko.xz",
                           f"/usr/src/nvidia-{VERSION}", OFED),
     ]  # fmt: skip
     path = tmp_path / "conf"
@@ -138,6 +138,6 @@ def test_what_the_sources_wait_for_is_waited_for_no_more():
 
 @pytest.mark.parametrize("path", ["/a b/nvidia.ko", "/$(x)/nvidia.ko", '/"/nvidia.ko', "/a;b"])
 def test_a_path_that_would_be_taken_apart_is_refused(path):
-    rows = [nv_peer_mem.Needs(K, path, "/b", OFED)]
+    rows = [nv_peer_mem.BuildInputs(K, path, "/b", OFED)]
     with pytest.raises(Refusal, match="a path that make is told"):
         nv_peer_mem.conf([], [], rows)

@@ -93,10 +93,10 @@ def case(route="nv_peer_mem", misfit=None, way=None, other=None, tag=None, is_fo
     at_boot = boot.AtBoot({}, set())
     wanted = boot.wanted_files(at_boot, route, is_legacy=False)
     there = {path: text_files.OnDisk(file.text) for path, file in wanted.items()}
-    needs = nv_peer_mem.Needs(K, path_of(K, "nvidia"), "/usr/src/nvidia", OFED)
+    inputs = nv_peer_mem.BuildInputs(K, path_of(K, "nvidia"), "/usr/src/nvidia", OFED)
     seen = Seen(
         facts,
-        [Kernel(row, path_of(K, "nvidia"), OFED, False, needs, {path_of(K): misfit})],
+        [Kernel(row, path_of(K, "nvidia"), OFED, False, inputs, {path_of(K): misfit})],
         {},
         [],
         ["gcc"],
