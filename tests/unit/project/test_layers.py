@@ -96,7 +96,7 @@ def is_allowed(path, target):
     return side == CONTROLLER and to_side == NODE
 
 
-def strays(path, text):
+def forbidden(path, text):
     """Return what a module imports and may not."""
     return [target for target in imported(path, text) if not is_allowed(path, target)]
 
@@ -116,7 +116,7 @@ def test_every_module_lies_in_a_room_that_has_its_layer():
 
 @pytest.mark.parametrize("path", files_below(*LAYERS))
 def test_imports_go_down_and_from_no_component_to_another(path):
-    assert strays(path, Path(project.ROOT, path).read_text(encoding="utf-8")) == []
+    assert forbidden(path, Path(project.ROOT, path).read_text(encoding="utf-8")) == []
 
 
 @pytest.mark.parametrize("path", files_below("plugins/modules"))
@@ -158,7 +158,7 @@ def test_a_module_imports_nothing_that_does_not_go_to_the_host_with_it(path):
     ],
 )
 def test_an_import_that_breaks_a_law_is_found(path, line):
-    assert len(strays(path, line)) == 1
+    assert len(forbidden(path, line)) == 1
 
 
 @pytest.mark.parametrize(
@@ -171,4 +171,4 @@ def test_an_import_that_breaks_a_law_is_found(path, line):
     ],
 )
 def test_an_import_that_keeps_to_the_laws_is_none_of_those(path, line):
-    assert strays(path, line) == []
+    assert forbidden(path, line) == []

@@ -55,43 +55,43 @@ def survey(root: str, running: str, pid: int, run: Run = commands.run) -> GpuHos
     :param pid: the process whose connection is that of this run.
     :param run: what runs programs.
     """
-    host = Root(root, run)
-    packages = stack_packages.survey(host)
-    states = _states(host, run)
-    driver = installed_driver.survey(host)
+    tree = Root(root, run)
+    packages = stack_packages.survey(tree)
+    states = _states(tree, run)
+    driver = installed_driver.survey(tree)
     found = {
-        "virtualization": general.virtualization(host),
-        "gpus": pci.gpus(host),
-        "nvswitches": pci.nvswitches(host),
-        "rdma_devices": rdma_stack.devices(host),
-        "kernels": kernels.survey(host, running),
-        "secure_boot": secure_boot.survey(host),
+        "virtualization": general.virtualization(tree),
+        "gpus": pci.gpus(tree),
+        "nvswitches": pci.nvswitches(tree),
+        "rdma_devices": rdma_stack.devices(tree),
+        "kernels": kernels.survey(tree, running),
+        "secure_boot": secure_boot.survey(tree),
         "driver": driver,
         "packages": packages,
-        "nvidia_smi": nvidia_smi.survey(host),
+        "nvidia_smi": nvidia_smi.survey(tree),
         "fabric_manager": fabric_manager.survey(
-            host, packages, states.get(fabric_manager.UNIT, {})
+            tree, packages, states.get(fabric_manager.UNIT, {})
         ),
-        "licensing": gridd.survey(host, states.get(gridd.UNIT, {})),
-        "rivals": in_kernel_drivers.survey(host),
-        "gpu_clients": clients.clients(host),
-        "gpu_faults": faults.faults(host),
-        "drained": _drained(host),
-        "rdma_stack": rdma_stack.survey(host, packages, running),
-        "peer_memory": rdma_stack.peer_memory(host, driver["modules"], running),
-        "management": management_interface.survey(host, pid),
+        "licensing": gridd.survey(tree, states.get(gridd.UNIT, {})),
+        "rivals": in_kernel_drivers.survey(tree),
+        "gpu_clients": clients.clients(tree),
+        "gpu_faults": faults.faults(tree),
+        "drained": _drained(tree),
+        "rdma_stack": rdma_stack.survey(tree, packages, running),
+        "peer_memory": rdma_stack.peer_memory(tree, driver["modules"], running),
+        "management": management_interface.survey(tree, pid),
     }
     return cast(GpuHost, found)
 
 
-def _drained(host: Root) -> list[str]:
-    note = drained.noted(host)
+def _drained(tree: Root) -> list[str]:
+    note = drained.noted(tree)
     return note["triggers"] + note["services"]
 
 
-def _states(host: Root, run: Run) -> dict[str, dict[str, str]]:
+def _states(tree: Root, run: Run) -> dict[str, dict[str, str]]:
     """Return {unit: {property: value}} of the driver's daemons, nothing asked where none is."""
     there = [
-        unit for unit in _UNITS if any(host.exists(f"{folder}/{unit}") for folder in _UNIT_FOLDERS)
+        unit for unit in _UNITS if any(tree.exists(f"{folder}/{unit}") for folder in _UNIT_FOLDERS)
     ]
     return systemd.show(there, ["LoadState", "ActiveState", "UnitFileState"], run)

@@ -18,13 +18,13 @@ def note_path() -> str:
     return os.path.join(own_paths.STATE_DIR, "drained.json")
 
 
-def noted(host: Root = _HERE) -> dict[str, list[str]]:
+def noted(tree: Root = _HERE) -> dict[str, list[str]]:
     """Return what an earlier run stopped and nobody started since: {triggers, services}.
 
     A note that somebody broke says nothing.
     """
     try:
-        note = json.loads(host.text(note_path()))
+        note = json.loads(tree.text(note_path()))
         return {key: [str(unit) for unit in note[key]] for key in ("triggers", "services")}
     except (ValueError, KeyError, TypeError):
         return {"triggers": [], "services": []}

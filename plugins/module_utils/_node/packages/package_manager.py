@@ -35,7 +35,7 @@ _ASK_S = 60
 class Transaction(NamedTuple):
     """The names of the packages that a transaction would put in place or take away."""
 
-    placed: list[str]
+    installed: list[str]
     removed: list[str]
 
 
@@ -161,7 +161,7 @@ class Dnf:
         """
         if answer.returncode and "Operation aborted" not in answer.stdout + answer.stderr:
             return None
-        placed: list[str] = []
+        installed: list[str] = []
         removed: list[str] = []
         goes = False
         for line in answer.stdout.partition("Transaction Summary")[0].splitlines():
@@ -173,9 +173,9 @@ class Dnf:
             elif replaced:
                 removed.append(replaced.group(1))
             elif package:
-                (removed if goes else placed).append(package.group(1))
+                (removed if goes else installed).append(package.group(1))
         # The line above the first heading names the columns.
-        return Transaction([name for name in placed if name != "Package"], removed)
+        return Transaction([name for name in installed if name != "Package"], removed)
 
 
 # How a host's packages are managed.
@@ -355,7 +355,7 @@ def _judge(
     if foreseen is None:
         return
     kernels = [
-        name for name in (*foreseen.placed, *foreseen.removed) if manager.kernel.fullmatch(name)
+        name for name in (*foreseen.installed, *foreseen.removed) if manager.kernel.fullmatch(name)
     ]
     others = [name for name in foreseen.removed if not may_go(name)]
     for because, touched in (

@@ -102,8 +102,8 @@ def plan(
         refusals += COMPONENTS[name].refusals(state, facts)
     gpu = _stack_plan(asked, facts, today or datetime.date.today())
     refusals += gpu.pop("refusals")
-    spared = set(gpu.pop("spared")).difference(asked.removing())
-    digests = {name: digest for name, digest in asked.digests.items() if name not in spared}
+    inapplicable = set(gpu.pop("inapplicable")).difference(asked.removing())
+    digests = {name: digest for name, digest in asked.digests.items() if name not in inapplicable}
     found = planner.plan(digests, facts["receipts"], refusals, STANDS_ON, gpu["steps"])
     due = planner.due(found)
     if is_controller and planner.REBOOT in due:

@@ -35,12 +35,12 @@ def plan(
     cuda_needs: Sequence[Mapping[str, str]] = (),
     today: str = "",
 ) -> dict[str, Any]:
-    """Return {steps, refusals, notices, spared} of a host's GPU stack.
+    """Return {steps, refusals, notices, inapplicable} of a host's GPU stack.
 
     A step is {component, rules, why: [sentence], from, to, interrupts: [str], consent: [names that
     it needs, given or not], waits: [those that were not given]}, in the order of application, and
     the last one may be the reboot. A notice is {rule, says}. A refused host has no steps: nothing
-    of it is touched. ``spared`` are the components that are not for this host.
+    of it is touched. ``inapplicable`` are the components that are not for this host.
 
     :param wanted: what selection.resolve returned.
     :param known: the StackCatalog.
@@ -59,16 +59,16 @@ def plan(
         for rule, found in stack_notices.RULES.items()
         for says in found(case, due)
     ]
-    spared = [name for name in stack_due.RULES if not stack_due.applies(name, case)]
+    inapplicable = [name for name in stack_due.RULES if not stack_due.applies(name, case)]
     if refusals:
-        return {"steps": [], "refusals": refusals, "notices": notices, "spared": spared}
+        return {"steps": [], "refusals": refusals, "notices": notices, "inapplicable": inapplicable}
     due["reboot"].update(_reboots(case, due))
     steps = [_step(component, reasons, case) for component, reasons in due.items() if reasons]
     return {
         "steps": steps,
         "refusals": [],
         "notices": notices + _missing_consents(steps),
-        "spared": spared,
+        "inapplicable": inapplicable,
     }
 
 
@@ -85,7 +85,7 @@ def _reboots(case: Case, due: Due) -> dict[str, list[str]]:
     if not case.facts["own_kernel"]:
         return {}
     why = []
-    waits = _UNTIL_REBOOT.intersection(due["nvidia_driver"]) - _spared(case)
+    waits = _UNTIL_REBOOT.intersection(due["nvidia_driver"]) - _without_reboot(case)
     if case.loaded and waits and not case.may_reload:
         why.append(f"module {case.loaded} stays loaded until then")
     if case.drivers_in_the_way and due["nvidia_driver"]:
@@ -97,7 +97,7 @@ def _reboots(case: Case, due: Due) -> dict[str, list[str]]:
     return {"takes-effect-by-reboot": why} if why else {}
 
 
-def _spared(case: Case) -> set[str]:
+def _without_reboot(case: Case) -> set[str]:
     """Return the rules that lead to no reboot, as the wanted module is loaded already."""
     is_loaded = loaded_module.is_loaded(case.facts, case.version, case.module_type == "open")
     return {"libraries-mismatch"} if is_loaded else set()

@@ -272,7 +272,7 @@ def test_nothing_is_planned_where_nothing_is_wanted():
         "steps": [],
         "refusals": [],
         "notices": [],
-        "spared": ORDER,
+        "inapplicable": ORDER,
     }
 
 

@@ -272,7 +272,7 @@ def test_a_kernel_is_told_from_what_goes_with_it(manager, name, is_kernel):
 
 def test_dnfs_table_is_read_however_it_is_folded():
     foreseen = Dnf().foreseen(done(*ABORTED, stdout=TABLE))
-    assert foreseen.placed == [
+    assert foreseen.installed == [
         "libglvnd-glx",
         "a-package-with-a-name-that-is-longer-than-its-column",
     ]
