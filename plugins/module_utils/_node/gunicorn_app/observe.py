@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 from ..conda import builds, contents
 from ..system import accounts, commands, files, in_use, listening, processes, systemd
 from ..system.commands import Run
-from . import candidate, process, release, rollback
-from . import service as app_service
+from . import candidate, process, release, rollback, service
 
 # The time of a release's folder that never was in service.
 NEVER = 0
@@ -79,23 +78,23 @@ def observe(
         real run repairs it before.
     """
     account = accounts.survey([app["user"]], run)[app["user"]]
-    states = systemd.show(app_service.own_units(app), _STATE, run)
-    main = states.get(app_service.service_of(app), {}).get("MainPID", "0")
-    text = app_service.secrets_text(secrets, app["secrets_digest"])
-    link = _target_of(app_service.link_of(app))
-    on_disk = releases_on_disk(app_service.releases_of(app))
+    states = systemd.show(service.own_units(app), _STATE, run)
+    main = states.get(service.service_of(app), {}).get("MainPID", "0")
+    text = service.secrets_text(secrets, app["secrets_digest"])
+    link = _target_of(service.link_of(app))
+    on_disk = releases_on_disk(service.releases_of(app))
     earlier = [path for path in on_disk if path != app["release"]]
     return Seen(
         account=account,
         has_group=accounts.group_exists(app["user"]),
-        is_private=_is_private(app_service.releases_of(app), account),
+        is_private=_is_private(service.releases_of(app), account),
         release=_release_state(app),
         secrets=_secrets_state(app, text),
-        units={unit: _text_of(app_service.unit_path(unit), "0644") for unit in app["units"]},
+        units={unit: _text_of(service.unit_path(unit), "0644") for unit in app["units"]},
         unwanted_units=[
             unit
-            for unit in app_service.own_units(app)
-            if unit not in app["units"] and os.path.lexists(app_service.unit_path(unit))
+            for unit in service.own_units(app)
+            if unit not in app["units"] and os.path.lexists(service.unit_path(unit))
         ],
         states=states,
         listens=_listens(app, rows, states),
@@ -137,8 +136,8 @@ def served(app: dict[str, Any]) -> list[str]:
 
     The first one is what the link names, since that was put there after its proof.
     """
-    on_disk = releases_on_disk(app_service.releases_of(app))
-    return _served(on_disk, _target_of(app_service.link_of(app)))
+    on_disk = releases_on_disk(service.releases_of(app))
+    return _served(on_disk, _target_of(service.link_of(app)))
 
 
 def _served(on_disk: list[str], link: str | None) -> list[str]:
@@ -152,7 +151,7 @@ def used_by_others(paths: list[str], name: str) -> dict[str, str]:
 
     :param name: the application's.
     """
-    own = [*app_service.own_units({"name": name}), candidate.unit_of(name)]
+    own = [*service.own_units({"name": name}), candidate.unit_of(name)]
     return {**in_use.by_units(paths, besides=own), **in_use.by_processes(paths, besides=own)}
 
 
@@ -174,7 +173,7 @@ def _release_state(app: dict[str, Any]) -> str:
 
 
 def _secrets_state(app: dict[str, Any], text: str) -> str:
-    path = app_service.secrets_path(app["name"])
+    path = service.secrets_path(app["name"])
     if not text:
         return "unwanted" if os.path.lexists(path) else "as wanted"
     return "as wanted" if _text_of(path, "0600") == text else "differs"
@@ -199,7 +198,7 @@ def _listens(
     app: dict[str, Any], rows: Sequence[Mapping[str, Any]], states: dict[str, dict[str, str]]
 ) -> bool:
     """Say whether the socket unit holds the address, or none is to."""
-    socket = app_service.socket_of(app)
+    socket = service.socket_of(app)
     if socket not in app["units"]:
         return True
     is_held = any(
@@ -211,8 +210,8 @@ def _listens(
 
 def _socket_left(app: dict[str, Any]) -> str:
     """Return the unix socket of an earlier address, a file that nobody needs after the change."""
-    text = _text_of(app_service.unit_path(app_service.socket_of(app)), "0644") or ""
-    path = app_service.unix_socket_of(text)
+    text = _text_of(service.unit_path(service.socket_of(app)), "0644") or ""
+    path = service.unix_socket_of(text)
     return path if path != app["listen"] and os.path.lexists(path) else ""
 
 

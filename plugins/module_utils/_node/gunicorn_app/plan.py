@@ -17,8 +17,7 @@ from ..refusal import Refusal
 from ..steps import Step, diff
 from ..system import systemd
 from ..system.commands import Run
-from . import actions, candidate, release, rollback
-from . import service as app_service
+from . import actions, candidate, release, rollback, service
 from .observe import Seen
 
 # Lower user ids belong to services, which never log in; a person's account is left as it is.
@@ -123,11 +122,11 @@ def _preparing(app: dict[str, Any], seen: Seen, means: Means) -> list[Step]:
     if not account["exists"]:
         create = functools.partial(actions.create_user, app, seen.has_group, means.run)
         todo.append(Step(f"create user {app['user']}", create))
-    elif account["uid"] < _FIRST_PERSON and account["shell"] != app_service.NOLOGIN:
-        says = f"set the shell of user {app['user']} to {app_service.NOLOGIN}"
+    elif account["uid"] < _FIRST_PERSON and account["shell"] != service.NOLOGIN:
+        says = f"set the shell of user {app['user']} to {service.NOLOGIN}"
         todo.append(Step(says, functools.partial(actions.forbid_login, app, means.run)))
     if not seen.is_private:
-        says = f"make {app_service.releases_of(app)} a folder that only root writes"
+        says = f"make {service.releases_of(app)} a folder that only root writes"
         todo.append(Step(says, functools.partial(actions.make_releases, app)))
     if seen.release != "intact":
         verb = "unpack" if seen.release == "absent" else "replace the changed"
@@ -151,24 +150,24 @@ def _switching(app: dict[str, Any], seen: Seen, means: Means) -> list[Step]:
     todo = _secret_steps(app, seen, means)
     for unit in removed:
         remove = functools.partial(actions.remove_unit, unit, means.run)
-        todo.append(Step(f"remove {app_service.unit_path(unit)}", remove))
+        todo.append(Step(f"remove {service.unit_path(unit)}", remove))
     for unit in written:
         write = functools.partial(actions.write_unit, unit, app["units"][unit])
-        todo.append(Step(f"write {app_service.unit_path(unit)}", write))
+        todo.append(Step(f"write {service.unit_path(unit)}", write))
     forgotten = any(state.get("NeedDaemonReload") == "yes" for state in seen.states.values())
     if removed or written or forgotten:
         todo.append(Step("reload systemd", _tell(means, "daemon-reload")))
-    for unit in app_service.units_of(app):
+    for unit in service.units_of(app):
         if seen.states.get(unit, {}).get("UnitFileState") != "enabled":
             todo.append(Step(f"enable {unit}", _tell(means, "enable", unit)))
     if not seen.listens:
-        says = f"listen on {app['listen']} by {app_service.socket_of(app)}"
+        says = f"listen on {app['listen']} by {service.socket_of(app)}"
         todo.append(Step(says, functools.partial(actions.open_socket, app, means.run)))
     return todo + _starting(app, seen, means)
 
 
 def _secret_steps(app: dict[str, Any], seen: Seen, means: Means) -> list[Step]:
-    path = app_service.secrets_path(app["name"])
+    path = service.secrets_path(app["name"])
     if seen.secrets == "differs":
         write = functools.partial(actions.write_secrets, app, means.secrets_of(app))
         return [Step(f"write {path}", write)]
@@ -179,23 +178,23 @@ def _secret_steps(app: dict[str, Any], seen: Seen, means: Means) -> list[Step]:
 
 def _starting(app: dict[str, Any], seen: Seen, means: Means) -> list[Step]:
     """Return the step that starts, restarts or reloads the service, if any."""
-    service = app_service.service_of(app)
+    unit = service.service_of(app)
     restart = functools.partial(actions.restart, app, means.run)
     if not _is_active(app, seen):
-        return [Step(f"start {service}", restart)]
+        return [Step(f"start {unit}", restart)]
     repaired = "its environment was repaired after it started" if seen.repaired else ""
     reason = _changed(seen) or ("" if seen.listens else "its socket is opened anew")
     if repaired and not reason and app["server"] == "gunicorn":
         reload = functools.partial(actions.reload, app, means.run)
-        return [Step(f"reload {service}: {repaired}", reload)]
+        return [Step(f"reload {unit}: {repaired}", reload)]
     reason = reason or repaired
-    return [Step(f"restart {service}: {reason}", restart)] if reason else []
+    return [Step(f"restart {unit}: {reason}", restart)] if reason else []
 
 
 def _cleaning(app: dict[str, Any], seen: Seen, keep: int) -> list[Step]:
     todo = []
     if seen.link != app["release"]:
-        says = f"point {app_service.link_of(app)} at {app['release']}"
+        says = f"point {service.link_of(app)} at {app['release']}"
         todo.append(Step(says, functools.partial(actions.point_link, app)))
     if seen.socket_left:
         remove = functools.partial(actions.remove_socket, seen.socket_left)
@@ -208,7 +207,7 @@ def _cleaning(app: dict[str, Any], seen: Seen, keep: int) -> list[Step]:
 def diffs(app: dict[str, Any], seen: Seen) -> list[dict[str, str]]:
     """Return what changes in the units, as Ansible shows differences."""
     return [
-        diff(app_service.unit_path(unit), seen.units[unit], app["units"][unit])
+        diff(service.unit_path(unit), seen.units[unit], app["units"][unit])
         for unit in _written(app, seen)
     ]
 
@@ -229,11 +228,11 @@ def superfluous(app: dict[str, Any], seen: Seen, keep: int) -> list[str]:
 
 def _is_ours(path: str) -> bool:
     name = os.path.basename(path)
-    return release.is_id(name) or name.startswith(app_service.TEMPORARY)
+    return release.is_id(name) or name.startswith(service.TEMPORARY)
 
 
 def _is_active(app: dict[str, Any], seen: Seen) -> bool:
-    return seen.states.get(app_service.service_of(app), {}).get("ActiveState") == "active"
+    return seen.states.get(service.service_of(app), {}).get("ActiveState") == "active"
 
 
 def _changed(seen: Seen) -> str:

@@ -15,10 +15,8 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import b
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda.contents import Contents
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda_env import (
     builder,
+    converge,
     observe,
-)
-from ansible_collections.gpunode.stack.plugins.module_utils._node.conda_env import (
-    converge as env_host,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import (
     package_manager as packages,
@@ -287,7 +285,7 @@ class Host:
 
     def converge(self, state, check_mode=False):
         state = observe.complete(state, self.state_dir)
-        return env_host.settle(state, self.builder, ("bookworm", "Debian"), check_mode)
+        return converge.settle(state, self.builder, ("bookworm", "Debian"), check_mode)
 
     def changes(self, state, check_mode=False):
         found = self.converge(state, check_mode).changes
@@ -337,7 +335,7 @@ def test_the_host_is_looked_at_once_before_and_a_build_at_rest_not_again(host, m
         real = getattr(module, name)
         monkeypatch.setattr(module, name, lambda *arguments: asked.append(name) or real(*arguments))
 
-    counted(env_host.observe, "observe")
+    counted(converge.observe, "observe")
     counted(observe.contents, "Contents")
     counted(packages, "missing")
     state = host.wanted()
@@ -608,7 +606,7 @@ def trying(host):
 
     def trying(state, *broken, check_mode=False):
         state = observe.complete(state, host.state_dir)
-        return env_host.settle(
+        return converge.settle(
             state, host.builder, ("bookworm",), check_mode, Python(*broken)
         ).changes
 

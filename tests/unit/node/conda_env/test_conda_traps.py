@@ -20,7 +20,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.conda_env impo
     builder as env_builder,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda_env import (
-    converge as env_host,
+    converge,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.modules import conda_solve
@@ -93,7 +93,7 @@ class Built:
     def converge(self, conda, execute, check_mode=True, **changes):
         state = self.wanted(conda, **changes)
         builder = env_builder.Builder(state, execute, self.state_dir, self.work_dir)
-        result = env_host.settle(state, builder, ("bookworm", "Debian"), check_mode)
+        result = converge.settle(state, builder, ("bookworm", "Debian"), check_mode)
         own = ("point ", "give ", "write ")
         return [text for text in result.changes if not text.startswith(own)]
 
