@@ -1,9 +1,6 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""From whatever is found to the wanted RDMA stack: it is looked at, planned, done and proven.
-
-An exchange that fails is followed by what was there before.
-"""
+"""From whatever is found to the wanted RDMA stack: it is looked at, planned, done and proven."""
 
 from __future__ import annotations
 
@@ -11,17 +8,17 @@ from typing import Any
 
 from .. import steps
 from ..component.bring import Host
-from ..packages import package_manager, repositories
+from ..packages import repositories
 from ..records import manifest
 from ..refusal import Refusal
 from ..steps import Result
-from . import going_back, note, openibd, package_sets
+from . import apply, note, openibd, package_sets
 from .by_bundle import ByBundle
 from .by_distribution import ByDistribution
 from .by_repository import ByRepository
 from .method import Method
 from .observe import Seen, observe
-from .plan import Plan, plan
+from .plan import plan
 
 _METHODS: dict[str, type[Method]] = {
     "mlnx_ofed": ByBundle,
@@ -49,53 +46,10 @@ def converge(host: Host, asked: dict[str, Any], check_mode: bool) -> Result:
     changes = steps.sentences(found.steps)
     if check_mode:
         return Result(changes, found.diff, [] if changes else _manifest(method, seen))
-    _apply(method, found)
+    apply.apply(method, found)
     # Where nothing was done, what was seen first is what is there.
     seen = _proven(method) if changes else seen
     return Result(changes, found.diff, _manifest(method, seen), warnings=method.warnings)
-
-
-def _apply(method: Method, found: Plan) -> None:
-    """Do all of a plan.
-
-    :raises Refusal: it failed; what came of the stack that was there is told with it.
-    """
-    try:
-        _prepare(method, found)
-        _exchange(method, found)
-    finally:
-        method.tidy()
-    steps.run(found.running)
-
-
-def _prepare(method: Method, found: Plan) -> None:
-    """Do what is done beside the stack that is in use; that keeps its repository on failure."""
-    try:
-        steps.run(found.preparing)
-    except (Refusal, OSError):
-        going_back.put_sources_back(method)
-        raise
-
-
-def _exchange(method: Method, found: Plan) -> None:
-    """Do what takes the place of the stack that is there, and note what came of it."""
-    host = method.host
-    if not found.exchanging:
-        if method.is_vendors:
-            note.end(host.tree, method.seen.packages.brought)
-        return
-    # What installs by dpkg itself does not wait for whoever holds its lock.
-    package_manager.wait_for_others(found.exchanging[0].sentence, host.execute)
-    note.begin(host.tree)
-    try:
-        steps.run(found.exchanging)
-    except (Refusal, OSError) as error:
-        going_back.go_back(method, error)
-    note.end(host.tree, method.brought())
-    method.finished()
-    # The service may have come just now, or been disabled by whoever had the stack before.
-    if method.is_vendors and openibd.starts_not(host):
-        openibd.enable(host)
 
 
 def _proven(method: Method) -> Seen:
