@@ -42,6 +42,8 @@ SILENCERS = {
     "changed_when false": r"\bchanged_when:\s*['\"]?(?:false|no)\b",
 }
 _CODE = {".py", ".yml", ".yaml", ".j2", ".sh", ""}
+# A file of tests as comments and docstrings name it; what stands in quotes is for the code to find.
+_FILE_OF_TESTS = re.compile(r"(?<![\"\w./-])tests/[\w/-]+\.(?:py|yml)\b")
 
 
 def tracked():
@@ -102,13 +104,18 @@ def entry_points(role):
     ]
 
 
-@pytest.mark.parametrize("kind", SILENCERS)
-def test_checks_are_silenced_as_often_as_was_agreed(kind):
-    texts = {
+@pytest.fixture(scope="module")
+def texts():
+    """{path: text} of the code of the checkout."""
+    return {
         str(path): (project.ROOT / path).read_text(encoding="utf-8")
         for path in tracked()
         if path.suffix in _CODE
     }
+
+
+@pytest.mark.parametrize("kind", SILENCERS)
+def test_checks_are_silenced_as_often_as_was_agreed(kind, texts):
     agreed = yaml_file.load(project.ROOT / "tests" / "gates.yml")["silenced"]
     found = occurrences(SILENCERS[kind], texts)
     assert len(found) == agreed[kind], found
@@ -130,6 +137,12 @@ def test_checks_are_silenced_as_often_as_was_agreed(kind):
 )
 def test_a_silenced_check_is_counted(kind, line):
     assert occurrences(SILENCERS[kind], {"a.yml": f"---\n{line}\n"}) == ["a.yml:2"]
+
+
+def test_each_file_of_tests_that_a_comment_names_is_there(texts):
+    named = {(path, name) for path, text in texts.items() for name in _FILE_OF_TESTS.findall(text)}
+    assert len(named) > 10
+    assert [row for row in sorted(named) if not (project.ROOT / row[1]).is_file()] == []
 
 
 def test_ansible_lint_skips_no_rule_anywhere():
