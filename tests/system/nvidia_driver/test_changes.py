@@ -74,9 +74,7 @@ def test_who_stays_in_the_way_is_named_and_nothing_at_all_is_touched(
     runs = [
         converge(files[SECOND], **STOP),
         # The role by itself, as where a client comes after the plan was made.
-        playbooks.run(
-            "tests/system/nvidia_driver/role.yml", "--limit", NODE, *said, log=tmp_path / "ssh"
-        ),
+        playbooks.run(ROLE, "--limit", NODE, *said, log=tmp_path / "ssh"),
     ]
     for run in runs:
         assert run.status != 0
