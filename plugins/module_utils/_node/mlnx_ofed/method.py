@@ -132,6 +132,11 @@ class Method(abc.ABC):
         rows = ofed_release.kernels(self.kernels, self.has_tree)
         return [row for row in rows if not self._has_modules(row["release"])]
 
+    @property
+    def lacking_core(self) -> list[dict[str, Any]]:
+        """The rows of those that lack the RDMA core itself, and not only a module beside it."""
+        return [row for row in self.lacking if row["release"] not in self.found["kernels"]]
+
     def _has_modules(self, release: str) -> bool:
         of_trees = [self.seen.modules[which, release] for which in self.trees]
         return release in self.found["kernels"] and all(of_trees)

@@ -89,7 +89,7 @@ def _restarting(method: Method, consent: list[str]) -> list[Step]:
     """Return the step by which the modules on disk come into memory, with consent."""
     others = method.exchanges or method.found["stale"]
     changes = openibd_restart.exchanges_loaded(
-        method.facts, others, method.lacking, method.has_tree
+        method.facts, others, method.lacking_core, method.has_tree
     )
     is_the_way = openibd_restart.is_the_way(method.wanted["kind"], method.facts, consent)
     if not (changes and is_the_way and openibd_restart.CONSENT in consent):

@@ -197,12 +197,37 @@ CHANGES = {
         "driver": {**facts()["driver"], "dkms": [{"name": KNEM[0], "version": KNEM[1]}]},
     },
     "the kernel that runs": {"kernels": [kernel(K, running=False), kernel(OTHER)]},
+    "a module beside the core": {
+        "driver": {
+            **facts()["driver"],
+            "dkms": [{"name": name, "version": version} for name, version in (TREE, KNEM)],
+        },
+    },
 }
-RESTARTING = set(CHANGES) - {"nothing", "a kernel to come"}
+RESTARTING = set(CHANGES) - {"nothing", "a kernel to come", "a module beside the core"}
+
+
+def lost(changes):
+    """Return what was seen of a host on which a module beside the RDMA core is gone."""
+    found = seen(facts=facts(**changes))
+    return dataclasses.replace(found, modules={**found.modules, (KNEM, K): []})
 
 
 def node_restarts(changes, consent):
-    return "restart openibd" in told(seen(facts=facts(**changes)), *consent)
+    look = lost if changes is CHANGES["a module beside the core"] else _seen
+    return "restart openibd" in told(look(changes), *consent)
+
+
+def _seen(changes):
+    return seen(facts=facts(**changes))
+
+
+def test_a_module_beside_the_core_is_built_again_and_nothing_is_exchanged_for_it():
+    built = [f"build the RDMA modules for kernel {K}"]
+    for trees in ((TREE, KNEM), (KNEM,)):
+        rows = [{"name": name, "version": version} for name, version in trees]
+        changes = {"driver": {**facts()["driver"], "dkms": rows}}
+        assert told(lost(changes), "restart_openibd") == built
 
 
 def plan_restarts(changes, consent):
