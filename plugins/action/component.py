@@ -35,11 +35,14 @@ class ActionModule(ActionBase):
         site = wanted_state.site_of(task_vars, self._templar)
 
         def run(files):
-            return self._execute_module(
+            result = self._execute_module(
                 f"gpunode.stack.{component}",
                 module_args={**arguments, "files": files},
                 task_vars=task_vars,
             )
+            # What the module was asked has addresses in it, which may carry passwords.
+            result.pop("invocation", None)
+            return result
 
         try:
             arguments = site.arguments(component, asked["part"])

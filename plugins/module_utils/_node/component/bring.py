@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Callable, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
@@ -46,7 +45,8 @@ class Host:
     :ivar execute: runs long commands.
     :ivar run: answers short questions.
     :ivar general: returns the general facts alone.
-    :ivar hide: takes a text whose passwords are never to be shown.
+    :ivar hide: takes a value, such as a wanted state, whose passwords are blanked in all that is
+        answered from then on. Not for what answers with names that one may be a part of.
     :ivar sent: {name: path on the host} of the files of the controller that were sent along.
     """
 
@@ -55,7 +55,7 @@ class Host:
     execute: Execute
     run: Run
     general: Callable[[], dict[str, Any]] = dict
-    hide: Callable[[str], object] = len
+    hide: Callable[[Any], object] = repr
     sent: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
@@ -83,7 +83,6 @@ def bring(
     module = AnsibleModule(argument_spec={**_options(), **options}, supports_check_mode=True)
     asked = module.params
     host = _host(module, component.name)
-    host.hide(json.dumps(asked["wanted"]))
     result = Result()
     with (
         at_work.at_work(module, component.purpose),
@@ -142,8 +141,9 @@ def _host(module: AnsibleModule, name: str) -> Host:
     :param name: the component, whose long commands run in a unit called after it.
     """
 
-    def hide(text: str) -> None:
-        module.no_log_values |= urls.passwords(text)
+    def hide(value: Any) -> None:
+        for text in _texts(value):
+            module.no_log_values |= urls.passwords(text)
 
     return Host(
         root.Root(),
@@ -154,6 +154,15 @@ def _host(module: AnsibleModule, name: str) -> Host:
         hide,
         module.params["files"],
     )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text in a value of dicts and lists."""
+    if isinstance(value, str):
+        yield value
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for part in parts:
+        yield from _texts(part)
 
 
 def _survey(module: AnsibleModule) -> dict[str, Any]:

@@ -10,7 +10,6 @@ does not hold leaves in service what was.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from .. import steps
@@ -33,7 +32,7 @@ def converge(host: bring.Host, asked: dict[str, Any], check_mode: bool) -> steps
     :raises Refusal: as :func:`settle` does.
     """
     wanted = observe.complete(asked["wanted"], own_paths.STATE_DIR)
-    host.hide(json.dumps(wanted))
+    host.hide(wanted)
     keys = imports.catalog_keys(host.general())
     return settle(wanted, Builder(wanted, host.execute), keys, check_mode, host.run)
 

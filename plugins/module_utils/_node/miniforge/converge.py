@@ -27,6 +27,7 @@ def converge(host: bring.Host, asked: dict[str, Any], check_mode: bool) -> steps
     :raises Refusal: as :func:`converge_present` and removal.converge do.
     """
     wanted = asked["wanted"]
+    host.hide(wanted)
     if wanted["state"] == "absent":
         return removal.converge(wanted["prefix"], check_mode)
     return converge_present(wanted, host.execute, check_mode)

@@ -88,12 +88,20 @@ def test_what_went_wrong_beside_the_work_is_a_warning(brought, monkeypatch):
     assert warned == ["it went wrong"]
 
 
-def test_a_password_in_what_is_wanted_is_never_shown(brought):
-    url = "http://user:hunter22@mirror"
-    result = brought(
-        lambda *_asked: Result([f"use {url}"]), wanted={"state": "present", "mirror": url}
-    )
-    assert "hunter22" not in json.dumps(result)
+def test_a_password_that_is_to_be_hidden_is_never_shown(brought):
+    wanted = {"state": "present", "channels": [{"url": 'http://user:hunt"\u00e9r22@mirror'}]}
+
+    def converge(host, asked, _check_mode):
+        host.hide(asked["wanted"])
+        return Result([f"use {asked['wanted']['channels'][0]['url']}"])
+
+    assert brought(converge, wanted=wanted)["changes"] == ["use http://user:********@mirror"]
+
+
+def test_a_file_is_asked_for_by_its_name_though_a_password_is_a_part_of_it(brought):
+    wanted = {"state": "present", "url": "https://mirror:nvidia@mirror/", "file": "/srv/nvidia/1"}
+    result = brought(lambda *_asked: Result(needs=["/srv/nvidia/1"]), wanted=wanted)
+    assert result["needs"] == ["/srv/nvidia/1"]
 
 
 @pytest.mark.parametrize("check_mode", [True, False])
