@@ -11,7 +11,7 @@ from typing import Any
 from .. import steps
 from ..refusal import Refusal
 from ..system import systemd
-from . import actions, journal, observe, process, proof, service
+from . import actions, journal, observe, process, proof, rollback, service
 from .plan import Means, Plan
 
 
@@ -54,7 +54,9 @@ def _verify(app: dict[str, Any], plan: Plan, means: Means) -> None:
 
 
 def _switch_over(app: dict[str, Any], seen: observe.Seen, plan: Plan, means: Means) -> None:
-    before, since = seen.before, time.time()
+    # What an operator did since is to stay, unless a run before this one was killed in its midst.
+    before = seen.before if seen.before.is_noted else rollback.Before(app, means.run)
+    since = time.time()
     if plan.switching:
         before.note()
     try:

@@ -217,6 +217,17 @@ def test_what_a_run_switched_that_was_killed_before_its_proof_is_taken_back_by_t
     assert web.releases() == ["a" * 12]
 
 
+def test_what_changed_while_the_candidate_was_tried_is_what_comes_back(web, monkeypatch):
+    def prove(_app, unit, *_arguments):
+        if unit == service.service_of(web.app):
+            raise proof.NotServing("it dies")
+        (web.folder / "units" / "web.service").write_text("changed meanwhile")
+
+    monkeypatch.setattr(proof, "prove", prove)
+    web.refusal()
+    assert web.unit() == "changed meanwhile"
+
+
 def test_what_is_said_of_a_mended_release_in_service_is_true(web):
     os.symlink(web.app["release"], f"{web.folder}/link")
     os.replace(f"{web.folder}/link", service.link_of(web.app))
