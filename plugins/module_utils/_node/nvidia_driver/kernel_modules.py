@@ -114,7 +114,7 @@ def others(tree: Root, wanted: Modules | None) -> list[tuple[str, str]]:
     sources = {
         (name, version)
         for name, dash, version in (found.rpartition("-") for found in tree.names(dkms.SOURCES))
-        if folders.is_ours(tree.path(f"{dkms.SOURCES}/{name}{dash}{version}"))
+        if dash and folders.is_ours(tree.path(f"{dkms.SOURCES}/{name}-{version}"))
     }
     own = {wanted[:2]} if wanted else set()
     return sorted((trees | sources) - own)

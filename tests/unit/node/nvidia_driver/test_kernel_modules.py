@@ -16,7 +16,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver 
     kernel_modules,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files, folders
 
 
 @pytest.fixture
@@ -308,6 +308,8 @@ def test_further_trees_of_the_driver_are_told_and_no_others(host):
     host.write("/usr/src/nvidia-fs-2.17.5/dkms.conf", 'BUILT_MODULE_NAME[0]="nvidia-fs"\n')
     host.path("/var/lib/dkms/nvidia-fs/2.17.5").mkdir(parents=True)
     host.path("/var/lib/dkms/nvidia-fs/2.17.5/source").symlink_to("/usr/src/nvidia-fs-2.17.5")
+    # A folder that is ours and no sources: it names no version.
+    folders.make(str(host.path("/usr/src/notes")))
     assert kernel_modules.others(host.tree, wanted(V2)) == [
         ("nvidia", V1),
         ("nvidia-current", "470.1"),
