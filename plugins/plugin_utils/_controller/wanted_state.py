@@ -68,7 +68,8 @@ class Site:
             options = self._validated("preflight", FLEET_PREFIX)
             stack = selection.resolve(options, catalog.of_project())
             for component in IN_STACK:
-                stack = COMPONENTS[component].in_stack(stack, self.options(component))
+                options_of_it = functools.partial(self.options, component)
+                stack = COMPONENTS[component].in_stack(stack, options_of_it)
             self._stack = stack
         return self._stack
 

@@ -226,6 +226,11 @@ def test_nobody_changes_the_stack_that_all_are_told_of(inventory, component):
     assert wanted.stack() is wanted.stack()
 
 
+def test_what_is_said_of_a_part_that_nobody_wants_is_no_reason_to_refuse():
+    said = {"peer_memory_delivery": "by pigeon", "gpunode_ofed_kind": "inbox"}
+    assert wanted_state.Site(said, "/").components() == ["mlnx_ofed"]
+
+
 FUNCTIONS = ["is_wanted", "resolve", "present", "absent", "probe", "refusals", "summary"]
 FOR_ITS_ACTION = ["arguments", "sendable"]
 

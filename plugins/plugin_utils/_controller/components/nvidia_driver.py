@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
@@ -82,19 +82,20 @@ def refusals(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Refusal
     return sent_file.refusals("gpunode_driver_file", state["file"])
 
 
-def in_stack(stack: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+def in_stack(stack: dict[str, Any], options: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Return the wanted GPU stack with what this role's options say of its driver.
 
     :param stack: what selection.resolve returned.
-    :param options: those of this component.
+    :param options: returns those of this component, which are asked for where they matter.
     """
-    if options["state"] == "absent":
+    said = options()
+    if said["state"] == "absent":
         # Peer memory is nothing without a driver.
         peers = stack["peer_memory"] and {**stack["peer_memory"], "route": "none"}
         return {**stack, "driver": None, "vgpu": None, "peer_memory": peers}
     if not stack["driver"]:
         return stack
-    policy = options["kernels_without_headers"]
+    policy = said["kernels_without_headers"]
     return {**stack, "driver": {**stack["driver"], "kernels_without_headers": policy}}
 
 

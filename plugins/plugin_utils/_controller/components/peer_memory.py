@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import peer_route
@@ -95,15 +95,15 @@ def refusals(state: Mapping[str, Any], _facts: Mapping[str, Any]) -> list[Refusa
     return []
 
 
-def in_stack(stack: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+def in_stack(stack: dict[str, Any], options: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Return the wanted GPU stack with what this role's options say of its peer memory.
 
     :param stack: what selection.resolve returned.
-    :param options: those of this component.
+    :param options: returns those of this component, which are asked for where they matter.
     """
     if not stack["peer_memory"]:
         return stack
-    delivery = options["delivery"]
+    delivery = options()["delivery"]
     return {**stack, "peer_memory": {**stack["peer_memory"], "delivery": delivery}}
 
 
