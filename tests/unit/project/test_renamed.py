@@ -38,6 +38,7 @@ def test_an_old_name_leads_to_the_new_one_until_the_next_version(kind):
     assert {
         old: (row["redirect"], row["deprecation"]["removal_version"])
         for old, row in ROUTING[kind].items()
+        if "redirect" in row
     } == {old: (f"gpunode.stack.{new}", "0.2.0") for old, new in RENAMED.items()}
 
 
@@ -47,3 +48,10 @@ def test_a_module_answers_by_its_old_name_and_says_the_new_one(tmp_path, old, an
     assert said.returncode == 0, said.stdout + said.stderr
     assert f"    {answer}:\n" in said.stdout
     assert f"Use gpunode.stack.{RENAMED[old]} instead" in " ".join(said.stderr.split())
+
+
+@pytest.mark.parametrize("gone", ["receipt", "wanted"])
+def test_a_module_that_went_says_what_does_its_work_now(gone):
+    done = ran(gone, "component=miniforge")
+    assert done.returncode != 0
+    assert "gpunode.stack.component" in done.stdout + done.stderr
