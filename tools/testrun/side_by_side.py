@@ -41,7 +41,7 @@ _OTHER_RUN_S = 5
 _SLACK_S, _SLACK_FACTOR, _UNKNOWN_S = 600, 4, 3600
 #: What a file is expected to take where others have the machine too, in what it took; and one that
 #: is not noted.
-_EXPECTED_FACTOR, _EXPECTED_S = 1.5, 900
+_EXPECTED_FACTOR, _EXPECTED_S = 1.5, 1800
 _POLL_S = 0.2
 _KILL_S = 10
 _NOTHING_COLLECTED = 5

@@ -102,7 +102,7 @@ def test_what_would_not_end_in_time_is_left_and_what_would_is_done(workers, jobs
 
 def test_what_was_not_noted_is_expected_to_take_long():
     assert side_by_side.expected_s("a", {"a": 100}) == 150
-    assert side_by_side.expected_s("b", {"a": 100}) == 900
+    assert side_by_side.expected_s("b", {"a": 100}) == 1800
 
 
 def test_what_still_runs_is_named_with_test_and_processes(workers, jobs):
