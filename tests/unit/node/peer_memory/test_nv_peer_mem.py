@@ -110,9 +110,13 @@ def test_a_tag_that_does_not_build_with_the_rdma_stack_is_refused(tmp_path, has_
 def test_dkms_applies_the_patches_and_waits_for_what_it_has(tmp_path):
     rows = [
         nv_peer_mem.BuildInputs(K, "/a/nvidia.ko", "/b", "/usr/src/ofa_kernel/x86_64/" + K),
-        nv_peer_mem.BuildInputs("6.1.0-9-amd64", "/lib/modules/6.1.0-9-amd64/nvidia.ko.xz",
-                          f"/usr/src/nvidia-{VERSION}", OFED),
-    ]  # fmt: skip
+        nv_peer_mem.BuildInputs(
+            "6.1.0-9-amd64",
+            "/lib/modules/6.1.0-9-amd64/nvidia.ko.xz",
+            f"/usr/src/nvidia-{VERSION}",
+            OFED,
+        ),
+    ]
     path = tmp_path / "conf"
     text = nv_peer_mem.conf(["1.patch", "2.patch"], ["nvidia", "mlnx-ofed-kernel"], rows)
     path.write_text(text, encoding="ascii")
