@@ -218,6 +218,19 @@ def test_a_run_that_is_killed_is_repaired_by_the_next_one(node):
     assert node.rests(version=OLD)
 
 
+def test_what_a_killed_dpkg_was_unpacking_gives_way(node):
+    node.publish(NEW)
+    # What dpkg notes before it unpacks; no source has that version any more.
+    status = "Status: install reinstreq half-installed"
+    named = "/^Package: mlnx-ofed-kernel-dkms$/,/^$/"
+    node.says(f"sed -i '{named}s/^Status: .*/{status}/' /var/lib/dpkg/status")
+    assert "mlnx-ofed-kernel-dkms" in node.says("dpkg --audit")
+    node.converged(version=NEW)
+    assert node.version() == INFO[NEW]
+    assert node.says("dpkg --audit") == ""
+    assert node.rests(version=NEW)
+
+
 def test_the_bundle_takes_its_place_and_leaves_nothing_of_the_repository(node):
     file, digest = node.bundle(BUNDLE).split("#")
     shutil.copyfile(file, node.archive.root / "bundle.tgz")

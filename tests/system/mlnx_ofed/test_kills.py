@@ -20,7 +20,7 @@ PLACES = {
     "before the first package": f"test -e {KEPT}/at-work",
     "uninstalled": f"test -s {mlnx_ofed.STATE}/uninstall",
     "building": "ls -d /var/lib/dkms/mlnx-ofed-kernel/*/build",
-    "modules built": "ls -d /var/lib/dkms/mlnx-ofed-kernel/*/*/*/module",
+    "modules built": "ls -d /var/lib/dkms/mlnx-ofed-kernel/DKMS/*/*/module",
     "installed": "ofed_info -s | grep VERSION",
     "all there": f"test -e {KEPT}/VERSION.tgz",
 }
@@ -54,7 +54,9 @@ def upcoming(node):
 def killed(node, version, place, way):
     """Run site.yml, and end it when it has come to a place."""
     node.asked_of("uninstall")
-    cut_runs.killed(node, PLACES[place].replace("VERSION", version), way, **node.said(version))
+    dkms = mlnx_ofed.versions(version)["kernel"].partition("-")[0]
+    reached = PLACES[place].replace("VERSION", version).replace("DKMS", dkms)
+    cut_runs.killed(node, reached, way, **node.said(version))
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ class ByRepository(Method):
     def _replaces_other(self) -> bool:
         """Whether a vendor's stack is there that no packages of DOCA's have brought."""
         return self.found["kind"] != "inbox" and not any(
-            name.startswith("doca-") for name in self.seen.packages.installed
+            name.startswith("doca-") for name in self.seen.packages.of_vendor
         )
 
     def preparing(self) -> list[Step]:

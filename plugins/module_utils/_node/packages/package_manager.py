@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Sequence
-from typing import Callable, NamedTuple, Union
+from typing import Callable, List, NamedTuple, Tuple, Union
 
 from .. import steps
 from ..refusal import Refusal
@@ -30,6 +30,9 @@ LOCK_WAIT_S = 600
 _POLL_S = 2
 _UNMET = re.compile(r" : (?:Pre)?Depends: | : Conflicts: | : Breaks: ")
 _ASK_S = 60
+_REMEDY = "Mend that and run again"
+# What an attempt may fail for, and the command after which it is worth another one.
+Cures = Sequence[Tuple["re.Pattern[str]", List[str]]]
 
 
 class Transaction(NamedTuple):
@@ -51,9 +54,8 @@ class Apt:
     """Debian and its family."""
 
     kernel = re.compile(r"(?:linux-(?:signed-)?image|linux-modules|(?:pve|proxmox)-kernel)(?:-.+)?")
-    locked = re.compile(r"Could not get lock .*")
-    # What an attempt may fail for, and the command after which it is worth another one.
-    cures = (
+    locked = re.compile(r"Could not get lock .*|.* lock was locked by another process.*")
+    _cures = (
         (
             re.compile(
                 r"Unable to locate package|Failed to fetch|has no installation candidate"
@@ -66,6 +68,11 @@ class Apt:
             ["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"],
         ),
     )
+    # A dpkg that was killed as it unpacked leaves a package that apt does nothing beside, whatever
+    # it is asked for, where no source has that very version (apt-pkg/algorithms.cc,
+    # pkgApplyStatus). dpkg(1), "reinst-required": it cannot be removed unless forced.
+    _torn = re.compile(r"The package (\S+) needs to be reinstalled, but I can't find an archive")
+    _dropping = ("dpkg", "--force-depends", "--force-remove-reinstreq", "--remove")
     # Without Pattern-Only a misspelt name with a '.' in it is a pattern that many packages match.
     _command = (
         *("apt-get", "--quiet", "--yes", "--no-install-recommends"),
@@ -76,6 +83,20 @@ class Apt:
     fetching_only = "--download-only"
     removing = ("purge",)
     _KEEPING = ("--no-remove",)
+
+    def cures(self, words: str, may_go: Callable[[str], object]) -> list[list[str]]:
+        """Return the commands after which what failed with such words is worth another attempt.
+
+        :param may_go: says of the name of a package whether it may be removed.
+        """
+        torn = [name for name in self._torn.findall(words) if may_go(name)]
+        return _signified(self._cures, words) + [[*self._dropping, name] for name in torn]
+
+    def remedy(self, words: str) -> str:
+        """Return what is to be done by hand where a transaction failed with such words."""
+        torn = self._torn.search(words)
+        by_hand = " ".join([*self._dropping, torn.group(1)]) if torn else ""
+        return f"Run `{by_hand}` on the host, and run again" if torn else _REMEDY
 
     def installed(self, _names: Sequence[str], run: Run) -> set[str]:
         """Return the names of all packages that are installed or stood for by one that is."""
@@ -121,7 +142,7 @@ class Dnf:
 
     kernel = re.compile(r"kernel(?:-rt|-64k|-uek|-debug)*(?:-core|-modules(?:-.+)?)?")
     locked = re.compile(r".* already locked by .*")
-    cures = (
+    _cures = (
         (
             re.compile(r"No match for argument|Unable to find a match|Failed to download"),
             ["dnf", "--quiet", "--setopt=exit_on_lock=True", "makecache", "--refresh"],
@@ -133,6 +154,14 @@ class Dnf:
     fetching_only = "--downloadonly"
     # What others brought along is left to them.
     removing = ("remove", "--setopt=clean_requirements_on_remove=False")
+
+    def cures(self, words: str, _may_go: Callable[[str], object]) -> list[list[str]]:
+        """Return the commands after which another attempt is worth it; see :class:`Apt`."""
+        return _signified(self._cures, words)
+
+    def remedy(self, _words: str) -> str:
+        """Return what is to be done by hand where a transaction failed."""
+        return _REMEDY
 
     def installed(self, names: Sequence[str], run: Run) -> set[str]:
         """Return those of the names that an installed package has or stands for."""
@@ -262,12 +291,10 @@ def transact(
             if answer.returncode == 0:
                 return
         words = answer.stdout + answer.stderr
-        cure = next(
-            (cure for sign, cure in manager.cures if sign.search(words) and cure not in tried), None
-        )
+        cure = next((cure for cure in manager.cures(words, may_go) if cure not in tried), None)
         if cure is None:
             told.append(reason(answer))
-            raise Refusal(what, " / ".join(told), "Mend that and run again")
+            raise Refusal(what, " / ".join(told), manager.remedy(words))
         tried.append(cure)
         cured = managed(what, cure, manager, execute)
         told += [reason(cured)] if cured.returncode else []
@@ -287,6 +314,10 @@ def judge(
     """
     answer = managed(what, manager.simulation(verb, names), manager, execute)
     _judge(what, manager, manager.foreseen(answer), may_go)
+
+
+def _signified(cures: Cures, words: str) -> list[list[str]]:
+    return [argv for sign, argv in cures if sign.search(words)]
 
 
 def managers_own() -> Manager | None:

@@ -50,10 +50,17 @@ INTERRUPTED = (
     100,
     "E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem.",
 )
+# apt of Debian 12, beside a package that a killed dpkg was unpacking.
+TORN = (
+    100,
+    "E: The package nvidia-smi needs to be reinstalled, but I can't find an archive for it.",
+)
 LOCKED = (
     100,
     "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 1234 (apt-get)",
 )
+# dpkg of Debian 12.
+LOCKED_DPKG = (2, "dpkg: error: dpkg frontend lock was locked by another process with pid 1234")
 # Headings and columns as dnf 4 prints them, dnf/cli/output.py, list_transaction().
 TABLE = """\
 Last metadata expiration check: 0:00:01 ago on Sun Nov 22 22:00:00 2026.
@@ -218,6 +225,24 @@ def test_a_package_that_is_not_known_yet_is_no_harm():
 def test_what_can_be_cured_is_cured_and_tried_again(host, told):
     host.install()
     assert host.told == told
+
+
+DROPPING = "dpkg --force-depends --force-remove-reinstreq --remove nvidia-smi"
+
+
+def test_what_a_killed_dpkg_left_half_unpacked_gives_way_where_it_may():
+    host = Host(simulations=[TORN, SIMULATED], cures=[LOCKED_DPKG, (0, "")])
+    may_go = {"nvidia-smi"}.__contains__
+    package_manager.transact("it", Apt.installing, ["libcuda1"], Apt(), host.execute, may_go)
+    assert host.told == ["simulate", DROPPING, DROPPING, "simulate", "install"]
+
+
+def test_what_others_left_half_unpacked_stays_and_the_way_out_is_told():
+    host = Host(simulations=[TORN])
+    with pytest.raises(Refusal) as caught:
+        host.install()
+    assert host.told == ["simulate"]
+    assert f"`{DROPPING}`" in caught.value.remedy
 
 
 def test_what_the_lists_bring_is_judged_as_well():
