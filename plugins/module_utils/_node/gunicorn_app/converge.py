@@ -65,7 +65,8 @@ def _planned(
 
     :raises Refusal: something stands in the way of one of them.
     """
-    run, applications, planned = means.run, wanted["applications"], []
+    run, applications = means.run, wanted["applications"]
+    planned: list[tuple[dict[str, Any], observe.Seen, app_plan.Plan]] = []
     rows = service.rows_besides(wanted["leaving"], listening.survey(run=run))
     own = [unit for app in applications for unit in service.own_units(app)]
     unit_files = systemd.files_of(own, run)
@@ -76,7 +77,11 @@ def _planned(
             *app_plan.obstacles(app, seen),
         ]:
             raise obstacle
-        planned.append((app, seen, app_plan.plan(app, seen, wanted["keep"], means)))
+        plan = app_plan.plan(app, seen, wanted["keep"], means)
+        # Of two that share a user, the first one's steps have seen to the account by then.
+        before = {step.sentence for *_app, earlier in planned for step in earlier.preparing}
+        lacking = [step for step in plan.preparing if step.sentence not in before]
+        planned.append((app, seen, plan._replace(preparing=lacking)))
     return planned
 
 

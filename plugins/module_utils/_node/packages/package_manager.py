@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Sequence
-from typing import Callable, List, NamedTuple, Tuple, Union
+from typing import Callable, NamedTuple, Union
 
 from .. import steps
 from ..refusal import Refusal
@@ -32,7 +32,7 @@ _UNMET = re.compile(r" : (?:Pre)?Depends: | : Conflicts: | : Breaks: ")
 _ASK_S = 60
 _REMEDY = "Mend that and run again"
 # What an attempt may fail for, and the command after which it is worth another one.
-Cures = Sequence[Tuple["re.Pattern[str]", List[str]]]
+Cures = Sequence[tuple["re.Pattern[str]", list[str]]]
 
 
 class Transaction(NamedTuple):

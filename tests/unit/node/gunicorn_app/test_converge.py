@@ -34,8 +34,9 @@ class Host:
         self.run = self.manager.run
         self.app = {**APP, "dir": str(folder), "release": f"{folder}/releases/{DIGEST[:12]}"}
 
-    def converge(self, check_mode=False):
-        wanted = {"applications": [self.app], "absent": [OLD], "leaving": [], "keep": 1}
+    def converge(self, check_mode=False, others=()):
+        applications = [self.app, *others]
+        wanted = {"applications": applications, "absent": [OLD], "leaving": [], "keep": 1}
         return converge.converge(self, {"wanted": wanted, "secrets": json.dumps({})}, check_mode)
 
 
@@ -90,6 +91,14 @@ def test_check_mode_says_the_same_and_does_nothing(host):
 def test_without_the_archive_of_a_release_nothing_is_changed(host):
     assert host.converge().needs == [DIGEST]
     assert host.order == ["remains", "observe"]
+
+
+def test_a_user_that_two_applications_share_is_created_once(host):
+    units = {"api.service": "[Service]\n"}
+    other = {**host.app, "name": "api", "dir": "/srv/api", "release": "/srv/api/releases/0123"}
+    changes = host.converge(check_mode=True, others=[{**other, "units": units}]).changes
+    assert changes.count(f"create user {host.app['user']}") == 1
+    assert "unpack release /srv/api/releases/0123" in changes
 
 
 def test_what_stands_in_the_way_is_refused_before_anything_is_changed(host):
