@@ -24,13 +24,10 @@ WAYS = {
 }
 
 
-def begun(node, **variables):
-    """Start site.yml on a node, and return its process.
-
-    :param node: a driver_image.Image.
-    """
+def begun(*arguments, playbook="site.yml"):
+    """Start a playbook with these arguments, and return its process."""
     return subprocess.Popen(
-        playbooks.command("site.yml", *node.arguments(**variables)),
+        playbooks.command(playbook, *arguments),
         cwd=playbooks.PROJECT,
         start_new_session=True,
         stdin=subprocess.DEVNULL,
@@ -41,13 +38,15 @@ def begun(node, **variables):
     )
 
 
-def killed(node, reached, way, **variables):
-    """Run site.yml on a node, and end it when it has come to a place.
+def killed(node, reached, way, *arguments, playbook="site.yml"):
+    """Run a playbook on a node, and end it when it has come to a place.
 
+    :param node: a shell.Shell.
     :param reached: a command that succeeds on the node from there on.
     :param way: one of WAYS.
+    :param arguments: of the playbook.
     """
-    run = begun(node, **variables)
+    run = begun(*arguments, playbook=playbook)
     watch = f"until {reached}; do :; done >/dev/null 2>&1; {WAYS[way]}"
     within = f"timeout {_REACHED_WITHIN_S} bash -c {shlex.quote(watch)}; echo $?"
     done = node.tried(within, _REACHED_WITHIN_S + 20)

@@ -244,7 +244,7 @@ def test_a_further_kernel_gets_its_modules(node):
 
 def test_a_run_that_is_killed_while_it_builds_is_brought_to_its_end_by_the_next_one(node):
     building = "ls -d /var/lib/dkms/mlnx-ofed-kernel/*/build"
-    cut_runs.killed(node, building, "host", **node.said())
+    cut_runs.killed(node, building, "host", *node.arguments(**node.said()))
     node.converged(**node.said())
     assert node.version() == f"MLNX_OFED_LINUX-{FIRST}:"
     assert set(node.cores().values()) == {FIRST}

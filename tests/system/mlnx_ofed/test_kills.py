@@ -56,7 +56,7 @@ def killed(node, version, place, way):
     node.asked_of("uninstall")
     dkms = mlnx_ofed.versions(version)["kernel"].partition("-")[0]
     reached = PLACES[place].replace("VERSION", version).replace("DKMS", dkms)
-    cut_runs.killed(node, reached, way, **node.said(version))
+    cut_runs.killed(node, reached, way, *node.arguments(**node.said(version)))
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_after_a_run_that_was_cut_off_the_version_before_comes_back_where_it_is_
 
 def test_two_runs_at_once_take_turns(node, undisturbed):
     version = upcoming(node)
-    runs = [cut_runs.begun(node, **node.said(version)) for _number in range(2)]
+    runs = [cut_runs.begun(*node.arguments(**node.said(version))) for _number in range(2)]
     told = [run.communicate(timeout=300)[0] for run in runs]
     assert [run.returncode for run in runs] == [0, 0], "\n".join(told)
     assert state(node) == undisturbed[version]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import shlex
 
-from lab import kernel, textfile
+from lab import kernel, shell, textfile
 from standins import runfile
 from standins.machine import STANDIN
 from standins.repository import Repository
@@ -104,23 +103,16 @@ def is_settled(run, *nodes):
     )
 
 
-class Node:
+class Node(shell.Shell):
     """A node that is new and has what modules are built with, for a kernel on disk.
 
     :ivar release: that of the kernel.
     """
 
     def __init__(self, lab, node, *packages):
-        self._lab = lab
-        self._node = node
+        super().__init__(lab, node)
         self.tree = lab.tree(node)
         self.release = kernel.fresh(lab, node, *packages)
-
-    def says(self, command, timeout_s=120):
-        """Run a command of the shell as root, and return what it prints."""
-        answer = self._lab.ssh(self._node, f"sudo sh -c {shlex.quote(command)}", timeout_s)
-        assert answer.returncode == 0, answer.stdout + answer.stderr
-        return answer.stdout.strip()
 
     def versions(self):
         """Return {package: version} of the driver's packages."""
@@ -130,7 +122,7 @@ class Node:
 
     def add_kernel(self, release):
         """Make a further kernel that modules can be built for."""
-        kernel.add(self._lab, self._node, self.release, release)
+        kernel.add(self._lab, self.node, self.release, release)
 
     def modules(self):
         """Return {kernel: version} of the modules that the driver has in place."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from system import cut_runs
 from system.nvidia_driver import driver_runs
 
 pytestmark = pytest.mark.lab
@@ -124,17 +125,24 @@ def test_a_package_that_fails_halfway_gives_way_to_the_driver_before(converge, h
     assert set(host.modules().values()) == {version(FIRST)}
 
 
-def test_once_it_works_every_kernel_has_the_module_and_the_way_back_is_told(
-    converge, host, lacking
-):
+def test_once_it_works_every_kernel_has_the_module_though_a_run_was_killed(converge, host, lacking):
     host.publish([SECOND])
+    # What dpkg has done of a transaction that it is at.
+    at_work = "ls /var/lib/dkms/nvidia/*/build && pgrep -x dpkg"
+    arguments = driver_runs.said(gpunode_stack="r535")
+    cut_runs.killed(host, at_work, "host", "--limit", NODE, *arguments)
+    assert host.says("dpkg --audit")
     done = converge()
     assert done.status == 0, done.messages()
     assert {host.versions()[name] for name in ("libcuda1", "nvidia-smi")} == {SECOND}
     assert host.modules() == dict.fromkeys([host.release, NEXT_KERNEL], version(SECOND))
-    assert set(host.kept()) == {version(FIRST), version(SECOND)}
+    assert host.says("dpkg --audit") == ""
+
+
+def test_the_way_back_is_told(converge, host, lacking):
     again = converge()
     assert (again.status, again.changed[NODE]) == (0, 0)
+    assert set(host.kept()) == {version(FIRST), version(SECOND)}
     way = f"apt-get install --allow-downgrades {driver_runs.KEPT}/{version(FIRST)}/*.deb"
     assert f"driver {version(FIRST)}, which is kept on the host: {way}" in again.messages()
 
@@ -150,3 +158,15 @@ def test_what_was_installed_by_hand_is_adopted_and_pinned_there(converge, host):
     assert f"Pin: version {FIRST}" in host.says(f"cat {PINS}")
     host.says("apt-get -q -y dist-upgrade")
     assert host.versions()["libcuda1"] == FIRST
+
+
+def test_a_driver_that_is_not_wanted_goes_and_leaves_nothing(converge, host):
+    gone = {"nvidia_driver_state": "absent"}
+    predicted = converge("--check", **gone)
+    done = converge(**gone)
+    assert done.status == 0, done.messages()
+    assert predicted.changes(NODE) == done.changes(NODE)
+    assert (host.versions(), host.modules(), host.kept()) == ({}, {}, {})
+    assert host.says(f"ls {PINS} /usr/src | grep -i nvidia || true") == ""
+    again = converge(**gone)
+    assert (again.status, again.changed[NODE]) == (0, 0)

@@ -139,7 +139,7 @@ def test_a_run_that_is_killed_while_it_builds_is_brought_to_its_end_by_the_next_
     (there,) = node.libraries()
     version = SECOND if there == FIRST else FIRST
     building = f"test -d /var/lib/dkms/nvidia/{version}/build"
-    cut_runs.killed(node, building, "host", gpunode_driver_file=files[version])
+    cut_runs.killed(node, building, "host", *node.arguments(gpunode_driver_file=files[version]))
     node.converged(gpunode_driver_file=files[version])
     assert node.libraries() == [version]
     assert {node.module(kernel) for kernel in kernels(node)} == {version}

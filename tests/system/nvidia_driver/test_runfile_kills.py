@@ -64,7 +64,7 @@ def undisturbed(node, files):
 def killed(node, file, version, place, way):
     """Run site.yml, and end it when it has come to a place."""
     reached = PLACES[place].replace("VERSION", version).replace("OTHER", library(before(version)))
-    cut_runs.killed(node, reached, way, gpunode_driver_file=file)
+    cut_runs.killed(node, reached, way, *node.arguments(gpunode_driver_file=file))
 
 
 def before(version):
@@ -108,7 +108,9 @@ def test_a_run_that_is_cut_off_is_brought_to_its_end_by_the_next_one(
 
 def test_two_runs_at_once_take_turns(node, files, undisturbed):
     version = upcoming(node)
-    runs = [cut_runs.begun(node, gpunode_driver_file=files[version]) for _number in range(2)]
+    runs = [
+        cut_runs.begun(*node.arguments(gpunode_driver_file=files[version])) for _number in range(2)
+    ]
     told = [run.communicate(timeout=300)[0] for run in runs]
     assert [run.returncode for run in runs] == [0, 0], "\n".join(told)
     assert set(node.fingerprint()) ^ set(undisturbed[version]) == set()
@@ -116,7 +118,7 @@ def test_two_runs_at_once_take_turns(node, files, undisturbed):
 
 def test_a_run_that_is_interrupted_ends_at_once_and_the_next_one_goes_on(node, files, undisturbed):
     version = upcoming(node)
-    run = cut_runs.begun(node, gpunode_driver_file=files[version])
+    run = cut_runs.begun(*node.arguments(gpunode_driver_file=files[version]))
     node.says("until test -d /var/lib/dkms/nvidia/*/build; do :; done")
     os.killpg(run.pid, signal.SIGINT)
     run.communicate(timeout=30)

@@ -135,7 +135,7 @@ def test_an_rdma_stack_that_changed_has_it_built_again(node, tmp_path):
 def test_a_run_that_is_killed_while_it_builds_is_brought_to_its_end_by_the_next_one(node):
     node.says("dkms remove nv_peer_mem/1.3 --all")
     building = "test -d /var/lib/dkms/nv_peer_mem/1.3/build"
-    cut_runs.killed(node, building, "host", **node.said(SECOND))
+    cut_runs.killed(node, building, "host", *node.arguments(**node.said(SECOND)))
     node.converged(**node.said(SECOND))
     assert node.demanded()["ib_register_peer_memory_client"] == 0x12345678
     assert node.rests(**node.said(SECOND))

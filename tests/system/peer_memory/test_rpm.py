@@ -116,7 +116,7 @@ def test_another_driver_has_it_built_again_in_the_same_run(node):
 def test_an_rdma_stack_that_changed_has_it_built_again(node, tmp_path):
     node.put_ofed(peer_sources.ofed(tmp_path / "with", version=0x12345678))
     before = node.says(f"sha256sum {node.module_path}; rpm --query {PACKAGE}")
-    cut_runs.killed(node, "pgrep -x rpmbuild", "host", **node.said(SECOND))
+    cut_runs.killed(node, "pgrep -x rpmbuild", "host", *node.arguments(**node.said(SECOND)))
     assert node.says(f"sha256sum {node.module_path}; rpm --query {PACKAGE}") == before
     changes = node.converged(**node.said(SECOND))
     # It takes the newer clients as well now.

@@ -31,6 +31,7 @@ def environment(name="ob_cuda", lock=LOCK, **changes):
 
 def application(**changes):
     return {"gunicorn_app_list": [{**APP, **changes}]}
+NO_NAMES = ("..", ".", "-x", "a b", "")
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +140,9 @@ def test_a_lock_for_another_platform_is_refused(refused, tmp_path):
     assert "osx-arm64" in refused(environment(lock=lock)).messages()
 
 
-@pytest.mark.parametrize("name", ["a/b", "..", ".", "-x", "a b", ""])
+@pytest.mark.parametrize(
+    "name", ["a/b", *(pytest.param(name, marks=pytest.mark.slow) for name in NO_NAMES)]
+)
 def test_an_environment_name_that_is_no_name_is_refused(refused, name):
     assert "conda_env_list" in refused({**environment(name), "gunicorn_app_list": []}).messages()
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from standins.machine import Machine, gpu
-from system import playbooks
+from system import cut_runs, playbooks
 
 pytestmark = pytest.mark.lab
 
@@ -31,14 +31,24 @@ def machine(lab):
 
 
 @pytest.fixture
-def role(tmp_path):
-    """Run the role with a token and other options."""
+def said(tmp_path):
+    """The arguments of the playbook that say which token, and other options."""
     (tmp_path / TOKEN).write_text(f"{SECRET}\n")
 
-    def run(*arguments, **options):
+    def arguments(**options):
         options = {"token": str(tmp_path / TOKEN), "wait_s": 10, **options}
         said = {f"vgpu_license_{key}": value for key, value in options.items() if value is not None}
-        return playbooks.run(PLAYBOOK, "-e", json.dumps(said), *arguments, log=tmp_path / "ssh")
+        return "-e", json.dumps(said)
+
+    return arguments
+
+
+@pytest.fixture
+def role(tmp_path, said):
+    """Run the role with a token and other options."""
+
+    def run(*arguments, **options):
+        return playbooks.run(PLAYBOOK, *said(**options), *arguments, log=tmp_path / "ssh")
 
     return run
 
@@ -93,9 +103,30 @@ def test_a_source_that_gives_nothing_is_named_and_the_old_one_serves_on(machine,
     assert role().status == 0
 
 
-def test_a_legacy_server_takes_the_place_of_the_token(machine, role):
-    run = role(token=None, server="10.5.8.208")
+def test_what_is_broken_by_hand_is_reported_and_repaired(machine, role):
+    machine.says(
+        f"echo FeatureType=9 >>{CONFIGURATION}; systemctl disable --now {UNIT}; "
+        f"chmod 644 /etc/nvidia/ClientConfigToken/{TOKEN}"
+    )
+    run = role()
     assert run.status == 0, run.messages()
+    assert run.changes(NODE) == [
+        f"write /etc/nvidia/ClientConfigToken/{TOKEN}",
+        f"write {CONFIGURATION}",
+        f"enable {UNIT}",
+        f"restart {UNIT}",
+    ]
+    assert "Licensed (Expiry" in machine.says("nvidia-smi -q -x")
+    assert role().changed[NODE] == 0
+
+
+def test_a_legacy_server_takes_the_place_of_the_token_though_a_run_was_killed(machine, role, said):
+    options = {"token": None, "server": "10.5.8.208"}
+    written = f"grep -q 10.5.8.208 {CONFIGURATION}"
+    cut_runs.killed(machine, written, "module", *said(**options), playbook=PLAYBOOK)
+    run = role(**options)
+    assert run.status == 0, run.messages()
+    assert role(**options).changed[NODE] == 0
     assert "http://10.5.8.208:7070/request" in machine.says(f"journalctl --boot --unit={UNIT}")
     assert machine.says("ls /etc/nvidia/ClientConfigToken || true") == ""
 

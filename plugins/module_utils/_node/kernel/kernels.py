@@ -95,6 +95,15 @@ def served(rows: Iterable[_Row]) -> list[_Row]:
     return [row for row in rows if row["running"] or row["next"] or row["headers"]]
 
 
+def in_service(rows: Iterable[_Row]) -> list[_Row]:
+    """Return those rows of :func:`served` that the host runs or will run.
+
+    Where it runs none, as in an image, all.
+    """
+    rows = served(rows)
+    return [row for row in rows if row["running"] or row["next"]] or rows
+
+
 def beside_own(tree: Root, release: str) -> Iterator[str]:
     """Yield the paths of modules that others brought to a kernel, folder by folder in order.
 

@@ -67,7 +67,7 @@ def target(
         facts,
         coming["kind"] or facts["rdma_stack"]["kind"],
         peer_route.Driver(versions.branch(version), version, any(row["open"] for row in found)),
-        [row["release"] for row in rows],
+        [row["release"] for row in kernels.in_service(facts["kernels"])],
         wanted["branches"],
         wanted["architectures"],
     )

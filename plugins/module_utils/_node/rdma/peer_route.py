@@ -44,7 +44,7 @@ class Abilities(NamedTuple):
     :ivar has_api: whether the RDMA stack takes peer memory clients.
     :ivar driver: the Driver.
     :ivar branches: {branch of the driver: its routes} of the catalog, newest first.
-    :ivar kernels: the releases of the kernels.
+    :ivar kernels: the releases of the kernels in service, see kernels.in_service.
     :ivar never: the names of the architectures among the GPUs that open modules do not drive.
     """
 
@@ -68,7 +68,7 @@ def abilities(
     :param facts: of gpu_host.survey.
     :param stack: the kind of the RDMA stack that will be there.
     :param driver: the Driver that will be there.
-    :param kernels: the releases of the kernels that matter.
+    :param kernels: the releases of the kernels in service, see kernels.in_service.
     :param branches: {branch: its routes} of the catalog, newest first.
     :param rows: {name: {open_modules}} of the catalog's architectures.
     """

@@ -51,7 +51,7 @@ def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
             "module": _path(options, "driver_module"),
             "source": _path(options, "driver_source"),
         },
-        "branches": {name: row["peer_memory"] for name, row in known.branches.items()},
+        "branches": known.routes,
         "architectures": known.architectures,
         # What the same run brings before: whether its clients are known, None where that is not.
         "rdma_stack": {

@@ -139,7 +139,7 @@ class Case:
     @cached_property
     def targets(self) -> list[Mapping[str, Any]]:
         """Those of them that the host runs or will run; where none does, as in an image, all."""
-        return [row for row in self.kernels if row["running"] or row["next"]] or self.kernels
+        return kernels.in_service(self.facts["kernels"])
 
     @cached_property
     def lacks_key(self) -> bool:
@@ -358,7 +358,7 @@ class Case:
             self.ofed_kind,
             peer_route.Driver(self.branch, self.version, self.module_type == "open"),
             [row["release"] for row in self.targets],
-            {name: row["peer_memory"] for name, row in self.known.branches.items()},
+            self.known.routes,
             self.known.architectures,
         )
 

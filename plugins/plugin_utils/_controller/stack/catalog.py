@@ -23,6 +23,8 @@ class StackCatalog:
         self.stacks = {row["name"]: row for row in rows("stacks")}
         self.architectures = {row["name"]: row for row in rows("gpu_architectures")}
         self.branches = {row["branch"]: row for row in rows("driver_branches")}
+        # {branch: its routes of peer memory}, newest first.
+        self.routes = {name: row["peer_memory"] for name, row in self.branches.items()}
         self.vgpu = {row["release"]: row for row in rows("vgpu")}
         self.tags = {row["tag"]: row for row in rows("nv_peer_mem")}
         self._drivers = {(row["version"], row["flavour"]): row for row in rows("drivers")}

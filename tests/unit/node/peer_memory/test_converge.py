@@ -218,6 +218,17 @@ def test_without_the_rdma_stack_that_goes_in_the_same_run_there_is_no_route(host
     assert host.converge().changes == []
 
 
+def test_a_kernel_that_is_not_in_service_decides_nothing_about_the_route(host):
+    host.facts["rdma_devices"] = [{"name": "mlx5_0", "interfaces": []}]
+    host.facts["driver"]["modules"][0].update(open=True, version="580.95.05")
+    host.facts["kernels"].append({**host.kernel(), "release": "5.10.0-1-amd64", "next": False})
+    host.wanted["route"] = "auto"
+    assert host.converge().changes == []
+    host.facts["kernels"][1]["next"] = True
+    with pytest.raises(Refusal, match="nvidia_peermem for kernel"):
+        host.converge()
+
+
 def test_a_build_that_would_not_load_is_not_installed_and_leaves_nothing(host):
     host.made = BAD
     with pytest.raises(Refusal, match="it would not load: it wants nvidia_p2p_dma_map_pages in"):
