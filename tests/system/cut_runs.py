@@ -12,7 +12,7 @@ from system import playbooks
 # Bounds the wait for the place where a run is cut.
 _REACHED_WITHIN_S = 300
 # The module on the node, which holds the node's lock.
-_MODULE = """kill -KILL $(sed 's/.*"pid": \\([0-9]*\\).*/\\1/' /run/lock/gpunode.lock)"""
+_MODULE = """kill -KILL $(sed 's/.*"pid": \\([0-9]*\\).*/\\1/' /run/gpunode/lock)"""
 #: What dies on the node, beside the run itself.
 WAYS = {
     # The operator's machine goes away.
@@ -47,7 +47,7 @@ def killed(node, reached, way, *arguments, playbook="site.yml"):
     :param arguments: of the playbook.
     """
     run = begun(*arguments, playbook=playbook)
-    watch = f"until {reached}; do :; done >/dev/null 2>&1; {WAYS[way]}"
+    watch = f"until {reached}; do sleep 0.05; done >/dev/null 2>&1; {WAYS[way]}"
     within = f"timeout {_REACHED_WITHIN_S} bash -c {shlex.quote(watch)}; echo $?"
     done = node.tried(within, _REACHED_WITHIN_S + 20)
     os.killpg(run.pid, signal.SIGKILL)

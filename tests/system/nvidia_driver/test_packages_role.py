@@ -127,8 +127,8 @@ def test_a_package_that_fails_halfway_gives_way_to_the_driver_before(converge, h
 
 def test_once_it_works_every_kernel_has_the_module_though_a_run_was_killed(converge, host, lacking):
     host.publish([SECOND])
-    # What dpkg has done of a transaction that it is at.
-    at_work = "ls /var/lib/dkms/nvidia/*/build && pgrep -x dpkg"
+    # What a dpkg at work has not written into its table yet.
+    at_work = "ls /var/lib/dpkg/updates/[0-9]*"
     arguments = driver_runs.said(gpunode_stack="r535")
     cut_runs.killed(host, at_work, "host", "--limit", NODE, *arguments)
     assert host.says("dpkg --audit")

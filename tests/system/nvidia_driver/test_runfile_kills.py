@@ -119,7 +119,7 @@ def test_two_runs_at_once_take_turns(node, files, undisturbed):
 def test_a_run_that_is_interrupted_ends_at_once_and_the_next_one_goes_on(node, files, undisturbed):
     version = upcoming(node)
     run = cut_runs.begun(*node.arguments(gpunode_driver_file=files[version]))
-    node.says("until test -d /var/lib/dkms/nvidia/*/build; do :; done")
+    node.says("until test -d /var/lib/dkms/nvidia/*/build; do sleep 0.05; done")
     os.killpg(run.pid, signal.SIGINT)
     run.communicate(timeout=30)
     assert run.returncode != 0

@@ -31,6 +31,23 @@ def survey(tree: Root) -> list[dict[str, str]]:
     return rows
 
 
+def orphans(tree: Root) -> list[tuple[str, str]]:
+    """Return [(name, version)] of the trees that lead to no sources, which `dkms status` omits.
+
+    A package that was removed without its script, or a run that was cut, leaves them; `dkms add`
+    refuses the same version then (dkms.in, add_module: "DKMS tree already contains").
+    """
+    return [
+        (name, version)
+        for name in tree.names(FOLDER)
+        for version in tree.names(f"{FOLDER}/{name}")
+        # Beside versions there are links of kernels, and what had been there before DKMS.
+        if not tree.target(f"{FOLDER}/{name}/{version}")
+        and version != "original_module"
+        and not tree.names(tree.resolve(f"{FOLDER}/{name}/{version}/source"))
+    ]
+
+
 def _built(tree: Root, name: str, folder: str) -> dict[str, str]:
     """Return {kernel: state} of the kernels that a tree of DKMS is built for."""
     states = {}

@@ -164,6 +164,7 @@ def _install(method: Method, folder: str) -> subprocess.CompletedProcess[str]:
         "" if is_exact else bundle.distribution,
         wanted["options"],
     )
+    kernel_modules.remove_orphans(method.host)
     argv = [os.path.join(folder, "mlnxofedinstall"), *installer.arguments(order)]
     done = commands.run_long(what, argv, _ENVIRONMENT, method.host.execute, "/usr and /var")
     if done.returncode:

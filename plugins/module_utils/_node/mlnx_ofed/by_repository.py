@@ -115,6 +115,7 @@ class ByRepository(Method):
         if self._replaces_other:
             what = f"remove {rdma_stack.described(self.found)}"
             removal.uninstall(what, self.host, self.facts["pkg_mgr"])
+        kernel_modules.remove_orphans(self.host)
         self._put()
         kernel_modules.complete_all(self.host, self.kernels)
         found = stack(self.host.tree)
@@ -203,6 +204,7 @@ def reinstall(method: Method, packages: dict[str, str]) -> None:
     :raises Refusal: it cannot.
     """
     host, what = method.host, "bring back DOCA-OFED"
+    kernel_modules.remove_orphans(host)
     if method.facts["pkg_mgr"] == "apt":
         kept = note.kept_packages(host.tree, packages)
         named = {name: kept.get(name, f"{name}={packages[name]}") for name in packages}

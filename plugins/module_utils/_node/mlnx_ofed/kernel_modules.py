@@ -33,6 +33,17 @@ def trees_now(tree: Root) -> list[tuple[str, str]]:
     return trees(dkms_status.survey(tree))
 
 
+def remove_orphans(host: Host) -> None:
+    """Remove the stack's trees that lead to no sources, beside which packages do not come.
+
+    :param host: the bring.Host.
+    :raises Refusal: one cannot be removed.
+    """
+    for name, version in dkms_status.orphans(host.tree):
+        if name in _TREES:
+            dkms.remove(host.tree, name, version, host.execute)
+
+
 def paths(tree: Root, which: tuple[str, str], release: str) -> list[str]:
     """Return the paths of a tree's modules for a kernel; [] where one is not there, or is broken.
 

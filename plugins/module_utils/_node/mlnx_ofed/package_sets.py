@@ -48,7 +48,7 @@ def of_vendor(tree: Root) -> list[str]:
 
 def unfinished(tree: Root) -> list[str]:
     """Return the names of a vendor's packages that are half installed."""
-    return stack_packages.unfinished(tree, _VENDORS.fullmatch)
+    return list(stack_packages.unfinished(tree, _VENDORS.fullmatch))
 
 
 def is_vendors(name: str, version: str) -> bool:

@@ -37,6 +37,7 @@ def uninstall(what: str, host: Host, manager: str) -> None:
             raise installer.failure(what, done, tree)
     for name, version in kernel_modules.trees_now(tree):
         dkms.remove(tree, name, version, host.execute)
+    kernel_modules.remove_orphans(host)
     package_sets.remove(what, package_sets.of_vendor(tree), host.execute)
 
 

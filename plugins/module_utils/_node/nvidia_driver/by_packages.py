@@ -25,6 +25,7 @@ class Seen(NamedTuple):
     """What a host has of the driver's packages, and what it is offered.
 
     :ivar installed: {name: version} of those that are there.
+    :ivar unfinished: the same of those that dpkg did not end with.
     :ivar left: names of removed packages whose settings are there.
     :ivar headers: {release: package} of the headers that kernels lack and can have.
     :ivar lacking: the kernels that lack the modules of what is installed, where that stays.
@@ -36,6 +37,7 @@ class Seen(NamedTuple):
     """
 
     installed: dict[str, str]
+    unfinished: dict[str, str]
     left: list[str]
     headers: dict[str, str]
     lacking: list[str]
@@ -59,8 +61,9 @@ def observe(target: Target, host: Host, packages: WantedPackages) -> Seen:
     """Return what is to be seen of a host."""
     tree, facts = host.tree, target.facts
     installed = package_sets.installed(tree, packages.family)
+    unfinished = package_sets.unfinished(tree, packages.family)
     headers = served_kernels.offered_headers(target, host)
-    exchanges = _exchanges(target, packages, installed)
+    exchanges = _exchanges(target, packages, installed, unfinished)
     sources = sources_of(target, host, packages).stale()
     # Lists that are fetched later do not tell yet what gives way.
     others = packages.of_other_branches(installed) if exchanges and not sources else []
@@ -68,6 +71,7 @@ def observe(target: Target, host: Host, packages: WantedPackages) -> Seen:
     held_by = pins.wanted_files(facts["pkg_mgr"], installed, version, packages.family)
     return Seen(
         installed=installed,
+        unfinished=unfinished,
         left=stack_packages.residual(tree, lambda _name: True),
         headers=headers,
         lacking=[] if exchanges else _lacking(target, host, version, headers),
@@ -95,8 +99,14 @@ def _tools(manager: str, exchanges: bool) -> list[str]:
     return [DNF_PLUGIN]
 
 
-def _exchanges(target: Target, packages: WantedPackages, installed: dict[str, str]) -> bool:
-    return bool(target.facts["driver"]["runfile"]) or not packages.are_in_place(installed)
+def _exchanges(
+    target: Target,
+    packages: WantedPackages,
+    installed: dict[str, str],
+    unfinished: dict[str, str],
+) -> bool:
+    is_whole = packages.are_in_place(installed) and not unfinished
+    return bool(target.facts["driver"]["runfile"]) or not is_whole
 
 
 def _lacking(target: Target, host: Host, version: str, headers: dict[str, str]) -> list[str]:
@@ -126,7 +136,7 @@ class ByPackages(method.Method):
         self._seen = seen
         self._kernels = served_kernels.ServedKernels(target, host, seen.headers)
         self._exchange = PackageExchange(
-            target, host, packages, self._kernels, seen.installed, seen.left
+            target, host, packages, self._kernels, seen.installed, seen.unfinished, seen.left
         )
 
     @property
@@ -152,7 +162,8 @@ class ByPackages(method.Method):
     @property
     def exchanges(self) -> bool:
         """Whether a driver that may be in use gives way."""
-        return _exchanges(self._target, self._packages, self._seen.installed)
+        seen = self._seen
+        return _exchanges(self._target, self._packages, seen.installed, seen.unfinished)
 
     def offers_headers(self, release: str) -> bool:
         """Say whether the headers of a kernel can be had."""

@@ -83,6 +83,12 @@ def kept(driver: str, there: dict[str, str], folder: str = driver_archive.DIR) -
     return apt_transaction.archives(place, there) if place in paths else {}
 
 
+def kept_versions(driver: str, folder: str = driver_archive.DIR) -> dict[str, str]:
+    """Return {name: version} of the packages of a driver whose archives are kept, {} for none."""
+    paths = _kept_archives(os.path.join(folder, driver))
+    return {name: version for name, (version, _path) in paths.items()}
+
+
 def kept_choice(
     names: Iterable[str], branch: str, folder: str = driver_archive.DIR
 ) -> tuple[Choice, dict[str, str]] | None:

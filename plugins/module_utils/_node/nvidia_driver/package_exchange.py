@@ -12,8 +12,8 @@ from functools import cached_property
 
 from ..component.bring import Host
 from ..gpu import installed_driver
-from ..kernel import dkms
-from ..packages import repositories
+from ..kernel import dkms, dkms_status
+from ..packages import repositories, versions
 from ..refusal import Refusal
 from ..system import disk, own_paths, text_files
 from . import (
@@ -38,6 +38,7 @@ class PackageExchange:
     :param packages: those that bring it.
     :param kernels: those that get modules.
     :param before: {name: version} of the driver's packages that were there.
+    :param unfinished: the same of those that dpkg had not ended with.
     :param left: names of removed packages whose settings were there, which are not ours to forget.
     """
 
@@ -48,6 +49,7 @@ class PackageExchange:
         packages: WantedPackages,
         kernels: ServedKernels,
         before: dict[str, str],
+        unfinished: dict[str, str],
         left: list[str],
     ) -> None:
         self._target = target
@@ -55,6 +57,7 @@ class PackageExchange:
         self._packages = packages
         self._kernels = kernels
         self._before = before
+        self._unfinished = unfinished
         self._left = left
 
     @cached_property
@@ -63,8 +66,10 @@ class PackageExchange:
 
         It is made once a step asks for it: the repository is there then.
         """
-        names = self._packages.to_ask_for(self._before)
-        return self._packages.choice(self._before, repositories.offered(self._host.tree, names))
+        # What was cut is brought to its end by name: apt looks for nothing that others stand on.
+        there = {**self._unfinished, **self._before}
+        names = self._packages.to_ask_for(there)
+        return self._packages.choice(there, repositories.offered(self._host.tree, names))
 
     @property
     def _family(self) -> package_family.Family:
@@ -108,6 +113,9 @@ class PackageExchange:
         """Install the packages, and their modules for every kernel."""
         choice, archives = self._choice
         tree, execute = self._host.tree, self._host.execute
+        for name, version in dkms_status.orphans(tree):
+            if version == choice.driver:
+                dkms.remove(tree, name, version, execute)
         package_sets.install(choice, self._family, tree, execute, archives=archives)
         self.install_modules()
 
@@ -154,11 +162,22 @@ class PackageExchange:
             return runfile_exchange.reinstall(runfile, self._target, self._host)
         if not version:
             return "There was no driver before"
-        came = package_sets.came(self._before, self._family, tree)
-        package_sets.bring_back(version, self._before, came, self._family, tree, execute)
+        before = {**self._cut_of(version), **self._before}
+        came = package_sets.came(before, self._family, tree)
+        package_sets.bring_back(version, before, came, self._family, tree, execute)
         package_sets.forget(set(came).difference(self._left), tree, execute)
         driver = installed_driver.survey(tree)
         modules = kernel_modules.of_packages(driver, version, self._target.demands_before)
         if modules:
             self._kernels.put_in_place(modules)
         return f"Driver {version} is back"
+
+    def _cut_of(self, version: str) -> dict[str, str]:
+        """Return {name: version} of a driver's packages that an earlier run was cut at."""
+        kept = package_archives.kept_versions(version)
+        cut = {name: kept.get(name, found) for name, found in self._unfinished.items()}
+        return {
+            name: found
+            for name, found in cut.items()
+            if name in kept or versions.upstream(found) == version
+        }

@@ -45,6 +45,11 @@ def installed(tree: Root, family: package_family.Family) -> dict[str, str]:
     return stack_packages.installed(tree, functools.partial(package_family.belongs, family=family))
 
 
+def unfinished(tree: Root, family: package_family.Family) -> dict[str, str]:
+    """Return {name: version} of those that dpkg began to install or remove, and did not end."""
+    return stack_packages.unfinished(tree, functools.partial(package_family.belongs, family=family))
+
+
 def fetch(
     choice: Choice,
     family: package_family.Family,
@@ -75,8 +80,7 @@ def install(
     :param archives: {package: path} of those that lie on the host.
     :raises Refusal: it would do harm, it failed, or the host has another version afterwards.
     """
-    belongs = functools.partial(package_family.belongs, family=family)
-    is_whole = not stack_packages.unfinished(tree, belongs)
+    is_whole = not unfinished(tree, family)
     if is_whole and package_choice.is_there(choice, installed(tree, family)):
         return
     _put(choice, family, execute, manager, archives=archives)
@@ -116,8 +120,7 @@ def bring_back(
 
 def came(before: Iterable[str], family: package_family.Family, tree: Root) -> list[str]:
     """Return the names of the driver's packages that came since, be they half installed."""
-    belongs = functools.partial(package_family.belongs, family=family)
-    there = {*installed(tree, family), *stack_packages.unfinished(tree, belongs)}
+    there = {*installed(tree, family), *unfinished(tree, family)}
     return sorted(there.difference(before))
 
 

@@ -78,17 +78,15 @@ def installed(tree: Root, is_asked: Callable[[str], object] = _FAMILY.fullmatch)
     return _of_rpm(tree, is_asked) if any(map(tree.exists, _RPM_DATABASES)) else {}
 
 
-def unfinished(tree: Root, is_asked: Callable[[str], object]) -> list[str]:
-    """Return the names of packages that dpkg began to install or remove, and did not end with."""
-    if not tree.exists(_STATUS):
-        return []
-    states = _states(tree, is_asked)
+def unfinished(tree: Root, is_asked: Callable[[str], object]) -> dict[str, str]:
+    """Return {name: version} of packages that dpkg began to install or remove, and did not end."""
+    states = _states(tree, is_asked) if tree.exists(_STATUS) else {}
     # dpkg(1), "Package states"; rpm knows of nothing in between.
-    return sorted(
-        name
-        for name, (state, _version) in states.items()
+    return {
+        name: version
+        for name, (state, version) in sorted(states.items())
         if state not in ("installed", "not-installed", "config-files")
-    )
+    }
 
 
 def residual(tree: Root, is_asked: Callable[[str], object]) -> list[str]:

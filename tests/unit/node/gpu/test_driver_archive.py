@@ -146,8 +146,8 @@ def test_what_dpkg_did_not_bring_to_an_end_is_told_from_what_is_there_and_what_i
         return package_family.belongs(name, FAMILY)
 
     found = looked_at(lambda tree: stack_packages.unfinished(tree, belongs), {STATUS: status})
-    assert found == ["libnvidia-ml1", "nvidia-alternative", "nvidia-smi"]
-    assert looked_at(lambda tree: stack_packages.unfinished(tree, belongs)) == []
+    assert found == dict.fromkeys(["libnvidia-ml1", "nvidia-alternative", "nvidia-smi"], "1")
+    assert looked_at(lambda tree: stack_packages.unfinished(tree, belongs)) == {}
 
 
 def test_the_journal_of_a_dpkg_that_was_killed_has_the_last_word():
@@ -157,5 +157,6 @@ def test_the_journal_of_a_dpkg_that_was_killed_has_the_last_word():
     ]
     journal = {f"/var/lib/dpkg/updates/000{place}": row for place, row in enumerate(rows[1:])}
     found = {STATUS: rows[0], **journal, "/var/lib/dpkg/updates/tmp.i": rows[0]}
-    assert looked_at(lambda tree: stack_packages.unfinished(tree, bool), found) == ["nvidia-smi"]
+    unfinished = looked_at(lambda tree: stack_packages.unfinished(tree, bool), found)
+    assert unfinished == {"nvidia-smi": "1"}
     assert looked_at(lambda tree: stack_packages.installed(tree, bool), found) == {}

@@ -55,3 +55,11 @@ def test_a_build_that_failed_is_not_built():
 def test_a_tree_whose_source_is_gone_is_none_to_dkms():
     files, links = tree_of("nvidia", "535.161.08", made=[K1], source=False)
     assert states(files, links) == []
+
+
+def test_a_tree_whose_source_is_gone_is_an_orphan_and_nothing_else_is():
+    files, links = tree_of("nvidia", "535.161.08", made=[K1], source=False)
+    own_files, own_links = tree_of("nvidia", "535.183.01", made=[K1], installed=[K1])
+    before = {f"/var/lib/dkms/nvidia/original_module/{K1}/x86_64/nvidia.ko": ""}
+    found = looked_at(dkms_status.orphans, {**files, **own_files, **before}, {**links, **own_links})
+    assert found == [("nvidia", "535.161.08")]
