@@ -31,6 +31,8 @@ def environment(name="ob_cuda", lock=LOCK, **changes):
 
 def application(**changes):
     return {"gunicorn_app_list": [{**APP, **changes}]}
+
+
 NO_NAMES = ("..", ".", "-x", "a b", "")
 
 
