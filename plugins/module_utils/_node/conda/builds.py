@@ -77,8 +77,7 @@ def read_record(prefix: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]
     """
     path = record_of(prefix)
     try:
-        with open(path, encoding="utf-8") as handle:
-            record = json.load(handle)
+        record = json.loads(files.read_text(path))
         lock, dists = record["lock"], record["dists"]
         found = folder_of(str(name_of(prefix)), id_of(lock, dists))
     except OSError as error:
@@ -103,8 +102,7 @@ def is_recorded(env: Mapping[str, Any]) -> bool:
     """Say whether a build carries what it is to be built from, readable by root alone."""
     path = record_of(env["prefix"])
     try:
-        with open(path, encoding="utf-8") as handle:
-            text = handle.read()
+        text = files.read_text(path)
     except (OSError, UnicodeDecodeError):
         return False
     return text == _text(env) and files.ownership(path) == ("root", "root", f"{_RECORD_MODE:04o}")

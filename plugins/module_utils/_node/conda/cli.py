@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..refusal import Refusal
-from ..system import commands, urls
+from ..system import commands, safe_paths, urls
 from ..system.commands import Execute
 
 _SHOWN = 3
@@ -96,6 +96,9 @@ def run(
             f"there is no {conda}",
             "Run the miniforge role first, or correct miniforge_prefix",
         )
+    # Those are written anew by whoever keeps the installation.
+    settings = [os.path.join(base, name) for name in (".condarc", "pip.conf")]
+    safe_paths.refuse_unsafe_tree(what, base, "miniforge_prefix", settings)
     place = ["--prefix", prefix] if prefix else []
     result = commands.run_long(
         what,

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..refusal import Refusal
-from ..system import commands, urls
+from ..system import commands, safe_paths, urls
 from ..system.commands import Execute
 from . import prefixes
 
@@ -78,6 +78,7 @@ def _resolved(item: Mapping[str, Any]) -> dict[str, str]:
 def _run(prefix: str, arguments: Sequence[str], config: str, execute: Execute) -> str:
     """Run pip and return what it printed."""
     what = f"pip {arguments[0]} in {prefix}"
+    safe_paths.refuse_unsafe_tree(what, prefix, "conda_env_dir")
     result = commands.run_long(
         what,
         [os.path.join(prefix, "bin", "python"), "-m", "pip", *arguments],

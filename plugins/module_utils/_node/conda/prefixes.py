@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..refusal import Refusal
+from ..system import files
 
 _DIST_INFO = re.compile(r"(.+)-([^-]+)\.dist-info")
 
@@ -58,8 +59,7 @@ def conda_records(prefix: str) -> dict[str, dict[str, Any]]:
     records = {}
     for path in glob.glob(os.path.join(glob.escape(prefix), "conda-meta", "*.json")):
         try:
-            with open(path, encoding="utf-8") as handle:
-                full = json.load(handle)
+            full = json.loads(files.read_text(path))
             record = {
                 key: full.get(key) for key in ("name", "version", "build", "url", "md5", "sha256")
             }

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 
-from ..system import files
+from ..system import files, folders
 
 # The default folder of environments lies in a folder of our own.
 _OURS = "gpunode"
@@ -14,7 +14,7 @@ _OURS = "gpunode"
 
 def make_folder(folder: str) -> None:
     """Make the folder of environments, or give it to root, readable by all."""
-    os.makedirs(folder, exist_ok=True)
+    folders.make(folder)
     os.chown(folder, 0, 0)
     os.chmod(folder, 0o755)
 

@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import Any, NamedTuple
 
 from ..conda import builds, contents, path_state, prefixes
 from ..packages import package_manager
 from ..records import manifest
 from ..refusal import Refusal
-from ..system import files, in_use, unfinished_folder
+from ..system import files, folders, in_use, safe_paths, unfinished_folder
 from ..system.commands import Run
 
 _OPEN = ("root", "root", "0755")
@@ -71,6 +72,7 @@ class Seen(NamedTuple):
     :ivar lacking: the packages of the distribution that are missing for those that are wanted.
     :ivar has_folder: whether there is the folder of environments.
     :ivar is_open: whether that belongs to root and can be read by all.
+    :ivar flaw: why it is no folder to put environments into, '' where it is one.
     :ivar entries: the paths of all that lies in it.
     :ivar environments: by name, those that are wanted.
     :ivar leaving: by name, those that are to go.
@@ -80,6 +82,7 @@ class Seen(NamedTuple):
     lacking: list[str]
     has_folder: bool
     is_open: bool
+    flaw: str
     entries: frozenset[str]
     environments: dict[str, Environment]
     leaving: dict[str, Leaving]
@@ -123,11 +126,13 @@ def observe(wanted: dict[str, Any], check_mode: bool, state_dir: str, run: Run) 
     """
     folder = wanted["dir"]
     has_folder = os.path.isdir(folder)
+    is_open = has_folder and files.ownership(folder) == _OPEN
     gone: list[str] = wanted["leaving"] if check_mode else []
     return Seen(
         _lacking(wanted, run),
         has_folder,
-        has_folder and files.ownership(folder) == _OPEN,
+        is_open,
+        _flaw(folder, has_folder and not is_open, state_dir) if wanted["environments"] else "",
         frozenset(os.path.join(folder, name) for name in os.listdir(folder))
         if has_folder
         else frozenset(),
@@ -161,6 +166,31 @@ def in_place(wanted: dict[str, Any], state_dir: str, run: Run) -> list[dict[str,
         if os.path.islink(env["link"]):
             entries.append(manifest.link(env["link"]))
     return entries
+
+
+def _flaw(folder: str, is_to_change: bool, state_dir: str) -> str:
+    """Return why a folder is none to put environments into, '' where it is one.
+
+    :param is_to_change: whether it is there, and not as it is to be: what is somebody else's stays
+        as it is.
+    """
+    flaw = safe_paths.why_unsafe(os.path.dirname(folder))
+    if flaw or not is_to_change or folders.is_ours(folder):
+        return flaw
+    entries = [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
+    others = [path for path in entries if not _is_ours(path, state_dir)]
+    if others:
+        return f"it is not open to all, and holds {others[0]}, which is no environment"
+    is_shared = not entries and os.stat(folder).st_mode & stat.S_IWOTH
+    return "anybody may put something there" if is_shared else ""
+
+
+def _is_ours(path: str, state_dir: str) -> bool:
+    return (
+        os.path.islink(path)
+        or prefixes.is_conda(path)
+        or unfinished_folder.is_unfinished(path, state_dir)
+    )
 
 
 def _lacking(wanted: dict[str, Any], run: Run) -> list[str]:

@@ -38,6 +38,14 @@ def obstacles(wanted: dict[str, Any], seen: Seen) -> list[Refusal]:
     :param seen: what observe.observe() found.
     """
     found = []
+    if seen.flaw:
+        found.append(
+            Refusal(
+                f"environments in {wanted['dir']}",
+                seen.flaw,
+                "Choose another conda_env_dir: one that is new, or that only root writes",
+            )
+        )
     for env in wanted["environments"]:
         what, here = f"environment {env['name']}", seen.environments[env["name"]]
         if here.verdict == "foreign":

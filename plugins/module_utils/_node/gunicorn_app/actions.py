@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import grp
 import os
 import shutil
 from typing import Any
 
 from ..refusal import Refusal
-from ..system import accounts, files, folders, systemd
+from ..system import accounts, files, folders, safe_paths, systemd
 from ..system.commands import Run
 from . import observe, proof, release, rollback, service
 
@@ -43,12 +45,24 @@ def _account_tool(app: dict[str, Any], argv: list[str], run: Run) -> None:
 
 
 def make_releases(app: dict[str, Any]) -> None:
-    """Make the folder of the releases: root writes, the application reads, nobody else."""
-    folder = service.releases_of(app)
-    folders.make(folder)
-    # The account may be there since a moment ago.
-    shutil.chown(folder, "root", accounts.group_of(app["user"]))
-    os.chmod(folder, 0o750)
+    """Make the folder of the releases: root writes, the application reads, nobody else.
+
+    The folder above may be a user's, who could put a link in its place at any moment.
+
+    :raises Refusal: a link lies there.
+    """
+    path = service.releases_of(app)
+    folders.make(app["dir"])
+    with safe_paths.held(app["dir"]) as above:
+        folders.make(os.path.join(above, os.path.basename(path)))
+    with safe_paths.held(path) as place:
+        descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            # The account may be there since a moment ago.
+            os.fchown(descriptor, 0, grp.getgrnam(accounts.group_of(app["user"])).gr_gid)
+            os.fchmod(descriptor, 0o750)
+        finally:
+            os.close(descriptor)
 
 
 def place_release(app: dict[str, Any], archives: dict[str, str]) -> None:
@@ -57,29 +71,37 @@ def place_release(app: dict[str, Any], archives: dict[str, str]) -> None:
     :param archives: {digest of a release: path of its archive}.
     """
     folder, name = os.path.split(app["release"])
-    fresh, changed = (
-        os.path.join(folder, f"{service.TEMPORARY}{kind}-{name}") for kind in ("new", "old")
-    )
-    for leftover in (fresh, changed):
-        remove(leftover)
-    release.unpack(archives[app["digest"]], fresh)
-    found = release.digest_of(fresh)
-    if found != app["digest"]:
-        remove(fresh)
-        raise Refusal(
-            f"release {app['release']}",
-            f"its archive holds {found}, not {app['digest']}",
-            "Run again; the application's folder was changed during the run",
+    with safe_paths.held(folder) as place:
+        wanted = os.path.join(place, name)
+        fresh, changed = (
+            os.path.join(place, f"{service.TEMPORARY}{kind}-{name}") for kind in ("new", "old")
         )
-    os.utime(fresh, (observe.NEVER, observe.NEVER))
-    if os.path.lexists(app["release"]):
-        os.rename(app["release"], changed)
-    os.rename(fresh, app["release"])
-    remove(changed)
+        for leftover in (fresh, changed):
+            _remove(leftover)
+        release.unpack(archives[app["digest"]], fresh)
+        found = release.digest_of(fresh)
+        if found != app["digest"]:
+            _remove(fresh)
+            raise Refusal(
+                f"release {app['release']}",
+                f"its archive holds {found}, not {app['digest']}",
+                "Run again; the application's folder was changed during the run",
+            )
+        os.utime(fresh, (observe.NEVER, observe.NEVER))
+        if os.path.lexists(wanted):
+            os.rename(wanted, changed)
+        os.rename(fresh, wanted)
+        _remove(changed)
 
 
 def remove(path: str) -> None:
-    """Remove a release folder, or what is left of one."""
+    """Remove a release folder, or what is left of one; of no other folder than it is told."""
+    folder, name = os.path.split(path)
+    with contextlib.suppress(FileNotFoundError), safe_paths.held(folder) as place:
+        _remove(os.path.join(place, name))
+
+
+def _remove(path: str) -> None:
     if os.path.lexists(path):
         shutil.rmtree(path)
 
@@ -127,8 +149,12 @@ def reload(app: dict[str, Any], run: Run) -> None:
 
 def point_link(app: dict[str, Any]) -> None:
     """Show people which release is in service; its folder's time says since when."""
-    os.utime(app["release"])
-    files.point_link(service.link_of(app), app["release"])
+    folder, name = os.path.split(app["release"])
+    with safe_paths.held(folder) as place:
+        os.utime(os.path.join(place, name))
+    folder, name = os.path.split(service.link_of(app))
+    with safe_paths.held(folder) as place:
+        files.point_link(os.path.join(place, name), app["release"])
 
 
 def remove_socket(path: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import stat
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -31,6 +32,7 @@ class Seen(NamedTuple):
     :ivar units: {unit that is wanted: text of its file, None for none of root's}.
     :ivar unwanted_units: names of units that are there, and the application has no more.
     :ivar states: {unit: {property: value}} as systemd says.
+    :ivar is_taken: whether something else than a socket lies where its unix socket is to be.
     :ivar listens: whether the socket unit holds the address, or none is to.
     :ivar socket_left: the unix socket of an earlier address, "" for none.
     :ivar restart: why the running process is not the one that is wanted, "" where it is.
@@ -51,6 +53,7 @@ class Seen(NamedTuple):
     units: dict[str, str | None]
     unwanted_units: list[str]
     states: dict[str, dict[str, str]]
+    is_taken: bool
     listens: bool
     socket_left: str
     restart: str
@@ -97,6 +100,7 @@ def observe(
             if unit not in app["units"] and os.path.lexists(service.unit_path(unit))
         ],
         states=states,
+        is_taken=_is_taken(app["listen"]),
         listens=_listens(app, rows, states),
         socket_left=_socket_left(app),
         restart=process.reasons_to_restart(app, process.process(main, app["release"])),
@@ -125,6 +129,9 @@ def releases_on_disk(folder: str) -> list[str]:
     A release is placed with the time NEVER, and touched when it goes into service
     (actions.point_link): after a way back, the one that was left counts by when it served.
     """
+    # A link there is a user's, and leads where nothing of this application is.
+    if os.path.islink(folder):
+        return []
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         paths = [os.path.join(folder, name) for name in os.listdir(folder)]
         return sorted(paths, key=lambda path: os.lstat(path).st_mtime, reverse=True)
@@ -206,6 +213,13 @@ def _listens(
         for row in rows
     )
     return is_held and states.get(socket, {}).get("ActiveState") == "active"
+
+
+def _is_taken(listen: str) -> bool:
+    """Say whether a path on which to listen is that of something that is no socket."""
+    if not listen.startswith("/") or not os.path.lexists(listen):
+        return False
+    return not stat.S_ISSOCK(os.lstat(listen).st_mode)
 
 
 def _socket_left(app: dict[str, Any]) -> str:

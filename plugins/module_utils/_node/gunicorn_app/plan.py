@@ -66,10 +66,20 @@ class Plan(NamedTuple):
 
 
 def obstacles(app: dict[str, Any], seen: Seen) -> list[Refusal]:
-    """Return a Refusal for a release that is named by its id and cannot be had from this host.
+    """Return a Refusal for each thing that an application cannot be had for on this host.
 
     :param seen: what observe.observe() found.
     """
+    taken = Refusal(
+        f"address {app['listen']} of application {app['name']}",
+        "something that is no socket lies there",
+        "Move it away, or let the application listen elsewhere",
+    )
+    return [*([taken] if seen.is_taken else []), *_of_release(app, seen)]
+
+
+def _of_release(app: dict[str, Any], seen: Seen) -> list[Refusal]:
+    """Return a Refusal for a release that is named by its id and cannot be had from this host."""
     if seen.release == "intact" or not release.is_id(app["digest"]):
         return []
     on_disk = map(os.path.basename, seen.releases_on_disk)

@@ -115,7 +115,8 @@ def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: str) -
     if name == ".":
         return
     root = os.path.realpath(folder)
-    target = os.path.join(root, name)
+    # By the name that the folder was given: where it lies may change.
+    target = os.path.join(folder, name)
     parent = os.path.dirname(target)
     if _leads_out(name) or os.path.realpath(parent) != os.path.normpath(
         os.path.join(root, os.path.dirname(name))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import shutil
 from collections.abc import Collection, Iterator
 from typing import Any, Callable
 
@@ -101,7 +100,7 @@ def _unit_steps(item: dict[str, Any], remains: Remains, run: Run) -> list[Step]:
 
 def _folder_steps(item: dict[str, Any], remains: Remains) -> list[Step]:
     """Return the steps that remove releases, the link, and the folders that are empty then."""
-    todo = [_removing(path, shutil.rmtree) for path in remains.releases]
+    todo = [_removing(path, actions.remove) for path in remains.releases]
     going = set(remains.releases)
     if remains.is_linked:
         link = service.link_of(item)

@@ -21,6 +21,50 @@ from ..system.commands import Run
 from ..system.root import Root
 
 _SHOWN = 5
+# What an entry of each kind has beside it, and of which type; None is no text.
+_OWNED = {"path": str, "owner": str, "group": str, "mode": str}
+_ENTRIES: dict[str, dict[str, Any]] = {
+    "file": {**_OWNED, "sha256": str},
+    "tree": {**_OWNED, "sha256": str, "ignore": list},
+    "directory": _OWNED,
+    "link": {"path": str, "target": str},
+    "presence": {"path": str},
+    "absence": {"path": str},
+    "environment": {"path": str, "conda": list, "dists": list},
+    "unit": {"name": str, "active": (str, type(None)), "enabled": (str, type(None)),
+             "mark": (str, type(None))},
+    "fresh": {"name": str, "path": str, "by_children": bool},
+    "user": {"name": str, "home": str, "shell": str},
+    "package": {"name": str},
+    "packages": {"versions": dict},
+}  # fmt: skip
+
+
+def is_sound(entries: object) -> bool:
+    """Say whether something is a manifest: entries of known kinds, each with what it needs."""
+    return isinstance(entries, list) and all(map(_is_entry, entries))
+
+
+def _is_entry(entry: object) -> bool:
+    if not isinstance(entry, dict):
+        return False
+    kind = entry.get("kind")
+    fields = _ENTRIES.get(kind) if isinstance(kind, str) else None
+    return fields is not None and all(
+        _is_of(entry.get(name), kinds) for name, kinds in fields.items()
+    )
+
+
+def _is_of(value: object, kinds: Any) -> bool:
+    """Say whether a value is of a type, all that is in it is text, and no path has a NUL in it."""
+    inside = value.items() if isinstance(value, dict) else [(part, "") for part in _parts(value)]
+    texts = [text for pair in inside for text in pair]
+    has_nul = isinstance(value, str) and "\0" in value
+    return isinstance(value, kinds) and all(isinstance(text, str) for text in texts) and not has_nul
+
+
+def _parts(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
 
 
 def file(path: str) -> dict[str, Any]:
@@ -195,6 +239,11 @@ def _path_drift(entry: Mapping[str, Any]) -> list[str]:
     path = entry["path"]
     subject = f"{entry['kind']} {path}"
     try:
+        if entry["kind"] in ("file", "tree"):
+            # What somebody else has put there is not read: it may have no end.
+            sentences = _differences(subject, entry, directory(path), ("owner", "group", "mode"))
+            if sentences:
+                return sentences
         if entry["kind"] == "tree":
             found = tree(path, entry["ignore"])
         else:

@@ -28,12 +28,23 @@ def read(component: str, state_dir: str = own_paths.STATE_DIR) -> dict[str, Any]
     looks at the host for itself, and writes a good one.
     """
     try:
-        with open(path_of(component, state_dir), encoding="utf-8") as handle:
-            receipt = json.load(handle)
-    except (OSError, ValueError):
+        receipt = json.loads(files.read_text(path_of(component, state_dir)))
+    except (OSError, ValueError, RecursionError):
         return None
-    whole = isinstance(receipt, dict) and {"digest", "manifest", "names"} <= receipt.keys()
-    return receipt if whole and receipt.get("schema") == SCHEMA else None
+    return receipt if _is_sound(receipt) else None
+
+
+def _is_sound(receipt: object) -> bool:
+    """Say whether what a file holds is a receipt of this schema, whoever wrote it."""
+    if not isinstance(receipt, dict) or receipt.get("schema") != SCHEMA:
+        return False
+    names = receipt.get("names")
+    return (
+        isinstance(receipt.get("digest"), str)
+        and manifest.is_sound(receipt.get("manifest"))
+        and isinstance(names, list)
+        and all(isinstance(name, str) for name in names)
+    )
 
 
 def write(
@@ -92,16 +103,34 @@ def settle(
 def survey(
     state_dir: str = own_paths.STATE_DIR, run: Run = commands.run
 ) -> dict[str, dict[str, Any]]:
-    """Return {component: {digest, drift, names}} for every readable receipt on the host."""
-    found = {}
+    """Return {component: {digest, drift, names}} for every receipt on the host.
+
+    One that cannot be read counts as none, and is told.
+    """
+    found: dict[str, dict[str, Any]] = {}
     names = sorted(os.listdir(state_dir)) if os.path.isdir(state_dir) else []
     for name in names:
         component, ending = os.path.splitext(name)
-        receipt = read(component, state_dir) if ending == ".json" else None
-        if receipt is not None:
+        if ending != ".json":
+            continue
+        receipt = read(component, state_dir)
+        # Other notes that lie there say so.
+        if receipt is None and not _is_note(path_of(component, state_dir)):
+            drift = [f"{path_of(component, state_dir)} is no receipt that can be read"]
+            found[component] = {"digest": "", "drift": drift, "names": []}
+        elif receipt is not None:
             found[component] = {
                 "digest": receipt["digest"],
                 "drift": manifest.drift(receipt["manifest"], run),
                 "names": receipt["names"],
             }
     return found
+
+
+def _is_note(path: str) -> bool:
+    """Say whether what lies at a path is whole, and no receipt of this schema or an earlier one."""
+    try:
+        content = json.loads(files.read_text(path))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and "manifest" not in content

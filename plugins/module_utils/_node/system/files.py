@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fnmatch
 import grp
 import hashlib
@@ -16,12 +17,39 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import IO
 
 _CHUNK = 1 << 20
+#: What a small file of ours has at the most, in bytes.
+TEXT_LIMIT = 16 << 20
+
+
+def opened(path: str | os.PathLike[str]) -> IO[bytes]:
+    """Open a regular file for reading; a pipe keeps nobody waiting.
+
+    :raises OSError: as ``open`` does, and where something else than a file lies there.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """Return the text of a small regular file of ours.
+
+    :raises OSError: it cannot be read, or has more than TEXT_LIMIT.
+    :raises ValueError: it is not in UTF-8.
+    """
+    with opened(path) as handle:
+        data = handle.read(TEXT_LIMIT + 1)
+    if len(data) > TEXT_LIMIT:
+        raise OSError(errno.EFBIG, f"it has more than {TEXT_LIMIT >> 20} MiB", os.fspath(path))
+    return data.decode()
 
 
 def sha256_of_file(path: str | os.PathLike[str]) -> str:
-    """Return the hex sha256 of a file's content; OSError as ``open`` raises it."""
+    """Return the hex sha256 of a regular file's content; OSError as :func:`opened` raises it."""
     digest = hashlib.sha256()
-    with open(path, "rb") as handle:
+    with opened(path) as handle:
         for chunk in iter(lambda: handle.read(_CHUNK), b""):
             digest.update(chunk)
     return digest.hexdigest()

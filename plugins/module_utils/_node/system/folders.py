@@ -20,11 +20,16 @@ def make(path: str) -> None:
     if os.path.isdir(path):
         return
     make(os.path.dirname(path))
-    os.mkdir(path)
-    os.chmod(path, 0o755)
-    # A file system without such attributes keeps the folder.
-    with contextlib.suppress(OSError):
-        os.setxattr(path, _MARK, b"")
+    os.mkdir(path, 0o700)
+    # Below a folder of a user another one, or a link, may lie there by now.
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        os.fchmod(descriptor, 0o755)
+        # A file system without such attributes keeps the folder.
+        with contextlib.suppress(OSError):
+            os.setxattr(descriptor, _MARK, b"")
+    finally:
+        os.close(descriptor)
 
 
 def is_ours(path: str) -> bool:

@@ -13,8 +13,10 @@ from collections.abc import Iterator
 from typing import IO
 
 from ..refusal import Refusal
+from . import own_paths
 
-LOCK_PATH = "/run/lock/gpunode.lock"
+# In a folder of root's: in /run/lock anybody could have it, or hold it.
+LOCK_PATH = os.path.join(own_paths.RUN_DIR, "lock")
 WAIT_S = 600
 _POLL_S = 0.2
 
@@ -41,8 +43,9 @@ def held(purpose: str, path: str = LOCK_PATH, wait_s: float = WAIT_S) -> Iterato
     :param wait_s: seconds to wait before giving up.
     :raises Refusal: the lock was still held after ``wait_s`` seconds.
     """
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+", encoding="utf-8") as handle:
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+    with open(os.open(path, flags, 0o600), "r+", encoding="utf-8") as handle:
         deadline = time.monotonic() + wait_s
         while True:
             try:
@@ -63,4 +66,8 @@ def held(purpose: str, path: str = LOCK_PATH, wait_s: float = WAIT_S) -> Iterato
             handle,
         )
         handle.flush()
-        yield
+        try:
+            yield
+        finally:
+            # Whoever waits next is not told of one who is gone.
+            handle.truncate(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 
 import pytest
@@ -149,3 +150,15 @@ def test_pip_installs_by_hash_alone(tmp_path):
     assert argv[:4] == ["/envs/web/bin/python", "-m", "pip", "install"]
     assert "--require-hashes" in argv
     assert environment["PIP_CONFIG_FILE"] == str(tmp_path / "pip.conf")
+
+
+@pytest.mark.parametrize("part", ["bin/conda", "bin", ".", "lib"])
+def test_a_conda_that_others_could_change_is_not_run(base, part):
+    os.makedirs(f"{base}/lib")
+    os.chmod(os.path.join(base, part), 0o777)
+
+    def execute(_argv, _environment):
+        raise AssertionError("it was run")
+
+    with pytest.raises(Refusal, match="is written by all, so that others than root decide"):
+        cli.run(base, ["info"], execute)

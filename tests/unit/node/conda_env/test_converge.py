@@ -379,6 +379,38 @@ def test_a_closed_folder_is_opened_again(host):
 
 
 @as_root
+@pytest.mark.parametrize(
+    ("mode", "owner", "inside", "words"),
+    [
+        (0o750, 0, "precious", "holds .*precious, which is no environment"),
+        (0o1777, 0, "precious", "holds .*precious, which is no environment"),
+        (0o1777, 0, "", "anybody may put something there"),
+        (0o755, 65534, "precious", "holds .*precious, which is no environment"),
+    ],
+)
+def test_a_folder_that_is_not_ours_stays_as_it_is(host, mode, owner, inside, words):
+    host.path.mkdir()
+    if inside:
+        (host.path / inside).write_text("")
+    os.chown(host.path, owner, owner)
+    host.path.chmod(mode)
+    before = host.path.stat()
+    with pytest.raises(Refusal, match=words) as caught:
+        host.converge(host.wanted())
+    assert "conda_env_dir" in caught.value.remedy
+    after = host.path.stat()
+    assert (before.st_mode, before.st_uid) == (after.st_mode, after.st_uid)
+
+
+@as_root
+def test_below_a_folder_of_a_user_nothing_is_made(host):
+    host.path.parent.chmod(0o777)
+    with pytest.raises(Refusal, match="is written by all"):
+        host.converge(host.wanted())
+    assert not host.path.exists()
+
+
+@as_root
 def test_a_build_that_fails_leaves_what_was_there(host):
     old = host.wanted()
     host.converge(old)

@@ -54,7 +54,7 @@ class Contents:
 
 FINISHED = Environment("conda", Contents(), True, TARGET, False, None, [])
 FREE = Environment("free", None, False, None, False, None, [])
-AT_REST = Seen([], True, True, frozenset(), {"web": FINISHED}, {}, [])
+AT_REST = Seen([], True, True, "", frozenset(), {"web": FINISHED}, {}, [])
 
 
 def planned(seen, wanted=None):
@@ -80,7 +80,7 @@ def test_at_rest_there_is_nothing_to_do():
 
 
 def test_a_bare_host_gets_packages_folder_build_and_link_in_order():
-    seen = Seen(["libgl1", "libsm6"], False, False, frozenset(), {"web": FREE}, {}, [])
+    seen = Seen(["libgl1", "libsm6"], False, False, "", frozenset(), {"web": FREE}, {}, [])
     assert sentences(seen) == (
         [
             "install libgl1",
@@ -154,7 +154,7 @@ GOING = {
 @pytest.mark.parametrize("beside", [[], [f"{FOLDER}/precious"]])
 def test_the_folder_goes_with_the_last_environment_unless_something_lies_beside_it(beside):
     seen = Seen(
-        *([], True, True, frozenset([OLD, f"{FOLDER}/web", *beside])),
+        *([], True, True, "", frozenset([OLD, f"{FOLDER}/web", *beside])),
         *({}, {"web": Leaving([OLD], True, {})}, []),
     )
     preparing, switching = sentences(seen, GOING)

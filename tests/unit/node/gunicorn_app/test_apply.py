@@ -131,6 +131,7 @@ class Web:
             restart="it was started from another unit",
             repaired=False,
             candidate_left=False,
+            is_taken=False,
             link=os.readlink(service.link_of(app)),
             releases_on_disk=[],
             served=observe.served(app),

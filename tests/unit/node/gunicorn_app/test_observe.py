@@ -105,3 +105,12 @@ def test_the_unix_socket_of_an_earlier_address_is_left(
         path.write_text("")
     found = seen({**app, "listen": str(tmp_path / "new")}).socket_left
     assert found == (str(path) if left else "")
+
+
+@pytest.mark.parametrize("make", [lambda path: path.write_text("data"), lambda path: path.mkdir()])
+def test_only_a_socket_may_lie_where_its_socket_is_to_be(app, tmp_path, make):
+    place = tmp_path / "web.sock"
+    listening = {**app, "listen": str(place)}
+    assert not seen(listening).is_taken
+    make(place)
+    assert seen(listening).is_taken

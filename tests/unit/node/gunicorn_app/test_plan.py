@@ -26,6 +26,7 @@ CONVERGED = {
         unit: {"ActiveState": "active", "UnitFileState": "enabled", "NeedDaemonReload": "no"}
         for unit in APP["units"]
     },
+    "is_taken": False,
     "listens": True,
     "socket_left": "",
     "unwanted_units": [],
@@ -46,6 +47,7 @@ VIRGIN = {
     "secrets": "as wanted",
     "units": {"web.socket": None, "web.service": None},
     "states": {"web.socket": {}, "web.service": {}},
+    "is_taken": False,
     "listens": False,
     "socket_left": "",
     "unwanted_units": [],
@@ -272,3 +274,8 @@ def test_what_a_killed_run_left_is_removed_and_what_is_not_ours_stays():
 def test_a_release_that_never_served_takes_nobodys_place():
     killed, served, older = EARLIER
     assert superfluous([killed, served, older], [served, older]) == [killed, older]
+
+
+def test_a_file_where_a_socket_is_to_be_is_refused_and_stays():
+    refusals = plan.obstacles(APP, Seen(**{**CONVERGED, "is_taken": True}))
+    assert [refusal.because for refusal in refusals] == ["something that is no socket lies there"]

@@ -225,12 +225,74 @@ def test_receipts_survive_being_cut_short(tmp_path):
     }
     assert os.stat(tmp_path / "conda_env.json").st_mode & 0o777 == 0o600
     (tmp_path / "conda_env.json").write_text('{"schema": 1, "dig')
+    assert unread(tmp_path)
+    # What else is noted there is none.
+    (tmp_path / "conda_env.json").unlink()
+    (tmp_path / "drained.json").write_text('{"services": []}')
     assert receipts.survey(str(tmp_path)) == {}
 
 
+def unread(folder):
+    """Say whether the receipt counts as none, and is told."""
+    path = folder / "conda_env.json"
+    told = [f"{path} is no receipt that can be read"]
+    return receipts.survey(str(folder)) == {"conda_env": {"digest": "", "drift": told, "names": []}}
+
+
+GOOD = {"schema": 2, "digest": "d", "manifest": [], "names": []}
+
+
 @pytest.mark.parametrize(
-    "content", [[], {"schema": 1, "digest": "d", "manifest": []}, {"schema": 2}]
+    "content",
+    [
+        {"schema": 1, "digest": "d", "manifest": []},
+        {**GOOD, "digest": None},
+        {**GOOD, "names": [1]},
+        {**GOOD, "names": "web"},
+        {**GOOD, "manifest": {}},
+        {**GOOD, "manifest": ["file"]},
+        {**GOOD, "manifest": [{"kind": "file", "path": "/etc/passwd"}]},
+        {**GOOD, "manifest": [{"kind": "nothing", "path": "/"}]},
+        {**GOOD, "manifest": [{"kind": [], "path": "/"}]},
+        {**GOOD, "manifest": [{"kind": "absence", "path": "/tmp/\0"}]},
+        {**GOOD, "manifest": [{"kind": "packages", "versions": {"a": 1}}]},
+        {**GOOD, "manifest": [{"kind": "unit", "name": "a", "active": 1, "enabled": None}]},
+    ],
 )
-def test_a_receipt_of_another_shape_counts_as_none(tmp_path, content):
+def test_a_receipt_of_another_shape_counts_as_none_and_is_told(tmp_path, content):
     (tmp_path / "conda_env.json").write_text(json.dumps(content))
     assert receipts.read("conda_env", str(tmp_path)) is None
+    assert unread(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\xff\xfe\x00", b"[" * 100_000, b"null", b"7", b'"text"'], ids=repr
+)
+def test_a_receipt_that_is_no_json_of_ours_counts_as_none_and_is_told(tmp_path, data):
+    (tmp_path / "conda_env.json").write_bytes(data)
+    assert unread(tmp_path)
+
+
+def test_a_pipe_or_a_folder_in_the_place_of_a_receipt_keeps_nobody_waiting(tmp_path):
+    os.mkfifo(tmp_path / "conda_env.json")
+    assert unread(tmp_path)
+    (tmp_path / "conda_env.json").unlink()
+    (tmp_path / "conda_env.json").mkdir()
+    assert unread(tmp_path)
+
+
+def test_a_receipt_without_end_is_not_read_to_it(tmp_path):
+    with open(tmp_path / "conda_env.json", "wb") as handle:
+        handle.truncate(1 << 40)
+    assert unread(tmp_path)
+
+
+def test_what_another_user_has_put_there_is_not_read(tmp_path):
+    entry = {**manifest.file(__file__), "path": str(tmp_path / "main.py")}
+    os.mkfifo(tmp_path / "main.py")
+    # Not even where owner and mode are those of the file before.
+    os.chmod(tmp_path / "main.py", int(entry["mode"], 8))
+    told = f"file {tmp_path}/main.py"
+    assert any(row.startswith(told) for row in drift(entry))
+    os.chmod(tmp_path / "main.py", 0o600)
+    assert drift({**entry, "mode": "0644"}) == [f"{told} has mode 0600, should be 0644"]

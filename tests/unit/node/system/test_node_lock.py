@@ -40,3 +40,26 @@ def test_a_killed_holder_leaves_no_lock(holder):
     process.join(20)
     with node_lock.held("serve applications", path, wait_s=5):
         pass
+
+
+def test_the_lock_is_for_root_alone_and_names_nobody_who_is_gone(tmp_path):
+    path = tmp_path / "lock"
+    with node_lock.held("test", str(path)):
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert "test" in path.read_text()
+    assert path.read_text() == ""
+
+
+def test_the_lock_lies_where_only_root_makes_files():
+    assert node_lock.LOCK_PATH.startswith("/run/gpunode/")
+
+
+def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path):
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "lock").symlink_to("precious")
+    with (
+        pytest.raises(OSError, match="symbolic links"),
+        node_lock.held("x", str(tmp_path / "lock")),
+    ):
+        pass
+    assert (tmp_path / "precious").read_text() == "precious"

@@ -1,0 +1,198 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Paths at which root may work, and run programs: nobody but root can turn or change them.
+
+The question is that of OpenSSH about a file of keys (misc.c, safe_path) and of sudo about its
+policy: the path itself and all that leads there belongs to root and is written by nobody else.
+Who can write a folder can put anything in the place of what is in it, a link as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Collection, Iterator
+
+from ..refusal import Refusal
+from . import files
+
+# As many as the kernel follows, path_resolution(7).
+_MOST_LINKS = 40
+
+
+def why_unsafe(path: str) -> str:
+    """Return why somebody else could change what is at a path, or lead it elsewhere; '' if nobody.
+
+    Of a path where nothing is yet, whether somebody else could be there first. Links are followed
+    where only root can turn them.
+
+    :param path: an absolute path.
+    """
+    rest, done, links = path.split("/"), "", 0
+    flaw, is_shared = _flaw("/", os.lstat("/"))
+    while rest and not flaw:
+        part = rest.pop(0)
+        if part == "..":
+            done = os.path.dirname(done)
+        elif part not in ("", "."):
+            here = f"{done}/{part}"
+            try:
+                status = os.lstat(here)
+            except FileNotFoundError:
+                return f"{done or '/'} is open to all" if is_shared else ""
+            if stat.S_ISLNK(status.st_mode):
+                links += 1
+                target = os.readlink(here)
+                flaw = _foreign(here, status)
+                rest = target.split("/") + rest
+                done = "" if target.startswith("/") else done
+                if links > _MOST_LINKS:
+                    return f"{path} leads in a circle"
+                continue
+            flaw, is_shared = _flaw(here, status)
+            done = here
+    return flaw
+
+
+def why_unsafe_tree(path: str, but: Collection[str] = ()) -> str:
+    """Return why somebody else could change something in a folder; '' where nobody could.
+
+    What is told is the first thing that was found: the path that leads there, then what is below.
+
+    :param but: paths in the folder that are put right by whoever asks, and run by nobody.
+    """
+    flaw = why_unsafe(path)
+    for found in () if flaw or not os.path.isdir(path) else _below(path):
+        if found.path in but:
+            continue
+        status = found.stat(follow_symlinks=False)
+        # The mode of a link says nothing.
+        flaw = _foreign(found.path, status)
+        flaw = flaw if found.is_symlink() else _flaw(found.path, status)[0]
+        if flaw:
+            break
+    return flaw
+
+
+def refuse_unsafe(what: str, path: str, option: str) -> None:
+    """Refuse to work at a path that somebody else than root could turn or change.
+
+    :param what: what is to be done there.
+    :param option: the one that names the path.
+    :raises Refusal: somebody could.
+    """
+    _refuse(what, why_unsafe(path), path, option)
+
+
+def refuse_unsafe_tree(what: str, path: str, option: str, but: Collection[str] = ()) -> None:
+    """Refuse to run what lies in a folder of which somebody else could change anything.
+
+    :param but: as for :func:`why_unsafe_tree`.
+    :raises Refusal: somebody could.
+    """
+    _refuse(what, why_unsafe_tree(path, but=but), path, option)
+
+
+@contextlib.contextmanager
+def held(path: str) -> Iterator[str]:
+    """Yield a name of a folder that stays that folder's, whatever its path comes to lead to.
+
+    For work below folders of a user, who may put a link in the place of any of them.
+
+    :param path: an absolute path of a folder that is there; a link of somebody else's is not
+        followed.
+    :raises Refusal: a link of somebody else's is on the way.
+    :raises OSError: no folder is there. What fails in the block tells of the path.
+    """
+    descriptor = _opened(path)
+    name = f"/proc/self/fd/{descriptor}"
+    try:
+        yield name
+    except OSError as error:
+        if isinstance(error.filename, str) and error.filename.startswith(name):
+            error.filename = path + error.filename[len(name) :]
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _opened(path: str) -> int:
+    """Return a descriptor of a folder, opened part by part."""
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    rest, links = [part for part in path.split("/") if part not in ("", ".")], 0
+    at = os.open("/", flags)
+    try:
+        while rest:
+            part = rest.pop(0)
+            status = os.stat(part, dir_fd=at, follow_symlinks=False)
+            if stat.S_ISLNK(status.st_mode):
+                links += 1
+                above = os.fstat(at)
+                is_roots = status.st_uid == 0 and above.st_uid == 0 and not above.st_mode & 0o022
+                if not is_roots or links > _MOST_LINKS:
+                    raise Refusal(
+                        path,
+                        f"{part} on the way there is a link that others than root could turn",
+                        "Put a folder there, or choose another path",
+                    )
+                target = os.readlink(part, dir_fd=at)
+                rest = [name for name in target.split("/") if name not in ("", ".")] + rest
+                if target.startswith("/"):
+                    at = _instead(at, os.open("/", flags))
+                continue
+            at = _instead(at, os.open(part, flags, dir_fd=at))
+    except BaseException:
+        os.close(at)
+        raise
+    return at
+
+
+def _instead(old: int, new: int) -> int:
+    os.close(old)
+    return new
+
+
+def _below(path: str) -> Iterator[os.DirEntry[str]]:
+    """Yield all that is in a folder, at any depth; links are not followed."""
+    ahead = [path]
+    while ahead:
+        with os.scandir(ahead.pop()) as found:
+            for entry in found:
+                yield entry
+                if entry.is_dir(follow_symlinks=False):
+                    ahead.append(entry.path)
+
+
+def _foreign(path: str, status: os.stat_result) -> str:
+    # Whoever runs this is trusted beside root, and is root on a node.
+    is_ours = status.st_uid in (0, os.geteuid())
+    return "" if is_ours else f"{path} belongs to {files.user_name(status.st_uid)}"
+
+
+def _flaw(path: str, status: os.stat_result) -> tuple[str, bool]:
+    """Return (why it is not root's alone, whether all may put things beside what is in it).
+
+    In a folder with the sticky bit nobody moves what is another's.
+    """
+    flaw, mode = _foreign(path, status), status.st_mode
+    is_shared = bool(mode & stat.S_IWOTH)
+    is_group = bool(mode & stat.S_IWGRP) and status.st_gid != 0
+    if flaw:
+        return flaw, is_shared
+    if stat.S_ISDIR(mode) and mode & stat.S_ISVTX and (is_shared or is_group):
+        return "", True
+    if is_shared:
+        flaw = f"{path} is written by all"
+    elif is_group:
+        flaw = f"{path} is written by group {files.group_name(status.st_gid)}"
+    return flaw, is_shared
+
+
+def _refuse(what: str, flaw: str, path: str, option: str) -> None:
+    if flaw:
+        raise Refusal(
+            what,
+            f"{flaw}, so that others than root decide what is at {path}",
+            f"Give it to root alone (chown root, chmod go-w), or choose another {option}",
+        )

@@ -1,0 +1,110 @@
+"""Paths that only root can turn are told from those that others can."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import safe_paths
+
+OWN = os.getuid()
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A folder that belongs to whoever runs the tests, as those above it do."""
+    made = tmp_path / "prefix" / "bin"
+    made.mkdir(parents=True)
+    (made / "conda").write_text("")
+    return made
+
+
+def why(path):
+    return safe_paths.why_unsafe(str(path))
+
+
+def test_what_is_roots_alone_is_safe(place):
+    assert safe_paths.why_unsafe("/usr/bin/env") == ""
+    assert why(place / "conda") == why(place / "to" / "come") == ""
+
+
+@pytest.mark.parametrize("part", [".", "..", "conda"])
+@pytest.mark.parametrize(("mode", "who"), [(0o777, "by all"), (0o757, "by all")])
+def test_what_others_write_on_the_way_is_named(place, part, mode, who):
+    (place / part).chmod(mode)
+    assert why(place / "conda") == f"{os.path.normpath(place / part)} is written {who}"
+
+
+@pytest.mark.skipif(OWN != 0, reason="only root gives files away")
+@pytest.mark.parametrize("part", [".", "..", "conda"])
+def test_whose_it_is_on_the_way_is_named(place, part):
+    os.chown(place / part, 65534, 0)
+    assert why(place / "conda") == f"{os.path.normpath(place / part)} belongs to nobody"
+    os.chown(place / part, OWN, 65534)
+    (place / part).chmod(0o775)
+    assert why(place / "conda").endswith("is written by group nogroup")
+
+
+def test_a_link_is_followed_to_where_it_leads(place):
+    link = place.parent / "link"
+    link.symlink_to("bin/../bin")
+    assert why(link / "conda") == ""
+    place.chmod(0o777)
+    assert why(link / "conda") == f"{place} is written by all"
+
+
+def test_a_link_in_a_circle_is_no_end(place):
+    (place / "a").symlink_to("b")
+    (place / "b").symlink_to("a")
+    assert why(place / "a").endswith("leads in a circle")
+
+
+def test_where_all_may_come_first_is_not_safe_for_what_is_not_there(place):
+    place.chmod(0o1777)
+    assert why(place / "conda") == ""
+    assert why(place / "new") == f"{place} is open to all"
+
+
+def test_one_thing_that_others_write_spoils_a_tree(place):
+    tree = str(place.parent)
+    (place / "away").symlink_to("/proc/self")
+    assert safe_paths.why_unsafe_tree(tree) == ""
+    (place / "conda").chmod(0o666)
+    assert safe_paths.why_unsafe_tree(tree) == f"{place}/conda is written by all"
+
+
+def test_the_refusal_names_value_reason_and_remedy(place):
+    place.chmod(0o777)
+    with pytest.raises(Refusal) as caught:
+        safe_paths.refuse_unsafe("run conda", str(place), "miniforge_prefix")
+    assert str(place) in caught.value.because
+    assert "choose another miniforge_prefix" in caught.value.remedy
+
+
+def test_a_held_folder_stays_the_same_whatever_takes_its_place(place):
+    with safe_paths.held(str(place)) as name:
+        place.rename(place.with_name("moved"))
+        place.symlink_to("/etc")
+        assert os.listdir(name) == ["conda"]
+
+
+def test_what_fails_in_a_held_folder_tells_of_the_path(place):
+    with pytest.raises(FileNotFoundError) as caught, safe_paths.held(str(place)) as name:
+        os.unlink(os.path.join(name, "missing"))
+    assert caught.value.filename == f"{place}/missing"
+
+
+@pytest.mark.skipif(OWN != 0, reason="only root gives files away")
+def test_a_link_of_others_is_not_followed_to_a_folder(place):
+    link = place.parent / "link"
+    link.symlink_to("bin")
+    with safe_paths.held(str(link)) as name:
+        assert os.listdir(name) == ["conda"]
+    os.chown(link, 65534, 65534, follow_symlinks=False)
+    with (
+        pytest.raises(Refusal, match="link on the way there is a link"),
+        safe_paths.held(str(link)),
+    ):
+        pass
