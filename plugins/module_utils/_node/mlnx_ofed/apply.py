@@ -7,7 +7,7 @@ from __future__ import annotations
 from .. import steps
 from ..packages import package_manager
 from ..refusal import Refusal
-from . import going_back, note, openibd
+from . import bundle, going_back, note, openibd
 from .method import Method
 from .plan import Plan
 
@@ -21,7 +21,9 @@ def apply(method: Method, found: Plan) -> None:
         _prepare(method, found)
         _exchange(method, found)
     finally:
-        method.tidy()
+        # A run that was killed may have left what another way or version brings.
+        bundle.discard_unpacked(method.wanted["tmpdir"])
+        note.discard_coming(method.host.tree)
     steps.run(found.running)
 
 

@@ -8,6 +8,7 @@ Enterprise Linux alike.
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import shutil
@@ -36,11 +37,23 @@ class Bundle(NamedTuple):
     kernels: list[str]
 
 
+#: How the folders begin in which bundles are unpacked; a version follows.
+UNPACKED = "gpunode-mlnx_ofed-"
 # MLNX_OFED 24.10 release notes, "Hardware and Software Requirements": disk space for installation.
 _INSTALLED = 1 << 30
 # With --add-kernel-support a bundle is made of it in the same folder, and unpacked again.
 _COPIES = 3
 _RPM = re.compile(r"(.+)-[^-]+-[^-]+\.rpm")
+
+
+def discard_unpacked(tmpdir: str) -> None:
+    """Remove what was unpacked of any bundle, by this run or by one that was killed.
+
+    :param tmpdir: the folder in which they are unpacked.
+    """
+    for path in glob.glob(os.path.join(glob.escape(tmpdir), f"{UNPACKED}*")):
+        # What cannot go now does when the same is unpacked again, or that says why not.
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def refuse_without_room(archive: str, tmpdir: str, adds_kernel: bool) -> None:

@@ -122,11 +122,6 @@ class ByBundle(Method):
         note.keep(self.host.tree, self._archive.fetched(), self._version)
         archive.discard()
 
-    def tidy(self) -> None:
-        """Remove what was unpacked on the host, whatever came of it."""
-        # What cannot go now does when the same is unpacked again, or that says why not.
-        shutil.rmtree(self._folder, ignore_errors=True)
-
 
 def reinstall(method: Method, version: str) -> None:
     """Bring back a version whose bundle is kept.
@@ -140,12 +135,12 @@ def reinstall(method: Method, version: str) -> None:
         _install(method, folder)
         kernel_modules.complete_all(host, method.kernels)
     finally:
-        # As in tidy: the error that may be on its way says more.
+        # The error that may be on its way says more.
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _folder_of(wanted: dict[str, Any], version: str) -> str:
-    return os.path.join(wanted["tmpdir"], f"gpunode-mlnx_ofed-{version}")
+    return os.path.join(wanted["tmpdir"], f"{ofed_bundle.UNPACKED}{version}")
 
 
 def _install(method: Method, folder: str) -> subprocess.CompletedProcess[str]:

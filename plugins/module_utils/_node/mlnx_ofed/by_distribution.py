@@ -92,9 +92,6 @@ class ByDistribution(Method):
         """Drop what was kept of a vendor's stack."""
         note.forget(self.host.tree)
 
-    def tidy(self) -> None:
-        """Remove nothing: packages come by the package manager alone."""
-
 
 def reinstall(method: Method, packages: dict[str, str]) -> None:
     """Bring back the distribution's own in place of what came of a vendor's.

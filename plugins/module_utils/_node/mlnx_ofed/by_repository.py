@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import collections.abc
 import functools
-import shutil
 from functools import cached_property
 from typing import Any
 
@@ -108,7 +107,7 @@ class ByRepository(Method):
             names = sorted(self.seen.packages.installed)
             package_sets.refuse_dependants(self._what, names, self.host.execute)
         # What a run that was killed has fetched.
-        self.tidy()
+        note.discard_coming(self.host.tree)
         self._put(package_manager.required(self._what).fetching_only)
 
     def _exchange(self) -> None:
@@ -189,11 +188,6 @@ class ByRepository(Method):
     def finished(self) -> None:
         """Keep the packages that are installed now."""
         note.keep_packages(self.host.tree, self.brought())
-
-    def tidy(self) -> None:
-        """Remove what was fetched and not kept, whatever came of it."""
-        # As in the bundle's: what cannot go now says why when packages come there again.
-        shutil.rmtree(self.host.tree.path(note.COMING), ignore_errors=True)
 
 
 def reinstall(method: Method, packages: dict[str, str]) -> None:

@@ -100,10 +100,6 @@ class Method(abc.ABC):
     def finished(self) -> None:
         """Keep what brings back the stack that an exchange brought, and nothing else."""
 
-    @abc.abstractmethod
-    def tidy(self) -> None:
-        """Remove what was unpacked or fetched on the host and is not kept, whatever came of it."""
-
     # What is there
 
     @property

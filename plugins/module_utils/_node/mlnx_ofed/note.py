@@ -116,6 +116,12 @@ def keep_packages(tree: Root, packages: dict[str, str]) -> None:
     forget(tree, but=_PACKAGES)
 
 
+def discard_coming(tree: Root) -> None:
+    """Remove the packages that were fetched and are not kept."""
+    # What cannot go now says why when packages come there again.
+    shutil.rmtree(tree.path(COMING), ignore_errors=True)
+
+
 def forget(tree: Root, but: str = "") -> None:
     """Remove all that is kept, but for what lies at one path."""
     for path in (f"{DIR}/{name}" for name in tree.names(DIR)):

@@ -275,9 +275,6 @@ class Nothing(method.Method):
     def finished(self):
         pass
 
-    def tidy(self):
-        pass
-
 
 def test_a_kernel_that_lacks_modules_gets_them_whichever_way_the_stack_came():
     found = seen(facts=facts(**CHANGES["a kernel to come"]))
@@ -285,5 +282,5 @@ def test_a_kernel_that_lacks_modules_gets_them_whichever_way_the_stack_came():
 
 
 def test_a_way_that_leaves_out_a_part_of_its_interface_is_none():
-    with pytest.raises(TypeError, match="tidy"):
-        type("Half", (Nothing,), {"tidy": method.Method.tidy})(WANTED, seen(), HOST)
+    with pytest.raises(TypeError, match="finished"):
+        type("Half", (Nothing,), {"finished": method.Method.finished})(WANTED, seen(), HOST)
