@@ -23,6 +23,7 @@ class ActionModule(ActionBase):
                 "plans": {"type": "dict", "required": True},
                 "unreachable": {"type": "list", "elements": "str", "default": []},
                 "json": {"type": "str", "default": ""},
+                "refused": {"type": "str", "choices": ["stop", "leave_out"], "default": "stop"},
             }
         )
         plans, unreachable = arguments["plans"], arguments["unreachable"]
@@ -33,7 +34,7 @@ class ActionModule(ActionBase):
             path.write_text(document + "\n", encoding="utf-8")
         return {
             "changed": False,
-            "failed": report.fleet_status(plans) == "refused",
+            "failed": report.stops(plans, arguments["refused"]),
             "msg": report.as_text(plans, unreachable),
             # As ansible.builtin.debug does: the message is what the task is for.
             "_ansible_verbose_always": True,

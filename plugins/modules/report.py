@@ -12,6 +12,7 @@ version_added: "0.1.0"
 description:
   - Prints what is to be done on which hosts and why, or what runs on them where nothing is.
   - Fails when a host is refused, with every refusal of the fleet in one message.
+  - With O(refused=leave_out) it fails where all of them are.
 author:
   - gpunode contributors (@gpunode)
 extends_documentation_fragment:
@@ -26,6 +27,11 @@ options:
     description: Where to write the plans as JSON, on the controller. Empty to write none.
     type: str
     default: ""
+  refused:
+    description: Whether to V(stop) where a host is refused, or to go on with the others.
+    type: str
+    choices: [stop, leave_out]
+    default: stop
 """
 
 EXAMPLES = r"""

@@ -205,6 +205,24 @@ def test_an_unreachable_host_is_reported_and_stops_nobody(converged, lab, tmp_pa
     assert "1 host (node2): not reached" in run.messages()
 
 
+def test_a_refused_host_is_left_out_where_that_is_said_and_the_others_go_on(
+    converged, lab, tmp_path
+):
+    leaving = ("-e", "gpunode_refused_hosts=leave_out")
+    assert lab.ssh("node1", "sudo systemctl stop ob_cuda.socket ob_cuda.service").returncode == 0
+    assert lab.ssh("node2", "sudo usermod --append --groups sudo ob_cuda").returncode == 0
+    try:
+        run = playbooks.site(*leaving, log=tmp_path / "ssh")
+    finally:
+        lab.ssh("node2", "sudo gpasswd --delete ob_cuda sudo")
+    assert run.status != 0
+    assert "1 host (node2" in run.messages()
+    assert run.messages().count("it may become root on this host") == 1
+    assert run.changes("node1")
+    assert run.changes("node2") == []
+    assert playbooks.site(log=tmp_path / "ssh").changed == {"node1": 0, "node2": 0}
+
+
 def test_tags_apply_the_named_component_and_no_other(converged, lab, tmp_path):
     broken = "ln -sfn /tmp /opt/gpunode/envs/ob_cuda; ln -sfn /tmp /srv/ob_cuda/current"
     assert lab.ssh("node1", f"sudo sh -c '{broken}'").returncode == 0

@@ -17,6 +17,15 @@ def fleet_status(plans: Mapping[str, Mapping[str, Any]]) -> str:
     return next((status for status in ("refused", "changes") if status in found), "converged")
 
 
+def stops(plans: Mapping[str, Mapping[str, Any]], refused: str) -> bool:
+    """Say whether a run ends here, since hosts are refused.
+
+    :param refused: 'stop', or 'leave_out' to go on with those that are not, where there are any.
+    """
+    found = [plan["status"] == "refused" for plan in plans.values()]
+    return any(found) and (refused == "stop" or all(found))
+
+
 def as_document(
     plans: Mapping[str, Mapping[str, Any]], unreachable: Collection[str]
 ) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Plans as text and as a document."""
 
+import pytest
+
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.plan import report
 
 NO_STACK = {"name": "", "steps": [], "notices": []}
@@ -139,3 +141,18 @@ def test_two_thousand_hosts_of_a_few_kinds_are_read_at_a_glance():
     text = report.as_text({f"gpu{i}": kinds[i % 4] for i in range(2000)}, ["gone"])
     assert len(text.splitlines()) < 30
     assert text.count("500 hosts (") == 4
+
+
+@pytest.mark.parametrize(
+    ("statuses", "refused", "stops"),
+    [
+        (["converged", "changes"], "stop", False),
+        (["changes", "refused"], "stop", True),
+        (["changes", "refused"], "leave_out", False),
+        (["refused", "refused"], "leave_out", True),
+        ([], "leave_out", False),
+    ],
+)
+def test_a_refused_host_stops_the_run_unless_it_is_to_be_left_out(statuses, refused, stops):
+    plans = {str(number): {"status": status} for number, status in enumerate(statuses)}
+    assert report.stops(plans, refused) is stops
