@@ -1,21 +1,33 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Addresses that may carry a password: shown without it."""
+"""Addresses that may carry secrets: shown without them.
+
+A secret stands before the host, as RFC 3986 (3.2.1) has it and as people write it, with an '@' in
+the password; in the path, as anaconda.org's tokens (/t/TOKEN/); or in the query, under a name that
+says so.
+"""
 
 from __future__ import annotations
 
 import re
 from urllib.parse import unquote
 
-_USER_INFO = re.compile(r"(?<=://)([^/@:\s]*)(?::([^/@\s]*))?@")
+# All up to the last '@' before the path: a password may have others in it.
+_USER_INFO = re.compile(r"(?<=://)([^/?#@:\s\"']*)(?::([^/?#\s\"']*))?@")
+_TOKEN = re.compile(r"(?<=/t/)([^/?#\s\"']+)(?=/)")
+_QUERY = re.compile(
+    r"([?&;](?:[\w.-]*(?:token|key|secret|passw|pwd|auth|sig|credential)[\w.-]*)=)([^&;#\s\"']+)",
+    re.IGNORECASE,
+)
 _USER_AND_HOST = re.compile(rf"{_USER_INFO.pattern}([^/:\s\[]+)")
 # Quotes are read differently by Python's versions, so nothing that needs them is written.
 _PLAIN = re.compile(r"[^\s\"'\\#]+")
 
 
 def shown(text: str) -> str:
-    """Return a text with the user and password of every URL in it left out."""
-    return _USER_INFO.sub("***@", text)
+    """Return a text with the secrets of every URL in it left out."""
+    text = _TOKEN.sub("***", _USER_INFO.sub("***@", text))
+    return _QUERY.sub(r"\1***", text)
 
 
 def bare(text: str) -> str:
@@ -24,13 +36,18 @@ def bare(text: str) -> str:
 
 
 def has_password(text: str) -> bool:
-    """Say whether a URL in the text carries a user or password."""
-    return _USER_INFO.search(text) is not None
+    """Say whether a URL in the text carries a secret."""
+    return shown(text) != text
 
 
 def passwords(text: str) -> set[str]:
-    """Return the passwords in the URLs of a text, and users without one, which tokens are."""
-    return {password or user for user, password in _USER_INFO.findall(text)} - {""}
+    """Return the secrets in the URLs of a text: passwords, and users without one, and tokens.
+
+    As they are written there, and as they read once they are unquoted.
+    """
+    found = {password or user for user, password in _USER_INFO.findall(text)}
+    found.update(_TOKEN.findall(text), (value for _name, value in _QUERY.findall(text)))
+    return {*found, *map(unquote, found)} - {""}
 
 
 def to_netrc(text: str) -> tuple[str, str]:

@@ -294,7 +294,7 @@ def _plain(what: str, kind: str, text: object) -> str:
     if urls.has_password(plain):
         raise Refusal(
             f"{what}: {kind} {urls.shown(plain)}",
-            "a user or password in it would stand in the lock and in the host's logs",
+            "a secret in it would stand in the lock and in the host's logs",
             "Name the channel, and say its address with miniforge_custom_channels",
         )
     return plain

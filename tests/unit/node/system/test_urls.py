@@ -35,3 +35,32 @@ def test_a_second_user_of_a_host_stays_in_the_address():
     bare, said = urls.to_netrc(first + second)
     assert bare == PLAIN + second
     assert said == "machine mirror.example login one password word\n"
+
+
+@pytest.mark.parametrize(
+    ("address", "shown", "secrets"),
+    [
+        ("https://u:secret@h/x", "https://***@h/x", {"secret"}),
+        ("https://u:p@ss@h:8443/x", "https://***@h:8443/x", {"p@ss"}),
+        ("https://u:p%40ss@h/x", "https://***@h/x", {"p%40ss", "p@ss"}),
+        ("https://u:p:w@h", "https://***@h", {"p:w"}),
+        ("https://token@h/x", "https://***@h/x", {"token"}),
+        ("http://u:s@[2001:db8::1]:80/", "http://***@[2001:db8::1]:80/", {"s"}),
+        ("https://h/t/tk-123/c/x", "https://h/t/***/c/x", {"tk-123"}),
+        ("https://h/x?token=abc&v=1", "https://h/x?token=***&v=1", {"abc"}),
+        ("https://h/x?v=1&X-Amz-Signature=ab%2Fc", "https://h/x?v=1&X-Amz-Signature=***",
+         {"ab%2Fc", "ab/c"}),
+        ("https://h/x?api_key=k;a=b", "https://h/x?api_key=***;a=b", {"k"}),
+        ("socks5://u:s@h:1080", "socks5://***@h:1080", {"s"}),
+        # No secret: nothing is lost.
+        ("https://h/a@b/t/", "https://h/a@b/t/", set()),
+        ("https://h/t", "https://h/t", set()),
+        ("mail me@example.com at https://h/x", "mail me@example.com at https://h/x", set()),
+        ("https://h/x?version=1#frag@x", "https://h/x?version=1#frag@x", set()),
+    ],
+)  # fmt: skip
+def test_an_address_is_shown_without_its_secrets(address, shown, secrets):
+    text = f'fetch "{address}" and {address} please'
+    assert urls.shown(text) == f'fetch "{shown}" and {shown} please'
+    assert urls.passwords(text) == secrets
+    assert urls.has_password(text) is bool(secrets)
