@@ -18,7 +18,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.packages impor
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import disk, systemd, urls
 
-from ..conda import mirrors, pip_requirements, spec
+from ..conda import channels, mirrors, pip_requirements, spec
 from ..inputs import catalog, sent_file
 from ..inputs.site import Site
 
@@ -177,7 +177,8 @@ def orders(site: Site, upgrade: Collection[str] = ()) -> list[dict[str, Any]]:
     :param upgrade: names of those to be solved again though nothing else asks for it.
 
     Each is an order of conda/spec.py, and what the node is to solve it with: ``conda``,
-    ``pip_config``, ``has_passwords`` (whether conda's channels do), and ``prefix``, where the
+    ``pip_config``, ``has_passwords`` (whether conda's channels do), ``channels`` (see
+    channels.addresses), and ``prefix``, where the
     environment is built for a while. That is named like a build of it, so that what a killed run
     leaves is collected with those.
     """
@@ -197,6 +198,7 @@ def orders(site: Site, upgrade: Collection[str] = ()) -> list[dict[str, Any]]:
             "has_passwords": urls.has_password(miniforge["condarc"]),
             "prefix": os.path.join(os.path.normpath(options["dir"]), build),
         }
+        order["channels"] = channels.addresses(order["spec"]["channels"], site.options("miniforge"))
         found.append(order)
     return found
 

@@ -8,6 +8,7 @@ with the spec they were solved for, a comment per item; the requirements also na
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import re
@@ -30,6 +31,21 @@ _LOCK = "lock sha256"
 _LINE = re.compile(rf"# ({'|'.join([*_KINDS.values(), _LOCK])}): (.+)")
 _PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==(\S+)", re.MULTILINE)
 _DEFAULT_INVENTORY = "inventory/lab"
+# What a node's answer has in each row, None being no text; the largest environments have some
+# thousand packages.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_VISIBLE = re.compile(r"[!-~]+")
+_ANSWER = {
+    "packages": {
+        "url": re.compile(r"[a-z]+://[!-~]+"),
+        "name": _NAME,
+        "sha256": re.compile(r"(?:[0-9a-f]{64})?"),
+        "md5": re.compile(r"(?:[0-9a-f]{32})?"),
+    },
+    "dists": {"name": _NAME, "version": _VISIBLE, "sha256": re.compile(r"[0-9a-f]{64}")},
+}
+_MOST = 20_000
+_SHOWN = 200
 
 
 def located(item: Mapping[str, Any], site: Site) -> Mapping[str, Any]:
@@ -193,8 +209,10 @@ def texts(order: Mapping[str, Any], solution: Mapping[str, Any]) -> list[str]:
     """Return the texts of an order's files.
 
     :param solution: ``packages`` and ``dists``, as the node found them.
-    :raises ValueError: the node found what no lock or requirements can say.
+    :raises ValueError: the node found what no lock or requirements can say, or what lies in none
+        of the channels that were asked for.
     """
+    _check_answer(solution, order["channels"])
     lock = lock_text(order["spec"], solution["packages"])
     versions = {package["name"]: package["version"] for package in lock_file.parse(lock)}
     if not order["spec"]["pip"]:
@@ -202,6 +220,30 @@ def texts(order: Mapping[str, Any], solution: Mapping[str, Any]) -> list[str]:
     requirements = requirements_text(order["spec"], lock, solution["dists"])
     pip_requirements.parse(requirements, versions["python"], "")
     return [lock, requirements]
+
+
+def _check_answer(solution: Mapping[str, Any], channels: Sequence[str]) -> None:
+    """Raise a ValueError where a node's answer is not what solving gives: a host may be hostile.
+
+    What it says becomes lines of files that other hosts are built from.
+    """
+    for kind, fields in _ANSWER.items():
+        rows = solution.get(kind)
+        if not isinstance(rows, list) or len(rows) > _MOST:
+            raise ValueError(f"{kind} is no list of at most {_MOST}")
+        for row in rows:
+            for field, pattern in fields.items():
+                text = row.get(field) if isinstance(row, dict) else row
+                said = "" if text is None else text
+                if not (isinstance(said, str) and pattern.fullmatch(said)):
+                    shown = json.dumps(text)[:_SHOWN]
+                    raise ValueError(f"{kind} has a {field} that is none: {shown}")
+    for package in solution["packages"]:
+        if not package["url"].startswith(tuple(channels)):
+            raise ValueError(
+                f"{urls.shown(package['url'])} lies in none of the channels that were asked for: "
+                f"{', '.join(map(urls.shown, channels))}"
+            )
 
 
 def announcement(

@@ -29,7 +29,8 @@ def packages(version="22.0.0"):
     record = recordings.content("24.7", "conda-meta")
     found = []
     for name, its in (("gunicorn", version), ("python", "3.11.7"), ("pip", "26.3")):
-        url = record["url"].replace("gunicorn-22.0.0", f"{name}-{its}")
+        file = record["url"].rpartition("/")[2].replace("gunicorn-22.0.0", f"{name}-{its}")
+        url = f"https://conda.anaconda.org/conda-forge/noarch/{file}"
         found.append({**record, "name": name, "version": its, "url": url})
     return found
 
@@ -50,8 +51,8 @@ class Inventory:
         return order
 
     def solve(self, item=None, version="22.0.0", dists=(SIX,)):
-        """Do what `make lock` does, with a node that finds these."""
-        order = self.order(item)
+        """Do what `make lock` does, with a node that finds these, in whichever channels."""
+        order = {**self.order(item), "channels": ["https://conda.anaconda.org/"]}
         solution = {"packages": packages(version), "dists": list(dists)}
         for path, text in zip(order["files"], conda_spec.texts(order, solution), strict=True):
             os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -231,7 +232,7 @@ def test_half_a_spec_and_one_that_cannot_be_are_refused(inventory, item, words):
 
 def test_a_password_in_a_channel_is_refused_and_not_shown(inventory):
     said = inventory.refusal({**ITEM, "channels": ["https://ob:geheim@x.example/c"]})
-    assert "channel https://***@x.example/c: a user or password in it would stand" in said
+    assert "channel https://***@x.example/c: a secret in it would stand" in said
     assert "geheim" not in said
 
 
@@ -344,6 +345,42 @@ def test_the_report_names_what_changed_in_both_files(inventory):
 
 
 def test_what_no_lock_can_say_is_not_written(inventory):
-    broken = [{**packages()[0], "url": "https://mirror.example/not-a-package"}]
+    url = "https://conda.anaconda.org/conda-forge/not-a-package"
+    broken = [{**packages()[0], "url": url}]
     with pytest.raises(ValueError, match="not the address of a conda package"):
         conda_spec.texts(inventory.order(), {"packages": broken, "dists": []})
+
+
+FOREIGN = "https://evil.example/conda-forge/noarch/six-1-0.conda"
+OWN = "https://conda.anaconda.org/conda-forge/noarch/six-1-0.conda"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"url": FOREIGN}, "evil.example.* lies in none of the channels that were asked for"),
+        ({"url": OWN.replace("conda-forge", "conda-forge-evil")}, "lies in none of the channels"),
+        ({"url": f"{OWN}#{'0' * 32}\n{FOREIGN}"}, "packages has a url that is none"),
+        ({"url": f"{OWN}\r"}, "packages has a url that is none"),
+        ({"url": ["x"]}, "packages has a url that is none"),
+        ({"url": None}, "packages has a url that is none"),
+        ({"name": "six\n@EXPLICIT"}, "packages has a name that is none"),
+        ({"sha256": 5}, "packages has a sha256 that is none"),
+        ({"md5": "0" * 31}, "packages has a md5 that is none"),
+    ],
+)
+def test_what_a_hostile_node_answers_is_in_no_lock(inventory, change, words):
+    rows = packages()
+    rows[0] = {**rows[0], **change}
+    with pytest.raises(ValueError, match=words):
+        conda_spec.texts(inventory.order(), {"packages": rows, "dists": [SIX]})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"dists": [{**SIX, "version": "1.17.0 \\\n  --index-url=http://evil"}]}, {"dists": None},
+     {"packages": {}}, {"packages": ["six"]}, {"packages": [None] * 20_001}],
+)  # fmt: skip
+def test_an_answer_of_another_shape_is_none(inventory, change):
+    with pytest.raises(ValueError, match=r"that is none|is no list"):
+        conda_spec.texts(inventory.order(), {"packages": packages(), "dists": [SIX], **change})
