@@ -10,7 +10,10 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.components import registry
-from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import sent_file
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import (
+    answers,
+    sent_file,
+)
 
 
 class ActionModule(ActionBase):
@@ -40,9 +43,8 @@ class ActionModule(ActionBase):
                 module_args={**arguments, "files": files},
                 task_vars=task_vars,
             )
-            # What the module was asked has addresses in it, which may carry passwords.
-            result.pop("invocation", None)
-            return result
+            # Not what it was asked: there are addresses in that, which may carry passwords.
+            return answers.passed_on(result, ("changed", "changes", "diff", "manifest", "needs"))
 
         try:
             arguments = site.arguments(component, asked["part"])

@@ -11,6 +11,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.conda import spec
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import answers
 
 
 class ActionModule(ActionBase):
@@ -23,7 +24,7 @@ class ActionModule(ActionBase):
         order = wanted_state.plain(self._task.args["order"])
         answer = self._execute_module(module_args={"order": order}, task_vars=task_vars)
         if answer.get("failed"):
-            return answer
+            return answers.passed_on(answer)
         result = {"changed": True, "changes": [f"solve {order['name']} into {order['files'][0]}"]}
         if self._task.check_mode:
             return result

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import answers
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.plan import releases
 
 
@@ -17,7 +18,8 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         self.validate_argument_spec({})
         places, refusals = releases.places(wanted_state.variables_of(task_vars, self._templar))
-        result = self._execute_module(module_args=places, task_vars=task_vars)
+        answer = self._execute_module(module_args=places, task_vars=task_vars)
+        result = answers.passed_on(answer, ("changed", "kept"))
         result["refusals"] = [refusal.as_dict() for refusal in refusals]
         result["address"] = str(self._templar.template(task_vars.get("ansible_host", "")))
         return result

@@ -7,6 +7,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.components import conda_env
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import answers
 
 
 class ActionModule(ActionBase):
@@ -32,5 +33,5 @@ class ActionModule(ActionBase):
                 task_vars=task_vars,
             )
             if "gpunode_facts" not in answer:
-                return answer
+                return {"failed": True, **answers.passed_on(answer)}
         return {"changed": False, "orders": orders, "refusals": refusals}

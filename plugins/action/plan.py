@@ -6,6 +6,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import answers
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.plan import host_plan
 
 
@@ -27,10 +28,14 @@ class ActionModule(ActionBase):
             "gpunode.stack.node_info", module_args=asked.probe(), task_vars=task_vars
         )
         if "gpunode_facts" not in seen:
-            return seen
+            return {"failed": True, **answers.passed_on(seen)}
+        try:
+            facts = answers.facts(seen)
+        except ValueError as error:
+            raise AnsibleActionFail(str(error)) from error
         answer = host_plan.plan(
             asked,
-            seen["gpunode_facts"],
+            facts,
             str(self._templar.template(task_vars.get("ansible_host", ""))),
             is_controller=self._connection.transport == "local",
         )

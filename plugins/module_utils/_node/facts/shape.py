@@ -8,6 +8,7 @@ the page docs/facts.md follow from it.
 
 from __future__ import annotations
 
+import functools
 import typing
 from typing import Annotated, Any, TypedDict
 
@@ -459,6 +460,7 @@ def empty(shape: Any) -> Any:
     }
 
 
+@functools.cache
 def fields(shape: Any) -> dict[str, tuple[Any, str]]:
     """Return {name: (type, what is said of it)} of a record, in the order it is written in."""
     found = {}

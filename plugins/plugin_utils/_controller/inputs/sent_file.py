@@ -82,7 +82,9 @@ def run_with(
 
 
 def _needs(result: Mapping[str, Any]) -> list[str]:
-    return [] if result.get("failed") else result.get("needs", [])
+    needs = [] if result.get("failed") else result.get("needs", [])
+    # A host's answer: whatever it is, what may be sent has a name.
+    return [str(name) for name in needs] if isinstance(needs, list) else [str(needs)]
 
 
 def _checked(name: str, sendable: Mapping[str, File]) -> str:

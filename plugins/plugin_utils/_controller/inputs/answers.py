@@ -1,0 +1,72 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What hosts answer, held to a shape, and to characters that people can be shown.
+
+Somebody may have taken a host over, or any of its users may choose names that it tells. So an
+answer gives what was asked of it and nothing else, and no character that a terminal obeys.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import shape
+
+# What a terminal obeys: C0 but for tabs and line ends, DEL, C1, and what turns the direction of
+# writing (Unicode, "Trojan Source", CVE-2021-42574); lone surrogates cannot be written at all.
+_OBEYED = re.compile(
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]"
+)
+_DEEPEST = 50
+_LONGEST = 1 << 20
+# What Ansible itself makes of a module that fails, or warns.
+_ANSIBLES = (
+    *("failed", "msg", "exception", "rc", "module_stdout", "module_stderr", "skipped"),
+    *("warnings", "deprecations"),
+)
+_NAMED, _LONGEST_WORDS = 5, 200
+
+
+def passed_on(answer: Mapping[str, Any], keys: Iterable[str] = ()) -> dict[str, Any]:
+    """Return those parts of a module's answer that are its business, cleaned.
+
+    :param keys: what the module answers beside whether it failed, and why.
+    """
+    return {key: cleaned(answer[key]) for key in (*_ANSIBLES, *keys) if key in answer}
+
+
+def cleaned(value: Any, depth: int = 0) -> Any:
+    """Return a value of JSON without the characters that a terminal obeys, which are spelled out.
+
+    What is no JSON is left to Ansible, which put it there.
+    """
+    if depth > _DEEPEST:
+        return "..."
+    if isinstance(value, str):
+        shown = _OBEYED.sub(_spelled, value[:_LONGEST])
+        return shown if len(value) <= _LONGEST else f"{shown}..."
+    if isinstance(value, Mapping):
+        return {cleaned(key): cleaned(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list):
+        return [cleaned(item, depth + 1) for item in value]
+    return value
+
+
+def facts(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts that node_info answered, cleaned.
+
+    :raises ValueError: with a sentence, where they have not the shape of facts.
+    """
+    found = cleaned(answer.get("gpunode_facts"))
+    wrong = shape.misfits(found, shape.Facts, "gpunode_facts")
+    if wrong:
+        more = f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
+        words = "; ".join(sentence[:_LONGEST_WORDS] for sentence in wrong[:_NAMED])
+        raise ValueError(f"the host answers what are no facts: {words}{more}")
+    return found
+
+
+def _spelled(match: re.Match[str]) -> str:
+    return match.group().encode("unicode_escape", "surrogatepass").decode()
