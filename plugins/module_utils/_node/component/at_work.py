@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from ansible.module_utils.basic import AnsibleModule
 
 from ..refusal import Refusal
-from ..system import node_lock
+from ..system import files, node_lock, own_paths, systemd
+
+# Where a run that was killed may have left what it had not put in place.
+_FOLDERS = (own_paths.ETC_DIR, own_paths.STATE_DIR, own_paths.RUN_DIR, systemd.UNIT_DIR)
 
 
 @contextlib.contextmanager
@@ -25,6 +28,10 @@ def at_work(module: AnsibleModule, purpose: str) -> Iterator[None]:
     lock = contextlib.nullcontext() if module.check_mode else node_lock.held(purpose)
     try:
         with lock:
+            if not module.check_mode:
+                # They may hold secrets, and nobody would look for them any more.
+                for folder in _FOLDERS:
+                    files.discard_temporary(folder)
             yield
     except Refusal as refusal:
         module.fail_json(msg=str(refusal))

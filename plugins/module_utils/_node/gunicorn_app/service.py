@@ -14,9 +14,9 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ..refusal import Refusal
-from ..system import listening, systemd
+from ..system import listening, own_paths, systemd
 
-SECRETS_DIR = "/etc/gpunode"
+SECRETS_DIR = own_paths.ETC_DIR
 NOLOGIN = "/usr/sbin/nologin"
 # The first words of each unit that we write.
 OURS = "# Written by gpunode"

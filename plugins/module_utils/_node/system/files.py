@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import IO
 
 _CHUNK = 1 << 20
+_TEMPORARY = ".gpunode-"
 #: What a small file of ours has at the most, in bytes.
 TEXT_LIMIT = 16 << 20
 
@@ -132,7 +133,7 @@ def replacing(
     Readers see the old file or the new one, never a part; a full disk or a
     kill leaves the old one. An owner or group of None is that of the process.
     """
-    descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".gpunode-")
+    descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=_TEMPORARY)
     try:
         with open(descriptor, "wb") as handle:
             yield handle
@@ -150,6 +151,17 @@ def replacing(
             # A write that finds the disk full does not say where.
             error.filename = path
         raise
+
+
+def discard_temporary(folder: str) -> None:
+    """Remove the temporary files that :func:`replacing` left in a folder when it was killed.
+
+    Nobody else may be writing there. What cannot be removed does no harm but to lie there.
+    """
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder):
+            if entry.name.startswith(_TEMPORARY) and entry.is_file(follow_symlinks=False):
+                os.unlink(entry.path)
 
 
 def write_text(

@@ -10,5 +10,7 @@ STATE_DIR = "/var/lib/gpunode"
 CACHE_DIR = "/var/cache/gpunode"
 # What is gone after a reboot.
 RUN_DIR = "/run/gpunode"
+# What is configured: secrets of applications, and certificates.
+ETC_DIR = "/etc/gpunode"
 # Where the certificates lie that the controller handed over.
-CA_PATH = "/etc/gpunode/ca.pem"
+CA_PATH = f"{ETC_DIR}/ca.pem"

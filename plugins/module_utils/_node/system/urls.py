@@ -13,7 +13,7 @@ import re
 from urllib.parse import unquote
 
 # All up to the last '@' before the path: a password may have others in it.
-_USER_INFO = re.compile(r"(?<=://)([^/?#@:\s\"']*)(?::([^/?#\s\"']*))?@")
+_USER_INFO = re.compile(r"(?<=://)([^/?#@:\s\"']*)(?::([^/?#\s]*))?@")
 _TOKEN = re.compile(r"(?<=/t/)([^/?#\s\"']+)(?=/)")
 _QUERY = re.compile(
     r"([?&;](?:[\w.-]*(?:token|key|secret|passw|pwd|auth|sig|credential)[\w.-]*)=)([^&;#\s\"']+)",

@@ -25,6 +25,7 @@ RECEIPT = {"digest": "d1", "present": ["one"], "absent": []}
 def here(tmp_path, monkeypatch):
     """Neither the lock of this machine nor its receipts are anybody's business."""
     monkeypatch.setattr(bring.at_work, "node_lock", _NoLock)
+    monkeypatch.setattr(bring.at_work, "_FOLDERS", [str(tmp_path / "etc"), "/no/such"])
     monkeypatch.setattr(transient_unit, "settle", lambda *_asked: None)
     settle = receipts.settle
     monkeypatch.setattr(
@@ -150,3 +151,15 @@ def test_where_nothing_is_was_or_is_to_be_there_is_no_receipt(brought, here):
     receipt = {"digest": "d", "present": [], "absent": ["gone"]}
     assert not brought(lambda *_asked: Result(), receipt=receipt)["changed"]
     assert list(here.iterdir()) == []
+
+
+def test_what_a_killed_run_had_not_put_in_place_goes_and_nothing_else(brought, here):
+    folder = here / "etc"
+    folder.mkdir()
+    for name in (".gpunode-abc123", "web.env", ".other"):
+        (folder / name).write_text("TOKEN=x")
+    (folder / ".gpunode-folder").mkdir()
+    brought(lambda *_asked: Result(), check_mode=True)
+    assert (folder / ".gpunode-abc123").exists()
+    brought(lambda *_asked: Result())
+    assert sorted(os.listdir(folder)) == [".gpunode-folder", ".other", "web.env"]

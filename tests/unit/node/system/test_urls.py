@@ -44,6 +44,7 @@ def test_a_second_user_of_a_host_stays_in_the_address():
         ("https://u:p@ss@h:8443/x", "https://***@h:8443/x", {"p@ss"}),
         ("https://u:p%40ss@h/x", "https://***@h/x", {"p%40ss", "p@ss"}),
         ("https://u:p:w@h", "https://***@h", {"p:w"}),
+        ("https://u:hunt\"er22@h/", "https://***@h/", {"hunt\"er22"}),
         ("https://token@h/x", "https://***@h/x", {"token"}),
         ("http://u:s@[2001:db8::1]:80/", "http://***@[2001:db8::1]:80/", {"s"}),
         ("https://h/t/tk-123/c/x", "https://h/t/***/c/x", {"tk-123"}),
