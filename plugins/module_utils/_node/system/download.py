@@ -9,6 +9,7 @@ import hashlib
 import http.client
 import os
 import socket
+import time
 import urllib.error
 from collections.abc import Iterator, Mapping
 from typing import IO
@@ -21,6 +22,9 @@ from . import disk, files, urls
 
 _CHUNK = 1 << 20
 _SILENCE_S = 60
+# The largest files here, bundles of an RDMA stack, have less than a tenth of it.
+_LONGEST_S = 2 * 60 * 60
+_LARGEST = 64 << 30
 _BROKEN = (
     urllib.error.URLError,
     http.client.HTTPException,
@@ -65,13 +69,18 @@ def read(url: str, ca_bundle: str | None = None) -> bytes:
     :raises Refusal: it cannot be had.
     """
     with _opened(url, ca_bundle) as answer:
-        return answer.read(_CHUNK)
+        data = b""
+        for chunk in _chunks(url, answer):
+            data += chunk
+            if len(data) >= _CHUNK:
+                break
+        return data[:_CHUNK]
 
 
 def _stream(url: str, handle: IO[bytes], sha256: str, ca_bundle: str | None) -> None:
     digest = hashlib.sha256()
     with _opened(url, ca_bundle) as answer:
-        for chunk in iter(lambda: answer.read(_CHUNK), b""):
+        for chunk in _chunks(url, answer):
             digest.update(chunk)
             handle.write(chunk)
     if digest.hexdigest() != sha256:
@@ -80,6 +89,29 @@ def _stream(url: str, handle: IO[bytes], sha256: str, ca_bundle: str | None) -> 
             f"its sha256 is {digest.hexdigest()}, wanted is {sha256}; nothing was installed",
             "Do not trust the file; correct the sha256 only after you know why it differs",
         )
+
+
+def _chunks(url: str, answer: IO[bytes]) -> Iterator[bytes]:
+    """Yield what a server sends, as it comes.
+
+    :raises Refusal: it takes too long, or has no end.
+    """
+    began, size = time.monotonic(), 0
+    # One that waits for a whole chunk waits for as long as the server likes.
+    read = getattr(answer, "read1", answer.read)
+    for chunk in iter(lambda: read(_CHUNK), b""):
+        size += len(chunk)
+        took_s = time.monotonic() - began
+        if took_s > _LONGEST_S or size > _LARGEST:
+            limit = (
+                f"{_LONGEST_S // 60} minutes" if took_s > _LONGEST_S else f"{_LARGEST >> 30} GiB"
+            )
+            raise Refusal(
+                f"download {urls.shown(url)}",
+                f"it was not at its end after {limit}: {size >> 10} KiB in {took_s:.0f} s",
+                "Look at the server and the way to it, or name a mirror that is nearer",
+            )
+        yield chunk
 
 
 @contextlib.contextmanager

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import select
 import socket
+import threading
 import time
 from typing import Callable
 
@@ -22,6 +24,7 @@ class _Connection(http.client.HTTPConnection):
     def __init__(self, listen: str, timeout_s: float) -> None:
         address, port = listening.parse(listen)
         self._address = _LOOPBACK.get(address, address)
+        self.was_hung_up = False
         super().__init__("localhost", port or None, timeout=timeout_s)
 
     def connect(self) -> None:
@@ -32,6 +35,12 @@ class _Connection(http.client.HTTPConnection):
             self.sock.settimeout(self.timeout)
             self.sock.connect(self._address)
 
+    def hang_up(self) -> None:
+        """End the connection from here; whoever reads from it finds its end."""
+        self.was_hung_up = True
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+
 
 def complaint(
     listen: str, path: str, timeout_s: float, look: Callable[[], object] = lambda: None
@@ -40,18 +49,27 @@ def complaint(
 
     :param listen: a ListenStream= value; a wildcard address is asked over loopback.
     :param path: the URL's path.
-    :param timeout_s: seconds to wait for each step of the exchange.
+    :param timeout_s: seconds to wait for the whole exchange.
     :param look: called several times a second while no answer has come; what it raises ends the
         wait. A request in the queue of a socket waits there although nobody is left to take it.
     """
     connection = _Connection(listen, timeout_s)
+    # Whoever drips an answer, or says "100 Continue" for ever, keeps each single wait short.
+    ending = threading.Timer(timeout_s, connection.hang_up)
+    ending.daemon = True
     try:
         connection.request("GET", path)
+        ending.start()
         _wait(connection.sock, timeout_s, look)
         status = connection.getresponse().status
+        if connection.was_hung_up:
+            # Headers that were cut off pass for headers.
+            raise TimeoutError("timed out")
     except (OSError, http.client.HTTPException) as error:
-        return f"gave no answer ({error or type(error).__name__})"
+        late = "timed out" if connection.was_hung_up else ""
+        return f"gave no answer ({late or error or type(error).__name__})"
     finally:
+        ending.cancel()
         connection.close()
     return "" if status == 200 else f"answered {status}"
 

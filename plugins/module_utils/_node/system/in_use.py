@@ -132,4 +132,7 @@ def _text(path: str) -> str:
 
 
 def _names(folder: str, text: str) -> bool:
-    return folder in text and re.search(re.escape(folder) + r"(?![\w.-])", text) is not None
+    # Not a longer name, nor the end of another path: /tmp/opt/e2 is not /opt/e2.
+    # A '-' before it is systemd's own, of a command that may fail.
+    whole = rf"(?<!\w){re.escape(folder)}(?![\w.-])"
+    return folder in text and re.search(whole, text) is not None

@@ -13,6 +13,8 @@ from ..refusal import Refusal
 from . import commands
 from .commands import Run
 
+#: What the names of our own units begin with.
+PREFIX = "gpunode-"
 _POLL_S = 0.5
 
 
@@ -82,7 +84,7 @@ def execute(
 
 
 def _unit(name: str) -> str:
-    return f"gpunode-{name}.service"
+    return f"{PREFIX}{name}.service"
 
 
 def _has_systemd() -> bool:

@@ -22,7 +22,7 @@ from ..conda import channels, mirrors, pip_requirements, spec
 from ..inputs import catalog, sent_file
 from ..inputs.site import Site
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 _MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 # What a lock will take is not in it: a floor under which no environment is begun.
 _ROOM = disk.GIB
@@ -228,7 +228,8 @@ def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise Refusal(
             f"environment name '{name}'",
-            "it is to be made of letters, digits, '.', '_' and '-', and to begin with none of '.-'",
+            "it is to be made of up to 100 letters, digits, '.', '_' and '-', and to begin with "
+            "neither '.' nor '-'",
             "Rename it in conda_env_list",
         )
     if builds.name_of(name):

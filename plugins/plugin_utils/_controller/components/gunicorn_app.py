@@ -25,6 +25,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
     disk,
     listening,
     systemd,
+    transient_unit,
 )
 
 from ..gunicorn import entry_point, units
@@ -32,7 +33,8 @@ from ..gunicorn import source as app_source
 from ..inputs import sent_file
 from ..inputs.site import Site
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+# The name of a unit, with what follows it, has at most 255 characters, and so have those of files.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # What needs no quoting anywhere in a unit file.
@@ -214,7 +216,15 @@ def identity(item: Mapping[str, Any]) -> dict[str, Any]:
     """Return {name, user, dir}: what tells an application on a host from others."""
     name = item["name"]
     what = f"application {name}"
-    _demand(_NAME, name, "application name", "a name is made of letters, digits, '_' and '-'")
+    _demand(
+        _NAME, name, "application name", "a name is made of up to 100 letters, digits, '_' and '-'"
+    )
+    if name.startswith(transient_unit.PREFIX):
+        raise Refusal(
+            f"application name: '{name}'",
+            f"units whose names begin with {transient_unit.PREFIX} are this project's own",
+            "Rename it in gunicorn_app_list",
+        )
     if name.endswith(candidate.SUFFIX):
         raise Refusal(
             f"application name: '{name}'",

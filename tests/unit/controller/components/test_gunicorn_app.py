@@ -420,3 +420,12 @@ def test_the_example_is_complete_but_for_its_lock(tmp_path):
     assert re.search(r"--workers 8 .*main:app$", lines(text, "ExecStart")[0])
     assert lines(text, "DeviceAllow") == ["char-nvidia* rwm"]
     assert lines(app["units"]["ob_cuda.socket"], "ListenStream") == ["0.0.0.0:9001"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("a" * 101, "up to 100"), ("gpunode-conda_env", "units whose names begin with gpunode-")],
+)
+def test_a_name_that_no_unit_can_have_is_refused_before_any_host_is_asked(resolve, name, words):
+    with pytest.raises(Refusal, match=words):
+        resolve({"name": name})

@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import os
 import threading
+import time
 
 import pytest
 
@@ -25,6 +26,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", str(len(CONTENT)))
         self.end_headers()
+        for byte in CONTENT[:40] if "drip" in self.path else b"":
+            self.wfile.write(bytes([byte]))
+            time.sleep(0.1)
         self.wfile.write(CONTENT[: len(CONTENT) // 2] if "cut" in self.path else CONTENT)
 
     def log_message(self, *_arguments):
@@ -87,3 +91,18 @@ def test_a_proxy_is_asked_and_forgotten_again(server, path):
     download.fetch("http://nowhere.invalid/ok", str(path), SHA256, proxies={"http": server.url})
     assert server.asked == ["http://nowhere.invalid/ok"]
     assert "http_proxy" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "words"),
+    [("_LONGEST_S", 1, "after 0 minutes"), ("_LARGEST", 10, "after 0 GiB")],
+)
+def test_what_does_not_end_names_the_limit_and_leaves_nothing(
+    server, path, monkeypatch, limit, value, words
+):
+    monkeypatch.setattr(download, limit, value)
+    with pytest.raises(Refusal, match=f"not at its end {words}"):
+        download.fetch(f"{server.url}/drip", str(path), SHA256)
+    assert os.listdir(path.parent) == []
+    with pytest.raises(Refusal, match=f"not at its end {words}"):
+        download.read(f"{server.url}/drip")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import socket
 import socketserver
 import threading
+import time
 
 import pytest
 
@@ -99,3 +101,28 @@ def test_a_wait_in_vain_ends_when_the_look_says_so():
 
     with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(GoneError):
         http_probe.complaint(f"127.0.0.1:{server.getsockname()[1]}", "/healthz", 60, look)
+
+
+DRIPS = {
+    "headers": lambda connection: connection.sendall(b"X"),
+    "continue": lambda connection: connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("drip", DRIPS)
+def test_an_answer_without_end_is_waited_for_no_longer_than_any_other(drip):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            connection, _address = server.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(b"" if drip == "continue" else b"HTTP/1.1 200 OK\r\nX: ")
+                while True:
+                    DRIPS[drip](connection)
+                    time.sleep(0.05)
+
+        threading.Thread(target=serve, daemon=True).start()
+        began = time.monotonic()
+        said = http_probe.complaint(f"127.0.0.1:{server.getsockname()[1]}", "/", 1)
+    assert said == "gave no answer (timed out)"
+    assert time.monotonic() - began < 5

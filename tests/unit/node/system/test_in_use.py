@@ -92,3 +92,20 @@ def test_a_program_of_a_service_goes_by_the_name_of_the_service(folders, tmp_pat
     (process / "comm").write_text("python\n")
     found = in_use.users(folders, str(tmp_path / "proc"), str(tmp_path / "none"))
     assert found == {folders[0]: ["web.service"], folders[1]: []}
+
+
+@pytest.mark.parametrize(
+    ("text", "is_named"),
+    [
+        ("ExecStart=/opt/e2/bin/python", True),
+        ("ExecStart=-/opt/e2/bin/python", True),
+        ('Environment="PATH=/usr/bin:/opt/e2"', True),
+        ("7f00-7f01 r-xp 0 08:01 7 /opt/e2/bin/python", True),
+        ("7f00-7f01 r-xp 0 08:01 7 /tmp/zz/opt/e2/bin/python", False),
+        ("WorkingDirectory=/opt/e23", False),
+        ("WorkingDirectory=/opt/e2-old", False),
+    ],
+)
+def test_a_folder_is_named_by_its_whole_path(tmp_path, text, is_named):
+    (tmp_path / "x.service").write_text(text)
+    assert bool(in_use.by_units(["/opt/e2"], str(tmp_path))) is is_named
