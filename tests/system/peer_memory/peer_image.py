@@ -102,7 +102,9 @@ def exported(says, sources, release):
         f"rm -rf /tmp/by-hand && cp -r {sources} /tmp/by-hand && cd /tmp/by-hand && {build}",
         timeout_s=600,
     )
-    return symvers(says(f"cd /tmp/by-hand && cat Module.symvers {OFED}/Module.symvers"))
+    found = says(f"cd /tmp/by-hand && cat Module.symvers {OFED}/Module.symvers")
+    says("rm -rf /tmp/by-hand")
+    return symvers(found)
 
 
 def symvers(text):
