@@ -229,3 +229,17 @@ def test_an_option_of_a_fragment_is_an_option_of_the_module(documentation):
     assert documentation["nvidia_driver"]["options"]["consent"]["elements"] == "str"
     assert documentation["peer_memory"]["options"]["files"]["type"] == "dict"
     assert documentation["report"]["options"]["unreachable"]["default"] == []
+
+
+_TEST = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
+
+
+def test_each_promise_of_security_names_tests_that_are_there():
+    promises = text_of("docs/security.md").partition("## What is promised")[2]
+    promises = promises.partition("## What is not")[0].strip().split("\n\n")
+    for promise in promises:
+        named = _TEST.findall(promise)
+        assert named, promise
+        for file, test in named:
+            text = (ROOT / file).read_text(encoding="utf-8")
+            assert f"def {test}(" in text if test else "def test_" in text, (file, test)
