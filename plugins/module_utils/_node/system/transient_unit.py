@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,15 @@ from .commands import Run
 #: What the names of our own units begin with.
 PREFIX = "gpunode-"
 _POLL_S = 0.5
+# What systemd-run itself says where it comes to nothing (systemd, src/run/run.c); the command's own
+# words would have to begin alike.
+_OWN_ERROR = re.compile(
+    r"\AFailed to (?:connect to .*bus|create bus connection|start transient|mangle|parse).*"
+)
+
+
+class NotRun(Refusal):
+    """A command was not run at all, which says nothing about what it works on."""
 
 
 def settle(name: str, timeout_s: float, run: Run = commands.run) -> None:
@@ -53,6 +63,7 @@ def execute(
     :param argv: the command.
     :param environment: its additional environment.
     :raises subprocess.TimeoutExpired: it ran longer than ``timeout_s``.
+    :raises NotRun: systemd did not run it.
     """
     environment = environment or {}
     if not _has_systemd():
@@ -64,7 +75,7 @@ def execute(
             timeout=timeout_s,
         )
     settings = [f"--setenv={key}={value}" for key, value in sorted(environment.items())]
-    return run(
+    done = run(
         [
             "systemd-run",
             f"--unit={_unit(name)}",
@@ -81,6 +92,14 @@ def execute(
         text=True,
         timeout=timeout_s + 30,
     )
+    own = _OWN_ERROR.search(done.stderr) if done.returncode else None
+    if own:
+        raise NotRun(
+            f"run {os.path.basename(argv[0])} in {_unit(name)}",
+            own.group().strip(),
+            "Look at `systemctl status dbus` and the journal, and run again",
+        )
+    return done
 
 
 def _unit(name: str) -> str:
