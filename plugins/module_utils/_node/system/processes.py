@@ -38,11 +38,12 @@ def oldest_start(pids: Iterable[int | str], proc: str = "/proc") -> float | None
 def started_before(pids: Iterable[int | str], path: str, proc: str = "/proc") -> bool:
     """Say whether one of some processes was started before a file was last written.
 
-    Of processes that are gone, and of a file that is not there, it is not said.
+    Of processes that are gone, and of a file that is not there, it is not said; nor of a file from
+    the future: the clock was set back since, and no process will ever be younger.
     """
     start = oldest_start(pids, proc)
     try:
-        return start is not None and os.stat(path).st_mtime > start
+        return start is not None and start < os.stat(path).st_mtime <= time.time()
     except OSError:
         return False
 
