@@ -24,7 +24,7 @@ SPEED = $(SPEED_$(EXTENT))
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .NOTPARALLEL:
-.PHONY: help site plan lock releases nccl verify test test-full lint unit second-pair sanity lab-test durations molecule bench lab-up lab-down docs requirements clean
+.PHONY: help site plan lock releases nccl verify test test-full lint unit second-pair sanity lab-test durations molecule fuzz bench lab-up lab-down docs requirements clean
 
 help:
 	@sed --quiet 's/^\([a-z-]*\):.* ## /\1\t/p' Makefile | expand --tabs=16
@@ -90,6 +90,9 @@ durations: .venv/complete ## note how long the tests on lab nodes take, which si
 
 molecule: .venv/complete ## the molecule scenarios of every role, each on a fresh node of the lab
 	$(PYTEST) tests/system/test_molecule.py
+
+fuzz: .venv/complete ## the tests that make up their own input, with 20,000 examples each; hours
+	$(PYTEST) --hypothesis-profile=fuzz -m hypothesis tests/unit $(ARGS)
 
 bench: .venv/complete ## what first runs, no-change runs, switches and builds cost; makes the lab's nodes new
 	PYTHONPATH=tests:tests/unit:collections $(BIN)/python tests/bench.py

@@ -12,6 +12,8 @@ from lab.paths import CHECKOUT
 # A deadline measures how busy the machine is. `make test` chooses "quick", `make test-full` "full".
 settings.register_profile("full", deadline=None)
 settings.register_profile("quick", deadline=None, max_examples=30)
+# For `make fuzz`: as many as there is time for.
+settings.register_profile("fuzz", deadline=None, max_examples=20_000)
 settings.load_profile("full")
 
 

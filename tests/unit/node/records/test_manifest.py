@@ -4,9 +4,13 @@ import getpass
 import json
 import os
 import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.records import manifest, receipts
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import systemd
@@ -296,3 +300,39 @@ def test_what_another_user_has_put_there_is_not_read(tmp_path):
     assert any(row.startswith(told) for row in drift(entry))
     os.chmod(tmp_path / "main.py", 0o600)
     assert drift({**entry, "mode": "0644"}) == [f"{told} has mode 0600, should be 0644"]
+
+
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+KINDS = st.sampled_from(sorted(manifest._ENTRIES))
+ENTRIES = st.lists(
+    st.dictionaries(
+        st.sampled_from(
+            ["path", "name", "sha256", "owner", "mode", "ignore", "target", "versions"]
+        ),
+        ANY,
+    ).flatmap(lambda entry: KINDS.map(lambda kind: {**entry, "kind": kind}))
+    | ANY,
+    max_size=3,
+)
+
+
+@given(ENTRIES | ANY)
+def test_whatever_a_receipt_holds_it_is_compared_or_counts_as_none(entries):
+    def run(argv, **_options):
+        return subprocess.CompletedProcess(argv, 1, "", "")
+
+    if manifest.is_sound(entries):
+        assert all(isinstance(sentence, str) for sentence in manifest.drift(entries, run))
+
+
+@given(st.binary(max_size=200) | ANY.map(lambda value: json.dumps(value).encode()))
+def test_whatever_lies_in_the_place_of_a_receipt_is_read_or_told(data):
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "conda_env.json").write_bytes(data)
+        found = receipts.survey(folder)
+    assert set(found) <= {"conda_env"}
+    assert all(row.keys() == {"digest", "drift", "names"} for row in found.values())

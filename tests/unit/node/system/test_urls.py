@@ -5,6 +5,8 @@ from __future__ import annotations
 import netrc
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import urls
 
@@ -65,3 +67,13 @@ def test_an_address_is_shown_without_its_secrets(address, shown, secrets):
     assert urls.shown(text) == f'fetch "{shown}" and {shown} please'
     assert urls.passwords(text) == secrets
     assert urls.has_password(text) is bool(secrets)
+
+
+_WORD = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="/?#\"' "))
+
+
+@given(_WORD, _WORD.filter(lambda word: len(word) > 3))
+def test_no_password_however_odd_is_shown(user, password):
+    user = user.replace(":", "").replace("@", "")
+    text = urls.shown(f"see https://{user}:{password}@mirror.example/c and go on")
+    assert text == "see https://***@mirror.example/c and go on"
