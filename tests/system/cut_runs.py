@@ -12,7 +12,7 @@ from system import playbooks
 # Bounds the wait for the place where a run is cut.
 _REACHED_WITHIN_S = 300
 # The module on the node, which holds the node's lock.
-_MODULE = """kill -KILL $(sed 's/.*"pid": \\([0-9]*\\).*/\\1/' /run/gpunode/lock)"""
+_MODULE = """kill -KILL $(sed 's/.*"pid": \\([0-9]*\\).*/\\1/' /run/gpunode.lock)"""
 #: What dies on the node, beside the run itself.
 WAYS = {
     # The operator's machine goes away.

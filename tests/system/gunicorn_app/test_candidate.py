@@ -129,7 +129,7 @@ def kill_once(demo, happened):
     while not happened():
         assert time.monotonic() < deadline, "what was waited for never came"
         time.sleep(0.2)
-    demo.root('kill -9 $(tr -cs 0-9 "\\n" < /run/gpunode/lock | sed -n 2p)')
+    demo.root('kill -9 $(tr -cs 0-9 "\\n" < /run/gpunode.lock | sed -n 2p)')
     run.join(120)
 
 

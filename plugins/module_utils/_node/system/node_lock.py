@@ -13,10 +13,9 @@ from collections.abc import Iterator
 from typing import IO
 
 from ..refusal import Refusal
-from . import own_paths
 
-# In a folder of root's: in /run/lock anybody could have it, or hold it.
-LOCK_PATH = os.path.join(own_paths.RUN_DIR, "lock")
+# Where only root makes files: in /run/lock anybody could have it, or hold it.
+LOCK_PATH = "/run/gpunode.lock"
 WAIT_S = 600
 _POLL_S = 0.2
 
@@ -43,7 +42,6 @@ def held(purpose: str, path: str = LOCK_PATH, wait_s: float = WAIT_S) -> Iterato
     :param wait_s: seconds to wait before giving up.
     :raises Refusal: the lock was still held after ``wait_s`` seconds.
     """
-    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
     with open(os.open(path, flags, 0o600), "r+", encoding="utf-8") as handle:
         deadline = time.monotonic() + wait_s
