@@ -13,7 +13,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
 _BIN = Path(sys.executable).parent
-_COUNTING_SSH = Path(__file__).with_name("counting_ssh.py")
+_COUNTING_SSH = Path(__file__).with_name("counting_ssh.sh")
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def _is_entry(entry: object) -> bool:
     kind = entry.get("kind")
     fields = _ENTRIES.get(kind) if isinstance(kind, str) else None
     return fields is not None and all(
-        _is_of(entry.get(name), kinds) for name, kinds in fields.items()
+        name in entry and _is_of(entry[name], kinds) for name, kinds in fields.items()
     )
 
 

@@ -261,6 +261,7 @@ GOOD = {"schema": 2, "digest": "d", "manifest": [], "names": []}
         {**GOOD, "manifest": [{"kind": "absence", "path": "/tmp/\0"}]},
         {**GOOD, "manifest": [{"kind": "packages", "versions": {"a": 1}}]},
         {**GOOD, "manifest": [{"kind": "unit", "name": "a", "active": 1, "enabled": None}]},
+        {**GOOD, "manifest": [{"kind": "unit", "name": "a"}]},
     ],
 )
 def test_a_receipt_of_another_shape_counts_as_none_and_is_told(tmp_path, content):
