@@ -15,6 +15,7 @@ apt-get update -qq
 DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends {packages}
 apt-get clean
 """
+_RELEASE = "basename /lib/modules/*-cloud-amd64"
 # What says which kernel a tree of headers is for. DKMS packs its modules as those of the kernel
 # are packed, so one of them comes along, where the node has any.
 _COPY = """
@@ -53,9 +54,20 @@ def fresh(lab, node, *more_packages):
 
     :param more_packages: further packages, such as linux-image-cloud-amd64.
     """
-    script = _SET_UP.format(packages=" ".join((*_PACKAGES, *more_packages)))
-    lab.fresh(node, Image(script, lambda lab, node: _as_root(lab, node, script)))
-    return _as_root(lab, node, "basename /lib/modules/*-cloud-amd64").strip()
+    image = Image(set_up(*more_packages), lambda lab, node: install(lab, node, *more_packages))
+    lab.fresh(node, image)
+    return _as_root(lab, node, _RELEASE).strip()
+
+
+def set_up(*more_packages):
+    """Return the script of :func:`install`, which is part of the key of an image."""
+    return _SET_UP.format(packages=" ".join((*_PACKAGES, *more_packages)))
+
+
+def install(lab, node, *more_packages):
+    """Install DKMS and the headers of a kernel on a node; return the kernel's release."""
+    _as_root(lab, node, set_up(*more_packages))
+    return _as_root(lab, node, _RELEASE).strip()
 
 
 def add(lab, node, original, release):

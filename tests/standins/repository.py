@@ -16,8 +16,15 @@ from lab.command import run
 from lab.paths import CHECKOUT
 
 _STANDINS = CHECKOUT / "tests" / "standins"
-_TABLE = yaml.safe_load((_STANDINS / "packages" / "packages.yml").read_text(encoding="utf-8"))
+_TABLE = {
+    family: rows
+    for name in ("packages.yml", "ubuntu.yml")
+    for family, rows in yaml.safe_load(
+        (_STANDINS / "packages" / name).read_text(encoding="utf-8")
+    ).items()
+}
 FAULTS = frozenset(row["name"] for row in _TABLE["faults"])
+_MODULE = _STANDINS / "module"
 _PATH = "/srv/repository"
 #: Where the repository is for the node. `lab.mirror.running` serves it over HTTPS.
 URL = f"file://{_PATH}"
@@ -75,17 +82,20 @@ class Repository:
             line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr")
         )
 
-    def publish(self, suite, family, versions, origin="Debian", label="Debian", faults=None):
+    def publish(
+        self, suite, family, versions, origin="Debian", label="Debian", faults=None, phased=None
+    ):
         """Make a suite hold a family of packages in some versions and nothing else.
 
         What it held before is gone, as it is from a real archive: lists that are older name files
         that are not there.
 
         :param suite: such as "bookworm-security", or FLAT.
-        :param family: "debian", "debian-tesla-470" or "cuda".
+        :param family: "debian", "debian-tesla-470", "cuda" or "ubuntu".
         :param versions: of packages, such as "535.161.08-1".
         :param label: "Debian-Security" is that of the archive for security.
         :param faults: {name of a package: one of FAULTS}, of every version.
+        :param phased: {version: percentage of hosts that it is for}, apt_preferences(5).
         """
         pool = self._emptied(suite)
         index = ""
@@ -97,6 +107,8 @@ class Repository:
                 )
                 if path not in made:
                     made.add(path)
+                    if version in (phased or {}):
+                        control += f"Phased-Update-Percentage: {phased[version]}\n"
                     index += f"{control}{_place_of(path, self.root)}\n"
                 if (faults or {}).get(name) == "damaged":
                     damage(path)
@@ -156,15 +168,16 @@ class Repository:
         return run(["gpg", "--homedir", self._gnupg, *quiet, *arguments])
 
 
-def build(pool, row, version, fault="", programs=None):
+def build(pool, row, version, fault="", programs=None, **more):
     """Build a package of the table and return (its name, its control file, its path).
 
     :param pool: the folder that the package is put into.
     :param version: of the driver's packages; one with a version of its own keeps that.
+    :param more: what else its row names: {name}. Bytes are what is in a file.
     """
     upstream = version.rpartition("-")[0]
-    known = {"upstream": upstream, "branch": upstream.partition(".")[0]}
-    version = row.get("version", version)
+    known = {"upstream": upstream, "branch": upstream.partition(".")[0], "driver": version, **more}
+    version = row.get("version", version).format(**known)
     known |= {"version": version, "dkms": row.get("dkms", ""), "unit": row.get("unit", "")}
     name = row["name"].format(**known)
     fields = {
@@ -183,7 +196,7 @@ def build(pool, row, version, fault="", programs=None):
         tree = Path(temporary)
         _place(tree, row, known, programs)
         if "dkms" in row:
-            _place_module(tree, known, "open" in name, fault == "broken-module")
+            _place_module(tree, row, known, "open" in name, fault == "broken-module")
         textfile.put(tree / "DEBIAN" / "control", control)
         for script, text in _scripts(row, known, fault).items():
             textfile.put(tree / "DEBIAN" / script, text, 0o755)
@@ -200,6 +213,8 @@ def _place(tree, row, known, programs):
         if text and text.startswith("program "):
             program = _program(text.partition(" ")[2], programs)
             textfile.put(place, program.replace("@VERSION@", known["upstream"]), 0o755)
+        elif text and text.startswith("file "):
+            textfile.put(place, known[text.partition(" ")[2]])
         else:
             textfile.put(place, text or "")
     for path, target in row.get("links", {}).items():
@@ -215,27 +230,38 @@ def _program(name, programs):
     return path.read_text(encoding="utf-8") if path and path.exists() else _PROGRAM
 
 
-def _place_module(tree, known, is_open, is_broken):
-    """Put the source of a kernel module into a package's tree, under its name in DKMS."""
+def _place_module(tree, row, known, is_open, is_broken):
+    """Put the source of a kernel module into a package's tree, under its name in DKMS.
+
+    Another package may bring its dkms.conf, or this one nothing else.
+    """
     dkms, upstream = known["dkms"], known["upstream"]
     source = tree / "usr" / "src" / f"{dkms}-{upstream}"
-    shutil.copytree(_STANDINS / "module", source)
+    for name, text in sources(upstream, is_open, is_broken).items():
+        if name in row.get("brings", (name,)):
+            textfile.put(source / name, text)
     configuration = source / "dkms.conf"
-    text = configuration.read_text(encoding="utf-8")
-    text = text.replace('PACKAGE_NAME="nvidia"', f'PACKAGE_NAME="{dkms}"')
-    text = text.replace("535.161.08", upstream)
-    configuration.write_text(f'{text}DEST_MODULE_NAME[0]="{dkms}"\n', encoding="utf-8")
-    module = source / "nvidia.c"
-    text = module.read_text(encoding="utf-8").replace("535.161.08", upstream)
-    text = text if is_open else text.replace("Dual MIT/GPL", "NVIDIA")
-    text += "#error this kernel is not supported\n" if is_broken else ""
-    module.write_text(text, encoding="utf-8")
+    if configuration.exists():
+        text = configuration.read_text(encoding="utf-8")
+        text = text.replace('PACKAGE_NAME="nvidia"', f'PACKAGE_NAME="{dkms}"')
+        name = row.get("module", dkms)
+        configuration.write_text(f'{text}DEST_MODULE_NAME[0]="{name}"\n', encoding="utf-8")
+
+
+def sources(upstream, is_open, is_broken=False):
+    """Return {name: text} of the source of a driver's kernel module."""
+    texts = {path.name: path.read_text(encoding="utf-8") for path in _MODULE.iterdir()}
+    texts = {name: text.replace("535.161.08", upstream) for name, text in texts.items()}
+    if not is_open:
+        texts["nvidia.c"] = texts["nvidia.c"].replace("Dual MIT/GPL", "NVIDIA")
+    texts["nvidia.c"] += "#error this kernel is not supported\n" if is_broken else ""
+    return texts
 
 
 def _scripts(row, known, fault):
     """Return {name: text} of a package's scripts."""
     after, before = [row.get("postinst", "")], [row.get("prerm", "")]
-    if "dkms" in row:
+    if "dkms.conf" in row.get("brings", ["dkms.conf"] if "dkms" in row else []):
         after.append(_DKMS_POSTINST)
         before.append(_DKMS_PRERM)
     if "unit" in row:

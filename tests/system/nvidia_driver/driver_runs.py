@@ -109,10 +109,10 @@ class Node(shell.Shell):
     :ivar release: that of the kernel.
     """
 
-    def __init__(self, lab, node, *packages):
+    def __init__(self, lab, node, release):
         super().__init__(lab, node)
         self.tree = lab.tree(node)
-        self.release = kernel.fresh(lab, node, *packages)
+        self.release = release
 
     def versions(self):
         """Return {package: version} of the driver's packages."""
@@ -168,7 +168,7 @@ class Packaged(Node):
     """A node whose distribution is the repository, once it has what the driver stands on."""
 
     def __init__(self, lab, node):
-        super().__init__(lab, node, "unattended-upgrades")
+        super().__init__(lab, node, kernel.fresh(lab, node, "unattended-upgrades"))
         self.repository = Repository(self.tree)
         self.says("rm -f /etc/apt/sources.list /etc/apt/sources.list.d/*")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab import textfile
+from lab import kernel, textfile
 from standins import mlnx_ofed, peer_sources
 from system import playbooks
 from system.mlnx_ofed import rdma_image
@@ -50,7 +50,7 @@ ln -s nv-modeset-kernel-amd64.o_binary kernel/nvidia-modeset/nv-modeset-kernel.o
 
 @pytest.fixture
 def host(lab):
-    yield driver_runs.Node(lab, NODE)
+    yield driver_runs.Node(lab, NODE, kernel.fresh(lab, NODE))
     lab.fresh(NODE)
 
 
