@@ -93,7 +93,10 @@ SHAPES = {
     ),
     "repositories": Shape(
         {"name", "family", "companions"},
-        {"address", "distributions", "suites", "components", "fabric_manager", "persistenced"},
+        {
+            *("address", "distributions", "suites", "components", "fabric_manager"),
+            *("persistenced", "persistenced_command"),
+        },
         ("name",),
         lambda row: 0,
     ),

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..packages import versions
+from ..system import systemd
 from ..system.root import Root
 
 UNIT = "nvidia-fabricmanager.service"
@@ -43,7 +44,7 @@ def survey(
     return {
         "version": _version_of_program(tree) or _version_of_package(packages),
         "active": states.get("ActiveState") == "active",
-        "enabled": states.get("UnitFileState") == "enabled",
+        "enabled": systemd.starts_at_boot(states),
     }
 
 

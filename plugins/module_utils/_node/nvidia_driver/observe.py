@@ -56,7 +56,7 @@ def observe(
     target = Target(wanted, facts)
     files = {
         **modprobe_conf.wanted_files(host.tree, wanted["parameters"]),
-        **services.wanted_files(wanted["persistence"], wanted["method"] == "runfile"),
+        **_unit_files(target),
     }
     return Seen(
         target=target,
@@ -69,6 +69,16 @@ def observe(
             name for name in loaded_in_kernel_drivers(facts) if modprobe.is_unused(name, host.tree)
         ],
     )
+
+
+def _unit_files(target: Target) -> dict[str, text_files.TextFile]:
+    """Return {path: TextFile} of our settings for the driver's daemons."""
+    wanted, command = target.wanted, ""
+    own_unit = wanted["method"] == "runfile"
+    if not own_unit:
+        repository = wanted["repositories"][target.package_row["repository"]]
+        command = repository.get("persistenced_command", "")
+    return services.wanted_files(wanted["persistence"], own_unit, command)
 
 
 def loaded_in_kernel_drivers(facts: dict[str, Any]) -> list[str]:

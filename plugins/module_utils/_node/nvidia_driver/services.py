@@ -38,17 +38,33 @@ _DROP_IN = f"""{_MARK}
 [Service]
 ExecCondition=/bin/sh -c 'grep -qs 0x10de /sys/bus/pci/devices/*/vendor'
 """
+# A unit without [Install] is started by whoever wants it, a rule of udev's, and ends with that;
+# systemd.unit(5), StopWhenUnneeded. In a drop-in [Install] counts for `systemctl enable`.
+_PERSISTING = """\
+ExecStart=
+ExecStart={command}
+
+[Unit]
+StopWhenUnneeded=no
+
+[Install]
+WantedBy=multi-user.target
+"""
 
 
-def wanted_files(persistence: bool, own_unit: bool) -> dict[str, text_files.TextFile]:
+def wanted_files(
+    persistence: bool, own_unit: bool, command: str = ""
+) -> dict[str, text_files.TextFile]:
     """Return {path: text_files.TextFile} of what is ours.
 
     :param persistence: whether nvidia-persistenced is to run at all.
     :param own_unit: whether a .run installed the daemon; a package brings a unit itself.
+    :param command: what starts the daemon, where the unit of the package has it persist nothing.
     """
+    drop_in = _DROP_IN + (_PERSISTING.format(command=command) if command else "")
     return {
         _unit_path(): text_files.of(_UNIT if persistence and own_unit else None),
-        _drop_in_path(): text_files.of(_DROP_IN if persistence else None),
+        _drop_in_path(): text_files.of(drop_in if persistence else None),
     }
 
 
@@ -108,7 +124,7 @@ def unit_steps(
     steps = []
     for name in names:
         state = found.get(name, {})
-        if state.get("UnitFileState") != "enabled":
+        if not systemd.starts_at_boot(state):
             steps.append(_telling("enable", name, run))
         if may_start and state.get("ActiveState") != "active":
             steps.append(_telling("start", name, run))

@@ -124,7 +124,8 @@ def unit(
     """Return the entry of a systemd unit that is to stay in the given states.
 
     :param active: the ActiveState wanted, such as 'active'. Not looked at where it is None.
-    :param enabled: the UnitFileState wanted, such as 'enabled'.
+    :param enabled: the UnitFileState wanted. A unit of a kind that nobody enables is as good as
+        'enabled', see systemd.starts_at_boot.
     :param mark: what the running main process is to have in the variable systemd.UNIT_MARK: the
         digest of the unit that it was started from. Not looked at where it is None.
     """
@@ -198,7 +199,8 @@ def _unit_drift(entry: Mapping[str, Any], state: Mapping[str, str]) -> list[str]
     sentences = []
     for key, name in (("active", "ActiveState"), ("enabled", "UnitFileState")):
         found = state.get(name) or "unknown"
-        if entry[key] not in (None, found):
+        is_as_good = (key, entry[key]) == ("enabled", "enabled") and systemd.starts_at_boot(state)
+        if entry[key] not in (None, found) and not is_as_good:
             sentences.append(f"unit {entry['name']} is {found}, should be {entry[key]}")
     if state.get("NeedDaemonReload") == "yes":
         sentences.append(f"unit {entry['name']} was changed on disk and not reloaded")

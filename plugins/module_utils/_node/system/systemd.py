@@ -16,6 +16,10 @@ UNIT_DIR = "/etc/systemd/system"
 # The variable in which our services carry the digest of the unit's text.
 UNIT_MARK = "GPUNODE_UNIT"
 _PATIENCE_S = 60
+# systemctl(1), is-enabled, on states of unit files: these start at boot, or with what they are
+# of, and `systemctl enable` has nothing to say of them. What was enabled or linked until the next
+# boot alone (-runtime), disabled or masked does not.
+_AT_BOOT = ("enabled", "static", "alias", "indirect", "generated", "transient")
 
 
 class UnitError(Exception):
@@ -53,6 +57,16 @@ def show(
         for block in answer.split("\n\n")
     ]
     return dict(zip(units, blocks))
+
+
+def starts_at_boot(state: Mapping[str, str]) -> bool:
+    """Say whether a unit starts at boot, as far as it is up to an administrator to say so.
+
+    One without [Install] is started by others, such as a rule of udev's.
+
+    :param state: {property: value} of it, with UnitFileState.
+    """
+    return state.get("UnitFileState") in _AT_BOOT
 
 
 def files_of(units: Sequence[str], run: Run = commands.run) -> dict[str, str]:

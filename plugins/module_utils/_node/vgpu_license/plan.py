@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from ..gpu import gridd
 from ..refusal import Refusal
 from ..steps import Step
-from ..system import text_files
+from ..system import systemd, text_files
 from ..system.commands import Run
 from . import apply
 from .observe import Seen
@@ -67,7 +67,7 @@ def present(wanted: dict[str, Any], token: str | None, seen: Seen, run: Run) -> 
         )
         for path in stale
     ]
-    if seen.unit.get("UnitFileState") != "enabled":
+    if not systemd.starts_at_boot(seen.unit):
         steps.append(_telling("enable", run))
     is_active = seen.unit.get("ActiveState") == "active"
     is_licensed = seen.is_up and is_active and seen.unlicensed == []

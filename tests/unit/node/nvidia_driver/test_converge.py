@@ -333,8 +333,17 @@ def test_a_run_file_gets_a_unit_of_ours_for_its_daemon_and_packages_have_theirs(
     monkeypatch.setitem(observe._METHODS, "package", lambda *_: host.method)
     host.converge(persistence=True, check_mode=True)
     host.converge(check_mode=True)
-    host.converge(method="package", persistence=True, check_mode=True)
-    assert asked == [(True, True), (False, True), (True, False)]
+    host.facts.update(distribution="Ubuntu", distribution_version="24.04")
+    packages = {"repository": "ubuntu", "packages": {"proprietary": ["driver"]}}
+    says = {"packages": {"Ubuntu 24.04": packages}, "method": "package", "persistence": True}
+    for row in ({}, {"persistenced_command": "daemon"}):
+        host.converge(repositories={"ubuntu": row}, check_mode=True, **says)
+    assert asked == [
+        (True, True, ""),
+        (False, True, ""),
+        (True, False, ""),
+        (True, False, "daemon"),
+    ]
 
 
 def daemon(host, monkeypatch, state):

@@ -46,6 +46,18 @@ def test_a_runfile_gets_a_unit_and_a_package_has_its_own(tmp_path):
     assert "ExecCondition" in of_file[str(drop_in)].text
 
 
+def test_where_the_unit_of_a_package_persists_nothing_ours_starts_it_at_boot_and_persists(tmp_path):
+    drop_in = tmp_path / f"{PERSISTENCED}.d" / "gpunode.conf"
+    plain = services.wanted_files(True, own_unit=False)[str(drop_in)].text
+    text = services.wanted_files(True, False, "/usr/bin/daemon --user nobody")[str(drop_in)].text
+    # An empty one takes back what the package says.
+    assert "\nExecStart=\nExecStart=/usr/bin/daemon --user nobody\n" in text
+    assert "\n[Unit]\nStopWhenUnneeded=no\n" in text
+    assert "\n[Install]\nWantedBy=" in text
+    assert "ExecStart=" not in plain
+    assert "[Install]" not in plain
+
+
 def test_a_daemon_that_is_not_wanted_has_no_file_of_ours():
     files = services.wanted_files(False, own_unit=True)
     assert [file.text for file in files.values()] == [None, None]
@@ -82,6 +94,8 @@ def test_fabric_manager_is_for_hosts_with_nvswitches():
         ({"ActiveState": "inactive", "UnitFileState": "enabled"}, True, ["start"]),
         ({"ActiveState": "failed", "UnitFileState": "enabled"}, False, []),
         ({"ActiveState": "active", "UnitFileState": "disabled"}, True, ["enable"]),
+        ({"ActiveState": "active", "UnitFileState": "static"}, True, []),
+        ({"ActiveState": "active", "UnitFileState": "enabled-runtime"}, True, ["enable"]),
         (RUNS, True, []),
     ],
 )

@@ -175,6 +175,21 @@ def test_whether_a_unit_runs_may_be_nobodys_business():
     assert says == "unit a.service is disabled, should be enabled"
 
 
+@pytest.mark.parametrize(
+    ("state", "is_fine"),
+    [
+        *((state, True) for state in ("enabled", "static", "alias", "indirect", "generated")),
+        *((state, False) for state in ("enabled-runtime", "linked", "disabled", "masked", "")),
+    ],
+)
+def test_what_is_wanted_of_a_unit_depends_on_whether_its_kind_can_be_enabled(state, is_fine):
+    answer = f"ActiveState=active\nUnitFileState={state}\nNeedDaemonReload=no\n"
+    found = manifest.drift([manifest.unit("a.service", "active", "enabled")], systemctl(answer))
+    assert found == (
+        [] if is_fine else [f"unit a.service is {state or 'unknown'}, should be enabled"]
+    )
+
+
 def test_a_unit_changed_on_disk_and_not_reloaded_is_drift():
     answer = "Id=a.service\nActiveState=active\nUnitFileState=enabled\nNeedDaemonReload=yes\n"
     found = manifest.drift([manifest.unit("a.service", "active", "enabled")], systemctl(answer))
