@@ -206,6 +206,12 @@ def build(pool, row, version, fault="", programs=None, **more):
     return name, control, path
 
 
+def build_family(pool, family, version, **more):
+    """Build all packages of a family in one version; see :func:`build`."""
+    for row in _TABLE[family]:
+        build(pool, row, version, **more)
+
+
 def _place(tree, row, known, programs):
     """Put a package's files and links into its tree."""
     for path, text in row.get("files", {}).items():

@@ -95,7 +95,7 @@ SHAPES = {
         {"name", "family", "companions"},
         {
             *("address", "distributions", "suites", "components", "fabric_manager"),
-            *("persistenced", "persistenced_command"),
+            *("kinds", "persistenced", "persistenced_command"),
         },
         ("name",),
         lambda row: 0,

@@ -378,8 +378,8 @@ class TheDriver(TypedDict):
     packages: Annotated[
         list[Package],
         "installed packages of the NVIDIA driver's and the RDMA family, sorted by name; offered is "
-        "a newer version that the package lists name and that is not installed, whatever pins say; "
-        '"" where none',
+        "a newer version that the package lists name and that is not installed, whatever pins say, "
+        'but for one that the archive stopped; "" where none',
     ]
     nvidia_smi: Annotated[
         NvidiaSmi,

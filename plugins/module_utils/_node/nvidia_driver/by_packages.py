@@ -31,7 +31,8 @@ class Seen(NamedTuple):
     :ivar lacking: the kernels that lack the modules of what is installed, where that stays.
     :ivar missing: packages of the distribution that the work takes, and are not there.
     :ivar sources: {path: TextFile} of what is to tell of the repository, and does not.
-    :ivar offers: {name: [version]} of what is there of other branches.
+    :ivar offers: {name: [version]} of what is to come, and of what is there of other branches.
+    :ivar passed_over: the newest version, where the archive stopped it; '' otherwise.
     :ivar pins: {path: TextFile} of what holds the packages that are there.
     :ivar are_held: whether that is as it is to be.
     """
@@ -44,6 +45,7 @@ class Seen(NamedTuple):
     missing: list[str]
     sources: dict[str, text_files.TextFile]
     offers: dict[str, list[str]]
+    passed_over: str
     pins: dict[str, text_files.TextFile]
     are_held: bool
 
@@ -65,8 +67,11 @@ def observe(target: Target, host: Host, packages: WantedPackages) -> Seen:
     headers = served_kernels.offered_headers(target, host)
     exchanges = _exchanges(target, packages, installed, unfinished)
     sources = sources_of(target, host, packages).stale()
-    # Lists that are fetched later do not tell yet what gives way.
-    others = packages.of_other_branches(installed) if exchanges and not sources else []
+    # Lists that are fetched later do not tell yet what comes, and what gives way.
+    may_ask = exchanges and not sources
+    asked = packages.names if may_ask else []
+    others = packages.of_other_branches(installed) if may_ask else []
+    offers = repositories.offered(tree, [*asked, *others])
     version = packages.version_of(installed) or packages.branch
     held_by = pins.wanted_files(facts["pkg_mgr"], installed, version, packages.family)
     return Seen(
@@ -77,7 +82,8 @@ def observe(target: Target, host: Host, packages: WantedPackages) -> Seen:
         lacking=[] if exchanges else _lacking(target, host, version, headers),
         missing=package_manager.missing(_tools(facts["pkg_mgr"], exchanges), host.run),
         sources=sources,
-        offers=repositories.offered(tree, others),
+        offers=offers,
+        passed_over=packages.passed_over(offers, repositories.stopped(tree, asked)),
         pins=held_by,
         are_held=not text_files.stale(held_by),
     )
@@ -187,7 +193,10 @@ class ByPackages(method.Method):
         """Return what makes the modules of every kernel, beside those that are there."""
         if not self.exchanges:
             return []
-        fetch = Step(f"fetch {', '.join(self._packages.names)}", self._exchange.fetch)
+        words = f"fetch {', '.join(self._packages.names)}"
+        if self._seen.passed_over:
+            words += f", and not {self._seen.passed_over}, which the archive stopped"
+        fetch = Step(words, self._exchange.fetch)
         if self._target.facts["pkg_mgr"] != "apt":
             # The packages of a module stream build, or bring, them when they are installed.
             return [fetch]

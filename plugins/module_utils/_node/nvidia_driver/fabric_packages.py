@@ -115,4 +115,6 @@ def _pins(
     held.update(choice.packages if choice else {})
     if not held:
         return pins.unwanted_files(manager)
-    return pins.wanted_files(manager, held, version, package_family.Family(sorted(held), [], []))
+    return pins.wanted_files(
+        manager, held, version, package_family.Family(sorted(held), [], [], {})
+    )

@@ -39,7 +39,8 @@ class Modules(NamedTuple):
 def of_packages(driver: dict[str, Any], version: str, demands: Demands) -> Modules | None:
     """Return the modules of a version that packages brought, None where they did not.
 
-    Debian's open modules have a tree of their own, and both may be there during an exchange.
+    Debian's open modules have a tree of their own, and so have Ubuntu's proprietary ones for
+    servers. Both may be there during an exchange.
 
     :param driver: what installed_driver.survey returned.
     """
@@ -49,7 +50,11 @@ def of_packages(driver: dict[str, Any], version: str, demands: Demands) -> Modul
             for row in driver["dkms"]
             if row["version"] == version and re.match(r"nvidia\b", row["name"])
         },
-        key=lambda name: (name.endswith("-open") != demands.is_open, name),
+        key=lambda name: (
+            name.endswith("-open") != demands.is_open,
+            name.endswith("-srv") == demands.is_open,
+            name,
+        ),
     )
     return Modules(trees[0], version, *demands) if trees else None
 

@@ -65,6 +65,22 @@ def choose(
     return Choice(driver, {name: _best(offers[name], driver) for name in names}, [])
 
 
+def without(
+    offers: dict[str, list[str]], stopped: dict[str, list[str]], driver: str
+) -> dict[str, list[str]]:
+    """Return offers without the versions that the archive stopped.
+
+    :param stopped: what repositories.stopped says of them.
+    :param driver: the version of the driver that is installed, which stays; '' for none.
+    """
+    return {
+        name: [
+            offer for offer in found if offer not in stopped.get(name, []) or _is_of(offer, driver)
+        ]
+        for name, found in offers.items()
+    }
+
+
 def is_stream(name: str) -> bool:
     """Say whether a name is a module stream of dnf's, which brings packages of other names."""
     return name.startswith("@")
@@ -109,7 +125,7 @@ def along(
 
     :param there: {name: version} that are installed, see package_sets.installed.
     :param offers: what repositories.offered says of those and of their heirs.
-    :param others: packages that bring modules of the other kind, and are to go.
+    :param others: packages that belong to modules of another kind alone, and are to go.
     """
     branch = versions.branch(choice.driver)
     superseded = set(others) & set(there) - set(choice.packages)

@@ -68,8 +68,9 @@ class PackageExchange:
         """
         # What was cut is brought to its end by name: apt looks for nothing that others stand on.
         there = {**self._unfinished, **self._before}
-        names = self._packages.to_ask_for(there)
-        return self._packages.choice(there, repositories.offered(self._host.tree, names))
+        names, tree = self._packages.to_ask_for(there), self._host.tree
+        offers, stopped = repositories.offered(tree, names), repositories.stopped(tree, names)
+        return self._packages.choice(there, offers, stopped)
 
     @property
     def _family(self) -> package_family.Family:

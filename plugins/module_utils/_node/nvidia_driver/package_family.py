@@ -19,11 +19,14 @@ class Family(NamedTuple):
     :ivar companions: of those with a version of their own.
     :ivar apart: of those that have one of their own in some repository, and work with drivers of
         other versions.
+    :ivar kinds: {kind of modules: of those that belong to it alone}; of several that fit a name
+        the first decides.
     """
 
     versioned: list[str]
     companions: list[str]
     apart: list[str]
+    kinds: dict[str, list[str]]
 
 
 def of(repositories: dict[str, Any], name: str) -> Family:
@@ -42,7 +45,8 @@ def of(repositories: dict[str, Any], name: str) -> Family:
         if not _matches(pattern, companions)
     }
     apart = {pattern for row in repositories.values() for pattern in row["companions"]}
-    return Family(sorted(versioned), list(companions), sorted(apart))
+    kinds = repositories[name].get("kinds", {})
+    return Family(sorted(versioned), list(companions), sorted(apart), kinds)
 
 
 def of_unknown(facts: dict[str, Any], repositories: dict[str, Any]) -> Family:
@@ -67,6 +71,12 @@ def is_versioned(name: str, family: Family) -> bool:
 def is_bound(name: str, family: Family) -> bool:
     """Say whether a package of one driver has no place beside another one."""
     return is_versioned(name, family) and not _matches(name, family.apart)
+
+
+def kind(name: str, family: Family) -> str:
+    """Return the kind of modules that a package belongs to alone, '' where it serves either."""
+    fitting = (of for of, patterns in family.kinds.items() if _matches(name, patterns))
+    return next(fitting, "")
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import collections
 import contextlib
+from collections.abc import Iterable
 
-from ..packages import versions
+from ..packages import deb_version, versions
 from ..refusal import Refusal
 from . import package_archives, package_choice, package_family
 from .target import Target
@@ -22,7 +23,6 @@ class WantedPackages:
     :ivar repository: the catalog's row of where they are from.
     :ivar family: all that belongs to the driver there.
     :ivar names: those that bring it.
-    :ivar others: those that bring the other kind of modules.
     :ivar fabric_manager: what Fabric Manager may be called, [] where the host needs none.
     """
 
@@ -34,7 +34,8 @@ class WantedPackages:
         self.names = list(row["packages"][target.module_type])
         if wanted["persistence"] and "persistenced" in self.repository:
             self.names.append(self.repository["persistenced"])
-        self.others = [
+        self._module_type = target.module_type
+        self._others = [
             name for names in row["packages"].values() for name in names if name not in self.names
         ]
         self.fabric_manager = (
@@ -79,9 +80,18 @@ class WantedPackages:
         """Say whether all of them are there, in one version of the branch, and none of others."""
         version = self.version_of(there)
         has_all = all(name in there for name in self.names if not package_choice.is_stream(name))
-        has_none_of_others = not set(self.others) & set(there) and not self.of_other_branches(there)
+        has_none_of_others = not self.of_other_kind(there) and not self.of_other_branches(there)
         is_branch = versions.branch(version) == self.branch
         return has_all and has_none_of_others and is_branch and self._manage_fabric(there, version)
+
+    def of_other_kind(self, there: Iterable[str]) -> set[str]:
+        """Return the names of those packages that belong to modules of another kind alone."""
+        either = ("", self._module_type)
+        return {
+            name
+            for name in there
+            if name in self._others or package_family.kind(name, self.family) not in either
+        }
 
     def of_other_branches(self, there: dict[str, str]) -> list[str]:
         """Return the names of the installed packages of another branch."""
@@ -97,7 +107,7 @@ class WantedPackages:
             for name, found in offers.items()
             if self.branch in {versions.branch(versions.upstream(offer)) for offer in found}
         }
-        others = set(self.others) & set(there)
+        others = self.of_other_kind(there)
         return sorted(others.union(self.of_other_branches(there)).difference(offered, self.names))
 
     def to_ask_for(self, there: dict[str, str]) -> list[str]:
@@ -105,17 +115,43 @@ class WantedPackages:
         heirs = [package_choice.heir(*row, self.branch) for row in there.items()]
         return sorted({*self.names, *self.fabric_manager, *there, *heirs})
 
+    def passed_over(self, offers: dict[str, list[str]], stopped: dict[str, list[str]]) -> str:
+        """Return the newest version of the branch where the archive stopped it, '' otherwise.
+
+        :param offers: {name: [version]} of the packages that bring it.
+        :param stopped: what repositories.stopped says of them.
+        """
+        given = self._of_branch(package_choice.without(offers, stopped, ""))
+        held_back = self._of_branch(stopped)
+        newest = max([*given, *held_back], key=deb_version.key, default="")
+        return "" if newest in given else newest
+
     def choice(
-        self, there: dict[str, str], offers: dict[str, list[str]]
+        self, there: dict[str, str], offers: dict[str, list[str]], stopped: dict[str, list[str]]
     ) -> tuple[package_choice.Choice, dict[str, str]]:
         """Return (what is to be installed, {package: path} of what of it lies on the host).
 
         :param there: {name: version} of those that were installed before.
         :param offers: {name: [version]} of :meth:`to_ask_for`.
+        :param stopped: what repositories.stopped says of them.
         :raises Refusal: it is not to be had.
         """
+        passed_over = self.passed_over(offers, stopped)
+        offers = package_choice.without(offers, stopped, self.version_of(there))
+        try:
+            return self._choice(there, offers)
+        except Refusal as refusal:
+            if not passed_over:
+                raise
+            because = f"{refusal.because}; the archive stopped {passed_over}"
+            raise Refusal(refusal.what, because, refusal.remedy) from refusal
+
+    def _choice(
+        self, there: dict[str, str], offers: dict[str, list[str]]
+    ) -> tuple[package_choice.Choice, dict[str, str]]:
         choice, archives = self._choice_of_driver(there, offers)
-        choice = package_choice.along(choice, there, offers, self.family, self.others)
+        others = self.of_other_kind(there)
+        choice = package_choice.along(choice, there, offers, self.family, others)
         if self.fabric_manager:
             choice = package_choice.with_fabric_manager(choice, self.fabric_manager, offers)
         return choice, archives
@@ -138,6 +174,16 @@ class WantedPackages:
             if kept is None:
                 raise
             return kept
+
+    def _of_branch(self, offers: dict[str, list[str]]) -> set[str]:
+        """Return the versions of the driver that packages which bring it are offered in."""
+        found = {
+            versions.upstream(offer)
+            for name in self.names
+            if package_family.is_versioned(name, self.family)
+            for offer in offers.get(name, [])
+        }
+        return {driver for driver in found if versions.branch(driver) == self.branch}
 
     def _manage_fabric(self, there: dict[str, str], version: str) -> bool:
         """Say whether Fabric Manager is there, of the driver's version, or needs not to be."""

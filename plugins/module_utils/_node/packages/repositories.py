@@ -67,6 +67,8 @@ _ALONE = (
     *("-o", "Dir::State::status=/dev/null"),
     *("-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache="),
 )
+# The one that is installed is told by stars, and stays.
+_STOPPED = re.compile(r"     (\S+) -?[0-9]+ \(phased 0%\)")
 _PATIENCE_S = 30
 _ENVIRONMENT = {"LC_ALL": "C.UTF-8"}
 
@@ -189,6 +191,28 @@ def offered(tree: Root, names: Sequence[str], options: Iterable[str] = ()) -> di
         name, version, where = (part.strip() for part in line.split("|"))
         if where.endswith(" Packages"):
             found.setdefault(name, []).append(version)
+    return found
+
+
+def stopped(tree: Root, names: Sequence[str]) -> dict[str, list[str]]:
+    """Return {name: [version]} of what the archive offers and gives to no host any more.
+
+    Ubuntu hands an update out to a growing share of hosts, and to none once harm is seen of it;
+    apt_preferences(5), "Phased Updates". `apt-cache policy` tells the share of a version behind
+    its priority (apt, cmdline/apt-cache.cc, Policy).
+
+    :param names: of packages.
+    """
+    found: dict[str, list[str]] = {}
+    name = ""
+    argv = ("apt-cache", "policy", *names)
+    answer = tree.answer(*argv, patience_s=_PATIENCE_S) if names else ""
+    for line in answer.splitlines():
+        match = _STOPPED.fullmatch(line)
+        if not line.startswith(" "):
+            name = line.rstrip(":")
+        elif match:
+            found.setdefault(name, []).append(match.group(1))
     return found
 
 

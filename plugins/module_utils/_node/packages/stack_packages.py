@@ -36,7 +36,9 @@ _RPM_DATABASES = ("/var/lib/rpm", "/usr/lib/sysimage/rpm")
 # The first question after a change makes apt read all its lists.
 _PATIENCE_S = 30
 _RPM_FORMAT = "%{NAME}\t%|EPOCH?{%{EPOCH}:}:{}|%{VERSION}-%{RELEASE}\n"
-_VERSION_LINE = re.compile(r" (?:\*\*\*|   ) (\S+) -?[0-9]+\b.*")
+_VERSION_LINE = re.compile(r" (?:\*\*\*|   ) (\S+) -?[0-9]+\b(.*)")
+# What the archive gives to no host any more is no offer; see repositories.stopped.
+_IS_STOPPED = " (phased 0%)"
 _SOURCE_LINE = re.compile(r" {8,}-?[0-9]+ \S+(?: (\S+))?.*")
 # What the suites with fixes alone are called: bookworm-security, noble-security, buster/updates.
 _SECURITY_SUITE = re.compile(r"[^/]+(?:-security|/updates)(?:/.*)?")
@@ -146,8 +148,8 @@ def _offered_by_apt(tree: Root, installed: Mapping[str, str]) -> dict[str, tuple
         if not line.startswith(" "):
             name, version = line.rstrip(":"), ""
         elif of_version:
-            version = of_version.group(1)
-        elif source and name in installed:
+            version = "" if of_version.group(2) == _IS_STOPPED else of_version.group(1)
+        elif source and version and name in installed:
             key = deb_version.key(version)
             if key > deb_version.key(installed[name]):
                 newest, by_security = offered.get(name, ("", False))

@@ -296,3 +296,24 @@ def test_offers_are_those_of_binary_packages():
 
 def test_nothing_is_offered_where_apt_does_not_answer():
     assert looked_at(lambda tree: repositories.offered(tree, ["libcuda1"])) == {}
+
+
+def test_a_version_that_no_host_is_given_any_more_is_stopped_unless_it_is_installed():
+    # As apt 2.6 prints it.
+    table = """\
+{name}:
+  Installed: {installed}
+  Candidate: 580.126.20-0ubuntu1
+  Version table:
+     580.159.03-0ubuntu1 500 (phased 10%)
+        500 http://m/ubuntu noble-updates/restricted amd64 Packages
+ {mark} 580.126.20-0ubuntu1 500 (phased 0%)
+        500 http://m/ubuntu noble-updates/restricted amd64 Packages
+     580.95.05-0ubuntu1 500
+        500 http://m/ubuntu noble/restricted amd64 Packages
+"""
+    names = ["nvidia-utils-580-server", "libnvidia-compute-580-server"]
+    policy = table.format(name=names[0], installed="(none)", mark="   ")
+    policy += table.format(name=names[1], installed="580.126.20-0ubuntu1", mark="***")
+    found = looked_at(lambda tree: repositories.stopped(tree, names), answers={"apt-cache": policy})
+    assert found == {names[0]: ["580.126.20-0ubuntu1"]}

@@ -101,6 +101,16 @@ def test_older_and_equal_versions_are_not_offered():
     assert of_apt(dpkg(nvidia_driver=OLD), answer)["nvidia-driver"] == (OLD, "", False)
 
 
+def test_a_newer_version_that_the_archive_stopped_is_not_offered():
+    stopped = (NEW, "500 (phased 0%)", SECURITY[2])
+    between = ("535.300.01-1", "500 (phased 30%)", SECURITY[2])
+    answer = policy("nvidia-driver", OLD, stopped, OWN)
+    assert of_apt(dpkg(nvidia_driver=OLD), answer)["nvidia-driver"] == (OLD, "", False)
+    answer = policy("nvidia-driver", OLD, stopped, between, OWN)
+    found = of_apt(dpkg(nvidia_driver=OLD), answer)["nvidia-driver"]
+    assert found == (OLD, "535.300.01-1", True)
+
+
 def test_each_package_has_its_own_table():
     answer = policy("libcuda1", NEW, (NEW, 100, ["100 /var/lib/dpkg/status"]), OWN)
     answer += policy("nvidia-driver", OLD, SECURITY, OWN)
