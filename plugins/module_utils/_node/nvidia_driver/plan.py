@@ -95,6 +95,7 @@ def plan(seen: Seen, consent: Container[str], host: Host) -> Plan:
     """
     ahead = outlook(seen, consent)
     method = seen.method
+    restated = services.restated(seen.files, seen.stale)
     draining = _draining(seen, ahead, host)
     return Plan(
         [
@@ -109,7 +110,7 @@ def plan(seen: Seen, consent: Container[str], host: Host) -> Plan:
             *method.finishing(),
             *_freeing_images(seen, host),
             *_loading(seen, ahead, host),
-            *services.unit_steps(units(seen), seen.units, ahead.will_run, host.run),
+            *services.unit_steps(units(seen), seen.units, ahead.will_run, host.run, restated),
             *_restoring(seen, ahead, bool(draining), host),
         ],
     )

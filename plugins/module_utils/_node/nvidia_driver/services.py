@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 
 from ..gpu import fabric_manager, gridd
 from ..steps import Step
@@ -109,25 +109,45 @@ def ending_steps(names: Iterable[str], found: dict[str, dict[str, str]], run: Ru
     ]
 
 
+def restated(files: Mapping[str, text_files.TextFile], stale: Container[str]) -> dict[str, bool]:
+    """Return {unit: whether that changes now} of the units of packages that ours start otherwise.
+
+    Such a unit is enabled by us, be it one that nobody could enable before.
+
+    :param files: {path: TextFile} of :func:`wanted_files`.
+    :param stale: the paths of those that are not so.
+    """
+    path = _drop_in_path()
+    text = files[path].text if path in files else None
+    return {PERSISTENCED: path in stale} if "\nExecStart=" in (text or "") else {}
+
+
 def unit_steps(
     names: Iterable[str],
     found: dict[str, dict[str, str]],
     may_start: bool,
     run: Run,
+    changed: Mapping[str, bool] | None = None,
 ) -> list[Step]:
     """Return the steps that enable units and, where they can run, start them.
 
     :param found: their :func:`states`.
     :param may_start: whether the driver of the daemons' own version is loaded, or will be; a
         daemon of another version does not run with it. Never so on a host without its own kernel.
+    :param changed: what :func:`restated` says of them.
     """
-    steps = []
+    steps, ours = [], changed or {}
     for name in names:
         state = found.get(name, {})
-        if not systemd.starts_at_boot(state):
+        is_active = state.get("ActiveState") == "active"
+        is_enabled = state.get("UnitFileState") == "enabled"
+        if not (is_enabled if name in ours else systemd.starts_at_boot(state)):
             steps.append(_telling("enable", name, run))
-        if may_start and state.get("ActiveState") != "active":
+        if may_start and not is_active:
             steps.append(_telling("start", name, run))
+        elif may_start and ours.get(name):
+            # It runs as the package has it.
+            steps.append(_telling("restart", name, run))
     return steps
 
 

@@ -58,6 +58,26 @@ def test_where_the_unit_of_a_package_persists_nothing_ours_starts_it_at_boot_and
     assert "[Install]" not in plain
 
 
+@pytest.mark.parametrize(
+    ("state", "is_stale", "says"),
+    [
+        ({"ActiveState": "active", "UnitFileState": "static"}, True, ["enable", "restart"]),
+        ({"ActiveState": "inactive", "UnitFileState": "static"}, True, ["enable", "start"]),
+        (RUNS, False, []),
+        (RUNS, True, ["restart"]),
+    ],
+)
+def test_a_unit_that_ours_starts_otherwise_is_enabled_and_runs_so(tmp_path, state, is_stale, says):
+    host = host_of(nvidia_persistenced=state)
+    files = services.wanted_files(True, False, "/usr/bin/daemon")
+    restated = services.restated(files, list(files) if is_stale else [])
+    assert restated == {PERSISTENCED: is_stale}
+    found = services.states(host.run)
+    steps = services.unit_steps([PERSISTENCED], found, True, host.run, restated)
+    assert done(steps) == [f"{verb} {PERSISTENCED}" for verb in says]
+    assert services.restated(services.wanted_files(True, own_unit=True), list(files)) == {}
+
+
 def test_a_daemon_that_is_not_wanted_has_no_file_of_ours():
     files = services.wanted_files(False, own_unit=True)
     assert [file.text for file in files.values()] == [None, None]
