@@ -168,12 +168,13 @@ class Repository:
         return run(["gpg", "--homedir", self._gnupg, *quiet, *arguments])
 
 
-def build(pool, row, version, fault="", programs=None, **more):
+def build(pool, row, version, fault="", programs=None, module=None, **more):
     """Build a package of the table and return (its name, its control file, its path).
 
     :param pool: the folder that the package is put into.
     :param version: of the driver's packages; one with a version of its own keeps that.
-    :param more: what else its row names: {name}. Bytes are what is in a file.
+    :param module: what is in the file of a kernel module, bytes.
+    :param more: what else its row names: {name}.
     """
     upstream = version.rpartition("-")[0]
     known = {"upstream": upstream, "branch": upstream.partition(".")[0], "driver": version, **more}
@@ -194,7 +195,7 @@ def build(pool, row, version, fault="", programs=None, **more):
     path = pool / f"{name}_{version.replace(':', '%3a')}_amd64.deb"
     with tempfile.TemporaryDirectory() as temporary:
         tree = Path(temporary)
-        _place(tree, row, known, programs)
+        _place(tree, row, known, programs, module)
         if "dkms" in row:
             _place_module(tree, row, known, "open" in name, fault == "broken-module")
         textfile.put(tree / "DEBIAN" / "control", control)
@@ -212,15 +213,15 @@ def build_family(pool, family, version, **more):
         build(pool, row, version, **more)
 
 
-def _place(tree, row, known, programs):
+def _place(tree, row, known, programs, module):
     """Put a package's files and links into its tree."""
     for path, text in row.get("files", {}).items():
         place = textfile.inside(tree, path.format(**known))
         if text and text.startswith("program "):
             program = _program(text.partition(" ")[2], programs)
             textfile.put(place, program.replace("@VERSION@", known["upstream"]), 0o755)
-        elif text and text.startswith("file "):
-            textfile.put(place, known[text.partition(" ")[2]])
+        elif text == "module":
+            textfile.put(place, module)
         else:
             textfile.put(place, text or "")
     for path, target in row.get("links", {}).items():

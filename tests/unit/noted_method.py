@@ -23,7 +23,7 @@ class Method(method.Method):
     def needs(self):
         return []
 
-    def offers_headers(self, release):
+    def can_serve(self, release):
         return release in self.offered
 
     def _step(self, word):

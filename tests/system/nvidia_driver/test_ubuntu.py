@@ -51,10 +51,6 @@ def as_predicted(converge, **variables):
     return done.changes(NODE)
 
 
-def rests(converge, **variables):
-    return driver_runs.is_settled(converge(**variables), NODE)
-
-
 def test_a_fresh_host_has_the_newest_version_that_ubuntu_did_not_stop_and_rests(converge, host):
     host.publish(FIRST, SECOND, phased={SECOND: 0})
     told = as_predicted(converge)
@@ -63,7 +59,7 @@ def test_a_fresh_host_has_the_newest_version_that_ubuntu_did_not_stop_and_rests(
     assert set(found.values()) == {host.package_version(FIRST)}
     assert {"nvidia-headless-580-server-open", "nvidia-utils-580-server"} <= set(found)
     assert host.modules() == {host.release: FIRST}
-    assert rests(converge)
+    assert driver_runs.is_settled(converge(), NODE)
 
 
 def test_persistence_is_on_though_the_unit_of_the_package_does_without(host):
@@ -79,7 +75,6 @@ def test_persistence_is_on_though_the_unit_of_the_package_does_without(host):
 def test_a_change_of_kind_never_asks_for_both_and_goes_both_ways(converge, host):
     as_predicted(converge, gpunode_driver_modules="proprietary")
     assert (licences(host), kinds(host)) == ({PROPRIETARY}, {"proprietary"})
-    assert rests(converge, gpunode_driver_modules="proprietary")
     done = converge(gpunode_driver_modules="open")
     assert done.status == 0, done.messages()
     assert (licences(host), kinds(host)) == ({OPEN}, {"open"})
@@ -98,8 +93,8 @@ def test_modules_that_do_not_build_leave_the_driver_that_is_there(converge, host
 
 
 def test_removal_leaves_nothing(converge, host):
-    gone = {"nvidia_driver_state": "absent"}
-    as_predicted(converge, **gone)
+    done = converge(nvidia_driver_state="absent")
+    assert done.status == 0, done.messages()
     assert (host.versions(), host.modules(), host.kept()) == ({}, {}, {})
     traces = [line for line in host.traces() if "nvidia" in line]
     assert traces == []

@@ -20,7 +20,10 @@ from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs i
 _NAMES = project.ROOT / "tests" / "standins" / "packages" / "debian.yml"
 DEBIAN = yaml.safe_load(_NAMES.read_text(encoding="utf-8"))
 MINIFORGE = catalog.rows("miniforge")
-DISTRIBUTIONS = {"Debian 13", "Debian 12", "Ubuntu 24.04", "Ubuntu 22.04", "RedHat 9"}
+DISTRIBUTIONS = {
+    *("Debian 13", "Debian 12", "Ubuntu 26.04", "Ubuntu 24.04", "Ubuntu 22.04"),
+    "RedHat 9",
+}
 
 
 def order(version):
@@ -81,7 +84,7 @@ SHAPES = {
     ),
     "driver_packages": Shape(
         {"distribution", "branch", "repository", "packages"},
-        {"kernel_tested"},
+        {"kernel_tested", "prebuilt"},
         ("distribution", "branch", "repository"),
         by("branch"),
         group=lambda row: row["distribution"],
@@ -95,7 +98,7 @@ SHAPES = {
         {"name", "family", "companions"},
         {
             *("address", "distributions", "suites", "components", "fabric_manager"),
-            *("kinds", "persistenced", "persistenced_command"),
+            *("kinds", "modules", "persistenced", "persistenced_command"),
         },
         ("name",),
         lambda row: 0,

@@ -55,7 +55,7 @@ def of_host(target: Target, host: Host) -> ByPackages:
 
     :raises Refusal: there are none for it.
     """
-    packages = WantedPackages(target)
+    packages = WantedPackages(target, host)
     return ByPackages(target, host, packages, observe(target, host, packages))
 
 
@@ -64,7 +64,8 @@ def observe(target: Target, host: Host, packages: WantedPackages) -> Seen:
     tree, facts = host.tree, target.facts
     installed = package_sets.installed(tree, packages.family)
     unfinished = package_sets.unfinished(tree, packages.family)
-    headers = served_kernels.offered_headers(target, host)
+    # What is built already takes no headers.
+    headers = {} if packages.prebuilt else served_kernels.offered_headers(target, host)
     exchanges = _exchanges(target, packages, installed, unfinished)
     sources = sources_of(target, host, packages).stale()
     # Lists that are fetched later do not tell yet what comes, and what gives way.
@@ -79,8 +80,8 @@ def observe(target: Target, host: Host, packages: WantedPackages) -> Seen:
         unfinished=unfinished,
         left=stack_packages.residual(tree, lambda _name: True),
         headers=headers,
-        lacking=[] if exchanges else _lacking(target, host, version, headers),
-        missing=package_manager.missing(_tools(facts["pkg_mgr"], exchanges), host.run),
+        lacking=[] if exchanges else _lacking(target, host, packages, version, headers),
+        missing=package_manager.missing(_tools(target, packages, exchanges), host.run),
         sources=sources,
         offers=offers,
         passed_over=packages.passed_over(offers, repositories.stopped(tree, asked)),
@@ -96,11 +97,11 @@ def sources_of(target: Target, host: Host, packages: WantedPackages) -> reposito
     return repositories.Sources(repositories.DRIVER, *at)
 
 
-def _tools(manager: str, exchanges: bool) -> list[str]:
+def _tools(target: Target, packages: WantedPackages, exchanges: bool) -> list[str]:
     """Return the packages of the distribution that the work takes."""
-    if manager == "apt":
+    if target.facts["pkg_mgr"] == "apt":
         # What builds the modules has to be there before the packages that would bring it along.
-        return ["dkms"] if exchanges else []
+        return ["dkms"] if exchanges and not packages.prebuilt else []
     # dnf holds to its list of versions by a plugin alone.
     return [DNF_PLUGIN]
 
@@ -115,13 +116,19 @@ def _exchanges(
     return bool(target.facts["driver"]["runfile"]) or not is_whole
 
 
-def _lacking(target: Target, host: Host, version: str, headers: dict[str, str]) -> list[str]:
+def _lacking(
+    target: Target, host: Host, packages: WantedPackages, version: str, headers: dict[str, str]
+) -> list[str]:
     """Return the kernels that lack the modules of what is installed."""
+    if packages.prebuilt:
+        modules = kernel_modules.prebuilt(version, target.demands)
+        releases = list(packages.prebuilt.kernels)
+        return kernel_modules.lacking(host.tree, target.facts["driver"], modules, releases)
     driver, releases = target.facts["driver"], [*target.releases, *headers]
-    modules = kernel_modules.of_packages(driver, version, target.demands)
-    if modules is None:
+    of_dkms = kernel_modules.of_packages(driver, version, target.demands)
+    if of_dkms is None:
         return releases
-    return kernel_modules.lacking(host.tree, driver, modules, releases)
+    return kernel_modules.lacking(host.tree, driver, of_dkms, releases)
 
 
 class ByPackages(method.Method):
@@ -140,7 +147,8 @@ class ByPackages(method.Method):
         self._host = host
         self._packages = packages
         self._seen = seen
-        self._kernels = served_kernels.ServedKernels(target, host, seen.headers)
+        others = packages.prebuilt.kernels if packages.prebuilt else None
+        self._kernels = served_kernels.ServedKernels(target, host, seen.headers, others)
         self._exchange = PackageExchange(
             target, host, packages, self._kernels, seen.installed, seen.unfinished, seen.left
         )
@@ -163,7 +171,7 @@ class ByPackages(method.Method):
     @property
     def builds(self) -> bool:
         """Whether modules have to be built."""
-        return bool(self.exchanges or self._seen.lacking)
+        return not self._packages.prebuilt and bool(self.exchanges or self._seen.lacking)
 
     @property
     def exchanges(self) -> bool:
@@ -171,9 +179,10 @@ class ByPackages(method.Method):
         seen = self._seen
         return _exchanges(self._target, self._packages, seen.installed, seen.unfinished)
 
-    def offers_headers(self, release: str) -> bool:
-        """Say whether the headers of a kernel can be had."""
-        return release in self._seen.headers
+    def can_serve(self, release: str) -> bool:
+        """Say whether a kernel without headers can have modules."""
+        is_built = self._packages.prebuilt and release in self._packages.prebuilt.kernels
+        return release in self._seen.headers or bool(is_built)
 
     def needs(self) -> list[str]:
         """Return the names of files of the controller that the host lacks: packages need none."""
@@ -197,7 +206,7 @@ class ByPackages(method.Method):
         if self._seen.passed_over:
             words += f", and not {self._seen.passed_over}, which the archive stopped"
         fetch = Step(words, self._exchange.fetch)
-        if self._target.facts["pkg_mgr"] != "apt":
+        if self._packages.prebuilt or self._target.facts["pkg_mgr"] != "apt":
             # The packages of a module stream build, or bring, them when they are installed.
             return [fetch]
         words = f"build the {self._target.module_type} modules of branch {self._packages.branch}"
@@ -216,13 +225,22 @@ class ByPackages(method.Method):
         words = f"install {', '.join(self._packages.names)} of branch {self._packages.branch}"
         if self._replaced:
             words += f" in place of {self._replaced}"
+        if self._packages.prebuilt:
+            kernels = ", ".join(self._kernels.releases)
+            words += (
+                f", with modules for kernel {kernels} that the distribution has built and signed: "
+                f"{self._packages.prebuilt.why}"
+            )
         return [*steps, Step(words, self._exchange.install)]
 
     def finishing(self) -> list[Step]:
         """Return what is done once the driver is in place."""
         steps, seen = [], self._seen
         if seen.lacking:
-            words = f"build the modules of {self.version} for kernel {', '.join(seen.lacking)}"
+            if self._packages.prebuilt:
+                self._packages.prebuilt.refuse_without(seen.lacking, self.version)
+            verb = "install" if self._packages.prebuilt else "build"
+            words = f"{verb} the modules of {self.version} for kernel {', '.join(seen.lacking)}"
             steps.append(Step(words, self._exchange.install_modules))
         if self.exchanges or not seen.are_held:
             steps.append(Step(f"hold the packages by {', '.join(seen.pins)}", self._exchange.hold))
@@ -252,7 +270,7 @@ class ByPackages(method.Method):
         :raises Refusal: it has not.
         """
         version = self._exchange.version()
-        modules = kernel_modules.of_packages(facts["driver"], version, self._target.demands)
+        modules = self._exchange.modules(version)
         if modules is None:
             raise Refusal(
                 f"NVIDIA driver {version}",
@@ -273,6 +291,6 @@ class ByPackages(method.Method):
         """Return the entries of the packages and of what tells and holds them."""
         paths = [*repositories.paths(repositories.DRIVER), *pins.PATHS]
         return [
-            manifest.packages(self._exchange.installed()),
+            manifest.packages(pins.held(self._exchange.installed(), self._packages.family)),
             *(manifest.file(path) for path in paths if os.path.isfile(path)),
         ]

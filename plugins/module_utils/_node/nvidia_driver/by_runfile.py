@@ -147,8 +147,8 @@ class ByRunfile(method.Method):
         """Whether a driver that may be in use gives way."""
         return self._seen.exchanges
 
-    def offers_headers(self, release: str) -> bool:
-        """Say whether the headers of a kernel can be had."""
+    def can_serve(self, release: str) -> bool:
+        """Say whether a kernel without headers can have modules."""
         return release in self._seen.headers
 
     def needs(self) -> list[str]:

@@ -116,5 +116,5 @@ def _pins(
     if not held:
         return pins.unwanted_files(manager)
     return pins.wanted_files(
-        manager, held, version, package_family.Family(sorted(held), [], [], {})
+        manager, held, version, package_family.Family(sorted(held), [], [], [], {})
     )

@@ -27,7 +27,10 @@ OF_RUNFILE = "nvidia"
 
 
 class Modules(NamedTuple):
-    """The modules that are wanted: the name and version of their tree, and target.Demands."""
+    """The modules that are wanted: the name and version of their tree, and target.Demands.
+
+    Those that no DKMS has built have a tree without a name.
+    """
 
     name: str
     version: str
@@ -78,7 +81,8 @@ def lacking(tree: Root, driver: dict[str, Any], wanted: Modules, kernels: list[s
     return [
         kernel
         for kernel in kernels
-        if kernel not in installed or not _is_there(tree, _rows_of(driver, kernel), wanted)
+        if (wanted.name and kernel not in installed)
+        or not _is_there(tree, _rows_of(driver, kernel), wanted)
     ]
 
 
@@ -94,6 +98,11 @@ def replaced(tree: Root, driver: dict[str, Any], wanted: Modules, kernels: list[
         for rows in [_rows_of(driver, kernel)]
         if any(row["name"] == "nvidia" for row in rows) and not _is_there(tree, rows, wanted)
     ]
+
+
+def prebuilt(version: str, demands: Demands) -> Modules:
+    """Return the modules of a version that are built already."""
+    return Modules("", version, *demands)
 
 
 def records(wanted: Modules) -> list[str]:
@@ -220,8 +229,9 @@ def prove(tree: Root, wanted: Modules, kernels: list[str]) -> None:
         if built_for != placed[path]:
             wrong.append(f"{path} is for {built_for or 'no kernel that it names'}")
     if wrong:
-        what = f"the modules of {wanted.name} {wanted.version}"
-        raise Refusal(what, "; ".join(wrong), "Look at `dkms status`, and run again")
+        what = f"the modules of {wanted.name or 'driver'} {wanted.version}"
+        place = "`dkms status`" if wanted.name else "the packages that bring them"
+        raise Refusal(what, "; ".join(wrong), f"Look at {place}, and run again")
 
 
 def is_built(tree: Root, wanted: Modules, release: str) -> bool:

@@ -48,8 +48,8 @@ class Method(abc.ABC):
         """Whether a driver that may be in use gives way."""
 
     @abc.abstractmethod
-    def offers_headers(self, release: str) -> bool:
-        """Say whether the headers of a kernel that lacks them can be had."""
+    def can_serve(self, release: str) -> bool:
+        """Say whether a kernel without headers can have modules."""
 
     @abc.abstractmethod
     def needs(self) -> list[str]:

@@ -126,6 +126,10 @@ class PackageExchange:
         :raises Refusal: they brought none.
         """
         version = self.version()
+        if self._packages.prebuilt:
+            came = package_choice.Choice(version, self._packages.prebuilt.packages(version), [])
+            tree, execute = self._host.tree, self._host.execute
+            package_sets.install(came, self._family, tree, execute)
         modules = self.modules(version)
         if modules is None:
             raise Refusal(
@@ -137,6 +141,8 @@ class PackageExchange:
 
     def modules(self, version: str) -> kernel_modules.Modules | None:
         """Return the wanted modules of a version that packages brought by now, None for none."""
+        if self._packages.prebuilt:
+            return kernel_modules.prebuilt(version, self._target.demands)
         driver = installed_driver.survey(self._host.tree)
         return kernel_modules.of_packages(driver, version, self._target.demands)
 

@@ -19,6 +19,8 @@ class Family(NamedTuple):
     :ivar companions: of those with a version of their own.
     :ivar apart: of those that have one of their own in some repository, and work with drivers of
         other versions.
+    :ivar modules: of those that bring modules for one kernel, in the kernel's version; they come
+        and go with it.
     :ivar kinds: {kind of modules: of those that belong to it alone}; of several that fit a name
         the first decides.
     """
@@ -26,6 +28,7 @@ class Family(NamedTuple):
     versioned: list[str]
     companions: list[str]
     apart: list[str]
+    modules: list[str]
     kinds: dict[str, list[str]]
 
 
@@ -45,8 +48,14 @@ def of(repositories: dict[str, Any], name: str) -> Family:
         if not _matches(pattern, companions)
     }
     apart = {pattern for row in repositories.values() for pattern in row["companions"]}
-    kinds = repositories[name].get("kinds", {})
-    return Family(sorted(versioned), list(companions), sorted(apart), kinds)
+    row = repositories[name]
+    return Family(
+        sorted(versioned),
+        list(companions),
+        sorted(apart),
+        row.get("modules", []),
+        row.get("kinds", {}),
+    )
 
 
 def of_unknown(facts: dict[str, Any], repositories: dict[str, Any]) -> Family:
@@ -60,12 +69,18 @@ def of_unknown(facts: dict[str, Any], repositories: dict[str, Any]) -> Family:
 
 def belongs(name: str, family: Family) -> bool:
     """Say whether a package belongs to the driver."""
-    return _matches(name, family.versioned) or _matches(name, family.companions)
+    own = (family.versioned, family.companions, family.modules)
+    return any(_matches(name, patterns) for patterns in own)
 
 
 def is_versioned(name: str, family: Family) -> bool:
     """Say whether a package that belongs to the driver has its version."""
-    return not _matches(name, family.companions)
+    return not _matches(name, family.companions) and not brings_modules(name, family)
+
+
+def brings_modules(name: str, family: Family) -> bool:
+    """Say whether a package brings modules that are built already, for one kernel."""
+    return _matches(name, family.modules)
 
 
 def is_bound(name: str, family: Family) -> bool:

@@ -25,13 +25,24 @@ def wanted_files(
     """Return {path: TextFile} of the files that hold packages where they are.
 
     :param manager: 'apt' or 'dnf', as node_info names it.
-    :param installed: {name: version} of the packages that belong to the driver.
+    :param installed: {name: version} of the packages that belong to the driver. Those with modules
+        for one kernel are free: they need the driver in the version that is held here.
     :param driver: the driver's own version: '535.161.08'.
     :param family: the package_family.Family of all that belongs to it.
     """
+    installed = held(installed, family)
     if manager == "apt":
         return {PREFERENCES: text_files.of(preferences(installed, driver, family))}
     return pins.lock(_COMPONENT, installed)
+
+
+def held(installed: dict[str, str], family: package_family.Family) -> dict[str, str]:
+    """Return {name: version} of those installed packages that are to stay at their versions."""
+    return {
+        name: version
+        for name, version in installed.items()
+        if not package_family.brings_modules(name, family)
+    }
 
 
 def unwanted_files(manager: str) -> dict[str, text_files.TextFile]:

@@ -136,7 +136,7 @@ def _refuse_kernels(seen: Seen) -> None:
         return
     for row in target.without_headers:
         has_module = target.modules.get(row["release"], {}).get("version")
-        if has_module != method.version and not method.offers_headers(row["release"]):
+        if has_module != method.version and not method.can_serve(row["release"]):
             raise Refusal(
                 f"kernel {row['release']}",
                 "it has no headers, and none can be had here: it would "

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
@@ -27,13 +28,20 @@ class ServedKernels:
     :param target: the wanted driver.
     :param host: the host.
     :param headers: what :func:`offered_headers` found.
+    :param releases: others, where modules are not built for those.
     """
 
-    def __init__(self, target: Target, host: Host, headers: dict[str, str]) -> None:
+    def __init__(
+        self,
+        target: Target,
+        host: Host,
+        headers: dict[str, str],
+        releases: Iterable[str] | None = None,
+    ) -> None:
         self._facts = target.facts
         self._host = host
         self.headers = headers
-        self.releases = [*target.releases, *headers]
+        self.releases = [*target.releases, *headers] if releases is None else list(releases)
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
@@ -54,8 +62,9 @@ class ServedKernels:
         return [Step(f"install {', '.join(names)}", install)]
 
     def put_in_place(self, modules: kernel_modules.Modules) -> None:
-        """Install modules that are built for every kernel, and remove the trees of others."""
+        """Install modules for every kernel by DKMS, if by it, and remove the trees of others."""
         tree, execute = self._host.tree, self._host.execute
-        kernel_modules.install(tree, modules, self.rows, execute)
+        if modules.name:
+            kernel_modules.install(tree, modules, self.rows, execute)
         for name, version in kernel_modules.others(tree, modules):
             dkms.remove(tree, name, version, execute)

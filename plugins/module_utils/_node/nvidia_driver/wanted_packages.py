@@ -8,9 +8,10 @@ import collections
 import contextlib
 from collections.abc import Iterable
 
+from ..component.bring import Host
 from ..packages import deb_version, versions
 from ..refusal import Refusal
-from . import package_archives, package_choice, package_family
+from . import package_archives, package_choice, package_family, prebuilt
 from .target import Target
 
 
@@ -18,20 +19,24 @@ class WantedPackages:
     """The packages that bring a branch of the driver to one host.
 
     :param target: the wanted driver.
+    :param host: the host.
     :raises Refusal: there are none.
 
     :ivar repository: the catalog's row of where they are from.
     :ivar family: all that belongs to the driver there.
     :ivar names: those that bring it.
+    :ivar prebuilt: the modules that are built already, None where DKMS builds them.
     :ivar fabric_manager: what Fabric Manager may be called, [] where the host needs none.
     """
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, host: Host) -> None:
         wanted, row = target.wanted, target.package_row
         self.branch = wanted["branch"]
         self.repository = wanted["repositories"][row["repository"]]
         self.family = package_family.of(wanted["repositories"], row["repository"])
-        self.names = list(row["packages"][target.module_type])
+        self.prebuilt = prebuilt.of_host(target, host, self.family.modules)
+        by_dkms = row["packages"][target.module_type]
+        self.names = list(self.prebuilt.names if self.prebuilt else by_dkms)
         if wanted["persistence"] and "persistenced" in self.repository:
             self.names.append(self.repository["persistenced"])
         self._module_type = target.module_type
@@ -90,7 +95,9 @@ class WantedPackages:
         return {
             name
             for name in there
-            if name in self._others or package_family.kind(name, self.family) not in either
+            if name in self._others
+            or package_family.kind(name, self.family) not in either
+            or self._is_of_other_source(name)
         }
 
     def of_other_branches(self, there: dict[str, str]) -> list[str]:
@@ -152,6 +159,9 @@ class WantedPackages:
         choice, archives = self._choice_of_driver(there, offers)
         others = self.of_other_kind(there)
         choice = package_choice.along(choice, there, offers, self.family, others)
+        if self.prebuilt:
+            modules = self.prebuilt.packages(choice.driver)
+            choice = choice._replace(packages={**choice.packages, **modules})
         if self.fabric_manager:
             choice = package_choice.with_fabric_manager(choice, self.fabric_manager, offers)
         return choice, archives
@@ -160,6 +170,8 @@ class WantedPackages:
         self, there: dict[str, str], offers: dict[str, list[str]]
     ) -> tuple[package_choice.Choice, dict[str, str]]:
         """Return the same of the packages that bring the driver, without what else there is."""
+        if self.prebuilt:
+            offers = self.prebuilt.fitting(offers, self.family)
         asked = (self.names, offers, self.branch, self.family)
         version = self.version_of(there)
         # What is there stays, where it is of the branch and can be had whole.
@@ -174,6 +186,12 @@ class WantedPackages:
             if kept is None:
                 raise
             return kept
+
+    def _is_of_other_source(self, name: str) -> bool:
+        """Say whether a package belongs to modules that come another way than the wanted ones."""
+        if self.prebuilt is None:
+            return package_family.brings_modules(name, self.family)
+        return self.prebuilt.has_no_place_for(name, self.family)
 
     def _of_branch(self, offers: dict[str, list[str]]) -> set[str]:
         """Return the versions of the driver that packages which bring it are offered in."""

@@ -53,7 +53,10 @@ _ENVIRONMENT = {
 class Apt:
     """Debian and its family."""
 
-    kernel = re.compile(r"(?:linux-(?:signed-)?image|linux-modules|(?:pve|proxmox)-kernel)(?:-.+)?")
+    # Ubuntu's linux-modules-nvidia-* bring modules of the driver for kernels that are there.
+    kernel = re.compile(
+        r"(?:linux-(?:signed-)?image|linux-modules(?!-nvidia-)|(?:pve|proxmox)-kernel)(?:-.+)?"
+    )
     locked = re.compile(r"Could not get lock .*|.* lock was locked by another process.*")
     _cures = (
         (

@@ -40,6 +40,7 @@ _BESIDE = re.compile(
     r"nvidia-(?:persistenced|modprobe|settings|xconfig|imex|fabricmanager)(?:-.+)?"
     r"|cuda-drivers-fabricmanager(?:-.+)?"
 )
+_PREBUILT = re.compile(r"linux-modules-nvidia-\d.*")
 _DRIVER_VERSION = re.compile(r"(?:\d+:)?(\d{3}\.\d{2,3}(?:\.\d{2})?)(?![\d.])")
 
 # What a host tells of itself where it tells nothing: facts of an older version lack keys.
@@ -294,6 +295,18 @@ class Case:
         """The catalog's row of the packages that bring the wanted branch, None without one."""
         repository = self.driver["repository"] if self.driver else ""
         return self.known.packages(self.distribution, self.branch, repository)
+
+    @cached_property
+    def prebuilt(self) -> bool:
+        """Whether the distribution may have built and signed the wanted modules for this host."""
+        is_packaged = bool(self.driver) and self.driver["method"] == "package"
+        row = (self.package_row if is_packaged else None) or {}
+        return self.module_type in row.get("prebuilt", {})
+
+    @cached_property
+    def has_prebuilt(self) -> bool:
+        """Whether modules that the distribution has built and signed are there."""
+        return any(_PREBUILT.fullmatch(row["name"]) for row in self.facts["packages"])
 
     @cached_property
     def wants_ofed(self) -> bool:

@@ -168,6 +168,19 @@ def key_not_enrolled(case: Case, due: Due) -> Iterator[str]:
         )
 
 
+def prebuilt_modules(case: Case, due: Due) -> Iterator[str]:
+    if due["nvidia_driver"] and case.prebuilt and (case.has_prebuilt or case.lacks_key):
+        why = (
+            "the host has such modules"
+            if case.has_prebuilt
+            else "Secure Boot is on, and the firmware knows the key that they are signed with"
+        )
+        yield (
+            "the modules are those that the distribution has built and signed, where it has them "
+            f"for every kernel: {why}"
+        )
+
+
 def restart_would_cut_the_connection(case: Case, due: Due) -> Iterator[str]:
     if not case.wants_ofed or not case.is_over_rdma:
         return
@@ -220,6 +233,7 @@ RULES = {
     "no-answer": no_answer,
     "key-not-enrolled": key_not_enrolled,
     "no-compiler": no_compiler,
+    "prebuilt-modules": prebuilt_modules,
     "restart-would-cut-the-connection": restart_would_cut_the_connection,
     "sick-gpu": sick_gpu_noticed,
     "loaded-from-elsewhere": loaded_from_elsewhere,

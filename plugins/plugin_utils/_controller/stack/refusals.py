@@ -328,9 +328,11 @@ def _cannot_be_driven(case: Case, due: Due) -> bool:
 
 
 def secure_boot_key(case: Case, due: Due) -> Iterator[Words]:
+    drives = due["nvidia_driver"].keys() - {*_FABRIC_MANAGER, "clients-stopped"}
     builds = (
         due["peer_memory"]
-        or due["nvidia_driver"].keys() - {*_FABRIC_MANAGER, "clients-stopped"}
+        # Whether there are built ones for every kernel the host's package lists tell alone.
+        or (drives and not case.prebuilt)
         or (case.wants_ofed and due["mlnx_ofed"].keys() - {"other-loaded"})
     )
     if builds and case.lacks_key and "unenrolled_key" not in case.consent:

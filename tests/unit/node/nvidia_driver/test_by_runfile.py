@@ -50,7 +50,7 @@ def method(seen, before="", sent=(), **wanted):
     facts = copy.deepcopy(case.EMPTY)
     facts["driver"]["runfile"] = before
     host = Host(None, None, None, None, sent=dict.fromkeys(sent, "/tmp/sent"))
-    family = package_family.Family(["nvidia-*"], [], [], {})
+    family = package_family.Family(["nvidia-*"], [], [], [], {})
     return by_runfile.ByRunfile(Target({**WANTED, **wanted}, facts), host, family, seen)
 
 

@@ -13,7 +13,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import pins
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import text_files
 
-FAMILY = package_family.Family(["libcuda1", "nvidia-kernel-*"], ["nvidia-persistenced"], [], {})
+FAMILY = package_family.Family(["libcuda1", "nvidia-kernel-*"], ["nvidia-persistenced"], [], [], {})
 INSTALLED = {
     "nvidia-kernel-dkms": "535.161.08-1",
     "libcuda1": "535.161.08-1",

@@ -6,11 +6,13 @@ import copy
 
 import pytest
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node.component.bring import Host
 from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver import (
     wanted_packages,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver.target import Target
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Root
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.stack import case
 
@@ -35,7 +37,9 @@ KINDS = {"proprietary": OF_KIND, "open": [f"{name}-open" for name in OF_KIND]}
 def packages_of(kind):
     variables = {"gpunode_stack": "r580", "gpunode_driver_modules": kind}
     wanted = wanted_state.Site(variables, "/").wanted("nvidia_driver")
-    return wanted_packages.WantedPackages(Target(wanted, {**copy.deepcopy(case.EMPTY), **UBUNTU}))
+    host = Host(Root("/nonexistent"), lambda: {}, None, None)
+    target = Target(wanted, {**copy.deepcopy(case.EMPTY), **UBUNTU})
+    return wanted_packages.WantedPackages(target, host)
 
 
 def offered(*versions):
