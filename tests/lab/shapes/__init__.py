@@ -8,10 +8,10 @@ installed on it comes from stand-in packages, see tests/standins/packages.
 from __future__ import annotations
 
 from lab.images import Image
-from lab.shapes import ubuntu
+from lab.shapes import el, ubuntu
 
 #: {name: Shape}.
-SHAPES = {**ubuntu.SHAPES}
+SHAPES = {**ubuntu.SHAPES, **el.SHAPES}
 
 
 def fresh(lab, node, name):
