@@ -10,6 +10,7 @@ import subprocess
 from functools import cached_property
 from typing import Any
 
+from ..kernel import headers
 from ..packages import package_manager, stack_packages
 from ..rdma import ofed_release, rdma_stack
 from ..refusal import Refusal
@@ -181,11 +182,14 @@ def _main_kernel(method: Method) -> dict[str, Any]:
     """
     found = ofed_release.first(method.kernels)
     if not found:
+        packages = [
+            headers.package(row["release"], method.facts["pkg_mgr"])
+            for row in method.facts["kernels"]
+        ]
         raise Refusal(
             "RDMA modules",
             "no kernel of this host has headers to build them with",
-            "Install linux-headers-… of a kernel that is there, or on Enterprise Linux "
-            "kernel-devel",
+            f"Install {' or '.join(packages)}" if packages else "Install a kernel and its headers",
         )
     return found[0]
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from ..component.bring import Host
-from ..kernel import kernels, secure_boot
+from ..kernel import headers, kernels, secure_boot
 from ..packages import repositories
 from ..rdma import ofed_release, rdma_stack
 from ..refusal import Refusal
@@ -159,9 +159,9 @@ class Method(abc.ABC):
         by_dkms = self.trees or self.facts["pkg_mgr"] == "apt"
         for row in self.kernels if by_dkms else []:
             if not row["headers"] and not self._has_modules(row["release"]):
+                package = headers.package(row["release"], self.facts["pkg_mgr"])
                 raise Refusal(
                     f"RDMA modules for kernel {row['release']}",
                     "the kernel has no headers to build them with",
-                    f"Install linux-headers-{row['release']}, on Enterprise Linux "
-                    f"kernel-devel-{row['release']}, or remove that kernel",
+                    f"Install {package}, or remove that kernel",
                 )

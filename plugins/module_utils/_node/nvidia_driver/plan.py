@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from .. import steps
 from ..component.bring import Host
 from ..gpu import clients, loaded_module
-from ..kernel import initramfs, modprobe, secure_boot
+from ..kernel import headers, initramfs, modprobe, secure_boot
 from ..refusal import Refusal
 from ..steps import Step
 from ..system import text_files
@@ -141,7 +141,8 @@ def _refuse_kernels(seen: Seen) -> None:
                 f"kernel {row['release']}",
                 "it has no headers, and none can be had here: it would "
                 f"{'go on' if row['running'] else 'boot'} without a driver",
-                f"Install linux-headers-{row['release']}, remove that kernel, or say "
+                f"Install {headers.package(row['release'], target.facts['pkg_mgr'])}, remove that "
+                "kernel, or say "
                 "nvidia_driver_kernels_without_headers: report",
             )
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from ..kernel import headers
 from ..rdma import peer_route
 from ..refusal import Refusal
 from . import nv_peer_mem
@@ -57,7 +58,8 @@ def _refuse_build(case: Case) -> None:
             raise Refusal(
                 f"nv_peer_mem for kernel {release}",
                 "the kernel has no headers to build it with",
-                f"Install linux-headers-{release}, or remove that kernel",
+                f"Install {headers.package(release, case.seen.facts['pkg_mgr'])}, or remove that "
+                "kernel",
             )
         rows = modules_of(case.seen.facts, _NAME, release)
         paths = [row["path"] for row in rows if case.way_of(row) in (case.way, None)]

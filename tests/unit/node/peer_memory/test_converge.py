@@ -277,9 +277,13 @@ def test_without_an_archive_that_is_known_the_option_is_named(host):
         host.converge()
 
 
-def test_a_kernel_without_headers_is_named(host):
+@pytest.mark.parametrize(
+    ("manager", "package"), [("apt", "linux-headers"), ("dnf", "kernel-devel")]
+)
+def test_a_kernel_without_headers_is_named_in_the_words_of_its_distribution(host, manager, package):
     host.facts["kernels"] = [host.kernel(headers=False)]
-    with pytest.raises(Refusal, match=f"Install linux-headers-{K}"):
+    host.facts["pkg_mgr"] = manager
+    with pytest.raises(Refusal, match=f"Install {package}-{K}"):
         host.converge()
 
 
