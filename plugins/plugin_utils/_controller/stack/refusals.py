@@ -42,6 +42,21 @@ _FABRIC_MANAGER = {"fabric-manager-mismatch", "no-fabric-manager"}
 # What is mended with the modules that are there.
 _KEEPING = {*_FABRIC_MANAGER, "not-loaded", "other-loaded", "rival-driver", "clients-stopped"}
 
+# The processors for which the catalog has addresses, files and packages.
+_PROCESSOR = "x86_64"
+
+
+def processor_unsupported(case: Case, due: Due) -> Iterator[Words]:
+    found = case.facts["architecture"]
+    if found in ("", _PROCESSOR) or not (case.driver or case.wants_ofed or case.route):
+        return
+    yield (
+        f"a GPU stack for {found}",
+        f"its driver, RDMA stack and peer memory are known for {_PROCESSOR} alone: all that would "
+        "be fetched is for that",
+        "Leave this host out, or let it have no GPU stack",
+    )
+
 
 def kernel_too_old(case: Case, due: Due) -> Iterator[Words]:
     row = case.branch_row
@@ -415,6 +430,7 @@ def _branches_for_kernel(case: Case, release: str) -> str:
 
 
 RULES = {
+    "processor-unsupported": processor_unsupported,
     "kernel-too-old": kernel_too_old,
     "kernel-too-new": kernel_too_new,
     "architecture-unsupported": architecture_unsupported,
