@@ -72,7 +72,7 @@ def observe(target: Target, host: Host, packages: WantedPackages) -> Seen:
     may_ask = exchanges and not sources
     asked = packages.names if may_ask else []
     others = packages.of_other_branches(installed) if may_ask else []
-    offers = repositories.offered(tree, [*asked, *others])
+    offers = packages.manager.offered(tree, [*asked, *others])
     version = packages.version_of(installed) or packages.branch
     held_by = pins.wanted_files(facts["pkg_mgr"], installed, version, packages.family)
     return Seen(
@@ -84,7 +84,7 @@ def observe(target: Target, host: Host, packages: WantedPackages) -> Seen:
         missing=package_manager.missing(_tools(target, packages, exchanges), host.run),
         sources=sources,
         offers=offers,
-        passed_over=packages.passed_over(offers, repositories.stopped(tree, asked)),
+        passed_over=packages.passed_over(offers, packages.manager.stopped(tree, asked)),
         pins=held_by,
         are_held=not text_files.stale(held_by),
     )
@@ -99,11 +99,10 @@ def sources_of(target: Target, host: Host, packages: WantedPackages) -> reposito
 
 def _tools(target: Target, packages: WantedPackages, exchanges: bool) -> list[str]:
     """Return the packages of the distribution that the work takes."""
-    if target.facts["pkg_mgr"] == "apt":
-        # What builds the modules has to be there before the packages that would bring it along.
-        return ["dkms"] if exchanges and not packages.prebuilt else []
+    # What builds the modules has to be there before the packages that would bring it along.
+    tools = ["dkms"] if exchanges and not packages.prebuilt else []
     # dnf holds to its list of versions by a plugin alone.
-    return [DNF_PLUGIN]
+    return tools if target.facts["pkg_mgr"] == "apt" else [*tools, DNF_PLUGIN]
 
 
 def _exchanges(
@@ -194,8 +193,9 @@ class ByPackages(method.Method):
         sources = sources_of(self._target, self._host, self._packages)
         return [
             *sources.offering_of(self._seen.sources, execute),
-            *package_manager.installing_missing(self._seen.missing, execute, self._host.run),
+            # On Enterprise Linux what builds modules would bring the next kernel without them.
             *self._kernels.installing_headers(),
+            *package_manager.installing_missing(self._seen.missing, execute, self._host.run),
         ]
 
     def building(self) -> list[Step]:
@@ -206,8 +206,7 @@ class ByPackages(method.Method):
         if self._seen.passed_over:
             words += f", and not {self._seen.passed_over}, which the archive stopped"
         fetch = Step(words, self._exchange.fetch)
-        if self._packages.prebuilt or self._target.facts["pkg_mgr"] != "apt":
-            # The packages of a module stream build, or bring, them when they are installed.
+        if self._packages.prebuilt:
             return [fetch]
         words = f"build the {self._target.module_type} modules of branch {self._packages.branch}"
         releases = ", ".join(self._kernels.releases)
@@ -252,8 +251,6 @@ class ByPackages(method.Method):
     @property
     def _replaced(self) -> str:
         """What goes with the exchange, in words, as far as the lists on the host tell."""
-        if self._packages.are_of_stream:
-            return ""
         there = self._seen.installed
         if self._packages.of_other_branches(there) and self._seen.sources:
             return f"driver {self._packages.driver_of(there)}"

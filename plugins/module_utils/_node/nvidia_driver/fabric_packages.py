@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..component.bring import Host
 from ..gpu import fabric_manager
-from ..packages import repositories
+from ..packages import package_manager, repositories
 from ..refusal import Refusal
 from ..steps import Step
 from ..system import text_files
@@ -43,7 +43,7 @@ def observe(
     choice, obstacle = None, None
     try:
         if _is_lacking(wanted["version"], facts, there):
-            choice = _choice(wanted, there, host)
+            choice = _choice(wanted, facts["pkg_mgr"], there, host)
     except Refusal as refusal:
         obstacle = refusal
     # A .run has no repository.
@@ -78,7 +78,9 @@ def _is_lacking(version: str, facts: dict[str, Any], there: dict[str, str]) -> b
     return bool(facts["nvswitches"]) and not is_there
 
 
-def _choice(wanted: dict[str, Any], there: dict[str, str], host: Host) -> package_choice.Choice:
+def _choice(
+    wanted: dict[str, Any], manager: str, there: dict[str, str], host: Host
+) -> package_choice.Choice:
     """Return what has to be installed.
 
     :raises Refusal: the host is offered none of this version.
@@ -89,7 +91,7 @@ def _choice(wanted: dict[str, Any], there: dict[str, str], host: Host) -> packag
     )
     bare = package_choice.Choice(wanted["version"], {}, [])
     try:
-        offers = repositories.offered(host.tree, names)
+        offers = package_manager.named(manager).offered(host.tree, names)
         choice = package_choice.with_fabric_manager(bare, names, offers)
     except Refusal as refusal:
         raise Refusal(

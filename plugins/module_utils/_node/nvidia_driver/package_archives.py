@@ -5,31 +5,33 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import os
 import re
 import shutil
 from collections.abc import Iterable
 
 from ..gpu import driver_archive
-from ..packages import apt_transaction, package_manager, versions
+from ..packages import package_manager, versions
+from ..packages.package_manager import Manager
 from ..refusal import Refusal
 from ..system.commands import Execute
 from . import package_family
 from .package_choice import Choice
 
-#: Where apt puts what it fetches of the driver, until that is installed and kept.
+#: Where what is fetched of the driver lies, until that is installed and kept.
 COMING = os.path.join(driver_archive.DIR, "coming")
 _SOURCES = re.compile(r"-dkms\b|-kernel-source\b")
 
 
-def sources(choice: Choice, family: package_family.Family, coming: str = COMING) -> dict[str, str]:
+def sources(
+    choice: Choice, family: package_family.Family, manager: Manager, coming: str = COMING
+) -> dict[str, str]:
     """Return {name: version} of the packages that have the modules' sources.
 
     Either they were chosen, or what was chosen stands on them, as cuda-drivers does, and they were
     fetched along. Ubuntu has the sources in one package and their dkms.conf in another.
     """
-    fetched = {name: version for name, (version, _path) in _kept_archives(coming).items()}
+    fetched = {name: version for name, (version, _path) in manager.archives(coming).items()}
     return {
         name: version
         for name, version in {**fetched, **choice.packages}.items()
@@ -40,6 +42,7 @@ def sources(choice: Choice, family: package_family.Family, coming: str = COMING)
 def keep(
     driver: str,
     there: dict[str, str],
+    manager: Manager,
     execute: Execute,
     folder: str = driver_archive.DIR,
 ) -> None:
@@ -53,17 +56,16 @@ def keep(
     driver_archive.make(folder)
     place = os.path.join(folder, driver)
     driver_archive.make(place)
-    for path in glob.glob(os.path.join(COMING, "*.deb")):
+    for _version, path in manager.archives(COMING).values():
         shutil.move(path, os.path.join(place, os.path.basename(path)))
     shutil.rmtree(COMING, ignore_errors=True)
-    found = apt_transaction.archives(place, there)
+    found = _of(there, place, manager)
     lacking = {name: version for name, version in there.items() if name not in found}
     if lacking:
         # What the archive has no longer is no reason to fail.
         with contextlib.suppress(Refusal):
-            found.update(
-                _downloaded(f"keep the packages of driver {driver}", lacking, place, execute)
-            )
+            what = f"keep the packages of driver {driver}"
+            found.update(_downloaded(what, lacking, place, manager, execute))
     for left in set(os.listdir(place)) - set(map(os.path.basename, found.values())):
         path = os.path.join(place, left)
         (shutil.rmtree if os.path.isdir(path) else os.unlink)(path)
@@ -76,28 +78,32 @@ def keep(
         shutil.rmtree(place)
 
 
-def kept(driver: str, there: dict[str, str], folder: str = driver_archive.DIR) -> dict[str, str]:
+def kept(
+    driver: str, there: dict[str, str], manager: Manager, folder: str = driver_archive.DIR
+) -> dict[str, str]:
     """Return {name: path} of the archives that are kept of a driver, {} where it is not."""
     paths = [row["path"] for row in driver_archive.rows(folder=folder) if not row["sha256"]]
     place = os.path.join(folder, driver)
-    return apt_transaction.archives(place, there) if place in paths else {}
+    return _of(there, place, manager) if place in paths else {}
 
 
-def kept_versions(driver: str, folder: str = driver_archive.DIR) -> dict[str, str]:
+def kept_versions(
+    driver: str, manager: Manager, folder: str = driver_archive.DIR
+) -> dict[str, str]:
     """Return {name: version} of the packages of a driver whose archives are kept, {} for none."""
-    paths = _kept_archives(os.path.join(folder, driver))
+    paths = manager.archives(os.path.join(folder, driver))
     return {name: version for name, (version, _path) in paths.items()}
 
 
 def kept_choice(
-    names: Iterable[str], branch: str, folder: str = driver_archive.DIR
+    names: Iterable[str], branch: str, manager: Manager, folder: str = driver_archive.DIR
 ) -> tuple[Choice, dict[str, str]] | None:
     """Return (Choice, {name: path}) of a driver of a branch that is kept whole; None for none.
 
     :param names: packages that bring the driver, from the catalog.
     """
     for row in driver_archive.rows(folder=folder):
-        paths = {} if row["sha256"] else _kept_archives(row["path"])
+        paths = {} if row["sha256"] else manager.archives(row["path"])
         if versions.branch(row["version"]) == branch and set(names) <= paths.keys():
             packages = {name: version for name, (version, _path) in paths.items()}
             places = {name: path for name, (_version, path) in paths.items()}
@@ -109,6 +115,7 @@ def unpack(
     name: str,
     version: str,
     folder: str,
+    manager: Manager,
     execute: Execute,
     archives: dict[str, str] | None = None,
 ) -> str:
@@ -124,35 +131,32 @@ def unpack(
     there = {name: version}
     archive = {key: path for key, path in (archives or {}).items() if key == name}
     archive = (
-        archive
-        or apt_transaction.archives(COMING, there)
-        or _downloaded(what, there, folder, execute)
+        archive or _of(there, COMING, manager) or _downloaded(what, there, folder, manager, execute)
     )
     if not archive:
-        raise Refusal(what, "no archive of it came", "Look at apt's lists, and run again")
-    _run(what, ["dpkg-deb", "--extract", archive[name], target], execute)
+        raise Refusal(what, "no archive of it came", "Look at what is on offer, and run again")
+    os.makedirs(target, exist_ok=True)
+    _run(what, manager.unpacking(archive[name], target), manager, execute)
     return target
 
 
-def _kept_archives(folder: str) -> dict[str, tuple[str, str]]:
-    """Return {name: (version, path)} of the archives in a folder, as apt names them."""
-    found = {}
-    for path in sorted(glob.glob(os.path.join(folder, "*_*_*.deb"))):
-        name, version, _architecture = os.path.basename(path).split("_", 2)
-        found[name] = (version.replace("%3a", ":"), path)
-    return found
+def _of(packages: dict[str, str], folder: str, manager: Manager) -> dict[str, str]:
+    """Return {name: path} of those packages, {name: version}, whose archives are in a folder."""
+    found = manager.archives(folder).items()
+    return {name: path for name, (version, path) in found if packages.get(name) == version}
 
 
 def _downloaded(
-    what: str, packages: dict[str, str], folder: str, execute: Execute
+    what: str, packages: dict[str, str], folder: str, manager: Manager, execute: Execute
 ) -> dict[str, str]:
     """Fetch packages into a folder; return {name: path} of those that came."""
-    names = [f"{name}={version}" for name, version in packages.items()]
-    _run(what, ["env", f"--chdir={folder}", "apt-get", "--quiet", "download", *names], execute)
-    return apt_transaction.archives(folder, packages)
+    names = [manager.exactly(name, version) for name, version in packages.items()]
+    _run(what, manager.downloading(folder, names), manager, execute)
+    return _of(packages, folder, manager)
 
 
-def _run(what: str, argv: list[str], execute: Execute) -> None:
-    answer = package_manager.managed(what, argv, package_manager.Apt(), execute)
+def _run(what: str, argv: list[str], manager: Manager, execute: Execute) -> None:
+    answer = package_manager.managed(what, argv, manager, execute)
     if answer.returncode:
-        raise Refusal(what, package_manager.reason(answer), "Mend that and run again")
+        reason = package_manager.reason(answer, manager)
+        raise Refusal(what, reason, "Mend that and run again")

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from ..packages import deb_version, versions
+from ..packages import versions
 from ..refusal import Refusal
 from . import package_family
 
@@ -17,8 +17,7 @@ class Choice(NamedTuple):
     """What is to be installed.
 
     :ivar driver: the driver's own version.
-    :ivar packages: {name: version}. dnf's module streams ('@nvidia-driver:580-open') have no
-        version but their own name.
+    :ivar packages: {name: version}.
     :ivar superseded: the names of those that are to go.
     """
 
@@ -37,15 +36,12 @@ def choose(
     """Return the Choice of the newest version of a branch that all packages are offered in.
 
     :param names: packages that bring the driver, from the catalog.
-    :param offers: what repositories.offered says of them.
+    :param offers: what the host's package manager offers of them, the newest first.
     :param branch: '535'.
     :param family: the package_family.Family of the repository.
     :param version: the driver's own version, where it is to be that one and no other.
     :raises Refusal: there is none.
     """
-    # A stream has one version of everything, which nothing but dnf knows.
-    if any(name.startswith("@") for name in names):
-        return Choice(version, dict.fromkeys(names, ""), [])
     versioned = [name for name in names if package_family.is_versioned(name, family)]
     # Where one is not offered at all, there is no version that all are offered in.
     common = set.intersection(
@@ -61,7 +57,7 @@ def choose(
             f"no version of it is offered of all packages: {_offers_in_words(names, offers)}",
             "Choose a version or a branch that is, another repository, or a .run file",
         )
-    driver = max(fitting, key=deb_version.key)
+    driver = versions.ordered(fitting)[-1]
     return Choice(driver, {name: _best(offers[name], driver) for name in names}, [])
 
 
@@ -79,11 +75,6 @@ def without(
         ]
         for name, found in offers.items()
     }
-
-
-def is_stream(name: str) -> bool:
-    """Say whether a name is a module stream of dnf's, which brings packages of other names."""
-    return name.startswith("@")
 
 
 def of_other_branches(
@@ -124,7 +115,7 @@ def along(
     What is of another branch, and has no heir in this one, is to go.
 
     :param there: {name: version} that are installed, see package_sets.installed.
-    :param offers: what repositories.offered says of those and of their heirs.
+    :param offers: what is offered of those and of their heirs, the newest first.
     :param others: packages that belong to modules of another kind alone, and are to go.
     """
     branch = versions.branch(choice.driver)
@@ -135,7 +126,7 @@ def along(
             now = heir(name, there[name], branch) if branch else name
             same = [offer for offer in offers.get(now, []) if _is_of(offer, choice.driver)]
             if same:
-                packages.setdefault(now, max(same, key=deb_version.key))
+                packages.setdefault(now, same[0])
     if branch:
         superseded.update(set(of_other_branches(there, branch, family)).difference(packages))
     return Choice(choice.driver, packages, sorted(superseded))
@@ -149,18 +140,10 @@ def with_fabric_manager(
     :param names: what it may be called, see :func:`fabric_manager_names`.
     :raises Refusal: there is none.
     """
-    if any(map(is_stream, choice.packages)):
-        # NVIDIA Driver Installation Guide, "Modularity Profiles".
-        profiled = {
-            f"{name}/fm" if is_stream(name) else name: version
-            for name, version in choice.packages.items()
-        }
-        return choice._replace(packages=profiled)
     for name in names:
         same = [offer for offer in offers.get(name, []) if _is_of(offer, choice.driver)]
         if same:
-            packages = {**choice.packages, name: max(same, key=deb_version.key)}
-            return choice._replace(packages=packages)
+            return choice._replace(packages={**choice.packages, name: same[0]})
     raise Refusal(
         f"Fabric Manager {choice.driver}",
         "it has to have exactly the driver's version, and is not offered in that: "
@@ -177,7 +160,7 @@ def fabric_manager_names(repository: dict[str, Any], branch: str) -> list[str]:
 def is_there(choice: Choice, there: dict[str, str]) -> bool:
     """Say whether exactly what was chosen is installed.
 
-    :param there: {name: version} that are installed; of a module stream nobody can tell.
+    :param there: {name: version} that are installed.
     """
     return not set(choice.superseded) & set(there) and all(
         there.get(name) == version for name, version in choice.packages.items()
@@ -196,7 +179,7 @@ def _best(offers: list[str], driver: str) -> str:
     branch = versions.branch(driver)
     same = [offer for offer in offers if _is_of(offer, driver)]
     alike = [offer for offer in offers if versions.branch(versions.upstream(offer)) == branch]
-    return max(same or alike or offers, key=deb_version.key)
+    return (same or alike or offers)[0]
 
 
 def _offers_in_words(names: Iterable[str], offers: dict[str, list[str]]) -> str:

@@ -13,7 +13,7 @@ from functools import cached_property
 from ..component.bring import Host
 from ..gpu import installed_driver
 from ..kernel import dkms, dkms_status
-from ..packages import repositories, versions
+from ..packages import versions
 from ..refusal import Refusal
 from ..system import disk, own_paths, text_files
 from . import (
@@ -66,10 +66,11 @@ class PackageExchange:
 
         It is made once a step asks for it: the repository is there then.
         """
-        # What was cut is brought to its end by name: apt looks for nothing that others stand on.
+        # What was cut is brought to its end by name: nobody looks for what others stand on.
         there = {**self._unfinished, **self._before}
         names, tree = self._packages.to_ask_for(there), self._host.tree
-        offers, stopped = repositories.offered(tree, names), repositories.stopped(tree, names)
+        manager = self._packages.manager
+        offers, stopped = manager.offered(tree, names), manager.stopped(tree, names)
         return self._packages.choice(there, offers, stopped)
 
     @property
@@ -87,15 +88,18 @@ class PackageExchange:
     def fetch(self) -> None:
         """Have on the host all that is to be installed."""
         choice, archives = self._choice
-        package_sets.fetch(choice, self._family, self._host.execute, archives=archives)
+        manager, execute = self._packages.manager, self._host.execute
+        package_sets.fetch(choice, self._family, execute, manager, archives)
 
     def build(self) -> None:
         """Build the modules of the packages that bring them, before those are installed."""
         choice, archives = self._choice
+        manager, execute = self._packages.manager, self._host.execute
         os.makedirs(own_paths.CACHE_DIR, mode=0o755, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=own_paths.CACHE_DIR, prefix="package-") as folder:
-            for name, version in package_archives.sources(choice, self._family).items():
-                package_archives.unpack(name, version, folder, self._host.execute, archives)
+            sources = package_archives.sources(choice, self._family, manager)
+            for name, version in sources.items():
+                package_archives.unpack(name, version, folder, manager, execute, archives)
             for conf in glob.glob(os.path.join(folder, "*/usr/src/*/dkms.conf")):
                 self._build_from(os.path.dirname(conf), choice.driver)
 
@@ -113,11 +117,11 @@ class PackageExchange:
     def install(self) -> None:
         """Install the packages, and their modules for every kernel."""
         choice, archives = self._choice
-        tree, execute = self._host.tree, self._host.execute
+        tree, execute, manager = self._host.tree, self._host.execute, self._packages.manager
         for name, version in dkms_status.orphans(tree):
             if version == choice.driver:
                 dkms.remove(tree, name, version, execute)
-        package_sets.install(choice, self._family, tree, execute, archives=archives)
+        package_sets.install(choice, self._family, tree, execute, manager, archives)
         self.install_modules()
 
     def install_modules(self) -> None:
@@ -151,8 +155,7 @@ class PackageExchange:
         there, manager = self.installed(), self._target.facts["pkg_mgr"]
         version = self._packages.version_of(there) or self._packages.branch
         text_files.put_all(driver_pins.wanted_files(manager, there, version, self._family))
-        if manager == "apt":
-            package_archives.keep(version, there, self._host.execute)
+        package_archives.keep(version, there, self._packages.manager, self._host.execute)
 
     def forget(self) -> None:
         """Purge the settings of what was there before and is no more."""
@@ -181,7 +184,7 @@ class PackageExchange:
 
     def _cut_of(self, version: str) -> dict[str, str]:
         """Return {name: version} of a driver's packages that an earlier run was cut at."""
-        kept = package_archives.kept_versions(version)
+        kept = package_archives.kept_versions(version, self._packages.manager)
         cut = {name: kept.get(name, found) for name, found in self._unfinished.items()}
         return {
             name: found

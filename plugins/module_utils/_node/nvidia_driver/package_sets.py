@@ -9,35 +9,21 @@ itself where a newer one is on offer. So it gets preferences of its own for the 
 from __future__ import annotations
 
 import functools
-import os
 import shutil
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Any, Callable
 
 from ..component.bring import Host
 from ..gpu import driver_archive
-from ..packages import (
-    apt_transaction,
-    package_manager,
-    repositories,
-    stack_packages,
-)
+from ..kernel import headers as kernel_headers
+from ..packages import package_manager, stack_packages
+from ..packages.package_manager import Manager
 from ..refusal import Refusal
 from ..steps import Step
 from ..system.commands import Execute
 from ..system.root import Root
 from . import package_archives, package_choice, package_family, pins
 from .package_choice import Choice
-
-_PATIENCE_S = 30
-_HEADERS = {"apt": "linux-headers-{}", "dnf": "kernel-devel-{}"}
-# dnf(8), dnf.conf(5): our own pins are passed; a stream of another branch or of the other kind of
-# modules takes the place of the one that is enabled, and its packages that of those.
-_DNF_OPTIONS = (
-    "--disableplugin=versionlock",
-    "--setopt=module_stream_switch=True",
-    "--allowerasing",
-)
 
 
 def installed(tree: Root, family: package_family.Family) -> dict[str, str]:
@@ -54,7 +40,7 @@ def fetch(
     choice: Choice,
     family: package_family.Family,
     execute: Execute,
-    manager: Any = None,
+    manager: Manager | None = None,
     archives: dict[str, str] | None = None,
 ) -> None:
     """Have all archives on the host that an installation needs, and change nothing else.
@@ -72,7 +58,7 @@ def install(
     family: package_family.Family,
     tree: Root,
     execute: Execute,
-    manager: Any = None,
+    manager: Manager | None = None,
     archives: dict[str, str] | None = None,
 ) -> None:
     """Install what was chosen, in place of any other version of it.
@@ -83,7 +69,9 @@ def install(
     is_whole = not unfinished(tree, family)
     if is_whole and package_choice.is_there(choice, installed(tree, family)):
         return
+    _settle(choice, family, tree, execute, manager)
     _put(choice, family, execute, manager, archives=archives)
+    _remove_superseded(choice, family, tree, execute, manager)
     there = installed(tree, family)
     wrong = [
         f"{name} {there.get(name, 'none')}, not {version}"
@@ -113,7 +101,9 @@ def bring_back(
     :raises Refusal: not all of them can be had, or it failed.
     """
     choice = Choice(driver, dict(before), list(came))
-    install(choice, family, tree, execute, archives=package_archives.kept(driver, before))
+    manager = package_manager.required(_what(choice))
+    archives = package_archives.kept(driver, before, manager)
+    install(choice, family, tree, execute, manager, archives)
     # What was fetched for the attempt that failed. The next one removes what stays of it.
     shutil.rmtree(package_archives.COMING, ignore_errors=True)
 
@@ -124,7 +114,9 @@ def came(before: Iterable[str], family: package_family.Family, tree: Root) -> li
     return sorted(there.difference(before))
 
 
-def forget(names: Iterable[str], tree: Root, execute: Execute, manager: Any = None) -> None:
+def forget(
+    names: Iterable[str], tree: Root, execute: Execute, manager: Manager | None = None
+) -> None:
     """Purge the settings that packages left when they were removed.
 
     They are kept until the driver that replaced them is in place: it may have to give way again.
@@ -144,7 +136,7 @@ def remove(
     family: package_family.Family,
     tree: Root,
     execute: Execute,
-    manager: Any = None,
+    manager: Manager | None = None,
     staying: Iterable[str] = (),
 ) -> None:
     """Remove all that belongs to the driver, its settings as well, and what is half installed.
@@ -166,7 +158,7 @@ def removal(names: Iterable[str], family: package_family.Family, host: Host) -> 
 
 
 def check_removal(
-    family: package_family.Family, tree: Root, execute: Execute, manager: Any = None
+    family: package_family.Family, tree: Root, execute: Execute, manager: Manager | None = None
 ) -> None:
     """Raise a Refusal where :func:`remove` would do harm, and remove nothing."""
     _removing(package_manager.judge, family, tree, execute, manager)
@@ -177,7 +169,7 @@ def _removing(
     family: package_family.Family,
     tree: Root,
     execute: Execute,
-    manager: Any,
+    manager: Manager | None,
     staying: Iterable[str] = (),
 ) -> None:
     names = came(staying, family, tree)
@@ -196,20 +188,14 @@ def headers(tree: Root, releases: list[str], manager: str = "apt") -> dict[str, 
     :param releases: of kernels on disk.
     :param manager: 'apt' or 'dnf', as node_info names it.
     """
-    names = {release: _HEADERS[manager].format(release) for release in releases}
-    there: Collection[str]
-    if manager == "apt":
-        there = repositories.offered(tree, list(names.values()))
-    else:
-        there = [
-            name
-            for name in names.values()
-            if tree.answer("dnf", "--quiet", "list", name, patience_s=_PATIENCE_S)
-        ]
-    return {release: name for release, name in names.items() if name in there}
+    names = {release: kernel_headers.packages(release, manager) for release in releases}
+    asked = [name for found in names.values() for name in found]
+    there = package_manager.named(manager).available(tree, asked)
+    offered = {release: [*filter(there.__contains__, found)] for release, found in names.items()}
+    return {release: found[0] for release, found in offered.items() if found}
 
 
-def install_headers(names: list[str], execute: Execute, manager: Any = None) -> None:
+def install_headers(names: list[str], execute: Execute, manager: Manager | None = None) -> None:
     """Install packages of :func:`headers`.
 
     :raises Refusal: it would touch a kernel or remove anything, or it failed.
@@ -223,32 +209,75 @@ def _put(
     choice: Choice,
     family: package_family.Family,
     execute: Execute,
-    manager: Any,
+    manager: Manager | None,
     archives: dict[str, str] | None = None,
     fetches_only: bool = False,
 ) -> None:
     """Run the transaction that brings what was chosen; see :func:`fetch` and :func:`install`."""
     what = _what(choice)
     manager = manager or package_manager.required(what)
-    belongs = functools.partial(package_family.belongs, family=family)
-    is_apt = isinstance(manager, package_manager.Apt)
+    at_hand = archives or {}
     names = [
-        (archives or {}).get(name)
-        or (f"{name}{'=' if is_apt else '-'}{version}" if version else name)
+        at_hand.get(name) or (manager.exactly(name, version) if version else name)
         for name, version in choice.packages.items()
     ]
     options = (manager.fetching_only,) if fetches_only else ()
-    run = functools.partial(
-        package_manager.transact, what, manager=manager, execute=execute, may_go=belongs
-    )
-    if not is_apt:
-        # What is superseded goes by --allowerasing, as far as it is in the way.
-        run(verb=(*_DNF_OPTIONS, *options, *manager.installing), names=names)
-        return
-    names += [f"{name}-" for name in choice.superseded]
-    driver_archive.make(os.path.dirname(package_archives.COMING))
-    with apt_transaction.under(pins.coming(choice.driver, family), package_archives.COMING) as own:
-        run(verb=(*own, *options, *manager.installing), names=names)
+    records = pins.coming(choice.driver, family)
+    driver_archive.make()
+    driver_archive.make(package_archives.COMING)
+    are_at_hand = at_hand.keys() >= choice.packages.keys()
+    with manager.exchanging(records, package_archives.COMING, are_at_hand) as own:
+        package_manager.transact(
+            what,
+            (*own, *options, *manager.installing),
+            [*names, *manager.leaving(choice.superseded)],
+            manager,
+            execute,
+            may_go=functools.partial(package_family.belongs, family=family),
+        )
+
+
+def _settle(
+    choice: Choice,
+    family: package_family.Family,
+    tree: Root,
+    execute: Execute,
+    manager: Manager | None,
+) -> None:
+    """Leave one version of each package that a transaction which was cut left in two.
+
+    The other one goes whatever needs it: its heir is there, or comes.
+    """
+    belongs = functools.partial(package_family.belongs, family=family)
+    superfluous = []
+    for name, found in stack_packages.doubled(tree, belongs).items():
+        wanted = choice.packages.get(name)
+        stays = wanted if wanted in found else found[-1]
+        # rpm(8) takes no epoch here.
+        superfluous += [f"{name}-{one.rpartition(':')[2]}" for one in found if one != stays]
+    if superfluous:
+        what = f"remove {', '.join(superfluous)}, which a run that was cut left beside another one"
+        manager = manager or package_manager.required(what)
+        argv = ["rpm", "--erase", "--nodeps", *superfluous]
+        answer = package_manager.managed(what, argv, manager, execute)
+        if answer.returncode:
+            raise Refusal(what, package_manager.reason(answer, manager), "Mend that and run again")
+
+
+def _remove_superseded(
+    choice: Choice,
+    family: package_family.Family,
+    tree: Root,
+    execute: Execute,
+    manager: Manager | None,
+) -> None:
+    """Remove what was to go and was in nobody's way, where a transaction leaves that."""
+    left = sorted(set(choice.superseded).intersection(installed(tree, family)))
+    if left:
+        what = f"remove {', '.join(left)}"
+        manager = manager or package_manager.required(what)
+        may_go = set(left).__contains__
+        package_manager.transact(what, manager.removing, left, manager, execute, may_go)
 
 
 def _what(choice: Choice) -> str:

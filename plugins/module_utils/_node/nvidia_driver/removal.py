@@ -30,6 +30,9 @@ from . import (
     services,
 )
 
+# What dnf notes of the module stream that somebody enabled for the driver, dnf.modularity(7).
+_STREAM = "/etc/dnf/modules.d/nvidia-driver.module"
+
 
 class Seen(NamedTuple):
     """What a host has of a driver.
@@ -84,7 +87,7 @@ def observe(host: Host, repositories: dict[str, Any]) -> Seen:
         **dict.fromkeys(sources.paths(sources.DRIVER), nothing),
         **pins.unwanted_files(facts["pkg_mgr"]),
         # Who was stopped for a driver has none to run with.
-        **dict.fromkeys((*modprobe_conf.PATHS, drained.note_path()), nothing),
+        **dict.fromkeys((*modprobe_conf.PATHS, drained.note_path(), _STREAM), nothing),
     }
     return Seen(
         facts=facts,

@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Iterable
 
 from ..component.bring import Host
-from ..packages import deb_version, versions
+from ..packages import deb_version, package_manager, versions
 from ..refusal import Refusal
 from . import package_archives, package_choice, package_family, prebuilt
 from .target import Target
@@ -27,6 +27,7 @@ class WantedPackages:
     :ivar names: those that bring it.
     :ivar prebuilt: the modules that are built already, None where DKMS builds them.
     :ivar fabric_manager: what Fabric Manager may be called, [] where the host needs none.
+    :ivar manager: what manages the host's packages.
     """
 
     def __init__(self, target: Target, host: Host) -> None:
@@ -49,22 +50,15 @@ class WantedPackages:
             else []
         )
         self._needs_fabric_manager = bool(target.facts["nvswitches"])
-
-    @property
-    def are_of_stream(self) -> bool:
-        """Whether a module stream of dnf's brings them, under names of its own."""
-        return any(map(package_choice.is_stream, self.names))
+        self.manager = package_manager.named(target.facts["pkg_mgr"])
 
     def version_of(self, there: dict[str, str]) -> str:
         """Return the one version of the driver among installed packages, '' without one.
 
         :param there: {name: version}.
         """
-        if self.are_of_stream:
-            asked = [name for name in there if package_family.is_bound(name, self.family)]
-        else:
-            named = set(self.names).intersection(there)
-            asked = [name for name in named if package_family.is_versioned(name, self.family)]
+        named = set(self.names).intersection(there)
+        asked = [name for name in named if package_family.is_versioned(name, self.family)]
         found = {versions.upstream(there[name]) for name in asked}
         return found.pop() if len(found) == 1 else ""
 
@@ -84,7 +78,7 @@ class WantedPackages:
     def are_in_place(self, there: dict[str, str]) -> bool:
         """Say whether all of them are there, in one version of the branch, and none of others."""
         version = self.version_of(there)
-        has_all = all(name in there for name in self.names if not package_choice.is_stream(name))
+        has_all = all(name in there for name in self.names)
         has_none_of_others = not self.of_other_kind(there) and not self.of_other_branches(there)
         is_branch = versions.branch(version) == self.branch
         return has_all and has_none_of_others and is_branch and self._manage_fabric(there, version)
@@ -182,7 +176,7 @@ class WantedPackages:
             return package_choice.choose(*asked), {}
         except Refusal:
             # An archive may have a branch no longer that the host had before.
-            kept = package_archives.kept_choice(self.names, self.branch)
+            kept = package_archives.kept_choice(self.names, self.branch, self.manager)
             if kept is None:
                 raise
             return kept

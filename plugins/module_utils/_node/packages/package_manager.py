@@ -8,19 +8,25 @@ kernel image or remove anything is refused by name.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import glob
 import os
 import re
 import shutil
 import subprocess
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Callable, NamedTuple, Union
 
 from .. import steps
 from ..refusal import Refusal
 from ..system import commands
 from ..system.commands import Execute, Run
+from ..system.root import Root
+from . import apt_transaction, repositories, rpm_version
+from .stack_packages import RPM_FORMAT
 
 #: What a package may be called. At its end '-' would mean to apt that it is to go.
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9+._-]*[A-Za-z0-9+])?")
@@ -30,6 +36,10 @@ LOCK_WAIT_S = 600
 _POLL_S = 2
 _UNMET = re.compile(r" : (?:Pre)?Depends: | : Conflicts: | : Breaks: ")
 _ASK_S = 60
+# dnf fetches what it does not know yet of a repository that it is asked about.
+_FETCH_S = 300
+# So much of what a manager says is quoted at the most.
+_QUOTED = 8
 _REMEDY = "Mend that and run again"
 # What an attempt may fail for, and the command after which it is worth another one.
 Cures = Sequence[tuple["re.Pattern[str]", list[str]]]
@@ -48,6 +58,18 @@ _ENVIRONMENT = {
     "LC_ALL": "C.UTF-8",
     "NEEDRESTART_SUSPEND": "1",
 }
+
+
+# rpm holds a lock of fcntl(2) on its database for as long as a transaction lasts (rpm 4.18,
+# lib/rpmlock.c). A path that is not there is a host without packages.
+_WAITING = """\
+import fcntl, os
+path = "/var/lib/rpm/.rpm.lock"
+if os.path.exists(path):
+    with open(path, "r+") as handle:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+"""
+_UNPACKING = 'rpm2cpio "$1" | cpio --quiet -idm --no-absolute-filenames -D "$2"'
 
 
 class Apt:
@@ -85,7 +107,10 @@ class Apt:
     installing = ("install",)
     fetching_only = "--download-only"
     removing = ("purge",)
+    #: It takes the lock and does nothing; what it finds broken is for others to mend.
+    waiting = (*_command, *installing, "--no-remove")
     _KEEPING = ("--no-remove",)
+    _errors = re.compile(r"(?:E:|Error[:!]|ERROR:|dpkg: error).*|.*(?:" + _UNMET.pattern + ").*")
 
     def cures(self, words: str, may_go: Callable[[str], object]) -> list[list[str]]:
         """Return the commands after which what failed with such words is worth another attempt.
@@ -100,6 +125,62 @@ class Apt:
         torn = self._torn.search(words)
         by_hand = " ".join([*self._dropping, torn.group(1)]) if torn else ""
         return f"Run `{by_hand}` on the host, and run again" if torn else _REMEDY
+
+    def errors(self, lines: Sequence[str]) -> list[str]:
+        """Return those lines of an output that tell what went wrong."""
+        return [line for line in lines if self._errors.fullmatch(line)]
+
+    def offered(self, tree: Root, names: Sequence[str]) -> dict[str, list[str]]:
+        """Return {name: [version]} of what the host is offered, the newest first.
+
+        :param tree: the host.
+        """
+        return repositories.offered(tree, names)
+
+    def stopped(self, tree: Root, names: Sequence[str]) -> dict[str, list[str]]:
+        """Return {name: [version]} of what the archive offers and gives to no host any more."""
+        return repositories.stopped(tree, names)
+
+    def available(self, tree: Root, names: Sequence[str]) -> set[str]:
+        """Return those of some names that the host is offered; they may have versions in them."""
+        return set(self.offered(tree, names))
+
+    def exactly(self, name: str, version: str) -> str:
+        """Return what asks for a package in one version and no other."""
+        return f"{name}={version}"
+
+    @contextlib.contextmanager
+    def exchanging(
+        self, records: Iterable[str], folder: str, _are_at_hand: bool
+    ) -> Iterator[tuple[str, ...]]:
+        """Yield the options by which exact versions take the place of any others.
+
+        :param records: what pins.record returns, under which they come.
+        :param folder: where what is fetched is put and kept; it is there.
+        :param _are_at_hand: whether all archives that it takes lie on the host.
+        """
+        with apt_transaction.under(records, folder) as own:
+            yield own
+
+    def leaving(self, names: Iterable[str]) -> list[str]:
+        """Return what asks for packages to go in the transaction that others come in."""
+        return [f"{name}-" for name in names]
+
+    def archives(self, folder: str, _run: Run = commands.run) -> dict[str, tuple[str, str]]:
+        """Return {name: (version, path)} of the archives of packages in a folder."""
+        found = {}
+        for path in sorted(glob.glob(os.path.join(folder, "*_*_*.deb"))):
+            name, version, _architecture = os.path.basename(path).split("_", 2)
+            found[name] = (version.replace("%3a", ":"), path)
+        return found
+
+    def downloading(self, folder: str, names: Sequence[str]) -> list[str]:
+        """Return the command that puts archives of packages into a folder."""
+        return ["env", f"--chdir={folder}", "apt-get", "--quiet", "download", *names]
+
+    def unpacking(self, archive: str, folder: str) -> list[str]:
+        """Return the command that puts the files of an archive into an existing folder."""
+        return ["dpkg-deb", "--extract", archive, folder]
 
     def installed(self, _names: Sequence[str], run: Run) -> set[str]:
         """Return the names of all packages that are installed or stood for by one that is."""
@@ -144,7 +225,10 @@ class Dnf:
     """Enterprise Linux 8 and later, by dnf 4."""
 
     kernel = re.compile(r"kernel(?:-rt|-64k|-uek|-debug)*(?:-core|-modules(?:-.+)?)?")
-    locked = re.compile(r".* already locked by .*")
+    # dnf/lock.py; rpm, lib/rpmts.c and lib/rpmlock.c; _WAITING.
+    locked = re.compile(
+        r".* already locked by .*|.*can't create transaction lock.*|BlockingIOError.*"
+    )
     _cures = (
         (
             re.compile(r"No match for argument|Unable to find a match|Failed to download"),
@@ -154,6 +238,14 @@ class Dnf:
     # exit_on_lock: it waits without end and without a word otherwise.
     _command = ("dnf", "--setopt=exit_on_lock=True", "--setopt=install_weak_deps=False")
     installing = ("install",)
+    #: No command of dnf's takes the lock of a transaction and does nothing: rpm's own is tried.
+    waiting = (sys.executable, "-c", _WAITING)
+    # Our own pins are passed. An older version or another kind of modules may come, and what is in
+    # its way goes. dnf.conf(5), destdir and keepcache: archives are fetched once, into our folder.
+    _EXCHANGING = ("--disableplugin=versionlock", "--allowerasing", "--setopt=keepcache=True")
+    # dnf/cli/output.py and rpm on a script that fails; dnf/cli/main.py on what ends a run.
+    _of_scripts = re.compile(r"error: .*|Error in .*")
+    _MARK = "Error:"
     fetching_only = "--downloadonly"
     # What others brought along is left to them.
     removing = ("remove", "--setopt=clean_requirements_on_remove=False")
@@ -165,6 +257,81 @@ class Dnf:
     def remedy(self, _words: str) -> str:
         """Return what is to be done by hand where a transaction failed."""
         return _REMEDY
+
+    def errors(self, lines: Sequence[str]) -> list[str]:
+        """Return those lines of an output that tell what went wrong; see :class:`Apt`.
+
+        dnf says of a conflict "Error:" alone, the problems below it, and last what to try.
+        """
+        said = [line for line in lines if not line.startswith("(try to")]
+        at = next((at for at, line in enumerate(said) if line.startswith(self._MARK)), len(said))
+        told = [line for line in said[:at] if self._of_scripts.fullmatch(line)]
+        return [*told, *(line for line in said[at:] if line != self._MARK)]
+
+    def offered(self, tree: Root, names: Sequence[str]) -> dict[str, list[str]]:
+        """Return {name: [version]} of what the host is offered; see :class:`Apt`."""
+        found: dict[str, list[str]] = {}
+        for line in self._told("%{name}\t%{evr}", tree, names):
+            name, tab, version = line.partition("\t")
+            if tab and version not in found.setdefault(name, []):
+                found[name].append(version)
+        for offers in found.values():
+            offers.sort(key=rpm_version.key, reverse=True)
+        return found
+
+    def stopped(self, _tree: Root, _names: Sequence[str]) -> dict[str, list[str]]:
+        """Return what the archive gives to no host any more: nothing that dnf would know of."""
+        return {}
+
+    def available(self, tree: Root, names: Sequence[str]) -> set[str]:
+        """Return those of some names that the host is offered; see :class:`Apt`."""
+        told = self._told("%{name}-%{version}-%{release}.%{arch}", tree, names)
+        return set(names).intersection(told)
+
+    def _told(self, form: str, tree: Root, names: Sequence[str]) -> list[str]:
+        """Return what is said of each package on offer, in lines of a form of its own."""
+        query = ("dnf", "--quiet", "--disableplugin=versionlock", "repoquery", "--qf", form)
+        return (tree.answer(*query, *names, patience_s=_FETCH_S) if names else "").splitlines()
+
+    def exactly(self, name: str, version: str) -> str:
+        """Return what asks for a package in one version and no other."""
+        return f"{name}-{version}"
+
+    @contextlib.contextmanager
+    def exchanging(
+        self, _records: Iterable[str], folder: str, are_at_hand: bool
+    ) -> Iterator[tuple[str, ...]]:
+        """Yield the options by which exact versions take the place of others; see :class:`Apt`."""
+        # A repository that is away is none of the matter where nothing is taken from it.
+        alone = ("--setopt=*.skip_if_unavailable=True",) if are_at_hand else ()
+        yield (*self._EXCHANGING, f"--setopt=destdir={folder}", *alone)
+
+    def leaving(self, _names: Iterable[str]) -> list[str]:
+        """Return nothing: what is in the way goes, and the rest by a transaction of its own."""
+        return []
+
+    def archives(self, folder: str, run: Run = commands.run) -> dict[str, tuple[str, str]]:
+        """Return {name: (version, path)} of the archives of packages in a folder.
+
+        Their names say nothing of an epoch.
+        """
+        found = {}
+        for path in sorted(glob.glob(os.path.join(folder, "*.rpm"))):
+            argv = ["rpm", "--query", "--package", "--nosignature", "--qf", RPM_FORMAT, path]
+            answer = run(argv, capture_output=True, text=True, timeout=_ASK_S)
+            name, tab, version = answer.stdout.strip().partition("\t")
+            if tab:
+                found[name] = (version, path)
+        return found
+
+    def downloading(self, folder: str, names: Sequence[str]) -> list[str]:
+        """Return the command that puts archives of packages into a folder."""
+        own = ("--disableplugin=versionlock", f"--destdir={folder}")
+        return [*self._command, "download", *own, *names]
+
+    def unpacking(self, archive: str, folder: str) -> list[str]:
+        """Return the command that puts the files of an archive into an existing folder."""
+        return ["bash", "-o", "pipefail", "-c", _UNPACKING, "unpack", archive, folder]
 
     def installed(self, names: Sequence[str], run: Run) -> set[str]:
         """Return those of the names that an installed package has or stands for."""
@@ -296,11 +463,11 @@ def transact(
         words = answer.stdout + answer.stderr
         cure = next((cure for cure in manager.cures(words, may_go) if cure not in tried), None)
         if cure is None:
-            told.append(reason(answer))
+            told.append(reason(answer, manager))
             raise Refusal(what, " / ".join(told), manager.remedy(words))
         tried.append(cure)
         cured = managed(what, cure, manager, execute)
-        told += [reason(cured)] if cured.returncode else []
+        told += [reason(cured, manager)] if cured.returncode else []
 
 
 def judge(
@@ -328,6 +495,11 @@ def managers_own() -> Manager | None:
     if shutil.which("apt-get") and shutil.which("dpkg-query"):
         return Apt()
     return Dnf() if shutil.which("dnf") else None
+
+
+def named(name: str) -> Manager:
+    """Return the manager that node_info names: one of MANAGERS."""
+    return Dnf() if name == "dnf" else Apt()
 
 
 def required(what: str) -> Manager:
@@ -375,8 +547,7 @@ def wait_for_others(what: str, execute: Execute) -> None:
     """
     manager = managers_own()
     if manager:
-        # It takes the lock and does nothing; what it finds broken is for others to mend.
-        managed(what, manager.transaction(manager.installing, [], False), manager, execute)
+        managed(what, manager.waiting, manager, execute)
 
 
 def _judge(
@@ -408,10 +579,9 @@ def _installation_of(names: Sequence[str]) -> str:
     return f"install {', '.join(names)}"
 
 
-def reason(answer: subprocess.CompletedProcess[str]) -> str:
+def reason(answer: subprocess.CompletedProcess[str], manager: Manager) -> str:
     """Return what the manager, or a script of a package, calls an error."""
-    signs = ("E:", "Error:", "Error!", "ERROR:", "dpkg: error")
     # What dpkg and a package's scripts say comes by a terminal of apt's own, on its output.
-    lines = commands.lines_of(answer.stdout + answer.stderr)
-    errors = [line for line in lines if line.startswith(signs) or _UNMET.search(line)]
-    return " / ".join(errors) or commands.last_words(answer, answer.stderr or answer.stdout)
+    errors = manager.errors(commands.lines_of(answer.stdout + answer.stderr))
+    told = " / ".join(errors[:_QUOTED])
+    return told or commands.last_words(answer, answer.stderr or answer.stdout)

@@ -19,7 +19,7 @@ from ..refusal import Refusal
 from ..system import commands, distribution, download, text_files, urls
 from ..system.commands import Execute
 from ..system.root import Root
-from . import openpgp
+from . import deb_version, openpgp
 
 # A source of packages in the form of deb822: {field: value}.
 Stanza = dict[str, str]
@@ -178,7 +178,9 @@ def only(files: Files) -> tuple[str, ...]:
 
 
 def offered(tree: Root, names: Sequence[str], options: Iterable[str] = ()) -> dict[str, list[str]]:
-    """Return {name: [version]} of what apt's lists on the host have, whatever pins say of it.
+    """Return {name: [version]} of what apt's lists on the host have, the newest first.
+
+    Whatever pins say of it.
 
     :param tree: the host.
     :param names: of packages.
@@ -191,6 +193,8 @@ def offered(tree: Root, names: Sequence[str], options: Iterable[str] = ()) -> di
         name, version, where = (part.strip() for part in line.split("|"))
         if where.endswith(" Packages"):
             found.setdefault(name, []).append(version)
+    for offers in found.values():
+        offers.sort(key=deb_version.key, reverse=True)
     return found
 
 
@@ -301,12 +305,15 @@ def key(
 def dnf_text(
     files: Files, repository: Mapping[str, Any], distribution: str, address: str = ""
 ) -> str:
-    """Return the text of a component's repository for dnf, dnf.conf(5)."""
+    """Return the text of a component's repository for dnf, dnf.conf(5).
+
+    module_hotfixes: exact versions are asked for, and a stream that somebody enabled, or the one
+    that is the default, would hide all others.
+    """
     where = base(repository, distribution, address)
-    name = os.path.basename(files.dnf_repository).rpartition(".")[0]
     return (
-        f"{_MARK}[{name}]\nname={files.title}\nbaseurl={where}\nenabled=1\ngpgcheck=1\n"
-        f"gpgkey={where}{_part_of(repository, distribution)['key']}\n"
+        f"{_MARK}[{_name_of(files)}]\nname={files.title}\nbaseurl={where}\nenabled=1\ngpgcheck=1\n"
+        f"gpgkey={where}{_part_of(repository, distribution)['key']}\nmodule_hotfixes=1\n"
     )
 
 
@@ -317,18 +324,28 @@ def offer(files: Files, wanted: Mapping[str, text_files.TextFile], execute: Exec
     """
     before = {path: text_files.of(text_files.read(path)) for path in wanted}
     text_files.put_all(wanted)
-    if not os.path.exists(files.source):
+    if os.path.exists(files.dnf_repository):
+        refresh = ["dnf", "--quiet", f"--repo={_name_of(files)}", "makecache", "--refresh"]
+    elif os.path.exists(files.source):
+        refresh = [*_REFRESH, *only(files)]
+    else:
         return
     what = f"fetch the lists of {files.title}"
-    answer = commands.run_long(what, [*_REFRESH, *only(files)], _ENVIRONMENT, execute, "/var")
+    answer = commands.run_long(what, refresh, _ENVIRONMENT, execute, "/var")
     if answer.returncode:
         text_files.put_all(before)
-        errors = [line for line in commands.lines_of(answer.stderr) if line.startswith("E:")]
+        lines = commands.lines_of(answer.stderr)
+        errors = [line for line in lines if line.startswith(("E:", "Error:"))]
         raise Refusal(
             what,
             " / ".join(errors) or commands.last_words(answer, answer.stderr),
             f"Correct {files.option} or the way to it, and run again",
         )
+
+
+def _name_of(files: Files) -> str:
+    """Return what dnf calls a component's repository."""
+    return os.path.basename(files.dnf_repository).rpartition(".")[0]
 
 
 def _of_archive(

@@ -35,7 +35,8 @@ _STATUS, _JOURNAL = "/var/lib/dpkg/status", "/var/lib/dpkg/updates"
 _RPM_DATABASES = ("/var/lib/rpm", "/usr/lib/sysimage/rpm")
 # The first question after a change makes apt read all its lists.
 _PATIENCE_S = 30
-_RPM_FORMAT = "%{NAME}\t%|EPOCH?{%{EPOCH}:}:{}|%{VERSION}-%{RELEASE}\n"
+#: What asks rpm for the name and the version of a package.
+RPM_FORMAT = "%{NAME}\t%|EPOCH?{%{EPOCH}:}:{}|%{VERSION}-%{RELEASE}\n"
 _VERSION_LINE = re.compile(r" (?:\*\*\*|   ) (\S+) -?[0-9]+\b(.*)")
 # What the archive gives to no host any more is no offer; see repositories.stopped.
 _IS_STOPPED = " (phased 0%)"
@@ -73,22 +74,40 @@ def survey(tree: Root) -> list[dict[str, Any]]:
 def installed(tree: Root, is_asked: Callable[[str], object] = _FAMILY.fullmatch) -> dict[str, str]:
     """Return {name: version} of packages that are installed, those of the family by default.
 
+    One that is :func:`unfinished` is none of them.
+
     :param is_asked: says of a name whether it is asked about.
     """
     if tree.exists(_STATUS):
         return _of_dpkg(tree, is_asked)
-    return _of_rpm(tree, is_asked) if any(map(tree.exists, _RPM_DATABASES)) else {}
+    found = _of_rpm(tree, is_asked)
+    return {name: versions[0] for name, versions in found.items() if len(versions) == 1}
 
 
 def unfinished(tree: Root, is_asked: Callable[[str], object]) -> dict[str, str]:
-    """Return {name: version} of packages that dpkg began to install or remove, and did not end."""
-    states = _states(tree, is_asked) if tree.exists(_STATUS) else {}
-    # dpkg(1), "Package states"; rpm knows of nothing in between.
+    """Return {name: version} of packages that were begun to be installed or removed, and not ended.
+
+    Of one that dpkg was at it says so; one that rpm was at is there in two versions.
+    """
+    if not tree.exists(_STATUS):
+        return {name: found[-1] for name, found in sorted(doubled(tree, is_asked).items())}
+    states = _states(tree, is_asked)
+    # dpkg(1), "Package states".
     return {
         name: version
         for name, (state, version) in sorted(states.items())
         if state not in ("installed", "not-installed", "config-files")
     }
+
+
+def doubled(tree: Root, is_asked: Callable[[str], object]) -> dict[str, list[str]]:
+    """Return {name: [version]} of packages that rpm has in several versions.
+
+    It puts all new ones in place before it removes the first old one (rpm 4.18, lib/transaction.c),
+    and who is killed in between leaves both. Kernels are meant to be so.
+    """
+    found = {} if tree.exists(_STATUS) else _of_rpm(tree, is_asked)
+    return {name: versions for name, versions in found.items() if len(versions) > 1}
 
 
 def residual(tree: Root, is_asked: Callable[[str], object]) -> list[str]:
@@ -129,10 +148,18 @@ def _states(tree: Root, is_asked: Callable[[str], object]) -> dict[str, tuple[st
     return found
 
 
-def _of_rpm(tree: Root, is_asked: Callable[[str], object]) -> dict[str, str]:
-    answer = tree.answer("rpm", "-qa", "--qf", _RPM_FORMAT, patience_s=_PATIENCE_S)
-    rows = [line.split("\t") for line in answer.splitlines() if line.count("\t") == 1]
-    return {name: version for name, version in rows if is_asked(name)}
+def _of_rpm(tree: Root, is_asked: Callable[[str], object]) -> dict[str, list[str]]:
+    """Return {name: [version]} of what rpm knows of."""
+    if not any(map(tree.exists, _RPM_DATABASES)):
+        return {}
+    answer = tree.answer("rpm", "-qa", "--qf", RPM_FORMAT, patience_s=_PATIENCE_S)
+    found: dict[str, list[str]] = {}
+    for line in answer.splitlines():
+        name, tab, version = line.partition("\t")
+        # One for two architectures has one version.
+        if tab and is_asked(name) and version not in found.setdefault(name, []):
+            found[name].append(version)
+    return found
 
 
 def _offered_by_apt(tree: Root, installed: Mapping[str, str]) -> dict[str, tuple[str, bool]]:

@@ -17,6 +17,12 @@ from . import refusals
 from .case import Case
 from .due import Due
 
+# What brings a kept driver back, by the host's package manager; our own pins would hold it off.
+_BY_HAND = {
+    "apt": "apt-get install --allow-downgrades {}/*.deb",
+    "dnf": "dnf --disableplugin=versionlock --allowerasing install {}/*.rpm",
+}
+
 
 def unknown_driver(case: Case, due: Due) -> Iterator[str]:
     if case.driver and not case.branch_row:
@@ -126,7 +132,7 @@ def way_back(case: Case, due: Due) -> Iterator[str]:
             # By hand it would not last: the next run brings the branch that is wanted.
             says = f"gpunode_driver_version: {row['version']}"
         else:
-            says = f"apt-get install --allow-downgrades {row['path']}/*.deb"
+            says = _BY_HAND.get(case.facts["pkg_mgr"], _BY_HAND["apt"]).format(row["path"])
         yield f"the way back to driver {row['version']}, which is kept on the host: {says}"
 
 

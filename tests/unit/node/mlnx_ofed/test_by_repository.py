@@ -553,7 +553,8 @@ def test_dnf_takes_the_newest_of_the_series_and_what_holds_it(by_dnf):
     method, told = by_dnf
     steps.run(method.preparing())
     assert f"baseurl={URL}/" in Path(repositories.RDMA.dnf_repository).read_text()
-    assert ["--downloadonly" in argv for argv in told] == [True, True]
+    assert told[0][-2:] == ["makecache", "--refresh"]
+    assert ["--downloadonly" in argv for argv in told] == [False, True, True]
     assert "doca-ofed-3.2.*" in told[-1]
     assert {"--disableplugin=versionlock", "--allowerasing"} <= set(told[-1])
 

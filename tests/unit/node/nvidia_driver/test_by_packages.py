@@ -53,7 +53,8 @@ def method(root, facts, files=None, answers=None, **variables):
         raise AssertionError(f"{argv} ran before it was due")
 
     def run(argv, **_options):
-        says = "" if argv[0] == "dpkg-query" else f"no package provides {argv[-1]}\n"
+        asked = [] if argv[0] == "dpkg-query" else argv[argv.index("--whatprovides") + 1 :]
+        says = "".join(f"no package provides {name}\n" for name in asked)
         return subprocess.CompletedProcess(argv, 1, says, "")
 
     tree = planted(root, files, answers=answers)
@@ -75,16 +76,20 @@ def sentences(*phases):
     return [says for steps in phases for says, _action in steps]
 
 
-def test_enterprise_linux_takes_a_module_stream_and_what_holds_it(tmp_path, dnf):
-    found = method(tmp_path, ENTERPRISE, answers={"dnf": "kernel-devel\n"})
+DEVEL = "kernel-devel-5.14.0-503.el9.x86_64"
+
+
+def test_enterprise_linux_takes_exact_packages_and_what_holds_them(tmp_path, dnf):
+    found = method(tmp_path, ENTERPRISE, answers={"dnf": f"{DEVEL}\n"})
     assert sentences(
         found.preparing(), found.building(), found.exchanging(), found.finishing()
     ) == [
         "write /etc/yum.repos.d/gpunode-nvidia.repo",
-        "install python3-dnf-plugin-versionlock",
-        "install kernel-devel-5.14.0-503.el9.x86_64",
-        "fetch @nvidia-driver:580-open, nvidia-persistenced",
-        "install @nvidia-driver:580-open, nvidia-persistenced of branch 580",
+        f"install {DEVEL}",
+        "install dkms, python3-dnf-plugin-versionlock",
+        "fetch kmod-nvidia-open-dkms, nvidia-driver-cuda, nvidia-persistenced",
+        "build the open modules of branch 580 for kernel 5.14.0-503.el9.x86_64",
+        "install kmod-nvidia-open-dkms, nvidia-driver-cuda, nvidia-persistenced of branch 580",
         "hold the packages by /etc/dnf/plugins/versionlock.list",
     ]
     (text,) = (file.text for file in found._seen.sources.values())
@@ -94,14 +99,27 @@ def test_enterprise_linux_takes_a_module_stream_and_what_holds_it(tmp_path, dnf)
     assert "gpgcheck=1\n" in text
 
 
-def test_a_stream_of_the_proprietary_modules_has_a_name_of_its_own(tmp_path, dnf):
+def test_the_proprietary_modules_have_a_package_of_their_own(tmp_path, dnf):
     said = {"gpunode_driver_modules": "proprietary"}
-    found = method(tmp_path, ENTERPRISE, answers={"dnf": "kernel-devel\n"}, **said)
-    assert "install @nvidia-driver:580-dkms" in sentences(found.exchanging())[0]
+    found = method(tmp_path, ENTERPRISE, answers={"dnf": f"{DEVEL}\n"}, **said)
+    assert "install kmod-nvidia-latest-dkms" in sentences(found.exchanging())[0]
+
+
+def test_the_other_kind_of_modules_gives_way(tmp_path, dnf):
+    rows = "".join(
+        f"{name}\t3:580.95.05-1.el9\n" for name in ("kmod-nvidia-latest-dkms", "nvidia-driver-cuda")
+    )
+    files = {"/var/lib/rpm/rpmdb.sqlite": ""}
+    said = {"gpunode_driver_modules": "open", "nvidia_driver_persistence": False}
+    found = method(tmp_path, ENTERPRISE, files, {"rpm": rows}, **said)
+    assert sentences(found.exchanging()) == [
+        "install kmod-nvidia-open-dkms, nvidia-driver-cuda of branch 580 "
+        "in place of kmod-nvidia-latest-dkms"
+    ]
 
 
 @pytest.mark.parametrize(("version", "exchanges"), [("580.95.05", False), ("570.133.20", True)])
-def test_what_a_module_stream_brought_tells_the_version(tmp_path, dnf, version, exchanges):
+def test_a_host_that_was_set_up_by_a_stream_is_taken_as_it_is(tmp_path, dnf, version, exchanges):
     names = ("nvidia-driver", "nvidia-driver-cuda", "kmod-nvidia-open-dkms")
     found = method(
         tmp_path,
@@ -112,7 +130,8 @@ def test_what_a_module_stream_brought_tells_the_version(tmp_path, dnf, version, 
     )
     assert (found.version, found.exchanges) == (version, exchanges)
     assert not exchanges or sentences(found.exchanging()) == [
-        "install @nvidia-driver:580-open of branch 580"
+        "install kmod-nvidia-open-dkms, nvidia-driver-cuda of branch 580 "
+        "in place of driver 570.133.20"
     ]
 
 

@@ -38,6 +38,7 @@ OFFERS = {
 NAMES = ["nvidia-kernel-dkms", "libcuda1", "nvidia-smi"]
 OPEN = ["nvidia-open-kernel-dkms", "libcuda1", "nvidia-smi"]
 STATUS = "/var/lib/dpkg/status"
+APT = package_manager.Apt()
 
 
 def dpkg(**packages):
@@ -107,14 +108,15 @@ def test_another_branch_is_none_of_the_one_that_is_wanted():
 
 
 def test_of_a_version_the_newest_revision_is_chosen():
-    offers = {name: ["535.161.08-1", "535.161.08-10", "535.161.08-2"] for name in NAMES}
+    # The newest is offered first.
+    offers = {name: ["535.161.08-10", "535.161.08-2", "535.161.08-1"] for name in NAMES}
     assert set(chosen(offers=offers).packages.values()) == {"535.161.08-10"}
 
 
 def test_a_package_with_a_version_of_its_own_is_taken_from_the_same_branch():
     names = [*NAMES, "nvidia-persistenced"]
     assert chosen(names).packages["nvidia-persistenced"] == "535.171.04-1~deb12u1"
-    offers = {**OFFERS, "nvidia-persistenced": ["470.256.02-1", "550.163.01-1"]}
+    offers = {**OFFERS, "nvidia-persistenced": ["550.163.01-1", "470.256.02-1"]}
     assert chosen(names, offers).packages["nvidia-persistenced"] == "550.163.01-1"
 
 
@@ -124,14 +126,6 @@ def test_what_lacks_which_package_is_said():
     assert "libcuda1 535.309.01-0+deb12u1, 535.261.03-1" in str(caught.value)
     with pytest.raises(Refusal, match="nvidia-persistenced none"):
         chosen([*NAMES, "nvidia-persistenced"], {**OFFERS, "nvidia-persistenced": []})
-
-
-def test_a_module_stream_is_chosen_by_its_name():
-    stream = "@nvidia-driver:580-open"
-    names = [stream, "nvidia-persistenced"]
-    assert chosen(names, {}, "580", family=CUDA) == package_choice.Choice(
-        "", dict.fromkeys(names, ""), []
-    )
 
 
 def test_what_is_installed_besides_comes_along_where_it_can():
@@ -189,11 +183,11 @@ def test_a_branch_that_is_kept_whole_is_a_choice(tmp_path):
     for name in NAMES:
         (place / f"{name}_1%3a535.161.08-1_amd64.deb").touch()
     driver_archive.note("535.161.08", "535.161.08", folder=str(tmp_path))
-    choice, places = package_archives.kept_choice(NAMES, "535", str(tmp_path))
+    choice, places = package_archives.kept_choice(NAMES, "535", APT, str(tmp_path))
     assert choice == package_choice.Choice("535.161.08", dict.fromkeys(NAMES, "1:535.161.08-1"), [])
     assert places["libcuda1"] == str(place / "libcuda1_1%3a535.161.08-1_amd64.deb")
-    assert package_archives.kept_choice(NAMES, "550", str(tmp_path)) is None
-    assert package_archives.kept_choice([*NAMES, "libcuda2"], "535", str(tmp_path)) is None
+    assert package_archives.kept_choice(NAMES, "550", APT, str(tmp_path)) is None
+    assert package_archives.kept_choice([*NAMES, "libcuda2"], "535", APT, str(tmp_path)) is None
 
 
 def test_the_fabric_manager_has_exactly_the_drivers_version():
@@ -205,13 +199,6 @@ def test_the_fabric_manager_has_exactly_the_drivers_version():
     assert found.packages == {"nvidia-fabricmanager": "580.95.05-1"}
     with pytest.raises(Refusal, match=r"nvidia-fabricmanager 580\.105\.08-1, 580\.95\.05-1"):
         package_choice.with_fabric_manager(choice._replace(driver="580.82.07"), names, offers)
-
-
-def test_a_module_stream_has_the_fabric_manager_in_a_profile():
-    packages = {"@nvidia-driver:580-open": "", "nvidia-persistenced": ""}
-    stream = package_choice.Choice("", packages, [])
-    found = package_choice.with_fabric_manager(stream, [], {})
-    assert list(found.packages) == ["@nvidia-driver:580-open/fm", "nvidia-persistenced"]
 
 
 def test_debian_has_no_fabric_manager():
@@ -273,24 +260,72 @@ def test_packages_are_named_with_their_versions_under_preferences_of_their_own(t
     assert "Pin: version 535.309.01-*\nPin-Priority: 1001\n" in host.preferences
 
 
-def test_dnf_passes_our_own_pins_and_exchanges_the_stream():
-    told, stream = [], "@nvidia-driver:580-open"
+RPM = ("nvidia-driver-cuda", "3:580.95.05-1.el9")
+RPMS = package_choice.Choice("580.95.05", dict([RPM]), ["libnvidia-sandboxutils"])
+
+
+def dnf(told):
+    """Return what runs dnf, and finds nothing in the way of it."""
 
     def execute(argv, _environment):
         told.append(argv)
         is_simulated = "--assumeno" in argv
         return subprocess.CompletedProcess(argv, is_simulated, "Operation aborted.\n", "")
 
-    choice = package_choice.Choice("", {stream: ""}, [])
+    return execute
+
+
+def rpm(**packages):
+    """Return what makes a tree that of a host with these packages."""
+    rows = "".join(f"{name.replace('_', '-')}\t{version}\n" for name, version in packages.items())
+    return {"files": {"/var/lib/rpm/rpmdb.sqlite": ""}, "answers": {"rpm": rows}}
+
+
+def test_dnf_passes_our_own_pins_and_fetches_once():
+    told = []
     manager = package_manager.Dnf()
-    package_sets.fetch(choice, CUDA, execute, manager)
-    looked_at(lambda tree: package_sets.install(choice, CUDA, tree, execute, manager), {})
+    there = rpm(nvidia_driver_cuda=RPM[1])
+    package_sets.fetch(RPMS, CUDA, dnf(told), manager)
+    looked_at(lambda tree: package_sets._put(RPMS, CUDA, dnf(told), manager), **there)
     _simulated, fetched, _simulated_again, done = told
     for argv in (fetched, done):
         assert {"--disableplugin=versionlock", "--allowerasing"} <= set(argv)
-        assert "--setopt=module_stream_switch=True" in argv
-        assert argv[-1] == stream
+        assert f"--setopt=destdir={package_archives.COMING}" in argv
+        assert argv[-1] == "nvidia-driver-cuda-3:580.95.05-1.el9"
+        assert "--setopt=*.skip_if_unavailable=True" not in argv
     assert ["--downloadonly" in argv for argv in (fetched, done)] == [True, False]
+
+
+def test_what_a_cut_transaction_left_in_two_versions_is_one_again():
+    told = []
+    rows = "nvidia-driver-cuda\t3:580.65.06-1.el9\nnvidia-driver-cuda\t3:580.95.05-1.el9\n"
+    there = {"files": {"/var/lib/rpm/rpmdb.sqlite": ""}, "answers": {"rpm": rows}}
+    assert looked_at(lambda tree: package_sets.installed(tree, CUDA), **there) == {}
+    with pytest.raises(Refusal, match="the host has something else afterwards"):
+        looked_at(
+            lambda tree: package_sets.install(RPMS, CUDA, tree, dnf(told), package_manager.Dnf()),
+            **there,
+        )
+    assert told[0] == ["rpm", "--erase", "--nodeps", "nvidia-driver-cuda-580.65.06-1.el9"]
+
+
+def test_dnf_takes_what_lies_on_the_host_though_no_repository_can_be_reached():
+    told = []
+    archives = {RPM[0]: "/kept/x.rpm"}
+    package_sets.fetch(RPMS, CUDA, dnf(told), package_manager.Dnf(), archives)
+    assert told[-1][-1] == "/kept/x.rpm"
+    assert "--setopt=*.skip_if_unavailable=True" in told[-1]
+
+
+def test_dnf_removes_what_was_to_go_and_was_in_nobodys_way():
+    told = []
+    there = rpm(nvidia_driver_cuda="3:580.65.06-1.el9", libnvidia_sandboxutils="3:570.1.2-1.el9")
+    with pytest.raises(Refusal, match="the host has something else afterwards"):
+        looked_at(
+            lambda tree: package_sets.install(RPMS, CUDA, tree, dnf(told), package_manager.Dnf()),
+            **there,
+        )
+    assert ("remove" in told[-1], told[-1][-1]) == (True, "libnvidia-sandboxutils")
 
 
 def test_nothing_is_done_where_all_is_there(tmp_path):
@@ -339,9 +374,9 @@ def test_the_modules_sources_are_in_what_came_along_where_the_names_have_none(tm
     for name in ("dkms_3.0.10-8", "nvidia-dkms-535-server_535.309.01-1", "libcuda1_535.309.01-1"):
         (tmp_path / f"{name}_all.deb").touch()
     choice = package_choice.Choice("535.309.01", {"nvidia-headless-535-server": "535.309.01-1"}, [])
-    found = package_archives.sources(choice, CUDA, str(tmp_path))
+    found = package_archives.sources(choice, CUDA, APT, str(tmp_path))
     assert found == {"nvidia-dkms-535-server": "535.309.01-1"}
-    found = package_archives.sources(chosen(), DEBIAN, str(tmp_path / "nothing"))
+    found = package_archives.sources(chosen(), DEBIAN, APT, str(tmp_path / "nothing"))
     assert found == {"nvidia-kernel-dkms": PROPRIETARY[0]}
 
 

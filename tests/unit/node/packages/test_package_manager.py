@@ -6,6 +6,7 @@ import itertools
 import subprocess
 
 import pytest
+from trees import looked_at
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import package_manager
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages.package_manager import (
@@ -321,6 +322,100 @@ def test_rpm_tells_what_is_missing():
         return done(1, stdout="libSM-1.2.3-10.el9.x86_64\nno package provides libXft\n")
 
     assert package_manager.missing(["libSM", "libXft"], run, Dnf()) == ["libXft"]
+
+
+# dnf 4.14 on a node shaped as Enterprise Linux 9.
+CONFLICT = """\
+Error:
+ Problem: conflicting requests
+  - nothing provides dkms needed by kmod-nvidia-open-dkms-3:580.95.05-1.el9.noarch from gpunode
+(try to add '--skip-broken' to skip uninstallable packages or '--nobest' to use others)
+"""
+FAILED_SCRIPT = """\
+error: %prein(nvidia-modprobe-3:595.58.03-1.el9.x86_64) scriptlet failed, exit status 1
+Error in PREIN scriptlet in rpm package nvidia-modprobe
+"""
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (
+            done(1, CONFLICT),
+            "Problem: conflicting requests / - nothing provides dkms needed by "
+            "kmod-nvidia-open-dkms-3:580.95.05-1.el9.noarch from gpunode",
+        ),
+        (
+            done(1, "Error: Transaction failed\n", FAILED_SCRIPT),
+            f"{' / '.join(FAILED_SCRIPT.splitlines())} / Error: Transaction failed",
+        ),
+        (done(1, "Error: Unable to find a match: dkms\n"), "Error: Unable to find a match: dkms"),
+        (done(3, "", "Killed\n"), "Killed"),
+    ],
+)
+def test_dnf_tells_why_it_cannot(answer, reason):
+    assert package_manager.reason(answer, Dnf()) == reason
+
+
+def test_no_more_of_it_is_quoted_than_can_be_read():
+    lines = "".join(f"  - problem {number}\n" for number in range(99))
+    assert package_manager.reason(done(1, f"Error: \n{lines}"), Dnf()).count(" / ") == 7
+
+
+def waits(manager, monkeypatch):
+    """Return what a manager is asked when others are to be waited for."""
+    told = []
+
+    def execute(argv, _environment):
+        told.append(argv)
+        return done()
+
+    monkeypatch.setattr(package_manager, "managers_own", manager)
+    package_manager.wait_for_others("it", execute)
+    return told
+
+
+def test_others_are_waited_for_by_what_takes_the_lock_and_does_nothing(monkeypatch):
+    assert waits(Apt, monkeypatch)[0][-2:] == ("install", "--no-remove")
+    (argv,) = waits(Dnf, monkeypatch)
+    # No lock without a database. It has to run as it stands.
+    assert subprocess.run(argv, capture_output=True, check=False).stderr == b""
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        "Failed to obtain the transaction lock (logged in as: root).\nError: can't create "
+        "transaction lock on /var/lib/rpm/.rpm.lock (Resource temporarily unavailable)",
+        "/var/lib/dnf/rpmdb_lock.pid already locked by 1234",
+        "BlockingIOError: [Errno 11] Resource temporarily unavailable",
+    ],
+)
+def test_a_database_of_rpm_that_is_held_is_waited_for(says):
+    assert Dnf.locked.search(says)
+
+
+def test_dnf_offers_versions_as_rpm_orders_them():
+    rows = "nvidia-driver-cuda\t3:580.95.05-1.el9\nnvidia-driver-cuda\t3:580.105.08-1.el9\n"
+    answers = {"dnf": f"{rows}{rows}nvidia-driver-cuda\t3:580.105.08^git1-1.el9\nnoise\n"}
+    found = looked_at(lambda tree: Dnf().offered(tree, ["nvidia-driver-cuda"]), answers=answers)
+    assert found["nvidia-driver-cuda"] == [
+        *("3:580.105.08^git1-1.el9", "3:580.105.08-1.el9", "3:580.95.05-1.el9")
+    ]
+    assert looked_at(lambda tree: Dnf().offered(tree, []), answers=answers) == {}
+
+
+def test_archives_of_rpms_are_known_with_their_epoch(tmp_path):
+    path = tmp_path / "nvidia-driver-cuda-580.95.05-1.el9.x86_64.rpm"
+    path.touch()
+
+    def run(argv, **_options):
+        assert argv[-1] == str(path)
+        return done(stdout="nvidia-driver-cuda\t3:580.95.05-1.el9\n")
+
+    assert Dnf().archives(str(tmp_path), run) == {
+        "nvidia-driver-cuda": ("3:580.95.05-1.el9", str(path))
+    }
 
 
 @pytest.mark.parametrize("name", ["libgl1", "libglib2.0-0t64", "g++", "mesa-libGL", "R"])

@@ -221,6 +221,8 @@ def test_dnf_checks_each_package_by_the_key_in_the_repository():
         "enabled=1",
         "gpgcheck=1",
         f"gpgkey={where}D42D0685.pub",
+        # A stream hides the versions of all others (dnf.conf(5), module_hotfixes).
+        "module_hotfixes=1",
     ]
 
 

@@ -1,0 +1,89 @@
+"""A node shaped as Enterprise Linux with NVIDIA's repository beside it, and what is held to it."""
+
+from __future__ import annotations
+
+import contextlib
+
+from lab import shapes, shell
+from standins import rpms
+from system.nvidia_driver import driver_runs
+
+_PORT = 8000
+#: What the node's nvidia_driver_repository_url says. Over a network: what dnf fetches it keeps.
+URL = f"http://127.0.0.1:{_PORT}"
+PINS = "/etc/dnf/plugins/versionlock.list"
+REPOSITORY = "/etc/yum.repos.d/gpunode-nvidia.repo"
+STREAM = "/etc/dnf/modules.d/nvidia-driver.module"
+_SERVE = (
+    f"systemd-run --quiet --collect --unit=repository python3 -m http.server -d {rpms.PATH}"
+    f" -b 127.0.0.1 {_PORT}; until curl -sf {URL}/{rpms.KEY} >/dev/null ||"
+    f" python3 -c 'import urllib.request; urllib.request.urlopen(\"{URL}/{rpms.KEY}\")'"
+    f" 2>/dev/null; do sleep 0.2; done"
+)
+
+
+@contextlib.contextmanager
+def shaped(lab, node, shape):
+    """Yield a fresh node that is :class:`EnterpriseLinuxHost`, and leave it fresh."""
+    try:
+        yield EnterpriseLinuxHost(lab, node, shape)
+    finally:
+        lab.fresh(node)
+
+
+class EnterpriseLinuxHost(shell.Shell):
+    """A node of Enterprise Linux, as far as its repository has packages.
+
+    :ivar shape: the shape.
+    :ivar release: that of its kernel.
+    """
+
+    def __init__(self, lab, node, shape):
+        super().__init__(lab, node)
+        self.shape = shapes.SHAPES[shape]
+        self.release = shapes.fresh(lab, node, shape)
+        self._repositories = rpms.Repositories(self, lab.tree(node))
+        self.serve()
+
+    def publish(self, *versions, faults=None):
+        """Let NVIDIA's repository offer these versions of the driver and no other.
+
+        :param faults: {name of a package: one of rpms.FAULTS}.
+        """
+        self._repositories.publish(versions, faults)
+        # As its timer does in time.
+        self.says("dnf -q clean expire-cache")
+
+    def serve(self):
+        """Let NVIDIA's repository be reached."""
+        self.says(_SERVE)
+
+    def hide(self):
+        """Let NVIDIA's repository be reached no more."""
+        self.says("systemctl stop repository; dnf -q clean all")
+
+    def versions(self):
+        """Return {package: version} of the driver's packages."""
+        listed = self.says(r"rpm -qa --qf '%{NAME}=%{VERSION}\n' '*nvidia*'")
+        return dict(line.split("=") for line in listed.splitlines())
+
+    def modules(self):
+        """Return {kernel: (version, license)} of the modules that the driver has in place."""
+        paths = self.says("ls /lib/modules/*/extra/nvidia*.ko* 2>/dev/null || true").split()
+        return {
+            path.split("/")[3]: tuple(
+                self.says(f"modinfo -F version {path}; modinfo -F license {path}").splitlines()
+            )
+            for path in paths
+        }
+
+    def kept(self):
+        """Return the names of the folders of what is kept."""
+        found = self.says(f"ls {driver_runs.KEPT} 2>/dev/null || true").split()
+        return {name for name in found if name[0].isdigit()}
+
+    def traces(self):
+        """Return what there is of any driver, in lines."""
+        files = f"cat {PINS} {REPOSITORY} {STREAM}; ls {driver_runs.KEPT} | grep ^[0-9]"
+        packages = "rpm -qa '*nvidia*' | sort; ls /usr/src | grep nvidia; dkms status"
+        return self.says(f"{packages}; ({files}) 2>/dev/null; true")

@@ -1,0 +1,102 @@
+"""Transactions of dnf that wait, fail halfway, are cut, or are somebody else's.
+
+On a node shaped as Enterprise Linux 9, see test_el.py.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from system import cut_runs
+from system.nvidia_driver import driver_runs, el_host
+
+pytestmark = [pytest.mark.lab, pytest.mark.slow]
+
+NODE = "node1"
+OLD, NEW, NEXT = "580.95.05", "580.105.08", "595.58.03"
+OPEN = "Dual MIT/GPL"
+# As rpm itself holds it for as long as a transaction lasts.
+_HOLD = """
+rm -f /run/held /run/released
+systemd-run --quiet --collect --unit=holder python3 -c '
+import fcntl, time
+handle = open("/var/lib/rpm/.rpm.lock", "w")
+fcntl.lockf(handle, fcntl.LOCK_EX)
+open("/run/held", "w")
+time.sleep(40)
+open("/run/released", "w")'
+until test -e /run/held; do sleep 0.2; done"""
+
+
+@pytest.fixture(scope="module")
+def host(lab):
+    with el_host.shaped(lab, NODE, "el9") as made:
+        yield made
+
+
+@pytest.fixture
+def converge(tmp_path):
+    def run(*arguments, **variables):
+        said = {"gpunode_stack": "r580", "nvidia_driver_repository_url": el_host.URL, **variables}
+        return driver_runs.converge(NODE, tmp_path / "ssh", *arguments, **said)
+
+    return run
+
+
+def test_a_database_that_another_one_holds_is_waited_for(converge, host):
+    host.publish(OLD)
+    host.says(_HOLD)
+    done = converge()
+    assert done.status == 0, done.messages()
+    assert host.tried("test -e /run/released").returncode == 0
+    assert host.modules() == {host.release: (OLD, OPEN)}
+
+
+def test_an_update_of_the_host_leaves_the_driver_at_its_version(converge, host):
+    host.publish(OLD, NEW)
+    host.says("dnf -y -q upgrade --exclude='kernel*'", timeout_s=300)
+    assert set(host.versions().values()) == {OLD}
+    told = converge()
+    assert (told.status, told.changed[NODE]) == (0, 0), told.messages()
+    assert f"held at 3:{OLD}-1.el9, and the repository offers 3:{NEW}-1.el9" in told.messages()
+
+
+def test_a_kernel_that_arrives_has_the_driver_and_keeps_it(converge, host):
+    host.says("dnf -y -q install kernel-core kernel-devel-matched", timeout_s=300)
+    both = dict.fromkeys([host.release, host.shape.next_kernel], (OLD, OPEN))
+    assert host.modules() == both
+    done = converge()
+    assert done.status == 0, done.messages()
+    assert host.modules() == both
+
+
+def test_a_package_that_fails_halfway_gives_way_to_what_is_kept(converge, host):
+    before = host.versions(), host.modules()
+    # The repository has the newest alone.
+    host.publish(NEXT, faults={"nvidia-modprobe": "broken-pre"})
+    done = converge(gpunode_stack="r595")
+    assert done.status != 0
+    assert f"%prein(nvidia-modprobe-3:{NEXT}-1.el9.x86_64) scriptlet failed" in done.messages()
+    assert f"Driver {OLD} is back" in done.messages()
+    assert (host.versions(), host.modules()) == before
+
+
+def test_a_transaction_that_was_cut_is_brought_to_its_end(converge, host):
+    host.publish(OLD, NEXT)
+    at_work = "test -e /usr/src/nvidia-open-595.58.03/dkms.conf && rpm -q kmod-nvidia-open-dkms"
+    at_work += f" | grep -q {NEXT}"
+    said = {"gpunode_stack": "r595", "nvidia_driver_repository_url": el_host.URL}
+    cut_runs.killed(host, at_work, "host", "--limit", NODE, *driver_runs.said(**said))
+    done = converge(gpunode_stack="r595")
+    assert done.status == 0, done.messages()
+    assert set(host.versions().values()) == {NEXT}
+    assert host.says("dnf -q repoquery --duplicates; rpm -qa '*nvidia*' | wc -l") == "9"
+    assert set(host.modules().values()) == {(NEXT, OPEN)}
+
+
+def test_what_is_kept_comes_back_though_the_repository_is_gone(converge, host):
+    host.hide()
+    done = converge(gpunode_driver_version=OLD)
+    assert done.status == 0, done.messages()
+    assert set(host.versions().values()) == {OLD}
+    host.serve()
