@@ -223,6 +223,6 @@ def test_a_package_is_unpacked_beside_what_is_installed(old):
     folder = "/var/tmp/unpacked"
     old.sh(f"rm -rf {folder}; mkdir {folder}")
     path = str(old.root / folder.lstrip("/"))
-    tree = package_archives.unpack("nvidia-kernel-dkms", f"{NEW}-1", path, old.execute)
+    tree = package_archives.unpack("nvidia-kernel-dkms", f"{NEW}-1", path, APT, old.execute)
     assert f"nvidia-current-{NEW}" in old.sh(f"ls {tree.replace(str(old.root), '')}/usr/src")
     assert old.drivers() == {OLD}

@@ -25,6 +25,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import catalog
 
 ROWS = {row["name"]: row for row in catalog.rows("repositories")}
+APT = package_manager.Apt()
 FAMILY = package_family.of(ROWS, "debian")
 STATUS = "/var/lib/dpkg/status"
 
@@ -59,7 +60,7 @@ class Host:
         for name in fetched:
             self.put(self.coming, name, there.get(name, "1"))
         self.offers = {f"{name}={there[name]}" for name in offers}
-        package_archives.keep(driver, there, self.execute, str(self.folder))
+        package_archives.keep(driver, there, APT, self.execute, str(self.folder))
 
     def rows(self):
         rows = driver_archive.rows(folder=str(self.folder))
@@ -112,15 +113,14 @@ def test_the_way_back_is_by_what_is_kept(host):
         ran.append(argv)
         return subprocess.CompletedProcess(argv, 0, "", "")
 
-    archives = package_archives.kept("535.1", {"libcuda1": "535.1-1"}, str(host.folder))
+    archives = package_archives.kept("535.1", {"libcuda1": "535.1-1"}, APT, str(host.folder))
     choice = package_choice.Choice("535.1", {"libcuda1": "535.1-1"}, ["nvidia-open-kernel-dkms"])
-    apt = package_manager.Apt()
-    package_sets._put(choice, FAMILY, execute, apt, archives=archives)
+    package_sets._put(choice, FAMILY, execute, APT, archives=archives)
     assert ran[-1][-2:] == [
         str(host.folder / "535.1" / "libcuda1_535.1-1_amd64.deb"),
         "nvidia-open-kernel-dkms-",
     ]
-    assert package_archives.kept("550.1", {"libcuda1": "550.1-1"}, str(host.folder)) == {}
+    assert package_archives.kept("550.1", {"libcuda1": "550.1-1"}, APT, str(host.folder)) == {}
 
 
 @pytest.mark.parametrize("text", ["", "rubbish", "[1]", "{}", '[{"name": 1}]'])
