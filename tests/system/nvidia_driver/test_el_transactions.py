@@ -100,3 +100,22 @@ def test_what_is_kept_comes_back_though_the_repository_is_gone(converge, host):
     assert done.status == 0, done.messages()
     assert set(host.versions().values()) == {OLD}
     host.serve()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"gpunode_driver_modules": "proprietary"},
+        {"gpunode_stack": "r595", "gpunode_driver_modules": "open"},
+        {"gpunode_driver_modules": "open"},
+    ],
+    ids=["other-kind", "newer-branch", "older-branch"],
+)
+def test_what_is_foretold_of_an_exchange_is_what_is_done(converge, host, said):
+    host.publish(OLD, NEXT)
+    predicted = converge("--check", **said)
+    assert predicted.status == 0, predicted.messages()
+    done = converge(**said)
+    assert done.status == 0, done.messages()
+    assert predicted.changes(NODE) == done.changes(NODE)
+    assert driver_runs.is_settled(converge(**said), NODE)
