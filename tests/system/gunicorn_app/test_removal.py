@@ -12,8 +12,8 @@ from system.gunicorn_app.demo import CODE, Demo
 
 pytestmark = pytest.mark.lab
 
-# Everything but what the application has no part in: receipts, logs, caches, and what systemd and
-# Debian keep about accounts and units besides.
+# Everything but what the application has no part in: receipts, the lock, logs, caches, and what
+# systemd and Debian keep about accounts and units besides.
 TRACES = " ; ".join(
     (
         "find / -xdev "
@@ -25,7 +25,8 @@ TRACES = " ; ".join(
             )
         )
         + " -not -name \"*-\" -not -name \"*.pyc\" -not -name __pycache__ -print",
-        "find /run/systemd/system /run/gpunode* /run/demo* /etc/systemd/system.control 2>/dev/null",
+        "find /run/systemd/system /run/gpunode* /run/demo* /etc/systemd/system.control "
+        "-not -path /run/gpunode.lock 2>/dev/null",
         "cut -d: -f1 /etc/passwd /etc/group",
         "systemctl list-units --all --plain --no-legend \"demo*\" | cut -d\" \" -f1",
     )
