@@ -29,7 +29,7 @@ _HOLD_LOCK = """
 rm -f /run/held /run/released
 systemd-run --quiet --collect --unit=holder python3 -c '
 import fcntl, time
-handle = open("/var/lib/dpkg/lock-frontend", "w")
+handle = open("{path}", "w")
 fcntl.lockf(handle, fcntl.LOCK_EX)
 open("/run/held", "w")
 time.sleep({seconds})
@@ -103,6 +103,19 @@ def is_settled(run, *nodes):
     )
 
 
+def as_predicted(converge, node, **variables):
+    """Converge, which has to do what check mode foretells; return the sentences.
+
+    :param converge: (*arguments, **variables) -> playbooks.Run.
+    """
+    predicted = converge("--check", **variables)
+    assert predicted.status == 0, predicted.messages()
+    done = converge(**variables)
+    assert done.status == 0, done.messages()
+    assert predicted.changes(node) == done.changes(node)
+    return done.changes(node)
+
+
 class Node(shell.Shell):
     """A node that is new and has what modules are built with, for a kernel on disk.
 
@@ -143,9 +156,12 @@ class Node(shell.Shell):
         return {name: modes for name, modes in kept.items() if name[0].isdigit()}
 
 
-def hold_lock(seconds):
-    """Return the command of the shell that has a unit, holder, hold dpkg's lock for so long."""
-    return _HOLD_LOCK.format(seconds=seconds)
+def hold_lock(seconds, path="/var/lib/dpkg/lock-frontend"):
+    """Return the command of the shell that has a unit, holder, hold a lock for so long.
+
+    :param path: of the lock; dpkg's, unless another one is said.
+    """
+    return _HOLD_LOCK.format(seconds=seconds, path=path)
 
 
 def package_of_others(depends):

@@ -39,11 +39,7 @@ def converge(tmp_path):
 
 def brought(converge, **variables):
     """Run it in check mode and then, hold both to the same, and a further run to resting."""
-    predicted = converge("--check", **variables)
-    assert predicted.status == 0, predicted.messages()
-    done = converge(**variables)
-    assert done.status == 0, done.messages()
-    assert predicted.changes(NODE) == done.changes(NODE)
+    driver_runs.as_predicted(converge, NODE, **variables)
     again = converge(**variables)
     assert driver_runs.is_settled(again, NODE), again.messages()
 

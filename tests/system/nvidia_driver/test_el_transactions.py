@@ -15,17 +15,9 @@ pytestmark = [pytest.mark.lab, pytest.mark.slow]
 NODE = "node1"
 OLD, NEW, NEXT = "580.95.05", "580.105.08", "595.58.03"
 OPEN = "Dual MIT/GPL"
-# As rpm itself holds it for as long as a transaction lasts.
-_HOLD = """
-rm -f /run/held /run/released
-systemd-run --quiet --collect --unit=holder python3 -c '
-import fcntl, time
-handle = open("/var/lib/rpm/.rpm.lock", "w")
-fcntl.lockf(handle, fcntl.LOCK_EX)
-open("/run/held", "w")
-time.sleep(40)
-open("/run/released", "w")'
-until test -e /run/held; do sleep 0.2; done"""
+# Which rpm holds for as long as a transaction lasts.
+RPM_LOCK = "/var/lib/rpm/.rpm.lock"
+LOCK_S = 40
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +37,7 @@ def converge(tmp_path):
 
 def test_a_database_that_another_one_holds_is_waited_for(converge, host):
     host.publish(OLD)
-    host.says(_HOLD)
+    host.says(driver_runs.hold_lock(LOCK_S, RPM_LOCK))
     done = converge()
     assert done.status == 0, done.messages()
     assert host.tried("test -e /run/released").returncode == 0

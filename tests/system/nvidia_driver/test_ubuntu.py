@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 
 from system.nvidia_driver import driver_runs, ubuntu_host
@@ -12,6 +14,7 @@ NODE = "node1"
 FIRST, SECOND = "580.95.05", "580.126.20"
 PERSISTENCED = "nvidia-persistenced.service"
 OPEN, PROPRIETARY = "Dual MIT/GPL", "NVIDIA"
+as_predicted = functools.partial(driver_runs.as_predicted, node=NODE)
 
 
 @pytest.fixture(scope="module")
@@ -39,16 +42,6 @@ def kinds(host):
     ends = ("headless", "dkms", "kernel-source")
     names = [name for name in host.versions() if any(end in name for end in ends)]
     return {"open" if name.endswith("-open") else "proprietary" for name in names}
-
-
-def as_predicted(converge, **variables):
-    """Converge, which has to do what check mode foretells; return the sentences."""
-    predicted = converge("--check", **variables)
-    assert predicted.status == 0, predicted.messages()
-    done = converge(**variables)
-    assert done.status == 0, done.messages()
-    assert predicted.changes(NODE) == done.changes(NODE)
-    return done.changes(NODE)
 
 
 def test_a_fresh_host_has_the_newest_version_that_ubuntu_did_not_stop_and_rests(converge, host):

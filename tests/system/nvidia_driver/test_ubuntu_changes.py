@@ -39,21 +39,12 @@ def is_whole(host, driver, *kernels):
     assert host.says("dpkg --audit") == ""
 
 
-def as_predicted(host, converge, **variables):
-    """Converge, which has to do what check mode foretells."""
-    predicted = converge("--check", **variables)
-    assert predicted.status == 0, predicted.messages()
-    done = converge(**variables)
-    assert done.status == 0, done.messages()
-    assert predicted.changes(host.node) == done.changes(host.node)
-
-
 def rests(host, converge, **variables):
     return driver_runs.is_settled(converge(**variables), host.node)
 
 
 def test_a_fresh_host_has_the_driver_and_rests(converge, host):
-    as_predicted(host, converge)
+    driver_runs.as_predicted(converge, host.node)
     is_whole(host, FIRST)
     shown = host.says(f"systemctl show -p ExecStart -p UnitFileState {PERSISTENCED}")
     assert "UnitFileState=enabled" in shown
@@ -80,7 +71,7 @@ def test_an_update_for_security_is_named_and_held_back_from_unattended_upgrades(
 def test_a_kernel_that_arrives_gets_the_modules(converge, host):
     arrived = host.release.replace("-generic", "1-generic")
     host.add_kernel(arrived)
-    as_predicted(host, converge)
+    driver_runs.as_predicted(converge, host.node)
     is_whole(host, FIRST, arrived)
     host.says(f"dkms uninstall nvidia/{FIRST} -k {arrived}; rm -rf /lib/modules/{arrived}")
 
@@ -88,7 +79,7 @@ def test_a_kernel_that_arrives_gets_the_modules(converge, host):
 def test_another_branch_comes_and_goes_again(converge, host):
     host.publish(FIRST, OTHER_BRANCH)
     for stack, driver in (("r595", OTHER_BRANCH), ("r580", FIRST)):
-        as_predicted(host, converge, gpunode_stack=stack)
+        driver_runs.as_predicted(converge, host.node, gpunode_stack=stack)
         is_whole(host, driver)
         assert {name for name in host.versions() if f"-{driver[:3]}-" not in name} == set()
         assert rests(host, converge, gpunode_stack=stack)
@@ -128,7 +119,7 @@ def test_a_package_that_fails_halfway_gives_way_to_the_driver_before(converge, h
 
 def test_removal_leaves_nothing(converge, host):
     gone = {"nvidia_driver_state": "absent"}
-    as_predicted(host, converge, **gone)
+    driver_runs.as_predicted(converge, host.node, **gone)
     assert (host.versions(), host.modules(), host.kept()) == ({}, {}, {})
     assert [line for line in host.traces() if "nvidia" in line] == []
     assert host.tried(f"systemctl cat {PERSISTENCED}").returncode != 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 
 from system.nvidia_driver import driver_runs, ubuntu_host
@@ -16,6 +18,7 @@ BY_HAND = (
     "nvidia-headless-no-dkms-580-server nvidia-utils-580-server "
     "linux-modules-nvidia-580-server-generic"
 )
+as_predicted = functools.partial(driver_runs.as_predicted, node=NODE)
 
 
 @pytest.fixture(scope="module")
@@ -31,16 +34,6 @@ def converge(tmp_path):
         return driver_runs.converge(NODE, tmp_path / "ssh", *arguments, **said)
 
     return run
-
-
-def as_predicted(converge, **variables):
-    """Converge, which has to do what check mode foretells; return the sentences."""
-    predicted = converge("--check", **variables)
-    assert predicted.status == 0, predicted.messages()
-    done = converge(**variables)
-    assert done.status == 0, done.messages()
-    assert predicted.changes(NODE) == done.changes(NODE)
-    return done.changes(NODE)
 
 
 def built(host):

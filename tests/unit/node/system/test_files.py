@@ -1,0 +1,24 @@
+"""Files of ours are regular ones: what has no end, or nobody at its other end, is not read."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files
+
+
+@pytest.mark.parametrize("read", [files.opened, files.read_text, files.sha256_of_file])
+def test_what_is_no_regular_file_is_not_read(read, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/null"):
+        with pytest.raises(OSError, match="it is no regular file"):
+            read(path)
+
+
+def test_a_text_that_is_too_long_is_not_read_to_its_end(tmp_path):
+    with open(tmp_path / "long", "wb") as handle:
+        handle.truncate(1 << 40)
+    with pytest.raises(OSError, match="more than 16 MiB"):
+        files.read_text(tmp_path / "long")
