@@ -135,6 +135,7 @@ class Repositories:
     def _build(self, rows, out, known, faults=None):
         """Build packages, all at once."""
         work = textfile.inside(self._tree, _WORK)
+        # Of the call before; there is none at first.
         shutil.rmtree(work, ignore_errors=True)
         tree = work / "tree"
         tree.mkdir(parents=True)
