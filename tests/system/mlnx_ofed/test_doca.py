@@ -73,6 +73,12 @@ class Node(Rdma):
     def sources(self):
         return self.says(f"cat {SOURCE} {KEYRING} 2>/dev/null; true")
 
+    def mark(self, package, status):
+        """Have dpkg's records say of a package what a dpkg that was killed leaves there."""
+        named = f"/^Package: {package}$/,/^$/"
+        self.says(f"sed -i '{named}s/^Status: .*/Status: {status}/' /var/lib/dpkg/status")
+        assert package in self.says("dpkg --audit")
+
     def publish(self, version=NEW, faults=()):
         doca.publish(self.archive, version, faults)
 
@@ -221,13 +227,31 @@ def test_a_run_that_is_killed_is_repaired_by_the_next_one(node):
 def test_what_a_killed_dpkg_was_unpacking_gives_way(node):
     node.publish(NEW)
     # What dpkg notes before it unpacks; no source has that version any more.
-    status = "Status: install reinstreq half-installed"
-    named = "/^Package: mlnx-ofed-kernel-dkms$/,/^$/"
-    node.says(f"sed -i '{named}s/^Status: .*/{status}/' /var/lib/dpkg/status")
-    assert "mlnx-ofed-kernel-dkms" in node.says("dpkg --audit")
+    node.mark("mlnx-ofed-kernel-dkms", "install reinstreq half-installed")
     node.converged(version=NEW)
     assert node.version() == INFO[NEW]
     assert node.says("dpkg --audit") == ""
+    assert node.rests(version=NEW)
+
+
+def test_what_a_killed_dpkg_had_unpacked_is_completed(node):
+    node.mark("doca-ofed", "install ok unpacked")
+    node.converged(version=NEW)
+    assert node.says("dpkg --audit") == ""
+    assert node.rests(version=NEW)
+
+
+def test_packages_whose_dependencies_are_broken_are_brought_back(node):
+    packages = node.packages()
+    node.publish(OLD, ["package-fails"])
+    node.mark("ofed-scripts", "install ok unpacked")
+    node.says("dpkg --remove --force-depends mlnx-ofed-kernel-utils")
+    done = node.converge(version=OLD)
+    assert done.status != 0
+    assert "doca 25.10-1.7.1 is back" in done.messages()
+    assert node.packages() == packages
+    assert node.says("dpkg --audit") == ""
+    node.publish(NEW)
     assert node.rests(version=NEW)
 
 

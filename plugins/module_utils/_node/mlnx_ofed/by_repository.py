@@ -177,9 +177,13 @@ class ByRepository(Method):
             return
         packages = {name: f"{name}={version}" for name, version in self._coming.items()}
         staying = {*self._offers, _FIRMWARE}
+        put = functools.partial(_by_apt, self.host, self._what, packages, staying, self._offers)
+        if stack_packages.unfinished(self.host.tree, stack_packages.RDMA.fullmatch):
+            # To reinstall what is unpacked alone apt fetches no archive, and fails for lack of it
+            # (pkgPackageManager::GetArchives in apt-pkg/packagemanager.cc).
+            put(options)
         # What is there in its version may be damaged, or goes before with what is replaced.
-        options = ("--reinstall", *options)
-        _by_apt(self.host, self._what, packages, staying, self._offers, options)
+        put(("--reinstall", *options))
 
     def brought(self) -> dict[str, str]:
         """Return {name: version} of the installed packages that are of the stack."""

@@ -170,8 +170,8 @@ class Apt:
         """Return {name: (version, path)} of the archives of packages in a folder."""
         found = {}
         for path in sorted(glob.glob(os.path.join(folder, "*_*_*.deb"))):
-            name, version, _architecture = os.path.basename(path).split("_", 2)
-            found[name] = (version.replace("%3a", ":"), path)
+            name, version = _of_deb(path)
+            found[name] = (version, path)
         return found
 
     def downloading(self, folder: str, names: Sequence[str]) -> list[str]:
@@ -204,11 +204,11 @@ class Apt:
         :param verb: ``installing`` or ``removing``, with options of the manager's.
         :param removes: whether it is foreseen that packages go.
         """
-        return [*self._command, *verb, *([] if removes else self._KEEPING), *names]
+        return [*self._command, *verb, *([] if removes else self._KEEPING), *_asked_of_apt(names)]
 
     def simulation(self, verb: Sequence[str], names: Sequence[str]) -> list[str]:
         """Return the command that tells what a transaction would do, and changes nothing."""
-        return [*self._command, *verb, "--simulate", *names]
+        return [*self._command, *verb, "--simulate", *_asked_of_apt(names)]
 
     def foreseen(self, answer: subprocess.CompletedProcess[str]) -> Transaction | None:
         """Return the Transaction that a simulation told of; None where it failed."""
@@ -484,6 +484,25 @@ def judge(
     """
     answer = managed(what, manager.simulation(verb, names), manager, execute)
     _judge(what, manager, manager.foreseen(answer), may_go)
+
+
+def _asked_of_apt(names: Sequence[str]) -> list[str]:
+    """Return what apt is told of packages, some of them by the paths of their archives.
+
+    Told of archives alone it does nothing on a host with broken dependencies, be they there to
+    mend them: DoInstall in apt-private/private-install.cc counts names, which is what AllowBroken
+    of CheckDeps goes by.
+    """
+    if not names or not all(os.path.isabs(name) for name in names):
+        return [*names]
+    name, version = _of_deb(names[0])
+    return [*names, f"{name}={version}"]
+
+
+def _of_deb(path: str) -> tuple[str, str]:
+    """Return (name, version) of a package whose archive lies there, as apt names it."""
+    name, version, _architecture = os.path.basename(path).split("_", 2)
+    return name, version.replace("%3a", ":")
 
 
 def _signified(cures: Cures, words: str) -> list[list[str]]:

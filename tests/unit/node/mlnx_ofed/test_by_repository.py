@@ -530,6 +530,21 @@ def test_what_is_there_in_its_version_is_put_in_place_anew(host):
     assert host.told("--reinstall", f"doca-ofed={SERIES['25.10']['doca-ofed']}")
 
 
+def test_what_is_unpacked_alone_is_completed_before_all_is_put_in_place_anew(host):
+    host.converge()
+    host.commands.clear()
+    status = host.folder / "var/lib/dpkg/status"
+    package = PACKAGE.format("doca-ofed", SERIES["25.10"]["doca-ofed"])
+    torn = package.replace("install ok installed", "install ok unpacked")
+    status.write_text(status.read_text().replace(package, torn))
+    host.converge()
+    wanted = f"doca-ofed={SERIES['25.10']['doca-ofed']}"
+    done = [argv for argv in host.told(wanted) if "--simulate" not in argv]
+    asked = [("--download-only" in argv, "--reinstall" in argv) for argv in done]
+    # The first of those that install completes it here, as it does on a host.
+    assert asked == [(True, False), (True, True), (False, False), (False, True)]
+
+
 @pytest.fixture
 def by_dnf(host, monkeypatch):
     """A method of a host with dnf, and what dnf was told."""

@@ -405,6 +405,18 @@ def test_dnf_offers_versions_as_rpm_orders_them():
     assert looked_at(lambda tree: Dnf().offered(tree, []), answers=answers) == {}
 
 
+def test_apt_that_is_given_archives_alone_is_told_a_name_as_well():
+    # It counts names, and with none of them does nothing where dependencies are broken.
+    archives = ["/kept/mft_1%3a4.34.1-10_amd64.deb", "/kept/doca-ofed_3.2.1-044000_amd64.deb"]
+    for argv in (
+        Apt().simulation(Apt.installing, archives),
+        Apt().transaction(Apt.installing, archives, removes=False),
+    ):
+        assert argv[-3:] == [*archives, "mft=1:4.34.1-10"]
+    assert Apt().simulation(Apt.installing, [*archives, "dkms"])[-3:] == [*archives, "dkms"]
+    assert Apt().simulation(Apt.installing, [])[-1] == "--simulate"
+
+
 def test_archives_of_rpms_are_known_with_their_epoch(tmp_path):
     path = tmp_path / "nvidia-driver-cuda-580.95.05-1.el9.x86_64.rpm"
     path.touch()
