@@ -19,9 +19,9 @@ import combinations
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.stack import (
-    catalog,
     plan,
     selection,
+    stack_catalog,
 )
 from lab import commands
 from lab.load import load
@@ -169,7 +169,7 @@ def facts_bytes(run):
 
 def plans():
     """Plan the GPU stacks of large fleets, composed of the real combinations."""
-    known = catalog.of_project()
+    known = stack_catalog.of_project()
     hosts = []
     for row in combinations.ROWS:
         # What is not understood is refused before any host is planned.

@@ -8,11 +8,11 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import arc
 from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import peer_route
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.stack import (
     case,
-    catalog,
     selection,
+    stack_catalog,
 )
 
-KNOWN = catalog.of_project()
+KNOWN = stack_catalog.of_project()
 
 VERSIONS = st.sampled_from(
     ["", "440.33.01", "470.256.02", "535.161.08", "550.90.07", "550.107.02", "580.65.06", "?"]

@@ -19,7 +19,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
 from . import project
 from .components.registry import COMPONENTS, IN_STACK, OF_ITEMS
 from .inputs import addresses, node_code, yaml_file
-from .stack import catalog, selection
+from .stack import selection, stack_catalog
 
 # What the variables begin with that belong to no component alone.
 FLEET_PREFIX = "gpunode_"
@@ -66,7 +66,7 @@ class Site:
         """
         if self._stack is None:
             options = self._validated("preflight", FLEET_PREFIX)
-            stack = selection.resolve(options, catalog.of_project())
+            stack = selection.resolve(options, stack_catalog.of_project())
             for component in IN_STACK:
                 options_of_it = functools.partial(self.options, component)
                 stack = COMPONENTS[component].in_stack(stack, options_of_it)

@@ -215,10 +215,3 @@ def test_two_releases_of_pytorch_that_do_not_talk_are_named(hosts):
     assert status == 2
     assert "Give all hosts the same release of PyTorch: node1 has 1.13" in said
     assert "node2 has 2.6" in said
-
-
-def test_an_environment_that_is_not_there_is_named(hosts):
-    status, said = hosts.meet(nccl_environment="nowhere", conda_env_dir="/opt/envs")
-    assert status == 2
-    assert f"PyTorch on rank 0 ({FIRST}), rank 1 ({SECOND})" in said
-    assert "/opt/envs/nowhere/bin/python: No such file or directory" in said

@@ -104,6 +104,18 @@ def test_what_another_version_converged_is_adopted_and_nothing_is_restarted(
 
 
 # Each breaks one kind of thing a role manages; what the next run must say of it stands beside it.
+# An older conda, as its record and its code have it.
+AGED = """
+import glob, json, os, re
+(path,) = glob.glob("/opt/miniforge3/conda-meta/conda-[0-9]*.json")
+record = {**json.load(open(path)), "version": "4.9.2"}
+os.unlink(path)
+json.dump(record, open("/opt/miniforge3/conda-meta/conda-4.9.2-0.json", "w"))
+(path,) = glob.glob("/opt/miniforge3/lib/python3*/site-packages/conda/_version.py")
+text = re.sub("(?m)^__version__ = .*", "__version__ = version = '4.9.2'", open(path).read())
+os.unlink(path)
+open(path, "w").write(text)
+"""
 DAMAGE = {
     "stopped service": ("systemctl stop ob_cuda.service", "unit ob_cuda.service is inactive"),
     "stopped socket": (
@@ -147,6 +159,10 @@ DAMAGE = {
         "sh -c 'echo offline: true >> /opt/miniforge3/.condarc'",
         "file /opt/miniforge3/.condarc was changed",
     ),
+    "older conda": (
+        f"/opt/miniforge3/bin/python -c {shlex.quote(AGED)}",
+        "bring /opt/miniforge3 from conda 4.9.2 to Miniforge",
+    ),
     "wrong owner": (
         "chown nobody /etc/systemd/system/ob_cuda.socket",
         "ob_cuda.socket has owner nobody",
@@ -155,14 +171,15 @@ DAMAGE = {
 }
 
 
-# One of each kind, of which none hides another: units, accounts, links, conda's packages and pip's.
-# Together they are for every run, and each by itself for `make test-full`.
+# One of each kind, of which none hides another: units, accounts, links, conda itself, its packages
+# and pip's. Together they are for every run, and each by itself for `make test-full`.
 _ONE_OF_EACH_KIND = (
     "stopped socket",
     "removed unit",
     "turned release link",
     "package taken out by conda",
     "package put in by pip",
+    "older conda",
     "changed account",
 )
 

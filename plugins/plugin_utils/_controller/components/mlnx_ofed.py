@@ -14,7 +14,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
 
 from ..inputs import addresses, catalog, sent_file
 from ..inputs.site import Site
-from ..stack import catalog as stack_catalog
+from ..stack import stack_catalog
 
 NAME = "RDMA stack"
 

@@ -12,7 +12,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import
 
 from ..inputs import addresses, catalog, sent_file
 from ..inputs.site import Site
-from ..stack import catalog as stack_catalog
+from ..stack import stack_catalog
 
 NAME = "NVIDIA driver"
 _PARAMETER = re.compile(r"\w+")

@@ -14,7 +14,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import
 from .. import project
 from ..inputs import catalog, sent_file
 from ..inputs.site import Site
-from ..stack import catalog as stack_catalog
+from ..stack import stack_catalog
 
 NAME = "peer memory"
 _ARCHIVE = re.compile(r"(?P<file>.+)#sha256=(?P<sha256>[0-9a-f]{64})")

@@ -16,8 +16,8 @@ from .. import wanted_state
 from ..components.registry import COMPONENTS, STANDS_ON
 from ..conda import cuda_needs
 from ..inputs import variables
-from ..stack import catalog, selection
 from ..stack import plan as stack_plan
+from ..stack import selection, stack_catalog
 from . import planner
 
 _Answer = TypeVar("_Answer")
@@ -140,7 +140,7 @@ def _stack_plan(asked: Wishes, facts: Mapping[str, Any], today: datetime.date) -
     found = stack_plan.plan(
         asked.stack,
         facts,
-        catalog.of_project(),
+        stack_catalog.of_project(),
         cuda_needs.of(environments),
         f"{today:%Y-%m}",
     )

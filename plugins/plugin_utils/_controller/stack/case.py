@@ -32,7 +32,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import (
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import distribution
 
-from .catalog import StackCatalog
+from .stack_catalog import StackCatalog
 
 # The driver's packages carry its version; those of container tools and peer memory have their own,
 # and so may these, which look the same and are packaged by themselves.

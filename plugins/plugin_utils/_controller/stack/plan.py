@@ -19,8 +19,8 @@ from . import due as stack_due
 from . import notices as stack_notices
 from . import refusals as stack_refusals
 from .case import Case
-from .catalog import StackCatalog
 from .due import Due
+from .stack_catalog import StackCatalog
 
 # What is done to a loaded module: the old one stays until the host was rebooted.
 _UNTIL_REBOOT = stack_refusals.REPLACING - {"fabric-manager-mismatch"}

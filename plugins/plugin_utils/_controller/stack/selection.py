@@ -12,7 +12,7 @@ from typing import Any
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import versions
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 
-from .catalog import StackCatalog
+from .stack_catalog import StackCatalog
 
 # What a host's variables may say otherwise: gpunode_driver_version, and so on.
 PARTS = ("driver", "ofed", "peer_memory", "vgpu")

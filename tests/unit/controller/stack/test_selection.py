@@ -6,11 +6,11 @@ import pytest
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.stack import (
-    catalog,
     selection,
+    stack_catalog,
 )
 
-KNOWN = catalog.of_project()
+KNOWN = stack_catalog.of_project()
 DIGEST = "0123456789abcdef" * 4
 
 

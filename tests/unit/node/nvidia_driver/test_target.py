@@ -44,7 +44,7 @@ def test_the_kind_of_modules_is_the_plans_own_choice():
         known = case.Case(
             {**site.stack()},
             {**here.facts, "own_kernel": True},
-            wanted_state.catalog.of_project(),
+            wanted_state.stack_catalog.of_project(),
             [],
             "2026-11",
         )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import ofed_release
-from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.stack import catalog
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.stack import stack_catalog
 
-RELEASE = catalog.of_project().ofed("5.8-1.0.1.1")
+RELEASE = stack_catalog.of_project().ofed("5.8-1.0.1.1")
 FOLDER = "https://content.mellanox.com/ofed/MLNX_OFED-5.8-1.0.1.1"
 
 
