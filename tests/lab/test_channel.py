@@ -132,7 +132,15 @@ def test_the_installer_refuses_a_prefix_that_is_there(conda, served):
 
 
 def test_the_installer_takes_a_prefix_that_is_there_when_told_to_update(served, tmp_path):
-    run("bash", local.installer_path(served), "-b", "-u", "-p", tmp_path)
+    install = ("bash", local.installer_path(served), "-b", "-u", "-p", tmp_path)
+    run(*install)
+    (record,) = (tmp_path / "conda-meta").glob("conda-[0-9]*.json")
+    record.rename(record.with_name("conda-4.9.2-0.json"))
+    (tmp_path / "envs" / "own").mkdir()
+    run(*install)
+    assert record.exists()
+    assert not record.with_name("conda-4.9.2-0.json").exists()
+    assert (tmp_path / "envs" / "own").exists()
     assert run(tmp_path / "bin/conda", "--version").returncode == 0
 
 

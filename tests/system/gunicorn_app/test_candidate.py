@@ -57,6 +57,8 @@ REFUSED = {
         f"{CODE}TOKEN = os.environ['TOKEN']\n", "environment variable TOKEN is missing",
     ),
 }  # fmt: skip
+# One that answers wrongly, one that never answers, one that cannot start.
+IN_EVERY_RUN = ("500 on health", "hang at import", "missing secret")
 LEFT = "ls -d /run/systemd/system/demo-candidate* /run/gpunode /run/demo-candidate 2>&1 || true"
 
 
@@ -83,7 +85,13 @@ def no_candidate(demo):
     return state == "inactive" and demo.root(LEFT).count("No such file") == 3
 
 
-@pytest.mark.parametrize("fault", REFUSED)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(name, marks=() if name in IN_EVERY_RUN else pytest.mark.slow)
+        for name in REFUSED
+    ],
+)
 def test_a_release_that_does_not_work_is_refused_beside_the_one_in_service(demo, fault):
     code, said = REFUSED[fault]
     before = demo.ask()["release"], demo.main_process(), demo.releases()

@@ -22,6 +22,12 @@ if [ -e "$prefix" ] && [ "$existing" = refuse ]; then
     exit 1
 fi
 
+# As Miniforge's does: its packages in its versions, and what lies beside them stays.
+before=
+if [ -e "$prefix/conda-meta" ]; then
+    before="$prefix.before"
+    mv "$prefix" "$before"
+fi
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 sed '1,/^@@PROGRAM@@$/d' "$0" > "$work/miniforge-lab"
@@ -29,6 +35,12 @@ chmod +x "$work/miniforge-lab"
 echo "PREFIX=$prefix"
 HOME="$work" RATTLER_CACHE_DIR="$work/cache" MINIFORGE_LAB_PREFIX="$prefix" \
     MINIFORGE_LAB_OFFLINE=1 "$work/miniforge-lab" --version
+if [ -n "$before" ]; then
+    for beside in envs pkgs .condarc condarc.d pip.conf; do
+        [ ! -e "$before/$beside" ] || { rm -rf "${prefix:?}/$beside" && mv "$before/$beside" "$prefix"; }
+    done
+    rm -rf "$before"
+fi
 mkdir -p "$prefix/envs" "$prefix/pkgs"
 if [ ! -e "$prefix/.condarc" ]; then
     printf 'channels:\n  - conda-forge\n' > "$prefix/.condarc"
