@@ -161,7 +161,7 @@ DAMAGE = {
     ),
     "older conda": (
         f"/opt/miniforge3/bin/python -c {shlex.quote(AGED)}",
-        "bring /opt/miniforge3 from conda 4.9.2 to Miniforge",
+        "miniforge: file /opt/miniforge3/conda-meta/conda-",
     ),
     "wrong owner": (
         "chown nobody /etc/systemd/system/ob_cuda.socket",
