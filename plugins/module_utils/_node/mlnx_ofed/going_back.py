@@ -59,7 +59,8 @@ def _reinstall(method: Method) -> str:
         return f"MLNX_OFED {past.kept} is back"
     was_doca = past.was_cut and note.kept_packages(tree, noted)
     if found["kind"] == "doca" or was_doca:
-        by_repository.reinstall(method, noted if was_doca else before)
+        # What somebody took away, or left half installed, was no less of it.
+        by_repository.reinstall(method, noted if was_doca else {**noted, **before})
         note.end(tree, package_sets.installed(tree))
         return f"{rdma_stack.described(stack(tree))} is back"
     if found["kind"] != "inbox":

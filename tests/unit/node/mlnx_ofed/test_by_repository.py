@@ -407,6 +407,21 @@ def test_what_was_installed_before_a_run_was_killed_comes_back_as_well(host):
     assert "--reinstall" not in back
 
 
+def test_what_somebody_took_away_comes_back_with_the_rest(host):
+    host.converge()
+    host.has_doca("25.10")
+    status = host.folder / "var/lib/dpkg/status"
+    lost = PACKAGE.format("libibverbs1", "2510.0.11-1")
+    assert lost in status.read_text()
+    status.write_text(status.read_text().replace(lost, ""))
+    host.commands.clear()
+    host.offers = SERIES["26.01"]
+    breaking(host, "26.01")
+    with pytest.raises(Refusal, match=r"doca 25\.10-2\.4\.1 is back"):
+        host.converge(gpunode_ofed_version="26.01")
+    assert host.told("rdma-core=2510.0.11-1", "libibverbs1=2510.0.11-1")
+
+
 def test_a_stack_that_nobody_noted_comes_back_from_where_it_is_offered(host):
     host.has_doca("25.10")
     host.offers = SERIES["26.01"]
