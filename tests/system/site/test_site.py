@@ -103,7 +103,6 @@ def test_what_another_version_converged_is_adopted_and_nothing_is_restarted(
     assert again.changed == {"node1": 0}
 
 
-# Each breaks one kind of thing a role manages; what the next run must say of it stands beside it.
 # An older conda, as its record and its code have it.
 AGED = """
 import glob, json, os, re
@@ -116,6 +115,7 @@ text = re.sub("(?m)^__version__ = .*", "__version__ = version = '4.9.2'", open(p
 os.unlink(path)
 open(path, "w").write(text)
 """
+# Each breaks one kind of thing a role manages; what the next run must say of it stands beside it.
 DAMAGE = {
     "stopped service": ("systemctl stop ob_cuda.service", "unit ob_cuda.service is inactive"),
     "stopped socket": (

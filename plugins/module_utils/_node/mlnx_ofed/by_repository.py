@@ -178,7 +178,7 @@ class ByRepository(Method):
         packages = {name: f"{name}={version}" for name, version in self._coming.items()}
         staying = {*self._offers, _FIRMWARE}
         put = functools.partial(_by_apt, self.host, self._what, packages, staying, self._offers)
-        if stack_packages.unfinished(self.host.tree, stack_packages.RDMA.fullmatch):
+        if package_sets.unfinished(self.host.tree):
             # To reinstall what is unpacked alone apt fetches no archive, and fails for lack of it
             # (pkgPackageManager::GetArchives in apt-pkg/packagemanager.cc).
             put(options)

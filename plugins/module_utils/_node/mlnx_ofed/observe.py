@@ -116,11 +116,10 @@ def packages(tree: Root) -> Packages:
     installed = package_sets.installed(tree)
     brought = note.packages(tree) or installed
     left = stack_packages.installed(tree, brought.__contains__)
-    unfinished = stack_packages.unfinished(tree, stack_packages.RDMA.fullmatch)
     return Packages(
         installed,
         brought,
-        left == brought and not unfinished,
+        left == brought and not package_sets.unfinished(tree),
         package_sets.of_vendor(tree),
         text_files.read(pins.VERSIONLOCK),
     )

@@ -43,10 +43,15 @@ def of_vendor(tree: Root) -> list[str]:
     """Return the names of those that are no distribution's, also of what was half installed."""
     found = installed(tree)
     whole = [name for name, version in found.items() if is_vendors(name, version)]
-    return sorted({*whole, *unfinished(tree)})
+    return sorted({*whole, *unfinished_of_vendor(tree)})
 
 
 def unfinished(tree: Root) -> list[str]:
+    """Return the names of the half installed packages of whatever RDMA stack."""
+    return list(stack_packages.unfinished(tree, stack_packages.RDMA.fullmatch))
+
+
+def unfinished_of_vendor(tree: Root) -> list[str]:
     """Return the names of a vendor's packages that are half installed."""
     return list(stack_packages.unfinished(tree, _VENDORS.fullmatch))
 

@@ -28,7 +28,7 @@ def uninstall(what: str, host: Host, manager: str) -> None:
     doca = [name for name in package_sets.of_vendor(tree) if name.startswith("doca-")]
     if doca:
         # What is half installed apt would bring to its end, which is what may have failed.
-        doca += package_sets.unfinished(tree)
+        doca += package_sets.unfinished_of_vendor(tree)
         package_sets.remove(what, sorted(set(doca)), host.execute)
     if tree.exists(_UNINSTALLER):
         argv = [_UNINSTALLER, "--force"]
