@@ -127,8 +127,15 @@ class Apt:
         return f"Run `{by_hand}` on the host, and run again" if torn else _REMEDY
 
     def errors(self, lines: Sequence[str]) -> list[str]:
-        """Return those lines of an output that tell what went wrong."""
-        return [line for line in lines if self._errors.fullmatch(line)]
+        """Return those lines of an output that tell what went wrong.
+
+        dpkg names a package and says why on the line that follows.
+        """
+        return [
+            line
+            for before, line in zip(["", *lines], lines)
+            if self._errors.fullmatch(line) or re.fullmatch(r"dpkg: error processing .*:", before)
+        ]
 
     def offered(self, tree: Root, names: Sequence[str]) -> dict[str, list[str]]:
         """Return {name: [version]} of what the host is offered, the newest first.

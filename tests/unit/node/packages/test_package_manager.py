@@ -417,6 +417,15 @@ def test_apt_that_is_given_archives_alone_is_told_a_name_as_well():
     assert Apt().simulation(Apt.installing, [])[-1] == "--simulate"
 
 
+def test_why_dpkg_fails_is_told_with_the_package():
+    lines = [
+        *("Setting up mft (4.34.1-10) ...", "dpkg: error processing package mft (--configure):"),
+        *("package mft is not ready for configuration", "Processing triggers for man-db ..."),
+        "E: Sub-process /usr/bin/dpkg returned an error code (1)",
+    ]
+    assert Apt().errors(lines) == [lines[1], lines[2], lines[4]]
+
+
 def test_archives_of_rpms_are_known_with_their_epoch(tmp_path):
     path = tmp_path / "nvidia-driver-cuda-580.95.05-1.el9.x86_64.rpm"
     path.touch()
