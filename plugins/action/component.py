@@ -47,6 +47,7 @@ class ActionModule(ActionBase):
             return answers.passed_on(result, ("changed", "changes", "diff", "manifest", "needs"))
 
         try:
+            site.refuse_unread(task_vars)
             arguments = site.arguments(component, asked["part"])
             sendable = registry.COMPONENTS[component].sendable(arguments["wanted"])
             return sent_file.run_with(sendable, run, self._send)

@@ -22,6 +22,7 @@ class ActionModule(ActionBase):
         )
         try:
             site = wanted_state.site_of(task_vars, self._templar)
+            site.refuse_unread(task_vars)
             orders, refusals = conda_env.orders(site, arguments["upgrade"]), []
         except Refusal as refusal:
             orders, refusals = [], [str(refusal)]

@@ -7,7 +7,6 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
-from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import variables
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.nccl import rendezvous
 
 
@@ -35,11 +34,8 @@ class ActionModule(ActionBase):
         served = task_vars["hostvars"][first].get("ansible_host", first)
         asked["host"] = asked["host"] or str(self._templar.template(served))
         site = wanted_state.site_of(task_vars, self._templar)
-        known = wanted_state.known_variables() | set(wanted_state.options_of("nccl"))
-        misspelt = variables.unknown(task_vars, known, ["nccl"])
         try:
-            if misspelt:
-                raise misspelt[0]
+            site.refuse_unread(task_vars, ["nccl"])
             orders = rendezvous.orders(
                 asked, task_vars["inventory_hostname"], task_vars["ansible_forks"]
             )

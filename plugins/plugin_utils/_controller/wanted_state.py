@@ -8,7 +8,7 @@ import functools
 import hashlib
 import json
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -18,11 +18,12 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
 
 from . import project
 from .components.registry import COMPONENTS, IN_STACK, OF_ITEMS
-from .inputs import addresses, node_code, yaml_file
+from .inputs import addresses, node_code, variables, yaml_file
 from .stack import selection, stack_catalog
 
 # What the variables begin with that belong to no component alone.
-FLEET_PREFIX = "gpunode_"
+_FLEET = "gpunode"
+FLEET_PREFIX = f"{_FLEET}_"
 _NOT_WORK = ("README.md", "molecule", "__pycache__")
 
 
@@ -72,6 +73,25 @@ class Site:
                 stack = COMPONENTS[component].in_stack(stack, options_of_it)
             self._stack = stack
         return self._stack
+
+    def unread(self, names: Iterable[str], roles: Collection[str] = ()) -> list[Refusal]:
+        """Return a Refusal for each variable of a host that looks like an option and is none.
+
+        :param names: the variables of the host, as Ansible has them.
+        :param roles: those at work that are no components, whose options count as well.
+        :raises Refusal: what people list as their own cannot be understood.
+        """
+        own = self._validated("preflight", FLEET_PREFIX).get("own_variables") or ()
+        known = known_variables().union(*(options_of(role) for role in ("preflight", *roles)))
+        return variables.unknown(names, known, [*COMPONENTS, _FLEET, *roles], own)
+
+    def refuse_unread(self, names: Iterable[str], roles: Collection[str] = ()) -> None:
+        """Raise the Refusals of :meth:`unread` as one, where there are any."""
+        found = self.unread(names, roles)
+        if found:
+            first, *others = found
+            remedies = "\n".join([first.remedy, *map(str, others)])
+            raise Refusal(first.what, first.because, remedies)
 
     def _validated(self, role: str, prefix: str) -> dict[str, Any]:
         """Return the options of a role that begin with a prefix, without it."""

@@ -243,3 +243,20 @@ def test_each_component_has_the_functions_that_are_asked_of_it(component):
     if component in registry.IN_STACK:
         asked += ["in_stack"]
     assert [name for name in asked if not hasattr(registry.COMPONENTS[component], name)] == []
+
+
+def test_variables_that_nobody_reads_are_told_all_at_once(inventory):
+    names = ["conda_env_lsit", "gpunode_site", "nccl_prot", "preflight_jsno", "nccl_version"]
+    told = [refusal.what for refusal in site(inventory).unread(names)]
+    assert told == [
+        f"variable {name}" for name in ("conda_env_lsit", "gpunode_site", "preflight_jsno")
+    ]
+    with pytest.raises(Refusal) as refused:
+        site(inventory).refuse_unread(names, ["nccl"])
+    assert all(f"variable {name}: no role reads it" in str(refused.value) for name in names)
+
+
+def test_what_the_inventory_lists_as_its_own_is_not_refused(inventory):
+    own = site(inventory, gpunode_own_variables=["gpunode_site"])
+    assert own.unread(["gpunode_site", "gpunode_own_variables"]) == []
+    own.refuse_unread(["gpunode_site"])

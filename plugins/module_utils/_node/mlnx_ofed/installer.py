@@ -9,12 +9,12 @@ with the names that the user manuals of MLNX_OFED 4.9 and 24.10 have for Enterpr
 
 from __future__ import annotations
 
-import difflib
 import re
 import subprocess
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from .. import near_miss
 from ..refusal import Refusal
 from ..system import commands, disk
 from ..system.root import Root
@@ -128,7 +128,11 @@ def refuse_options(options: Iterable[str]) -> None:
             raise Refusal(
                 f"mlnx_ofed_options: {option}",
                 "the installer has no such option",
-                f"Did you mean {_nearest(option, [*_PLAIN, *_WITH_VALUE])}?",
+                near_miss.remedy(
+                    f"--{option.lstrip('-')}",
+                    [*_PLAIN, *_WITH_VALUE],
+                    "See `mlnxofedinstall --help`",
+                ),
             )
 
 
@@ -147,10 +151,11 @@ def refuse_names(options: Iterable[str], packages: Iterable[str]) -> None:
         alike = {name, name.replace("-modules", "-dkms"), name.replace("-dkms", "-modules")}
         known = [*packages, *_MODULES]
         if not alike.intersection(known):
+            nearest = near_miss.of(name, known)
             raise Refusal(
                 f"mlnx_ofed_options: {option}",
                 f"the bundle has no package {name}, and its installer would not say so",
-                f"Did you mean {option[: -len(name)]}{_nearest(name, known)}?",
+                f"Did you mean {option[: -len(name)]}{nearest}?" if nearest else "Leave it out",
             )
 
 
@@ -204,7 +209,3 @@ def firmware_failure(done: subprocess.CompletedProcess[str]) -> str:
     """
     found = _FIRMWARE.search(_MARK.sub("", done.stdout + done.stderr))
     return found.group(0).strip() if found else ""
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    return difflib.get_close_matches(word, sorted(known), n=1, cutoff=0)[0]

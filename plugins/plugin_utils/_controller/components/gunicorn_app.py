@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import collections
-import difflib
 import hashlib
 import ipaddress
 import itertools
@@ -15,6 +14,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import near_miss
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
     candidate,
     release,
@@ -411,11 +411,10 @@ def _demand(pattern: re.Pattern[str], value: str, what: str, rule: str) -> None:
 def _known(name: str, names: Collection[str], what: str, where: str) -> str:
     """Return ``name`` when it is one of ``names``."""
     if name not in names:
-        nearest = difflib.get_close_matches(name, names, n=1, cutoff=0)
         raise Refusal(
             f"{what}: {name}",
             f"there is none of that name in {where}",
-            f"Did you mean {nearest[0]}?" if nearest else f"Describe it in {where}",
+            near_miss.remedy(name, names, f"Describe it in {where}"),
         )
     return name
 

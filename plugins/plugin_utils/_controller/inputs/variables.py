@@ -4,35 +4,49 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import near_miss
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 
-# Close enough to be the same word with a slip of the finger ("gunicron_app_list").
-_ALIKE = 0.85
+# What is never taken for one of ours: Ansible's, what only a role itself sets, and people's own.
+_NEVER_OURS = ("_", "ansible_", "my_")
 
 
-def unknown(names: Iterable[str], known: Collection[str], prefixes: Iterable[str]) -> list[Refusal]:
+def unknown(
+    names: Iterable[str],
+    known: Collection[str],
+    prefixes: Iterable[str],
+    own: Collection[str] = (),
+) -> list[Refusal]:
     """Return a Refusal for each variable that looks like one of ours and is none.
 
     :param names: the variables of a host.
     :param known: the variables that roles read.
     :param prefixes: what our variables begin with ("conda_env", "gpunode", ...).
+    :param own: those that people have said to be their own, or another role's.
     """
-    ours = tuple(f"{prefix}_" for prefix in prefixes)
+    ours = [f"{prefix}_" for prefix in prefixes]
     refusals = []
-    for name in sorted(set(names) - set(known)):
-        if name.startswith(("_", "ansible_")):
+    for name in sorted(set(names).difference(known, own)):
+        if name.startswith(_NEVER_OURS):
             continue
-        nearest = difflib.get_close_matches(name, known, n=1, cutoff=_ALIKE)
-        if nearest or name.startswith(ours):
-            nearest = nearest or difflib.get_close_matches(name, known, n=1, cutoff=0)
-            refusals.append(
-                Refusal(
-                    f"variable {name}",
-                    "no role reads it",
-                    f"Did you mean {nearest[0]}? Correct it in the inventory or remove it",
-                )
-            )
+        prefix = next((prefix for prefix in ours if name.startswith(prefix)), "")
+        nearest = _nearest(name, prefix, known)
+        if nearest or prefix:
+            meant = f"Did you mean {nearest}?" if nearest else "Correct it or remove it."
+            own_place = "let its name begin with my_, or list it in gpunode_own_variables"
+            remedy = f"{meant} If it is your own, {own_place}"
+            refusals.append(Refusal(f"variable {name}", "no role reads it", remedy))
     return refusals
+
+
+def _nearest(name: str, prefix: str, known: Iterable[str]) -> str:
+    """Return the known variable that a name is a near miss of, '' where it is of none.
+
+    Where the prefix is right, what follows it has to be near by itself: any two names of a role
+    have its prefix in common.
+    """
+    rests = [each[len(prefix) :] for each in known if each.startswith(prefix)]
+    nearest = near_miss.of(name[len(prefix) :], rests)
+    return f"{prefix}{nearest}" if nearest else ""

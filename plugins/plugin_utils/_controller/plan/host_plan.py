@@ -15,7 +15,6 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import
 from .. import wanted_state
 from ..components.registry import COMPONENTS, STANDS_ON
 from ..conda import cuda_needs
-from ..inputs import variables
 from ..stack import plan as stack_plan
 from ..stack import selection, stack_catalog
 from . import planner
@@ -67,8 +66,7 @@ def wishes(site: wanted_state.Site, names: Iterable[str]) -> Wishes:
         if state is not None:
             states[component] = state
     stack = _or_refused(site.stack, selection.NOTHING, refusals)
-    known = wanted_state.known_variables()
-    refusals += variables.unknown(names, known, [*COMPONENTS, "gpunode"])
+    refusals += _or_refused(functools.partial(site.unread, names), [], refusals)
     digests = {component: site.digest(component) for component in states}
     return Wishes(states, digests, stack, refusals)
 

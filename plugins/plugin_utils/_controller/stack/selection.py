@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import near_miss
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import versions
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 
@@ -99,11 +99,10 @@ def _said(part: str, options: Mapping[str, Any]) -> dict[str, Any]:
 def _named(name: str, known: StackCatalog) -> dict[str, Any]:
     if name in known.stacks:
         return known.stacks[name]
-    nearest = difflib.get_close_matches(name, known.stacks, n=1, cutoff=0)[0]
     raise Refusal(
         f"gpunode_stack: {name}",
         f"the catalog has no such stack; it has {', '.join(known.stacks)}",
-        f"Did you mean {nearest}?",
+        near_miss.remedy(name, known.stacks, "Name one of those"),
         rule="unknown-stack",
     )
 

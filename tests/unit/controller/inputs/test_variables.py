@@ -1,26 +1,65 @@
 """Misspelt variables are named, other people's variables are left alone."""
 
+import pytest
+
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import variables
 
-KNOWN = {"conda_env_list", "conda_env_dir", "gunicorn_app_list", "miniforge_prefix"}
-PREFIXES = ("conda_env", "gunicorn_app", "miniforge", "gpunode")
+KNOWN = {
+    "conda_env_list",
+    "conda_env_dir",
+    "gunicorn_app_list",
+    "gunicorn_app_secrets",
+    "gpunode_batch",
+    "gpunode_driver_version",
+    "gpunode_stack",
+    "miniforge_prefix",
+    "nvidia_driver_fabric",
+}
+PREFIXES = ("conda_env", "gunicorn_app", "miniforge", "nvidia_driver", "gpunode")
 
 
-def refused(*names):
-    return {refusal.what: refusal.remedy for refusal in variables.unknown(names, KNOWN, PREFIXES)}
+def refused(*names, own=()):
+    found = variables.unknown(names, KNOWN, PREFIXES, own)
+    return {refusal.what.removeprefix("variable "): refusal.remedy for refusal in found}
 
 
-def test_a_misspelt_option_is_refused_with_the_nearest_name():
-    assert "conda_env_list" in refused("conda_env_lsit")["variable conda_env_lsit"]
+@pytest.mark.parametrize(
+    ("slip", "meant"),
+    [
+        ("conda_env_lsit", "conda_env_list"),
+        ("conda_env_List", "conda_env_list"),
+        ("gpunode_stakc", "gpunode_stack"),
+        ("gpunode_driver_verison", "gpunode_driver_version"),
+        ("gunicorn_app_secret", "gunicorn_app_secrets"),
+        ("gunicron_app_list", "gunicorn_app_list"),
+        ("gpu_node_stack", "gpunode_stack"),
+        ("miniforge_prefx", "miniforge_prefix"),
+    ],
+)
+def test_a_near_miss_is_refused_with_the_name_that_was_meant(slip, meant):
+    assert refused(slip)[slip].startswith(f"Did you mean {meant}?")
 
 
-def test_a_misspelt_prefix_is_refused_with_the_nearest_name():
-    assert "gunicorn_app_list" in refused("gunicron_app_list")["variable gunicron_app_list"]
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("conda_env_base_packages", "gunicorn_app_port", "gpunode_site", "gpunode_branch"),
+        *("nvidia_driver_branch", "nvidia_driver_package_state", "miniforge_version"),
+    ],
+)
+def test_what_has_only_our_prefix_is_refused_without_a_guess_and_with_the_place_for_ones_own(name):
+    remedy = refused(name)[name]
+    assert "Did you mean" not in remedy
+    assert "let its name begin with my_, or list it in gpunode_own_variables" in remedy
 
 
-def test_an_unknown_name_with_our_prefix_is_refused():
-    assert refused("gpunode_stakc")
+def test_what_is_said_to_be_ones_own_passes_and_nothing_else_does():
+    names = ("nvidia_driver_branch", "gunicron_app_list", "gpunode_site")
+    assert list(refused(*names, own=["nvidia_driver_branch", "gunicron_app_list"])) == [
+        "gpunode_site"
+    ]
 
 
 def test_known_names_and_other_peoples_names_pass():
-    assert refused(*KNOWN, "mirror", "ansible_user", "http_port", "__internal", "conda") == {}
+    theirs = ("mirror", "ansible_user", "http_port", "__internal", "conda", "conda_list")
+    assert refused(*KNOWN, *theirs, "my_conda_env_list", "my_gpunode_stack", "gunicorn_port") == {}

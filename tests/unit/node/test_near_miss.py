@@ -1,0 +1,36 @@
+"""A name that is suggested is one that a hand may have slipped from."""
+
+import pytest
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node import near_miss
+
+
+@pytest.mark.parametrize(
+    ("slip", "meant"),
+    [
+        ("conda_env_lsit", "conda_env_list"),
+        ("condaenv_list", "conda_env_list"),
+        ("conda_envs_list", "conda_env_list"),
+        ("Conda_Env_List", "conda_env_list"),
+        ("r58O", "r580"),
+        ("wbe", "web"),
+    ],
+)
+def test_one_slip_in_four_letters_is_a_near_miss(slip, meant):
+    assert near_miss.of(slip, ["r580", "web", "conda_env_list", "gunicorn_app_keep"]) == meant
+
+
+@pytest.mark.parametrize(
+    "name", ["", "db", "prod", "branch", "conda_env_packages", "my_x", "r9999"]
+)
+def test_what_only_begins_or_ends_alike_is_none(name):
+    assert near_miss.of(name, ["batch", "ab", "web", "conda_env_list", "r580"]) == ""
+
+
+def test_of_several_the_nearest_is_meant():
+    assert near_miss.of("mirors", ["mirror", "mirrors"]) == "mirrors"
+
+
+def test_without_a_near_one_the_remedy_is_another():
+    assert near_miss.remedy("prod", ["web"], "Describe it") == "Describe it"
+    assert near_miss.remedy("wep", ["web"], "Describe it") == "Did you mean web?"
