@@ -96,9 +96,7 @@ def run(
             f"there is no {conda}",
             "Run the miniforge role first, or correct miniforge_prefix",
         )
-    # Those are written anew by whoever keeps the installation.
-    settings = [os.path.join(base, name) for name in (".condarc", "pip.conf")]
-    safe_paths.refuse_unsafe_tree(what, base, "miniforge_prefix", settings)
+    refuse_unsafe(what, base)
     place = ["--prefix", prefix] if prefix else []
     result = commands.run_long(
         what,
@@ -114,6 +112,20 @@ def run(
     if result.returncode:
         raise _refusal(what, result)
     return _answer(result.stdout)
+
+
+def refuse_unsafe(what: str, base: str) -> None:
+    """Refuse to run anything of an installation that somebody else than root could change.
+
+    Where nothing is installed yet, to have it where somebody else could be first.
+
+    :param what: what is to be done with it.
+    :param base: the prefix conda is installed in, or is to be.
+    :raises Refusal: somebody could.
+    """
+    # Those are written anew by whoever keeps the installation.
+    settings = [os.path.join(base, name) for name in (".condarc", "pip.conf")]
+    safe_paths.refuse_unsafe_tree(what, base, "miniforge_prefix", settings)
 
 
 def _answer(text: str) -> dict[str, Any]:

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 
 from ..conda import cli, path_state, prefixes
 from ..refusal import Refusal
-from ..system import text_files, transient_unit
+from ..system import safe_paths, text_files, transient_unit
 from ..system.commands import Execute
 from .installer import ask_version
+
+_OPTION = "miniforge_prefix"
 
 
 class Seen(NamedTuple):
@@ -34,8 +36,14 @@ def observe(prefix: str, paths: Iterable[str], execute: Execute, state_dir: str)
 
     :param paths: those of the files.
     :param state_dir: where the notes on unfinished builds lie.
+    :raises Refusal: somebody else than root could change what is, or would be, run there as root.
     """
     verdict = verdict_of(path_state.of(prefix, state_dir), prefix)
+    if verdict in ("conda", "free"):
+        cli.refuse_unsafe(f"Miniforge in {prefix}", prefix)
+    elif verdict == "unfinished":
+        # What lies there is removed, and run by nobody.
+        safe_paths.refuse_unsafe(f"Miniforge in {prefix}", os.path.dirname(prefix), _OPTION)
     version = _version(prefix, execute) if verdict == "conda" else None
     return Seen(verdict, version, text_files.look(paths))
 

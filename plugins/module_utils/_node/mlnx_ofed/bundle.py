@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..refusal import Refusal
-from ..system import commands, disk
+from ..system import commands, disk, safe_paths
 from ..system.commands import Execute
 from ..system.root import Root
 
@@ -80,9 +80,11 @@ def refuse_without_room(archive: str, tmpdir: str, adds_kernel: bool) -> None:
 def unpack(archive: str, folder: str, execute: Execute) -> Bundle:
     """Unpack an archive into a folder, which is new then, and return the Bundle.
 
-    :raises Refusal: it cannot be unpacked, or is no bundle.
+    :raises Refusal: it cannot be unpacked, is no bundle, or others than root could change it.
     """
     what = "unpack the bundle of MLNX_OFED"
+    # Its installer is run from there. In a folder that is open to all the new one is root's.
+    safe_paths.refuse_unsafe(what, os.path.dirname(folder), "mlnx_ofed_tmpdir")
     with disk.watched(what, folder):
         # Of a run that was killed.
         if os.path.isdir(folder):

@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..system import commands
+from ..system import commands, safe_paths
 from ..system.commands import Run
 from . import rank_process
 
@@ -39,11 +39,18 @@ def take_part(
     ``torch`` (version), ``gpus`` (number), ``addresses`` (of the rendezvous host), ``own`` (whether
     one of them is the host's, of rank 0), ``missing`` (ranks), and ``log`` (lines).
 
-    :param python: the path or name of the Python that has PyTorch.
+    :param python: that has PyTorch, by the path that it has in an environment, or by its name alone
+        where it is the host's own. Of an environment that others could change none is run.
     :param orders: a list of {backend, rank, world_size, host, port, timeout_s, device}.
     :param folder: a folder for their notes and logs, which is the caller's to remove.
     :param run: what runs programs.
     """
+    prefix = os.path.dirname(os.path.dirname(python))
+    flaw = safe_paths.why_unsafe_tree(prefix) if prefix else ""
+    if flaw:
+        says = f"{flaw}, so that others than root decide what is run"
+        row = {"stage": "torch", "says": says, "log": []}
+        return [{"rank": order["rank"], **row} for order in orders]
     with concurrent.futures.ThreadPoolExecutor(len(orders)) as pool:
         return list(pool.map(lambda order: _rank(python, order, folder, run), orders))
 
@@ -58,6 +65,8 @@ def _rank(python: str, order: Mapping[str, Any], folder: str, run: Run) -> dict[
         try:
             status = run(
                 argv,
+                # Python looks for modules there first.
+                cwd=folder,
                 env={**os.environ, **(_NCCL if order["backend"] == "nccl" else {})},
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -14,6 +14,7 @@ from typing import Any, Callable, NamedTuple
 from ..kernel import kernels, module_file
 from ..rdma import symbols
 from ..refusal import Refusal
+from ..system import safe_paths
 from ..system.root import Root
 
 NAME = "nv_peer_mem"
@@ -119,6 +120,10 @@ def _source(tree: Root, release: str, version: str, said: str, module: str) -> s
     """
     root = _CONTAINER if module.startswith(_CONTAINER) else ""
     folders = [said] if said else _folders(tree, root, version)
+    if said:
+        # What is compiled becomes a part of the kernel.
+        what = f"nv_peer_mem for kernel {release}"
+        safe_paths.refuse_unsafe_tree(what, tree.path(said), "peer_memory_driver_source")
     for folder in folders:
         for place in (folder, f"{folder}/kernel", f"{folder}/kernel-open"):
             if tree.exists(f"{place}/{_HEADER}"):

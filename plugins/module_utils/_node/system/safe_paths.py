@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import struct
 from collections.abc import Collection, Iterator
 
 from ..refusal import Refusal
@@ -19,6 +20,11 @@ from . import files
 
 # As many as the kernel follows, path_resolution(7).
 _MOST_LINKS = 40
+# POSIX access control lists as the kernel hands them out: include/uapi/linux/posix_acl_xattr.h.
+_ACCESS, _DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
+_HEAD, _ENTRY = struct.Struct("<I"), struct.Struct("<HHI")
+_USER, _GROUP_OBJ, _GROUP, _MASK, _OTHER = 0x02, 0x04, 0x08, 0x10, 0x20
+_WRITES = 0x02
 
 
 def why_unsafe(path: str) -> str:
@@ -40,7 +46,8 @@ def why_unsafe(path: str) -> str:
             try:
                 status = os.lstat(here)
             except FileNotFoundError:
-                return f"{done or '/'} is open to all" if is_shared else ""
+                place = done or "/"
+                return f"{place} is open to all" if is_shared else _default_flaw(place)
             if stat.S_ISLNK(status.st_mode):
                 links += 1
                 target = os.readlink(here)
@@ -70,6 +77,8 @@ def why_unsafe_tree(path: str, but: Collection[str] = ()) -> str:
         # The mode of a link says nothing.
         flaw = _foreign(found.path, status)
         flaw = flaw if found.is_symlink() else _flaw(found.path, status)[0]
+        if not flaw and found.is_dir(follow_symlinks=False):
+            flaw = _default_flaw(found.path)
         if flaw:
             break
     return flaw
@@ -177,16 +186,61 @@ def _flaw(path: str, status: os.stat_result) -> tuple[str, bool]:
     """
     flaw, mode = _foreign(path, status), status.st_mode
     is_shared = bool(mode & stat.S_IWOTH)
-    is_group = bool(mode & stat.S_IWGRP) and status.st_gid != 0
+    # The bits of the group are the mask of a list: without them nobody on it may write.
+    writer = _writer(path, status.st_gid) if mode & stat.S_IWGRP else ""
     if flaw:
         return flaw, is_shared
-    if stat.S_ISDIR(mode) and mode & stat.S_ISVTX and (is_shared or is_group):
+    if stat.S_ISDIR(mode) and mode & stat.S_ISVTX and (is_shared or writer):
         return "", True
     if is_shared:
         flaw = f"{path} is written by all"
-    elif is_group:
-        flaw = f"{path} is written by group {files.group_name(status.st_gid)}"
+    elif writer:
+        flaw = f"{path} is written by {writer}"
     return flaw, is_shared
+
+
+def _writer(path: str, gid: int) -> str:
+    """Return who besides root may write what its group may, '' for nobody.
+
+    :param gid: the group that it belongs to.
+    """
+    entries = _acl(path, _ACCESS) or [(_GROUP_OBJ, _WRITES, gid)]
+    return _writers(entries, gid)
+
+
+def _default_flaw(folder: str) -> str:
+    """Return why what root makes in a folder would not be root's alone, '' where it would.
+
+    Such a list takes the place of the umask, acl(5).
+    """
+    entries = _acl(folder, _DEFAULT)
+    writer = _writers(entries, os.stat(folder, follow_symlinks=False).st_gid)
+    if not writer and any(tag == _OTHER and bits & _WRITES for tag, bits, _who in entries):
+        writer = "all"
+    return f"what is made in {folder} is written by {writer}" if writer else ""
+
+
+def _acl(path: str, name: str) -> list[tuple[int, int, int]]:
+    """Return the (tag, permissions, id) of an access control list; [] where there is none."""
+    try:
+        data = os.getxattr(path, name, follow_symlinks=False)
+    except OSError:
+        return []
+    return list(_ENTRY.iter_unpack(data[_HEAD.size :]))
+
+
+def _writers(entries: list[tuple[int, int, int]], gid: int) -> str:
+    """Return the first besides root whom a list lets write, in words; '' for nobody."""
+    mask = next((bits for tag, bits, _who in entries if tag == _MASK), _WRITES)
+    for tag, bits, named in entries if mask & _WRITES else ():
+        who = gid if tag == _GROUP_OBJ else named
+        if not bits & _WRITES or not who:
+            continue
+        if tag == _USER and who != os.geteuid():
+            return f"user {files.user_name(who)}"
+        if tag in (_GROUP_OBJ, _GROUP):
+            return f"group {files.group_name(who)}"
+    return ""
 
 
 def _refuse(what: str, flaw: str, path: str, option: str) -> None:
@@ -194,5 +248,6 @@ def _refuse(what: str, flaw: str, path: str, option: str) -> None:
         raise Refusal(
             what,
             f"{flaw}, so that others than root decide what is at {path}",
-            f"Give it to root alone (chown root, chmod go-w), or choose another {option}",
+            "Give it to root alone (chown root, chmod go-w, setfacl -bk), "
+            f"or choose another {option}",
         )

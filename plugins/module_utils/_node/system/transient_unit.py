@@ -69,6 +69,8 @@ def execute(
     if not _has_systemd():
         return run(
             argv,
+            # As in a unit: nobody else puts anything there.
+            cwd="/",
             env={**os.environ, **environment},
             capture_output=True,
             text=True,

@@ -15,7 +15,7 @@ import os
 import shutil
 from collections.abc import Iterator
 
-from . import files, own_paths
+from . import files, own_paths, safe_paths
 
 _FOLDER = "building"
 
@@ -67,11 +67,16 @@ def _write_note(path: str, state_dir: str) -> str:
 
 
 def _remove(path: str) -> None:
+    """Remove what lies at a path, and nothing that a link of another user would lead to."""
     if os.path.ismount(path):
         # The disk that is mounted there is not ours to take away.
         for name in os.listdir(path):
             _remove(os.path.join(path, name))
-    elif os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    elif os.path.lexists(path):
-        os.unlink(path)
+        return
+    folder, name = os.path.split(path)
+    with contextlib.suppress(FileNotFoundError), safe_paths.held(folder) as place:
+        held = os.path.join(place, name)
+        if os.path.isdir(held) and not os.path.islink(held):
+            shutil.rmtree(held)
+        elif os.path.lexists(held):
+            os.unlink(held)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import struct
 import subprocess
 
 import pytest
@@ -562,3 +563,42 @@ def test_what_is_no_conda_installation_does_not_go(host):
     with pytest.raises(Refusal, match="holds something else"):
         removal(host)
     assert (host.prefix / "notes.txt").exists()
+
+
+def given_away(path):
+    os.chown(path, 65534, 65534)
+
+
+def listed(path):
+    # A list of the kernel: nobody writes, though owner and mode are root's as ever.
+    entries = [(1, 7, -1), (2, 7, 65534), (4, 5, -1), (16, 7, -1), (32, 5, -1)]
+    data = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+    os.setxattr(path, "system.posix_acl_access", data)
+
+
+@as_root
+@pytest.mark.parametrize("check_mode", [True, False])
+@pytest.mark.parametrize("spoil", [given_away, listed, lambda path: path.chmod(0o777)])
+@pytest.mark.parametrize("place", ["", "bin", "bin/conda", ".."])
+def test_in_a_prefix_that_others_could_change_nothing_is_run(host, place, spoil, check_mode):
+    host.converge(host.wanted())
+    spoil(host.prefix / place)
+    run = []
+    with pytest.raises(Refusal, match="others than root decide"):
+        converge.converge_present(
+            host.wanted("25.1.0"), lambda *asked: run.append(asked), check_mode, **host.places
+        )
+    assert run == []
+
+
+@as_root
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_below_a_folder_of_a_user_nothing_is_installed(host, check_mode):
+    given_away(host.prefix.parent)
+    run = []
+    with pytest.raises(Refusal, match=r"belongs to nobody.*miniforge_prefix"):
+        converge.converge_present(
+            host.wanted(), lambda *asked: run.append(asked), check_mode, **host.places
+        )
+    assert run == []
+    assert not host.prefix.exists()

@@ -124,3 +124,15 @@ def test_room_is_looked_for_where_packages_go(archive, monkeypatch):
     room(monkeypatch, disk.GIB - 1)
     with pytest.raises(Refusal, match="in /usr"):
         bundle.refuse_without_room(archive, "/var/tmp", False)
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda path: path.chmod(0o777), lambda path: os.chown(path, 1, 1)]
+)
+def test_nothing_is_unpacked_where_others_could_change_the_installer(unpacked, tmp_path, spoil):
+    folder = tmp_path / "room"
+    folder.mkdir()
+    spoil(folder)
+    with pytest.raises(Refusal, match="mlnx_ofed_tmpdir"):
+        bundle.unpack("bundle.tgz", str(folder / "bundle"), execute)
+    assert not (folder / "bundle").exists()

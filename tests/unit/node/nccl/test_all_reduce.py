@@ -57,8 +57,11 @@ def test_a_python_without_torch_says_so(tmp_path):
 
 
 def test_a_python_that_is_not_there_is_named(tmp_path):
-    row = take_part(tmp_path, python="/nowhere/python")
-    assert (row["stage"], row["says"]) == ("torch", "/nowhere/python: No such file or directory")
+    row = take_part(tmp_path, python="/nowhere/bin/python")
+    assert (row["stage"], row["says"]) == (
+        "torch",
+        "/nowhere/bin/python: No such file or directory",
+    )
 
 
 def test_a_rank_that_hangs_is_ended_and_said_where(tmp_path):
@@ -133,3 +136,22 @@ def test_own_addresses_and_their_interface_are_known():
     assert not rank_process.is_own("192.0.2.1")
     assert rank_process.interface_of("127.0.0.1") == "lo"
     assert rank_process.interface_of("192.0.2.1") == ""
+
+
+@pytest.mark.parametrize("place", [".", "bin", "bin/python"])
+def test_the_python_of_an_environment_that_others_could_change_is_not_run(tmp_path, place):
+    prefix = tmp_path / "env"
+    (prefix / "bin").mkdir(parents=True)
+    (prefix / "bin" / "python").write_text("")
+    (prefix / place).chmod(0o777)
+    row = take_part(tmp_path, run=None, python=str(prefix / "bin" / "python"))
+    assert row["stage"] == "torch"
+    assert "is written by all, so that others than root decide what is run" in row["says"]
+
+
+def test_no_module_of_the_folder_that_we_come_from_is_imported(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "torch.py").write_text(f"open({str(tmp_path / 'hijacked')!r}, 'w')")
+    (tmp_path / "notes").mkdir()
+    take_part(tmp_path / "notes")
+    assert not (tmp_path / "hijacked").exists()

@@ -12,6 +12,7 @@ from trees import planted
 from ansible_collections.gpunode.stack.plugins.module_utils._node.peer_memory import nv_peer_mem
 from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import symbols
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Root
 from standins import peer_sources
 
 K = "6.1.0-56-amd64"
@@ -145,3 +146,14 @@ def test_a_path_that_would_be_taken_apart_is_refused(path):
     rows = [nv_peer_mem.BuildInputs(K, path, "/b", OFED)]
     with pytest.raises(Refusal, match="a path that make is told"):
         nv_peer_mem.conf([], [], rows)
+
+
+def test_sources_that_others_could_change_become_no_part_of_the_kernel(tmp_path):
+    module, source = "/var/own/nvidia.ko", "/var/own"
+    files = {module: DRIVER, **header(f"{source}/kernel"), **ofed()}
+    said = {"module": module, "source": source}
+    inputs(tmp_path, files, **said)
+    (tmp_path / "var" / "own" / "kernel").chmod(0o777)
+    with pytest.raises(Refusal, match="kernel is written by all") as caught:
+        nv_peer_mem.build_inputs(Root(str(tmp_path)), K, [], said)
+    assert "peer_memory_driver_source" in caught.value.remedy

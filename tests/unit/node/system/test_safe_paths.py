@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 
 import pytest
 
@@ -108,3 +109,66 @@ def test_a_link_of_others_is_not_followed_to_a_folder(place):
         safe_paths.held(str(link)),
     ):
         pass
+
+
+USER_OBJ, USER, GROUP_OBJ, GROUP, MASK, OTHER = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
+NOBODY = 65534
+
+
+def grant(path, *entries, kind="access"):
+    """Give a path an access control list, as acl(5) and the kernel's posix_acl_xattr.h have it."""
+    every = [(USER_OBJ, 7, -1), *entries, (OTHER, 5, -1)]
+    data = b"".join(struct.pack("<HHi", *entry) for entry in every)
+    try:
+        os.setxattr(path, f"system.posix_acl_{kind}", struct.pack("<I", 2) + data)
+    except OSError as error:
+        pytest.skip(f"no access control lists here: {error}")
+
+
+@pytest.mark.parametrize("part", [".", "..", "conda"])
+@pytest.mark.parametrize(
+    ("entries", "who"),
+    [
+        ([(USER, 7, NOBODY), (GROUP_OBJ, 5, -1), (MASK, 7, -1)], "user nobody"),
+        ([(GROUP_OBJ, 5, -1), (GROUP, 6, NOBODY), (MASK, 7, -1)], "group nogroup"),
+        ([(USER, 4, 0), (USER, 2, 4242), (GROUP_OBJ, 5, -1), (MASK, 2, -1)], "user 4242"),
+    ],
+)
+def test_whom_a_list_lets_write_is_named(place, part, entries, who):
+    grant(place / part, *entries)
+    assert why(place / "conda") == f"{os.path.normpath(place / part)} is written by {who}"
+    tree = safe_paths.why_unsafe_tree(str(place.parent))
+    assert tree == f"{os.path.normpath(place / part)} is written by {who}"
+
+
+@pytest.mark.skipif(OWN != 0, reason="the group is root's; run as root")
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [(USER, 7, NOBODY), (GROUP_OBJ, 5, -1), (MASK, 5, -1)],
+        [(USER, 5, NOBODY), (GROUP_OBJ, 7, -1), (MASK, 7, -1)],
+        [(USER, 7, 0), (GROUP_OBJ, 5, -1), (GROUP, 7, 0), (MASK, 7, -1)],
+    ],
+)
+def test_a_list_that_lets_nobody_else_write_is_no_flaw(place, entries):
+    grant(place, *entries)
+    assert why(place / "conda") == ""
+
+
+@pytest.mark.parametrize(
+    ("entries", "who"),
+    [([(USER, 7, NOBODY), (GROUP_OBJ, 5, -1), (MASK, 7, -1)], "user nobody")],
+)
+def test_a_list_that_new_things_inherit_is_a_flaw_of_what_is_to_come(place, entries, who):
+    grant(place, *entries, kind="default")
+    flaw = f"what is made in {place} is written by {who}"
+    assert why(place / "conda") == ""
+    assert why(place / "new") == why(place / "new" / "er") == flaw
+    assert safe_paths.why_unsafe_tree(str(place.parent)) == flaw
+
+
+def test_a_list_by_which_all_write_what_is_new_is_a_flaw(place):
+    entries = [(USER_OBJ, 7, -1), (GROUP_OBJ, 5, -1), (OTHER, 7, -1)]
+    data = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+    os.setxattr(place, "system.posix_acl_default", data)
+    assert why(place / "new") == f"what is made in {place} is written by all"

@@ -55,3 +55,9 @@ def test_a_conda_that_was_not_run_is_none_that_is_broken(tmp_path):
 
     with pytest.raises(transient_unit.NotRun):
         observe.observe(str(tmp_path), [], execute, str(tmp_path / "state"))
+
+
+def test_without_systemd_a_command_begins_where_nobody_else_puts_anything(monkeypatch, tmp_path):
+    monkeypatch.setattr(transient_unit, "_has_systemd", lambda: False)
+    monkeypatch.chdir(tmp_path)
+    assert transient_unit.execute("miniforge", ["pwd"]).stdout == "/\n"

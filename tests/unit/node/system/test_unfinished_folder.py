@@ -1,9 +1,11 @@
 """What is half-built is known to be ours, and only that is removed."""
 
 import getpass
+import os
 
 import pytest
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import unfinished_folder
 
 pytestmark = pytest.mark.skipif(
@@ -47,3 +49,15 @@ def test_a_killed_build_stays_marked_and_the_next_one_starts_clean(tmp_path):
 def test_somebody_elses_folder_is_not_marked(tmp_path):
     (tmp_path / "p").mkdir()
     assert not unfinished_folder.is_unfinished(str(tmp_path / "p"), str(tmp_path / "state"))
+
+
+def test_no_link_of_a_user_leads_a_removal_elsewhere(tmp_path):
+    elsewhere, state = tmp_path / "elsewhere", str(tmp_path / "state")
+    (elsewhere / "prefix").mkdir(parents=True)
+    home = tmp_path / "home"
+    home.mkdir()
+    os.chown(home, 65534, 65534)
+    (home / "mine").symlink_to(elsewhere)
+    with pytest.raises(Refusal, match="is a link that others than root could turn"):
+        unfinished_folder.remove(str(home / "mine" / "prefix"), state)
+    assert (elsewhere / "prefix").exists()
