@@ -59,6 +59,7 @@ import shutil
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import urls
 from ansible_collections.gpunode.stack.plugins.module_utils._node.component import at_work
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import (
     cli,
@@ -72,7 +73,6 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
     own_paths,
     transient_unit,
     unfinished_folder,
-    urls,
 )
 
 # The same unit as for building environments: whoever works on them waits for the other.

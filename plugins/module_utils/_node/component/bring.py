@@ -12,10 +12,11 @@ from typing import Any, Callable, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
 
+from .. import urls
 from ..facts import general, gpu_host
 from ..records import receipts
 from ..steps import Result
-from ..system import commands, disk, root, transient_unit, urls
+from ..system import commands, disk, root, transient_unit
 from ..system.commands import Execute, Run
 from . import at_work
 

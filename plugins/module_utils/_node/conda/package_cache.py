@@ -15,8 +15,9 @@ import shutil
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .. import urls
 from ..refusal import Refusal
-from ..system import files, urls
+from ..system import files
 
 
 def drop_unproven(packages: Iterable[Mapping[str, Any]], cache: str) -> None:

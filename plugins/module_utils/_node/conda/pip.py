@@ -12,8 +12,9 @@ import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from .. import urls
 from ..refusal import Refusal
-from ..system import commands, safe_paths, urls
+from ..system import commands, safe_paths
 from ..system.commands import Execute
 from . import prefixes
 

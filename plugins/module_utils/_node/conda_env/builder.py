@@ -11,9 +11,10 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from .. import urls
 from ..conda import builds, cli, contents, lock_file, package_cache, pip, prefixes
 from ..refusal import Refusal
-from ..system import files, own_paths, unfinished_folder, urls
+from ..system import files, own_paths, unfinished_folder
 from ..system.commands import Execute
 
 _WORK_DIR = os.path.join(own_paths.CACHE_DIR, "conda_env")

@@ -8,10 +8,10 @@ import functools
 import os
 from typing import Any
 
-from .. import steps
+from .. import steps, urls
 from ..conda import prefixes
 from ..refusal import Refusal
-from ..system import folders, text_files, urls
+from ..system import folders, text_files
 from .installer import Installer
 from .observe import Seen
 

@@ -8,12 +8,13 @@ import contextlib
 import os
 import shutil
 
+from .. import urls
 from ..component.bring import Host
 from ..gpu import installed_driver
 from ..kernel import dkms
 from ..packages import stack_packages
 from ..refusal import Refusal
-from ..system import disk, download, files, own_paths, urls
+from ..system import disk, download, files, own_paths
 from . import kernel_modules, package_family, package_sets, runfile
 from .served_kernels import ServedKernels
 from .target import Target

@@ -14,9 +14,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Callable, NamedTuple
 
-from .. import steps
+from .. import steps, urls
 from ..refusal import Refusal
-from ..system import commands, distribution, download, text_files, urls
+from ..system import commands, distribution, download, text_files
 from ..system.commands import Execute
 from ..system.root import Root
 from . import deb_version, openpgp

@@ -8,8 +8,9 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
+from .. import urls
 from ..refusal import Refusal
-from . import disk, urls
+from . import disk
 
 _TAIL = 5
 

@@ -17,8 +17,9 @@ from typing import IO
 from ansible.module_utils.urls import ConnectionError as UrlsError
 from ansible.module_utils.urls import open_url
 
+from .. import urls
 from ..refusal import Refusal
-from . import disk, files, urls
+from . import disk, files
 
 _CHUNK = 1 << 20
 _SILENCE_S = 60

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import urls
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import (
     builds,
     lock_file,
@@ -16,7 +17,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import (
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import package_manager
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import disk, systemd, urls
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import disk, systemd
 
 from ..conda import channels, mirrors, pip_requirements, spec
 from ..inputs import catalog, sent_file

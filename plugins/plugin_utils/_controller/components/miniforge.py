@@ -13,13 +13,10 @@ from typing import Any
 
 import yaml
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import urls
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import prefixes
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
-    disk,
-    own_paths,
-    urls,
-)
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import disk, own_paths
 
 from ..inputs import addresses, catalog, sent_file
 from ..inputs.site import Site

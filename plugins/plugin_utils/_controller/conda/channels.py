@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import urls
+from ansible_collections.gpunode.stack.plugins.module_utils._node import urls
 
 # conda/base/constants.py: DEFAULT_CHANNEL_ALIAS, DEFAULT_CHANNELS.
 _ALIAS = "https://conda.anaconda.org"

@@ -16,9 +16,10 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import urls
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import lock_file
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files, urls
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files
 
 from .. import project
 from ..inputs.site import Site

@@ -13,13 +13,13 @@ import os
 import pathlib
 import tempfile
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import urls
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import release
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
     disk,
     download,
     files,
-    urls,
 )
 
 from ..inputs.site import Site

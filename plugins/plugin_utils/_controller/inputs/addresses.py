@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import re
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import urls
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import urls
 
 _FORM = re.compile(r"(?:https?|file)://\S+")
 

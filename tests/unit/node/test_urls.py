@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import urls
+from ansible_collections.gpunode.stack.plugins.module_utils._node import urls
 
 PLAIN = "https://mirror.example:8443/conda/python-3.11.7-0.conda#00\n"
 
