@@ -17,6 +17,13 @@ _PACKAGE = re.compile(
 _MD5 = re.compile(r"[0-9a-f]{32}")
 # conda writes "sha256:" in front since it can read it; other tools write the digest alone.
 _SHA256 = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
+# What another tool would install and conda passes over, such as "# pip flask @ https://..." of
+# conda-lock: an address, or a distribution with its version or address (PEP 508).
+_ADDRESS = re.compile(r"#.*\w://")
+_DISTRIBUTION = re.compile(
+    r"#\s*(?:(?:pip|pypi)\b[\s:]*)?(?:-e\s+)?"
+    r"[A-Za-z0-9][\w.-]*(?:\[[^\]]*\])?\s*(?:@|[=~!<>]=)\s*\S"
+)
 
 
 def parse(text: str) -> list[dict[str, str]]:
@@ -26,10 +33,17 @@ def parse(text: str) -> list[dict[str, str]]:
     ``md5`` or ``sha256``.
 
     :raises ValueError: with a sentence, when this is no lock that can be
-        trusted: not explicit, a package without digest, named twice, or of
-        another platform than the others.
+        trusted: not explicit, a package without digest, named twice, of
+        another platform than the others, or in a comment.
     """
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
+    passed_over = _passed_over(lines)
+    if passed_over:
+        raise ValueError(
+            f"line{'s' if len(passed_over) > 1 else ''} {', '.join(map(str, passed_over))} would "
+            "be passed over as a comment, and another tool would install what it names: move it "
+            "to the requirements, with its hash, or remove it"
+        )
     lines = [(number, line) for number, line in lines if line and not line.startswith("#")]
     if not lines or lines[0][1] != HEADER:
         raise ValueError(
@@ -46,6 +60,19 @@ def parse(text: str) -> list[dict[str, str]]:
     if len(platforms) > 1:
         raise ValueError(f"it mixes packages for {' and '.join(platforms)}")
     return packages
+
+
+def _passed_over(lines: Iterable[tuple[int, str]]) -> list[int]:
+    """Return the numbers of the comments in which something is to be installed.
+
+    Before the header an address may be that of a channel.
+    """
+    found, is_explicit = [], False
+    for number, line in lines:
+        is_explicit = is_explicit or line == HEADER
+        if _DISTRIBUTION.match(line) or (is_explicit and _ADDRESS.match(line)):
+            found.append(number)
+    return found
 
 
 def _package(number: int, line: str) -> dict[str, str]:

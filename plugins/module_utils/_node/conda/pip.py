@@ -18,6 +18,8 @@ from ..system import commands, safe_paths
 from ..system.commands import Execute
 from . import prefixes
 
+_WARNING = ("WARNING:", "DEPRECATION:")
+_WARNINGS = 5
 # As variables, since a pip of old Python versions does not know all of these as options.
 _ENVIRONMENT = {
     "LC_ALL": "C.UTF-8",
@@ -98,11 +100,19 @@ def _run(prefix: str, arguments: Sequence[str], config: str, execute: Execute) -
 
 
 def _reason(result: subprocess.CompletedProcess[str]) -> str:
-    """Return pip's own errors, and the last of its complaints about a broken connection."""
-    lines = commands.lines_of(result.stderr)
-    broken = [line for line in lines if "connection broken" in line][-1:]
+    """Return pip's own errors after its warnings, which often have the cause, each once.
+
+    Of its complaints about a broken connection the last one: each try has its own.
+    """
+    lines = list(dict.fromkeys(commands.lines_of(result.stderr)))
+    warnings = [line for line in lines if line.startswith(_WARNING)]
+    broken = [line for line in warnings if "connection broken" in line]
+    others = [line for line in warnings if line not in broken]
+    told = others[:_WARNINGS] + broken[-1:]
+    if len(others) > _WARNINGS:
+        told.append(f"({len(others) - _WARNINGS} more warnings)")
     errors = itertools.dropwhile(lambda line: not line.lower().startswith("error:"), lines)
-    told = broken + [line for line in errors if not line.startswith("WARNING:")]
+    told += [line for line in errors if line not in warnings]
     return " / ".join(told) or commands.last_words(result, result.stderr)
 
 

@@ -40,6 +40,9 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # What needs no quoting anywhere in a unit file.
 _PATH = re.compile(r"(/[A-Za-z0-9._+@-]+)+")
 _URL_PATH = re.compile(r"/[A-Za-z0-9._~/?&=+-]*")
+# systemd's env_value_is_valid() (src/basic/env-util.c): valid UTF-8, and of control characters
+# none but tabs and newlines.
+_NOT_IN_VARIABLES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 _MEMORY = re.compile(r"[1-9][0-9]*[KMGT]?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _OURS = ("PATH", systemd.UNIT_MARK, service.SECRETS_MARK)
@@ -399,8 +402,16 @@ def _check_variables(variables: object, what: str) -> None:
                 "it is no name of a variable, or one that the unit sets itself",
                 "Rename it",
             )
-        if not isinstance(value, str) or "\0" in value:
+        if not isinstance(value, str):
             raise Refusal(f"{key} in {what}", "its value is not a text", "Put the value in quotes")
+        strange = _NOT_IN_VARIABLES.search(value)
+        if strange:
+            raise Refusal(
+                f"{key} in {what}",
+                f"its value has the character U+{ord(strange.group()):04X} in it, which systemd "
+                "takes in no variable",
+                "Remove it (an editor of Windows ends lines with U+000D), or give it in base64",
+            )
 
 
 def _demand(pattern: re.Pattern[str], value: str, what: str, rule: str) -> None:

@@ -271,6 +271,11 @@ BAD = {
     "variable that is none": ({"environment_variables": {"A B": "x"}}, "A B"),
     "variable of the unit": ({"environment_variables": {"PATH": "/x"}}, "PATH"),
     "variable that is a number": ({"environment_variables": {"PORT": 1}}, "in quotes"),
+    "variable with a NUL": ({"environment_variables": {"A": "x\0"}}, r"U\+0000"),
+    "variable of Windows": ({"environment_variables": {"A": "x\r\ny"}}, r"U\+000D"),
+    "variable with colours": ({"environment_variables": {"A": "\x1b[1mx"}}, r"U\+001B"),
+    "variable with a DEL": ({"environment_variables": {"A": "x\x7f"}}, r"U\+007F"),
+    "variable that is no UTF-8": ({"environment_variables": {"A": "\udce9"}}, r"U\+DCE9"),
 }  # fmt: skip
 
 
@@ -280,6 +285,17 @@ def test_bad_input_is_refused_with_its_value_and_a_remedy(resolve, case):
     with pytest.raises(Refusal, match=said) as refusal:
         resolve(change)
     assert refusal.value.remedy
+
+
+def test_a_secret_with_a_control_character_is_refused_and_not_told(resolve):
+    with pytest.raises(Refusal, match=r"TOKEN in gunicorn_app_secrets of .*U\+000D") as refusal:
+        resolve(gunicorn_app_secrets={"web": {"TOKEN": "hush\r"}})
+    assert "hush" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("value", ["a\tb\nc", "e\u0301\u00a0\U0001f600", "\u0085\u2028", ""])
+def test_every_other_value_of_a_variable_is_taken(resolve, value):
+    resolve({"environment_variables": {"A": value}})
 
 
 def test_a_misspelt_option_is_refused(resolve):

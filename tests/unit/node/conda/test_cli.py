@@ -131,11 +131,44 @@ def test_pip_tells_its_errors_and_the_index_without_a_password(tmp_path):
     with pytest.raises(Refusal) as refused:
         pip.install("/envs/web", "/r.txt", str(config), answering(1, stderr=PIP_DEAD))
     assert refused.value.because == (
+        "WARNING: something else / "
         "WARNING: Retrying (Retry(total=0)) after connection broken by 'y': /simple/six/ / "
         "ERROR: Could not find a version that satisfies the requirement six==1.17.0 "
         "(from versions: none) / ERROR: No matching distribution found for six==1.17.0 "
         "[index https://***@mirror.example/simple]"
     )
+
+
+NOT_TRUSTED = (
+    "WARNING: The repository located at mirror.example is not a trusted or secure host and is "
+    "being ignored. If this repository is available via HTTPS we recommend you use HTTPS instead, "
+    "otherwise you may silence this warning and allow it anyway with '--trusted-host "
+    "mirror.example'."
+)
+NO_MATCH = "ERROR: No matching distribution found for six==1.17.0"
+# What pip says before it fails, where the error alone hides the cause.
+CAUSES = {
+    "an index that is not trusted": NOT_TRUSTED,
+    "a file that was left out": "WARNING: Skipping six-1.17.0.exe: unsupported archive format",
+    "a link that was yanked": "WARNING: The candidate selected for download is a yanked version",
+    "a broken distribution": "WARNING: Ignoring invalid distribution ~ix (/envs/web/lib)",
+}
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_pip_tells_a_warning_that_has_the_cause_once_and_before_the_error(tmp_path, cause):
+    said = f"{CAUSES[cause]}\n{CAUSES[cause]}\n{NO_MATCH}\n"
+    with pytest.raises(Refusal) as refused:
+        pip.install("/e", "/r", str(tmp_path / "no.conf"), answering(1, stderr=said))
+    assert refused.value.because.startswith(f"{CAUSES[cause]} / {NO_MATCH} [")
+
+
+def test_pip_tells_no_more_than_some_of_many_warnings(tmp_path):
+    said = "".join(f"WARNING: Skipping file {number}\n" for number in range(99)) + NO_MATCH
+    with pytest.raises(Refusal) as refused:
+        pip.install("/e", "/r", str(tmp_path / "no.conf"), answering(1, stderr=said))
+    assert refused.value.because.count("WARNING") == 5
+    assert "(94 more warnings)" in refused.value.because
 
 
 def test_pip_installs_by_hash_alone(tmp_path):

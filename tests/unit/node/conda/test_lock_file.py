@@ -77,6 +77,49 @@ def test_what_is_no_trustworthy_lock_is_refused_with_its_reason(text, words):
         lock_file.parse(text)
 
 
+WHEEL = "https://files.pythonhosted.org/packages/flask-3.1.3-py3-none-any.whl"
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        # conda-lock 2 (render_lockfile_for_platform), for what pip is to install.
+        f"# pip flask @ {WHEEL}#sha256={SHA256}",
+        f"# pip flask @ {WHEEL} --hash=sha256:{SHA256}",
+        f"#pip flask[async] @ {WHEEL}",
+        "# pip flask @ git+https://github.com/pallets/flask@3.1.3",
+        f"# pypi: flask @ {WHEEL}",
+        "# flask==3.1.3",
+        f"# {PYTHON}",
+    ],
+)
+def test_what_a_comment_would_have_installed_is_refused_by_its_line(comment):
+    with pytest.raises(ValueError, match=r"^line 5 would be passed over as a comment"):
+        lock_file.parse(lock(PYTHON, comment))
+
+
+def test_all_comments_that_would_have_installed_something_are_named_at_once():
+    with pytest.raises(ValueError, match=r"^lines 5, 6 would be passed over"):
+        lock_file.parse(lock(PYTHON, "# pip six==1.17.0", f"# pip flask @ {WHEEL}"))
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "# This file may be used to create an environment using:",
+        "# $ conda create --name <env> --file <this file>",
+        "# input_hash: d17abd55e5b0f7360a6472f2c00d857e",
+        "# created-by: conda 24.7.1",
+        f"# channel: {MIRROR}",
+        "# pip requirement: flask>=3",
+        "# package: python=3.11",
+        "# see https://docs.example/locks and ask ops@example.org",
+    ],
+)
+def test_what_is_only_said_in_a_comment_is_passed_over(comment):
+    assert len(lock_file.parse(f"{comment}\n{lock(PYTHON)}")) == 1
+
+
 @pytest.mark.parametrize(("lines", "name"), [((FLASK, PYTHON), "linux-64"), ((FLASK,), "noarch")])
 def test_the_platform_is_that_of_the_packages_bound_to_one(lines, name):
     assert lock_file.platform(lock_file.parse(lock(*lines))) == name
