@@ -17,11 +17,8 @@ import subprocess
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from . import commands, proc_net
+from . import commands, proc_net, unix_sockets
 from .commands import Run
-
-_UNIX_LISTEN = "00010000"
-_UNIX_STREAM = "0001"
 
 
 def parse(listen: str) -> tuple[str, int]:
@@ -130,11 +127,7 @@ def unit_of(cgroups: str) -> str:
 def _sockets(proc: str) -> dict[str, tuple[str, int]]:
     """Return {inode: (address, port)} of every listening socket."""
     sockets = proc_net.tcp_sockets(proc, proc_net.TCP_LISTEN)
-    for fields in proc_net.rows(proc, "unix"):
-        listens = fields[3:5] == [_UNIX_LISTEN, _UNIX_STREAM]
-        # Anybody's path may have a line break in it, which makes two rows of one.
-        if listens and len(fields) > 7 and fields[7].startswith("/"):
-            sockets[fields[6]] = fields[7], 0
+    sockets.update({inode: (path, 0) for inode, path in unix_sockets.listening(proc).items()})
     return sockets
 
 
