@@ -129,6 +129,12 @@ FACTS = st.fixed_dictionaries(
             unit=st.sampled_from(["", "train.service"]),
             devices=st.just(["/dev/nvidia0"]),
         ),
+        "held_modules": rows(
+            name=st.sampled_from(["nvidia", "nvidia_drm"]),
+            permanent=FLAG,
+            above=st.sampled_from([[], ["gdrdrv"]]),
+            clients=st.just([]),
+        ),
         "gpu_faults": rows(
             address=ADDRESS, xid=st.sampled_from([0, 13, 79]), says=st.just("GPU has fallen off")
         ),

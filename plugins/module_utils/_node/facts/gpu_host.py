@@ -13,6 +13,7 @@ from ..gpu import (
     fabric_manager,
     faults,
     gridd,
+    held_modules,
     in_kernel_drivers,
     installed_driver,
     nvidia_smi,
@@ -59,6 +60,7 @@ def survey(root: str, running: str, pid: int, run: Run = commands.run) -> GpuHos
     packages = stack_packages.survey(tree)
     states = _states(tree, run)
     driver = installed_driver.survey(tree)
+    opened = clients.clients(tree)
     found = {
         "virtualization": general.virtualization(tree),
         "gpus": pci.gpus(tree),
@@ -74,7 +76,8 @@ def survey(root: str, running: str, pid: int, run: Run = commands.run) -> GpuHos
         ),
         "licensing": gridd.survey(tree, states.get(gridd.UNIT, {})),
         "rivals": in_kernel_drivers.survey(tree),
-        "gpu_clients": clients.clients(tree),
+        "gpu_clients": opened,
+        "held_modules": held_modules.survey(tree, opened),
         "gpu_faults": faults.faults(tree),
         "drained": _drained(tree),
         "rdma_stack": rdma_stack.survey(tree, packages, running),

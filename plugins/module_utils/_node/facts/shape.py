@@ -249,6 +249,15 @@ class GpuClient(TypedDict):
     devices: list[str]
 
 
+class HeldModule(TypedDict):
+    """A module of the driver that stays loaded whoever ends."""
+
+    name: str
+    permanent: bool
+    above: list[str]
+    clients: list[GpuClient]
+
+
 class GpuFault(TypedDict):
     """A fault of a GPU in the kernel's log."""
 
@@ -395,6 +404,12 @@ class TheDriver(TypedDict):
     ]
     rivals: Annotated[InKernelDrivers, "initramfs are the kernels whose initramfs holds the driver"]
     gpu_clients: Annotated[list[GpuClient], "who has /dev/nvidia* open"]
+    held_modules: Annotated[
+        list[HeldModule],
+        "the driver's modules that would stay loaded when these had ended: a permanent one the "
+        "kernel does not unload; above are modules of others that stand on it; else it is in use, "
+        "and clients are those who have a display open, none where nobody is seen (a console)",
+    ]
     gpu_faults: Annotated[
         list[GpuFault],
         "from the kernel's log since boot, one row per GPU and Xid; xid 0 for a GPU that fell off "

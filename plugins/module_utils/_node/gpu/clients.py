@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Callable, TypeVar
 
 from ..kernel import kernels
 from ..system import listening
@@ -37,9 +37,17 @@ def clients(tree: Root) -> list[dict[str, Any]]:
     """
     if "nvidia" not in kernels.loaded_modules(tree):
         return []
+    return who_opened(tree, lambda path: path.startswith(_DEVICES))
+
+
+def who_opened(tree: Root, is_asked: Callable[[str], bool]) -> list[dict[str, Any]]:
+    """Return rows as of :func:`clients` of those who have some files open.
+
+    :param is_asked: says of a path whether it is asked about.
+    """
     rows = []
     for pid in sorted(int(name) for name in tree.names("/proc") if _is_pid(name)):
-        devices = _open_devices(tree.path(f"/proc/{pid}/fd"))
+        devices = {path for path in _open_files(tree.path(f"/proc/{pid}/fd")) if is_asked(path)}
         if devices:
             rows.append(
                 {
@@ -66,14 +74,12 @@ def _is_pid(name: str) -> bool:
     return name.isascii() and name.isdigit() and len(name) < 10
 
 
-def _open_devices(folder: str) -> set[str]:
-    """Return the devices among a process's open files; none of one that is gone."""
+def _open_files(folder: str) -> set[str]:
+    """Return the paths of a process's open files; none of one that is gone."""
     found = set()
     with contextlib.suppress(OSError):
         for descriptor in os.listdir(folder):
             # It may close a file while it is looked at.
             with contextlib.suppress(OSError):
-                target = os.readlink(os.path.join(folder, descriptor))
-                if target.startswith(_DEVICES):
-                    found.add(target)
+                found.add(os.readlink(os.path.join(folder, descriptor)))
     return found

@@ -11,7 +11,13 @@ from collections.abc import Container, Mapping
 from typing import Any
 
 from ..kernel import secure_boot
-from . import clients, pci
+from . import clients, held_modules, pci
+
+#: What to do where a module is held that was to be exchanged in memory.
+TO_BE_FREED = (
+    "End that, or consent with gpunode_consent: [stop_gpu_clients, reboot] to have it exchanged by "
+    "a reboot"
+)
 
 
 def is_loaded(facts: Mapping[str, Any], version: str, is_open: bool) -> bool:
@@ -47,7 +53,17 @@ def is_exchanged(
     facts: Mapping[str, Any], consent: Container[str], stopped: Container[str]
 ) -> bool:
     """Say whether it is, with some units stopped for so long; see :func:`still_at_work`."""
-    return may_exchange(facts, consent) and not still_at_work(facts, stopped)
+    is_free = not still_at_work(facts, stopped) and not what_holds(facts, stopped)
+    return may_exchange(facts, consent) and is_free
+
+
+def what_holds(facts: Mapping[str, Any], stopped: Container[str]) -> str:
+    """Return what would keep it loaded with some units stopped, and nobody at work; '' for nothing.
+
+    :param stopped: names of units, as for :func:`still_at_work`.
+    """
+    rows = [row for row in facts["held_modules"] if not held_modules.goes_with(row, stopped)]
+    return "; ".join(map(held_modules.described, rows))
 
 
 def still_at_work(facts: Mapping[str, Any], stopped: Container[str]) -> list[dict[str, Any]]:

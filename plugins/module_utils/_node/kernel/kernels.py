@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ..packages import deb_version
 from ..system.root import Root
@@ -22,8 +22,24 @@ _NUMBER = re.compile(r"[0-9]+(?:>[0-9]+)*")
 _DEFAULT = re.compile(r"""^\s*GRUB_DEFAULT=(["']?)(.*?)\1\s*(?:#.*)?$""")
 # Without quotes in auto.conf.
 _COMPILED_BY = re.compile(rb'^CONFIG_CC_VERSION_TEXT="?(.*?)"?\s*$', re.MULTILINE)
-# proc(5), /proc/modules: name, size, number of users, and "a,b," of those that are modules or "-".
-_LOADED = re.compile(r"(\S+) [0-9]+ ([0-9]{1,9}) (\S+)")
+# linux v6.1, kernel/module/procfs.c: name, size, number of users, and "a,b," of those that are
+# modules or "-". A module without an exit has "[permanent]," among them; a kernel that unloads none
+# (CONFIG_MODULE_UNLOAD) has "-" for the number as well.
+_LOADED = re.compile(r"(\S+) [0-9]+ ([0-9]{1,9}|-) (\S+)")
+_PERMANENT = "[permanent]"
+
+
+class Users(NamedTuple):
+    """Who uses a loaded module.
+
+    :ivar number: how many do; 0 where the kernel does not count them.
+    :ivar modules: the names of those that are modules.
+    :ivar is_permanent: whether it stays until a reboot, whoever uses it.
+    """
+
+    number: int
+    modules: list[str]
+    is_permanent: bool
 
 
 def loaded_modules(tree: Root) -> set[str]:
@@ -31,13 +47,19 @@ def loaded_modules(tree: Root) -> set[str]:
     return set(module_users(tree))
 
 
-def module_users(tree: Root) -> dict[str, tuple[int, list[str]]]:
-    """Return {loaded module: (how many use it, the names of those that are modules)}."""
-    rows = map(_LOADED.match, tree.lines("/proc/modules"))
-    return {
-        row[1]: (int(row[2]), [name for name in row[3].strip("-").split(",") if name])
-        for row in filter(None, rows)
-    }
+def module_users(tree: Root) -> dict[str, Users]:
+    """Return {loaded module: its Users}."""
+    found = {}
+    for row in filter(None, map(_LOADED.match, tree.lines("/proc/modules"))):
+        name, number, users = row.groups()
+        names = [user for user in users.strip("-").split(",") if user]
+        is_counted = number != "-"
+        found[name] = Users(
+            int(number) if is_counted else 0,
+            [user for user in names if user != _PERMANENT],
+            not is_counted or _PERMANENT in names,
+        )
+    return found
 
 
 def above(tree: Root, names: Iterable[str]) -> set[str]:
@@ -46,8 +68,8 @@ def above(tree: Root, names: Iterable[str]) -> set[str]:
     found: set[str] = set()
     ahead = list(names)
     while ahead:
-        _number, holders = users.get(ahead.pop(), (0, []))
-        new = set(holders) - found
+        holders = users.get(ahead.pop())
+        new = set(holders.modules if holders else ()) - found
         found |= new
         ahead += new
     return found

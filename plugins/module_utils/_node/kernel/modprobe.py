@@ -16,9 +16,9 @@ _PATIENCE_S = 120
 
 
 def is_unused(name: str, tree: Root) -> bool:
-    """Say whether a module is loaded and nobody uses it."""
-    number, _holders = kernels.module_users(tree).get(name, (None, []))
-    return number == 0
+    """Say whether a module is loaded, nobody uses it, and it can go."""
+    users = kernels.module_users(tree).get(name)
+    return users is not None and not users.number and not users.is_permanent
 
 
 def unload(name: str, run: Run) -> None:

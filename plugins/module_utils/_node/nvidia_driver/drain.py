@@ -13,22 +13,13 @@ import json
 import os
 from collections.abc import Iterable
 
-from ..gpu import clients, drained
+from ..gpu import clients, drained, held_modules
 from ..kernel import kernels, modprobe
 from ..refusal import Refusal
 from ..system import files, own_paths, systemd
 from ..system.commands import Run
 from ..system.root import Root
 
-# The driver's modules and those of peer memory, each before what it needs.
-MODULES = (
-    "nvidia_peermem",
-    "nv_peer_mem",
-    "nvidia_uvm",
-    "nvidia_drm",
-    "nvidia_modeset",
-    "nvidia",
-)
 # Those that keep a device open though they do no work on it; see clients.at_work.
 DAEMONS = (
     "nvidia-persistenced.service",
@@ -142,8 +133,9 @@ def reload_modules(tree: Root, run: Run) -> str:
     :returns: '' where it is done; else why not, which a reboot mends. What cannot go as a whole
         stays as a whole.
     """
-    loaded = [name for name in MODULES if name in kernels.loaded_modules(tree)]
-    obstacle = _obstacle(loaded, tree)
+    there = kernels.loaded_modules(tree)
+    loaded = [name for name in held_modules.MODULES if name in there]
+    obstacle = _obstacle(tree)
     if obstacle:
         return obstacle
     gone = []
@@ -177,9 +169,8 @@ def _undrained(because: str, remedy: str, run: Run) -> Refusal:
     return Refusal("stop who uses the GPUs", because, f"{back}{remedy}")
 
 
-def _obstacle(loaded: list[str], tree: Root) -> str:
+def _obstacle(tree: Root) -> str:
     """Return what keeps the driver's modules from being unloaded, '' where nothing is seen."""
-    above = kernels.above(tree, loaded).difference(loaded)
-    if above:
-        return f"{', '.join(sorted(above))} needs the driver's modules"
-    return "; ".join(map(clients.described, clients.clients(tree)))
+    left = clients.clients(tree)
+    held = map(held_modules.described, held_modules.survey(tree, left))
+    return "; ".join([*held, *map(clients.described, left)])

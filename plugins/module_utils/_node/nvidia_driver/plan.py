@@ -164,6 +164,10 @@ def _refuse_clients(seen: Seen, consent: Container[str]) -> None:
             + ", and would still when the units of gpunode_drain were stopped",
             "Stop them, or add their units to gpunode_drain",
         )
+    held = loaded_module.what_holds(seen.target.facts, _stopped(seen))
+    # What is stopped would stay so until a reboot that nobody consented to.
+    if at_work and held and loaded_module.may_exchange(seen.target.facts, consent):
+        raise Refusal("GPU in use", held, loaded_module.TO_BE_FREED)
 
 
 def _loaded(seen: Seen) -> str:

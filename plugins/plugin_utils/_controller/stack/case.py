@@ -130,6 +130,16 @@ class Case:
         """Whether a loaded module is exchanged in memory, with whoever uses it stopped."""
         return loaded_module.is_exchanged(self.facts, self.consent, self.drain)
 
+    @cached_property
+    def held(self) -> str:
+        """What keeps a loaded module from the exchange in memory that was asked for; '' if nothing.
+
+        Then it is left to a reboot.
+        """
+        if not loaded_module.may_exchange(self.facts, self.consent):
+            return ""
+        return loaded_module.what_holds(self.facts, self.drain)
+
     # Its kernels.
 
     @cached_property

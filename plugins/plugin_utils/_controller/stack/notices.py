@@ -214,6 +214,12 @@ def no_answer(case: Case, due: Due) -> Iterator[str]:
         yield f"the driver is loaded, and nvidia-smi does not answer: {found['says']}"
 
 
+def module_in_use(case: Case, due: Due) -> Iterator[str]:
+    is_old = refusals.REPLACING.intersection(due["nvidia_driver"]) or due["reboot"]
+    if case.driver and case.held and is_old:
+        yield f"the loaded module is exchanged by a reboot alone: {case.held}"
+
+
 def loaded_from_elsewhere(case: Case, due: Due) -> Iterator[str]:
     if case.driver and case.loaded and not case.installed:
         yield (
@@ -242,5 +248,6 @@ RULES = {
     "prebuilt-modules": prebuilt_modules,
     "restart-would-cut-the-connection": restart_would_cut_the_connection,
     "sick-gpu": sick_gpu_noticed,
+    "module-in-use": module_in_use,
     "loaded-from-elsewhere": loaded_from_elsewhere,
 }

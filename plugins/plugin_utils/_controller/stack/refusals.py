@@ -379,6 +379,8 @@ def gpu_in_use(case: Case, due: Due) -> Iterator[Words]:
             f"{_who(left)} would still use it when the units of gpunode_drain were stopped",
             "Stop them, or add their units to gpunode_drain",
         )
+    if case.held:
+        yield "GPU in use", case.held, loaded_module.TO_BE_FREED
 
 
 def sick_gpu(case: Case, due: Due) -> Iterator[Words]:

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trees import looked_at, planted
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node.kernel import kernels
+from ansible_collections.gpunode.stack.plugins.module_utils._node.kernel import kernels, modprobe
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Root
 
 OLD, NEW = "6.1.0-9-amd64", "6.1.0-40-amd64"
@@ -238,7 +238,32 @@ def test_gcc_is_asked_once_for_all_kernels_at_the_most(tmp_path, programs, calls
 def test_loaded_modules_are_named():
     files = {"/proc/modules": "nvidia 56823808 10 nvidia_uvm, Live 0x0000000000000000 (POE)\n"}
     assert looked_at(kernels.loaded_modules, files) == {"nvidia"}
-    assert looked_at(kernels.module_users, files) == {"nvidia": (10, ["nvidia_uvm"])}
+    assert looked_at(kernels.module_users, files) == {"nvidia": (10, ["nvidia_uvm"], False)}
+
+
+# linux v6.1, kernel/module/procfs.c, print_unload_info(), with and without CONFIG_MODULE_UNLOAD.
+@pytest.mark.parametrize(
+    ("line", "users"),
+    [
+        ("nvidia 56823808 1 [permanent], Live 0x0", (1, [], True)),
+        ("nvidia 56823808 2 nvidia_uvm,[permanent], Live 0x0", (2, ["nvidia_uvm"], True)),
+        ("nvidia 56823808 - - Live 0x0", (0, [], True)),
+        ("nvidia 56823808 0 - Unloading 0x0", (0, [], False)),
+        ("nvidia_drm 135168 2 - Live 0x0", (2, [], False)),
+    ],
+)
+def test_a_module_that_the_kernel_never_unloads_is_loaded_and_has_no_user_of_that_name(line, users):
+    found = looked_at(kernels.module_users, {"/proc/modules": f"{line}\n"})
+    assert list(found.values()) == [users]
+
+
+@pytest.mark.parametrize(
+    ("counts", "is_unused"),
+    [("0 -", True), ("1 -", False), ("0 [permanent],", False), ("- -", False)],
+)
+def test_a_module_is_unused_where_it_could_go(counts, is_unused):
+    files = {"/proc/modules": f"nouveau 1 {counts} Live 0x0\n"}
+    assert looked_at(lambda tree: modprobe.is_unused("nouveau", tree), files) is is_unused
 
 
 def test_who_stands_on_a_module_is_found_through_those_between():

@@ -263,7 +263,7 @@ def test_where_none_is_loaded_the_driver_is_loaded(tmp_path):
         (
             f"gdrdrv 1 0 - Live 0x0 (OE)\n{ALONE.replace('-', 'gdrdrv,')}",
             None,
-            "gdrdrv needs the driver's modules",
+            "gdrdrv stands on nvidia",
         ),
         (
             ALONE,

@@ -129,6 +129,20 @@ def test_what_changes_in_a_file_is_told_from_what_was_seen_of_it():
     assert (row["before"], row["after"]) == ("old\n", "new\n")
 
 
+HELD = {"name": "nvidia", "permanent": False, "above": ["gdrdrv"], "clients": []}
+
+
+def test_nobody_is_stopped_for_a_module_that_would_stay_loaded():
+    idle = seen(STOPPED, held_modules=[HELD], loaded="535.161.08")
+    plan.refuse(idle, ["stop_gpu_clients"])
+    assert changes(idle, "stop_gpu_clients") == changes(idle)
+    at_work = seen(STOPPED, held_modules=[HELD], gpu_clients=[CLIENT], loaded="535.161.08")
+    with pytest.raises(Refusal, match="gdrdrv stands on nvidia") as caught:
+        plan.refuse(at_work, ["stop_gpu_clients"])
+    assert "gpunode_consent: [stop_gpu_clients, reboot]" in caught.value.remedy
+    plan.refuse(at_work, ["stop_gpu_clients", "reboot"])
+
+
 def test_a_unit_that_is_stopped_along_is_no_reason_to_refuse_and_one_that_is_not_is():
     found = seen(STOPPED, gpu_clients=[CLIENT], loaded="535.161.08")
     plan.refuse(found, ["stop_gpu_clients"])
