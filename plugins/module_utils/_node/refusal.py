@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+from . import urls
+
 
 class Refusal(Exception):
     """Something cannot be done as asked, and nothing was changed.
 
     Raised by pure functions and modules alike; the planner collects
-    refusals of a whole fleet, a module turns its own into a failure.
+    refusals of a whole fleet, a module turns its own into a failure. Whatever
+    it quotes, of files or of programs, it shows without the secrets of addresses.
 
     :param what: the thing refused, naming the offending value.
     :param because: the reason, as observed.
@@ -18,10 +21,8 @@ class Refusal(Exception):
     """
 
     def __init__(self, what: str, because: str, remedy: str, rule: str = "") -> None:
-        super().__init__(f"{what}: {because}. {remedy}")
-        self.what = what
-        self.because = because
-        self.remedy = remedy
+        self.what, self.because, self.remedy = map(urls.shown, (what, because, remedy))
+        super().__init__(f"{self.what}: {self.because}. {self.remedy}")
         self.rule = rule
 
     def as_dict(self) -> dict[str, str]:

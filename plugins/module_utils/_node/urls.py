@@ -3,8 +3,8 @@
 """Addresses that may carry secrets: shown without them.
 
 A secret stands before the host, as RFC 3986 (3.2.1) has it and as people write it, with an '@' in
-the password; in the path, as anaconda.org's tokens (/t/TOKEN/); or in the query, under a name that
-says so.
+the user's name and whatever in the password; in the path, as tokens of package indexes; or in the
+query, under a name that says so.
 """
 
 from __future__ import annotations
@@ -12,22 +12,67 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
-# All up to the last '@' before the path: a password may have others in it.
-_USER_INFO = re.compile(r"(?<=://)([^/?#@:\s\"']*)(?::([^/?#\s]*))?@")
-_TOKEN = re.compile(r"(?<=/t/)([^/?#\s\"']+)(?=/)")
-_QUERY = re.compile(
-    r"([?&;](?:[\w.-]*(?:token|key|secret|passw|pwd|auth|sig|credential)[\w.-]*)=)([^&;#\s\"']+)",
-    re.IGNORECASE,
-)
+# All up to the last '@' before the path: a password may have others in it, and so may a user.
+_USER_INFO = re.compile(r"(?<=://)([^/?#:\s\"']*)(?::([^/?#\s]*))?@")
 _USER_AND_HOST = re.compile(rf"{_USER_INFO.pattern}([^/:\s\[]+)")
+# What may stand before an address that has no scheme.
+_BEGIN = r"(?<![^\s\"'(\[,=])"
+_SEGMENT = r"(?P<secret>[^/?#\s\"']+)"
+# Each hides its group "hidden", or the "secret" in it where there is none of that name. What could
+# begin at many places of a text has a bound, so that a long one is read in a moment.
+_FORMS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"(?<=://)(?P<hidden>(?P<user>[^/?#:\s\"']*)(?::(?P<secret>[^/?#\s]*))?)@",
+        # A password that ought to be quoted. A port is followed by the path.
+        r"(?<=://)(?P<hidden>[^/?#:@\[\s\"']+:"
+        r"(?P<secret>(?!\d*(?:[/?#\s\"']|$))[^\s\"'@]{1,999}))@",
+        # Without a scheme, as of proxies.
+        rf"{_BEGIN}(?P<hidden>[\w.%+@-]+:(?P<secret>[^\s\"'/]{1, 999}))@(?=[\w-]+(?:\.[\w-]|:\d))",
+        # As part of another address.
+        r"(?<=%3A%2F%2F)(?P<hidden>(?:(?!%2F)[^\s\"'&]){0,99}?"
+        r"%3A(?P<secret>(?:(?!%2F%2F)[^\s\"'&]){1,999}?))(?=%40)",
+        # anaconda.org and its like; without a host, as urllib3 tells of what it asked for.
+        rf"(?:://(?:(?!://)[^\s\"'?#])*?|(?<![^\s\"'(\[,=:])(?:[\w-]{1, 99}\.[\w.:-]{1, 199})?)"
+        rf"/t/{_SEGMENT}",
+        # https://gemfury.com/help/private-repo-url: the token, then the account.
+        rf"(?<=\.fury\.io/){_SEGMENT}(?=/[^/?#\s\"'-])",
+        # https://help.cloudsmith.io/docs/entitlements: the token, or how else one enters.
+        rf"(?<=dl\.cloudsmith\.io/)(?!(?:public|basic)/){_SEGMENT}(?=/)",
+        # https://packagecloud.io/docs#read_tokens
+        rf"(?<=packagecloud\.io/priv/){_SEGMENT}(?=/)",
+        # Those of GitHub, GitLab, PyPI and Hugging Face tell themselves by how they begin.
+        r"(?<![\w-])(?P<secret>gh[oprsu]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}"
+        r"|pypi-AgE[\w-]{16,}|hf_\w{20,})",
+        r"[?&;#](?:[\w.-]*(?:token|key|secret|passw|pwd|auth|sig|credential)[\w.-]*)="
+        r"(?P<secret>[^&;#\s\"']+)",
+    )
+)
+_HIDDEN = "***"
 # Quotes are read differently by Python's versions, so nothing that needs them is written.
 _PLAIN = re.compile(r"[^\s\"'\\#]+")
 
 
 def shown(text: str) -> str:
-    """Return a text with the secrets of every URL in it left out."""
-    text = _TOKEN.sub("***", _USER_INFO.sub("***@", text))
-    return _QUERY.sub(r"\1***", text)
+    """Return a text with the secrets of every address in it left out."""
+    return _without_secrets(text)[0]
+
+
+def _without_secrets(text: str) -> tuple[str, set[str]]:
+    """Return (text, secrets): a text without the secrets of its addresses, and these."""
+    found: set[str] = set()
+
+    def hide(match: re.Match[str]) -> str:
+        groups = match.groupdict()
+        # A user without a password is a token.
+        found.add(groups["secret"] or groups.get("user") or "")
+        begin, end = match.span("hidden" if "hidden" in groups else "secret")
+        begin, end = begin - match.start(), end - match.start()
+        return f"{match.group()[:begin]}{_HIDDEN}{match.group()[end:]}"
+
+    for form in _FORMS:
+        text = form.sub(hide, text)
+    return text, found - {"", _HIDDEN}
 
 
 def bare(text: str) -> str:
@@ -41,12 +86,11 @@ def has_password(text: str) -> bool:
 
 
 def passwords(text: str) -> set[str]:
-    """Return the secrets in the URLs of a text: passwords, and users without one, and tokens.
+    """Return the secrets in the addresses of a text: passwords, users without one, and tokens.
 
     As they are written there, and as they read once they are unquoted.
     """
-    found = {password or user for user, password in _USER_INFO.findall(text)}
-    found.update(_TOKEN.findall(text), (value for _name, value in _QUERY.findall(text)))
+    found = _without_secrets(text)[1]
     return {*found, *map(unquote, found)} - {""}
 
 

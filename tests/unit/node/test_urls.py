@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import netrc
+import time
 
 import pytest
 from hypothesis import given
@@ -55,7 +56,50 @@ def test_a_second_user_of_a_host_stays_in_the_address():
          {"ab%2Fc", "ab/c"}),
         ("https://h/x?api_key=k;a=b", "https://h/x?api_key=***;a=b", {"k"}),
         ("socks5://u:s@h:1080", "socks5://***@h:1080", {"s"}),
+        # A user's name with an '@', as of an account by its mail address.
+        ("https://jane@acme.example:PW@h/x", "https://***@h/x", {"PW"}),
+        ("https://jane@acme.example:P@W@h:8443/x", "https://***@h:8443/x", {"P@W"}),
+        ("https://jane@acme.example@h/x", "https://***@h/x", {"jane@acme.example"}),
+        # What ought to be quoted and is not.
+        ("https://bot:p/w@h/simple", "https://***@h/simple", {"p/w"}),
+        ("https://bot:p#w?x@h/simple", "https://***@h/simple", {"p#w?x"}),
+        # Without a scheme, as variables and options name a proxy.
+        ("bot:pw@proxy.example:3128", "***@proxy.example:3128", {"pw"}),
+        ("--proxy=jane@acme.example:pw@proxy:3128", "--proxy=***@proxy:3128", {"pw"}),
+        # Lines of requirements, from version control.
+        ("git+https://x-access-token:ghs_abc@github.com/a/b@v1#egg=b",
+         "git+https://***@github.com/a/b@v1#egg=b", {"ghs_abc"}),
+        ("app@git+https://glpat-abc@gitlab.example/a/b.git", "app@git+https://***@gitlab.example/a/b.git",
+         {"glpat-abc"}),
+        ("git+https://h/a/b?private_token=abc@v1", "git+https://h/a/b?private_token=***",
+         {"abc@v1"}),
+        ("https://h/b.whl#access_token=abc", "https://h/b.whl#access_token=***", {"abc"}),
+        # Tokens in the path.
+        ("https://conda.anaconda.org/t/tk-123", "https://conda.anaconda.org/t/***", {"tk-123"}),
+        ("https://repo.example/conda/t/tk-123/c/noarch", "https://repo.example/conda/t/***/c/noarch",
+         {"tk-123"}),
+        ("https://pypi.fury.io/1aBcD/acme/", "https://pypi.fury.io/***/acme/", {"1aBcD"}),
+        ("https://repo.fury.io/1aBcD/acme/x.whl", "https://repo.fury.io/***/acme/x.whl", {"1aBcD"}),
+        ("https://dl.cloudsmith.io/1aBcD/acme/repo/python/simple/",
+         "https://dl.cloudsmith.io/***/acme/repo/python/simple/", {"1aBcD"}),
+        ("https://packagecloud.io/priv/1aBcD/acme/r/pypi/simple",
+         "https://packagecloud.io/priv/***/acme/r/pypi/simple", {"1aBcD"}),
+        ("https://mirror.example/ghp_0123456789abcdef0123/x", "https://mirror.example/***/x",
+         {"ghp_0123456789abcdef0123"}),
+        # As urllib3 tells of what it could not fetch.
+        ("url: /t/tk-123/c/repodata.json", "url: /t/***/c/repodata.json", {"tk-123"}),
+        # Quoted once more, within another address.
+        ("https://h/go?to=https%3A%2F%2Fbot%3Apw%40m%2Fx", "https://h/go?to=https%3A%2F%2F***%40m%2Fx",
+         {"pw"}),
         # No secret: nothing is lost.
+        ("https://h:8080/a@b/c:d@e", "https://h:8080/a@b/c:d@e", set()),
+        ("http://[2001:db8::1]:80/a@b", "http://[2001:db8::1]:80/a@b", set()),
+        ("/srv/t/releases/0123456789ab", "/srv/t/releases/0123456789ab", set()),
+        ("https://pypi.fury.io/acme/", "https://pypi.fury.io/acme/", set()),
+        ("https://pypi.fury.io/acme/-/v/x.whl", "https://pypi.fury.io/acme/-/v/x.whl", set()),
+        ("https://dl.cloudsmith.io/public/a/r/", "https://dl.cloudsmith.io/public/a/r/", set()),
+        ("git@github.com:acme/app.git@v1", "git@github.com:acme/app.git@v1", set()),
+        ("web@1.2:8000 -> 0.0.0.0:8000", "web@1.2:8000 -> 0.0.0.0:8000", set()),
         ("https://h/a@b/t/", "https://h/a@b/t/", set()),
         ("https://h/t", "https://h/t", set()),
         ("mail me@example.com at https://h/x", "mail me@example.com at https://h/x", set()),
@@ -67,6 +111,15 @@ def test_an_address_is_shown_without_its_secrets(address, shown, secrets):
     assert urls.shown(text) == f'fetch "{shown}" and {shown} please'
     assert urls.passwords(text) == secrets
     assert urls.has_password(text) is bool(secrets)
+
+
+@pytest.mark.parametrize(
+    "part", ["://", "%3A%2F%2F", "://a@", "://a:b", "/t/", "a.a:", ",a:b", "?token"]
+)
+def test_a_long_answer_of_a_host_is_read_in_a_moment(part):
+    begin = time.monotonic()
+    urls.shown(part * 20_000)
+    assert time.monotonic() - begin < 3
 
 
 _WORD = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="/?#\"' "))

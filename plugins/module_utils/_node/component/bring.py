@@ -97,11 +97,11 @@ def bring(
             component.name, asked, result, module.check_mode
         )
     for says in result.warnings:
-        module.warn(says)
+        module.warn(urls.shown(says))
     module.exit_json(
         changed=bool(result.changes) or is_noted,
-        changes=result.changes,
-        diff=result.diff,
+        changes=list(map(urls.shown, result.changes)),
+        diff=[{key: urls.shown(text) for key, text in shown.items()} for shown in result.diff],
         manifest=result.manifest,
         needs=result.needs,
     )

@@ -259,7 +259,7 @@ def announcement(
     :param unreachable: hosts that did not answer.
     """
     lines = [
-        f"{wish['name']} is to be solved on {host}: {'; '.join(wish['why'])}"
+        urls.shown(f"{wish['name']} is to be solved on {host}: {'; '.join(wish['why'])}")
         for host, wish in _wishes(orders)
         if wish["name"] in solves.get(host, [])
     ]

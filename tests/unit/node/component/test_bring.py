@@ -75,6 +75,18 @@ def test_a_component_is_handed_the_host_and_what_was_asked(brought):
     assert (result["changed"], result["needs"]) == (True, ["other"])
 
 
+def test_nothing_that_is_told_holds_the_secret_of_an_address(brought):
+    address = "https://jane@acme.example:HUNTER@h/t/HUNTER/x"
+
+    def converge(*_asked):
+        difference = {"before": "", "after": f"[global]\nindex-url = {address}\n"}
+        return Result([f"write {address}"], [difference], warnings=[f"no {address}"])
+
+    result = brought(converge)
+    assert "HUNTER" not in json.dumps(result)
+    assert result["changes"] == ["write https://***@h/t/***/x"]
+
+
 def test_a_disk_that_fills_up_under_the_work_is_told(brought, tmp_path):
     def converge(*_asked):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path))
@@ -94,9 +106,10 @@ def test_a_password_that_is_to_be_hidden_is_never_shown(brought):
 
     def converge(host, asked, _check_mode):
         host.hide(asked["wanted"])
-        return Result([f"use {asked['wanted']['channels'][0]['url']}"])
+        # As a program tells of it that takes the address apart.
+        return Result([f"use mirror as {asked['wanted']['channels'][0]['url'][7:-7]}"])
 
-    assert brought(converge, wanted=wanted)["changes"] == ["use http://user:********@mirror"]
+    assert brought(converge, wanted=wanted)["changes"] == ["use mirror as user:********"]
 
 
 def test_a_file_is_asked_for_by_its_name_though_a_password_is_a_part_of_it(brought):
