@@ -26,14 +26,14 @@ _FORMS = tuple(
         r"(?<=://)(?P<hidden>(?P<user>[^/?#:\s\"']*)(?::(?P<secret>[^/?#\s]*))?)@",
         # A password that ought to be quoted. A port is followed by the path.
         r"(?<=://)(?P<hidden>[^/?#:@\[\s\"']+:"
-        r"(?P<secret>(?!\d*(?:[/?#\s\"']|$))[^\s\"'@]{1,999}))@",
+        r"(?P<secret>(?!\d*(?:[/?#\s\"']|$))[^\s\"'@]{1,199}))@",
         # Without a scheme, as of proxies.
-        rf"{_BEGIN}(?P<hidden>[\w.%+@-]+:(?P<secret>[^\s\"'/]{1, 999}))@(?=[\w-]+(?:\.[\w-]|:\d))",
+        rf"{_BEGIN}(?P<hidden>[\w.%+@-]+:(?P<secret>[^\s\"'/]{{1,199}}))@(?=[\w-]+(?:\.[\w-]|:\d))",
         # As part of another address.
         r"(?<=%3A%2F%2F)(?P<hidden>(?:(?!%2F)[^\s\"'&]){0,99}?"
-        r"%3A(?P<secret>(?:(?!%2F%2F)[^\s\"'&]){1,999}?))(?=%40)",
+        r"%3A(?P<secret>(?:(?!%2F%2F)[^\s\"'&]){1,199}?))(?=%40)",
         # anaconda.org and its like; without a host, as urllib3 tells of what it asked for.
-        rf"(?:://(?:(?!://)[^\s\"'?#])*?|(?<![^\s\"'(\[,=:])(?:[\w-]{1, 99}\.[\w.:-]{1, 199})?)"
+        rf"(?:://(?:(?!://)[^\s\"'?#])*?|(?<![^\s\"'(\[,=:])(?:[\w-]{{1,99}}\.[\w.:-]{{1,199}})?)"
         rf"/t/{_SEGMENT}",
         # https://gemfury.com/help/private-repo-url: the token, then the account.
         rf"(?<=\.fury\.io/){_SEGMENT}(?=/[^/?#\s\"'-])",
