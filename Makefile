@@ -4,6 +4,8 @@ PYTHON ?= python3
 INVENTORY ?= inventory/lab
 # Number of lab nodes; what is up stays as it is where this is empty.
 NODES ?=
+# What the first of them are to be, such as SHAPES="ubuntu24.04 el9"; the others are of Debian.
+SHAPES ?=
 # More arguments for ansible-playbook or pytest, such as ARGS="--limit node1".
 ARGS ?=
 
@@ -97,8 +99,8 @@ fuzz: .venv/complete ## the tests that make up their own input, with 20,000 exam
 bench: .venv/complete ## what first runs, no-change runs, switches and builds cost; makes the lab's nodes new
 	PYTHONPATH=tests:tests/unit:collections $(BIN)/python tests/bench.py
 
-lab-up: .venv/complete ## boot the lab; NODES=n says how many nodes
-	$(LAB) up $(if $(NODES),--nodes $(NODES))
+lab-up: .venv/complete ## boot the lab; NODES=n says how many nodes, SHAPES="el9 ..." what they are
+	$(LAB) up $(if $(NODES),--nodes $(NODES)) $(if $(SHAPES),--shapes $(SHAPES))
 
 lab-down: .venv/complete ## remove the lab, leaving nothing behind
 	$(LAB) down

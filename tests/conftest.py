@@ -27,7 +27,7 @@ def pytest_runtest_setup(item):
 
 @pytest.fixture(scope="session")
 def lab():
-    """The lab of this checkout, up with two nodes; it stays up, the next run takes it as it is."""
+    """The lab of this checkout, up with two nodes of Debian; it stays up for the next run."""
     shared = Lab(CHECKOUT)
-    commands.up(shared, DEFAULT_COUNT)
+    commands.up(shared, DEFAULT_COUNT, names=())
     return shared

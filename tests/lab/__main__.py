@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from lab import commands, host, process
+from lab import commands, host, process, shapes
 from lab.errors import LabError
 from lab.node import DEFAULT_COUNT, Lab
 from lab.paths import CHECKOUT
@@ -28,11 +28,11 @@ def main(arguments=None):
     lab = Lab(CHECKOUT, say=lambda sentence: print(sentence, flush=True))
     try:
         if options.command == "up":
-            print(commands.up(lab, options.nodes, options.fresh))
+            print(commands.up(lab, options.nodes, options.fresh, options.shapes))
         elif options.command == "down":
             commands.down(lab)
         elif options.command == "borrow":
-            commands.borrow(lab, options.inventory, _borrower())
+            commands.borrow(lab, options.inventory, _borrower(), options.shape)
         elif options.command == "give-back":
             commands.give_back(lab, _borrower())
     except LabError as error:
@@ -58,12 +58,20 @@ def _parser():
         help=f"how many nodes; default: as many as it has, or {DEFAULT_COUNT}",
     )
     up.add_argument("--fresh", action="store_true", help="make all nodes new")
+    known = f"{shapes.DEBIAN}, {', '.join(shapes.SHAPES)}"
+    up.add_argument(
+        "--shapes",
+        nargs="*",
+        metavar="SHAPE",
+        help=f"what the first nodes are to be, of {known}; others are Debian. Default: as they are",
+    )
     verbs.add_parser("down", help="leave nothing of the lab running")
     verbs.add_parser("status", help="show the nodes")
     borrow = verbs.add_parser("borrow", help="add a fresh node beside the lab's own")
     borrow.add_argument(
         "--inventory", required=True, metavar="FILE", help="where to write an inventory of it"
     )
+    borrow.add_argument("--shape", default="", help=f"what it is to be, of {known}")
     verbs.add_parser("give-back", help="remove that node; leave the lab on or off as it was")
     return parser
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from lab import channel, inventory, proxy, textfile
+import itertools
+
+from lab import channel, inventory, proxy, shapes, textfile
+from lab.errors import LabError
 
 _SOURCES = {
     "public": "conda packages come from the public channel",
@@ -10,12 +13,23 @@ _SOURCES = {
 }
 
 
-def up(lab, count=None, fresh=False):
+def up(lab, count=None, fresh=False, names=None):
     """Bring the lab up with all that belongs to it: nodes, conda channel, inventory.
 
+    :param names: what the first nodes are to be, shapes.DEBIAN or one of shapes.SHAPES each, and
+        all others Debian; as they are by default. A node that is something else is made new.
     :returns: a sentence that says where the nodes' conda packages come from.
+    :raises LabError: as lab.up; a name is not known; there are more names than nodes.
     """
+    wanted = [node.shape for node in lab.nodes] if names is None else [*map(shapes.name, names)]
+    if names and count is not None and count < len(wanted):
+        raise LabError(f"{len(wanted)} nodes are to be {', '.join(names)}, and {count} are asked")
+    if names and count is None:
+        count = max(len(wanted), len(lab.nodes))
     lab.up(count, fresh)
+    for node, name in itertools.zip_longest(lab.nodes, wanted[: len(lab.nodes)], fillvalue=""):
+        if node.shape != name:
+            shapes.fresh(lab, node.name, name)
     offered = channel.ensure(lab.paths, lab.network.address)
     inventory.write(lab, offered)
     return _SOURCES[offered["lab_channel"]]
@@ -28,15 +42,20 @@ def down(lab):
     lab.down()
 
 
-def borrow(lab, path, borrower):
+def borrow(lab, path, borrower, shape=""):
     """Add a fresh node to the lab, which may be off, and write an inventory of it alone.
 
     Its variables are those of any node and ``lab_proxy``, the URL of a proxy that runs for it.
 
     :param path: the inventory's file.
     :param borrower: the id of the process that it is for.
+    :param shape: what it is to be, see :func:`up`; Debian where it is empty.
+    :raises LabError: as lab.lend; the name is not known.
     """
+    name = shapes.name(shape or shapes.DEBIAN)
     guest = lab.lend(borrower)
+    if name:
+        shapes.fresh(lab, guest.name, name)
     offered = channel.ensure(lab.paths, lab.network.address)
     proxy.ensure(lab.network.address, lab.paths.state)
     variables = {**offered, "lab_proxy": proxy.url(lab.network.address)}
@@ -52,9 +71,13 @@ def give_back(lab, borrower):
 
 
 def status(lab):
-    """Return one line per node: name, release, address, on or off."""
+    """Return one line per node: name, what it is, address, on or off."""
     return [
-        f"{node.name:8} Debian {node.release:10} {node.address:15} "
-        f"{'on' if node.is_running() else 'off'}"
+        f"{node.name:8} {_kind(node):30} {node.address:15} {'on' if node.is_running() else 'off'}"
         for node in lab.nodes
     ]
+
+
+def _kind(node):
+    base = f"Debian {node.release}"
+    return f"{node.shape} on {base}" if node.shape else base

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import lock, mounts, textfile
+from lab import base, lock, mounts, textfile
 from lab.paths import IMAGES
 
 #: What every node has of its own, and makes when it boots.
@@ -28,11 +28,16 @@ class Image:
     :ivar key: a text that changes with what is done.
     :ivar prepare: does it; takes (lab, name of the node).
     :ivar is_own: whether the image is for that node of that lab alone.
+    :ivar release: that of Debian which the node lies on; that of its number where it is empty.
+    :ivar shape: the name of what a node that begins with it is shaped as, see lab.shapes; it is
+        given no sources of its Debian then. "" where it stays Debian.
     """
 
     key: str
     prepare: Callable
     is_own: bool = False
+    release: str = ""
+    shape: str = ""
 
 
 def ensure(lab, name, image):
@@ -44,13 +49,14 @@ def ensure(lab, name, image):
     """
     node = lab.node(name)
     top = lab.paths.images(name) if image.is_own else IMAGES
-    folder = top / _name(node.base_tree.name, image.key)
+    tree = base.tree(image.release or node.own_release)
+    folder = top / _name(tree.name, image.key)
     if folder.is_dir():
         return folder
     with lock.held(top / f"{folder.stem}.lock"):
         if not folder.is_dir():
             _remove_unused(top, "" if image.is_own else _today())
-            lab.fresh(name)
+            lab.bare(name, image.release)
             image.prepare(lab, name)
             lab.stop(name)
             mounts.release(node.tree)
@@ -58,8 +64,8 @@ def ensure(lab, name, image):
     return folder
 
 
-def _name(base, key):
-    digest = hashlib.sha256(f"{base}\n{key}".encode()).hexdigest()[:12]
+def _name(tree, key):
+    digest = hashlib.sha256(f"{tree}\n{key}".encode()).hexdigest()[:12]
     return f"{digest}.{_today()}"
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from lab import apt_settings, pip_settings
 from lab.command import run
 
-_APT = Path("/etc/apt")
+#: Where apt has its settings.
+APT = "/etc/apt/"
+_APT = Path(APT)
 _UPSTREAM_RESOLVERS = Path("/run/systemd/resolve/resolv.conf")
 
 

@@ -48,7 +48,8 @@ class Node:
     def __init__(self, lab_paths, net, number):
         self.name = f"node{number}"
         self.number = number
-        self.release = base.RELEASES[(number - 1) % len(base.RELEASES)]
+        #: The release of Debian that it lies on, unless it was made new on another one.
+        self.own_release = base.RELEASES[(number - 1) % len(base.RELEASES)]
         self.address = net.node_address(number)
         #: The node's root folder on this machine; mounted while the lab is up, stopped nodes too.
         self.tree = lab_paths.tree(self.name)
@@ -61,8 +62,20 @@ class Node:
         self.written = self._folder / "upper"
         self._base_record = self._folder / "base"
         self._image_record = self._folder / "image"
+        self._release_record = self._folder / "release"
+        self._shape_record = self._folder / "shape"
         self._proven = self._folder / "proven"
         self._group = f"{lab_paths.label}/{self.name}"
+
+    @property
+    def release(self):
+        """The release of Debian that the node lies on."""
+        return _text(self._release_record) or self.own_release
+
+    @property
+    def shape(self):
+        """The name of what the node is shaped as, see lab.shapes; "" for Debian."""
+        return _text(self._shape_record)
 
     def is_running(self):
         """Return whether the node is switched on."""
@@ -77,16 +90,20 @@ class Node:
         """The folder of the base tree that the node lies on."""
         return base.tree(self.release)
 
+    def settle(self):
+        """Forget all that was ever written in the node where what it lies on is gone."""
+        if not Path(_text(self._image_record)).is_dir():
+            self.discard()
+        elif _text(self._base_record) != self.base_tree.name:
+            self.discard(release=self.release)
+        textfile.put(self._base_record, self.base_tree.name)
+
     def ensure(self, inherited):
-        """Make the node exist, run and answer, whatever state it is in.
+        """Make the node exist, run and answer, whatever state it is in, once it is settled.
 
         :param inherited: what :func:`lab.inherit.gather` says of its release.
         :raises LabError: it does not get there; says what it answered last.
         """
-        image = _text(self._image_record)
-        if _text(self._base_record) != self.base_tree.name or not Path(image).is_dir():
-            self.discard()
-            textfile.put(self._base_record, self.base_tree.name)
         self._mount()
         self._furnish(inherited)
         if self.is_running():
@@ -103,10 +120,11 @@ class Node:
         cgroup.remove(self._group)
         network.remove_interface(self._paths.host_interface(self.number))
 
-    def discard(self, image=None):
+    def discard(self, image=None, release="", shape=""):
         """Switch the node off and forget all that was ever written in it.
 
         :param image: the folder of the image that it begins with from now on.
+        :param release: as for :class:`lab.images.Image`, and so is ``shape``.
         """
         self.stop()
         # The record goes first: half a node must not count as one.
@@ -115,9 +133,12 @@ class Node:
         for folder in ("upper", "work"):
             mounts.remove_tree(self._folder / folder)
         self._proven.unlink(missing_ok=True)
-        self._image_record.unlink(missing_ok=True)
+        records = (self._image_record, self._release_record, self._shape_record)
+        for record, text in zip(records, (str(image or ""), release, shape), strict=True):
+            record.unlink(missing_ok=True)
+            if text:
+                textfile.put(record, text)
         if image:
-            textfile.put(self._image_record, str(image))
             textfile.put(self._base_record, self.base_tree.name)
 
     def ssh(self, command, timeout_s=SSH_TIMEOUT_S):
@@ -153,6 +174,9 @@ class Node:
             "/etc/ssh/ssh_host_ed25519_key.pub": (f"{self.host_key()}\n", 0o644),
             **inherited.files,
         }
+        if self.shape:
+            # It has sources and settings of its own, or no apt at all.
+            files = {path: file for path, file in files.items() if not path.startswith(inherit.APT)}
         for path, (content, mode) in files.items():
             textfile.put(textfile.inside(self.tree, path), content, mode)
         textfile.put(
@@ -286,7 +310,8 @@ class Lab:
 
         :raises LabError: the lab has no such node.
         """
-        for node in self.nodes:
+        lent = [self._node(GUEST)] if self.paths.borrower.exists() else []
+        for node in [*self.nodes, *lent]:
             if node.name == name:
                 return node
         known = ", ".join(node.name for node in self.nodes) or "none"
@@ -306,8 +331,6 @@ class Lab:
         with lock.held(self.paths.lock):
             count = count or self._settings().get("count", DEFAULT_COUNT)
             nodes = self._settle_network(count)
-            releases = sorted({node.release for node in nodes})
-            self._each(releases, lambda release: base.ensure(release, self._say))
             self._each(self._beyond(count), Node.stop)
             if fresh:
                 self._each(nodes, Node.discard)
@@ -335,10 +358,22 @@ class Lab:
 
         :param image: an :class:`lab.images.Image`: what else was done to it before that boot.
         """
-        folder = images.ensure(self, name, image) if image else None
+        if image:
+            self._renew(name, images.ensure(self, name, image), image.release, image.shape)
+        else:
+            self.bare(name)
+
+    def bare(self, name, release=""):
+        """Make one node new, with nothing but its base tree.
+
+        :param release: that of Debian; that of the node's number by default.
+        """
+        self._renew(name, None, release, "")
+
+    def _renew(self, name, *begins_with):
         with lock.held(self.paths.lock):
             node = self.node(name)
-            node.discard(folder)
+            node.discard(*begins_with)
             self._ensure([node])
 
     def stop(self, name):
@@ -373,7 +408,6 @@ class Lab:
             process.note(borrower, self.paths.borrower)
             nodes = self._settle_network(self._settings().get("count", DEFAULT_COUNT))
             guest = self._node(GUEST)
-            base.ensure(guest.release, self._say)
             guest.discard()
             self._write_keys([*nodes, guest])
             self._ensure([guest])
@@ -416,9 +450,12 @@ class Lab:
         keys.write_known_hosts(self.paths.known_hosts, dict(zip(addresses, host_keys, strict=True)))
 
     def _ensure(self, nodes):
+        self._each(nodes, Node.settle)
+        releases = sorted({node.release for node in nodes})
+        trees = self._each(releases, lambda release: base.ensure(release, self._say))
         inherited = {
-            release: inherit.gather(release, base.tree(release))
-            for release in {node.release for node in nodes}
+            release: inherit.gather(release, tree)
+            for release, tree in zip(releases, trees, strict=True)
         }
         self._each(nodes, lambda node: node.ensure(inherited[node.release]))
 

@@ -79,11 +79,13 @@ class Repositories:
 
     :param shell: a lab.shell.Shell of the node.
     :param tree: its root folder on this machine.
+    :param distribution: what packages/el.yml calls it, "el9".
     """
 
-    def __init__(self, shell, tree):
+    def __init__(self, shell, tree, distribution):
         self._shell = shell
         self._tree = tree
+        self._distribution = distribution
 
     def sign_with_own_key(self):
         """Make the key that all packages are signed with, beside NVIDIA's repository."""
@@ -96,11 +98,11 @@ class Repositories:
         :param kernels: releases without their architecture, such as "5.14.0-570.12.1.el9_6".
         """
         self._shell.says(f"mkdir -p {path}")
-        self._build(_TABLE["base"], path, {})
+        self._build(self._rows("base"), path, {})
         for kernel in kernels:
             version, _dash, release = kernel.partition("-")
             known = {"release": kernel, "kernel_version": version, "kernel_release": release}
-            self._build(_TABLE["kernel"], path, known)
+            self._build(self._rows("kernel"), path, known)
         self._shell.says(f"cp {PATH}/{KEY} {path}; createrepo_c -q {path}")
 
     def publish(self, versions, faults=None, has_modules=True):
@@ -114,7 +116,8 @@ class Repositories:
             self._shell.says(f"ln {self._built(version, faults or {})}/*.rpm {PATH}")
         command = f"createrepo_c -q {PATH}"
         if has_modules:
-            textfile.put(textfile.inside(self._tree, f"{_WORK}/modules.yaml"), _modules(versions))
+            told = _modules(versions, self._rows("cuda"), self._distribution)
+            textfile.put(textfile.inside(self._tree, f"{_WORK}/modules.yaml"), told)
             command += f" && modifyrepo_c --mdtype=modules {_WORK}/modules.yaml {PATH}/repodata"
         self._shell.says(command)
 
@@ -125,12 +128,21 @@ class Repositories:
         if not textfile.inside(self._tree, folder).exists():
             branch = version.partition(".")[0]
             known = {"version": version, "evr": f"3:{version}", "branch": branch}
-            rows = [{"version": version, "release": "1.el9", "epoch": 3, **row}
-                    for row in _TABLE["cuda"]]  # fmt: skip
+            ours = {"version": version, "release": f"1.{self._distribution}", "epoch": 3}
+            rows = [{**ours, **row} for row in self._rows("cuda")]
             self._shell.says(f"mkdir -p {folder}.new")
             self._build(rows, f"{folder}.new", known, faults)
             self._shell.says(f"mv {folder}.new {folder}")
         return folder
+
+    def _rows(self, family):
+        """Return the rows of the packages that the distribution has of a family."""
+        name, found = self._distribution, []
+        for row in _TABLE[family]:
+            if name in row.get("of", row.get("versions", [name])):
+                own = row.get("versions", {}).get(name)
+                found.append({**row, **(_numbers(own) if own else {})})
+        return found
 
     def _build(self, rows, out, known, faults=None):
         """Build packages, all at once."""
@@ -142,8 +154,9 @@ class Repositories:
         packages = ""
         for row in rows:
             fault = (faults or {}).get(row["name"], "")
-            packages += _package(row, known, fault)
-            self._place(tree, row, known, fault)
+            told = {**known, **row.get("own", {})}
+            packages += _package(row, told, fault)
+            self._place(tree, row, told, fault)
         textfile.put(work / "spec", _SPEC.format(tree=f"{_WORK}/tree", packages=packages))
         self._shell.says(_BUILD.format(work=_WORK, out=out), _TIMEOUT_S)
 
@@ -162,7 +175,15 @@ class Repositories:
             place, there = f"{_WORK}/tree{path.format(**known)}", original.format(**known)
             self._shell.says(f"mkdir -p $(dirname {place}); cp -a {there} {place}")
         if "dkms" in row:
-            _place_module(tree, row["dkms"], known["version"], fault == "broken-module")
+            is_open = "-open-" in row["name"]
+            _place_module(tree, row["dkms"], known["version"], is_open, fault == "broken-module")
+
+
+def _numbers(own):
+    """Return what a row has of a version and its release: "4.3.0-20.el9"."""
+    version, _dash, release = own.partition("-")
+    said = {"own": own, "major": version.partition(".")[0]}
+    return {"version": version, "release": release, "own": said}
 
 
 def _package(row, known, fault):
@@ -219,7 +240,7 @@ def _scripts(row, known, fault):
     return found
 
 
-def _place_module(tree, dkms, version, is_broken):
+def _place_module(tree, dkms, version, is_open, is_broken):
     """Put the source of a kernel module into the tree, under its name in DKMS."""
     source = tree / "usr" / "src" / f"{dkms}-{version}"
     shutil.copytree(_STANDINS / "module", source)
@@ -230,12 +251,12 @@ def _place_module(tree, dkms, version, is_broken):
     configuration.write_text(text.replace("/updates/dkms", "/extra"), encoding="utf-8")
     module = source / "nvidia.c"
     text = module.read_text(encoding="utf-8").replace("535.161.08", version)
-    text = text if dkms.endswith("-open") else text.replace("Dual MIT/GPL", "NVIDIA")
+    text = text if is_open else text.replace("Dual MIT/GPL", "NVIDIA")
     text += "#error this kernel is not supported\n" if is_broken else ""
     module.write_text(text, encoding="utf-8")
 
 
-def _modules(versions):
+def _modules(versions, rows, distribution):
     """Return what tells of module streams, as NVIDIA/cuda-repo-management@2944b7a4 shapes it.
 
     genmodules.py: a stream BRANCH-dkms and one BRANCH-open for each branch, which hold all versions
@@ -254,15 +275,16 @@ def _modules(versions):
         is_open = "open" in stream
         kmod = "kmod-nvidia-open-dkms" if is_open else "kmod-nvidia-latest-dkms"
         artifacts, profile = [], []
-        for row in _TABLE["cuda"]:
+        for row in rows:
             if row["name"].startswith("kmod-") and row["name"] != kmod:
                 continue
             if row["name"] == ("cuda-drivers" if is_open else "nvidia-open"):
                 continue
             if row["name"] not in (*optional, *groups):
                 profile.append(row["name"])
+            epoch, arch = row.get("epoch", 3), row.get("arch", "x86_64")
             artifacts += [
-                f"{row['name']}-{row.get('epoch', 3)}:{version}-1.el9.{row.get('arch', 'x86_64')}"
+                f"{row['name']}-{epoch}:{version}-1.{distribution}.{arch}"
                 for version in branches[branch]
             ]
         documents.append({

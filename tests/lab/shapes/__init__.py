@@ -7,20 +7,36 @@ installed on it comes from stand-in packages, see tests/standins/packages.
 
 from __future__ import annotations
 
+from lab.errors import LabError
 from lab.images import Image
 from lab.shapes import el, ubuntu
 
 #: {name: Shape}.
 SHAPES = {**ubuntu.SHAPES, **el.SHAPES}
+#: What a node is called that has none.
+DEBIAN = "debian"
 
 
-def fresh(lab, node, name):
-    """Make a node new in a shape; return the release of its kernel.
+def name(said):
+    """Return the name of a shape as nodes have it: "" for Debian.
 
-    :param name: one of SHAPES.
+    :raises LabError: there is no such shape.
     """
-    shape = SHAPES[name]
-    lab.fresh(node, Image(shape.key, shape.prepare))
-    # The lab gives every node that it starts the sources of its Debian.
-    shape.finish(lab, node)
-    return shape.kernel
+    if said == DEBIAN:
+        return ""
+    if said not in SHAPES:
+        raise LabError(f"no node is shaped as {said!r}: {', '.join((DEBIAN, *SHAPES))} are known")
+    return said
+
+
+def fresh(lab, node, shape):
+    """Make a node new in a shape, whatever Debian it lay on; return the release of its kernel.
+
+    :param shape: one of SHAPES; "" for Debian, of which no kernel is told.
+    """
+    if not shape:
+        lab.fresh(node)
+        return ""
+    made = SHAPES[shape]
+    lab.fresh(node, Image(made.key, made.prepare, release=made.base, shape=shape))
+    return made.kernel

@@ -48,7 +48,7 @@ sed -i 's/{debian}/{release}/g' "$tree/.kernelvariables"
 # A host that has apt or dpkg is taken for one of Debian.
 _SHAPE = """
 set -e
-rm -rf /lib/modules/{debian} /etc/debian_version /etc/dpkg
+rm -rf /lib/modules/{debian} /etc/debian_version /etc/dpkg /etc/apt
 mkdir -p /srv/aside /boot/grub2
 for name in apt apt-get apt-cache apt-config apt-key apt-mark dpkg dpkg-query dpkg-deb \
     dpkg-divert dpkg-statoverride dpkg-trigger dpkg-split; do
@@ -58,20 +58,23 @@ mv /var/lib/dpkg /srv/aside/var-lib-dpkg
 : >/boot/grub2/grub.cfg
 printf 'GRUB_DEFAULT=saved\n' >/etc/default/grub
 printf '# GRUB Environment Block\nsaved_entry=0123-{release}\n' >/boot/grub2/grubenv
-dnf -y -q install {installed} kernel-core-{kernel}
+dnf -y -q install {installed} {image}-{kernel}
 """
 
 
 class EnterpriseLinux:
     """A release of Enterprise Linux, or of what is like it, that a node can be shaped as.
 
+    :ivar name: what it is called here, "el9".
+    :ivar has_streams: whether NVIDIA's repository for it tells of module streams.
     :ivar base: the release of Debian that the node has to lie on.
     :ivar kernel: the release of its kernel.
     :ivar next_kernel: that of the one that arrives later.
     """
 
-    def __init__(self, row):
+    def __init__(self, name, row):
         self._row = row
+        self.name, self.has_streams = name, row["streams"]
         self.base = row["base"]
         self.kernel, self.next_kernel = (f"{name}.x86_64" for name in row["kernels"])
 
@@ -82,23 +85,23 @@ class EnterpriseLinux:
         texts = [
             (standins / path).read_text(encoding="utf-8") for path in ("rpms.py", "packages/el.yml")
         ]
-        return "\n".join([Path(__file__).read_text(encoding="utf-8"), repr(_FACTS), *texts])
+        told = [repr(self._row), repr(_FACTS["packages"]), *texts]
+        return "\n".join([Path(__file__).read_text(encoding="utf-8"), *told])
 
     def prepare(self, lab, node):
         """Give a fresh node the shape."""
-        assert lab.node(node).release == self.base
         shell, tree = Shell(lab, node), lab.tree(node)
         debian = kernel.install(lab, node, *_FACTS["packages"])
         shell.says(_PLUGINS)
         for release in (self.kernel, self.next_kernel):
             shell.says(_HEADERS.format(debian=debian, release=release))
-        repositories = rpms.Repositories(shell, tree)
+        repositories = rpms.Repositories(shell, tree, self.name)
         repositories.sign_with_own_key()
         repositories.base(_BASE, self._row["kernels"])
         told = "".join(f'{name}="{value}"\n' for name, value in self._row["os_release"].items())
         for path, text in {
             "/usr/lib/os-release": told,
-            "/etc/dnf/dnf.conf": self._row["dnf_conf"],
+            "/etc/dnf/dnf.conf": self._dnf_conf(),
             "/etc/yum.repos.d/base.repo": _REPO.format(path=_BASE, key=rpms.KEY),
             **{path: f"{text}\n" for path, text in self._row["releases"].items()},
         }.items():
@@ -106,12 +109,13 @@ class EnterpriseLinux:
         installed = " ".join(self._row["installed"])
         first = self._row["kernels"][0]
         words = {"debian": debian, "release": self.kernel, "installed": installed, "kernel": first}
-        shell.says(_SHAPE.format(**words), _TIMEOUT_S)
+        shell.says(_SHAPE.format(image=self._row["image"], **words), _TIMEOUT_S)
 
-    def finish(self, lab, node):
-        """Leave a node that was started no source of its Debian."""
-        Shell(lab, node).says("rm -rf /etc/apt")
+    def _dnf_conf(self):
+        platform = {"module_platform_id": self._row["os_release"]["PLATFORM_ID"]}
+        settings = {**self._row["dnf_conf"], **platform}
+        return "".join(["[main]\n", *(f"{name}={value}\n" for name, value in settings.items())])
 
 
 #: {name: EnterpriseLinux}.
-SHAPES = {name: EnterpriseLinux(row) for name, row in _FACTS["shapes"].items()}
+SHAPES = {name: EnterpriseLinux(name, row) for name, row in _FACTS["shapes"].items()}

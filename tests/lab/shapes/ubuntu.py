@@ -24,8 +24,9 @@ rm -rf /lib/modules/{debian}
 touch /boot/vmlinuz-{release}
 ln -sfn boot/vmlinuz-{release} /vmlinuz
 ln -sfn ../usr/lib/os-release /etc/os-release
+rm -f /etc/apt/sources.list /etc/apt/sources.list.d/*
+apt-get update -qq
 """
-_FINISH = "rm -f /etc/apt/sources.list /etc/apt/sources.list.d/*; apt-get update -qq"
 
 
 class Ubuntu:
@@ -50,7 +51,6 @@ class Ubuntu:
 
     def prepare(self, lab, node):
         """Give a fresh node the shape."""
-        assert lab.node(node).release == self.base
         debian = kernel.install(lab, node, *_FACTS["packages"])
         kernel.add(lab, node, debian, self.kernel)
         _run(lab, node, _SHAPE.format(debian=debian, release=self.kernel))
@@ -59,10 +59,6 @@ class Ubuntu:
         texts = {"/usr/lib/os-release": told, "/etc/lsb-release": lsb, **_FACTS["files"]}
         for path, text in texts.items():
             textfile.put(textfile.inside(lab.tree(node), path), text)
-
-    def finish(self, lab, node):
-        """Take from a node that has started what it is given of its Debian."""
-        _run(lab, node, _FINISH)
 
     def suites(self):
         """Return the names of the suites that a host has from the day it is delivered."""

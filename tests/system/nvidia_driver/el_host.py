@@ -42,7 +42,7 @@ class EnterpriseLinuxHost(shell.Shell):
         super().__init__(lab, node)
         self.shape = shapes.SHAPES[shape]
         self.release = shapes.fresh(lab, node, shape)
-        self._repositories = rpms.Repositories(self, lab.tree(node))
+        self._repositories = rpms.Repositories(self, lab.tree(node), shape)
         self.serve()
 
     def publish(self, *versions, faults=None):
@@ -50,7 +50,7 @@ class EnterpriseLinuxHost(shell.Shell):
 
         :param faults: {name of a package: one of rpms.FAULTS}.
         """
-        self._repositories.publish(versions, faults)
+        self._repositories.publish(versions, faults, self.shape.has_streams)
         # As its timer does in time.
         self.says("dnf -q clean expire-cache")
 
