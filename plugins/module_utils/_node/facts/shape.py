@@ -360,7 +360,8 @@ class Kernels(TypedDict):
     kernels: Annotated[
         list[Kernel],
         "those with modules on disk that can boot or be built for, newest version first; next is "
-        'the one the boot loader will start; compiler is the one it was built with ("gcc-12"), and '
+        "the one that GRUB or systemd-boot will start, or a link /vmlinuz leads to, and none where "
+        'that cannot be told; compiler is the one it was built with ("gcc-12"), and '
         "compiler_found whether a compiler of that name and major version is there",
     ]
     secure_boot: Annotated[

@@ -6,20 +6,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from ..packages import deb_version
 from ..system.root import Root
+from . import boot_loader
 
 _Row = TypeVar("_Row", bound=Mapping[str, Any])
 
 MODULES = "/lib/modules"
-_GRUB_FOLDERS = ("/boot/grub", "/boot/grub2")
-_LINKS = ("/vmlinuz", "/boot/vmlinuz")
-# In an entry's number the first part counts the menu, and the next one a submenu.
-_NUMBER = re.compile(r"[0-9]+(?:>[0-9]+)*")
-_DEFAULT = re.compile(r"""^\s*GRUB_DEFAULT=(["']?)(.*?)\1\s*(?:#.*)?$""")
 # Without quotes in auto.conf.
 _COMPILED_BY = re.compile(rb'^CONFIG_CC_VERSION_TEXT="?(.*?)"?\s*$', re.MULTILINE)
 # linux v6.1, kernel/module/procfs.c: name, size, number of users, and "a,b," of those that are
@@ -91,7 +87,8 @@ def survey(tree: Root, running: str) -> list[dict[str, Any]]:
         key=deb_version.kernel_key,
         reverse=True,
     )
-    upcoming = _next(tree, [release for release in releases if _can_boot(tree, release)])
+    bootable = [release for release in releases if _can_boot(tree, release)]
+    upcoming = boot_loader.next_release(tree, bootable)
     compilers = {release: _compiler(tree, release) for release in releases}
     if not compilers.get(running, "-"):
         compilers[running] = _named(tree.text("/proc/version").partition(") (")[2])
@@ -148,54 +145,6 @@ def _can_boot(tree: Root, release: str) -> bool:
 def _build(tree: Root, release: str) -> str:
     """Return the folder with what modules are built against, whether or not it is there."""
     return tree.resolve(f"{MODULES}/{release}/build")
-
-
-def _next(tree: Root, bootable: Sequence[str]) -> str:
-    """Return the release that the boot loader will start, '' where that cannot be told.
-
-    GRUB 2 starts the entry that grubenv keeps for once (next_entry), else the one that
-    GRUB_DEFAULT names, or that grubenv keeps where GRUB_DEFAULT is "saved"
-    (grub 2.06, util/grub.d/00_header.in). What names an entry carries the release, be it a
-    title, an id such as gnulinux-advanced-UUID>gnulinux-6.1.0-40-amd64-advanced-UUID, or a file
-    of /boot/loader/entries. A name without any stands for the first entry, which is the newest
-    kernel (10_linux.in; blscfg.c of the distributions with such files), and so does a name that
-    is no longer there. Any number but 0 would take reading the menu: it cannot be told.
-
-    Where there is no GRUB, a link /vmlinuz says what other boot loaders start; where there is
-    none either, as in a container, nothing does.
-
-    :param bootable: the releases that can boot, newest first.
-    """
-    if not any(tree.exists(f"{folder}/grub.cfg") for folder in _GRUB_FOLDERS):
-        kept = {tree.target(link).partition("-")[2] for link in _LINKS}
-        return next((release for release in bootable if release in kept), "")
-    entry = _entry(tree)
-    if _NUMBER.fullmatch(entry) and entry.strip("0"):
-        return ""
-    named = sorted((release for release in bootable if release in entry), key=len)
-    return (named[-1:] or bootable[:1] or [""])[0]
-
-
-def _entry(tree: Root) -> str:
-    """Return the name or number of the entry that GRUB starts."""
-    kept = dict(
-        line.split("=", 1)
-        for folder in _GRUB_FOLDERS
-        for line in tree.lines(tree.resolve(f"{folder}/grubenv"))
-        if "=" in line
-    )
-    settings = [
-        "/etc/default/grub",
-        *(
-            f"/etc/default/grub.d/{name}"
-            for name in tree.names("/etc/default/grub.d")
-            if name.endswith(".cfg")
-        ),
-    ]
-    matches = [_DEFAULT.match(line) for path in settings for line in tree.lines(path)]
-    default = [match.group(2) for match in matches if match][-1:] or ["0"]
-    chosen = kept.get("saved_entry", "") if default[0] == "saved" else default[0]
-    return kept.get("next_entry") or chosen or "0"
 
 
 def _compiler(tree: Root, release: str) -> str:
