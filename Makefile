@@ -41,7 +41,7 @@ endif
 	$(PLAYBOOK) site.yml $(ARGS)
 
 plan: .venv/complete ## what a run would change, and tests/output/plan.json
-	$(PLAYBOOK) playbooks/plan.yml $(ARGS)
+	$(PLAYBOOK) playbooks/plan.yml --extra-vars=preflight_json=$(CURDIR)/tests/output/plan.json $(ARGS)
 
 lock: .venv/complete ## solve environments with packages into their locks
 	$(PLAYBOOK) playbooks/lock.yml $(ARGS)

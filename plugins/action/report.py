@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import pathlib
 
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.plan import report
 
 
@@ -29,9 +31,16 @@ class ActionModule(ActionBase):
         plans, unreachable = arguments["plans"], arguments["unreachable"]
         if arguments["json"]:
             document = json.dumps(report.as_document(plans, unreachable), indent=1, sort_keys=True)
-            path = pathlib.Path(arguments["json"])
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(document + "\n", encoding="utf-8")
+            asked = wanted_state.path_from(wanted_state.base_of(task_vars), arguments["json"])
+            path = pathlib.Path(asked)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(document + "\n", encoding="utf-8")
+            except OSError as error:
+                raise AnsibleActionFail(
+                    f"The plan as JSON, {path}, cannot be written: {error}. Nothing was changed on "
+                    "any host. Name another file in preflight_json."
+                ) from error
         return {
             "changed": False,
             "failed": report.stops(plans, arguments["refused"]),

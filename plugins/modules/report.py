@@ -24,7 +24,10 @@ options:
     type: dict
     required: true
   json:
-    description: Where to write the plans as JSON, on the controller. Empty to write none.
+    description:
+      - Where to write the plans as JSON, on the controller; relative to the inventory's folder or
+        absolute.
+      - Empty to write none.
     type: str
     default: ""
   refused:

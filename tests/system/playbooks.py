@@ -74,8 +74,12 @@ def _turns(result):
 
 
 def command(playbook, *arguments):
-    """Return the command line of ansible-playbook for a playbook of this checkout."""
-    return [str(_BIN / "ansible-playbook"), str(PROJECT / playbook), *map(str, arguments)]
+    """Return the command line of ansible-playbook for a playbook of this checkout.
+
+    :param playbook: its path in the checkout, or its name in an installed collection.
+    """
+    path = PROJECT / playbook if playbook.endswith(".yml") else playbook
+    return [str(_BIN / "ansible-playbook"), str(path), *map(str, arguments)]
 
 
 def site(*arguments, log, environment=None):
@@ -83,17 +87,18 @@ def site(*arguments, log, environment=None):
     return run("site.yml", *arguments, log=log, environment=environment)
 
 
-def run(playbook, *arguments, log, timeout_s=600, environment=None):
+def run(playbook, *arguments, log, timeout_s=600, environment=None, folder=PROJECT):
     """Run a playbook to its end and return the Run.
 
-    :param playbook: its path in the checkout.
+    :param playbook: its path in the checkout, or its name in an installed collection.
     :param log: a file that takes the address of a host for each command sent to it.
+    :param folder: where it is run, which is where Ansible looks for its settings.
     """
     log = Path(log)
     log.unlink(missing_ok=True)
     finished = subprocess.run(
-        command(playbook, *arguments),
-        cwd=PROJECT,
+        command(str(playbook), *arguments),
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=timeout_s,

@@ -7,6 +7,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 import pathlib
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -106,7 +107,7 @@ class Site:
             raise Refusal(
                 f"the variables of {role}",
                 "; ".join(result.error_messages),
-                f"See roles/{role}/README.md for what may be said",
+                f"See {project.page(f'roles/{role}/README.md')} for what may be said",
             )
         return {name[len(prefix) :]: value for name, value in result.validated_parameters.items()}
 
@@ -145,7 +146,7 @@ class Site:
 
     def path(self, path: str) -> str:
         """Return a controller path made absolute; a relative one starts at the inventory."""
-        return str(self._base / pathlib.Path(path).expanduser())
+        return path_from(self._base, path)
 
     def source(self, file: str) -> str:
         """Return where a file comes from: an address as it is, or a controller path; '' as ''."""
@@ -166,6 +167,11 @@ class Site:
                 f"{found} cannot be read on the controller: {error}",
                 "Name a text file by its absolute path or relative to the inventory's folder",
             ) from error
+
+
+def path_from(base: str | os.PathLike[str], path: str) -> str:
+    """Return a controller path made absolute; a relative one starts at a folder."""
+    return str(pathlib.Path(base) / pathlib.Path(path).expanduser())
 
 
 def _said(value: Any) -> Any:
@@ -234,9 +240,19 @@ def site_of(task_vars: Mapping[str, Any], templar: Any) -> Site:
     :param task_vars: the variables the action plugin was given.
     :param templar: the action plugin's templar.
     """
-    variables = variables_of(task_vars, templar)
-    base = task_vars.get("inventory_dir") or task_vars["playbook_dir"]
-    return Site(variables, base, task_vars.get("ansible_inventory_sources") or [])
+    said = variables_of(task_vars, templar)
+    return Site(said, base_of(task_vars), task_vars.get("ansible_inventory_sources") or [])
+
+
+def base_of(task_vars: Mapping[str, Any]) -> str:
+    """Return the folder at which relative controller paths start: the inventory's.
+
+    Where hosts are named on the command line alone, it is the folder that was worked in: Ansible
+    then says "None" for a folder (ansible-core 2.19, inventory/data.py), and the playbook's may be
+    one of the installed collection.
+    """
+    folder = str(task_vars.get("inventory_dir") or "")
+    return folder if os.path.isabs(folder) else os.getcwd()
 
 
 def variables_of(task_vars: Mapping[str, Any], templar: Any) -> dict[str, Any]:

@@ -108,7 +108,9 @@ def test_until_the_reboot_the_old_module_runs_and_one_consent_makes_one_reboot(
 
 @pytest.mark.slow
 def test_the_proofs_of_a_host_hold_and_fail_where_something_is_missing(files, machine, tmp_path):
-    said = ("--limit", NODE, *driver_runs.said(files[SECOND]))
+    # Where the proofs look for it, as `make verify` has it.
+    written = playbooks.PROJECT / "tests" / "output" / "plan.json"
+    said = ("--limit", NODE, *driver_runs.said(files[SECOND]), "-e", f"preflight_json={written}")
     planned = playbooks.run("playbooks/plan.yml", *said, log=tmp_path / "ssh")
     assert planned.status == 0, planned.messages()
     assert failed_proofs(tmp_path) == set()

@@ -7,7 +7,6 @@ import json
 import pytest
 
 from system import playbooks
-from system.playbooks import PROJECT
 
 pytestmark = pytest.mark.lab
 
@@ -20,10 +19,13 @@ def plan(lab, tmp_path):
     """Run the plan of all nodes with some variables; return the Run and plan.json."""
 
     def run(**variables):
+        written = tmp_path / "plan.json"
         said = playbooks.run(
-            "playbooks/plan.yml", "-e", json.dumps(variables), log=tmp_path / "ssh"
+            "playbooks/plan.yml",
+            *("-e", json.dumps({"preflight_json": str(written), **variables})),
+            log=tmp_path / "ssh",
         )
-        return said, json.loads((PROJECT / "tests" / "output" / "plan.json").read_text())
+        return said, json.loads(written.read_text())
 
     return run
 

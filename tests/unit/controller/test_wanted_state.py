@@ -260,3 +260,11 @@ def test_what_the_inventory_lists_as_its_own_is_not_refused(inventory):
     own = site(inventory, gpunode_own_variables=["gpunode_site"])
     assert own.unread(["gpunode_site", "gpunode_own_variables"]) == []
     own.refuse_unread(["gpunode_site"])
+
+
+@pytest.mark.parametrize("folder", ["None", None, ""])
+def test_hosts_of_the_command_line_have_their_files_where_one_works(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = {"inventory_dir": folder, "playbook_dir": "/usr/share/ansible/collections/playbooks"}
+    assert wanted_state.base_of(said) == str(tmp_path)
+    assert wanted_state.base_of({**said, "inventory_dir": "/srv/fleet"}) == "/srv/fleet"

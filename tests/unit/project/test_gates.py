@@ -87,6 +87,13 @@ def inventory_variables(document, in_vars_folder):
     return names
 
 
+def plays_in(text):
+    """Return the plays of a text of YAML."""
+    document = yaml.safe_load(text)
+    items = document if isinstance(document, list) else []
+    return [item for item in items if isinstance(item, dict) and "hosts" in item]
+
+
 def templated_defaults(options, where=""):
     """Return the paths of the options, nested ones too, whose default holds Jinja."""
     found = []
@@ -173,6 +180,17 @@ def test_every_variable_of_ours_in_an_inventory_is_an_option_of_a_role():
             for refusal in variables.unknown(names, wanted_state.known_variables(), prefixes):
                 refusals.setdefault(str(path), []).append(str(refusal))
     assert refusals == {}
+
+
+def test_every_play_that_is_shipped_or_shown_gathers_no_facts():
+    # With an ansible.cfg of somebody else's, who need not say so.
+    texts = {path: path.read_text("utf-8") for path in project.ROOT.glob("playbooks/*.yml")}
+    examples = {role: entry_points(role)["main"].get("examples", "") for role in ROLES}
+    plays = [
+        (name, play) for name, text in {**texts, **examples}.items() for play in plays_in(text)
+    ]
+    assert len(plays) > len(texts) + len(ROLES) / 2
+    assert [name for name, play in plays if play.get("gather_facts") is not False] == []
 
 
 def test_variables_are_found_wherever_an_inventory_may_set_them():

@@ -19,6 +19,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.packages impor
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import disk, systemd
 
+from .. import project
 from ..conda import channels, mirrors, pip_requirements, spec
 from ..inputs import catalog, sent_file
 from ..inputs.site import Site
@@ -347,5 +348,5 @@ def _parsed(
         raise Refusal(
             f"environment {item['name']}: {item[key]}",
             str(error),
-            f"See roles/conda_env/README.md for how to write the {key}",
+            f"See {project.page('roles/conda_env/README.md')} for how to write the {key}",
         ) from error

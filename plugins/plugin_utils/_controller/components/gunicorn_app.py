@@ -28,6 +28,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
     transient_unit,
 )
 
+from .. import project
 from ..gunicorn import entry_point, units
 from ..gunicorn import source as app_source
 from ..inputs import sent_file
@@ -153,7 +154,8 @@ def refusals(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Refusal
         Refusal(
             f"release {app['digest']} of application {app['name']}",
             f"the host does not keep it in {os.path.dirname(app['release'])}",
-            "Name one that `make releases` lists for this host, or serve the source",
+            f"Name one that `{project.command('releases')}` lists for this host, "
+            "or serve the source",
         )
         for app in lacking
         if release.is_id(app["digest"])
@@ -331,7 +333,7 @@ def _sent(
 
 
 def _kept(
-    item: Mapping[str, Any], app: Mapping[str, Any], entry: str, _site: Site
+    item: Mapping[str, Any], app: Mapping[str, Any], entry: str, site: Site
 ) -> dict[str, Any]:
     """Return {release, digest, size} of a release that is named, of which only its id is known."""
     name = item["release"]
@@ -339,7 +341,7 @@ def _kept(
         raise Refusal(
             f"release {name} of application {item['name']}",
             "it is not the 12 digits of 0-9 and a-f that the folder of a release has as name",
-            "Name one that `make releases` lists",
+            f"Name one that `{project.command('releases', site.inventory)}` lists",
         )
     entry_point.check(None, entry, item["server"], f"application {item['name']}")
     return {"release": _release_folder(app, name), "digest": name, "size": 0}

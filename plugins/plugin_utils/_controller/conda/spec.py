@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-import pathlib
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -31,7 +29,6 @@ _KINDS = {"channels": "channel", "packages": "package", "pip": "pip requirement"
 _LOCK = "lock sha256"
 _LINE = re.compile(rf"# ({'|'.join([*_KINDS.values(), _LOCK])}): (.+)")
 _PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==(\S+)", re.MULTILINE)
-_DEFAULT_INVENTORY = "inventory/lab"
 # What a node's answer has in each row, None being no text; the largest environments have some
 # thousand packages.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
@@ -62,7 +59,9 @@ def located(item: Mapping[str, Any], site: Site) -> Mapping[str, Any]:
         return item
     wish = order(item, site)
     if wish["why"]:
-        raise Refusal(what, "; ".join(wish["why"]), f"Run `{command(site.inventory)}`")
+        raise Refusal(
+            what, "; ".join(wish["why"]), f"Run `{project.command('lock', site.inventory)}`"
+        )
     lock, *requirements = wish["files"]
     return {**item, "lock": lock, **({"requirements": requirements[0]} if requirements else {})}
 
@@ -90,7 +89,8 @@ def order(item: Mapping[str, Any], site: Site, is_upgrade: bool = False) -> dict
             raise Refusal(
                 what,
                 f"{path} does not say what it was solved for, and solving would overwrite it",
-                f"Move it away and run `{command(site.inventory)}`, or leave the packages out",
+                f"Move it away and run `{project.command('lock', site.inventory)}`, "
+                "or leave the packages out",
             )
     return {
         "name": item["name"],
@@ -98,24 +98,6 @@ def order(item: Mapping[str, Any], site: Site, is_upgrade: bool = False) -> dict
         "files": paths,
         "why": _reasons(spec, paths, texts) or ["newer versions are asked for"] * is_upgrade,
     }
-
-
-def command(inventory: Iterable[str]) -> str:
-    """Return the command that solves what is due, for people.
-
-    :param inventory: the sources of the inventory in use, as absolute paths.
-    """
-    paths = [pathlib.Path(path) for path in inventory]
-    shown = [
-        str(path.relative_to(project.ROOT) if path.is_relative_to(project.ROOT) else path)
-        for path in paths
-    ]
-    if not (project.ROOT / "Makefile").exists():
-        sources = [f"--inventory {shlex.quote(str(path))} " for path in paths]
-        return f"ansible-playbook {''.join(sources)}gpunode.stack.lock"
-    if shown in ([], [_DEFAULT_INVENTORY]):
-        return "make lock"
-    return f"make lock INVENTORY={shlex.quote(' --inventory '.join(shown))}"
 
 
 def lock_text(spec: Mapping[str, Any], packages: Iterable[Mapping[str, Any]]) -> str:

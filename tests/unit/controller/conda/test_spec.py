@@ -10,7 +10,7 @@ import recordings
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import lock_file
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import project, wanted_state
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.components import conda_env
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.conda import (
     pip_requirements,
@@ -241,27 +241,6 @@ def test_the_node_is_told_whether_its_channels_have_passwords(inventory, secret)
     order = inventory.order(miniforge_channel_alias=f"https://{secret}x.example/c")
     assert order["node"]["has_passwords"] is bool(secret)
     assert "geheim" not in json.dumps(order)
-
-
-@pytest.mark.parametrize(
-    ("sources", "command"),
-    [
-        ([], "make lock"),
-        ([str(project.ROOT / "inventory/lab")], "make lock"),
-        ([str(project.ROOT / "inventory/prod")], "make lock INVENTORY=inventory/prod"),
-        (["/srv/my hosts"], "make lock INVENTORY='/srv/my hosts'"),
-        (["/srv/a", "/srv/b"], "make lock INVENTORY='/srv/a --inventory /srv/b'"),
-    ],
-)
-def test_the_command_names_the_inventory_in_use(sources, command):
-    assert conda_spec.command(sources) == command
-
-
-def test_without_the_clone_around_it_the_collection_names_its_own_playbook(tmp_path, monkeypatch):
-    monkeypatch.setattr(project, "ROOT", tmp_path)
-    assert (
-        conda_spec.command(["/srv/a"]) == "ansible-playbook --inventory /srv/a gpunode.stack.lock"
-    )
 
 
 def test_the_node_solves_where_an_unfinished_build_would_lie(inventory):
