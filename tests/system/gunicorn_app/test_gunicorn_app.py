@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import concurrent.futures
+import time
 
 import pytest
 
+from lab.load import load
 from system import environments
 from system.gunicorn_app.demo import CODE, Demo
 
 pytestmark = pytest.mark.lab
+
+# Says in "click" whether that was tampered with when it was loaded.
+TELLS_OF_CLICK = f"""\
+import click
+import os
+os.environ["click"] = "tampered with" if hasattr(click, "TAMPERED") else "as it was"
+{CODE}"""
 
 SECRETS = {"TOKEN": "se\"c$r`e\\t 'x' %n", "KEY": "-----\nline\n-----"}
 PLAIN = {"MODE": 'a "b" \\ 50% of\n$HOME'}
@@ -120,22 +129,40 @@ def test_a_release_that_is_named_serves_again_and_the_newer_one_stays(demo):
     assert demo.releases() == {first, demo.ask()["release"].rpartition("/")[2]}
 
 
-def test_an_environment_that_was_repaired_under_the_workers_reloads_them(demo):
+def test_an_environment_that_was_repaired_is_what_the_workers_have_loaded(demo):
+    """A reload would not do: with preload_app, workers are forks of what has loaded the code."""
+    demo.options["environment_variables"] = {"GUNICORN_CMD_ARGS": "--preload"}
+    demo.code(TELLS_OF_CLICK)
+    demo.converge()
     prefix = demo.root("readlink -f /opt/gpunode/envs/ob_cuda")
-    demo.root(f"rm -r {prefix}/lib/python3.*/site-packages/click-*.dist-info")
-    main, workers = demo.main_process(), demo.workers()
+    click = f"{prefix}/lib/python3.*/site-packages/click"
+    demo.root(f"rm -r {click}-*.dist-info && echo TAMPERED = 1 >> $(ls {click}/__init__.py)")
+    demo.root("systemctl restart demo.service")
+    assert demo.ask()["click"] == "tampered with"
     predicted = demo.converge("--check")
     with demo.polled() as pressure:
         assert demo.converge() == predicted
-    reload = "reload demo.service: its environment was repaired after it started"
-    assert predicted[-1] == reload
+    restart = "restart demo.service: its environment was repaired after it started"
+    assert predicted[-1] == restart
     assert pressure.lost == []
-    assert demo.main_process() == main
-    assert demo.workers() & workers == set()
-    # A run that is killed after the repair owes the reload.
+    assert demo.ask()["click"] == "as it was"
+    # A run that is killed after the repair owes the restart.
     demo.root(f"touch {prefix}/.gpunode.lock")
-    assert demo.converge() == [reload]
+    assert demo.converge()[-1] == restart
     assert demo.converge() == []
+
+
+def test_a_release_under_load_is_not_taken_back_since_its_workers_are_recycled(demo):
+    demo.options["environment_variables"] = {"GUNICORN_CMD_ARGS": "--max-requests 20"}
+    demo.code(f"{CODE}# recycles\n")
+    with load(demo.address, 9100, "/release", clients=8, pause_s=0.02) as pressure:
+        began = time.monotonic()
+        demo.converge()
+        rate = pressure.answered / (time.monotonic() - began)
+    assert rate > 100, "that was no load"
+    assert demo.ask()["GUNICORN_CMD_ARGS"] == "--max-requests 20"
+    assert pressure.lost == []
+    del demo.options["environment_variables"]
 
 
 def test_no_request_is_lost_while_the_service_is_restarted(demo):

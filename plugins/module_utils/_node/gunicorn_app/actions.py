@@ -13,7 +13,7 @@ from typing import Any
 from ..refusal import Refusal
 from ..system import accounts, files, folders, safe_paths, systemd
 from ..system.commands import Run
-from . import observe, proof, release, rollback, service
+from . import observe, release, rollback, service
 
 
 def create_user(app: dict[str, Any], has_group: bool, run: Run) -> None:
@@ -140,11 +140,6 @@ def restart(app: dict[str, Any], run: Run) -> None:
     """Start or restart the service; the socket keeps requests waiting meanwhile."""
     patience_s = rollback.start_patience_s(app)
     systemd.tell("restart", service.service_of(app), timeout_s=patience_s, run=run)
-
-
-def reload(app: dict[str, Any], run: Run) -> None:
-    """Have gunicorn replace its workers, each once it has answered what it was asked."""
-    proof.renew_workers(app, service.service_of(app), rollback.start_patience_s(app), run)
 
 
 def point_link(app: dict[str, Any]) -> None:

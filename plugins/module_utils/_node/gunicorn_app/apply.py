@@ -64,7 +64,7 @@ def _switch_over(app: dict[str, Any], seen: observe.Seen, plan: Plan, means: Mea
         _prove(app, means)
     except (systemd.UnitError, proof.NotServing, OSError) as error:
         # Before what served goes on logging.
-        log = journal.read(service.service_of(app), since, means.run)
+        log = journal.read(service.service_of(app), since, app["health_path"], means.run)
         raise journal.failure(
             f"application {app['name']}",
             error,
@@ -78,5 +78,7 @@ def _switch_over(app: dict[str, Any], seen: observe.Seen, plan: Plan, means: Mea
 def _prove(app: dict[str, Any], means: Means) -> None:
     main = proof.prove(app, service.service_of(app), app["listen"], means.run)
     reason = process.reasons_to_restart(app, process.process(main, app["release"]))
+    if observe.is_older_than_environment(app, main):
+        reason = reason or f"its main process (pid {main}) may have loaded what was repaired since"
     if reason:
         raise proof.NotServing(f"something answers on {app['listen']}, but {reason}")

@@ -76,7 +76,7 @@ def try_out(
             f"application {app['name']}, release {app['release']} as a candidate",
             error,
             outcome(),
-            journal.read(unit, since, run),
+            journal.read(unit, since, app["health_path"], run),
             secrets,
         ) from error
 

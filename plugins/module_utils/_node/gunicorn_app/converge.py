@@ -109,6 +109,6 @@ def _manifest(app: dict[str, Any]) -> list[dict[str, Any]]:
             manifest.unit(unit, "active", "enabled", marks.get(unit))
             for unit in service.units_of(app)
         ),
-        # A run that was killed between a repair and the reload leaves old workers.
-        manifest.fresh(service.service_of(app), record, app["server"] == "gunicorn"),
+        # A run that was killed between a repair and the restart leaves an old process.
+        manifest.fresh(service.service_of(app), record),
     ]

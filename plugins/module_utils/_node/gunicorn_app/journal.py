@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ..refusal import Refusal
 from ..system import commands, disk, systemd
@@ -24,12 +24,49 @@ _VARIABLE = re.compile(
 )
 
 
-def read(unit: str, since: float, run: Run = commands.run) -> str:
-    """Return the end of what a unit logged, as text.
+# The line of an access log, of gunicorn, uvicorn and http.server alike, for a path.
+_ASKED = r'"(?:GET|HEAD) {} HTTP/[0-9.]+"'
+# gunicorn (workers/sync.py, gthread.py, base_async.py, gtornado.py) and uvicorn (server.py) on a
+# worker that has answered as many requests as it is to.
+_RENEWS = ("Autorestarting worker", "Maximum request count of", "Maximum request limit of")
+
+
+def read(unit: str, since: float, health_path: str, run: Run = commands.run) -> str:
+    """Return the end of what a unit logged, as text, without the answers on its health path.
+
+    Most of those are ours: the proof asks there all the time.
 
     :param since: nothing older than this, in seconds since 1970.
     """
-    return systemd.journal(unit, _LINES, since, run)
+    asked = re.compile(_ASKED.format(re.escape(health_path)))
+    lines = [line for line in systemd.journal(unit, since, run) if not asked.search(line)]
+    return "\n".join(lines[-_LINES:])
+
+
+def died(
+    unit: str, workers: Iterable[int], since: float, is_recycling: bool, run: Run = commands.run
+) -> set[int]:
+    """Return those workers of gunicorn that died, of some that are gone.
+
+    gunicorn ends a worker after ``max_requests`` answers, and says so where its log has such lines.
+    Of one that ends otherwise than in peace its main process complains from 20.1 on (arbiter.py).
+
+    :param workers: the ids of those that are gone.
+    :param since: when the first of them was still there, in seconds since 1970.
+    :param is_recycling: whether the application is told to recycle them: then one of which nothing
+        is said came to its planned end.
+    """
+    lines = systemd.journal(unit, since, run)
+    return {
+        pid
+        for pid in workers
+        if any(f"(pid:{pid})" in line for line in lines)
+        or not (is_recycling or any(_is_renewal(line, pid) for line in lines))
+    }
+
+
+def _is_renewal(line: str, pid: int) -> bool:
+    return f"[{pid}]" in line and any(words in line for words in _RENEWS)
 
 
 def failure(

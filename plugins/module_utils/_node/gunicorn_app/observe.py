@@ -104,7 +104,7 @@ def observe(
         listens=_listens(app, rows, states),
         socket_left=_socket_left(app),
         restart=process.reasons_to_restart(app, process.process(main, app["release"])),
-        repaired=_is_repaired(app, main) or (check_mode and is_damaged(app["prefix"])),
+        repaired=is_older_than_environment(app, main) or (check_mode and is_damaged(app["prefix"])),
         candidate_left=candidate.is_left(app["name"], run),
         link=link,
         releases_on_disk=on_disk,
@@ -112,6 +112,17 @@ def observe(
         in_use=sorted(used_by_others(earlier, app["name"])),
         before=rollback.Before(app, run),
     )
+
+
+def is_older_than_environment(app: dict[str, Any], main: str) -> bool:
+    """Say whether an application was started before its environment was last changed by us.
+
+    Its main process counts. Workers of gunicorn are forks of it, and have what it has loaded:
+    gunicorn itself, what the configuration imports, and with ``preload_app`` the application.
+
+    :param main: the id of the main process.
+    """
+    return processes.started_before([main], builds.record_of(app["prefix"]))
 
 
 def is_damaged(prefix: str) -> bool:
@@ -227,9 +238,3 @@ def _socket_left(app: dict[str, Any]) -> str:
     text = _text_of(service.unit_path(service.socket_of(app)), "0644") or ""
     path = service.unix_socket_of(text)
     return path if path != app["listen"] and os.path.lexists(path) else ""
-
-
-def _is_repaired(app: dict[str, Any], main: str) -> bool:
-    """Say whether what answers was started before its environment was last changed by us."""
-    workers = process.workers(app, main)
-    return processes.started_before(workers or [main], builds.record_of(app["prefix"]))

@@ -3,8 +3,9 @@
 """What is to be done about an application, from what a host has of it.
 
 A restart is due when the running process was started from something else than
-what is in place, a reload when its environment was changed under it; both are
-read from the process, so that a run that died before them is made up for.
+what is in place, or before its environment was changed; both are read from the
+process, so that a run that died before is made up for. A reload would not do:
+new workers of gunicorn are forks of what the old main process has loaded.
 """
 
 from __future__ import annotations
@@ -187,17 +188,12 @@ def _secret_steps(app: dict[str, Any], seen: Seen, means: Means) -> list[Step]:
 
 
 def _starting(app: dict[str, Any], seen: Seen, means: Means) -> list[Step]:
-    """Return the step that starts, restarts or reloads the service, if any."""
+    """Return the step that starts or restarts the service, if any."""
     unit = service.service_of(app)
     restart = functools.partial(actions.restart, app, means.run)
     if not _is_active(app, seen):
         return [Step(f"start {unit}", restart)]
-    repaired = "its environment was repaired after it started" if seen.repaired else ""
     reason = _changed(seen) or ("" if seen.listens else "its socket is opened anew")
-    if repaired and not reason and app["server"] == "gunicorn":
-        reload = functools.partial(actions.reload, app, means.run)
-        return [Step(f"reload {unit}: {repaired}", reload)]
-    reason = reason or repaired
     return [Step(f"restart {unit}: {reason}", restart)] if reason else []
 
 
@@ -249,7 +245,9 @@ def _changed(seen: Seen) -> str:
     """Return what a running service is to be switched over for, as one phrase; '' for nothing."""
     if seen.restart:
         return seen.restart
-    return "" if seen.release == "intact" else "its release is replaced"
+    if seen.release != "intact":
+        return "its release is replaced"
+    return "its environment was repaired after it started" if seen.repaired else ""
 
 
 def _written(app: dict[str, Any], seen: Seen) -> list[str]:

@@ -4,12 +4,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..system import processes, systemd
+from ..system import files, processes, systemd
 from . import service
+
+_MAX_REQUESTS = re.compile(r"\bmax[-_]requests\b")
 
 
 def process(pid: int | str | None, release: str, proc: str = "/proc") -> dict[str, Any] | None:
@@ -67,6 +71,21 @@ def reasons_to_restart(app: Mapping[str, Any], found: Mapping[str, Any] | None) 
         return "it was started with other secrets"
     wrong = misplaced(app, found)
     return f"it {wrong}" if wrong else ""
+
+
+def is_recycling(app: Mapping[str, Any], main: int | str | None, proc: str = "/proc") -> bool:
+    """Say whether gunicorn is told to end each worker after so many requests (max_requests).
+
+    By its command line, its variables, secret ones too, or the configuration in the release: where
+    its log is quiet nothing else tells of it.
+
+    :param main: the main process.
+    """
+    environment = systemd.environment_of(main, proc) or {}
+    texts = [*app["units"].values(), environment.get("GUNICORN_CMD_ARGS", "")]
+    with contextlib.suppress(OSError, ValueError):
+        texts.append(files.read_text(os.path.join(app["release"], "gunicorn.conf.py")))
+    return any(_MAX_REQUESTS.search(text) for text in texts)
 
 
 def workers(app: Mapping[str, Any], pid: int | str | None, proc: str = "/proc") -> set[int]:

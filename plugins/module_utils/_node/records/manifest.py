@@ -33,7 +33,7 @@ _ENTRIES: dict[str, dict[str, Any]] = {
     "environment": {"path": str, "conda": list, "dists": list},
     "unit": {"name": str, "active": (str, type(None)), "enabled": (str, type(None)),
              "mark": (str, type(None))},
-    "fresh": {"name": str, "path": str, "by_children": bool},
+    "fresh": {"name": str, "path": str},
     "user": {"name": str, "home": str, "shell": str},
     "package": {"name": str},
     "packages": {"versions": dict},
@@ -132,14 +132,13 @@ def unit(
     return {"kind": "unit", "name": name, "active": active, "enabled": enabled, "mark": mark}
 
 
-def fresh(unit_name: str, path: str, by_children: bool) -> dict[str, Any]:
-    """Return the entry of a running unit that was started after a file was last written.
+def fresh(unit_name: str, path: str) -> dict[str, Any]:
+    """Return the entry of a running unit whose main process is younger than a file's last change.
 
     :param unit_name: the service; one that does not run is as good.
     :param path: the file; one that is not there is older than everything.
-    :param by_children: whether the children of the main process do its work, as gunicorn's do.
     """
-    return {"kind": "fresh", "name": unit_name, "path": path, "by_children": by_children}
+    return {"kind": "fresh", "name": unit_name, "path": path}
 
 
 def user(name: str) -> dict[str, Any]:
@@ -212,9 +211,7 @@ def _unit_drift(entry: Mapping[str, Any], state: Mapping[str, str]) -> list[str]
 
 
 def _fresh_drift(entry: Mapping[str, Any], state: Mapping[str, str]) -> list[str]:
-    main = state.get("MainPID", "0")
-    workers = processes.children(main) if entry["by_children"] else set()
-    if not processes.started_before(workers or {main}, entry["path"]):
+    if not processes.started_before([state.get("MainPID", "0")], entry["path"]):
         return []
     return [f"unit {entry['name']} runs since before {entry['path']} was written"]
 

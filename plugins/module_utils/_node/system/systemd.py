@@ -132,28 +132,30 @@ def verify(texts: Mapping[str, str], run: Run = commands.run) -> None:
         raise UnitError(f"systemd-analyze verify: {words.replace(folder + os.sep, '')}")
 
 
-def journal(unit: str, lines: int, since: float, run: Run = commands.run) -> str:
-    """Return the last ``lines`` lines that a unit logged, as text.
+def journal(unit: str, since: float, run: Run = commands.run) -> list[str]:
+    """Return the lines that a unit logged; [] where no journal can be read.
 
     :param since: nothing older than this, in seconds since 1970.
     """
     try:
         # What was said last may still be on its way to the journal.
         run(["journalctl", "--sync"], capture_output=True, timeout=_PATIENCE_S)
-        # With --since, --lines would give the first ones.
-        text = run(
-            [
-                "journalctl",
-                f"--unit={unit}",
-                f"--since=@{int(since)}",
-                "--no-pager",
-                "--quiet",
-                "--output=short",
-            ],
-            capture_output=True,
-            text=True,
-            timeout=_PATIENCE_S,
-        ).stdout.strip()
+        return (
+            run(
+                [
+                    "journalctl",
+                    f"--unit={unit}",
+                    f"--since=@{int(since)}",
+                    "--no-pager",
+                    "--quiet",
+                    "--output=short",
+                ],
+                capture_output=True,
+                text=True,
+                timeout=_PATIENCE_S,
+            )
+            .stdout.strip()
+            .splitlines()
+        )
     except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return "\n".join(text.splitlines()[-lines:])
+        return []

@@ -89,5 +89,6 @@ def _without_licence(lacking: list[str] | None, tree: root.Root, since: float, r
         return Refusal(
             what, f"nvidia-smi does not answer: {said}", "Mend the driver, then run again"
         )
-    means, remedy, line = gridd_log.reason(systemd.journal(gridd.UNIT, _LOG_LINES, since, run))
+    log = "\n".join(systemd.journal(gridd.UNIT, since, run)[-_LOG_LINES:])
+    means, remedy, line = gridd_log.reason(log)
     return Refusal(what, f"{means} ({line})", remedy)

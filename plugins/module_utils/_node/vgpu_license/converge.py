@@ -77,5 +77,5 @@ def _manifest(planned: plan.Plan, is_up: bool) -> list[dict[str, Any]]:
     entries = [manifest.file(path) for path in paths]
     if is_up:
         entries.append(manifest.unit(gridd.UNIT, "active", "enabled"))
-        entries += [manifest.fresh(gridd.UNIT, path, by_children=False) for path in paths]
+        entries += [manifest.fresh(gridd.UNIT, path) for path in paths]
     return entries

@@ -66,8 +66,58 @@ def test_no_secret_is_told_however_a_program_quotes_it(written):
 def test_the_end_of_what_was_logged_is_read():
     systemd = Systemd()
     systemd.log = "\n".join(f"line {number}" for number in range(100))
-    read = app_journal.read("web.service", 0, systemd.run).splitlines()
+    read = app_journal.read("web.service", 0, "/healthz", systemd.run).splitlines()
     assert (read[0], read[-1]) == ("line 40", "line 99")
+
+
+# How servers log an answer on the health path /up?full=1 and on others.
+ANSWERS = {
+    "gunicorn": '- - [30/Nov/2026:06:00:00 +0000] "GET {} HTTP/1.1" 500 9 "-" "-"',
+    "uvicorn": 'INFO:     127.0.0.1:53530 - "GET {} HTTP/1.1" 500 Internal Server Error',
+    "http.server": '127.0.0.1 - - [30/Nov/2026 06:00:00] "HEAD {} HTTP/1.0" 500 -',
+}
+
+
+@pytest.mark.parametrize("server", ANSWERS)
+def test_what_is_asked_on_the_health_path_does_not_hide_what_else_was_logged(server):
+    systemd, line = Systemd(), ANSWERS[server]
+    others = [line.format("/up"), line.format("/up?full=12"), "GET /up?full=1 HTTP/1.1 is slow"]
+    systemd.log = journal("OSError: no model", *others, *[line.format("/up?full=1")] * 100)
+    read = app_journal.read("web.service", 0, "/up?full=1", systemd.run)
+    assert read == journal("OSError: no model", *others)
+
+
+# What is logged of a worker 7 that is gone, whether it is told to recycle, and whether it died.
+ENDS = {
+    "nothing": ([], False, True),
+    "nothing, of a recycling one": ([], True, False),
+    "its renewal": (["[7] [INFO] Autorestarting worker after current request."], False, False),
+    "its renewal, by uvicorn": (
+        ["[7] [WARNING] Maximum request count of 9 exceeded. Terminating process."], False, False,
+    ),
+    "that of another": (["[77] [INFO] Autorestarting worker after current request."], False, True),
+    "its exit": (["[200] [ERROR] Worker (pid:7) exited with code 1"], True, True),
+    "its signal": (["[200] [ERROR] Worker (pid:7) was sent SIGSEGV!"], True, True),
+    "its timeout": (["[200] [CRITICAL] WORKER TIMEOUT (pid:7)"], True, True),
+    "the exit of another": (["[200] [ERROR] Worker (pid:77) exited with code 1"], True, False),
+    "its end in peace": (["[7] [INFO] Worker exiting (pid: 7)"], True, False),
+    "a death after its renewal": (
+        [
+            "[7] [INFO] Autorestarting worker after current request.",
+            "[200] [ERROR] Worker (pid:7) was sent SIGKILL! Perhaps out of memory?",
+        ],
+        True, True,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_worker_that_is_recycled_is_told_from_one_that_died(end):
+    lines, is_recycling, is_dead = ENDS[end]
+    systemd = Systemd()
+    systemd.log = journal(*lines)
+    dead = app_journal.died("web.service", [7], 0, is_recycling, systemd.run)
+    assert dead == ({7} if is_dead else set())
 
 
 def test_a_full_disk_is_not_laid_to_the_application():

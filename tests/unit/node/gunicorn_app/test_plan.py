@@ -134,7 +134,8 @@ DAMAGE = {
         "restart web.service: it was started from another unit",
     ]),
     "repaired environment": ({"repaired": True}, [
-        "reload web.service: its environment was repaired after it started",
+        TRY,
+        "restart web.service: its environment was repaired after it started",
     ]),
     "repaired environment of another process": ({"repaired": True, "restart": "it is old"}, [
         TRY,
@@ -173,7 +174,7 @@ def test_without_a_candidate_the_switch_comes_at_once():
     assert changes({**APP, "candidate": None}, **VIRGIN).count(TRY) == 0
 
 
-def test_plain_python_has_no_socket_and_no_reload():
+def test_plain_python_has_no_socket_and_no_candidate():
     seen = {
         "units": PYTHON["units"], "states": {"web.service": CONVERGED["states"]["web.service"]},
     }  # fmt: skip

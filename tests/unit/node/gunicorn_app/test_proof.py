@@ -22,6 +22,9 @@ path, mode = sys.argv[1:]
 listener = socket.socket(socket.AF_UNIX)
 listener.bind(path)
 listener.listen(9)
+def log(text):
+    with open(os.path.join(os.path.dirname(path), "log"), "a") as journal:
+        journal.write(f"Nov 22 22:33:41 node1 python[{os.getpid()}]: [{os.getpid()}] {text}\\n")
 def work():
     answers = 0
     while True:
@@ -33,14 +36,32 @@ def work():
         client.sendall(b"HTTP/1.0 " + status + b"\\r\\n\\r\\n")
         client.close()
         answers += 1
-        if mode == "dies":
+        if mode in ("dies", "dies and is told"):
             os._exit(1)
+        if mode == "renews":
+            log("[INFO] Autorestarting worker after current request.")
+        if mode in ("renews", "renews quietly"):
+            os._exit(0)
 while True:
     worker = os.fork() or work()
     print("ready", flush=True)
-    os.waitpid(worker, 0)
+    status = os.waitpid(worker, 0)[1]
+    if status and mode == "dies and is told":
+        log(f"[ERROR] Worker (pid:{worker}) exited with code {status >> 8}")
 """
 UNIT = "web.service"
+
+
+class Logged(Systemd):
+    """Has the journal of a server."""
+
+    def __init__(self, path, **units):
+        super().__init__(**units)
+        self._path = path
+
+    def run(self, argv, **options):
+        self.log = self._path.read_text() if self._path.exists() else ""
+        return super().run(argv, **options)
 
 
 @pytest.fixture
@@ -56,10 +77,11 @@ def served(tmp_path, monkeypatch):
     }  # fmt: skip
     with contextlib.ExitStack() as stack:
 
-        def prove(mode="good", state=None, holder=None, **changes):
+        def prove(mode="good", state=None, holder=None, environment=None, **changes):
             process = subprocess.Popen(
                 [sys.executable, "-c", SERVER, path, mode],
                 cwd=app["release"], stdout=subprocess.PIPE, text=True, start_new_session=True,
+                env={**os.environ, **(environment or {})},
             )  # fmt: skip
             stack.callback(process.communicate)
             # With its worker, which has the same pipe.
@@ -70,7 +92,7 @@ def served(tmp_path, monkeypatch):
                 "ActiveState": "active", "SubState": "running", "MainPID": str(process.pid),
                 "NRestarts": "0",
             }  # fmt: skip
-            systemd = Systemd(web_service={**running, **(state or {})})
+            systemd = Logged(tmp_path / "log", web_service={**running, **(state or {})})
             main = proof.prove(
                 {**app, **changes}, UNIT, path, systemd.run, lambda _s: time.sleep(0.2)
             )
@@ -101,6 +123,35 @@ def test_an_application_that_says_nothing_is_given_up_in_time(served):
 
 def test_a_worker_that_dies_of_a_request_is_noticed_though_the_next_one_answers(served):
     assert refusal(served, "dies") == "its worker dies after it has answered"
+
+
+def test_a_worker_that_was_recycled_is_no_death(served):
+    assert served("renews")
+
+
+# Where an application says that its workers are recycled.
+TOLD = {
+    "command line": {"units": {UNIT: "ExecStart=/p/bin/python -m gunicorn --max-requests 1 m:a"}},
+    "variable": {"units": {UNIT: 'Environment="GUNICORN_CMD_ARGS=--max-requests=1"'}},
+    "secret": {"environment": {"GUNICORN_CMD_ARGS": "--max-requests 1 --log-level warning"}},
+}
+
+
+@pytest.mark.parametrize("place", TOLD)
+def test_a_worker_that_was_recycled_is_no_death_though_the_log_is_quiet(served, place):
+    assert served("renews quietly", **TOLD[place])
+
+
+def test_a_configuration_in_the_release_may_say_that_workers_are_recycled(served, tmp_path):
+    (tmp_path / "release/gunicorn.conf.py").write_text("loglevel = 'error'\nmax_requests = 1\n")
+    assert served("renews quietly")
+
+
+@pytest.mark.parametrize("place", TOLD)
+def test_a_worker_that_dies_is_noticed_though_workers_are_recycled(served, place):
+    assert refusal(served, "dies and is told", **TOLD[place]) == (
+        "its worker dies after it has answered"
+    )
 
 
 def test_one_good_answer_is_not_enough(served):

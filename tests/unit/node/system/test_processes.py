@@ -68,11 +68,11 @@ def test_what_runs_since_before_a_file_was_written_is_told_from_what_came_after(
     assert not processes.started_before([main], path)
 
 
-def test_a_unit_whose_workers_run_since_before_a_file_was_written_has_drifted(family, tmp_path):
+def test_a_unit_that_runs_since_before_a_file_was_written_has_drifted(family, tmp_path):
     main, _children = family
     path = str(tmp_path / "file")
     Path(path).touch()
-    entry = manifest.fresh("web.service", path, True)
+    entry = manifest.fresh("web.service", path)
 
     def drift(pid):
         answer = subprocess.CompletedProcess([], 0, f"MainPID={pid}\n", "")

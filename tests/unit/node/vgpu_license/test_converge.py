@@ -429,7 +429,7 @@ def test_a_daemon_that_does_not_restart_is_a_refusal(tmp_path):
 def test_the_log_is_asked_for_since_the_restart(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        systemd, "journal", lambda unit, lines, since, run: asked.append((unit, since)) or ""
+        systemd, "journal", lambda unit, since, run: asked.append((unit, since)) or []
     )
     with pytest.raises(Refusal):
         Guest(tmp_path, gives=lambda guest: False).converge(by_server(tmp_path))
