@@ -115,7 +115,11 @@ FACTS = st.fixed_dictionaries(
                     ecc_uncorrected=st.just(0),
                     retirement_pending=FLAG,
                     remapping_failed=FLAG,
-                    fabric_state=st.just(""),
+                    fabric_state=st.sampled_from(["", "In Progress", "Completed"]),
+                    fabric_status=st.sampled_from(["", "Success", "Unknown Error"]),
+                    fabric_health=st.sampled_from(["", "Healthy", "Unhealthy"]),
+                    recovery_action=st.sampled_from(["", "None", "Reset", "?"]),
+                    complaints=st.sampled_from([[], ["GPU is lost"]]),
                 ),
             }
         ),
@@ -136,7 +140,17 @@ FACTS = st.fixed_dictionaries(
             clients=st.just([]),
         ),
         "gpu_faults": rows(
-            address=ADDRESS, xid=st.sampled_from([0, 13, 79]), says=st.just("GPU has fallen off")
+            address=ADDRESS,
+            xid=st.sampled_from([0, 13, 78, 79, 119, 154, 9999]),
+            says=st.sampled_from(
+                [
+                    "GPU has fallen off the bus",
+                    "GPU recovery action changed from 0x1 (GPU Reset Required) to 0x0 (None)",
+                ]
+            ),
+        ),
+        "switch_faults": rows(
+            address=ADDRESS, sxid=st.just(24007), fatal=FLAG, says=st.just("SXid: 24007")
         ),
         "rdma_stack": st.fixed_dictionaries(
             {

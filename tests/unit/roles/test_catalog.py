@@ -64,6 +64,21 @@ SHAPES = {
         lambda row: gpu_architectures.NAMES.index(row["name"]),
         values={"open_modules": {"never", "possible", "required"}, "open_guest": {True, False}},
     ),
+    "xids": Shape(
+        {"xid", "action"},
+        {"driver_may_cure"},
+        ("xid",),
+        by("xid"),
+        values={"driver_may_cure": {True}},
+    ),
+    "xid_actions": Shape(
+        {"action", "is_fault"},
+        {"remedy"},
+        ("action",),
+        # No action is newer than another: they stand in the order of their names.
+        lambda row: [-ord(letter) for letter in row["action"]],
+        values={"is_fault": {True, False}},
+    ),
     "driver_branches": Shape(
         {"branch", "cuda", "module_types", "peer_memory"},
         {"kind", "end_of_life", "ended", "kernel_min", "kernel_below", "kernel_tested"},
@@ -279,6 +294,7 @@ def reference_faults(rows):
     """
     branches = {row["branch"] for row in rows("driver_branches")}
     architectures = {row["name"] for row in rows("gpu_architectures")}
+    actions = {row["action"] for row in rows("xid_actions")}
     cudas = {row["cuda"] for row in rows("cuda")}
     drivers = {(row["version"], row["flavour"]): row for row in rows("drivers")}
     releases = {row["release"]: row["branch"] for row in rows("vgpu")}
@@ -292,6 +308,7 @@ def reference_faults(rows):
             for key in ("first_branch", "last_branch")
         ),
         *((row["version"], "branch", row["branch"], branches) for row in rows("drivers")),
+        *((f"Xid {row['xid']}", "action", row["action"], actions) for row in rows("xids")),
         *(
             (row["version"], "vGPU", row.get("vgpu", "").partition(".")[0] or None, releases)
             for row in rows("drivers")
@@ -589,6 +606,11 @@ def test_a_row_apart_from_its_distribution_is_found():
     ]
 
 
+def test_for_each_fault_there_is_a_remedy_and_for_nothing_else():
+    for row in catalog.rows("xid_actions"):
+        assert row["is_fault"] == ("remedy" in row), row
+
+
 def test_a_digest_that_two_files_share_is_found():
     rows = [{"sha256": "a"}, {"files": [{"sha256": "b"}, {"sha256": "a"}]}]
     assert digest_faults(rows) == ["a"]
@@ -600,6 +622,7 @@ def test_a_digest_that_two_files_share_is_found():
         ("drivers", {"branch": "999"}, "branch 999"),
         ("drivers", {"vgpu": "99.1"}, "vGPU 99"),
         ("vgpu", {"hosts": ["999"]}, "branch 999"),
+        ("xids", {"action": "PRAY"}, "action PRAY"),
         ("gpu_architectures", {"last_branch": "999"}, "branch 999"),
         ("driver_packages", {"branch": "999"}, "branch 999"),
         ("pytorch", {"lacks": {"13.0": ["fermi"]}}, "architecture fermi"),

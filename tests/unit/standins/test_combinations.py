@@ -128,6 +128,8 @@ def test_a_host_does_not_contradict_itself(row):
     assert all(re.fullmatch("[0-9a-f]{4}", gpu["device"]) for gpu in facts["gpus"])
     assert {smi["address"] for smi in facts["nvidia_smi"]["gpus"]} <= set(addresses)
     assert {fault["address"] for fault in facts["gpu_faults"]} <= set(addresses)
+    switches = {switch["address"] for switch in facts["nvswitches"]}
+    assert {fault["address"] for fault in facts["switch_faults"]} <= switches
     assert facts["nvidia_smi"]["asked"] == bool(facts["driver"]["loaded"]["version"])
     rdma = facts["rdma_stack"]
     assert set(rdma["kernels"]) <= set(releases)
@@ -135,6 +137,14 @@ def test_a_host_does_not_contradict_itself(row):
     assert rdma["loaded"] or not (rdma["stale"] or (facts["rdma_devices"] and facts["own_kernel"]))
     assert facts["own_kernel"] or not rdma["loaded"]
     assert facts["packages"] == sorted(facts["packages"], key=lambda package: package["name"])
+
+
+@each_base
+def test_an_answer_of_a_base_lists_every_gpu(name):
+    facts = facts_of(BASES[name])
+    answer = facts["nvidia_smi"]
+    listed = [gpu["address"] for gpu in answer["gpus"]]
+    assert listed == ([gpu["address"] for gpu in facts["gpus"]] if answer["answered"] else [])
 
 
 @each_base

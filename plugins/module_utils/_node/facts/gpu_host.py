@@ -78,7 +78,7 @@ def survey(root: str, running: str, pid: int, run: Run = commands.run) -> GpuHos
         "rivals": in_kernel_drivers.survey(tree),
         "gpu_clients": opened,
         "held_modules": held_modules.survey(tree, opened),
-        "gpu_faults": faults.faults(tree),
+        **faults.survey(tree),
         "drained": _drained(tree),
         "rdma_stack": rdma_stack.survey(tree, packages, running),
         "peer_memory": rdma_stack.peer_memory(tree, driver["modules"], running),

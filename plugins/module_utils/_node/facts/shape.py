@@ -193,6 +193,10 @@ class SmiGpu(TypedDict):
     retirement_pending: bool
     remapping_failed: bool
     fabric_state: str
+    fabric_status: str
+    fabric_health: str
+    recovery_action: str
+    complaints: list[str]
 
 
 class NvidiaSmi(TypedDict):
@@ -263,6 +267,15 @@ class GpuFault(TypedDict):
 
     address: str
     xid: int
+    says: str
+
+
+class SwitchFault(TypedDict):
+    """A fault of an NVSwitch in the kernel's log."""
+
+    address: str
+    sxid: int
+    fatal: bool
     says: str
 
 
@@ -395,7 +408,12 @@ class TheDriver(TypedDict):
         NvidiaSmi,
         "asked only where the module is loaded, for 10 s at most. says is what it printed instead "
         'of an answer. mode is "none", "passthrough" or "vgpu", "" where it does not say; license '
-        'is its License Status ("Licensed (Expiry: ...)", "Unlicensed"), "" where the GPU has none',
+        'is its License Status ("Licensed (Expiry: ...)", "Unlicensed"), "" where it has none. '
+        'fabric_state is "Completed" where its NVLinks may be used, fabric_status then "Success"; '
+        'fabric_health is "Healthy" or what else is said, recovery_action "None" or what the GPU '
+        'waits for ("Reset", "Reboot", "Drain P2P", "Drain and Reset"); all of them "" where not '
+        'told. complaints are what stands in place of values where the GPU gives none ("GPU is '
+        'lost", "Unknown Error")',
     ]
     fabric_manager: FabricManager
     licensing: Annotated[
@@ -413,8 +431,14 @@ class TheDriver(TypedDict):
     ]
     gpu_faults: Annotated[
         list[GpuFault],
-        "from the kernel's log since boot, one row per GPU and Xid; xid 0 for a GPU that fell off "
-        "the bus without a number; says is the driver's line",
+        "from the kernel's log since boot, one row per GPU and Xid with what was said last; xid 0 "
+        "for what has no number: a GPU that fell off the bus, that the driver could not initialize "
+        'or does not support, a row each; says is the driver\'s line; address is "" where none is '
+        "named",
+    ]
+    switch_faults: Annotated[
+        list[SwitchFault],
+        "the same of NVSwitches, one row per NVSwitch and SXid; fatal as the driver says itself",
     ]
     drained: Annotated[
         list[str], "units that an exchange of the driver stopped, and nobody started again since"

@@ -1,6 +1,6 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the NVIDIA driver complained of since the host started.
+"""What the NVIDIA driver complained of since the host started, of GPUs and of NVSwitches.
 
 The journal is asked first: the kernel's own log is a ring in which a chatty host has overwritten
 the fault of last week. It is asked for the driver's lines alone, and for the last of them, since
@@ -11,7 +11,7 @@ left.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..kernel import kernels
@@ -20,7 +20,7 @@ from . import pci
 
 _LINES = 2000
 _JOURNAL = (
-    *("journalctl", "--dmesg", "--boot", "--grep=NVRM", f"--lines={_LINES}"),
+    *("journalctl", "--dmesg", "--boot", "--grep=NVRM|SXid", f"--lines={_LINES}"),
     *("--output=cat", "--no-pager", "--quiet"),
 )
 _DMESG = ("dmesg", "--notime")
@@ -28,42 +28,83 @@ _ADDRESS = r"(?P<address>[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}(?:\.[0-9a-f])?)"
 # NVIDIA/open-gpu-kernel-modules, src/nvidia/src/kernel/gpu/rc/kernel_rc.c; with MIG the
 # instance follows the address, and drivers before R3xx left out PCI.
 _XID = re.compile(rf"NVRM: Xid \((?:PCI:)?{_ADDRESS}[^)]*\): (?P<xid>[0-9]{{1,9}})\b", re.I)
-_BUS = "fallen off the bus"
-# nv.c: "GPU 0000:3b:00.0: GPU has fallen off the bus."; osinit.c, when the driver is loaded,
-# three lines of which the first one has the address: "The NVIDIA GPU 0000:3b:00.0".
+# The same, src/common/nvswitch/kernel/inc/error_nvswitch.h: further lines of an error have its
+# severity and data in place of the word.
+_SXID = re.compile(
+    rf"(?P<says>SXid \((?:PCI:)?{_ADDRESS}\): (?P<sxid>[0-9]{{1,9}}), "
+    r"(?P<word>Fatal|Non-fatal)\b.*)",
+    re.I,
+)
+# A guest driver of these words was turned away by the vGPU manager of its host.
+GUEST_REJECTED = "Guest driver is incompatible with host driver"
+# What has no number: nv.c, "GPU 0000:3b:00.0: GPU has fallen off the bus."; osinit.c, where the
+# driver is loaded or a GPU is opened for the first time, and of a GPU that it does not support,
+# where the first one of some lines has the address: "The NVIDIA GPU 0000:3b:00.0".
+_WITHOUT_NUMBER = (
+    "fallen off the bus",
+    "RmInitAdapter failed",
+    "host system is not supported by",
+    "installed in this system is not supported by",
+    # Of a guest with a virtual GPU, at times without the address.
+    GUEST_REJECTED,
+)
 _GPU = re.compile(rf"NVRM: .*?\bGPU (?:at )?(?:PCI:)?{_ADDRESS}", re.I)
 
 
-def faults(tree: Root) -> list[dict[str, Any]]:
-    """Return [{address, xid, says}], one row per GPU and kind with what was said last.
+def survey(tree: Root) -> dict[str, list[dict[str, Any]]]:
+    """Return {gpu_faults, switch_faults}; see docs/facts.md.
 
-    A GPU that fell off the bus without a number has xid 0. Nothing is asked where there is neither
-    a GPU nor the driver.
+    Nothing is asked where there is neither a device of NVIDIA's nor the driver.
     """
-    if not pci.gpus(tree) and "nvidia" not in kernels.loaded_modules(tree):
-        return []
+    has_devices = pci.gpus(tree) or pci.nvswitches(tree)
+    if not has_devices and "nvidia" not in kernels.loaded_modules(tree):
+        return _told([])
     # With --grep and --lines, journalctl begins with the newest.
-    told = list(_faults(tree.answer(*_JOURNAL)))[::-1] or _faults(tree.answer(*_DMESG))
-    return [
-        {"address": at, "xid": xid, "says": says} for (at, xid), says in sorted(dict(told).items())
-    ]
+    found = _told(tree.answer(*_JOURNAL).splitlines()[::-1])
+    return found if any(found.values()) else _told(tree.answer(*_DMESG).splitlines())
 
 
-def _faults(log: str) -> Iterator[tuple[tuple[str, int], str]]:
-    """Yield ((address, xid), what was said) for each line of a log that tells of a fault."""
+def _told(lines: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """Return what the lines of a log, the oldest first, tell of; see :func:`survey`."""
+    of_gpus, of_switches = dict(_of_gpus(lines)), dict(_of_switches(lines))
+    return {
+        "gpu_faults": [
+            {"address": at, "xid": xid, "says": says}
+            for (at, xid, _what), says in sorted(of_gpus.items())
+        ],
+        "switch_faults": [
+            {"address": at, "sxid": sxid, **row} for (at, sxid), row in sorted(of_switches.items())
+        ],
+    }
+
+
+def _of_gpus(lines: Sequence[str]) -> Iterator[tuple[tuple[str, int, str], str]]:
+    """Yield ((address, xid, what has no number), what was said) of each fault in a log."""
     address = ""
-    for line in log.splitlines():
+    for line in lines:
         says = line.partition("NVRM:")[2].strip()
         xid, gpu = _XID.search(line), _GPU.search(line)
         address = gpu.group("address") if gpu else address
         if xid:
-            key = _pci(xid.group("address")), int(xid.group("xid"))
-            yield key, says
-        elif _BUS in line and address:
-            yield (_pci(address), 0), says
+            yield (_pci(xid.group("address")), int(xid.group("xid")), ""), says
+            continue
+        for words in _WITHOUT_NUMBER:
+            if words in line and (address or words == GUEST_REJECTED):
+                yield (_pci(address), 0, words), says
+                break
+
+
+def _of_switches(lines: Sequence[str]) -> Iterator[tuple[tuple[str, int], dict[str, Any]]]:
+    """Yield ((address, sxid), {fatal, says}) of each error of an NVSwitch in a log."""
+    for found in filter(None, map(_SXID.search, lines)):
+        is_fatal = found.group("word").lower() == "fatal"
+        key = _pci(found.group("address")), int(found.group("sxid"))
+        yield key, {"fatal": is_fatal, "says": found.group("says").strip()}
 
 
 def _pci(address: str) -> str:
-    """Return an address as sysfs writes it; the driver leaves out the function."""
+    """Return an address as sysfs writes it, '' for none; the driver leaves out the function."""
+    if not address:
+        return ""
     domain, rest = address.lower().split(":", 1)
     return f"{int(domain, 16):04x}:{rest if '.' in rest else rest + '.0'}"

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 from xml.etree import ElementTree
 
@@ -13,11 +14,27 @@ from ..system.root import Ended, Root
 
 _PATIENCE_S = 10
 _SAYS_LIMIT = 500
-_END = "</nvidia_smi_log>"
+_BEGIN, _END = "<nvidia_smi_log", "</nvidia_smi_log>"
+# What XML 1.0 has no place for ("Characters"), and what stands for it here.
+_NO_CHARACTER = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_REPLACEMENT = "\ufffd"
+# An element that ends on the line on which it ends its text, as each that has a value does.
+_VALUE = re.compile(r"(<(\w+)>)(?=\S)(.*?)(</\2>[ \t]*$)", re.M | re.S)
+_BARE = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)|[<>]")
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 # Values of NVML's virtualization mode that a guest can have.
 _MODES = {"none": "none", "pass-through": "passthrough", "vgpu": "vgpu"}
 # The later name first; before vGPU software 11 the product was called GRID.
 _LICENSED = ("vgpu_software_licensed_product", "grid_licensed_product")
+# Of the parts of the fabric's health.
+_NOTHING_WRONG = ("", "N/A", "None", "False", "No", "Full", "Not Supported")
+# nvmlErrorString's words for what a GPU that works answers to no question (NVML API Reference,
+# "Device Enums", nvmlReturn_t), and nvidia-smi's own.
+_COMPLAINT = re.compile(
+    r"GPU is lost|(?:GPU )?requires? (?:a )?reset|(?:GPU )?reset (?:is )?required|Unknown Error"
+    r"|Insufficient External Power|Timeout|Interrupt Request Issue|ERR!?",
+    re.I,
+)
 _ADDRESS = re.compile(r"([0-9A-Fa-f]{4,8}):([0-9A-Fa-f]{2}):([0-9A-Fa-f]{2}\.[0-9A-Fa-f])")
 
 
@@ -55,15 +72,31 @@ def _parsed(output: str) -> ElementTree.Element:
     """Return the log element of an answer; warnings may stand around it.
 
     The real answer names a document type and declares nothing: one that does is refused, since
-    entities that are made of one another can fill any memory.
+    entities that are made of one another can fill any memory. In it stand names of processes as
+    whoever started them chose, which nvidia-smi does not escape.
     """
-    if "<!ENTITY" in output:
+    if "<!ENTITY" in output.partition(_BEGIN)[0]:
         raise ElementTree.ParseError("it declares entities")
-    document, end, _warnings = output[max(output.find("<?xml"), 0) :].partition(_END)
-    log = ElementTree.fromstring(document.strip() + end)
+    document = output[max(output.find("<?xml"), 0) :]
+    document = document[: document.rfind(_END) + len(_END)] if _END in document else document
+    document = _NO_CHARACTER.sub(_REPLACEMENT, document.strip())
+    try:
+        log = ElementTree.fromstring(document)
+    except ElementTree.ParseError:
+        log = ElementTree.fromstring(_VALUE.sub(_escaped, document))
     if log.tag != "nvidia_smi_log":
         raise ElementTree.ParseError(f"it is of the type {log.tag}")
     return log
+
+
+def _escaped(value: re.Match[str]) -> str:
+    """Return an element whose text is escaped where it could not be read as it stands."""
+    try:
+        ElementTree.fromstring(value.group())
+    except ElementTree.ParseError:
+        text = _BARE.sub(lambda bare: _ENTITIES[bare.group()], value.group(3))
+        return f"{value.group(1)}{text}{value.group(4)}"
+    return value.group()
 
 
 def _words(ended: Ended) -> str:
@@ -91,7 +124,34 @@ def _gpu(gpu: ElementTree.Element) -> dict[str, Any]:
         ),
         "remapping_failed": _text(gpu, "remapped_rows/remapped_row_failure") == "Yes",
         "fabric_state": _text(gpu, "fabric/state"),
+        "fabric_status": _text(gpu, "fabric/status"),
+        "fabric_health": _fabric_health(gpu),
+        "recovery_action": _text(gpu, "gpu_recovery_action"),
+        "complaints": sorted(set(_complaints(gpu))),
     }
+
+
+def _fabric_health(gpu: ElementTree.Element) -> str:
+    """Return how the fabric is as a whole, and what is wrong with it; '' where that is not told.
+
+    The summary is there since R580, before it each thing that can be wrong alone.
+    """
+    health = gpu.find("fabric/health")
+    if health is None:
+        return ""
+    parts = [(part.tag, (part.text or "").strip()) for part in health if part.tag != "summary"]
+    wrong = [f"{tag} {value}" for tag, value in parts if value not in _NOTHING_WRONG]
+    whole = _text(health, "summary") or _text(health, ".")
+    return ", ".join([whole or "Unhealthy", *wrong]) if wrong else whole
+
+
+def _complaints(gpu: ElementTree.Element) -> Iterator[str]:
+    """Yield what stands in place of values where the GPU gives none."""
+    of_processes = {id(item) for found in gpu.iter("processes") for item in found.iter()}
+    for item in gpu.iter():
+        text = (item.text or "").strip().strip("[]")
+        if _COMPLAINT.fullmatch(text) and id(item) not in of_processes:
+            yield text
 
 
 def _text(element: ElementTree.Element, path: str) -> str:

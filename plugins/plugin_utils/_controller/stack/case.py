@@ -18,6 +18,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import (
     architectures as gpu_architectures,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import clients as gpu_clients
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import faults as gpu_faults
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import (
     loaded_module,
     module_types,
@@ -41,6 +42,8 @@ _BESIDE = re.compile(
     r"|cuda-drivers-fabricmanager(?:-.+)?"
 )
 _PREBUILT = re.compile(r"linux-modules-nvidia-\d.*")
+# NVIDIA's catalog of Xids: VGPU_START_ERROR.
+_VGPU_START_ERROR = 78
 _DRIVER_VERSION = re.compile(r"(?:\d+:)?(\d{3}\.\d{2,3}(?:\.\d{2})?)(?![\d.])")
 
 # What a host tells of itself where it tells nothing: facts of an older version lack keys.
@@ -83,7 +86,7 @@ class Case:
         self.cuda_needs = cuda_needs
         self.today = today
         # A host without a GPU needs no driver; an image is for hosts that will have one.
-        has_use = bool(self._own_gpus) or not self.facts["own_kernel"]
+        has_use = bool(self.own_gpus) or not self.facts["own_kernel"]
         # None where a part is not ours; who asks what is wanted of it has seen to that before.
         self.driver: Any = wanted["driver"] if has_use else None
         self.vgpu: Any = wanted["vgpu"] if has_use else None
@@ -97,19 +100,17 @@ class Case:
     @cached_property
     def gpus(self) -> dict[str, str]:
         """{address: architecture} of the GPUs whose architecture is known."""
-        return {
-            gpu["address"]: gpu["architecture"] for gpu in self._own_gpus if gpu["architecture"]
-        }
+        return {gpu["address"]: gpu["architecture"] for gpu in self.own_gpus if gpu["architecture"]}
 
     @cached_property
-    def _own_gpus(self) -> list[shape.Gpu]:
+    def own_gpus(self) -> list[shape.Gpu]:
         """The GPUs that the host has for itself: none that it hands on to a guest."""
         return pci.own(self.facts["gpus"])
 
     @cached_property
     def architectures(self) -> list[str]:
         """The names of the architectures among the GPUs, oldest first."""
-        return gpu_architectures.among(self._own_gpus)
+        return gpu_architectures.among(self.own_gpus)
 
     def architectures_that(self, open_modules: str) -> list[str]:
         """Return those architectures to which open modules are 'never', 'possible', 'required'."""
@@ -117,8 +118,24 @@ class Case:
 
     @cached_property
     def is_vgpu(self) -> bool:
-        """Whether the driver itself says that a GPU here is a virtual one."""
-        return any(gpu["mode"] == "vgpu" for gpu in self.facts["nvidia_smi"]["gpus"])
+        """Whether the driver itself says that a GPU here is a virtual one.
+
+        The one of data centres takes a guest with a virtual GPU for its host, and drives nothing.
+        """
+        told = [row["says"] for row in self.facts["gpu_faults"]]
+        return any(gpu["mode"] == "vgpu" for gpu in self.facts["nvidia_smi"]["gpus"]) or (
+            bool(self.facts["virtualization"]) and any("vGPU host system" in says for says in told)
+        )
+
+    @cached_property
+    def rejected_by_host(self) -> str:
+        """The driver's words on that the host's vGPU manager turned the guest away, '' for none."""
+        told = [
+            row["says"]
+            for row in self.facts["gpu_faults"]
+            if row["xid"] == _VGPU_START_ERROR or gpu_faults.GUEST_REJECTED in row["says"]
+        ]
+        return told[0] if told and self.facts["virtualization"] else ""
 
     @cached_property
     def clients(self) -> list[Mapping[str, Any]]:
@@ -167,7 +184,7 @@ class Case:
     @cached_property
     def drivers_in_the_way(self) -> list[str]:
         """The names of the kernel's own drivers that are loaded while NVIDIA's lacks a GPU."""
-        lacks = [gpu for gpu in self._own_gpus if gpu["driver"] != "nvidia"]
+        lacks = [gpu for gpu in self.own_gpus if gpu["driver"] != "nvidia"]
         found = self.in_kernel_drivers.items()
         return [name for name, driver in found if driver["loaded"] and lacks]
 

@@ -203,8 +203,11 @@ def license_not_held(case: Case) -> Iterator[str]:
     # Of a whole GPU without any status the driver knows no license.
     licensable = [gpu for gpu in gpus if gpu["license"] or gpu["mode"] == "vgpu"]
     unlicensed = [gpu for gpu in licensable if not gpu["license"].startswith("Licensed")]
-    if not case.facts["nvidia_smi"]["answered"]:
-        yield "the driver does not answer, so there is no licence yet"
+    answer = case.facts["nvidia_smi"]
+    if not answer["answered"]:
+        # A driver that stays as it is and does not answer lacks something else than a license.
+        if not answer["asked"] or is_driver_due(case):
+            yield "the driver does not answer, so there is no licence yet"
     elif unlicensed:
         status = unlicensed[0]["license"] or "no licence status"
         yield (
@@ -212,6 +215,12 @@ def license_not_held(case: Case) -> Iterator[str]:
             + (f"; nvidia-gridd says {units['says']}" if units["says"] else "")
             + ("" if units["unit"] else "; there is no nvidia-gridd.service")
         )
+
+
+def is_driver_due(case: Case) -> bool:
+    """Say whether there is something to do about the driver, be it a reboot that it waits for."""
+    rules = (*RULES["nvidia_driver"].values(), _driver_reboot)
+    return any(any(rule(case)) for rule in rules)
 
 
 def peer_other_route(case: Case) -> Iterator[str]:

@@ -13,7 +13,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.packages impor
 from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import openibd_restart
 
 from . import due as stack_due
-from . import refusals
+from . import health, refusals
 from .case import Case
 from .due import Due
 
@@ -201,11 +201,22 @@ def restart_would_cut_the_connection(case: Case, due: Due) -> Iterator[str]:
 
 
 def sick_gpu_noticed(case: Case, due: Due) -> Iterator[str]:
-    if case.driver and not due["nvidia_driver"]:
-        yield from refusals.faults(case)
+    if case.driver:
+        told = refusals.hidden(case, due)
+        yield from (row.sentence for row in health.findings(case) if row not in told)
     for gpu in case.facts["nvidia_smi"]["gpus"] if case.driver else []:
         if gpu["retirement_pending"]:
             yield f"{gpu['address']}: broken memory is to be retired at the next reset or reboot"
+
+
+def unknown_xid(case: Case, due: Due) -> Iterator[str]:
+    if case.driver:
+        yield from health.unknown_xids(case)
+
+
+def fabric_not_completed(case: Case, due: Due) -> Iterator[str]:
+    if case.driver:
+        yield from health.unfinished_fabric(case)
 
 
 def no_answer(case: Case, due: Due) -> Iterator[str]:
@@ -248,6 +259,8 @@ RULES = {
     "prebuilt-modules": prebuilt_modules,
     "restart-would-cut-the-connection": restart_would_cut_the_connection,
     "sick-gpu": sick_gpu_noticed,
+    "unknown-xid": unknown_xid,
+    "fabric-not-completed": fabric_not_completed,
     "module-in-use": module_in_use,
     "loaded-from-elsewhere": loaded_from_elsewhere,
 }

@@ -18,6 +18,8 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import (
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import versions
 from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import peer_route
 
+from . import due as stack_due
+from . import health
 from .case import Case
 from .due import Due
 
@@ -199,6 +201,17 @@ def guest_too_old_for_host(case: Case, due: Due) -> Iterator[Words]:
             f"the host's vGPU manager {vgpu['host']} accepts guests of its own branch, the one "
             "before and the long-term one before",
             f"Choose a later guest; {case.branch} is accepted by {', '.join(row['hosts'])}",
+        )
+
+
+def guest_rejected(case: Case, due: Due) -> Iterator[Words]:
+    # Another driver, or the one that waits for a reboot, may be accepted.
+    if case.vgpu and case.rejected_by_host and not stack_due.is_driver_due(case):
+        yield (
+            f"guest driver {case.loaded or case.version}",
+            f"the vGPU manager of its host does not accept it: {case.rejected_by_host}",
+            "Choose the guest driver of the host's vGPU release, and say gpunode_vgpu_host to have "
+            "that checked beforehand; no license would help",
         )
 
 
@@ -384,32 +397,24 @@ def gpu_in_use(case: Case, due: Due) -> Iterator[Words]:
 
 
 def sick_gpu(case: Case, due: Due) -> Iterator[Words]:
-    if due["nvidia_driver"] and faults(case):
+    found = hidden(case, due)
+    if found:
+        remedies = dict.fromkeys(finding.remedy for finding in found)
         yield (
             "sick GPU",
-            "; ".join(faults(case)),
-            "Have it repaired first: a driver that is changed now would take the blame",
+            "; ".join(finding.says for finding in found),
+            f"Have it mended first ({'; '.join(remedies)}): a driver that is changed now would "
+            "take the blame",
         )
 
 
-def faults(case: Case) -> list[str]:
-    """Return a sentence for each GPU of a host that is broken."""
-    found = [
-        f"{row['address']}: {row['says']}"
-        for row in case.facts["gpu_faults"]
-        if row["xid"] in _FATAL or "fallen off the bus" in row["says"]
-    ]
-    return found + [
-        f"{gpu['address']}: its memory has no rows left to replace broken ones"
-        for gpu in case.facts["nvidia_smi"]["gpus"]
-        if gpu["remapping_failed"]
-    ]
+def hidden(case: Case, due: Due) -> list[health.Finding]:
+    """Return what is not well, and would be hidden by what is due about the driver."""
+    if not due["nvidia_driver"]:
+        return []
+    return [finding for finding in health.findings(case) if finding.hidden]
 
 
-# NVIDIA, "Xid Errors": 48 double bit ECC error, 64 failed row remapping, 79 fallen off the bus,
-# 95 uncontained ECC error, 119 and 120 GSP errors, 140 unrecovered ECC error. The others are those
-# of applications, are contained, or come of modules that do not fit the GPU.
-_FATAL = (48, 64, 79, 95, 119, 120, 140)
 _SHOWN = 4
 
 
@@ -443,6 +448,7 @@ RULES = {
     "vgpu-needs-grid": vgpu_needs_grid,
     "guest-newer-than-host": guest_newer_than_host,
     "guest-too-old-for-host": guest_too_old_for_host,
+    "guest-rejected": guest_rejected,
     "license-protocol": license_protocol,
     "cuda-needs-newer-driver": cuda_needs_newer_driver,
     "build-lacks-architecture": build_lacks_architecture,

@@ -27,6 +27,9 @@ class StackCatalog:
         self.routes = {name: row["peer_memory"] for name, row in self.branches.items()}
         self.vgpu = {row["release"]: row for row in rows("vgpu")}
         self.tags = {row["tag"]: row for row in rows("nv_peer_mem")}
+        # {number: {action, is_fault}}, with driver_may_cure and remedy where these are said.
+        actions = {row["action"]: row for row in rows("xid_actions")}
+        self.xids = {int(row["xid"]): {**actions[row["action"]], **row} for row in rows("xids")}
         self._drivers = {(row["version"], row["flavour"]): row for row in rows("drivers")}
         self._packages = rows("driver_packages")
         # Enterprise Linux 7 takes .run files alone.

@@ -18,8 +18,8 @@ MMU = "Xid (PCI:0000:3b:00): 31, pid=1234, name=python3, Ch 00000010, intr 00000
 LOST = "Xid (PCI:0000:5e:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus."
 
 
-def told_by(**logs):
-    """Return the rows of a host whose programs print some logs; others are missing."""
+def survey(**logs):
+    """Return what is told of a host whose programs print some logs; others are missing."""
 
     def run(argv, **_options):
         if argv[0] not in logs:
@@ -28,7 +28,11 @@ def told_by(**logs):
 
     with tempfile.TemporaryDirectory() as folder:
         planted(Path(folder), {"/proc/modules": "nvidia 61440 0 - Live 0x0\n"})
-        return gpu_faults.faults(Root(folder, run))
+        return gpu_faults.survey(Root(folder, run))
+
+
+def told_by(**logs):
+    return survey(**logs)["gpu_faults"]
 
 
 def faults(*lines):
@@ -78,6 +82,114 @@ def test_a_gpu_that_fell_off_the_bus_is_told_without_a_number(lines):
     ((address, xid, says),) = faults("NVRM: loading NVIDIA UNIX x86_64 Kernel Module", *lines)
     assert (address, xid) == ("0000:3b:00.0", 0)
     assert "fallen off the bus" in says
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (
+            ["NVRM: GPU 0000:3b:00.0: RmInitAdapter failed! (0x24:0x72:1568)"],
+            "RmInitAdapter failed",
+        ),
+        (
+            [
+                "NVRM: The NVIDIA GPU 0000:3b:00.0 (PCI ID: 10de:1eb8)",
+                "NVRM: installed in this vGPU host system is not supported by",
+                "NVRM: proprietary nvidia.ko.",
+            ],
+            "vGPU host system",
+        ),
+        (
+            [
+                "NVRM: The NVIDIA GPU 0000:3b:00.0 (PCI ID: 10de:0fc6)",
+                "NVRM: installed in this system is not supported by the",
+                "NVRM: NVIDIA 580.95.05 driver release.",
+            ],
+            "not supported by the",
+        ),
+        (
+            ["NVRM: GPU 0000:3b:00.0: Guest driver is incompatible with host driver"],
+            "incompatible with host driver",
+        ),
+    ],
+)
+def test_what_has_no_number_is_told_with_its_gpu(lines, words):
+    ((address, xid, says),) = faults(*lines)
+    assert (address, xid) == ("0000:3b:00.0", 0)
+    assert words in says
+
+
+def test_a_gpu_that_fell_off_the_bus_and_could_not_be_initialized_has_a_row_for_each():
+    lines = "NVRM: GPU 0000:3b:00.0: {}"
+    says = ["GPU has fallen off the bus.", "RmInitAdapter failed! (0x24:0x72:1568)"]
+    assert len(faults(*map(lines.format, says))) == 2
+
+
+def test_a_guest_that_was_turned_away_is_told_without_an_address():
+    says = "Guest driver is incompatible with host driver"
+    assert faults(f"NVRM: {says}") == [("", 0, says)]
+
+
+def test_a_recovery_action_is_told_as_it_was_changed_last():
+    line = (
+        "NVRM: Xid (PCI:0000:41:00): 154, GPU recovery action changed from 0x{} ({}) to 0x{} ({})"
+    )
+    needed = line.format(0, "None", 1, "GPU Reset Required")
+    done = line.format(1, "GPU Reset Required", 0, "None")
+    ((address, xid, says),) = faults(needed, done)
+    assert (address, xid) == ("0000:41:00.0", 154)
+    assert says.endswith("to 0x0 (None)")
+    (row,) = told_by(journalctl=f"{done}\n{needed}\n")
+    assert row["says"] == says
+
+
+def switches(*lines):
+    rows = survey(dmesg="".join(f"{line}\n" for line in lines))["switch_faults"]
+    return [(row["address"], row["sxid"], row["fatal"], row["says"]) for row in rows]
+
+
+def test_an_error_of_an_nvswitch_is_told_with_whether_it_is_fatal():
+    fatal = "SXid (PCI:0000:c4:00.0): 24007, Fatal, Link 31 sourcetrack timeout error (First)"
+    other = "SXid (PCI:0000:c5:00.0): 12028, Non-fatal, Link 44 egress non-posted PRIV error"
+    assert switches(f"nvidia-nvswitch0: {fatal}", f"nvidia-nvswitch1: {other}") == [
+        ("0000:c4:00.0", 24007, True, fatal),
+        ("0000:c5:00.0", 12028, False, other),
+    ]
+
+
+def test_what_follows_an_error_of_an_nvswitch_is_no_other_one():
+    first = "SXid (PCI:0000:c4:00.0): 24007, Fatal, Link 31 sourcetrack timeout error (First)"
+    more = "SXid (PCI:0000:c4:00.0): 24007, {}"
+    lines = (first, more.format("Severity 1 Engine instance 31"), more.format("Data {0x1, 0x0}"))
+    assert [row[3] for row in switches(*lines)] == [first]
+
+
+def test_an_nvswitch_is_asked_about_by_the_same_question(tmp_path):
+    asked = []
+
+    def run(argv, **_options):
+        asked.append(argv)
+        return subprocess.CompletedProcess(argv, 0, b"", b"")
+
+    device = "/sys/bus/pci/devices/0000:c4:00.0"
+    tree = {
+        f"{device}/vendor": "0x10de",
+        f"{device}/class": "0x068000",
+        f"{device}/device": "0x1af1",
+    }
+    planted(tmp_path, tree)
+    gpu_faults.survey(Root(str(tmp_path), run))
+    assert "--grep=NVRM|SXid" in asked[0]
+
+
+def test_of_lines_that_begin_with_the_newest_the_one_before_still_has_the_address():
+    lines = [
+        "NVRM: The NVIDIA GPU 0000:3b:00.0 (PCI ID: 10de:2d04) installed in this system has",
+        "NVRM: fallen off the bus and is not responding to commands.",
+        "NVRM: GPU 0000:5e:00.0: something else",
+    ]
+    (row,) = told_by(journalctl="".join(f"{line}\n" for line in lines[::-1]))
+    assert row["address"] == "0000:3b:00.0"
 
 
 def test_what_others_say_is_no_fault():

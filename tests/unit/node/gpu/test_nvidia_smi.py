@@ -86,6 +86,10 @@ def test_a_healthy_gpu_is_described():
                 "retirement_pending": False,
                 "remapping_failed": False,
                 "fabric_state": "Completed",
+                "fabric_status": "Success",
+                "fabric_health": "",
+                "recovery_action": "",
+                "complaints": [],
             }
         ],
     }
@@ -149,6 +153,81 @@ def test_a_failed_remapping_is_told():
     failure = "<remapped_row_failure>Yes</remapped_row_failure>"
     assert of_gpu(f"<remapped_rows>{failure}</remapped_rows>")["remapping_failed"] is True
     assert of_gpu("<remapped_rows>N/A</remapped_rows>")["remapping_failed"] is False
+
+
+@pytest.mark.parametrize("action", ["None", "Reset", "Reboot", "Drain P2P", "Drain and Reset"])
+def test_what_a_gpu_waits_for_is_told(action):
+    element = f"<gpu_recovery_action>{action}</gpu_recovery_action>"
+    assert of_gpu(element)["recovery_action"] == action
+
+
+def test_a_driver_that_knows_of_no_recovery_tells_none():
+    assert of_gpu("<gpu_recovery_action>N/A</gpu_recovery_action>")["recovery_action"] == ""
+
+
+@pytest.mark.parametrize(
+    ("health", "told"),
+    [
+        ("<bandwidth>N/A</bandwidth>", ""),
+        ("<summary>N/A</summary><bandwidth>N/A</bandwidth>", ""),
+        ("<summary>Healthy</summary><bandwidth>Full</bandwidth>", "Healthy"),
+        ("<summary>Unhealthy</summary>", "Unhealthy"),
+        ("Unhealthy", "Unhealthy"),
+        ("<summary>Limited Capacity</summary><bandwidth>Degraded</bandwidth>",
+         "Limited Capacity, bandwidth Degraded"),
+        ("<bandwidth>Full</bandwidth><route_unhealthy>True</route_unhealthy>",
+         "Unhealthy, route_unhealthy True"),
+    ],
+)  # fmt: skip
+def test_how_the_fabric_is_and_what_is_wrong_with_it_is_told(health, told):
+    row = of_gpu(f"<fabric><state>Completed</state><health>{health}</health></fabric>")
+    assert row["fabric_health"] == told
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["GPU is lost", "[GPU is lost]", "GPU requires reset", "[Unknown Error]", "Unknown Error",
+     "ERR!", "[GPU requires reset]", "Insufficient External Power"],
+)  # fmt: skip
+def test_what_stands_in_place_of_values_is_told_once(words):
+    row = of_gpu(
+        f"<serial>{words}</serial><temperature><gpu_temp>{words}</gpu_temp></temperature>",
+        name=words,
+    )
+    assert row["complaints"] == [words.strip("[]")]
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        "<product_brand>Unknown</product_brand>",
+        "<processes><process_name>GPU is lost</process_name></processes>",
+        "<uuid>GPU-lost</uuid>",
+        "<clocks>[N/A]</clocks>",
+    ],
+)
+def test_what_a_healthy_gpu_or_its_processes_are_called_is_no_complaint(element):
+    assert of_gpu(element)["complaints"] == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a\x01b", "a\0b", "R&D", "a & b", "a <b> c", "a<b", "1 > 0 && <", "\x1b[31m", "a\ufffeb",
+     "</process_name>", "<!ENTITY x>", "</nvidia_smi_log>", "&#0;", "line\nbreak & more"],
+)  # fmt: skip
+def test_whatever_a_process_is_called_the_rest_is_read(name):
+    process = (
+        "\t\t<processes>\n\t\t\t<process_info>\n\t\t\t\t<pid>7</pid>\n"
+        f"\t\t\t\t<process_name>{name}</process_name>\n\t\t\t</process_info>\n\t\t</processes>"
+    )
+    facts = answered(xml(gpu(process), gpu(address="00000000:5E:00.0")))
+    assert facts["answered"], facts["says"]
+    assert [row["address"] for row in facts["gpus"]] == ["0000:3b:00.0", "0000:5e:00.0"]
+
+
+def test_a_bad_byte_in_any_value_costs_that_value_alone():
+    elements = "\n<serial>\x07 & <</serial>\n<gpu_recovery_action>Reset</gpu_recovery_action>\n"
+    assert of_gpu(elements)["recovery_action"] == "Reset"
 
 
 def test_all_gpus_are_told_with_addresses_as_sysfs_writes_them():

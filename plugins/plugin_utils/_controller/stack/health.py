@@ -1,0 +1,159 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What tells that GPUs, NVSwitches or the fabric between them are not well, and what it means.
+
+Each of it is told. Where a change of the driver would hide it, that change is refused; where such
+a change may be the cure, it is not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import shape
+
+from .case import Case
+
+_RESET = "reset it or reboot the host"
+_REBOOT = "reboot the host"
+_REPLACE = "have it replaced"
+# NVML API Reference, nvmlDeviceGpuRecoveryAction_t, as nvidia-smi has it; so does an Xid 154.
+_NOTHING = "None"
+_FOR_ACTION = {"reboot": _REBOOT, "node reboot required": _REBOOT}
+_CHANGED_TO = re.compile(r"recovery action changed from .* to \w+ \(([^)]*)\)")
+# Of an answer that is none: nvidia-smi stopped at the first GPU that it could not speak to.
+_LOST = re.compile(r"GPU is lost|requires? (?:a )?reset|Unable to determine the device handle")
+
+
+class Finding(NamedTuple):
+    """Something that is not well.
+
+    says: what, with the address; remedy: '' where none is known; hidden: whether a change of the
+    driver would hide it.
+    """
+
+    says: str
+    remedy: str
+    hidden: bool
+
+    @property
+    def sentence(self) -> str:
+        """What is not well, and what to do about it."""
+        return f"{self.says}: {self.remedy}" if self.remedy else self.says
+
+
+def findings(case: Case) -> list[Finding]:
+    """Return all that is not well with what a host has for itself."""
+    return [
+        *_of_kernel_log(case),
+        *_of_switches(case),
+        *_of_answer(case),
+        *_unlisted(case),
+    ]
+
+
+def unknown_xids(case: Case) -> list[str]:
+    """Return a sentence for each Xid of which the catalog does not know what it asks for."""
+    return [
+        f"{row['address']}: {row['says']}: what to do about Xid {row['xid']} is not in the catalog"
+        for row in case.facts["gpu_faults"]
+        if row["xid"] and row["xid"] not in case.known.xids
+    ]
+
+
+def unfinished_fabric(case: Case) -> list[str]:
+    """Return a sentence for each GPU whose NVLinks were not made ready, though they might be."""
+    manager = case.facts["fabric_manager"]
+    if case.facts["nvswitches"] and not manager["active"]:
+        # That it does not run is told by itself.
+        return []
+    return [
+        f"{gpu['address']}: its fabric is not completed ({gpu['fabric_state']}), and CUDA answers "
+        "with error 802 until it is: see the log of nvidia-fabricmanager.service; where it was "
+        "started anew while the GPUs were at work, reset them or reboot the host"
+        for gpu in case.facts["nvidia_smi"]["gpus"]
+        if gpu["fabric_state"] not in ("", "Completed")
+    ]
+
+
+def _of_kernel_log(case: Case) -> Iterator[Finding]:
+    asked_for = {
+        row["address"]: found[1]
+        for row in case.facts["gpu_faults"]
+        if row["xid"] == 154 and (found := _CHANGED_TO.search(row["says"]))
+    }
+    for row in case.facts["gpu_faults"]:
+        says = f"{row['address']}: {row['says']}"
+        # What a GPU was reset for is past.
+        is_over = asked_for.get(row["address"]) == _NOTHING
+        known = case.known.xids.get(row["xid"])
+        if row["xid"] == 154:
+            action = asked_for.get(row["address"], _NOTHING)
+            if action != _NOTHING:
+                yield Finding(says, _for_action(action), True)
+        elif "fallen off the bus" in row["says"]:
+            yield Finding(says, _REBOOT, True)
+        elif not row["xid"]:
+            # The driver may be the wrong one for the GPU.
+            yield Finding(says, "", False)
+        elif known and known["is_fault"]:
+            may_cure = known.get("driver_may_cure", False)
+            remedy = known["remedy"] + ("; another driver may cure it" if may_cure else "")
+            is_harmless = may_cure or is_over or "Nonfatal" in row["says"]
+            yield Finding(says, remedy, not is_harmless)
+
+
+def _of_switches(case: Case) -> Iterator[Finding]:
+    for row in case.facts["switch_faults"]:
+        remedy = _REBOOT if row["fatal"] else ""
+        yield Finding(f"NVSwitch {row['address']}: {row['says']}", remedy, row["fatal"])
+
+
+def _of_answer(case: Case) -> Iterator[Finding]:
+    answer = case.facts["nvidia_smi"]
+    if not answer["answered"] and _LOST.search(answer["says"]):
+        yield Finding(f"nvidia-smi says {answer['says']}", _RESET, True)
+    for gpu in answer["gpus"]:
+        at = gpu["address"] or gpu["name"]
+        if gpu["remapping_failed"]:
+            says = f"{at}: its memory has no rows left to replace broken ones"
+            yield Finding(says, _REPLACE, True)
+        if gpu["complaints"]:
+            says = f"{at}: nvidia-smi has no values of it but {', '.join(gpu['complaints'])}"
+            yield Finding(says, _RESET, True)
+        if gpu["recovery_action"] not in ("", _NOTHING):
+            says = f"{at}: nvidia-smi says that it waits for {gpu['recovery_action']}"
+            yield Finding(says, _for_action(gpu["recovery_action"]), True)
+        yield from _of_fabric(at, gpu)
+
+
+def _of_fabric(at: str, gpu: shape.SmiGpu) -> Iterator[Finding]:
+    if gpu["fabric_health"] not in ("", "Healthy"):
+        yield Finding(f"{at}: its fabric is {gpu['fabric_health']}", _RESET, True)
+    if gpu["fabric_state"] == "Completed" and gpu["fabric_status"] not in ("", "Success"):
+        yield Finding(f"{at}: its fabric ended with {gpu['fabric_status']}", _RESET, True)
+
+
+def _unlisted(case: Case) -> Iterator[Finding]:
+    """Yield what is on the bus and missing in an answer.
+
+    Another one of its architecture that is listed shows that the driver is not the reason.
+    """
+    answer = case.facts["nvidia_smi"]
+    if not answer["answered"]:
+        return
+    listed = {gpu["address"] for gpu in answer["gpus"]}
+    rivals = list(case.in_kernel_drivers)
+    missing = [
+        gpu for gpu in case.own_gpus if gpu["address"] not in listed and gpu["driver"] not in rivals
+    ]
+    at_work = {gpu["architecture"] for gpu in case.own_gpus if gpu["address"] in listed}
+    for gpu in missing:
+        says = f"{gpu['address']}: it is on the PCI bus, and nvidia-smi does not list it"
+        yield Finding(says, _REBOOT, gpu["architecture"] in at_work)
+
+
+def _for_action(action: str) -> str:
+    return _FOR_ACTION.get(action.lower(), _RESET)
