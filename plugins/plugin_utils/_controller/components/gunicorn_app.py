@@ -10,6 +10,7 @@ import ipaddress
 import itertools
 import json
 import os
+import pathlib
 import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -63,7 +64,7 @@ def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
 
     ``applications`` is a list of {name, server, user, dir, release, digest,
     size, prefix, listen, health_path, start_timeout_s, units, unit_digest,
-    candidate, secrets_digest}: ``release`` is the folder on the host,
+    candidate, secrets_digest, notices}: ``release`` is the folder on the host,
     ``digest`` that of its content, or its first digits where a kept release
     was named, ``size`` its bytes, and the units are those of gunicorn/units.py.
     ``absent`` is a list of {name, user, dir}, and ``leaving`` are their units.
@@ -162,6 +163,15 @@ def refusals(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Refusal
     ]
     needs = [(f"application {app['name']}", app["release"], app["size"]) for app in lacking]
     return found + disk.refusals(needs, facts["mounts"])
+
+
+def notices(state: Mapping[str, Any], _facts: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return {rule, says} of what people should know of applications, and what stops nothing."""
+    return [
+        {"rule": "application", "says": f"application {app['name']}: {says}"}
+        for app in state["applications"]
+        for says in app["notices"]
+    ]
 
 
 def only_absent(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -288,7 +298,7 @@ def _application(item: Mapping[str, Any], secrets: Mapping[str, str], site: Site
         health_path=item["health_path"],
         start_timeout_s=item["start_timeout_s"],
         secrets_digest=_secrets_digest(name, secrets),
-        **(_kept if item.get("release") else _sent)(item, app, entry, site),
+        **(_kept if item.get("release") else _sent)(item, app, entry, environment, site),
     )
     return {**app, **units.render({**item, **app, "entry": entry})}
 
@@ -317,25 +327,53 @@ def _check_listen(item: Mapping[str, Any], what: str) -> None:
 
 
 def _sent(
-    item: Mapping[str, Any], app: Mapping[str, Any], entry: str, site: Site
+    item: Mapping[str, Any],
+    app: Mapping[str, Any],
+    entry: str,
+    environment: Mapping[str, Any],
+    site: Site,
 ) -> dict[str, Any]:
-    """Return {release, digest, size} of the release that the source makes, ready to be sent."""
+    """Return {release, digest, size, notices} of the release of a source, ready to be sent."""
     source = app_source.folder_of(item["source"], item.get("sha256"), site)
     release.check(source)
-    entry_point.check(source, entry, item["server"], f"application {item['name']}")
+    where = entry_point.Files(_import_folders(source, item), _names_in(environment))
+    entry_point.check(where, entry, item["server"], f"application {item['name']}")
     digest = release.digest_of(source)
     app_source.pack(source, digest)
+    elsewhere = f"{entry} is not in its source, and is to come with {environment['name']}"
     return {
         "release": _release_folder(app, release.id_of(digest)),
         "digest": digest,
         "size": release.size_of(source),
+        "notices": [elsewhere]
+        if item["server"] == "gunicorn" and entry_point.is_of_environment(where, entry)
+        else [],
     }
 
 
+def _import_folders(source: str, item: Mapping[str, Any]) -> list[pathlib.Path]:
+    """Return the folders on the controller in which an application's own modules lie."""
+    root = pathlib.Path(source)
+    said = item["environment_variables"].get("PYTHONPATH", "").split(os.pathsep)
+    below = [root / path for path in said if path and not os.path.isabs(path)]
+    return [root, *(folder for folder in below if folder.is_dir())]
+
+
+def _names_in(environment: Mapping[str, Any]) -> set[str] | None:
+    """Return the names of all that an environment holds; None for a build that is known by name."""
+    if environment["lock"] is None:
+        return None
+    return {package["name"] for package in [*environment["dists"], *environment["lock"]]}
+
+
 def _kept(
-    item: Mapping[str, Any], app: Mapping[str, Any], entry: str, site: Site
+    item: Mapping[str, Any],
+    app: Mapping[str, Any],
+    entry: str,
+    _environment: Mapping[str, Any],
+    site: Site,
 ) -> dict[str, Any]:
-    """Return {release, digest, size} of a release that is named, of which only its id is known."""
+    """Return {release, digest, size, notices} of a release that is named by its id."""
     name = item["release"]
     if not release.is_id(name):
         raise Refusal(
@@ -343,8 +381,8 @@ def _kept(
             "it is not the 12 digits of 0-9 and a-f that the folder of a release has as name",
             f"Name one that `{project.command('releases', site.inventory)}` lists",
         )
-    entry_point.check(None, entry, item["server"], f"application {item['name']}")
-    return {"release": _release_folder(app, name), "digest": name, "size": 0}
+    entry_point.check(entry_point.Files(), entry, item["server"], f"application {item['name']}")
+    return {"release": _release_folder(app, name), "digest": name, "size": 0, "notices": []}
 
 
 def _release_folder(app: Mapping[str, Any], name: str) -> str:
@@ -375,10 +413,8 @@ def _environment_of(name: str, what: str, site: Site) -> dict[str, Any]:
 
 def _demand_gunicorn(environment: Mapping[str, Any], what: str) -> None:
     """Refuse an environment whose description lacks gunicorn; a kept build is known to its host."""
-    if environment["lock"] is None:
-        return
-    names = {package["name"] for package in [*environment["dists"], *environment["lock"]]}
-    if "gunicorn" not in names:
+    names = _names_in(environment)
+    if names is not None and "gunicorn" not in names:
         raise Refusal(
             f"environment {environment['name']} of {what}",
             "neither its lock nor its requirements name gunicorn",

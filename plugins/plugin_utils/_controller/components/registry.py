@@ -38,3 +38,6 @@ OF_ITEMS = ["conda_env", "gunicorn_app"]
 
 # Those whose own options say more of the GPU stack, by their function ``in_stack``.
 IN_STACK = ["nvidia_driver", "peer_memory"]
+
+# Those that tell people of a host what is neither a refusal nor due, by their function ``notices``.
+TELLING = ["gunicorn_app"]

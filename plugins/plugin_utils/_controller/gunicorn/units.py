@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,8 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
 
 from .. import project
 
+# What systemd reads as one argument without quotes.
+_PLAIN = re.compile(r"[A-Za-z0-9_.:,=/@+()\[\]-]+")
 _TEMPLATES = project.ROOT / "roles/gunicorn_app/templates/etc/systemd/system"
 
 
@@ -78,12 +81,22 @@ def _rendered(template: str, values: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    engine.filters["unit_quoted"] = unit_quoted
+    engine.filters.update(unit_quoted=unit_quoted, argument=argument, text=text)
     return engine.get_template(template).render(values)
 
 
-def unit_quoted(text: str) -> str:
+def text(value: str) -> str:
+    """Return a text as a unit file has it where it is read as it is but for specifiers."""
+    return value.replace("%", "%%")
+
+
+def argument(value: str) -> str:
+    """Return a text as one argument of a command line in a unit file."""
+    return value if _PLAIN.fullmatch(value) else unit_quoted(value).replace("$", "$$")
+
+
+def unit_quoted(value: str) -> str:
     """Return a text in the double quotes of a unit file, which systemd reads back unchanged."""
     for character, escaped in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("%", "%%")):
-        text = text.replace(character, escaped)
-    return f'"{text}"'
+        value = value.replace(character, escaped)
+    return f'"{value}"'

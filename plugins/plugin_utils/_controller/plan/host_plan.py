@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 
 from .. import wanted_state
-from ..components.registry import COMPONENTS, STANDS_ON
+from ..components.registry import COMPONENTS, STANDS_ON, TELLING
 from ..conda import cuda_needs
 from ..stack import plan as stack_plan
 from ..stack import selection, stack_catalog
@@ -101,6 +101,9 @@ def plan(
     gpu = _stack_plan(asked, facts, today or datetime.date.today())
     refusals += gpu.pop("refusals")
     inapplicable = set(gpu.pop("inapplicable")).difference(asked.removing())
+    for name in TELLING:
+        if name in asked.states:
+            gpu["notices"] += COMPONENTS[name].notices(asked.states[name], facts)
     digests = {name: digest for name, digest in asked.digests.items() if name not in inapplicable}
     found = planner.plan(digests, facts["receipts"], refusals, STANDS_ON, gpu["steps"])
     due = planner.due(found)

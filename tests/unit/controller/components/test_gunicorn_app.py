@@ -86,6 +86,24 @@ def test_units_name_the_resolved_environment_and_release(resolve, source):
     assert lines(text, "BindReadOnlyPaths") == [f"{app['release']} {app['prefix']}"]
 
 
+def test_an_application_in_a_folder_of_its_source_is_found_by_the_path_of_python(resolve, source):
+    (source / "src" / "shop").mkdir(parents=True)
+    (source / "src" / "shop" / "wsgi.py").write_text("application = print\n")
+    entry = {"entry": "shop.wsgi", "environment_variables": {"PYTHONPATH": "/opt/more:src"}}
+    assert lines(service(resolve(entry)), "ExecStart")[0].endswith(" shop.wsgi")
+
+
+def notices(state, **facts):
+    return [row["says"] for row in gunicorn_app.notices(state, facts)]
+
+
+def test_an_entry_that_is_not_in_the_source_is_told_in_the_plan(resolve):
+    assert notices(resolve()) == []
+    assert notices(resolve({"entry": "acme_portal.wsgi"})) == [
+        "application web: acme_portal.wsgi is not in its source, and is to come with env"
+    ]
+
+
 def test_the_address_stands_in_one_place(resolve):
     (app,) = resolve({"listen": "192.0.2.7:9001"})["applications"]
     holding = [unit for unit, text in app["units"].items() if "9001" in text]
@@ -249,13 +267,13 @@ BAD = {
     "no such object": ({"entry": "main:aap"}, "main.py defines no 'aap'"),
     "python file that is not there": ({"server": "python", "entry": "x.py"}, "no x.py in"),
     "python entry of another form": ({"server": "python", "entry": "main:app"}, "Python file"),
-    "entry of a kept release": ({"release": "0" * 12, "entry": "main"}, "module:object"),
+    "entry of a kept release": ({"release": "0" * 12, "entry": "main:"}, "module:object"),
     "server that is none": ({"server": "waitress"}, "waitress"),
     "release that is a path": ({"release": "../0123456789"}, "12 digits"),
     "release that is a whole digest": ({"release": "0" * 64}, "12 digits"),
     "name of a candidate": ({"name": "web-candidate"}, "candidate"),
     "state that is none": ({"state": "gone"}, "gone"),
-    "entry of another form": ({"entry": "main.app"}, "module:object"),
+    "entry of another form": ({"entry": "main:app.wsgi"}, "module:object"),
     "entry with a blank": ({"entry": "main:app --reload"}, "module:object"),
     "user that is no user": ({"user": "a b"}, "a b"),
     "relative dir": ({"dir": "srv/web"}, "absolute path"),

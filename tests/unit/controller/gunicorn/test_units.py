@@ -66,6 +66,23 @@ def test_a_variable_is_quoted_so_that_systemd_reads_it_back_unchanged():
     assert r'''Environment="MODE=a \"b\" \\ 50%% of\n$HOME"''' in text.splitlines()
 
 
+@pytest.mark.parametrize(
+    ("entry", "written"),
+    [
+        ("main:app", "main:app"),
+        ("main:make('production')", "\"main:make('production')\""),
+        ('main:make("a b")', r'"main:make(\"a b\")"'),
+        ("main:make('100% $HOME')", "\"main:make('100%% $$HOME')\""),
+    ],
+)
+def test_a_factory_is_one_argument_whatever_it_is_called_with(entry, written, prefix):
+    found = rendered(entry=entry, prefix=prefix)
+    text = found["units"]["web.service"]
+    assert lines(text, "ExecStart")[0].endswith(f" {written}")
+    assert lines(text, "Description")[0] == f"web: {entry.replace('%', '%%')} under gunicorn"
+    systemd.verify({**found["units"], "web-candidate.service": found["candidate"]})
+
+
 def test_the_service_carries_the_digest_of_its_own_text():
     found = rendered()
     assert lines(found["units"]["web.service"], "Environment=GPUNODE_UNIT") == [

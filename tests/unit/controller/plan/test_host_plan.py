@@ -54,6 +54,14 @@ def test_a_driver_that_was_removed_and_is_still_loaded_is_told_and_nothing_else(
     assert rules(planned(waiting, nvidia_driver_state="absent")) == []
 
 
+def test_what_a_component_has_to_tell_is_among_the_notices_of_the_plan(waiting, monkeypatch):
+    told = {"rule": "told", "says": "it is so"}
+    monkeypatch.setattr(host_plan, "TELLING", ["nvidia_driver"])
+    resolver = host_plan.COMPONENTS["nvidia_driver"]
+    monkeypatch.setattr(resolver, "notices", lambda *_asked: [told], raising=False)
+    assert told in planned(waiting, gpunode_stack="r580")["plan"]["stack"]["notices"]
+
+
 def test_what_is_to_go_is_told_apart(waiting):
     answer = planned(waiting, nvidia_driver_state="absent")
     assert answer["absent"] == ["nvidia_driver"]
