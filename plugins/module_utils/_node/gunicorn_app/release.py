@@ -16,6 +16,8 @@ from ..system import disk, files
 
 IGNORED = (".git", "__pycache__", "*.pyc")
 _ID_DIGITS = 12
+# More than any application has, and less than what Python, or a path, can hold.
+_DEEPEST = 100
 
 
 def digest_of(folder: str) -> str:
@@ -41,9 +43,11 @@ def size_of(folder: str) -> int:
 def check(folder: str) -> None:
     """Refuse a folder that holds what cannot be shipped.
 
-    :raises Refusal: a link leads out of it, or something is neither file, folder nor link.
+    :raises Refusal: a link leads out of it, it is too deep, or something is neither file, folder
+        nor link.
     """
     for path, relative in files.walk(folder, IGNORED):
+        _check_depth(relative)
         mode = os.lstat(path).st_mode
         if stat.S_ISLNK(mode):
             _check_link(folder, relative, os.readlink(path))
@@ -111,9 +115,12 @@ def unpack(archive: str | os.PathLike[str], folder: str) -> None:
 
 
 def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: str) -> None:
+    if "\0" in member.name + member.linkname:
+        raise _unsafe(repr(member.name), "there is a NUL in its name or in what it leads to")
     name = os.path.normpath(member.name)
     if name == ".":
         return
+    _check_depth(name)
     root = os.path.realpath(folder)
     # By the name that the folder was given: where it lies may change.
     target = os.path.join(folder, name)
@@ -140,6 +147,11 @@ def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: str) -
 def _mode(mode: int) -> int:
     """Return the mode of a packed file: all that a release keeps is whether it can be run."""
     return 0o755 if mode & 0o100 else 0o644
+
+
+def _check_depth(relative: str) -> None:
+    if relative.count(os.sep) > _DEEPEST:
+        raise _unsafe(f"{relative[:_DEEPEST]}...", f"it lies more than {_DEEPEST} folders deep")
 
 
 def _leads_out(relative: str) -> bool:

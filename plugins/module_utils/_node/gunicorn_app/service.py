@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ..refusal import Refusal
-from ..system import listening, own_paths, systemd
+from ..system import accounts, listening, own_paths, systemd
 
 SECRETS_DIR = own_paths.ETC_DIR
 NOLOGIN = "/usr/sbin/nologin"
@@ -152,7 +152,8 @@ def obstacles(
             Refusal(
                 f"user {app['user']} of application {app['name']}",
                 "it may become root on this host",
-                "Take it out of sudo, wheel, admin and sudoers, or name another user",
+                f"Take it out of sudoers and of {', '.join(accounts.ROOT_GROUPS)}, or name another "
+                "user",
             )
         )
     # A service of the same name, ours or made by hand, is what we are about to replace.

@@ -14,7 +14,15 @@ from typing import Any
 from . import commands, files
 from .commands import Run
 
-_ROOT_GROUPS = frozenset({"root", "sudo", "wheel", "admin"})
+#: The groups whose members are root where they like, by name or in effect: they start containers
+#: and machines that see the host's disks (docs.docker.com, "Linux post-installation steps";
+#: documentation.ubuntu.com/lxd, "Access control"; libvirt.org, "polkit"), or reach the disks, the
+#: memory or everybody's digests of passwords themselves (wiki.debian.org/SystemGroups).
+ROOT_GROUPS = (
+    *("root", "sudo", "wheel", "admin"),
+    *("docker", "lxd", "incus-admin", "libvirt"),
+    *("disk", "kmem", "shadow"),
+)
 
 
 def survey(names: Iterable[str], run: Run = commands.run) -> dict[str, dict[str, Any]]:
@@ -59,7 +67,7 @@ def _may_become_root(account: pwd.struct_passwd, run: Run) -> bool:
     if account.pw_uid == 0:
         return True
     groups = os.getgrouplist(account.pw_name, account.pw_gid)
-    if any(files.group_name(gid) in _ROOT_GROUPS for gid in groups):
+    if any(files.group_name(gid) in ROOT_GROUPS for gid in groups):
         return True
     try:
         answer = run(

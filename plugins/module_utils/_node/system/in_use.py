@@ -11,6 +11,11 @@ from collections.abc import Collection, Iterator, Sequence
 from . import listening
 
 UNIT_DIR = "/etc/systemd/system"
+_DELETED = " (deleted)"
+# What a path goes on with. Before one may stand systemd's own signs of how a command is run
+# (systemd.service(5)), the letter of an option, or the scheme of an address.
+_IN_PATH = r"\w.@+~%-"
+_BEFORE = rf"(?:^|[^{_IN_PATH}/])(?:[-+!@|:]*|-[A-Za-z]|file://)"
 
 
 def by_processes(
@@ -92,12 +97,14 @@ def user_by_units(user: str, unit_dir: str = UNIT_DIR, besides: Collection[str] 
 
 def _residents(folders: Sequence[str], proc: str) -> Iterator[tuple[str, str, str, str]]:
     """Yield (folder, process id, program, unit or "") for each process that lives in a folder."""
+    # What the kernel tells of a process has no links in it.
+    real_paths = {folder: os.path.realpath(folder) for folder in folders}
     for pid in os.listdir(proc):
         if pid.isdigit():
             process = os.path.join(proc, pid)
-            text = _places_of(process)
-            for folder in folders:
-                if _names(folder, text):
+            places = _places_of(process)
+            for folder, real in real_paths.items():
+                if any(f"{place}{os.sep}".startswith(f"{real}{os.sep}") for place in places):
                     unit = listening.unit_of(_text(os.path.join(process, "cgroup")))
                     yield folder, pid, _text(os.path.join(process, "comm")).strip(), unit
 
@@ -113,13 +120,20 @@ def _mentions(folders: Sequence[str], unit_dir: str) -> Iterator[tuple[str, str]
                     yield folder, os.path.relpath(path, unit_dir)
 
 
-def _places_of(process: str) -> str:
-    """Return the paths of a process's working folder, and of the program and libraries it maps."""
+def _places_of(process: str) -> set[str]:
+    """Return the paths of a process's working folder, and of the program and libraries it maps.
+
+    Of those that were removed too (proc(5), "(deleted)").
+    """
     try:
         folder = os.readlink(os.path.join(process, "cwd"))
     except OSError:
         folder = ""
-    return "\n".join([folder, _text(os.path.join(process, "maps"))])
+    lines = _text(os.path.join(process, "maps")).splitlines()
+    # Behind address, perms, offset, dev and inode there is a path, or none.
+    rows = [line.split(maxsplit=5) for line in lines]
+    places = {folder, *(row[5] for row in rows if len(row) > 5)}
+    return {place[: -len(_DELETED)] if place.endswith(_DELETED) else place for place in places}
 
 
 def _text(path: str) -> str:
@@ -133,6 +147,5 @@ def _text(path: str) -> str:
 
 def _names(folder: str, text: str) -> bool:
     # Not a longer name, nor the end of another path: /tmp/opt/e2 is not /opt/e2.
-    # A '-' before it is systemd's own, of a command that may fail.
-    whole = rf"(?<!\w){re.escape(folder)}(?![\w.-])"
-    return folder in text and re.search(whole, text) is not None
+    whole = rf"{_BEFORE}{re.escape(folder)}(?![{_IN_PATH}])"
+    return folder in text and re.search(whole, text, re.MULTILINE) is not None

@@ -92,12 +92,27 @@ def test_a_folder_with_a_pipe_in_it_cannot_be_shipped(source):
         release.check(source)
 
 
+def test_a_folder_that_is_too_deep_cannot_be_shipped(source):
+    deep = source / ("d/" * 100)
+    deep.mkdir(parents=True)
+    (deep / "x").write_text("")
+    release.check(source)
+    (deep / "d").mkdir()
+    (deep / "d" / "x").write_text("")
+    with pytest.raises(Refusal, match="lies more than 100 folders deep"):
+        release.check(source)
+
+
 def archive_with(path, *members):
     """Make a tar of (name, type, link target or content)."""
-    with tarfile.open(path, "w") as tar:
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
         for name, kind, content in members:
             member = tarfile.TarInfo(name)
             member.type = kind
+            # As they are, a NUL too, which the header itself cannot hold.
+            member.pax_headers = {"path": name}
+            if kind == tarfile.SYMTYPE:
+                member.pax_headers["linkpath"] = content
             if kind == tarfile.REGTYPE:
                 member.size = len(content)
                 tar.addfile(member, io.BytesIO(content.encode()))
@@ -116,6 +131,12 @@ HOSTILE = {
     "link through links": [("d", tarfile.SYMTYPE, "."), ("d/d/x", tarfile.SYMTYPE, "../..")],
     "hard link": [("a", tarfile.LNKTYPE, "../escaped")],
     "device": [("a", tarfile.CHRTYPE, "")],
+    "deep folders": [("d/" * 1500, tarfile.DIRTYPE, "")],
+    "deep file": [("d/" * 900 + "x", tarfile.REGTYPE, "x")],
+    "deep link": [("d/" * 200 + "x", tarfile.SYMTYPE, "x")],
+    "long name": [("n" * 300, tarfile.REGTYPE, "x")],
+    "NUL in a name": [("a\0b", tarfile.REGTYPE, "x")],
+    "NUL in a link": [("a", tarfile.SYMTYPE, "b\0c")],
     "file over a link": [("a", tarfile.SYMTYPE, "b"), ("a", tarfile.REGTYPE, "x")],
 }
 

@@ -51,11 +51,16 @@ def test_any_sudo_rule_counts(says, status, allowed):
     assert found["sudo"] is allowed
 
 
-def test_a_member_of_a_root_group_counts_without_sudo_being_there(monkeypatch):
-    groups = {"wheel": [65534, 998], "users": [65534, 100]}
-    monkeypatch.setattr(
-        accounts.files, "group_name", {998: "wheel", 100: "users", 65534: "nogroup"}.get
-    )
-    for name, expected in (("wheel", True), ("users", False)):
-        monkeypatch.setattr(accounts.os, "getgrouplist", lambda *_, gids=groups[name]: gids)
-        assert accounts.survey(["nobody"], no_sudo)["nobody"]["sudo"] is expected
+@pytest.mark.parametrize(
+    ("group", "expected"),
+    [
+        *(("wheel", True), ("docker", True), ("disk", True), ("lxd", True), ("libvirt", True)),
+        *(("incus-admin", True), ("shadow", True), ("kmem", True)),
+        *(("users", False), ("video", False), ("render", False), ("dialout", False)),
+        *(("docker-users", False), ("adm", False)),
+    ],
+)
+def test_a_member_of_a_root_group_counts_without_sudo_being_there(monkeypatch, group, expected):
+    monkeypatch.setattr(accounts.files, "group_name", {998: group, 65534: "nogroup"}.get)
+    monkeypatch.setattr(accounts.os, "getgrouplist", lambda *_: [65534, 998])
+    assert accounts.survey(["nobody"], no_sudo)["nobody"]["sudo"] is expected

@@ -48,6 +48,13 @@ def test_a_working_folder_is_in_use(folders, start):
     assert used[folders[1]].startswith(f"process cat (pid {process.pid})")
 
 
+def test_a_folder_that_is_named_by_a_link_is_in_use(folders, tmp_path, start):
+    (tmp_path / "link").symlink_to(tmp_path)
+    start("cat", cwd=folders[0])
+    named = str(tmp_path / "link" / "web-1")
+    assert list(in_use.by_processes([named])) == [named]
+
+
 def test_the_folder_of_a_running_program_is_in_use(folders, start):
     program = shutil.copy(shutil.which("cat"), folders[0])
     start(program)
@@ -100,12 +107,48 @@ def test_a_program_of_a_service_goes_by_the_name_of_the_service(folders, tmp_pat
         ("ExecStart=/opt/e2/bin/python", True),
         ("ExecStart=-/opt/e2/bin/python", True),
         ('Environment="PATH=/usr/bin:/opt/e2"', True),
-        ("7f00-7f01 r-xp 0 08:01 7 /opt/e2/bin/python", True),
-        ("7f00-7f01 r-xp 0 08:01 7 /tmp/zz/opt/e2/bin/python", False),
+        ("ExecStart=+@/opt/e2/bin/python", True),
+        ("ExecStart=sh -c 'cd /opt/e2;./run'", True),
+        ("BindPaths=/srv:/opt/e2:rbind", True),
+        ("ExecStart=/tmp/zz/opt/e2/bin/python", False),
+        ("ExecStart=/tmp/zz-/opt/e2/bin/python", False),
+        ("ExecStart=/tmp/@/opt/e2/bin/python", False),
+        ("ExecStart=/home/x.y./opt/e2/bin/python", False),
         ("WorkingDirectory=/opt/e23", False),
         ("WorkingDirectory=/opt/e2-old", False),
+        ("WorkingDirectory=/opt/e2@old", False),
+        ("WorkingDirectory=/opt/e2+cuda", False),
     ],
 )
 def test_a_folder_is_named_by_its_whole_path(tmp_path, text, is_named):
     (tmp_path / "x.service").write_text(text)
     assert bool(in_use.by_units(["/opt/e2"], str(tmp_path))) is is_named
+
+
+@pytest.mark.parametrize(
+    ("path", "lives_there"),
+    [
+        ("/opt/e2", True),
+        ("/opt/e2/lib/libpython3.11.so.1.0", True),
+        ("/opt/e2/lib/old.so (deleted)", True),
+        ("/opt/e2 (deleted)", True),
+        ("/tmp/zz/opt/e2/bin/python", False),
+        ("/tmp/zz-/opt/e2/bin/python", False),
+        ("/srv/a copy of /opt/e2/bin/python", False),
+        ("/opt/e2 copy/bin/python", False),
+        ("/opt/e2@old/bin/python", False),
+        ("/opt/e2é/bin/python", False),
+        ("/opt/e20", False),
+    ],
+)
+@pytest.mark.parametrize("place", ["cwd", "maps"])
+def test_a_process_lives_in_a_folder_by_its_whole_path(tmp_path, path, lives_there, place):
+    process = tmp_path / "7"
+    process.mkdir()
+    (process / "comm").write_text("python\n")
+    if place == "cwd":
+        (process / "cwd").symlink_to(path)
+    else:
+        lines = ["7f00-7f01 rw-p 00000000 00:00 0", f"7f02-7f03 r-xp 00000000 08:01 7      {path}"]
+        (process / "maps").write_text("\n".join([*lines, ""]))
+    assert bool(in_use.by_processes(["/opt/e2"], str(tmp_path))) is lives_there
