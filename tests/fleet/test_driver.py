@@ -25,8 +25,8 @@ def gpus(host):
     """The addresses of the host's NVIDIA GPUs that its own driver is to have."""
     found = host.check_output(
         "for at in /sys/bus/pci/devices/*; do case $(cat $at/vendor):$(cat $at/class) in"
-        ' 0x10de:0x0300*|0x10de:0x0302*) [ "$(basename "$(readlink $at/driver)")" = vfio-pci ]'
-        " || basename $at;; esac; done"
+        ' 0x10de:0x0300*|0x10de:0x0302*) case $(basename "$(readlink $at/driver)") in'
+        " *vfio[-_]pci|pci-stub|*pciback) ;; *) basename $at;; esac;; esac; done"
     ).split()
     if not found:
         pytest.skip("this host has no NVIDIA GPU of its own")

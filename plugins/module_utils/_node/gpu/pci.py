@@ -19,8 +19,14 @@ _NVIDIA = "10de"
 _GPU_CLASSES = ("0300", "0302")
 # "Other bridge": what the driver takes for an NVSwitch, whatever its device id
 # (NVIDIA/open-gpu-kernel-modules@df1c9a3de2be4b130f4fc7680f7198193d8ac6ad:
-# kernel-open/nvidia/linux_nvswitch.c, nvswitch_pci_table).
+# kernel-open/nvidia/linux_nvswitch.c, nvswitch_pci_table). So are network adapters of the nForce
+# chipsets, such as 0373, of which none has an id from here on (the Linux kernel's
+# drivers/net/ethernet/nvidia/forcedeth.c, pci_tbl, ends with 0d7d).
 _NVSWITCH_CLASSES = ("0680",)
+_AFTER_NFORCE = "1000"
+# Who holds a device for a guest: the kernel's drivers/vfio/pci, in which nvgrace-gpu is one of
+# several with this ending, drivers/pci/pci-stub.c, and drivers/xen/xen-pciback.
+_FOR_GUESTS = re.compile(r"(?:.+-)?vfio-pci|pci-stub|(?:xen-)?pciback")
 
 
 def gpus(tree: Root) -> list[dict[str, str]]:
@@ -40,12 +46,21 @@ def gpus(tree: Root) -> list[dict[str, str]]:
 
 def own(rows: Iterable[_Row]) -> list[_Row]:
     """Return those rows of :func:`gpus` that the host has for itself: none that a guest gets."""
-    return [row for row in rows if row["driver"] != "vfio-pci"]
+    return [row for row in rows if not is_for_guests(row["driver"])]
+
+
+def is_for_guests(driver: str) -> bool:
+    """Say whether a driver holds a device for a guest.
+
+    :param driver: its name, be it written as the file or, with underscores, as the module.
+    """
+    return bool(_FOR_GUESTS.fullmatch(driver.replace("_", "-")))
 
 
 def nvswitches(tree: Root) -> list[dict[str, str]]:
     """Return one row per NVSwitch: address, device, driver."""
-    return [_row(tree, address) for address in _addresses(tree, _NVSWITCH_CLASSES)]
+    rows = [_row(tree, address) for address in _addresses(tree, _NVSWITCH_CLASSES)]
+    return [row for row in rows if row["device"] >= _AFTER_NFORCE]
 
 
 def _addresses(tree: Root, classes: Collection[str]) -> list[str]:

@@ -17,7 +17,7 @@ from . import deb_version
 
 #: MLNX_OFED, DOCA and the distribution's own RDMA stack.
 RDMA = re.compile(
-    r"(?:kmod-)?(?:mlnx|mlx)[-_].+|doca-.+|ofed-scripts|mft|kernel-mft.*"
+    r"(?:kmod-)?(?:mlnx|mlx)[-_].+|(?:linux-modules-)?doca-.+|ofed-scripts|mft|kernel-mft.*"
     r"|(?:kmod-)?(?:iser|isert|srp|knem|xpmem)(?:-.+)?"
     r"|rdma-core(?:-.+)?|(?:lib)?ibverbs.*|librdmacm.*|rdmacm-utils|libib(?:umad|mad|netdisc).*"
     r"|infiniband-diags.*|(?:lib)?opensm.*|mstflint|perftest"

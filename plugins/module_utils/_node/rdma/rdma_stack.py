@@ -51,6 +51,14 @@ _DOCA_PROFILE = re.compile(r"doca-(?:all|networking|ofed|roce|host-basic).*")
 # 26.04-OFED.26.04.0.8.5.1.el9. That is so up to 26.04; of DOCA 4.0 nobody knows yet.
 _MODULES_PACKAGE = re.compile(r"mlnx-ofed-kernel-(?:dkms|modules)|mlnx-ofa_kernel")
 _MODULES_VERSION = re.compile(r"(\d+\.\d+)[.-]OFED\.\1\.(\d+\.\d+\.\d+)\b.*")
+# Canonical's own, which have the series in their names: doca-ofed-26.01-dkms,
+# linux-modules-doca-ofed-26.01-azure (Azure/azhpc-images, components/install_doca.sh), and the
+# metapackages of the kernels' flavours, such as doca-ofed-generic (Ubuntu Server documentation,
+# "Install and maintain DOCA-OFED"), in their versions.
+_SERIES = r"(\d\d\.(?:0[1-9]|1[0-2]))"
+_SERIES_IN_NAME = re.compile(rf"(?:linux-modules-)?doca-ofed-{_SERIES}(?:-.+)?")
+_OF_FLAVOUR = re.compile(r"doca-ofed-[a-z]+(?:-.+)?")
+_SERIES_IN_VERSION = re.compile(rf"(?:\d+:)?{_SERIES}(?:[-.+~].*)?")
 
 _CORE = "ib_core"
 _CORE_FILE = re.compile(rf"{_CORE}\.ko(?:\.(?:xz|zst|gz))?")
@@ -108,12 +116,20 @@ def stack(tree: Root, packages: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 def modules_version(packages: Mapping[str, str]) -> str:
     """Return the version of a stack by that of the package of its modules, '' where none tells.
 
+    Of what Canonical packages it is the series alone.
+
     :param packages: {name: version}.
     """
     for name, version in packages.items():
         told = _MODULES_PACKAGE.fullmatch(name) and _MODULES_VERSION.fullmatch(version)
         if told:
             return "-".join(told.groups())
+    for name, version in packages.items():
+        series = _SERIES_IN_NAME.fullmatch(name) or (
+            _OF_FLAVOUR.fullmatch(name) and _SERIES_IN_VERSION.fullmatch(version)
+        )
+        if series:
+            return series.group(1)
     return ""
 
 

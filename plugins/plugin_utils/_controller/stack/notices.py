@@ -149,7 +149,8 @@ def no_gpu(case: Case, due: Due) -> Iterator[str]:
     if case.wanted["driver"] and not case.facts["gpus"]:
         yield "no NVIDIA GPU is to be seen on this host"
     elif case.wanted["driver"] and not case.driver:
-        yield "every NVIDIA GPU of this host is handed on to guests by vfio-pci"
+        holders = sorted({gpu["driver"] for gpu in case.facts["gpus"]})
+        yield f"every NVIDIA GPU of this host is handed on to guests by {' and '.join(holders)}"
 
 
 def no_headers(case: Case, due: Due) -> Iterator[str]:

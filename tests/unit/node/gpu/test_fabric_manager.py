@@ -43,6 +43,11 @@ def test_the_package_tells_the_version_where_the_program_does_not(tmp_path, name
         (("failed", "enabled"), False, True),
         (("active", "disabled"), True, False),
         (("inactive", ""), False, False),
+        (("active", "enabled-runtime"), True, False),
+        (("active", "linked-runtime"), True, False),
+        (("active", "masked"), True, False),
+        (("active", "alias"), True, True),
+        (("inactive", "static"), False, True),
     ],
 )
 def test_the_states_of_the_unit_are_told(tmp_path, states, active, enabled):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from trees import looked_at, planted
@@ -68,6 +69,38 @@ def test_an_nvswitch_is_told_and_is_no_gpu(tmp_path):
     row = {"address": "0000:c4:00.0", "device": "1af1", "driver": "nvidia-nvswitch"}
     assert pci.nvswitches(tree) == [row]
     assert pci.gpus(tree) == []
+
+
+@pytest.mark.parametrize("device", ["0x0373", "0x0057", "0x0d7d"])
+def test_a_bridge_of_an_nforce_chipset_is_no_nvswitch(tmp_path, device):
+    bridge = {**V100, "device": device, "class": "0x068000\n"}
+    tree = planted(tmp_path, *bus({"0000:00:08.0": bridge}, {"0000:00:08.0": "forcedeth"}))
+    assert pci.nvswitches(tree) == []
+
+
+@pytest.mark.parametrize("device", ["0x1ac2", "0x1af1", "0x22a3"])
+def test_an_nvswitch_of_any_generation_is_told(tmp_path, device):
+    switch = {**V100, "device": device, "class": "0x068000\n"}
+    assert len(pci.nvswitches(planted(tmp_path, *bus({"0000:c4:00.0": switch})))) == 1
+
+
+@pytest.mark.parametrize(
+    ("driver", "is_own"),
+    [
+        ("vfio-pci", False),
+        ("pci-stub", False),
+        ("pciback", False),
+        ("xen-pciback", False),
+        ("nvgrace-gpu-vfio-pci", False),
+        ("nvgrace_gpu_vfio_pci", False),
+        ("nvidia", True),
+        ("nouveau", True),
+        ("", True),
+        ("nvidia-vgpu-vfio", True),
+    ],
+)
+def test_a_gpu_that_is_held_for_a_guest_is_not_the_hosts_own(driver, is_own):
+    assert bool(pci.own([{"driver": driver}])) == is_own
 
 
 def test_a_gpu_that_tells_nothing_but_its_kind_is_a_row_of_empty_values(tmp_path):

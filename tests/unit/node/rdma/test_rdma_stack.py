@@ -121,6 +121,25 @@ def test_without_ofed_info_the_package_of_the_modules_tells_the_version(
     assert rdma_stack.stack(planted(tmp_path), packages) == {"kind": "doca", "version": told}
 
 
+@pytest.mark.parametrize(
+    ("packages", "told"),
+    [
+        ({"doca-ofed-generic": "26.01-0ubuntu1"}, "26.01"),
+        ({"doca-ofed-generic": "26.01.0.8.2+dfsg-0ubuntu1~26.04"}, "26.01"),
+        ({"doca-ofed-azure-fde": "1:26.04-1"}, "26.04"),
+        ({"doca-ofed-26.01-dkms": "26.01.0-0ubuntu1"}, "26.01"),
+        ({"doca-ofed-generic": "7.0.0.14", "linux-modules-doca-ofed-26.01-generic": "7.0.0-14.14"},
+         "26.01"),
+        # The version of a kernel, and that of DOCA, which is another one.
+        ({"doca-ofed-generic": "7.0.0.14.14"}, ""),
+        ({"doca-ofed": "3.2.1-044413", "doca-ofed-userspace-3.3": "3.3.0-1"}, ""),
+    ],
+)  # fmt: skip
+def test_packages_of_canonical_tell_the_series(tmp_path, packages, told):
+    rows = [{"name": name, "version": version} for name, version in packages.items()]
+    assert rdma_stack.stack(planted(tmp_path), rows) == {"kind": "doca", "version": told}
+
+
 def test_where_there_is_no_ofed_info_it_is_not_tried(tmp_path):
     tree = planted(tmp_path, answers={"ofed_info": "MLNX_OFED_LINUX-4.3-1.0.1.0:\n"})
     assert rdma_stack.stack(tree, [])["kind"] == "inbox"
