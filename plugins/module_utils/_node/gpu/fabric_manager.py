@@ -48,6 +48,18 @@ def survey(
     }
 
 
+def starts_anew(facts: Mapping[str, Any]) -> bool:
+    """Say whether it is to be started while a driver is loaded, whose work would not survive that.
+
+    Whoever computes over NVLink is ended when the fabric is set up once more (NVIDIA Fabric Manager
+    User Guide, "Fabric Manager Restart"; github.com/NVIDIA/nccl/issues/1488).
+
+    :param facts: those of gpu_host.survey.
+    """
+    has_driver = bool(facts["driver"]["loaded"]["version"])
+    return bool(facts["nvswitches"]) and has_driver and not facts["fabric_manager"]["active"]
+
+
 def _version_of_program(tree: Root) -> str:
     if not tree.has_program(_PROGRAM):
         return ""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from .. import steps
 from ..component.bring import Host
-from ..gpu import clients, loaded_module
+from ..gpu import clients, fabric_manager, loaded_module
 from ..kernel import headers, initramfs, modprobe, secure_boot
 from ..refusal import Refusal
 from ..steps import Step
@@ -83,7 +83,7 @@ def refuse(seen: Seen, consent: Container[str]) -> None:
         )
     if seen.method.builds:
         secure_boot.refuse_unenrolled_key(seen.target.facts["secure_boot"], consent)
-    if seen.method.exchanges or outlook(seen, consent).reloads:
+    if _disturbs(seen, outlook(seen, consent)):
         _refuse_clients(seen, consent)
 
 
@@ -166,8 +166,15 @@ def _refuse_clients(seen: Seen, consent: Container[str]) -> None:
         )
     held = loaded_module.what_holds(seen.target.facts, _stopped(seen))
     # What is stopped would stay so until a reboot that nobody consented to.
-    if at_work and held and loaded_module.may_exchange(seen.target.facts, consent):
+    exchanges = seen.method.exchanges and loaded_module.may_exchange(seen.target.facts, consent)
+    if at_work and held and exchanges:
         raise Refusal("GPU in use", held, loaded_module.TO_BE_FREED)
+
+
+def _disturbs(seen: Seen, ahead: Outlook) -> bool:
+    """Say whether whoever computes on the GPUs feels what is done."""
+    starts_fabric = ahead.will_run and fabric_manager.starts_anew(seen.target.facts)
+    return seen.method.exchanges or ahead.reloads or starts_fabric
 
 
 def _loaded(seen: Seen) -> str:
@@ -211,7 +218,7 @@ def _sentence(path: str, seen: Seen, ahead: Outlook) -> str:
 
 
 def _draining(seen: Seen, ahead: Outlook, host: Host) -> list[Step]:
-    if not ahead.reloads and not (seen.method.exchanges and _at_work(seen)):
+    if not ahead.reloads and not (_disturbs(seen, ahead) and _at_work(seen)):
         return []
     says = drain.sentence(seen.in_the_way)
     action = functools.partial(drain.drain, seen.in_the_way, host.tree, host.run)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import fabric_manager
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import versions
 from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import openibd_restart
 
@@ -220,6 +221,16 @@ def fabric_not_completed(case: Case, due: Due) -> Iterator[str]:
         yield from health.unfinished_fabric(case)
 
 
+def fabric_set_up_anew(case: Case, due: Due) -> Iterator[str]:
+    # Where none was there, nothing was set up before.
+    is_again = case.facts["fabric_manager"]["version"] and fabric_manager.starts_anew(case.facts)
+    if is_again and "no-fabric-manager" in due["nvidia_driver"]:
+        yield (
+            "Fabric Manager is started anew: GPUs that were at work before compute over NVLink "
+            "once they were reset (nvidia-smi --gpu-reset), or the host was rebooted"
+        )
+
+
 def no_answer(case: Case, due: Due) -> Iterator[str]:
     found = case.facts["nvidia_smi"]
     if case.driver and found["asked"] and not found["answered"]:
@@ -262,6 +273,7 @@ RULES = {
     "sick-gpu": sick_gpu_noticed,
     "unknown-xid": unknown_xid,
     "fabric-not-completed": fabric_not_completed,
+    "fabric-set-up-anew": fabric_set_up_anew,
     "module-in-use": module_in_use,
     "loaded-from-elsewhere": loaded_from_elsewhere,
 }

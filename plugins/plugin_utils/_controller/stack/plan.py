@@ -138,7 +138,7 @@ def _interrupts(component: str, reasons: Mapping[str, Sequence[str]], case: Case
         return ["everything on the host"]
     if component == "mlnx_ofed" and _restarts_openibd(case):
         return ["RDMA traffic"]
-    if component == "nvidia_driver" and stack_refusals.REPLACING.intersection(reasons):
+    if component == "nvidia_driver" and stack_refusals.disturbs(case, reasons):
         # Programs that start find libraries and module of two versions.
         return ["work on the GPUs"] if case.loaded else []
     return []
@@ -152,7 +152,7 @@ def _consents(component: str, reasons: Mapping[str, Sequence[str]], case: Case) 
     if component == "nvidia_driver":
         if {"other-method", "mixed-methods"}.intersection(reasons):
             yield "change_method"
-        if case.clients and stack_refusals.REPLACING.intersection(reasons):
+        if case.clients and stack_refusals.disturbs(case, reasons):
             yield "stop_gpu_clients"
 
 

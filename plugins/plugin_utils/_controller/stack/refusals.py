@@ -8,11 +8,12 @@ the real case it comes from. What is not known is not refused: see stack/notices
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import (
     architectures,
+    fabric_manager,
     loaded_module,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import versions
@@ -374,8 +375,17 @@ def secure_boot_key(case: Case, due: Due) -> Iterator[Words]:
         )
 
 
+def disturbs(case: Case, rules: Container[str]) -> bool:
+    """Say whether whoever computes on the GPUs feels what is due about the driver.
+
+    :param rules: the names of the rules that make it due.
+    """
+    starts_fabric = "no-fabric-manager" in rules and fabric_manager.starts_anew(case.facts)
+    return starts_fabric or any(rule in rules for rule in REPLACING)
+
+
 def gpu_in_use(case: Case, due: Due) -> Iterator[Words]:
-    if not REPLACING.intersection(due["nvidia_driver"]) or not case.clients:
+    if not disturbs(case, due["nvidia_driver"]) or not case.clients:
         return
     if "stop_gpu_clients" not in case.consent:
         yield (
@@ -392,7 +402,8 @@ def gpu_in_use(case: Case, due: Due) -> Iterator[Words]:
             f"{_who(left)} would still use it when the units of gpunode_drain were stopped",
             "Stop them, or add their units to gpunode_drain",
         )
-    if case.held:
+    # What holds the module alone does not keep a Fabric Manager from being started.
+    if case.held and REPLACING.intersection(due["nvidia_driver"]):
         yield "GPU in use", case.held, loaded_module.TO_BE_FREED
 
 

@@ -115,6 +115,52 @@ def test_a_driver_of_the_kernels_own_that_is_in_use_keeps_the_module_out_until_a
     assert plan.outlook(seen(rivals=rivals, unused=["nouveau"]), ()).will_run is True
 
 
+SWITCHES = {
+    "nvswitches": [{"address": "0000:05:00.0", "device": "22a3", "driver": "nvidia-nvswitch"}],
+    "fabric_manager": {"version": "535.183.01", "active": False, "enabled": True},
+    "gpu_clients": [CLIENT],
+}
+
+
+def resting(in_the_way=None, **facts):
+    """Return a host whose driver is as wanted."""
+    units = {"nvidia-persistenced.service": RUNS}
+    found = seen(in_the_way, units=units, loaded="535.183.01", **facts)
+    return found._replace(method=AsWanted([]))
+
+
+class AsWanted(Method):
+    exchanges = False
+
+
+def test_a_fabric_manager_is_not_started_while_somebody_computes():
+    with pytest.raises(Refusal, match="python3"):
+        plan.refuse(resting(**SWITCHES), ())
+
+
+def test_a_fabric_manager_is_started_between_a_stop_and_a_start_of_who_computes():
+    found = resting(STOPPED, **SWITCHES)
+    plan.refuse(found, ("stop_gpu_clients",))
+    assert [name for name in changes(found, "stop_gpu_clients") if " " in name] == [
+        "stop serve.service for the time of the change",
+        "enable nvidia-fabricmanager.service",
+        "start nvidia-fabricmanager.service",
+        "start again what was stopped for the driver",
+    ]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"gpu_clients": []},
+        {"nvswitches": []},
+        {"fabric_manager": {"version": "535.183.01", "active": True, "enabled": False}},
+    ],
+)
+def test_a_fabric_manager_disturbs_nobody_where_nobody_computes_or_it_is_not_started(other):
+    plan.refuse(resting(**{**SWITCHES, **other}), ())
+
+
 def test_parameters_of_a_module_that_stays_loaded_are_said_to_hold_later():
     stale = {modprobe_conf.MODPROBE: text_files.of(None)}
     asked = {"wanted": {"parameters": {"NVreg_A": "1"}}, "stale": stale}
