@@ -82,6 +82,6 @@ def test_applications_answer_from_outside(host, apps):
         if app["port"] is None:
             continue
         connection = http.client.HTTPConnection(address, app["port"], timeout=10)
-        connection.request("GET", app["health_path"])
+        connection.request("GET", app["health_path"], headers=app["health_headers"])
         answer = connection.getresponse()
         assert answer.status == 200, answer.read()

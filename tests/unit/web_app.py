@@ -15,6 +15,7 @@ APP = {
     "prefix": "/opt/envs/web",
     "listen": "0.0.0.0:9001",
     "health_path": "/healthz",
+    "health_headers": {},
     "start_timeout_s": 5,
     "units": {"web.socket": "[Socket]\n", "web.service": "[Service]\n"},
     "unit_digest": "d1",

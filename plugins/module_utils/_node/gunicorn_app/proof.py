@@ -10,10 +10,13 @@ from typing import Any, Callable
 
 from ..system import commands, http_probe, listening, systemd
 from ..system.commands import Run
-from . import journal, process
+from ..system.http_probe import Answer
+from . import health, journal, process
 
 _POLL_S = 0.25
 _ANSWER_S = 10
+# So long an application may give an answer such as 404 or 500 while it is getting ready.
+_DEFINITE_S = 5
 # After the first answer: so many more, and the processes that gave them live on for so long.
 _MORE_ANSWERS = 3
 _MOMENT_S = 1
@@ -50,7 +53,8 @@ def prove(
     workers = _first_answer(app, listen, watch, sleep)
     complaint = ""
     for _answer in range(_MORE_ANSWERS):
-        complaint = complaint or _ask(app, listen, _ANSWER_S, watch)
+        answer = _ask(app, listen, _ANSWER_S, watch)
+        complaint = complaint or health.complaint(app, listen, answer)
         # Whoever answers is to be there in the end; one that has just died may be between two.
         workers |= process.workers(app, watch.main)
     sleep(_MOMENT_S)
@@ -73,26 +77,46 @@ def _first_answer(
     An answer counts once a worker was seen before it: one that died of it is missed then.
     """
     has_workers = app["server"] == "gunicorn"
+    refused = _Refused()
     while True:
         watch.look()
         workers = process.workers(app, watch.main)
         patience_s = max(1, min(_ANSWER_S, watch.deadline - time.monotonic()))
-        complaint = _ask(app, listen, patience_s, watch)
+        answer = _ask(app, listen, patience_s, watch)
+        complaint = health.complaint(app, listen, answer)
         watch.look()
         if not complaint and (workers or not has_workers):
             watch.phase = _ANSWERING
             return workers | process.workers(app, watch.main)
-        if time.monotonic() >= watch.deadline:
+        is_refused = refused.for_good(answer)
+        if is_refused or time.monotonic() >= watch.deadline:
             if watch.phase == _RUNNING:
                 # Of another program this says more than that it does not answer.
                 _check_processes(app, watch.main, process.workers(app, watch.main))
+            if is_refused:
+                raise NotServing(complaint)
             raise NotServing(watch.unfinished(complaint or "its workers come and go"))
         sleep(_POLL_S)
 
 
-def _ask(app: Mapping[str, Any], listen: str, patience_s: float, watch: _Watch) -> str:
-    complaint = http_probe.complaint(listen, app["health_path"], patience_s, watch.look)
-    return complaint and f"GET {app['health_path']} on {listen} {complaint}"
+def _ask(app: Mapping[str, Any], listen: str, patience_s: float, watch: _Watch) -> Answer:
+    path, headers = app["health_path"], app["health_headers"]
+    return http_probe.ask(listen, path, patience_s, watch.look, headers)
+
+
+class _Refused:
+    """Remembers since when an application gives the same answer, which waiting does not change."""
+
+    def __init__(self) -> None:
+        self._status = 0
+        self._since = 0.0
+
+    def for_good(self, answer: Answer) -> bool:
+        """Say whether it has given this answer for some seconds, after it was given once more."""
+        if not health.is_definite(answer) or answer.status != self._status:
+            self._status, self._since = answer.status, time.monotonic()
+            return False
+        return time.monotonic() - self._since >= _DEFINITE_S
 
 
 class _Watch:

@@ -10,7 +10,8 @@ import select
 import socket
 import threading
 import time
-from typing import Callable
+from collections.abc import Mapping
+from typing import Callable, NamedTuple
 
 from . import listening
 
@@ -42,36 +43,60 @@ class _Connection(http.client.HTTPConnection):
             self.sock.shutdown(socket.SHUT_RDWR)
 
 
-def complaint(
-    listen: str, path: str, timeout_s: float, look: Callable[[], object] = lambda: None
-) -> str:
-    """Return '' when GET ``path`` over ``listen`` answers 200, else a phrase that says what it did.
+class Answer(NamedTuple):
+    """What came of a request.
+
+    :ivar status: that of the answer, 0 where there was none.
+    :ivar failure: why there was none.
+    :ivar location: where it sends whoever asked, '' for nowhere.
+    """
+
+    status: int
+    failure: str = ""
+    location: str = ""
+
+    def complaint(self) -> str:
+        """Return '' for an answer 200, else a phrase that says what was answered."""
+        if not self.status:
+            return f"gave no answer ({self.failure})"
+        return "" if self.status == http.client.OK else f"answered {self.status}"
+
+
+def ask(
+    listen: str,
+    path: str,
+    timeout_s: float,
+    look: Callable[[], object] = lambda: None,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """Return what is answered to GET ``path`` over ``listen``.
 
     :param listen: a ListenStream= value; a wildcard address is asked over loopback.
     :param path: the URL's path.
     :param timeout_s: seconds to wait for the whole exchange.
     :param look: called several times a second while no answer has come; what it raises ends the
         wait. A request in the queue of a socket waits there although nobody is left to take it.
+    :param headers: of the request; without a Host among them it is sent to localhost.
     """
     connection = _Connection(listen, timeout_s)
     # Whoever drips an answer, or says "100 Continue" for ever, keeps each single wait short.
     ending = threading.Timer(timeout_s, connection.hang_up)
     ending.daemon = True
     try:
-        connection.request("GET", path)
+        connection.request("GET", path, headers=dict(headers or {}))
         ending.start()
         _wait(connection.sock, timeout_s, look)
-        status = connection.getresponse().status
+        answer = connection.getresponse()
         if connection.was_hung_up:
             # Headers that were cut off pass for headers.
             raise TimeoutError("timed out")
     except (OSError, http.client.HTTPException) as error:
         late = "timed out" if connection.was_hung_up else ""
-        return f"gave no answer ({late or error or type(error).__name__})"
+        return Answer(0, late or str(error) or type(error).__name__)
     finally:
         ending.cancel()
         connection.close()
-    return "" if status == 200 else f"answered {status}"
+    return Answer(answer.status, location=answer.headers.get("Location", ""))
 
 
 def _wait(sock: socket.socket, timeout_s: float, look: Callable[[], object]) -> None:

@@ -45,6 +45,10 @@ _URL_PATH = re.compile(r"/[A-Za-z0-9._~/?&=+-]*")
 # systemd's env_value_is_valid() (src/basic/env-util.c): valid UTF-8, and of control characters
 # none but tabs and newlines.
 _NOT_IN_VARIABLES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+# RFC 9110, 5.6.2.
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_FRAMING = ("connection", "content-length", "expect", "te", "transfer-encoding", "upgrade")
+_CREDENTIALS = ("authorization", "cookie", "proxy-authorization")
 _MEMORY = re.compile(r"[1-9][0-9]*[KMGT]?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _OURS = ("PATH", systemd.UNIT_MARK, service.SECRETS_MARK)
@@ -63,7 +67,7 @@ def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
     """Return the wanted state: what is to be served and how it is proven, and what is to go.
 
     ``applications`` is a list of {name, server, user, dir, release, digest,
-    size, prefix, listen, health_path, start_timeout_s, units, unit_digest,
+    size, prefix, listen, health_path, health_headers, start_timeout_s, units, unit_digest,
     candidate, secrets_digest, notices}: ``release`` is the folder on the host,
     ``digest`` that of its content, or its first digits where a kept release
     was named, ``size`` its bytes, and the units are those of gunicorn/units.py.
@@ -214,7 +218,10 @@ def summary(state: Mapping[str, Any]) -> list[dict[str, Any]]:
             "port": _outside_port(app["listen"]),
             **{
                 key: app[key]
-                for key in ("name", "user", "release", "prefix", "listen", "health_path")
+                for key in (
+                    *("name", "user", "release", "prefix"),
+                    *("listen", "health_path", "health_headers"),
+                )
             },
             "units": sorted(app["units"]),
         }
@@ -285,6 +292,7 @@ def _application(item: Mapping[str, Any], secrets: Mapping[str, str], site: Site
         if item[key] < 1:
             raise Refusal(f"{key} {item[key]} of {what}", "it is less than 1", "Say 1 or more")
     _check_listen(item, what)
+    _check_headers(item["health_headers"], f"health_headers of {what}")
     _check_variables(item["environment_variables"], f"environment_variables of {what}")
     _check_variables(secrets, f"gunicorn_app_secrets of {what}")
     environment = _environment_of(item["environment"], what, site)
@@ -296,6 +304,7 @@ def _application(item: Mapping[str, Any], secrets: Mapping[str, str], site: Site
         listen=item["listen"],
         prefix=environment["prefix"],
         health_path=item["health_path"],
+        health_headers=item["health_headers"],
         start_timeout_s=item["start_timeout_s"],
         secrets_digest=_secrets_digest(name, secrets),
         **(_kept if item.get("release") else _sent)(item, app, entry, environment, site),
@@ -324,6 +333,26 @@ def _check_listen(item: Mapping[str, Any], what: str) -> None:
             f"the program has to make the socket itself, and may do so in {folder} alone",
             f"Let it listen on {folder}/http.sock",
         )
+
+
+def _check_headers(headers: Mapping[str, Any], what: str) -> None:
+    for name, value in headers.items():
+        if not _HEADER.fullmatch(name) or name.lower() in _FRAMING:
+            raise Refusal(
+                f"{name} in {what}",
+                "it is no name of a header, or one that frames the request",
+                "Leave it out",
+            )
+        if name.lower() in _CREDENTIALS:
+            raise Refusal(
+                f"{name} in {what}",
+                "a password or token in it would be shown in logs",
+                "Name a health_path that needs no login",
+            )
+        if not isinstance(value, str) or not (value.isascii() and value.isprintable()):
+            raise Refusal(
+                f"{name} in {what}", "its value is no text of ASCII", "Put the value in quotes"
+            )
 
 
 def _sent(

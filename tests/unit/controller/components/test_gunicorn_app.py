@@ -147,6 +147,14 @@ def test_a_people_line_and_an_outside_port_are_summed_up(resolve):
     assert "web answers on 0.0.0.0:9001" in summary[0]["says"]
 
 
+def test_headers_of_the_health_check_are_known_to_every_proof(resolve):
+    headers = {"Host": "shop.example", "X-Forwarded-Proto": "https"}
+    state = resolve({"health_headers": headers})
+    assert state["applications"][0]["health_headers"] == headers
+    assert gunicorn_app.summary(state)[0]["health_headers"] == headers
+    assert service(state) == service(resolve())
+
+
 # Secrets
 
 
@@ -285,6 +293,11 @@ BAD = {
     ),
     "no workers": ({"workers": 0}, "less than 1"),
     "health path": ({"health_path": "healthz"}, "begins with '/'"),
+    "header that frames": ({"health_headers": {"Content-Length": "1"}}, "frames the request"),
+    "header with a colon": ({"health_headers": {"Host:": "a"}}, "no name of a header"),
+    "header with a password": ({"health_headers": {"authorization": "Basic x"}}, "needs no login"),
+    "header of two lines": ({"health_headers": {"Host": "a\r\nX: b"}}, "no text of ASCII"),
+    "header that is a number": ({"health_headers": {"X-Level": 1}}, "in quotes"),
     "memory": ({"memory_max": "lots"}, "number of bytes"),
     "variable that is none": ({"environment_variables": {"A B": "x"}}, "A B"),
     "variable of the unit": ({"environment_variables": {"PATH": "/x"}}, "PATH"),

@@ -33,6 +33,7 @@ def work():
             time.sleep(60)
         client.recv(999)
         status = b"500 Oops" if mode == "500" or (mode == "once" and answers) else b"200 OK"
+        status = b"503 Soon" if mode == "503" else status
         client.sendall(b"HTTP/1.0 " + status + b"\\r\\n\\r\\n")
         client.close()
         answers += 1
@@ -115,6 +116,20 @@ def test_another_answer_than_200_is_named(served):
     assert "GET /healthz on " in (said := refusal(served, "500"))
     assert said.startswith("for 1 s, ")
     assert said.endswith("answered 500")
+
+
+def test_an_answer_that_waiting_does_not_change_is_not_waited_for(served, monkeypatch):
+    monkeypatch.setattr(proof, "_DEFINITE_S", 0.5)
+    begin = time.monotonic()
+    said = refusal(served, "500", start_timeout_s=60)
+    assert said.startswith("GET /healthz on ")
+    assert said.endswith("answered 500")
+    assert 0.5 <= time.monotonic() - begin < 10
+
+
+def test_an_application_that_is_getting_ready_has_all_of_its_time(served, monkeypatch):
+    monkeypatch.setattr(proof, "_DEFINITE_S", 0)
+    assert refusal(served, "503").startswith("for 1 s, GET /healthz on ")
 
 
 def test_an_application_that_says_nothing_is_given_up_in_time(served):

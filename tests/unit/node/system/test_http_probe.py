@@ -14,11 +14,17 @@ import pytest
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import http_probe
 
 
+def complaint(*arguments):
+    return http_probe.ask(*arguments).complaint()
+
+
 class Answers(http.server.BaseHTTPRequestHandler):
-    """Answers 200 on /healthz and 503 elsewhere."""
+    """Answers 200 on /healthz, leads to the Host it was asked by on /away, 503 elsewhere."""
 
     def do_GET(self):
-        self.send_response(200 if self.path == "/healthz" else 503)
+        self.send_response({"/healthz": 200, "/away": 301}.get(self.path, 503))
+        if self.path == "/away":
+            self.send_header("Location", f"{self.headers['X-Scheme']}://{self.headers['Host']}/")
         self.end_headers()
 
     def address_string(self):
@@ -59,24 +65,31 @@ def listen(request, tmp_path):
 
 
 def test_an_application_that_answers_200_gives_no_complaint(listen):
-    assert http_probe.complaint(listen, "/healthz", 5) == ""
+    assert complaint(listen, "/healthz", 5) == ""
 
 
 def test_another_status_is_named(listen):
-    assert http_probe.complaint(listen, "/", 5) == "answered 503"
+    assert complaint(listen, "/", 5) == "answered 503"
+
+
+def test_what_is_asked_with_headers_is_answered_by_them(listen):
+    headers = {"Host": "shop.example", "X-Scheme": "https"}
+    found = http_probe.ask(listen, "/away", 5, headers=headers)
+    assert found == http_probe.Answer(301, location="https://shop.example/")
+    assert "://localhost" in http_probe.ask(listen, "/away", 5).location
 
 
 def test_nobody_listening_is_a_complaint(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         free = f"127.0.0.1:{server.getsockname()[1]}"
     for listen in (free, str(tmp_path / "none.sock")):
-        assert http_probe.complaint(listen, "/healthz", 5).startswith("gave no answer (")
+        assert complaint(listen, "/healthz", 5).startswith("gave no answer (")
 
 
 def test_a_server_that_says_nothing_is_a_complaint_after_the_timeout():
     with socket.create_server(("127.0.0.1", 0)) as server:
         listen = f"127.0.0.1:{server.getsockname()[1]}"
-        assert "timed out" in http_probe.complaint(listen, "/healthz", 0.2)
+        assert "timed out" in complaint(listen, "/healthz", 0.2)
 
 
 def test_a_server_that_speaks_no_http_is_a_complaint():
@@ -88,7 +101,7 @@ def test_a_server_that_speaks_no_http_is_a_complaint():
         thread = threading.Thread(target=hang_up)
         thread.start()
         listen = f"127.0.0.1:{server.getsockname()[1]}"
-        assert http_probe.complaint(listen, "/healthz", 5).startswith("gave no answer (")
+        assert complaint(listen, "/healthz", 5).startswith("gave no answer (")
         thread.join(5)
 
 
@@ -100,7 +113,7 @@ def test_a_wait_in_vain_ends_when_the_look_says_so():
         raise GoneError
 
     with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(GoneError):
-        http_probe.complaint(f"127.0.0.1:{server.getsockname()[1]}", "/healthz", 60, look)
+        complaint(f"127.0.0.1:{server.getsockname()[1]}", "/healthz", 60, look)
 
 
 DRIPS = {
@@ -123,6 +136,6 @@ def test_an_answer_without_end_is_waited_for_no_longer_than_any_other(drip):
 
         threading.Thread(target=serve, daemon=True).start()
         began = time.monotonic()
-        said = http_probe.complaint(f"127.0.0.1:{server.getsockname()[1]}", "/", 1)
+        said = complaint(f"127.0.0.1:{server.getsockname()[1]}", "/", 1)
     assert said == "gave no answer (timed out)"
     assert time.monotonic() - began < 5

@@ -25,8 +25,9 @@ def web(host):
     return dict(line.split("=", 1) for line in lines)
 
 
-def ask(url):
-    with urllib.request.urlopen(url, timeout=10) as answer:
+def ask(url, **headers):
+    request = urllib.request.Request(url, headers=headers)
+    with urllib.request.urlopen(request, timeout=10) as answer:
         return answer.read()
 
 
@@ -37,7 +38,7 @@ def test_the_application_answers_from_its_environment_and_release(address):
 
 
 def test_the_application_has_its_variables_and_its_secret(host, address):
-    said = json.loads(ask(f"http://{address}:9101/ready"))
+    said = json.loads(ask(f"http://{address}:9101/ready", Host="web.example"))
     assert (said["GREETING"], said["TOKEN"]) == ("good morning", "for-the-application-alone")
     with host.sudo("nobody"):
         assert host.run("grep -rs for-the-application-alone /etc /srv").stdout == ""

@@ -13,7 +13,9 @@ def make():
 
 
 def _answer(environ, start_response):
-    found = environ["PATH_INFO"] in ("/", "/ready")
+    # As an application that knows its hosts.
+    is_known = environ["PATH_INFO"] != "/ready" or environ["HTTP_HOST"] == "web.example"
+    found = environ["PATH_INFO"] in ("/", "/ready") and is_known
     start_response("200 OK" if found else "404 Not Found", [("Content-Type", "application/json")])
     said = {key: os.environ.get(key) for key in ("GREETING", "TOKEN")}
     said.update(prefix=sys.prefix, release=os.getcwd(), threaded=environ["wsgi.multithread"])

@@ -1,0 +1,62 @@
+"""What an answer on the health path says, and what mends it."""
+
+from __future__ import annotations
+
+import pytest
+from web_app import APP
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import health
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system.http_probe import Answer
+
+AT = "GET /healthz on 0.0.0.0:9001 answered"
+# What Django, Starlette, Flask and their like answer: (answer, headers of the check, what is said).
+ANSWERS = {
+    "another host": (Answer(400), {}, "400: it may not serve the host localhost: say one"),
+    "another host than was said": (Answer(400), {"host": "a.example"}, "not serve the host a.exam"),
+    "misdirected": (Answer(421), {}, "421: it may not serve the host localhost"),
+    "redirect to https": (
+        Answer(301, location="https://localhost/healthz"), {}, "{X-Forwarded-Proto: https}",
+    ),
+    "redirect to https with a port": (
+        Answer(308, location="https://localhost:443/healthz"), {}, "{X-Forwarded-Proto: https}",
+    ),
+    "redirect to a slash": (Answer(301, location="/healthz/"), {}, "say health_path: /healthz/"),
+    "redirect to a slash by https": (
+        Answer(301, location="https://x.example/healthz/"), {}, "say health_path: /healthz/",
+    ),
+    "redirect to a host": (
+        Answer(302, location="http://www.a.example/healthz"), {}, "{Host: www.a.example}",
+    ),
+    "redirect to a login": (
+        Answer(302, location="/login?next=/healthz"), {}, "leads to /login?next=/healthz: name a",
+    ),
+    "redirect to nonsense": (Answer(302, location="http://[::1/\n"), {}, "leads to http://[::1/?"),
+    "login": (Answer(401), {}, "401: it asks for a login"),
+    "forbidden": (Answer(403), {}, "403: it lets not everybody in"),
+    "no such path": (Answer(404), {}, "404: name the path that it has with health_path"),
+    "no GET": (Answer(405), {}, "405: name a health_path that can be read with GET"),
+    "broken": (Answer(500), {}, "500"),
+    "not of the list": (Answer(599), {}, "599"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ANSWERS)
+def test_an_answer_that_waiting_does_not_change_is_told_with_what_mends_it(case):
+    answer, headers, said = ANSWERS[case]
+    found = health.complaint({**APP, "health_headers": headers}, "0.0.0.0:9001", answer)
+    assert found.startswith(f"{AT} {answer.status}")
+    assert said in found
+    assert health.is_definite(answer)
+    assert found.isprintable()
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 502, 503, 504])
+def test_an_application_that_is_getting_ready_is_waited_for(status):
+    assert not health.is_definite(Answer(status))
+
+
+def test_no_answer_is_waited_for_and_a_good_one_is_no_complaint():
+    assert not health.is_definite(Answer(0, "refused"))
+    assert not health.is_definite(Answer(200))
+    assert health.complaint(APP, "/run/a.sock", Answer(200)) == ""
+    assert "gave no answer (refused)" in health.complaint(APP, "/run/a.sock", Answer(0, "refused"))
