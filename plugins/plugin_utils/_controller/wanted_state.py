@@ -19,7 +19,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
 
 from . import project
 from .components.registry import COMPONENTS, IN_STACK, OF_ITEMS
-from .inputs import addresses, node_code, variables, yaml_file
+from .inputs import addresses, misread, node_code, variables, yaml_file
 from .stack import selection, stack_catalog
 
 # What the variables begin with that belong to no component alone.
@@ -102,6 +102,7 @@ class Site:
             for name in spec
             if self._variables.get(name) is not None
         }
+        misread.refuse(spec, given)
         result = ArgumentSpecValidator(spec).validate(given)
         if result.error_messages:
             raise Refusal(

@@ -1,6 +1,7 @@
 """From variables to wanted states: defaults, digests, and what a component depends on."""
 
 import copy
+import datetime
 import json
 import shutil
 
@@ -268,3 +269,57 @@ def test_hosts_of_the_command_line_have_their_files_where_one_works(folder, tmp_
     said = {"inventory_dir": folder, "playbook_dir": "/usr/share/ansible/collections/playbooks"}
     assert wanted_state.base_of(said) == str(tmp_path)
     assert wanted_state.base_of({**said, "inventory_dir": "/srv/fleet"}) == "/srv/fleet"
+
+
+@pytest.mark.parametrize(
+    ("said", "option"),
+    [
+        ({"conda_env_list": [{"name": False, "lock": "web.lock"}]}, "name of conda_env_list"),
+        ({"conda_env_list": [{"name": 1.1, "lock": "web.lock"}]}, "name of conda_env_list"),
+        ({"conda_env_list": [{"name": "web", "packages": [3.1]}]}, "packages of conda_env_list"),
+        ({"conda_env_list": [{"name": {"a": 1}}]}, "name of conda_env_list"),
+        ({"conda_env_system_packages": ["libgl1", True]}, "conda_env_system_packages"),
+        ({"conda_env_dir": datetime.date(2026, 1, 2)}, "conda_env_dir"),
+    ],
+)
+def test_what_yaml_made_of_a_name_is_not_taken_for_one(inventory, said, option):
+    with pytest.raises(Refusal) as refused:
+        site(inventory, **said).options("conda_env")
+    assert refused.value.what.partition(": ")[0] == option
+    assert "quotes" in refused.value.remedy
+
+
+def test_a_version_that_yaml_read_as_a_number_is_refused(inventory):
+    # 25.10 is 25.1 then.
+    with pytest.raises(Refusal, match=r"gpunode_ofed_version: 25\.1: ") as refused:
+        site(inventory, gpunode_ofed_version=25.10).stack()
+    assert "quotes" in refused.value.remedy
+
+
+def test_a_whole_number_and_texts_are_texts(inventory):
+    said = {"conda_env_list": [{"name": 7, "lock": "web.lock"}, {"name": "no", "lock": "web.lock"}]}
+    assert [item["name"] for item in site(inventory, **said).options("conda_env")["list"]] == [
+        "7",
+        "no",
+    ]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"conda_env_list": [{"name": "web", "lock": "a\0b"}]},
+        {"conda_env_dir": "/opt/\0"},
+        {"conda_env_mirrors": {"https://a/": "https://b/\0"}},
+        {"conda_env_system_packages": ["lib\0gl1"]},
+    ],
+)
+def test_a_nul_is_refused_before_it_reaches_a_path(inventory, said):
+    (option,) = said
+    with pytest.raises(Refusal, match=f"{option}: there is a NUL"):
+        site(inventory, **said).options("conda_env")
+
+
+def test_a_secret_with_a_nul_is_refused_and_not_told(inventory):
+    with pytest.raises(Refusal, match="NUL") as refused:
+        site(inventory, gunicorn_app_secrets={"web": {"A": "hunter\0two"}}).options("gunicorn_app")
+    assert "hunter" not in str(refused.value)

@@ -1,0 +1,66 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Values that are no texts where a text is to be: YAML makes false of no, and 25.1 of 25.10."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+
+# What YAML makes of a word without quotes, in words. A whole number is the text it was.
+_MADE = {
+    bool: "true or false",
+    float: "a number",
+    datetime.datetime: "a time",
+    datetime.date: "a date",
+    list: "a list",
+    dict: "a dict",
+}
+
+
+def refuse(spec: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Refuse what is given for options where it is not the text that somebody wrote.
+
+    :param spec: {option: specification} of a role.
+    :param given: {option: value}.
+    :raises Refusal: a text was read as something else, or has a NUL, which no path, name or
+        variable can have.
+    """
+    for option, value in given.items():
+        if any("\0" in text for text in _texts(value)):
+            # Not the value: it may be a secret.
+            raise Refusal(option, "there is a NUL (U+0000) in it", "Take it out")
+        _refuse_misread(option, spec[option], value)
+
+
+def _refuse_misread(where: str, spec: Mapping[str, Any], value: Any) -> None:
+    kind = spec.get("type", "str")
+    if kind == "str" and type(value) in _MADE:
+        shown = "" if isinstance(value, (list, dict)) else f": {value}"
+        raise Refusal(
+            f"{where}{shown}",
+            f"YAML reads it as {_MADE[type(value)]}, and it is to be a text",
+            "Put it in quotes, as it is to be read",
+        )
+    if isinstance(value, list):
+        for item in value:
+            element = {"type": spec.get("elements", "raw"), "options": spec.get("options")}
+            _refuse_misread(where, element, item)
+    elif isinstance(value, dict):
+        for key, option in (spec.get("options") or {}).items():
+            if value.get(key) is not None:
+                _refuse_misread(f"{key} of {where}", option, value[key])
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text in a value of dicts and lists, those of keys too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (list, dict)):
+        for part in value:
+            yield from _texts(part)
+        for part in value.values() if isinstance(value, dict) else ():
+            yield from _texts(part)
