@@ -15,6 +15,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import (
 )
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import project
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import catalog
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.stack import kernel_limits
 
 # What Debian has of the driver, see there.
 _NAMES = project.ROOT / "tests" / "standins" / "packages" / "debian.yml"
@@ -81,7 +82,7 @@ SHAPES = {
     ),
     "driver_branches": Shape(
         {"branch", "cuda", "module_types", "peer_memory"},
-        {"kind", "end_of_life", "ended", "kernel_min", "kernel_below", "kernel_tested"},
+        {"kind", "end_of_life", "ended", "kernel_min", "kernel_limits", "kernel_tested"},
         ("branch",),
         by("branch"),
         values={
@@ -92,7 +93,7 @@ SHAPES = {
     ),
     "drivers": Shape(
         {"version", "branch", "flavour", "module_types"},
-        {"vgpu", "url", "sha256", "kernel_below"},
+        {"vgpu", "url", "sha256"},
         ("version", "flavour"),
         by("version"),
         values={"flavour": {"tesla", "grid"}, "module_types": {"proprietary", "open"}},
@@ -418,11 +419,36 @@ def test_a_vgpu_manager_that_takes_a_guest_is_not_older_than_it():
         assert min(row["hosts"], key=order) == row["branch"], row
 
 
-def test_a_kernel_that_builds_is_older_than_one_that_does_not():
+LINES = {kernel_limits.UPSTREAM, "el7", "el8", "el9", "el10", "debian", "ubuntu"}
+
+
+def test_a_limit_of_kernels_is_one_of_a_release_or_of_all_in_its_branch():
     for row in catalog.rows("driver_branches"):
-        if "kernel_below" in row:
-            assert order(row.get("kernel_min", "0")) < order(row["kernel_below"]), row
-            assert order(row.get("kernel_tested", "0")) < order(row["kernel_below"]), row
+        for limit in row.get("kernel_limits", []):
+            assert {"below"} <= set(limit) <= {"below", "until", "modules"}, row
+            assert limit.get("until", row["branch"]).partition(".")[0] == row["branch"], row
+            assert limit.get("modules", "open") in {"open", "proprietary"}, row
+            assert set(limit["below"]) <= LINES, row
+            for releases in limit["below"].values():
+                assert releases == sorted(releases, key=order), row
+
+
+def test_a_kernel_that_builds_is_older_than_one_that_no_release_builds_for():
+    for row in catalog.rows("driver_branches"):
+        tested = row.get("kernel_tested", {})
+        assert set(tested) <= LINES, row
+        for limit in row.get("kernel_limits", []):
+            for line, releases in limit["below"].items():
+                assert order(row.get("kernel_min", "0")) < order(releases[-1]), row
+                if not {"until", "modules"} & set(limit):
+                    assert order(tested.get(line, "0")) < order(releases[-1]), row
+
+
+def test_every_branch_since_570_has_kernels_that_it_builds_for_and_some_that_it_does_not():
+    for row in catalog.rows("driver_branches"):
+        if int(row["branch"]) >= 570:
+            assert row["kernel_tested"], row
+            assert row["kernel_limits"], row
 
 
 def test_a_cuda_runs_on_the_driver_it_ships():
@@ -549,11 +575,11 @@ DRIVER = {
     ("change", "fault"),
     [
         ({"branch": None}, "no branch"),
-        ({"kernel_blow": "6.1"}, "kernel_blow is unknown"),
+        ({"vgpus": "6.1"}, "vgpus is unknown"),
         ({"flavour": "geforce"}, "flavour: geforce"),
         ({"module_types": []}, "module_types is empty"),
         ({"module_types": ["open", "free"]}, "module_types: free"),
-        ({"kernel_below": 6.1}, "kernel_below is a number"),
+        ({"vgpu": 16.1}, "vgpu is a number"),
         ({"sha256": "0" * 63}, f"sha256: {'0' * 63}"),
         ({"sha256": "G" * 64}, f"sha256: {'G' * 64}"),
         ({"url": None}, "a sha256 of no file"),

@@ -46,6 +46,9 @@ _PREBUILT = re.compile(r"linux-modules-nvidia-\d.*")
 _VGPU_START_ERROR = 78
 _DRIVER_VERSION = re.compile(r"(?:\d+:)?(\d{3}\.\d{2,3}(?:\.\d{2})?)(?![\d.])")
 
+# The repository whose packages have NVIDIA's own sources.
+_VENDORS = "cuda"
+
 # What a host tells of itself where it tells nothing: facts of an older version lack keys.
 EMPTY = shape.empty(shape.Facts)
 
@@ -289,6 +292,54 @@ class Case:
     def not_open(self) -> list[str]:
         """The names of the architectures that open modules do not drive on this host."""
         return module_types.not_open(self.architectures, self.known.architectures, bool(self.vgpu))
+
+    @cached_property
+    def has_vendor_tree(self) -> bool:
+        """Whether its modules are built of NVIDIA's own sources, which nobody patched."""
+        if not self.driver:
+            return False
+        row = self.package_row or {}
+        return self.driver["method"] == "runfile" or row.get("repository") == _VENDORS
+
+    @cached_property
+    def to_be_built_for(self) -> list[Mapping[str, Any]]:
+        """The kernels that modules would be built for; none of those that have them."""
+        if not self.driver or (self.prebuilt and (self.has_prebuilt or self.lacks_key)):
+            return []
+        wanted = self.driver["version"]
+        rows = {row["release"]: self.modules_for(row["release"]) for row in self.kernels}
+        found = {
+            release: row["nvidia"]["version"] for release, row in rows.items() if "nvidia" in row
+        }
+        there = {
+            release
+            for release, version in found.items()
+            if (version == wanted if wanted else versions.branch(version) == self.branch)
+        }
+        return [kernel for kernel in self.kernels if kernel["release"] not in there]
+
+    @cached_property
+    def kernel_limits(self) -> list[Mapping[str, Any]]:
+        """The catalog's limits that hold for the wanted release and kind of modules."""
+        # Of packages the newest release is taken, which is not known beforehand.
+        version = (self.driver["version"] if self.driver else "") or f"{self.branch}.999"
+        return [
+            limit
+            for limit in (self.branch_row or {}).get("kernel_limits", [])
+            if limit.get("modules", self.module_type) == self.module_type
+            and not versions.is_below(limit.get("until", version), version)
+        ]
+
+    @cached_property
+    def kernel_tested(self) -> Mapping[str, str]:
+        """{line of kernels: the newest that what is wanted is known to build for}."""
+        row = (self.branch_row if self.has_vendor_tree else self.package_row) or {}
+        return cast(Mapping[str, str], row.get("kernel_tested", {}))
+
+    def may_be_open(self, kind: str) -> bool:
+        """Say whether open modules are a way out of a limit of one kind."""
+        row = self.branch_row or {}
+        return kind == "proprietary" and "open" in row.get("module_types", []) and not self.not_open
 
     # RDMA and peer memory.
 

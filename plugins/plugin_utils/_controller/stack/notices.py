@@ -14,7 +14,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.packages impor
 from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import openibd_restart
 
 from . import due as stack_due
-from . import health, refusals
+from . import health, kernel_limits, refusals
 from .case import Case
 from .due import Due
 
@@ -45,18 +45,21 @@ def unknown_gpu(case: Case, due: Due) -> Iterator[str]:
 
 def unknown_kernel(case: Case, due: Due) -> Iterator[str]:
     # What is known not to build is not unknown.
-    if not due["nvidia_driver"] or any(refusals.kernel_too_new(case, due)):
+    known = (refusals.kernel_too_new, refusals.kernel_real_time)
+    if not due["nvidia_driver"] or any(any(rule(case, due)) for rule in known):
         return
-    # Distributions patch what they package.
-    is_packaged = case.driver["method"] == "package"
-    tested = ((case.package_row if is_packaged else case.branch_row) or {}).get("kernel_tested")
-    if not tested:
-        return
-    for kernel in case.targets:
-        if versions.is_below(tested, versions.series(kernel["release"])):
+    for kernel in case.to_be_built_for:
+        release = kernel["release"]
+        if kernel_limits.is_real_time(release):
             yield (
-                f"whether driver branch {case.branch} builds for kernel {kernel['release']} is "
-                f"unknown: up to {tested} it is known to"
+                f"{release} is a real-time kernel, for which NVIDIA's modules build only where the "
+                "packages see to it"
+            )
+        elif not kernel_limits.is_tested(case.kernel_tested, release):
+            limit = kernel_limits.tested(case.kernel_tested, release)
+            yield (
+                f"whether driver branch {case.branch} builds for kernel {release} is unknown"
+                + (f": up to {limit} it is known to" if limit else "")
             )
 
 

@@ -16,11 +16,12 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import (
     fabric_manager,
     loaded_module,
 )
+from ansible_collections.gpunode.stack.plugins.module_utils._node.kernel import headers
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import versions
 from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import peer_route
 
 from . import due as stack_due
-from . import health
+from . import health, kernel_limits
 from .case import Case
 from .due import Due
 
@@ -77,19 +78,31 @@ def kernel_too_old(case: Case, due: Due) -> Iterator[Words]:
 
 
 def kernel_too_new(case: Case, due: Due) -> Iterator[Words]:
-    # Distributions patch what they package; the vendor's own tree is what it is.
-    if not case.driver or case.driver["method"] != "runfile" or not case.branch_row:
-        return
-    release = case.known.driver(case.driver["version"], case.driver["flavour"]) or {}
-    limit = release.get("kernel_below") or case.branch_row.get("kernel_below", "")
-    for kernel in case.targets if limit else []:
-        is_there = case.modules_for(kernel["release"]).get("nvidia", {}).get("version")
-        if not versions.is_below(kernel["release"], limit) and is_there != case.driver["version"]:
+    for kernel in case.to_be_built_for if case.has_vendor_tree else []:
+        for limit in case.kernel_limits:
+            first = kernel_limits.reached(limit["below"], kernel["release"])
+            if not first:
+                continue
+            kind, until = limit.get("modules", ""), limit.get("until", "")
             yield (
                 f"driver {case.version}",
-                f"it does not build for kernels from {limit} on, and this host has "
-                f"{kernel['release']}",
-                "Choose a later branch, or boot the host with an older kernel",
+                f"{f'its {kind} modules do' if kind else 'it does'} not build for kernels from "
+                f"{first} on, and this host has {kernel['release']}",
+                (f"Choose a release after {until}" if until else "Choose a later branch")
+                + (", say gpunode_driver_modules: open" if case.may_be_open(kind) else "")
+                + ", or boot the host with an older kernel",
+            )
+            return
+
+
+def kernel_real_time(case: Case, due: Due) -> Iterator[Words]:
+    for kernel in case.to_be_built_for if case.has_vendor_tree else []:
+        if kernel_limits.is_real_time(kernel["release"]):
+            yield (
+                f"driver {case.version}",
+                f"its modules do not build for real-time kernels, such as {kernel['release']}",
+                "Boot the host with another kernel of its distribution, and remove that one or its "
+                f"headers, {headers.package(kernel['release'], case.facts['pkg_mgr'])}",
             )
             return
 
@@ -451,6 +464,7 @@ RULES = {
     "processor-unsupported": processor_unsupported,
     "kernel-too-old": kernel_too_old,
     "kernel-too-new": kernel_too_new,
+    "kernel-real-time": kernel_real_time,
     "architecture-unsupported": architecture_unsupported,
     "open-modules-unsupported": open_modules_unsupported,
     "open-modules-required": open_modules_required,
