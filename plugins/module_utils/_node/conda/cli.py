@@ -13,7 +13,7 @@ from typing import Any
 
 from .. import urls
 from ..refusal import Refusal
-from ..system import commands, safe_paths
+from ..system import commands, confinement, safe_paths
 from ..system.commands import Execute
 
 _SHOWN = 3
@@ -99,14 +99,19 @@ def run(
         )
     refuse_unsafe(what, base)
     place = ["--prefix", prefix] if prefix else []
+    settings = {
+        **_ENVIRONMENT,
+        "CONDA_PKGS_DIRS": cache_of(base),
+        **(_NOT_SOLVING if environment is None else environment),
+    }
     result = commands.run_long(
         what,
-        [conda, *arguments, *place, "--json", "--quiet"],
-        {
-            **_ENVIRONMENT,
-            "CONDA_PKGS_DIRS": cache_of(base),
-            **(_NOT_SOLVING if environment is None else environment),
-        },
+        confinement.confined(
+            [conda, *arguments, *place, "--json", "--quiet"],
+            [settings["CONDA_PKGS_DIRS"]],
+            network=arguments[0] != "info" and "--offline" not in arguments,
+        ),
+        settings,
         execute,
         f"{prefix or base} or of {cache_of(base)}",
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import urls
 from ..refusal import Refusal
-from ..system import commands, safe_paths
+from ..system import commands, confinement, safe_paths
 from ..system.commands import Execute
 from . import prefixes
 
@@ -84,7 +84,11 @@ def _run(prefix: str, arguments: Sequence[str], config: str, execute: Execute) -
     safe_paths.refuse_unsafe_tree(what, prefix, "conda_env_dir")
     result = commands.run_long(
         what,
-        [os.path.join(prefix, "bin", "python"), "-m", "pip", *arguments],
+        confinement.confined(
+            [os.path.join(prefix, "bin", "python"), "-m", "pip", *arguments],
+            [config],
+            network=arguments[0] != "uninstall",
+        ),
         # Beside the configuration, so that it goes when that goes, and root's home stays clean.
         dict(
             _ENVIRONMENT,

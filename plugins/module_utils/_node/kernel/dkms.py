@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..refusal import Refusal
-from ..system import commands, disk, files, folders, own_paths
+from ..system import commands, confinement, disk, files, folders, own_paths
 from ..system.commands import Execute
 from ..system.root import Root
 from . import build_failure, dkms_status
@@ -35,6 +35,10 @@ _NAMED = re.compile(
     r"""^\s*(BUILT|DEST)_MODULE_NAME(?:\[([0-9]+)\])?=["']?([^"'\s]*)""", re.MULTILINE
 )
 _ENVIRONMENT = {"LC_ALL": "C.UTF-8"}
+
+
+# Below what is else read alone. /var/lib/dkms is not.
+_BUILDS_IN = ("/usr/src", "/lib/modules", "/etc/alternatives")
 
 
 def dkms_conf(template: str, version: str, modules: Iterable[str], jobs: int) -> str:
@@ -231,9 +235,17 @@ def _mend(tree: Root, name: str, version: str) -> None:
 def run(
     what: str, arguments: Iterable[str], tree: Root, execute: Execute
 ) -> subprocess.CompletedProcess[str]:
-    """Run dkms, once that of somebody else has ended; return its CompletedProcess."""
+    """Run dkms, once that of somebody else has ended; return its CompletedProcess.
+
+    What it builds is code from elsewhere, and is confined; what it installs reaches initramfs and
+    links of the kernel's, in ways that each distribution has of its own.
+    """
     _wait_for_others(what, tree)
-    return commands.run_long(what, ["dkms", *arguments], _ENVIRONMENT, execute, "/var")
+    argv = ["dkms", *arguments]
+    if argv[1] == "build":
+        # Sources that were named may lie anywhere.
+        argv = confinement.confined(argv, ["/tmp"], writable=_BUILDS_IN)
+    return commands.run_long(what, argv, _ENVIRONMENT, execute, "/var")
 
 
 def _wait_for_others(what: str, tree: Root) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..conda import cli
 from ..refusal import Refusal
-from ..system import commands, download, text_files, unfinished_folder
+from ..system import commands, confinement, download, text_files, unfinished_folder
 from ..system.commands import Execute
 
 
@@ -105,7 +105,8 @@ class Installer:
         os.makedirs(os.path.dirname(prefix), mode=0o755, exist_ok=True)
         # Some installers ask for HOME, which a unit of the system manager does not have.
         environment = {"HOME": pwd.getpwuid(0).pw_dir, "LC_ALL": "C.UTF-8"}
-        argv = ["bash", installer, "-b", mode, "-p", prefix]
+        # It has all that it installs with it.
+        argv = confinement.confined(["bash", installer, "-b", mode, "-p", prefix], [])
         result = commands.run_long(what, argv, environment, self._execute, prefix)
         if result.returncode:
             words = commands.last_words(result, result.stdout + result.stderr)

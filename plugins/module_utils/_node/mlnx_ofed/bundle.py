@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..refusal import Refusal
-from ..system import commands, disk, safe_paths
+from ..system import commands, confinement, disk, safe_paths
 from ..system.commands import Execute
 from ..system.root import Root
 
@@ -91,9 +91,8 @@ def unpack(archive: str, folder: str, execute: Execute) -> Bundle:
             shutil.rmtree(folder)
         os.makedirs(folder, mode=0o755)
     argv = ["tar", "--extract", "--gzip", "--no-same-owner", "--strip-components=1"]
-    done = commands.run_long(
-        what, [*argv, "--directory", folder, "--file", archive], {}, execute, folder
-    )
+    argv = confinement.confined([*argv, "--directory", folder, "--file", archive], [])
+    done = commands.run_long(what, argv, {}, execute, folder)
     if done.returncode:
         words = commands.last_words(done, done.stderr)
         raise Refusal(what, words, "Name another file in gpunode_ofed_file")

@@ -18,7 +18,7 @@ from ..gpu import driver_archive, installed_driver
 from ..packages import versions
 from ..refusal import Refusal
 from ..steps import Step
-from ..system import commands, disk, files
+from ..system import commands, confinement, disk, files
 from ..system.commands import Execute
 from ..system.root import Root
 
@@ -101,7 +101,8 @@ def inspect(
     if not match or "NVIDIA" not in fields.get("label", ""):
         raise _refused(path, "it is no .run of the NVIDIA driver", "Name the file that is one")
     what = f"check {path}"
-    checked = commands.run_long(what, ["sh", path, "--check"], {}, execute, path)
+    argv = confinement.confined(["sh", path, "--check"], [])
+    checked = commands.run_long(what, argv, {}, execute, path)
     if checked.returncode:
         words = commands.last_words(checked, checked.stdout + checked.stderr)
         raise _refused(path, f"it is damaged: {words}", "Fetch it again")
@@ -133,7 +134,9 @@ def extract(path: str, target: str, execute: Execute) -> Manifest:
     folder = os.path.dirname(target)
     os.makedirs(folder, mode=0o755, exist_ok=True)
     # Unpacking asks for a temporary folder that lets programs run, too.
-    argv = ["sh", path, "--extract-only", "--target", part, "--tmpdir", folder]
+    argv = confinement.confined(
+        ["sh", path, "--extract-only", "--target", part, "--tmpdir", folder], []
+    )
     done = commands.run_long(what, argv, {}, execute, target)
     if done.returncode:
         words = commands.last_words(done, done.stdout + done.stderr)

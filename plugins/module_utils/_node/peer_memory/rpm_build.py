@@ -16,7 +16,7 @@ from typing import Any
 from ..component.bring import Host
 from ..kernel import build_failure, kernels
 from ..refusal import Refusal
-from ..system import commands, own_paths
+from ..system import commands, confinement, own_paths
 from ..system.commands import Execute
 from . import nv_peer_mem
 from .delivery import Hold
@@ -168,7 +168,9 @@ class RpmBuild:
         source = self._only(what, ".src.rpm", "packed")
         # As if they had been said to make, which the spec calls without.
         variables = {"MAKEFLAGS": nv_peer_mem.make_variables(inputs)}
-        done = run(what, [*argv, source], self._execute, variables)
+        # Sources that were named may lie anywhere.
+        argv = confinement.confined([*argv, source], ["/tmp"])
+        done = run(what, argv, self._execute, variables)
         if done.returncode:
             text = _NO_REASON.sub("", done.stdout + done.stderr)
             log = f"rpmbuild-{PACKAGE}-{self._order.tag}-{release}.log"

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from ..refusal import Refusal
-from . import commands
+from . import commands, confinement
 from .commands import Run
 
 #: What the names of our own units begin with.
@@ -22,6 +22,10 @@ _POLL_S = 0.5
 _OWN_ERROR = re.compile(
     r"\AFailed to (?:connect to .*bus|create bus connection|start transient|mangle|parse).*"
 )
+# What it says of a setting that it, or the manager, does not know.
+_UNKNOWN = re.compile(r"\AUnknown assignment|(?:unknown property|Cannot set property)")
+# EXIT_NETWORK and EXIT_NAMESPACE (src/shared/exit-status.h): what ends before the command begins.
+_NO_PLACE = (225, 226)
 
 
 class NotRun(Refusal):
@@ -60,7 +64,7 @@ def execute(
     survives this process; elsewhere (an image build, a chroot) it is a child.
 
     :param name: what the command does, in letters, digits, '-' and '_'; names the unit.
-    :param argv: the command.
+    :param argv: the command; of a confinement.Confined one the unit does without what that says.
     :param environment: its additional environment.
     :raises subprocess.TimeoutExpired: it ran longer than ``timeout_s``.
     :raises NotRun: systemd did not run it.
@@ -76,8 +80,34 @@ def execute(
             text=True,
             timeout=timeout_s,
         )
-    settings = [f"--setenv={key}={value}" for key, value in sorted(environment.items())]
-    done = run(
+    confining = argv.settings if isinstance(argv, confinement.Confined) else []
+    done = _run_in_unit(name, argv, environment, confining, timeout_s, run)
+    if confining and done.returncode and _UNKNOWN.search(done.stderr):
+        # A systemd that is too old for it ran nothing.
+        done = _run_in_unit(name, argv, environment, [], timeout_s, run)
+    own = _OWN_ERROR.search(done.stderr) if done.returncode else None
+    no_place = done.returncode in _NO_PLACE and not (done.stdout or done.stderr)
+    if own or no_place:
+        raise NotRun(
+            f"run {os.path.basename(argv[0])} in {_unit(name)}",
+            own.group().strip()
+            if own
+            else f"systemd could not confine it, and ended it with status {done.returncode}",
+            "Look at `systemctl status dbus` and the journal, and run again",
+        )
+    return done
+
+
+def _run_in_unit(
+    name: str,
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    confining: Sequence[str],
+    timeout_s: float,
+    run: Run,
+) -> subprocess.CompletedProcess[str]:
+    properties = [f"RuntimeMaxSec={timeout_s}", *confining]
+    done: subprocess.CompletedProcess[str] = run(
         [
             "systemd-run",
             f"--unit={_unit(name)}",
@@ -85,8 +115,8 @@ def execute(
             "--pipe",
             "--collect",
             "--quiet",
-            f"--property=RuntimeMaxSec={timeout_s}",
-            *settings,
+            *(f"--property={setting}" for setting in properties),
+            *(f"--setenv={key}={value}" for key, value in sorted(environment.items())),
             "--",
             *argv,
         ],
@@ -94,13 +124,6 @@ def execute(
         text=True,
         timeout=timeout_s + 30,
     )
-    own = _OWN_ERROR.search(done.stderr) if done.returncode else None
-    if own:
-        raise NotRun(
-            f"run {os.path.basename(argv[0])} in {_unit(name)}",
-            own.group().strip(),
-            "Look at `systemctl status dbus` and the journal, and run again",
-        )
     return done
 
 

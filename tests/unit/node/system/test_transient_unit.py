@@ -7,7 +7,10 @@ import subprocess
 import pytest
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.miniforge import observe
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import transient_unit
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
+    confinement,
+    transient_unit,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -61,3 +64,50 @@ def test_without_systemd_a_command_begins_where_nobody_else_puts_anything(monkey
     monkeypatch.setattr(transient_unit, "_has_systemd", lambda: False)
     monkeypatch.chdir(tmp_path)
     assert transient_unit.execute("miniforge", ["pwd"]).stdout == "/\n"
+
+
+def in_unit(answers, **limits):
+    """Execute a confined command; return its end, and the settings of each unit that it was."""
+    asked = []
+
+    def run(argv, **_options):
+        settings = [part.partition("=")[2] for part in argv if part.startswith("--property=")]
+        asked.append(settings[1:])
+        return subprocess.CompletedProcess(argv, *answers[len(asked) - 1])
+
+    argv = confinement.confined(["/opt/conda/bin/conda", "info"], ["/opt/conda"], **limits)
+    return transient_unit.execute("miniforge", argv, run=run), asked
+
+
+def test_a_confined_command_has_what_it_needs_and_no_more():
+    _done, (settings,) = in_unit([(0, "", "")])
+    assert {"PrivateNetwork=yes", "PrivateTmp=yes", "NoNewPrivileges=yes"} < set(settings)
+    _done, (settings,) = in_unit([(0, "", "")], network=True, writable=["/usr/src"])
+    assert "PrivateNetwork=yes" not in settings
+    assert {"ProtectSystem=full", "ReadWritePaths=-/usr/src"} < set(settings)
+
+
+@pytest.mark.parametrize(
+    "errors",
+    [
+        "Unknown assignment: ProtectControlGroups=yes\n",
+        "Failed to start transient service unit: Cannot set property RestrictRealtime, or unknown "
+        "property.\n",
+    ],
+)
+def test_a_systemd_that_is_too_old_to_confine_runs_it_as_it_is(errors):
+    done, asked = in_unit([(1, "", errors), (0, "{}", "")])
+    assert (done.stdout, asked[1]) == ("{}", [])
+
+
+@pytest.mark.parametrize("status", [225, 226])
+def test_what_systemd_could_not_confine_is_none_that_failed(status):
+    with pytest.raises(transient_unit.NotRun, match=f"status {status}"):
+        in_unit([(status, "", "")])
+    done, _asked = in_unit([(status, "", "my own")])
+    assert done.stderr == "my own"
+
+
+def test_a_command_that_failed_is_not_run_again():
+    _done, asked = in_unit([(1, "", "conda: error")])
+    assert len(asked) == 1

@@ -1,0 +1,43 @@
+"""A confined command is kept from what it does not work on, and from nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import confinement
+
+FILES = {"PrivateTmp=yes", "ProtectSystem=full", "ProtectHome=read-only"}
+
+
+def kept_from(argv, works_in=()):
+    return FILES & set(confinement.confined(argv, works_in).settings)
+
+
+@pytest.mark.parametrize(
+    ("path", "lacking"),
+    [
+        ("/opt/miniforge3", set()),
+        ("/var/cache/gpunode/x.run", set()),
+        ("/usrlocal/conda", set()),
+        ("/tmpfs/conda", set()),
+        ("/usr/local/conda", {"ProtectSystem=full"}),
+        ("/usr", {"ProtectSystem=full"}),
+        ("/etc/conda", {"ProtectSystem=full"}),
+        ("/home/conda", {"ProtectHome=read-only"}),
+        ("/root/envs", {"ProtectHome=read-only"}),
+        ("/tmp/x.run", {"PrivateTmp=yes"}),
+        ("/var/tmp/gpunode-bundle", {"PrivateTmp=yes"}),
+    ],
+)
+def test_nothing_is_taken_away_that_a_command_works_in(path, lacking):
+    assert kept_from(["sh", path]) == kept_from(["sh"], [path]) == FILES - lacking
+
+
+def test_an_option_is_no_path_that_it_works_in():
+    assert kept_from(["rpm", "--root=/usr", "-p"]) == FILES
+
+
+def test_a_confined_command_is_the_command():
+    argv = confinement.confined(["conda", "info"], [])
+    assert argv == ["conda", "info"]
+    assert [*argv, "--json"] == ["conda", "info", "--json"]
