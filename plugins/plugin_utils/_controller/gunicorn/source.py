@@ -12,6 +12,7 @@ import contextlib
 import os
 import pathlib
 import tempfile
+from collections.abc import Callable, Iterator
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node import urls
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import release
@@ -74,22 +75,22 @@ def archive_of(digest: str) -> pathlib.Path:
 
 
 def pack(folder: str, digest: str) -> None:
-    """Make sure that there is an archive of a release.
+    """Make sure that there is a whole archive of a release.
 
     :param digest: release.digest_of() of the folder.
     :raises Refusal: the folder changed meanwhile.
     """
     archive = archive_of(digest)
-    if archive.exists():
+    if _is_whole(archive, files.sha256_of_file):
         return
-    archive.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=archive.parent) as aside:
-        fresh = pathlib.Path(aside) / "release"
+    with _beside(archive) as aside:
+        fresh = aside / "release"
         release.pack(folder, fresh)
         if release.digest_of(folder) != digest:
             raise Refusal(
                 f"source {folder}", "it was changed while it was being packed", "Run again"
             )
+        _note_of(archive).write_text(files.sha256_of_file(fresh), encoding="ascii")
         fresh.replace(archive)
 
 
@@ -109,6 +110,7 @@ def _demanded(source: str, sha256: str | None) -> str:
 
 def _fetched(url: str, sha256: str) -> pathlib.Path:
     path = cache() / "archives" / sha256
+    cache().mkdir(mode=0o700, parents=True, exist_ok=True)
     download.fetch(url, str(path), sha256)
     return path
 
@@ -116,15 +118,40 @@ def _fetched(url: str, sha256: str) -> pathlib.Path:
 def _unpacked(archive: str | pathlib.Path, sha256: str) -> str:
     """Return the folder with an archive's content: the one at its top, if it has only that."""
     folder = cache() / "sources" / sha256
-    if not folder.exists():
-        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as aside:
-            fresh = pathlib.Path(aside) / "source"
+    if not _is_whole(folder, files.sha256_of_tree):
+        is_damaged = folder.exists()
+        with _beside(folder) as aside:
+            fresh = aside / "source"
             with disk.watched(f"source {archive}", str(fresh)):
                 release.unpack(str(archive), str(fresh))
+            _note_of(folder).write_text(files.sha256_of_tree(fresh), encoding="ascii")
             # Another host's run of the same moment may have been faster, with the same content.
             with contextlib.suppress(OSError):
+                if is_damaged:
+                    folder.rename(aside / "damaged")
                 fresh.rename(folder)
     tops = list(folder.iterdir())
     only = len(tops) == 1 and tops[0].is_dir() and not tops[0].is_symlink()
     return str(tops[0] if only else folder)
+
+
+def _note_of(path: pathlib.Path) -> pathlib.Path:
+    """Return where it is noted what the cache has at a path."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _is_whole(path: pathlib.Path, digest_of: Callable[[pathlib.Path], str]) -> bool:
+    """Say whether the cache has at a path what was put there: tools that free room take a part."""
+    try:
+        return files.read_text(_note_of(path)) == digest_of(path)
+    except (OSError, ValueError):
+        return False
+
+
+@contextlib.contextmanager
+def _beside(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Give a folder for as long as what goes to a path of the cache is made."""
+    cache().mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as aside:
+        yield pathlib.Path(aside)

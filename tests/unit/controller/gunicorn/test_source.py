@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import pathlib
+import shutil
 import tarfile
 
 import pytest
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import release
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.gunicorn import (
@@ -92,3 +95,43 @@ def test_a_folder_that_changed_before_it_was_packed_leaves_no_archive(site, arch
     with pytest.raises(Refusal, match="while it was being packed"):
         app_source.pack(str(tmp_path / "web-1.0"), "0" * 64)
     assert not app_source.archive_of("0" * 64).exists()
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+@pytest.mark.parametrize(
+    "damage", [cut, lambda path: path.write_bytes(b""), lambda path: path.unlink()]
+)
+def test_an_archive_that_is_damaged_in_the_cache_is_packed_anew(site, tmp_path, archive, damage):
+    folder = tmp_path / "web-1.0"
+    digest = release.digest_of(str(folder))
+    app_source.pack(str(folder), digest)
+    packed = app_source.archive_of(digest)
+    whole = packed.read_bytes()
+    damage(packed)
+    app_source.pack(str(folder), digest)
+    assert packed.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "main.py").unlink(),
+        lambda folder: (folder / "main.py").write_text("app = 666\n"),
+        lambda folder: (folder / "more.py").write_text(""),
+        shutil.rmtree,
+    ],
+)
+def test_a_source_that_was_changed_in_the_cache_is_unpacked_anew(site, archive, damage):
+    given = (f"file://{archive}", sha256_of(archive), site)
+    damage(pathlib.Path(app_source.folder_of(*given)))
+    found = pathlib.Path(app_source.folder_of(*given))
+    assert [path.name for path in found.iterdir()] == ["main.py"]
+    assert content(found) == "app = 1\n"
+
+
+def test_the_cache_is_for_nobody_else(site, tmp_path, archive):
+    app_source.folder_of(f"file://{archive}", sha256_of(archive), site)
+    assert (tmp_path / "cache" / "gpunode").stat().st_mode & 0o777 == 0o700
