@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import http.client
+import netrc
 import os
 import socket
 import time
@@ -26,6 +28,7 @@ _SILENCE_S = 60
 # The largest files here, bundles of an RDMA stack, have less than a tenth of it.
 _LONGEST_S = 2 * 60 * 60
 _LARGEST = 64 << 30
+_NETRC_LIMIT = 256 << 10
 _BROKEN = (
     urllib.error.URLError,
     http.client.HTTPException,
@@ -115,8 +118,31 @@ def _chunks(url: str, answer: IO[bytes]) -> Iterator[bytes]:
         yield chunk
 
 
+def _refuse_odd_netrc() -> None:
+    """Refuse a file of passwords that would keep us waiting, or that nobody could read.
+
+    open_url reads it whenever an address has no user, whatever lies there.
+
+    :raises Refusal: it is no regular file, larger than it could be for a reason, or cannot be read.
+    """
+    path = os.environ.get("NETRC") or os.path.expanduser("~/.netrc")
+    try:
+        if len(files.read_text(path)) > _NETRC_LIMIT:
+            raise OSError(errno.EFBIG, f"it has more than {_NETRC_LIMIT >> 10} KiB")
+        netrc.netrc(os.environ.get("NETRC"))
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, netrc.NetrcParseError) as error:
+        # The error of a parser may quote the line, and a password with it.
+        reason = (
+            getattr(error, "strerror", None) or "it cannot be understood, or others may read it"
+        )
+        raise Refusal(f"passwords in {path}", reason, "Mend it or move it away") from None
+
+
 @contextlib.contextmanager
 def _opened(url: str, ca_bundle: str | None) -> Iterator[IO[bytes]]:
+    _refuse_odd_netrc()
     try:
         with contextlib.closing(open_url(url, timeout=_SILENCE_S, ca_path=ca_bundle)) as answer:
             yield answer

@@ -20,6 +20,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.asked.append(self.path)
+        self.server.heard.append(self.headers.get("Authorization"))
         if "missing" in self.path:
             self.send_error(404)
             return
@@ -37,9 +38,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server():
-    """A real HTTP server on the loopback; ``asked`` holds the paths it was asked for."""
+    """A real HTTP server on the loopback; ``asked`` holds the paths, ``heard`` who asked."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.asked = []
+        server.asked, server.heard = [], []
         server.url = f"http://127.0.0.1:{server.server_port}"
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
@@ -106,3 +107,31 @@ def test_what_does_not_end_names_the_limit_and_leaves_nothing(
     assert os.listdir(path.parent) == []
     with pytest.raises(Refusal, match=f"not at its end {words}"):
         download.read(f"{server.url}/drip")
+
+
+@pytest.mark.parametrize(
+    ("put", "says"),
+    [
+        (os.mkfifo, "no regular file"),
+        (os.mkdir, "no regular file"),
+        (lambda path: path.write_text("#" * (300 << 10)), "more than 256 KiB"),
+        (lambda path: path.write_text("machine x login y password geheim nonsense"), "understood"),
+        (lambda path: path.write_bytes(b"\xff\xfe"), "understood"),
+    ],
+)
+def test_a_file_of_passwords_that_is_none_is_told_and_keeps_nobody_waiting(
+    server, path, tmp_path, monkeypatch, put, says
+):
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    put(tmp_path / "netrc")
+    with pytest.raises(Refusal, match=says) as caught:
+        download.fetch(f"{server.url}/ok", str(path), SHA256)
+    assert str(tmp_path / "netrc") in caught.value.what
+    assert "geheim" not in str(caught.value)
+
+
+def test_a_file_of_passwords_is_used(server, path, tmp_path, monkeypatch):
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login ob password geheim\n")
+    download.fetch(f"{server.url}/ok", str(path), SHA256)
+    assert server.heard == ["Basic b2I6Z2VoZWlt"]
