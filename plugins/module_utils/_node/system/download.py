@@ -126,11 +126,14 @@ def _refuse_odd_netrc() -> None:
     :raises Refusal: it is no regular file, larger than it could be for a reason, or cannot be read.
     """
     path = os.environ.get("NETRC") or os.path.expanduser("~/.netrc")
+    if path == os.devnull:
+        return
     try:
         if len(files.read_text(path)) > _NETRC_LIMIT:
             raise OSError(errno.EFBIG, f"it has more than {_NETRC_LIMIT >> 10} KiB")
         netrc.netrc(os.environ.get("NETRC"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        # To open_url there is none then.
         return
     except (OSError, ValueError, netrc.NetrcParseError) as error:
         # The error of a parser may quote the line, and a password with it.

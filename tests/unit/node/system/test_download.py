@@ -135,3 +135,10 @@ def test_a_file_of_passwords_is_used(server, path, tmp_path, monkeypatch):
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login ob password geheim\n")
     download.fetch(f"{server.url}/ok", str(path), SHA256)
     assert server.heard == ["Basic b2I6Z2VoZWlt"]
+
+
+@pytest.mark.parametrize("none", ["/dev/null", "/dev/null/.netrc", "/nowhere/netrc"])
+def test_no_file_of_passwords_is_none(server, path, monkeypatch, none):
+    monkeypatch.setenv("NETRC", none)
+    download.fetch(f"{server.url}/ok", str(path), SHA256)
+    assert server.heard == [None]
