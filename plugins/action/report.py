@@ -2,7 +2,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 from __future__ import annotations
 
-import json
 import pathlib
 
 from ansible.errors import AnsibleActionFail
@@ -30,12 +29,10 @@ class ActionModule(ActionBase):
         )
         plans, unreachable = arguments["plans"], arguments["unreachable"]
         if arguments["json"]:
-            document = json.dumps(report.as_document(plans, unreachable), indent=1, sort_keys=True)
             asked = wanted_state.path_from(wanted_state.base_of(task_vars), arguments["json"])
             path = pathlib.Path(asked)
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(document + "\n", encoding="utf-8")
+                report.write(path, report.as_document(plans, unreachable))
             except OSError as error:
                 raise AnsibleActionFail(
                     f"The plan as JSON, {path}, cannot be written: {error}. Nothing was changed on "

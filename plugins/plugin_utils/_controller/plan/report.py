@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pathlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -31,6 +33,19 @@ def as_document(
 ) -> dict[str, Any]:
     """Return the content of plan.json: the fleet's status and every host's plan."""
     return {"status": fleet_status(plans), "unreachable": sorted(unreachable), "hosts": plans}
+
+
+def write(path: pathlib.Path, document: Mapping[str, Any]) -> None:
+    """Write what :func:`as_document` returned, which tells much of a fleet: a new file is one's own.
+
+    :raises OSError: it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Written where it is, since it may be a pipe.
+    with open(
+        path, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)
+    ) as file:
+        file.write(json.dumps(document, indent=1, sort_keys=True) + "\n")
 
 
 def as_text(plans: Mapping[str, Mapping[str, Any]], unreachable: Collection[str]) -> str:

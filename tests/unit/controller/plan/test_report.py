@@ -1,5 +1,9 @@
 """Plans as text and as a document."""
 
+import json
+import os
+import pathlib
+
 import pytest
 
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.plan import report
@@ -156,3 +160,15 @@ def test_two_thousand_hosts_of_a_few_kinds_are_read_at_a_glance():
 def test_a_refused_host_stops_the_run_unless_it_is_to_be_left_out(statuses, refused, stops):
     plans = {str(number): {"status": status} for number, status in enumerate(statuses)}
     assert report.stops(plans, refused) is stops
+
+
+def test_the_plan_as_a_file_is_ones_own_and_goes_into_a_pipe_as_well(tmp_path):
+    path = tmp_path / "made" / "plan.json"
+    report.write(path, report.as_document({"n1": converged("web")}, ["gone"]))
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert json.loads(path.read_text())["unreachable"] == ["gone"]
+    reads, writes = os.pipe()
+    with os.fdopen(reads, encoding="utf-8") as pipe:
+        report.write(pathlib.Path(f"/proc/self/fd/{writes}"), {})
+        os.close(writes)
+        assert json.load(pipe) == {}
