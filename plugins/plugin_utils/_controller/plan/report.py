@@ -36,7 +36,7 @@ def as_document(
 
 
 def write(path: pathlib.Path, document: Mapping[str, Any]) -> None:
-    """Write what :func:`as_document` returned, which tells much of a fleet: a new file is one's own.
+    """Write what :func:`as_document` returned. It tells much of a fleet: a new file is one's own.
 
     :raises OSError: it cannot be written.
     """
