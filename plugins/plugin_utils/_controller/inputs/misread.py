@@ -16,9 +16,11 @@ _MADE = {
     float: "a number",
     datetime.datetime: "a time",
     datetime.date: "a date",
+    bytes: "bytes",
     list: "a list",
     dict: "a dict",
 }
+_TEXTS = ("str", "path")
 
 
 def refuse(spec: Mapping[str, Any], given: Mapping[str, Any]) -> None:
@@ -38,13 +40,17 @@ def refuse(spec: Mapping[str, Any], given: Mapping[str, Any]) -> None:
 
 def _refuse_misread(where: str, spec: Mapping[str, Any], value: Any) -> None:
     kind = spec.get("type", "str")
-    if kind == "str" and type(value) in _MADE:
-        shown = "" if isinstance(value, (list, dict)) else f": {value}"
+    # Those of an inventory are of types of Ansible's own, which know where they are from.
+    made = next((says for made, says in _MADE.items() if isinstance(value, made)), "")
+    if kind in _TEXTS and made:
+        shown = "" if isinstance(value, (list, dict, bytes)) else f": {value}"
         raise Refusal(
             f"{where}{shown}",
-            f"YAML reads it as {_MADE[type(value)]}, and it is to be a text",
+            f"YAML reads it as {made}, and it is to be a text",
             "Put it in quotes, as it is to be read",
         )
+    if kind == "int" and isinstance(value, bool):
+        raise Refusal(f"{where}: {value}", f"YAML reads it as {made}", "Write a number")
     if isinstance(value, list):
         for item in value:
             element = {"type": spec.get("elements", "raw"), "options": spec.get("options")}
