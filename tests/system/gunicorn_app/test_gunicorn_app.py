@@ -165,6 +165,41 @@ def test_a_release_under_load_is_not_taken_back_since_its_workers_are_recycled(d
     del demo.options["environment_variables"]
 
 
+OVERRIDE = "/etc/systemd/system/demo.service.d/override.conf"
+
+
+def overridden(demo, *settings):
+    """Change the service's unit as `systemctl edit` does, and restart it."""
+    text = "\\n".join(["[Service]", *settings])
+    demo.root(f'mkdir -p $(dirname {OVERRIDE}) && printf "{text}\\n" > {OVERRIDE}')
+    demo.root("systemctl daemon-reload && systemctl restart demo.service")
+
+
+def test_what_changes_a_unit_from_outside_is_told_and_a_candidate_runs_under_it(demo):
+    demo.code(CODE)
+    demo.converge()
+    overridden(demo, "User=root", "ProtectSystem=no")
+    run = demo.run()
+    assert run.status != 0
+    said = run.messages()
+    assert f"unit demo.service is changed by {OVERRIDE} (User=root, ProtectSystem=no)" in said
+    assert "runs as root, not as demo" in said
+    overridden(demo, "Environment=FROM_OUTSIDE=1")
+    restart = f"restart demo.service: it was not started under {OVERRIDE} (Environment=...)"
+    assert demo.converge()[-1] == restart
+    demo.code(f"{CODE}os.environ['FROM_OUTSIDE']\n")
+    demo.converge()
+    assert demo.ask()["FROM_OUTSIDE"] == "1"
+    again = demo.run()
+    assert again.changes("node1") == []
+    assert f"note: unit demo.service is changed by {OVERRIDE}" in again.messages()
+    demo.code(CODE)
+    demo.root(f"rm -r $(dirname {OVERRIDE}) && systemctl daemon-reload")
+    assert f"it was started under {OVERRIDE}, which is gone" in "\n".join(demo.converge())
+    assert "FROM_OUTSIDE" not in demo.ask()
+    assert demo.converge() == []
+
+
 def test_no_request_is_lost_while_the_service_is_restarted(demo):
     demo.converge()
     with concurrent.futures.ThreadPoolExecutor() as pool:

@@ -47,6 +47,7 @@ class Receipt(TypedDict):
     digest: str
     drift: list[str]
     names: list[str]
+    notes: list[str]
 
 
 class Listening(TypedDict):
@@ -343,7 +344,8 @@ class General(TypedDict):
     receipts: Annotated[
         dict[str, Receipt],
         "by component; drift has a sentence for each thing that is not as it was left, names are "
-        "those of the things ever placed and not removed since",
+        "those of the things ever placed and not removed since; notes tell what is not ours, was "
+        "there at the proof, and matters",
     ]
 
 

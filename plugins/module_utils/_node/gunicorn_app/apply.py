@@ -11,7 +11,7 @@ from typing import Any
 from .. import steps
 from ..refusal import Refusal
 from ..system import systemd
-from . import actions, journal, observe, process, proof, rollback, service
+from . import actions, journal, observe, process, proof, rollback, service, surroundings
 from .plan import Means, Plan
 
 
@@ -71,8 +71,10 @@ def _switch_over(app: dict[str, Any], seen: observe.Seen, plan: Plan, means: Mea
             before.bring_back() if before.is_noted else "Nothing was changed",
             log,
             means.secrets_of(app),
+            surroundings.says(app),
         ) from error
     before.forget()
+    surroundings.note(app, seen.drop_ins)
 
 
 def _prove(app: dict[str, Any], means: Means) -> None:

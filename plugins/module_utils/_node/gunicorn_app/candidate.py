@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Callable
 
-from ..system import commands, files, own_paths, systemd
+from ..system import commands, drop_ins, files, own_paths, root, systemd
 from ..system.commands import Run
-from . import journal, proof, service
+from . import journal, proof, service, surroundings
 
 UNIT_DIR = "/run/systemd/system"
 # What the name of a candidate has behind that of its application.
@@ -51,7 +52,8 @@ def socket_path(name: str) -> str:
 
 def is_left(name: str, run: Run = commands.run) -> bool:
     """Say whether there is anything of a candidate on this host."""
-    return any(map(os.path.lexists, _places(name))) or _state(name, run) != "inactive"
+    places = (*_places(name), _drop_ins_dir(name))
+    return any(map(os.path.lexists, places)) or _state(name, run) != "inactive"
 
 
 def try_out(
@@ -78,6 +80,7 @@ def try_out(
             outcome(),
             journal.read(unit, since, app["health_path"], run),
             secrets,
+            surroundings.says(app),
         ) from error
 
 
@@ -92,6 +95,7 @@ def remove(name: str, run: Run = commands.run) -> None:
     for path in _places(name):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
+    shutil.rmtree(_drop_ins_dir(name), ignore_errors=True)
     with contextlib.suppress(OSError):
         os.rmdir(own_paths.RUN_DIR)
     systemd.tell("daemon-reload", run=run)
@@ -109,11 +113,29 @@ def _started(app: Mapping[str, Any], secrets: Mapping[str, str], run: Run) -> It
             os.makedirs(own_paths.RUN_DIR, mode=0o755, exist_ok=True)
             files.write_text(secrets_path(name), text, mode=0o600)
         files.write_text(unit_path(name), app["candidate"])
+        _take_drop_ins(app)
         systemd.tell("daemon-reload", run=run)
         systemd.tell("start", "--no-block", unit_of(name), run=run)
         yield
     finally:
         remove(name, run)
+
+
+def _take_drop_ins(app: Mapping[str, Any]) -> None:
+    """Change the candidate's unit as that of the service is changed.
+
+    What changes all units of a kind changes the candidate's as it is.
+    """
+    unit, tree = service.service_of(app), root.Root()
+    for path in drop_ins.of(unit, tree):
+        if drop_ins.is_of(unit, path):
+            copy = os.path.join(_drop_ins_dir(app["name"]), os.path.basename(path))
+            os.makedirs(os.path.dirname(copy), mode=0o755, exist_ok=True)
+            files.write_text(copy, tree.text(path) + "\n", mode=0o600)
+
+
+def _drop_ins_dir(name: str) -> str:
+    return f"{unit_path(name)}.d"
 
 
 def _places(name: str) -> tuple[str, str]:

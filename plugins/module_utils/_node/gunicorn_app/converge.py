@@ -103,6 +103,7 @@ def _manifest(app: dict[str, Any]) -> list[dict[str, Any]]:
             entries.append(make(subject))
     marks = {service.service_of(app): app["unit_digest"]}
     record = builds.record_of(app["prefix"])
+    main = service.service_of(app)
     return [
         *entries,
         *(
@@ -110,5 +111,7 @@ def _manifest(app: dict[str, Any]) -> list[dict[str, Any]]:
             for unit in service.units_of(app)
         ),
         # A run that was killed between a repair and the restart leaves an old process.
-        manifest.fresh(service.service_of(app), record),
+        manifest.fresh(main, record),
+        manifest.account(main, app["user"]),
+        *map(manifest.drop_ins, service.units_of(app)),
     ]

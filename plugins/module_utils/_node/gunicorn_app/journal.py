@@ -70,7 +70,12 @@ def _is_renewal(line: str, pid: int) -> bool:
 
 
 def failure(
-    what: str, error: Exception, outcome: str, log: str, secrets: Mapping[str, str]
+    what: str,
+    error: Exception,
+    outcome: str,
+    log: str,
+    secrets: Mapping[str, str],
+    besides: str = "",
 ) -> Refusal:
     """Return the Refusal for an application that does not do its work.
 
@@ -81,6 +86,7 @@ def failure(
     :param outcome: how the host was left, as a sentence without its end.
     :param log: what it logged.
     :param secrets: its secrets, {variable: value}; none of them is told.
+    :param besides: what changes its units; '' for nothing.
     """
     if isinstance(error, OSError) and disk.ran_out(error):
         return Refusal(
@@ -89,11 +95,12 @@ def failure(
             f"{outcome}. Free room there and run again",
         )
     log = redacted(log, secrets)
-    because = [redacted(str(error), secrets), cause(log)]
+    because = [redacted(str(error), secrets), cause(log), besides]
+    mend = "the application, or remove what changes its units," if besides else "the application"
     return Refusal(
         what,
         ": ".join(part for part in because if part),
-        f"{outcome}. Correct the application and run again. Its journal ends with:\n{log}",
+        f"{outcome}. Correct {mend} and run again. Its journal ends with:\n{log}",
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ..conda import builds, contents
 from ..system import accounts, commands, files, in_use, listening, processes, systemd
 from ..system.commands import Run
-from . import candidate, process, release, rollback, service
+from . import candidate, process, release, rollback, service, surroundings
 
 # The time of a release's folder that never was in service.
 NEVER = 0
@@ -42,6 +42,7 @@ class Seen(NamedTuple):
     :ivar releases_on_disk: paths in the folder of releases, see :func:`releases_on_disk`.
     :ivar served: the releases that ever were in service, see :func:`served`.
     :ivar in_use: earlier releases that something else than the application uses.
+    :ivar drop_ins: what changes its units besides their files, see surroundings.py.
     :ivar before: what was in service, and the way back to it.
     """
 
@@ -63,6 +64,7 @@ class Seen(NamedTuple):
     releases_on_disk: list[str]
     served: list[str]
     in_use: list[str]
+    drop_ins: surroundings.DropIns
     before: rollback.Before
 
 
@@ -87,6 +89,9 @@ def observe(
     link = _target_of(service.link_of(app))
     on_disk = releases_on_disk(service.releases_of(app))
     earlier = [path for path in on_disk if path != app["release"]]
+    under, now = surroundings.noted(app), surroundings.found(app)
+    changed = {unit: surroundings.difference(under[unit], now[unit]) for unit in now}
+    reason = process.reasons_to_restart(app, process.process(main, app["release"]))
     return Seen(
         account=account,
         has_group=accounts.group_exists(app["user"]),
@@ -101,15 +106,17 @@ def observe(
         ],
         states=states,
         is_taken=_is_taken(app["listen"]),
-        listens=_listens(app, rows, states),
+        # What changes a socket does so once that is opened anew.
+        listens=_listens(app, rows, states) and not changed.get(service.socket_of(app)),
         socket_left=_socket_left(app),
-        restart=process.reasons_to_restart(app, process.process(main, app["release"])),
+        restart=reason or changed[service.service_of(app)],
         repaired=is_older_than_environment(app, main) or (check_mode and is_damaged(app["prefix"])),
         candidate_left=candidate.is_left(app["name"], run),
         link=link,
         releases_on_disk=on_disk,
         served=_served(on_disk, link),
         in_use=sorted(used_by_others(earlier, app["name"])),
+        drop_ins=now,
         before=rollback.Before(app, run),
     )
 

@@ -17,11 +17,11 @@ _MAX_REQUESTS = re.compile(r"\bmax[-_]requests\b")
 
 
 def process(pid: int | str | None, release: str, proc: str = "/proc") -> dict[str, Any] | None:
-    """Return {exe, in_release, marks} of a running process, or None where there is none.
+    """Return {exe, user, in_release, marks} of a running process, or None where there is none.
 
-    ``exe`` is the program's path; ``in_release`` says whether it works in the
-    folder that is at ``release`` now; ``marks`` are the variables that say what
-    it was started from.
+    ``exe`` is the program's path; ``user`` is whom it runs as; ``in_release`` says
+    whether it works in the folder that is at ``release`` now; ``marks`` are the
+    variables that say what it was started from.
     """
     environment = systemd.environment_of(pid, proc)
     if environment is None:
@@ -33,6 +33,7 @@ def process(pid: int | str | None, release: str, proc: str = "/proc") -> dict[st
         )
         return {
             "exe": os.readlink(os.path.join(folder, "exe")),
+            "user": processes.user_of(pid, proc),
             "in_release": in_release,
             "marks": {
                 mark: environment[mark]
@@ -55,6 +56,8 @@ def misplaced(app: Mapping[str, Any], found: Mapping[str, Any] | None) -> str:
         return f"runs {found['exe']}, not the environment {app['prefix']}"
     if not found["in_release"]:
         return f"does not work in {app['release']}"
+    if found["user"] != app["user"]:
+        return f"runs as {found['user']}, not as {app['user']}"
     return ""
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from ..records import manifest
 from ..system import commands, folders, in_use, systemd
 from ..system.commands import Run
-from . import candidate, rollback, service
+from . import candidate, rollback, service, surroundings
 from . import release as app_release
 from .observe import used_by_others
 
@@ -117,7 +117,12 @@ def _remains(item: dict[str, Any], run: Run) -> Remains:
     socket_text, service_text = map(_our_text, own_files)
     socket = service.unix_socket_of(socket_text)
     release = service.setting(service_text, "WorkingDirectory")
-    notes = (service.secrets_path(name), candidate.secrets_path(name), rollback.note_of(name))
+    notes = (
+        service.secrets_path(name),
+        candidate.secrets_path(name),
+        rollback.note_of(name),
+        surroundings.note_of(name),
+    )
     releases = _releases(item)
     return Remains(
         foreign=[path for path in own_files if os.path.lexists(path) and not _our_text(path)],

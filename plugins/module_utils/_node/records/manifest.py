@@ -17,10 +17,13 @@ from typing import Any
 from ..conda import prefixes
 from ..packages import package_manager, stack_packages
 from ..system import commands, files, processes, systemd
+from ..system import drop_ins as system_drop_ins
 from ..system.commands import Run
 from ..system.root import Root
 
 _SHOWN = 5
+# Entries for which systemd is asked of a unit.
+_OF_UNITS = ("unit", "fresh", "account")
 # What an entry of each kind has beside it, and of which type; None is no text.
 _OWNED = {"path": str, "owner": str, "group": str, "mode": str}
 _ENTRIES: dict[str, dict[str, Any]] = {
@@ -34,6 +37,8 @@ _ENTRIES: dict[str, dict[str, Any]] = {
     "unit": {"name": str, "active": (str, type(None)), "enabled": (str, type(None)),
              "mark": (str, type(None))},
     "fresh": {"name": str, "path": str},
+    "drop_ins": {"name": str, "files": dict},
+    "account": {"name": str, "user": str},
     "user": {"name": str, "home": str, "shell": str},
     "package": {"name": str},
     "packages": {"versions": dict},
@@ -141,6 +146,16 @@ def fresh(unit_name: str, path: str) -> dict[str, Any]:
     return {"kind": "fresh", "name": unit_name, "path": path}
 
 
+def drop_ins(unit_name: str) -> dict[str, Any]:
+    """Return the entry of what changes a unit besides its own file: none more, none less."""
+    return {"kind": "drop_ins", "name": unit_name, "files": system_drop_ins.of(unit_name)}
+
+
+def account(unit_name: str, name: str) -> dict[str, Any]:
+    """Return the entry of a unit whose main process is to run as a user, where it runs."""
+    return {"kind": "account", "name": unit_name, "user": name}
+
+
 def user(name: str) -> dict[str, Any]:
     """Return the entry of a user account: its home and shell."""
     account = pwd.getpwnam(name)
@@ -160,6 +175,17 @@ def packages(versions: dict[str, str]) -> dict[str, Any]:
     return {"kind": "packages", "versions": versions}
 
 
+def notes(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a sentence for each thing in a manifest that is not ours, is there and matters."""
+    return [
+        f"unit {entry['name']} is changed by {system_drop_ins.says(path)}"
+        for entry in entries
+        if entry["kind"] == "drop_ins"
+        for path in system_drop_ins.of(entry["name"])
+        if path in entry["files"]
+    ]
+
+
 def drift(entries: Sequence[Mapping[str, Any]], run: Run = commands.run) -> list[str]:
     """Return a sentence for each way the host differs from a manifest; [] when it matches.
 
@@ -168,7 +194,7 @@ def drift(entries: Sequence[Mapping[str, Any]], run: Run = commands.run) -> list
     """
     packages = [entry["name"] for entry in entries if entry["kind"] == "package"]
     lacking = package_manager.missing(packages, run)
-    names = [entry["name"] for entry in entries if entry["kind"] in ("unit", "fresh")]
+    names = [entry["name"] for entry in entries if entry["kind"] in _OF_UNITS]
     units = systemd.show(
         names, ("ActiveState", "UnitFileState", "NeedDaemonReload", "MainPID"), run
     )
@@ -178,6 +204,10 @@ def drift(entries: Sequence[Mapping[str, Any]], run: Run = commands.run) -> list
             sentences += _unit_drift(entry, units.get(entry["name"], {}))
         elif entry["kind"] == "fresh":
             sentences += _fresh_drift(entry, units.get(entry["name"], {}))
+        elif entry["kind"] == "drop_ins":
+            sentences += _drop_ins_drift(entry)
+        elif entry["kind"] == "account":
+            sentences += _account_drift(entry, units.get(entry["name"], {}))
         elif entry["kind"] == "user":
             sentences += _user_drift(entry)
         elif entry["kind"] == "packages":
@@ -214,6 +244,26 @@ def _fresh_drift(entry: Mapping[str, Any], state: Mapping[str, str]) -> list[str
     if not processes.started_before([state.get("MainPID", "0")], entry["path"]):
         return []
     return [f"unit {entry['name']} runs since before {entry['path']} was written"]
+
+
+def _drop_ins_drift(entry: Mapping[str, Any]) -> list[str]:
+    left, found = entry["files"], system_drop_ins.of(entry["name"])
+    changed = [path for path in found if found[path] != left.get(path)]
+    return [
+        *(f"unit {entry['name']} is changed by {system_drop_ins.says(path)}" for path in changed),
+        *(
+            f"{path}, which changed unit {entry['name']}, is gone"
+            for path in left
+            if path not in found
+        ),
+    ]
+
+
+def _account_drift(entry: Mapping[str, Any], state: Mapping[str, str]) -> list[str]:
+    found = processes.user_of(state.get("MainPID"))
+    if found in (None, entry["user"]):
+        return []
+    return [f"unit {entry['name']} runs as {found}, should run as {entry['user']}"]
 
 
 def _user_drift(entry: Mapping[str, Any]) -> list[str]:

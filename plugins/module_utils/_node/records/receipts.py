@@ -103,7 +103,7 @@ def settle(
 def survey(
     state_dir: str = own_paths.STATE_DIR, run: Run = commands.run
 ) -> dict[str, dict[str, Any]]:
-    """Return {component: {digest, drift, names}} for every receipt on the host.
+    """Return {component: {digest, drift, names, notes}} for every receipt on the host.
 
     One that cannot be read counts as none, and is told.
     """
@@ -117,12 +117,13 @@ def survey(
         # Other notes that lie there say so.
         if receipt is None and not _is_note(path_of(component, state_dir)):
             drift = [f"{path_of(component, state_dir)} is no receipt that can be read"]
-            found[component] = {"digest": "", "drift": drift, "names": []}
+            found[component] = {"digest": "", "drift": drift, "names": [], "notes": []}
         elif receipt is not None:
             found[component] = {
                 "digest": receipt["digest"],
                 "drift": manifest.drift(receipt["manifest"], run),
                 "names": receipt["names"],
+                "notes": manifest.notes(receipt["manifest"]),
             }
     return found
 

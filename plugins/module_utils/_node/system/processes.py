@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import time
 from collections.abc import Iterable, Sequence
 
@@ -33,6 +34,26 @@ def oldest_start(pids: Iterable[int | str], proc: str = "/proc") -> float | None
     # The kernel counts from its start, in ticks; that moment moves when the clock is set.
     booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
     return booted + min(ticks) / os.sysconf("SC_CLK_TCK")
+
+
+def user_of(pid: int | str | None, proc: str = "/proc") -> str | None:
+    """Return the name of the user that a process runs as, or the id of one without; None for none.
+
+    :param pid: its id, a number or its text; '0' and None are no process.
+    """
+    if not int(pid or 0):
+        return None
+    with contextlib.suppress(OSError):
+        with open(
+            os.path.join(proc, str(pid), "status"), encoding="utf-8", errors="replace"
+        ) as text:
+            # Real, effective, saved and file system's, proc_pid_status(5).
+            uid = next(line for line in text if line.startswith("Uid:")).split()[2]
+        try:
+            return pwd.getpwuid(int(uid)).pw_name
+        except KeyError:
+            return uid
+    return None
 
 
 def started_before(pids: Iterable[int | str], path: str, proc: str = "/proc") -> bool:

@@ -154,6 +154,7 @@ def _stack_plan(asked: Wishes, facts: Mapping[str, Any], today: datetime.date) -
             *found["notices"],
             *map(_license_unsaid, unsaid),
             *_left_loaded(asked.states, facts),
+            *_noted(asked.states, facts),
         ],
     }
 
@@ -169,6 +170,17 @@ def _is_unsaid(step: Mapping[str, Any], states: Mapping[str, Mapping[str, Any]])
 def _license_unsaid(step: Mapping[str, Any]) -> dict[str, str]:
     says = f"{'; '.join(step['why'])}: say vgpu_license_token or vgpu_license_server"
     return {"rule": "license-unsaid", "says": says}
+
+
+def _noted(
+    states: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Any]
+) -> list[dict[str, str]]:
+    """Return the notices of what is not ours, was there at the proof and is still."""
+    return [
+        {"rule": "not-ours", "says": says}
+        for component in states
+        for says in facts["receipts"].get(component, {}).get("notes", [])
+    ]
 
 
 def _left_loaded(

@@ -17,6 +17,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app i
     proof,
     rollback,
     service,
+    surroundings,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
     plan as app_plan,
@@ -136,6 +137,7 @@ class Web:
             releases_on_disk=[],
             served=observe.served(app),
             in_use=[],
+            drop_ins={"web.service": {"/x.conf": "d"}},
             before=rollback.Before(app, self.manager.run),
         )
         means = app_plan.Means({}, {app["digest"]: self.archive}, self.manager.run)
@@ -176,6 +178,15 @@ def web(placing, tmp_path, monkeypatch):
         (tmp_path / "units" / unit).write_text("before")
     os.symlink(found.old, service.link_of(found.app))
     return found
+
+
+def test_what_an_application_was_started_under_is_noted_once_it_is_proven(web):
+    web.complaints = (proof.NotServing("it dies"),)
+    web.refusal()
+    assert surroundings.noted(web.app)["web.service"] == {}
+    web.complaints = ()
+    web.apply()
+    assert surroundings.noted(web.app)["web.service"] == {"/x.conf": "d"}
 
 
 def test_a_release_counts_as_one_that_served_once_it_is_proven(web):

@@ -13,7 +13,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app i
     proof as app_proof,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import own_paths
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import drop_ins, own_paths
 
 UNIT = "web-candidate.service"
 WITH_SECRETS = {**APP, "secrets_digest": "s1"}
@@ -46,6 +46,47 @@ def proof(host, tmp_path, monkeypatch):
 
     monkeypatch.setattr(app_proof, "prove", prove)
     return found
+
+
+@pytest.fixture
+def changes(tmp_path_factory, monkeypatch):
+    """What changes the service besides its file: a folder of its own, and one of all services."""
+    folder = tmp_path_factory.mktemp("system")
+    monkeypatch.setattr(drop_ins, "PLACES", [str(folder)])
+    for place, text in (("web.service.d", "MemoryMax=9M"), ("service.d", "Nice=5")):
+        (folder / place).mkdir()
+        (folder / place / f"{place}.conf").write_text(f"[Service]\n{text}\n")
+    return folder
+
+
+def test_a_candidate_is_changed_as_the_service_is_and_leaves_nothing(
+    host, proof, changes, tmp_path, monkeypatch
+):
+    found = []
+
+    def prove(*_arguments):
+        folder = tmp_path / "units" / f"{UNIT}.d"
+        found.extend((path.name, path.read_text()) for path in folder.iterdir())
+        assert candidate.is_left("web", host.run)
+
+    monkeypatch.setattr(app_proof, "prove", prove)
+    candidate.try_out(APP, {}, lambda: "All is well", host.run)
+    # What is of all services is of the candidate too, as it is.
+    assert found == [("web.service.d.conf", "[Service]\nMemoryMax=9M\n")]
+    assert nothing_left(tmp_path)
+
+
+def test_what_changes_its_units_is_told_of_a_candidate_that_fails(host, proof, changes):
+    proof["complaint"] = "it dies"
+    with pytest.raises(Refusal) as refused:
+        candidate.try_out(APP, {}, lambda: "All is well", host.run)
+    assert refused.value.because == (
+        f"it dies: its units are changed by {changes}/service.d/service.d.conf (Nice=5), "
+        f"{changes}/web.service.d/web.service.d.conf (MemoryMax=9M)"
+    )
+    assert "Correct the application, or remove what changes its units, and run" in str(
+        refused.value
+    )
 
 
 def nothing_left(tmp_path):

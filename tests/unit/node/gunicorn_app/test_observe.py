@@ -10,12 +10,18 @@ from web_app import APP, Systemd
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import builds
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
     observe,
+    process,
     service,
+    surroundings,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
     release as app_release,
 )
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
+    drop_ins,
+    files,
+    own_paths,
+)
 
 PACKAGE = {
     "name": "python", "version": "3.11.7", "build": "0", "md5": "0" * 32, "url": "x",
@@ -42,6 +48,64 @@ def test_a_release_is_known_by_its_digest_and_a_named_one_by_as_much_as_its_id(a
     assert seen(named).release == "intact"
     assert seen({**app, "digest": "0" * 12}).release == "changed"
     assert seen({**app, "release": "/no/such"}).release == "absent"
+
+
+@pytest.fixture
+def changed_by(tmp_path, monkeypatch):
+    """Return a function that writes a drop-in of a unit, None for none."""
+    monkeypatch.setattr(drop_ins, "PLACES", [str(tmp_path / "system")])
+    monkeypatch.setattr(own_paths, "STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setattr(process, "process", lambda *_arguments: {})
+    monkeypatch.setattr(process, "reasons_to_restart", lambda *_arguments: "")
+    monkeypatch.setattr(observe, "_listens", lambda *_arguments: True)
+
+    def write(unit, text):
+        path = tmp_path / "system" / f"{unit}.d" / "x.conf"
+        if text is None:
+            path.unlink()
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"[Service]\n{text}\n")
+        return path
+
+    return write
+
+
+def test_a_drop_in_that_came_changed_or_went_asks_for_a_restart_and_listening_goes_on(
+    app, changed_by
+):
+    path = changed_by("web.service", "User=root")
+    assert seen(app).restart == f"it was not started under {path} (User=root)"
+    surroundings.note(app, seen(app).drop_ins)
+    assert (seen(app).restart, seen(app).listens) == ("", True)
+    changed_by("web.service", "User=nobody")
+    assert seen(app).restart == f"it was not started under {path} (User=nobody)"
+    surroundings.note(app, seen(app).drop_ins)
+    changed_by("web.service", None)
+    assert seen(app).restart == f"it was started under {path}, which is gone"
+    assert seen(app).listens
+
+
+def test_a_drop_in_of_the_socket_has_the_address_opened_anew(app, changed_by):
+    changed_by("web.socket", "SocketMode=0600")
+    assert not seen(app).listens
+    surroundings.note(app, seen(app).drop_ins)
+    assert (seen(app).restart, seen(app).listens) == ("", True)
+
+
+def test_once_nothing_changes_the_units_no_note_is_left(app, changed_by, tmp_path):
+    changed_by("web.service", "User=root")
+    surroundings.note(app, seen(app).drop_ins)
+    changed_by("web.service", None)
+    surroundings.note(app, seen(app).drop_ins)
+    assert os.listdir(tmp_path / "state") == []
+
+
+@pytest.mark.parametrize("noted", ["", "{", "[]", '{"web.service": 7}', '{"web.service": null}'])
+def test_a_note_that_cannot_be_read_is_none(app, changed_by, tmp_path, noted):
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "web.drop-ins").write_text(noted)
+    assert seen(app).restart == ""
 
 
 def test_releases_are_in_the_order_in_which_they_were_in_service(app):

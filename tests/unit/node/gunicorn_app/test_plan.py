@@ -37,6 +37,7 @@ CONVERGED = {
     "releases_on_disk": [RELEASE],
     "served": [RELEASE],
     "in_use": [],
+    "drop_ins": {},
     "before": None,
 }
 VIRGIN = {
@@ -58,6 +59,7 @@ VIRGIN = {
     "releases_on_disk": [],
     "served": [],
     "in_use": [],
+    "drop_ins": {},
     "before": None,
 }
 

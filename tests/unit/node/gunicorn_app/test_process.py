@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import subprocess
 import time
@@ -30,6 +31,7 @@ def running(tmp_path):
         time.sleep(0.01)  # the kernel is still loading it
     wanted = {
         **APP, "release": str(release), "prefix": os.path.dirname(exe), "secrets_digest": "s1",
+        "user": getpass.getuser(),
     }  # fmt: skip
     yield process, wanted
     process.kill()
@@ -53,6 +55,7 @@ def test_the_process_that_is_wanted_is_left_alone(running):
         ("secrets_digest", "s2", "other secrets"),
         ("secrets_digest", "", "other secrets"),
         ("prefix", "/opt/envs/other", "not the environment /opt/envs/other"),
+        ("user", "web", f"runs as {getpass.getuser()}, not as web"),
         ("release", "/", "does not work in /"),
         ("release", "/no/such", "does not work in /no/such"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import os
 import signal
 import subprocess
@@ -75,6 +76,7 @@ def served(tmp_path, monkeypatch):
     prefix = os.path.dirname(os.path.dirname(os.path.realpath(sys.executable)))
     app = {
         **APP, "release": str(tmp_path / "release"), "prefix": prefix, "start_timeout_s": 1,
+        "user": getpass.getuser(),
     }  # fmt: skip
     with contextlib.ExitStack() as stack:
 
@@ -181,6 +183,12 @@ def test_the_right_answer_from_another_environment_is_refused(served):
 
 def test_the_right_answer_from_another_folder_is_refused(served, tmp_path):
     assert "does not work in" in refusal(served, release=str(tmp_path))
+
+
+def test_the_right_answer_of_another_user_is_refused(served):
+    said = refusal(served, user="web")
+    assert said.startswith("its main process (pid ")
+    assert said.endswith(f"runs as {getpass.getuser()}, not as web")
 
 
 def test_an_address_that_somebody_else_holds_is_refused(served):

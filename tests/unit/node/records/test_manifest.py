@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.records import manifest, receipts
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import systemd
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import drop_ins, systemd
 
 
 def distribution(prefix, name):
@@ -225,6 +225,56 @@ def test_what_was_removed_and_is_there_again_is_drift(tmp_path):
     assert drift(entry) == [f"{path} is back"]
 
 
+@pytest.fixture
+def override(tmp_path, monkeypatch):
+    """Return a function that writes what changes web.service besides its file."""
+    monkeypatch.setattr(drop_ins, "PLACES", [str(tmp_path)])
+    path = tmp_path / "web.service.d" / "override.conf"
+
+    def write(text):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"[Service]\n{text}\n")
+        return str(path)
+
+    return write
+
+
+def test_what_changes_a_unit_since_its_proof_is_drift_and_told_with_what_it_sets(override):
+    entry = manifest.drop_ins("web.service")
+    assert drift(entry) == manifest.notes([entry]) == []
+    path = override("User=root\nProtectSystem=no")
+    assert drift(entry) == [f"unit web.service is changed by {path} (User=root, ProtectSystem=no)"]
+
+
+def test_what_changed_a_unit_at_its_proof_is_no_drift_and_noted_as_long_as_it_is_there(override):
+    path = override("Restart=no")
+    entry = manifest.drop_ins("web.service")
+    assert drift(entry) == []
+    assert manifest.notes([entry]) == [f"unit web.service is changed by {path} (Restart=no)"]
+    override("Restart=on-failure")
+    assert drift(entry) == [f"unit web.service is changed by {path} (Restart=on-failure)"]
+    os.unlink(path)
+    assert drift(entry) == [f"{path}, which changed unit web.service, is gone"]
+    assert manifest.notes([entry]) == []
+
+
+@pytest.mark.parametrize(
+    ("user", "pid", "said"),
+    [
+        (getpass.getuser(), os.getpid(), []),
+        ("web", 0, []),
+        (
+            "web", os.getpid(),
+            [f"unit web.service runs as {getpass.getuser()}, should run as web"],
+        ),
+    ],
+)  # fmt: skip
+def test_a_service_that_runs_as_somebody_else_is_drift(user, pid, said):
+    answer = subprocess.CompletedProcess([], 0, f"MainPID={pid}\n", "")
+    entry = manifest.account("web.service", user)
+    assert manifest.drift([entry], lambda argv, **_options: answer) == said
+
+
 def test_a_user_that_is_gone_is_drift():
     entry = {"kind": "user", "name": "no-such-user-here", "home": "/", "shell": "/bin/sh"}
     assert drift(entry) == ["user no-such-user-here is gone"]
@@ -240,7 +290,7 @@ def test_receipts_survive_being_cut_short(tmp_path):
         pytest.skip("receipts belong to root; run as root to prove them")
     receipts.write("conda_env", "d", [], ["web"], str(tmp_path))
     assert receipts.survey(str(tmp_path)) == {
-        "conda_env": {"digest": "d", "drift": [], "names": ["web"]}
+        "conda_env": {"digest": "d", "drift": [], "names": ["web"], "notes": []}
     }
     assert os.stat(tmp_path / "conda_env.json").st_mode & 0o777 == 0o600
     (tmp_path / "conda_env.json").write_text('{"schema": 1, "dig')
@@ -255,7 +305,8 @@ def unread(folder):
     """Say whether the receipt counts as none, and is told."""
     path = folder / "conda_env.json"
     told = [f"{path} is no receipt that can be read"]
-    return receipts.survey(str(folder)) == {"conda_env": {"digest": "", "drift": told, "names": []}}
+    unread = {"digest": "", "drift": told, "names": [], "notes": []}
+    return receipts.survey(str(folder)) == {"conda_env": unread}
 
 
 GOOD = {"schema": 2, "digest": "d", "manifest": [], "names": []}
@@ -351,4 +402,4 @@ def test_whatever_lies_in_the_place_of_a_receipt_is_read_or_told(data):
         Path(folder, "conda_env.json").write_bytes(data)
         found = receipts.survey(folder)
     assert set(found) <= {"conda_env"}
-    assert all(row.keys() == {"digest", "drift", "names"} for row in found.values())
+    assert all(row.keys() == {"digest", "drift", "names", "notes"} for row in found.values())
