@@ -25,6 +25,7 @@ _ENVIRONMENT = {
     "CONDA_REGISTER_ENVS": "false",
     "LC_ALL": "C.UTF-8",
 }
+_SAY_VERSION = "import conda.cli.main, conda; print(conda.__version__)"
 # A lock is not solved, and the classic solver is part of conda itself.
 _NOT_SOLVING = {"CONDA_SOLVER": "classic"}
 
@@ -72,6 +73,25 @@ def solve(
     sources = [argument for channel in channels for argument in ("--channel", channel)]
     arguments = ["create", "--yes", "--no-default-packages", "--override-channels", *sources]
     run(base, [*arguments, *packages], execute, prefix, {"CONDA_PKGS_DIRS": cache})
+
+
+def version_without_settings(base: str, execute: Execute) -> str | None:
+    """Return the version of an installation's conda, None where it cannot be started.
+
+    No settings of conda are read, which `conda info` does even for that: broken ones, or ones that
+    name certificates which are gone, keep it from answering.
+
+    :param base: the prefix conda is installed in.
+    """
+    conda, python = (os.path.join(base, "bin", name) for name in ("conda", "python"))
+    if not (os.path.isfile(conda) and os.path.isfile(python)):
+        return None
+    what = f"import conda in {base}"
+    refuse_unsafe(what, base)
+    result = commands.run_long(
+        what, [python, "-I", "-c", _SAY_VERSION], _ENVIRONMENT, execute, base
+    )
+    return None if result.returncode else result.stdout.strip()
 
 
 def run(

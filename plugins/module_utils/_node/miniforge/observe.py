@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ..conda import cli, path_state, prefixes
@@ -31,10 +31,12 @@ class Seen(NamedTuple):
     files: dict[str, text_files.OnDisk]
 
 
-def observe(prefix: str, paths: Iterable[str], execute: Execute, state_dir: str) -> Seen:
+def observe(
+    prefix: str, wanted: Mapping[str, text_files.TextFile], execute: Execute, state_dir: str
+) -> Seen:
     """Look at an installation and the files around it.
 
-    :param paths: those of the files.
+    :param wanted: {path: TextFile} of what is to be there of the files.
     :param state_dir: where the notes on unfinished builds lie.
     :raises Refusal: somebody else than root could change what is, or would be, run there as root.
     """
@@ -44,8 +46,12 @@ def observe(prefix: str, paths: Iterable[str], execute: Execute, state_dir: str)
     elif verdict == "unfinished":
         # What lies there is removed, and run by nobody.
         safe_paths.refuse_unsafe(f"Miniforge in {prefix}", os.path.dirname(prefix), _OPTION)
+    there = text_files.look(wanted)
     version = _version(prefix, execute) if verdict == "conda" else None
-    return Seen(verdict, version, text_files.look(paths))
+    if verdict == "conda" and version is None and text_files.stale(wanted, there):
+        # Its settings may be all that keeps it from answering, and are put right first.
+        version = cli.version_without_settings(prefix, execute)
+    return Seen(verdict, version, there)
 
 
 def verdict_of(state: dict[str, Any], prefix: str) -> str:

@@ -40,16 +40,20 @@ def obstacles(wanted: dict[str, Any], seen: Seen) -> list[Refusal]:
 def plan(wanted: dict[str, Any], seen: Seen, installer: Installer) -> list[steps.Step]:
     """Return the steps that bring Miniforge and the files around it to the wanted state.
 
+    The files come first where there is a conda: it reads them whatever it is told.
+
     :param seen: what observe.observe() found.
     """
     wanted_files = configured(wanted)
-    return _installation(wanted, seen, installer) + [
+    writing = [
         steps.Step(
             text_files.sentence(path, wanted_files[path]),
             functools.partial(_put, path, wanted_files[path]),
         )
         for path in text_files.stale(wanted_files, seen.files)
     ]
+    installing = _installation(wanted, seen, installer)
+    return writing + installing if seen.verdict == "conda" else installing + writing
 
 
 def diffs(wanted: dict[str, Any], seen: Seen) -> list[dict[str, str]]:

@@ -211,7 +211,9 @@ def test_what_cannot_be_handed_over_as_certificates_is_refused(authority):
         state(miniforge_ca_source=str(authority))
 
 
-# An installer with the options of Miniforge's own, whose conda knows its version and no more.
+# An installer with the options of Miniforge's own, whose conda knows its version and no more. As
+# the real one (conda 24.7, conda/common/configuration.py and conda/base/context.py) it says nothing
+# but an error where its .condarc is no YAML, or names certificates that are not there.
 INSTALLER = """#!/bin/sh
 set -eu
 FORCE=0
@@ -226,9 +228,17 @@ touch "$PREFIX/conda-meta/history"
 echo '{"name": "conda"}' > "$PREFIX/conda-meta/conda-VERSION-0.json"
 cat > "$PREFIX/bin/conda" <<'END'
 #!/bin/sh
+[ -x "$(dirname "$0")/python" ] || exit 127
+RC=$(dirname "$0")/../.condarc
+die() { echo "{\\"exception_name\\": \\"$1\\", \\"message\\": \\"$2\\"}"; exit 1; }
+[ ! -e "$RC" ] || ! grep -q '^[{[]' "$RC" || die ConfigurationLoadError "Unable to load it."
+CA=$(sed -n 's/^ssl_verify: //p' "$RC" 2>/dev/null)
+[ -z "$CA" ] || [ -e "$CA" ] || die CustomValidationError "ssl_verify must be a path that exists"
 echo '{"conda_version": "VERSION"}'
 END
-chmod 755 "$PREFIX/bin/conda"
+printf '#!/bin/sh\\necho VERSION\\n' > "$PREFIX/bin/python"
+chmod 755 "$PREFIX/bin/conda" "$PREFIX/bin/python"
+"$PREFIX/bin/conda" info > /dev/null
 """
 
 
@@ -375,6 +385,54 @@ def test_a_changed_file_is_written_again(host, name):
     assert result.changes == [f"write {host.prefix}/{name}"]
     (host.prefix / name).chmod(0o666)
     assert host.converge(host.wanted()).changes == [f"write {host.prefix}/{name}"]
+    assert host.converge(host.wanted()).changes == []
+
+
+# How the configuration that is ours, or what it names, came to keep conda from answering.
+BROKEN = {
+    "no YAML": lambda host: (host.prefix / ".condarc").write_text("[channels\n"),
+    "YAML of something else": lambda host: (host.prefix / ".condarc").write_text("{a: {b\n"),
+    "vanished certificates": lambda host: (host.path / "etc" / "ca.pem").unlink(),
+    "the folder of certificates vanished": lambda host: shutil.rmtree(host.path / "etc"),
+    "certificates of an earlier option": lambda host: (host.prefix / ".condarc").write_text(
+        "ssl_verify: /gone/own.pem\n"
+    ),
+}
+
+
+@as_root
+@pytest.mark.parametrize("way", BROKEN)
+def test_our_own_files_are_put_right_before_conda_is_asked_as_foretold(host, authority, way):
+    asked = host.wanted(fail="exit 1", miniforge_ca_source=str(authority))
+    host.converge(host.wanted(miniforge_ca_source=str(authority)))
+    BROKEN[way](host)
+    predicted = host.converge(asked, check_mode=True).changes
+    assert host.converge(asked).changes == predicted
+    assert [sentence.split()[0] for sentence in predicted] == ["write"]
+    assert host.converge(asked).changes == []
+
+
+@as_root
+@pytest.mark.parametrize("way", BROKEN)
+def test_an_update_comes_after_our_own_files_are_put_right(host, authority, way):
+    host.converge(host.wanted(miniforge_ca_source=str(authority)))
+    BROKEN[way](host)
+    asked = host.wanted("25.1.0", miniforge_ca_source=str(authority))
+    predicted = host.converge(asked, check_mode=True).changes
+    assert host.converge(asked).changes == predicted
+    assert predicted[-1] == f"bring {host.prefix} from conda 24.7.1 to Miniforge 25.1.0-0"
+    assert host.converge(asked).changes == []
+
+
+@as_root
+@pytest.mark.parametrize("program", ["conda", "python"])
+def test_a_conda_that_is_damaged_as_well_is_put_right_as_foretold(host, program):
+    host.converge(host.wanted())
+    (host.prefix / ".condarc").write_text("[channels\n")
+    (host.prefix / "bin" / program).unlink()
+    predicted = host.converge(host.wanted(), check_mode=True).changes
+    assert host.converge(host.wanted()).changes == predicted
+    assert "from conda that does not answer to" in predicted[-1]
     assert host.converge(host.wanted()).changes == []
 
 
