@@ -243,6 +243,8 @@ def test_each_component_has_the_functions_that_are_asked_of_it(component):
         asked += ["only_absent", "without_absent"]
     if component in registry.IN_STACK:
         asked += ["in_stack"]
+    if component in registry.TELLING:
+        asked += ["notices"]
     assert [name for name in asked if not hasattr(registry.COMPONENTS[component], name)] == []
 
 

@@ -8,12 +8,14 @@ import os
 import stat
 from typing import Any
 
-from ..system import unfinished_folder
+from ..system import files, unfinished_folder
 from . import prefixes
 
 
 def of(path: str, state_dir: str) -> dict[str, Any]:
-    """Return {kind, empty, conda, unfinished} of a path; links are not followed.
+    """Return {kind, empty, conda, unfinished, sha256} of a path; links are not followed.
+
+    ``sha256`` is that of a file of at most files.TEXT_LIMIT, else ''.
 
     :param state_dir: where gpunode keeps its notes on the host.
     """
@@ -29,4 +31,13 @@ def of(path: str, state_dir: str) -> dict[str, Any]:
         "empty": kind == "absent" or (kind == "directory" and not os.listdir(path)),
         "conda": kind == "directory" and prefixes.is_conda(path),
         "unfinished": unfinished_folder.is_unfinished(path, state_dir),
+        "sha256": _digest(path) if kind == "file" else "",
     }
+
+
+def _digest(path: str) -> str:
+    try:
+        is_small = os.stat(path).st_size <= files.TEXT_LIMIT
+        return files.sha256_of_file(path) if is_small else ""
+    except OSError:
+        return ""

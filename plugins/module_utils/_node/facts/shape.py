@@ -29,6 +29,7 @@ class PathState(TypedDict):
     empty: bool
     conda: bool
     unfinished: bool
+    sha256: str
 
 
 class Account(TypedDict):
@@ -330,7 +331,8 @@ class General(TypedDict):
     mounts: Annotated[list[Mount], "in bytes"]
     paths: Annotated[
         dict[str, PathState],
-        "of the paths that were asked for; kind is absent, file, directory, link or other",
+        "of the paths that were asked for; kind is absent, file, directory, link or other; sha256 "
+        'is that of a small file, else ""',
     ]
     users: Annotated[dict[str, Account], "of the users that were asked for"]
     units: Annotated[

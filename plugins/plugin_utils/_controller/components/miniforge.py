@@ -16,7 +16,11 @@ import yaml
 from ansible_collections.gpunode.stack.plugins.module_utils._node import urls
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import prefixes
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import disk, own_paths
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
+    disk,
+    files,
+    own_paths,
+)
 
 from ..inputs import addresses, catalog, sent_file
 from ..inputs.site import Site
@@ -105,7 +109,33 @@ def absent(state: Mapping[str, Any]) -> list[str]:
 
 def probe(state: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return what the plan must know of the host."""
-    return {"paths": [state["prefix"], *_expected_bundle(state)], "users": []}
+    paths = [state["prefix"], *_expected_bundle(state), *_settings(state)]
+    return {"paths": paths, "users": []}
+
+
+def _settings(state: Mapping[str, Any]) -> dict[str, str]:
+    """Return {path: text} of what configures an installation, {} where there is to be none."""
+    if state["state"] == "absent":
+        return {}
+    condarc = os.path.join(state["prefix"], ".condarc")
+    return {condarc: state["condarc"], state["pip_config"]: state["pip_conf"]}
+
+
+def notices(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return {rule, says} of settings that were there before us, and are about to be replaced."""
+    if "miniforge" in facts["receipts"]:
+        return []
+    found = {path: facts["paths"][path] for path in _settings(state)}
+    return [
+        {
+            "rule": "settings-replaced",
+            "says": f"{path} is not this project's and is replaced: give what is to stay of it in "
+            "the options of miniforge, such as miniforge_channels",
+        }
+        for path, text in _settings(state).items()
+        if found[path]["kind"] in ("file", "link")
+        and found[path]["sha256"] != files.sha256_of_text(text)
+    ]
 
 
 def refusals(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Refusal]:

@@ -40,4 +40,4 @@ OF_ITEMS = ["conda_env", "gunicorn_app"]
 IN_STACK = ["nvidia_driver", "peer_memory"]
 
 # Those that tell people of a host what is neither a refusal nor due, by their function ``notices``.
-TELLING = ["gunicorn_app"]
+TELLING = ["miniforge", "gunicorn_app"]

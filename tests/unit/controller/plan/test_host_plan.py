@@ -19,8 +19,8 @@ def wishes(**variables):
     return host_plan.wishes(wanted_state.Site(variables, "/"), variables)
 
 
-def planned(facts, is_controller=False, **variables):
-    seen = {**facts, "receipts": {}}
+def planned(facts, is_controller=False, receipts=None, **variables):
+    seen = {**facts, "receipts": receipts or {}}
     return host_plan.plan(wishes(**variables), seen, is_controller=is_controller, today=TODAY)
 
 
@@ -60,6 +60,15 @@ def test_what_a_component_has_to_tell_is_among_the_notices_of_the_plan(waiting, 
     resolver = host_plan.COMPONENTS["nvidia_driver"]
     monkeypatch.setattr(resolver, "notices", lambda *_asked: [told], raising=False)
     assert told in planned(waiting, gpunode_stack="r580")["plan"]["stack"]["notices"]
+
+
+def test_what_is_not_ours_and_was_there_at_the_proof_is_told_each_time(waiting):
+    says = "unit web.service is changed by /x.conf (Restart=no)"
+    receipt = {"digest": "", "drift": [], "names": [], "notes": [says]}
+    answer = planned(waiting, receipts={"nvidia_driver": receipt}, nvidia_driver_state="absent")
+    assert says in [row["says"] for row in answer["plan"]["stack"]["notices"]]
+    # Of what nobody asks for any more nothing is told.
+    assert "not-ours" not in rules(planned(waiting, receipts={"conda_env": receipt}))
 
 
 def test_what_is_to_go_is_told_apart(waiting):

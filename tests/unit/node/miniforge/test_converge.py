@@ -95,6 +95,40 @@ def test_what_cannot_be_resolved_is_refused(variables, words):
         state(**variables)
 
 
+ADOPTED = {"kind": "directory", "empty": False, "conda": True, "unfinished": False, "sha256": ""}
+CONDARC, PIP_CONF = "/opt/miniforge3/.condarc", "/opt/miniforge3/pip.conf"
+
+
+def a_file(text):
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return {**FREE, "kind": "file", "empty": False, "sha256": digest}
+
+
+def told(receipts=(), **paths):
+    """Return what is told of an installation that is there, with files at .condarc and pip.conf."""
+    found = {CONDARC: paths.get("condarc", FREE), PIP_CONF: paths.get("pip_conf", FREE)}
+    seen = facts(ADOPTED, paths=found, receipts={name: {} for name in receipts})
+    return [notice["says"].split()[0] for notice in miniforge.notices(state(), seen)]
+
+
+def test_settings_of_an_adopted_installation_are_told_before_they_are_replaced():
+    assert {CONDARC, PIP_CONF} <= set(miniforge.probe(state())["paths"])
+    assert told() == []
+    assert told(condarc=a_file("channels: [https://own.example]\n")) == [CONDARC]
+    assert told(pip_conf=a_file("[global]\n"), condarc={**FREE, "kind": "link", "sha256": ""}) == [
+        CONDARC, PIP_CONF,
+    ]  # fmt: skip
+
+
+def test_settings_that_are_as_wanted_or_ours_already_are_not_told():
+    assert told(condarc=a_file(state()["condarc"])) == []
+    assert told(["miniforge"], condarc=a_file("changed by hand")) == []
+
+
+def test_nothing_is_told_of_settings_that_go():
+    assert miniforge.notices(state(miniforge_state="absent"), facts(ADOPTED, receipts={})) == []
+
+
 def test_a_mirror_is_configured_as_public_ones_document_it():
     text = state(
         miniforge_channels=["defaults"],
@@ -166,7 +200,7 @@ def test_the_plan_refuses_what_cannot_work_on_the_host(found, words):
 
 def test_certificates_have_to_be_on_the_host():
     asked = state(miniforge_ca_bundle="/etc/ssl/own.pem")
-    assert miniforge.probe(asked)["paths"] == ["/opt/miniforge3", "/etc/ssl/own.pem"]
+    assert "/etc/ssl/own.pem" in miniforge.probe(asked)["paths"]
     (refusal,) = miniforge.refusals(asked, facts(paths={"/etc/ssl/own.pem": FREE}))
     assert "miniforge_ca_bundle /etc/ssl/own.pem" in str(refusal)
     there = {"/etc/ssl/own.pem": {**FREE, "kind": "file", "empty": False}}
@@ -186,7 +220,7 @@ def test_certificates_of_the_controller_are_handed_over_and_trusted_by_all(autho
     assert asked["ca_bundle"] == asked["ca_path"] == "/etc/gpunode/ca.pem"
     assert yaml.safe_load(asked["condarc"])["ssl_verify"] == "/etc/gpunode/ca.pem"
     assert "cert = /etc/gpunode/ca.pem" in asked["pip_conf"].splitlines()
-    assert miniforge.probe(asked)["paths"] == ["/opt/miniforge3"]
+    assert "/etc/gpunode/ca.pem" not in miniforge.probe(asked)["paths"]
     assert miniforge.refusals(asked, facts()) == []
 
 
