@@ -194,6 +194,7 @@ def test_what_changes_a_unit_from_outside_is_told_and_a_candidate_runs_under_it(
     assert again.changes("node1") == []
     assert f"note: unit demo.service is changed by {OVERRIDE}" in again.messages()
     demo.code(CODE)
+    demo.converge()
     demo.root(f"rm -r $(dirname {OVERRIDE}) && systemctl daemon-reload")
     assert f"it was started under {OVERRIDE}, which is gone" in "\n".join(demo.converge())
     assert "FROM_OUTSIDE" not in demo.ask()
