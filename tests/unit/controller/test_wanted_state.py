@@ -325,3 +325,11 @@ def test_a_secret_with_a_nul_is_refused_and_not_told(inventory):
     with pytest.raises(Refusal, match="NUL") as refused:
         site(inventory, gunicorn_app_secrets={"web": {"A": "hunter\0two"}}).options("gunicorn_app")
     assert "hunter" not in str(refused.value)
+
+
+def test_an_environment_in_a_folder_that_packages_leave_no_room_for_is_refused(inventory):
+    folder = "/" + "f" * 200
+    site(inventory, conda_env_dir=folder).wanted("conda_env")
+    item = {"name": "n" * 60, "lock": "web.lock"}
+    with pytest.raises(Refusal, match="has 275 bytes, and packages of conda leave room for 255"):
+        site(inventory, conda_env_dir=folder, conda_env_list=[item]).wanted("conda_env")

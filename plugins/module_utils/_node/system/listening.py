@@ -20,6 +20,9 @@ from typing import Any
 from . import commands, proc_net, unix_sockets
 from .commands import Run
 
+# Of the path of a unix socket, in bytes (unix(7), sun_path).
+_LONGEST = 107
+
 
 def parse(listen: str) -> tuple[str, int]:
     """Return (address, port) of a ListenStream= value; a unix socket is (path, 0).
@@ -29,6 +32,8 @@ def parse(listen: str) -> tuple[str, int]:
     if listen.startswith("/"):
         if os.path.normpath(listen) != listen or re.search(r"[\s%]", listen):
             raise ValueError("not a plain absolute path")
+        if len(os.fsencode(listen)) > _LONGEST:
+            raise ValueError(f"the path of a unix socket has {_LONGEST} bytes at the most")
         return listen, 0
     match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([0-9]{1,5})", listen)
     if not match:

@@ -21,11 +21,14 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
 
 from .. import project
 from ..conda import channels, mirrors, pip_requirements, spec
-from ..inputs import catalog, sent_file
+from ..inputs import catalog, host_folder, sent_file
 from ..inputs.site import Site
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 _MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+# What is kept free in the files of packages for the path that they come to lie in
+# (docs.conda.io/projects/conda-build, "--prefix-length": 255).
+_PREFIX_MAX = 255
 # What a lock will take is not in it: a floor under which no environment is begun.
 _ROOM = disk.GIB
 # Platforms of conda, by the architecture that Linux names.
@@ -40,7 +43,7 @@ def is_wanted(site: Site) -> bool:
 
 def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
     """Return the wanted state: for each environment its prefix, its link and what it is to hold."""
-    folder = folder_from(options["dir"])
+    folder = host_folder.checked("conda_env_dir", options["dir"])
     if options["keep"] < 0:
         raise Refusal(
             f"conda_env_keep {options['keep']}", "fewer than none cannot be kept", "Say 0 or more"
@@ -68,18 +71,6 @@ def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
         ],
         "leaving": _units_leaving(site),
     }
-
-
-def folder_from(path: str) -> str:
-    """Return the folder of environments, from conda_env_dir.
-
-    :raises Refusal: the path is relative.
-    """
-    if not os.path.isabs(path):
-        raise Refusal(
-            f"conda_env_dir {path}", "it is not an absolute path", "Write it from the root"
-        )
-    return os.path.normpath(path)
 
 
 def present(state: Mapping[str, Any]) -> list[str]:
@@ -293,9 +284,17 @@ def _kept(item: Mapping[str, Any], folder: str) -> dict[str, Any]:
 def _described(
     item: Mapping[str, Any], folder: str, build_id: str, content: Mapping[str, Any]
 ) -> dict[str, Any]:
+    prefix = os.path.join(folder, builds.folder_of(item["name"], build_id))
+    if len(prefix.encode()) > _PREFIX_MAX:
+        raise Refusal(
+            f"environment {item['name']}",
+            f"its folder {prefix} has {len(prefix.encode())} bytes, and packages of conda leave "
+            f"room for {_PREFIX_MAX}",
+            "Choose a shorter name or conda_env_dir",
+        )
     return {
         "name": item["name"],
-        "prefix": os.path.join(folder, builds.folder_of(item["name"], build_id)),
+        "prefix": prefix,
         "link": os.path.join(folder, item["name"]),
         "imports": item["imports"],
         **content,

@@ -30,13 +30,16 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
 )
 
 from .. import project
-from ..gunicorn import entry_point, units
+from ..gunicorn import entry_point, places, units
 from ..gunicorn import source as app_source
-from ..inputs import sent_file
+from ..inputs import host_folder, sent_file
 from ..inputs.site import Site
 
-# The name of a unit, with what follows it, has at most 255 characters, and so have those of files.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+# With what follows it, it is that of a unit, of files, and of a unix socket below /run, whose path
+# has 107 bytes at the most (unix(7)).
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
+# Their units would be taken for those of an application that was made by hand.
+_DAEMONS = ("nvidia-persistenced", "nvidia-fabricmanager", "nvidia-gridd", "openibd")
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # What needs no quoting anywhere in a unit file.
@@ -93,6 +96,13 @@ def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
     _refuse_both({app["name"] for app in applications} & {app["name"] for app in gone})
     for key in ("name", "dir"):
         _refuse_twice(key, [app[key] for app in [*applications, *gone]])
+    envs = site.options("conda_env")
+    places.refuse_nested(
+        [*applications, *gone],
+        os.path.normpath(envs["dir"]),
+        [env["name"] for env in envs["list"]],
+        os.path.normpath(site.options("miniforge")["prefix"]),
+    )
     for one, other in itertools.combinations(applications, 2):
         if listening.overlap(listening.parse(one["listen"]), listening.parse(other["listen"])):
             raise Refusal(
@@ -239,12 +249,18 @@ def identity(item: Mapping[str, Any]) -> dict[str, Any]:
     name = item["name"]
     what = f"application {name}"
     _demand(
-        _NAME, name, "application name", "a name is made of up to 100 letters, digits, '_' and '-'"
+        _NAME, name, "application name", "a name is made of up to 80 letters, digits, '_' and '-'"
     )
     if name.startswith(transient_unit.PREFIX):
         raise Refusal(
             f"application name: '{name}'",
             f"units whose names begin with {transient_unit.PREFIX} are this project's own",
+            "Rename it in gunicorn_app_list",
+        )
+    if name in _DAEMONS:
+        raise Refusal(
+            f"application name: '{name}'",
+            f"{name}.service is a daemon that this project looks after",
             "Rename it in gunicorn_app_list",
         )
     if name.endswith(candidate.SUFFIX):
@@ -260,7 +276,7 @@ def identity(item: Mapping[str, Any]) -> dict[str, Any]:
         f"user of {what}",
         "a user's name is made of lower-case letters, digits, '_' and '-'",
     )
-    folder = os.path.normpath(item.get("dir") or f"/srv/{name}")
+    folder = host_folder.checked(f"dir of {what}:", item.get("dir") or f"/srv/{name}")
     _demand(
         _PATH, folder, f"dir of {what}", "it is an absolute path of letters, digits and '._+@-'"
     )

@@ -22,7 +22,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
     own_paths,
 )
 
-from ..inputs import addresses, catalog, sent_file
+from ..inputs import addresses, catalog, host_folder, sent_file
 from ..inputs.site import Site
 
 _MARK = "# Written by gpunode; what is changed here by hand is lost.\n"
@@ -47,13 +47,7 @@ def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
     ``ca_bundle`` is the path of the certificates to trust, '' for the host's own; ``ca_text`` is
     what is to lie in ``ca_path``, None for nothing.
     """
-    prefix = os.path.normpath(options["prefix"])
-    if not os.path.isabs(prefix):
-        raise Refusal(
-            f"miniforge_prefix {options['prefix']}",
-            "it is not an absolute path",
-            "Write it from the root",
-        )
+    prefix = host_folder.checked("miniforge_prefix", options["prefix"])
     if options["state"] == "absent":
         return _absent(prefix, _environments(site))
     version, architecture, installer = _installer(options)

@@ -12,7 +12,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import rd
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import distribution
 
-from ..inputs import addresses, catalog, sent_file
+from ..inputs import addresses, catalog, host_folder, sent_file
 from ..inputs.site import Site
 from ..stack import stack_catalog
 
@@ -34,9 +34,7 @@ def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
     if not ofed:
         return {"state": "unsaid"}
     installer.refuse_options(options["options"])
-    tmpdir = options["tmpdir"]
-    if not tmpdir.startswith("/"):
-        raise Refusal(f"mlnx_ofed_tmpdir: {tmpdir}", "it is no absolute path", "Write it from / on")
+    tmpdir = host_folder.checked("mlnx_ofed_tmpdir", options["tmpdir"])
     known = stack_catalog.of_project()
     return {
         "state": "present",
@@ -48,7 +46,7 @@ def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
         "inbox_packages": {row["manager"]: row["packages"] for row in catalog.rows("inbox_rdma")},
         **_packages(options, ofed, known.doca(ofed["version"])),
         "options": options["options"],
-        "tmpdir": tmpdir.rstrip("/"),
+        "tmpdir": tmpdir,
         "firmware_update": options["firmware_update"],
     }
 

@@ -13,7 +13,8 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app i
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 
 from .. import wanted_state
-from ..components import conda_env, gunicorn_app
+from ..components import gunicorn_app
+from ..inputs import host_folder
 from . import report
 
 _MIB = 1 << 20
@@ -38,7 +39,9 @@ def places(variables: Mapping[str, Any]) -> tuple[dict[str, Any], list[Refusal]]
             refusals.append(Refusal(what, refusal.because, refusal.remedy))
     folder = ""
     try:
-        folder = conda_env.folder_from(_option("conda_env", "dir", variables.get("conda_env_dir")))
+        folder = host_folder.checked(
+            "conda_env_dir", _option("conda_env", "dir", variables.get("conda_env_dir"))
+        )
     except Refusal as refusal:
         refusals.append(refusal)
     return {"applications": applications, "environments": folder}, refusals

@@ -7,12 +7,18 @@ import re
 import pytest
 import yaml
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import fabric_manager, gridd
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
+    candidate,
+)
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
     release as app_release,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
     service as app_service,
 )
+from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed import openibd
+from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver import services
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import project, wanted_state
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.components import (
@@ -28,6 +34,8 @@ https://mirror.example/conda-forge/linux-64/python-3.11.7-0_cp311.conda#01234567
 https://mirror.example/conda-forge/noarch/gunicorn-{gunicorn}-py_0.conda#0123456789abcdef0123456789abcdef
 """
 FREE = {"kind": "absent", "empty": True, "conda": False, "unfinished": False}
+# Those that are started, or overridden, beside the applications.
+DAEMONS = [services.PERSISTENCED, fabric_manager.UNIT, gridd.UNIT, openibd.UNIT]
 GOOD_USER = {"exists": False, "uid": -1, "home": "", "shell": "", "sudo": False}
 
 
@@ -267,6 +275,16 @@ def test_a_present_application_says_what_it_is(resolve, missing):
 
 BAD = {
     "name with a slash": ({"name": "a/b"}, "a/b"),
+    "name whose sockets would be too long": ({"name": "n" * 81, "user": "web"}, "up to 80 letters"),
+    "socket that is too long": ({"listen": "/run/web/" + "s" * 100}, "107 bytes"),
+    "socket of two-byte letters": ({"listen": "/run/web/" + "ö" * 50}, "107 bytes"),
+    "dir with a long name": ({"dir": "/srv/" + "d" * 300}, "255"),
+    "dir with a long path": ({"dir": "/srv" + "/d" * 2000}, "3000"),
+    "dir that is an environment": ({"dir": "/opt/gpunode/envs/env"}, "environments"),
+    "dir in a build": ({"dir": "/opt/gpunode/envs/old-0123456789ab/web"}, "environments"),
+    "dir in conda": ({"dir": "/opt/miniforge3/web"}, "conda"),
+    "dir among receipts": ({"dir": "/var/lib/gpunode/web"}, "gpunode's own"),
+    "dir among secrets": ({"dir": "/etc/gpunode"}, "gpunode's own"),
     "name that is an option": ({"name": "-x"}, "-x"),
     "unknown environment": ({"environment": "enf"}, "Did you mean env"),
     "no such source": ({"source": "webb"}, "there is no .*webb on the controller"),
@@ -316,6 +334,47 @@ def test_bad_input_is_refused_with_its_value_and_a_remedy(resolve, case):
     with pytest.raises(Refusal, match=said) as refusal:
         resolve(change)
     assert refusal.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("dirs", "states"),
+    [
+        (("/srv/web", "/srv/web/releases/x"), ("present", "present")),
+        (("/srv/web", "/srv/web/releases"), ("present", "present")),
+        (("/srv/web/releases/0123456789ab/api", "/srv/web"), ("present", "present")),
+        (("/srv/web", "/srv/web/current/api"), ("present", "present")),
+        (("/srv/web", "/srv/web/releases/x"), ("present", "absent")),
+    ],
+)
+def test_an_application_in_the_releases_of_another_is_refused(resolve, dirs, states):
+    apps = [
+        {"name": name, "dir": folder, "state": state, "listen": f"127.0.0.1:{port}"}
+        for name, folder, state, port in zip(("a", "b"), dirs, states, (8001, 8002), strict=True)
+    ]
+    with pytest.raises(Refusal, match=r"lies where application [ab] has its releases") as refused:
+        resolve(*apps)
+    assert refused.value.what.startswith("dir /srv/web/")
+
+
+def test_folders_beside_and_below_each_other_do_no_harm(resolve):
+    apps = [("a", "/srv/web"), ("b", "/srv/web/api"), ("c", "/srv/web/releases2"), ("d", "/srv/w")]
+    rows = [
+        {"name": name, "dir": folder, "listen": f"127.0.0.1:{8000 + at}"}
+        for at, (name, folder) in enumerate(apps)
+    ]
+    assert len(resolve(*rows, conda_env_dir="/srv")["applications"]) == 4
+
+
+def test_environments_among_releases_are_refused(resolve):
+    with pytest.raises(Refusal, match="conda_env_dir /srv/web/releases/envs"):
+        resolve(conda_env_dir="/srv/web/releases/envs")
+    with pytest.raises(Refusal, match="miniforge_prefix /srv/web/releases"):
+        resolve(miniforge_prefix="/srv/web/releases")
+
+
+def test_the_longest_name_of_an_application_leads_to_sockets_that_linux_has(resolve):
+    (app,) = resolve({"name": "n" * 80, "user": "web"})["applications"]
+    assert len(candidate.socket_path(app["name"])) <= 107
 
 
 def test_a_secret_with_a_control_character_is_refused_and_not_told(resolve):
@@ -471,8 +530,13 @@ def test_the_example_is_complete_but_for_its_lock(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("a" * 101, "up to 100"), ("gpunode-conda_env", "units whose names begin with gpunode-")],
+    [
+        *((("a" * length), "up to 80") for length in (81, 100, 300)),
+        ("gpunode-conda_env", "units whose names begin with gpunode-"),
+        ("gpunode-web", "units whose names begin with gpunode-"),
+        *((unit.partition(".")[0], "a daemon that this project looks after") for unit in DAEMONS),
+    ],
 )
 def test_a_name_that_no_unit_can_have_is_refused_before_any_host_is_asked(resolve, name, words):
     with pytest.raises(Refusal, match=words):
-        resolve({"name": name})
+        resolve({"name": name, "user": "web"})

@@ -49,7 +49,7 @@ def test_by_default_firmware_stays():
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        ({"mlnx_ofed_tmpdir": "tmp"}, "mlnx_ofed_tmpdir: tmp"),
+        ({"mlnx_ofed_tmpdir": "tmp"}, "mlnx_ofed_tmpdir tmp"),
         ({"mlnx_ofed_options": ["--basics"]}, "Did you mean --basic?"),
         ({"mlnx_ofed_options": ["--without-fw-update"]}, "mlnx_ofed_firmware_update"),
         (

@@ -1,0 +1,62 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Folders of applications against what else of this project has folders on a host.
+
+What lies in a release is no part of it, and goes with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import builds
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import service
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import own_paths
+
+_OWN = (own_paths.STATE_DIR, own_paths.CACHE_DIR, own_paths.RUN_DIR, own_paths.ETC_DIR)
+
+
+def refuse_nested(
+    apps: Sequence[Mapping[str, Any]], env_dir: str, env_names: Iterable[str], conda: str
+) -> None:
+    """Refuse a folder that lies where another thing of this project comes and goes.
+
+    :param apps: {name, dir, ...} of the applications that are to be there or to go.
+    :param env_dir: the folder of environments.
+    :param env_names: the names of those.
+    :param conda: the prefix of Miniforge.
+    :raises Refusal: one does.
+    """
+    asked = [(f"dir {app['dir']} of application {app['name']}", app["dir"]) for app in apps]
+    held = [(f"conda_env_dir {env_dir}", env_dir), (f"miniforge_prefix {conda}", conda)]
+    for what, folder in asked + held:
+        for owner, place in _of_releases(apps):
+            if _is_within(folder, place):
+                raise _refused(what, f"it lies where {owner} has its releases")
+    for what, folder in asked:
+        if any(_is_within(folder, place) for place in _OWN):
+            raise _refused(what, "it lies in a folder of gpunode's own")
+        if _is_within(folder, conda):
+            raise _refused(what, f"it lies in conda, {conda}")
+        if _is_within(folder, env_dir) and folder != env_dir:
+            first = PurePosixPath(folder).relative_to(env_dir).parts[0]
+            if first in env_names or builds.name_of(first):
+                raise _refused(what, f"it lies among the environments of {env_dir}")
+
+
+def _of_releases(apps: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Yield (who, folder) of what holds the releases of each application, or leads to one."""
+    for app in apps:
+        for place in (service.releases_in(app["dir"]), service.link_of(app)):
+            yield f"application {app['name']}", place
+
+
+def _is_within(path: str, folder: str) -> bool:
+    return PurePosixPath(path).is_relative_to(folder)
+
+
+def _refused(what: str, because: str) -> Refusal:
+    return Refusal(what, because, "Choose another folder")

@@ -1,0 +1,27 @@
+"""A folder of a host is one that the host can have."""
+
+import pytest
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import host_folder
+
+
+def test_a_folder_is_taken_without_its_detours():
+    assert host_folder.checked("dir", "/srv//a/../b/") == "/srv/b"
+    assert host_folder.checked("dir", "/" + "n" * 255) == "/" + "n" * 255
+
+
+@pytest.mark.parametrize(
+    ("path", "because"),
+    [
+        ("srv/web", "not an absolute path"),
+        ("/srv/" + "n" * 256, "has 256 bytes"),
+        ("/srv/" + "ä" * 128, "has 256 bytes"),
+        ("/srv" + "/n" * 2000, "it has 4004 bytes"),
+    ],
+)
+def test_what_no_host_can_have_is_refused(path, because):
+    with pytest.raises(Refusal, match=because) as refused:
+        host_folder.checked("conda_env_dir", path)
+    assert refused.value.what.startswith("conda_env_dir ")
+    assert len(str(refused.value)) < 700
