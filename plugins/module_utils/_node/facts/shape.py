@@ -423,7 +423,8 @@ class TheDriver(TypedDict):
     licensing: Annotated[
         Licensing,
         "unit is whether nvidia-gridd.service is there; tokens are file names; says is the last "
-        "line of the daemon's log that speaks of a license",
+        "line of the daemon's log that speaks of a license, behind the line that says why there is "
+        "none",
     ]
     rivals: Annotated[InKernelDrivers, "initramfs are the kernels whose initramfs holds the driver"]
     gpu_clients: Annotated[list[GpuClient], "who has /dev/nvidia* open"]

@@ -19,6 +19,14 @@ CONFIGURATION = "/etc/nvidia/gridd.conf"
 TOKENS = "/etc/nvidia/ClientConfigToken"
 _SETTING = re.compile(r"""\s*(\w+)\s*=\s*(["']?)(.*?)\2\s*""")
 _LINES = 200
+# That there is no license, and not why: NVIDIA/nvidia-docker#1787 and other public logs.
+_GENERAL = re.compile(r"Failed to (?:acquire|renew|register|return)|license not found", re.I)
+# Unless it says so itself, such as "(Info: ... - Error: Couldn't connect to server)".
+_DETAIL = "Error:"
+_CAUSE = re.compile(
+    r"fail|error|unable|cannot|could ?n[o']t|denied|invalid|expired|exceeded|missing|not set", re.I
+)
+_HAD = re.compile(r"license (?:acquired|renewed) successfully", re.I)
 
 
 def survey(tree: Root, states: Mapping[str, str]) -> dict[str, Any]:
@@ -44,7 +52,7 @@ def survey(tree: Root, states: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _last_word(tree: Root) -> str:
-    """Return the last line in the daemon's log of this boot that speaks of a license."""
+    """Return what the daemon's log of this boot says last of a license."""
     log = tree.answer(
         "journalctl",
         f"--unit={UNIT}",
@@ -54,5 +62,26 @@ def _last_word(tree: Root) -> str:
         "--no-pager",
         "--quiet",
     )
-    lines = [line.strip() for line in log.splitlines() if re.search("licen[cs]", line, re.I)]
-    return (lines or [""])[-1]
+    return last_word(log)
+
+
+def last_word(log: str) -> str:
+    """Return the last line of the daemon's log that speaks of a license, '' where none does.
+
+    One that only says that there is none has the line before it that says why, where there is one.
+    """
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    spoken = [at for at, line in enumerate(lines) if re.search("licen[cs]", line, re.I)]
+    if not spoken:
+        return ""
+    word = lines[spoken[-1]]
+    if not _GENERAL.search(word) or _DETAIL in word:
+        return word
+    # What went wrong before it had one is over.
+    had = max((at for at in spoken if _HAD.search(lines[at])), default=-1)
+    causes = [
+        line
+        for line in lines[had + 1 : spoken[-1]]
+        if _CAUSE.search(line) and not _GENERAL.search(line)
+    ]
+    return f"{causes[-1]}; {word}" if causes else word

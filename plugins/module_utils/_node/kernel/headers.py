@@ -35,6 +35,12 @@ def package(release: str, manager: str) -> str:
     return f"kernel-{'rt-' if _RT.search(release) else ''}devel-{release}"
 
 
+def again(release: str, manager: str) -> str:
+    """Return the command that puts the package in place anew; see :func:`package`."""
+    words = {"apt": "apt-get install --reinstall", "dnf": "dnf reinstall"}
+    return f"{words.get(manager, words['dnf'])} {package(release, manager)}"
+
+
 def packages(release: str, manager: str) -> list[str]:
     """Return the names of the packages that bring them, the one to be preferred first.
 

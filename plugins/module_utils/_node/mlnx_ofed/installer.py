@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from .. import near_miss
+from ..kernel import build_failure
 from ..refusal import Refusal
-from ..system import commands, disk
+from ..system import commands, disk, named_logs
 from ..system.root import Root
 
 
@@ -74,7 +75,6 @@ _MODULES = {
 }
 _CHOICE = re.compile(r"--(?:with|without|enable|disable)-(.+)")
 _MARK = re.compile(r"\x1b\[[0-9;]*m")
-_LOG = re.compile(r"^(?:General log file: |See )(\S+)", re.MULTILINE)
 _FIRMWARE = re.compile(r"^.*(?:Failed to update Firmware|Cannot perform firmware update).*$", re.M)
 _ERRORS = re.compile(r"\berror\b|\bfailed\b|\bE:", re.IGNORECASE)
 _QUOTED = 3
@@ -185,21 +185,35 @@ def failure(what: str, done: subprocess.CompletedProcess[str], tree: Root) -> Re
     :param tree: the host, on which its log lies.
     """
     text = _MARK.sub("", done.stdout + done.stderr)
-    logs = [path.rstrip(".,") for path in _LOG.findall(text)]
-    logged = "\n".join(tree.text(path) for path in logs)
-    if disk.is_full(text + logged):
+    logs = {path: _MARK.sub("", said) for path, said in named_logs.followed(text, tree).items()}
+    if disk.is_full(text + "".join(logs.values())):
         return disk.full(what, "mlnx_ofed_tmpdir, /usr or /var")
     because, remedy = _STATUSES.get(done.returncode, _STATUSES[1])
-    words = [
-        line for line in commands.lines_of(f"{text}\n{logged}") if _ERRORS.search(line)
-    ] or commands.lines_of(text)
-    said = " / ".join(dict.fromkeys(words[-_QUOTED:]))
-    told = f"{because} (status {done.returncode}): {said}" if said else because
-    return Refusal(
-        what,
-        told + (f" ({', '.join(dict.fromkeys(logs))})" if logs else ""),
-        f"{remedy}, and run again",
-    )
+    told = f"{because} (status {done.returncode})"
+    said = _quoted(text, logs)
+    return Refusal(what, f"{told}: {said}" if said else told, f"{remedy}, and run again")
+
+
+def _quoted(text: str, logs: Mapping[str, str]) -> str:
+    """Return the installer's own error, and that of the log which says most, with its path.
+
+    That is the one of a build that failed, else the one that was named last.
+
+    :param logs: what named_logs.followed found in its words.
+    """
+    own = _errors(text)[-1:]
+    of_builds = {path: build_failure.cause(said).lines for path, said in logs.items()}
+    of_others = {path: _errors(said)[-_QUOTED:] for path, said in logs.items()}
+    for found in (of_builds, of_others):
+        for path, lines in reversed(list(found.items())):
+            if lines:
+                return " / ".join([*own, f"{' / '.join(lines)} ({path})"])
+    paths = ", ".join(named_logs.paths(text))
+    return " / ".join(own or commands.lines_of(text)[-_QUOTED:]) + (f" ({paths})" if paths else "")
+
+
+def _errors(text: str) -> list[str]:
+    return list(dict.fromkeys(filter(_ERRORS.search, commands.lines_of(text))))
 
 
 def firmware_failure(done: subprocess.CompletedProcess[str]) -> str:

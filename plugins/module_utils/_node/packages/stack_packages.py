@@ -71,6 +71,11 @@ def survey(tree: Root) -> list[dict[str, Any]]:
     return rows
 
 
+def manager(tree: Root) -> str:
+    """Return the package manager by whose database packages are told: 'apt' or 'dnf'."""
+    return "apt" if tree.exists(_STATUS) else "dnf"
+
+
 def installed(tree: Root, is_asked: Callable[[str], object] = _FAMILY.fullmatch) -> dict[str, str]:
     """Return {name: version} of packages that are installed, those of the family by default.
 

@@ -29,6 +29,11 @@ _REASONS = (
         f"Look at {gridd.TOKENS}",
     ),
     (
+        r"trusted sto(?:re|rage)",
+        "the daemon cannot keep what the license server tells it",
+        "Remove what is in /var/lib/nvidia/GridLicensing, its trusted store",
+    ),
+    (
         r"Failed to (?:decode signature from token|read configurations from client configuration)",
         "the daemon cannot read the token",
         "Download it again from the license server, and name it with vgpu_license_token",
@@ -77,7 +82,9 @@ def reason(log: str) -> tuple[str, str, str]:
     for pattern, means, remedy in _REASONS:
         said = [line for line in lines if re.search(pattern, line)]
         if said:
-            return means, remedy, said[-1]
+            # What is not known here may say more than what is.
+            word = gridd.last_word(log)
+            return means, remedy, word if word.endswith(said[-1]) else said[-1]
     return (
         "the daemon does not say why",
         f"Look at `journalctl -u {gridd.UNIT}`, and at what lies between here and the license "

@@ -64,6 +64,31 @@ def test_a_failure_of_the_daemon_is_its_last_word():
     assert facts_of({}, {"journalctl": f"{LOG}{failure}\nother\n"})["says"] == failure
 
 
+# NVIDIA/nvidia-docker#1787.
+CAUSE = "Failed to update local trusted store - Maximum buffer size exceeded"
+GENERAL = "Failed to acquire license from 192.0.2.7"
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ([CAUSE, "Failed to register client (2)", GENERAL], f"{CAUSE}; {GENERAL}"),
+        (["Unable to open the socket", "Mapped", GENERAL], f"Unable to open the socket; {GENERAL}"),
+        ([CAUSE, *LOG.splitlines()], LOG.splitlines()[3]),
+        # What was before there was a license is over.
+        ([CAUSE, *LOG.splitlines(), GENERAL], GENERAL),
+        (
+            [CAUSE, f"{GENERAL} (Info: x - Error: Couldn't resolve host name)"],
+            f"{GENERAL} (Info: x - Error: Couldn't resolve host name)",
+        ),
+        (["NLS initialized"], ""),
+    ],
+)
+def test_a_general_line_has_the_cause_before_it(lines, says):
+    assert facts_of({}, {"journalctl": "\n".join(lines)})["says"] == says
+    assert gridd.last_word("\n".join(lines)) == says
+
+
 def test_the_journal_is_not_asked_where_the_unit_is_not_there():
     facts = facts_of({}, {"journalctl": LOG}, "not-found", "inactive")
     assert (facts["unit"], facts["active"], facts["says"]) == (False, False, "")

@@ -131,6 +131,44 @@ def test_the_log_is_quoted_and_named(tmp_path):
     assert "\x1b" not in str(refusal)
 
 
+# microsoft/pai#2470, with the log that DKMS names in turn.
+def test_the_log_behind_the_log_that_the_installer_names_is_quoted_with_its_path(tmp_path):
+    logs = "/var/tmp/MLNX_OFED_LINUX.6.logs"
+    make = "/var/lib/dkms/mlnx-ofed-kernel/24.10/build/make.log"
+    texts = {
+        f"{logs}/general.log": "Running dpkg\nInstalling mlnx-ofed-kernel-modules failed\n",
+        f"{logs}/mlnx-ofed-kernel-modules.debinstall.log": (
+            f"Error! Bad return status for module build\nConsult {make} for more information.\n"
+        ),
+        make: "  CC x.o\nx.c:9:1: error: too few arguments to function 'y'\nmake: *** Error 1\n",
+    }
+    for path, text in texts.items():
+        (tmp_path / path[1:]).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path[1:]).write_text(text)
+    told = (
+        f"General log file: {logs}/general.log\n"
+        "Error: mlnx-ofed-kernel-modules installation failed!\nCollecting debug info...\nSee:\n"
+        f"\t{logs}/mlnx-ofed-kernel-modules.debinstall.log\nRemoving newly installed packages...\n"
+    )
+    refusal = installer.failure("install it", ended(1, told), Root(tmp_path))
+    assert refusal.because == (
+        "the installation failed (status 1): Error: mlnx-ofed-kernel-modules installation failed! "
+        f"/ x.c:9:1: error: too few arguments to function 'y' ({make})"
+    )
+
+
+def test_a_log_that_somebody_else_could_have_written_is_named_and_not_quoted(tmp_path):
+    log = tmp_path / "var/tmp/x.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("root:$6$secret error\n")
+    log.chmod(0o666)
+    refusal = installer.failure(
+        "install it", ended(1, "Error: no. See /var/tmp/x.log"), Root(tmp_path)
+    )
+    assert "secret" not in str(refusal)
+    assert "/var/tmp/x.log" in refusal.because
+
+
 def test_colours_of_the_terminal_are_no_part_of_a_message(tmp_path):
     told = "\x1b[31mError: gave up\x1b[0m\n"
     refusal = installer.failure("install it", ended(1, told), Root(tmp_path))

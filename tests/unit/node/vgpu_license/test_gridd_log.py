@@ -34,6 +34,10 @@ from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs i
             "name",
         ),
         ("Failed to register client (2)", "gave no licence"),
+        (
+            "Failed to update local trusted store - Maximum buffer size exceeded",
+            "keep what the license server tells it",
+        ),
         ("Failed to open file /etc/nvidia/gridd.conf (No such file or directory)", "configuration"),
         ("Something new", "does not say why"),
     ],
@@ -69,6 +73,13 @@ def test_each_failure_that_was_seen_has_a_meaning_of_its_own(line):
 def test_a_licence_that_was_had_is_no_failure():
     line = WORDS["servers"]["licensed"]["token"]
     assert gridd_log.reason(line)[0] == "the daemon does not say why"
+
+
+def test_a_cause_that_is_not_known_is_quoted_with_the_general_line_behind_it():
+    log = "Started (5)\nUnable to parse the lease: bad field\nFailed to acquire license from lic\n"
+    means, _remedy, quoted = gridd_log.reason(log)
+    assert means == "the license server gave no licence"
+    assert quoted == "Unable to parse the lease: bad field; Failed to acquire license from lic"
 
 
 def test_an_empty_log_is_said_to_be_empty():

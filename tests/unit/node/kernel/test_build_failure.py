@@ -1,0 +1,105 @@
+"""Why a module could not be built is told in the words that name the cause, with what to do."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+from trees import planted
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.kernel import build_failure
+
+DEBIAN, EL = "6.1.0-40-amd64", "5.14.0-570.12.1.el9_6.x86_64"
+OTHERWISE = "Choose a driver that builds for this kernel"
+GPL = "modpost: GPL-incompatible module nvidia.ko uses GPL-only symbol"
+MAKE = "make[2]: *** [Makefile:1: modules] Error 2"
+
+
+def failure(folder, text, release=DEBIAN, status=2, said="", **kernel):
+    files = {"/var/lib/dpkg/status": ""} if release == DEBIAN else {"/var/lib/rpm/x": ""}
+    row = {"release": release, "compiler": "gcc-12", "compiler_found": True, **kernel}
+    done = subprocess.CompletedProcess([], status, said, "")
+    tree = planted(folder, files)
+    return build_failure.failure(tree, "make.log", text, row, "build it", done, OTHERWISE)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        # Gentoo bug 617650, and the same by later kernels.
+        f"FATAL: {GPL} 'rcu_read_unlock_strict'",
+        f"ERROR: {GPL} '__vma_start_write'",
+        "FATAL: modpost: parse error in symbol dump file",
+        "nvidia/nv-vm.c:872:6: error: implicit declaration of function 'strncpy'",
+        "/bin/sh: 1: gcc: not found",
+    ],
+)
+def test_what_ended_a_build_is_quoted_and_not_what_make_says_of_it(tmp_path, line):
+    refusal = failure(tmp_path, f"  LD [M] nvidia.o\n{line}\n{MAKE}\n")
+    assert refusal.because.startswith(f"{line} (/var/log/gpunode/make.log)")
+    assert refusal.remedy.startswith(OTHERWISE)
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        # microsoft/pai#2040.
+        ("cc: internal compiler error: Killed (program cc1)\nPlease submit a full bug report,", 2),
+        ("gcc: fatal error: Killed signal terminated program cc1\ncompilation terminated.", 2),
+        ("cc1: out of memory allocating 65536 bytes after a total of 1 bytes", 2),
+        ("as: cannot allocate memory", 2),
+        ("", 137),
+    ],
+)
+def test_a_compiler_that_was_killed_lacked_memory(tmp_path, text, status):
+    refusal = failure(tmp_path, f"{text}\nx.c:1: error: y\n{MAKE}" if text else "", status=status)
+    assert "memory" in refusal.remedy
+    assert "Choose" not in refusal.remedy
+    assert text.partition("\n")[0] in refusal.because
+
+
+# xanmod/linux#65 has the first; the second is dkms.in of 3.0.10.
+UNPREPARED = [
+    "  ERROR: Kernel configuration is invalid.",
+    "include/generated/autoconf.h or include/config/auto.conf are missing.",
+    "/bin/sh: 1: scripts/basic/fixdep: not found",
+    "/bin/sh: line 1: ./tools/objtool/objtool: No such file or directory",
+    "The kernel sources in /usr/src/linux have not been prepared",
+    "Error! Your kernel headers for kernel 6.1.0-40-amd64 cannot be found at /lib/modules",
+]
+
+
+@pytest.mark.parametrize("line", UNPREPARED)
+def test_headers_that_are_not_prepared_are_installed_anew_or_prepared(tmp_path, line):
+    refusal = failure(tmp_path, f"{line}\n{MAKE}\n")
+    assert line.strip() in refusal.because
+    assert f"apt-get install --reinstall linux-headers-{DEBIAN}" in refusal.remedy
+    assert f"make -C /lib/modules/{DEBIAN}/build modules_prepare" in refusal.remedy
+
+
+def test_they_are_named_as_the_distribution_names_them(tmp_path):
+    refusal = failure(tmp_path, UNPREPARED[0], EL)
+    assert f"dnf reinstall kernel-devel-{EL}" in refusal.remedy
+
+
+def test_what_dkms_says_counts_where_nothing_was_logged(tmp_path):
+    refusal = failure(tmp_path, "", said=UNPREPARED[-1])
+    assert "--reinstall" in refusal.remedy
+
+
+def test_a_real_time_kernel_is_told_as_one(tmp_path):
+    text = "The kernel you are installing for is a PREEMPT_RT kernel!\n*** Failed PREEMPT_RT check."
+    refusal = failure(tmp_path, f"{text}\n{MAKE}", "5.14.0-570.el9.x86_64+rt")
+    assert "real-time" in refusal.remedy
+    assert "kernel-rt-devel-5.14.0-570.el9.x86_64" in refusal.remedy
+
+
+def test_a_compiler_that_is_not_there_is_named_but_for_a_better_reason(tmp_path):
+    lacks = {"compiler_found": False}
+    assert failure(tmp_path, "x.c:1: error: y", **lacks).remedy.startswith("Install gcc-12")
+    assert "memory" in failure(tmp_path, "cc: Killed", **lacks).remedy
+
+
+def test_make_is_quoted_where_nobody_else_says_anything(tmp_path):
+    assert failure(tmp_path, f"x\n{MAKE}\n").because.startswith(MAKE)
+    assert failure(tmp_path, "", said="it broke").because.startswith("it broke")
