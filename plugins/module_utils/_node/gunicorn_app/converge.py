@@ -12,7 +12,7 @@ from .. import steps
 from ..component import bring
 from ..conda import builds
 from ..records import manifest
-from ..system import listening, systemd
+from ..system import listening, safe_paths, systemd
 from . import apply, observe, release, remains, removal, service
 from . import plan as app_plan
 
@@ -71,6 +71,7 @@ def _planned(
     own = [unit for app in applications for unit in service.own_units(app)]
     unit_files = systemd.files_of(own, run)
     for app in applications:
+        _refuse_links(app)
         seen = observe.observe(app, means.secrets_of(app), rows, check_mode, run)
         for obstacle in [
             *service.obstacles(app, seen.account, rows, unit_files),
@@ -83,6 +84,16 @@ def _planned(
         lacking = [step for step in plan.preparing if step.sentence not in before]
         planned.append((app, seen, plan._replace(preparing=lacking)))
     return planned
+
+
+def _refuse_links(app: dict[str, Any]) -> None:
+    """Refuse a folder of releases to which a link of another user leads, in check mode as well.
+
+    :raises Refusal: one does.
+    """
+    # One that is not there yet is held once it is made.
+    with contextlib.suppress(OSError), safe_paths.held(service.releases_of(app)):
+        pass
 
 
 def _manifest(app: dict[str, Any]) -> list[dict[str, Any]]:

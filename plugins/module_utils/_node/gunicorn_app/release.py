@@ -99,6 +99,10 @@ def unpack(archive: str | os.PathLike[str], folder: str) -> None:
         with tarfile.open(archive) as tar:
             for member in tar:
                 _unpack_member(tar, member, folder)
+        # Where a link leads is known once all are there.
+        for path, relative in files.walk(folder):
+            if os.path.islink(path):
+                _check_link(folder, relative, os.readlink(path))
     except (tarfile.TarError, EOFError, OSError) as error:
         shutil.rmtree(folder)
         if isinstance(error, OSError) and disk.ran_out(error):
@@ -133,7 +137,7 @@ def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: str) -
     if member.issym():
         _check_link(folder, name, member.linkname)
         os.symlink(member.linkname, target)
-    elif member.isdir():
+    elif member.isdir() and not os.path.islink(target):
         os.makedirs(target, exist_ok=True)
         os.chmod(target, 0o755)
     elif member.isreg() and (content := tar.extractfile(member)) is not None:
@@ -141,7 +145,9 @@ def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: str) -
             shutil.copyfileobj(content, handle)
         os.chmod(target, _mode(member.mode))
     else:
-        raise _unsafe(member.name, "it is neither a file, a folder nor a symbolic link")
+        raise _unsafe(
+            member.name, "it is neither a file, a folder nor a symbolic link, or lies over a link"
+        )
 
 
 def _mode(mode: int) -> int:
@@ -160,8 +166,13 @@ def _leads_out(relative: str) -> bool:
 
 
 def _check_link(folder: str, name: str, target: str) -> None:
-    if os.path.isabs(target) or _leads_out(
-        os.path.normpath(os.path.join(os.path.dirname(name), target))
+    """Refuse a link that leads out of the folder, by its text or by the links on its way."""
+    place, root = os.path.dirname(name), os.path.realpath(folder)
+    leads_to = os.path.realpath(os.path.join(root, place, target))
+    if (
+        os.path.isabs(target)
+        or _leads_out(os.path.normpath(os.path.join(place, target)))
+        or os.path.commonpath([root, leads_to]) != root
     ):
         raise _unsafe(f"{name} in {folder}", f"the link leads out of the folder, to {target}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from web_app import APP, Systemd
@@ -111,3 +112,17 @@ def test_what_stands_in_the_way_is_refused_before_anything_is_changed(host):
     with pytest.raises(Refusal, match=r"web\.service is there already"):
         host.converge()
     assert host.order == ["remains", "observe"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives links away")
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_a_link_of_a_user_is_refused_before_anything_is_changed(host, tmp_path, check_mode):
+    host.sent = {DIGEST: "archive"}
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "releases").symlink_to("/etc")
+    os.chown(home / "releases", 65534, 65534, follow_symlinks=False)
+    host.app |= {"dir": str(home), "release": f"{home}/releases/0123456789ab"}
+    with pytest.raises(Refusal, match="is a link that others than root could turn"):
+        host.converge(check_mode=check_mode)
+    assert host.order == ["remains"]

@@ -6,11 +6,15 @@ import errno
 import io
 import os
 import tarfile
+import tempfile
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import release
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files
 
 
 @pytest.fixture
@@ -115,7 +119,7 @@ def archive_with(path, *members):
                 member.pax_headers["linkpath"] = content
             if kind == tarfile.REGTYPE:
                 member.size = len(content)
-                tar.addfile(member, io.BytesIO(content.encode()))
+                tar.addfile(member, io.BytesIO(content.encode(errors="surrogateescape")))
             else:
                 member.linkname = content
                 tar.addfile(member)
@@ -138,6 +142,20 @@ HOSTILE = {
     "NUL in a name": [("a\0b", tarfile.REGTYPE, "x")],
     "NUL in a link": [("a", tarfile.SYMTYPE, "b\0c")],
     "file over a link": [("a", tarfile.SYMTYPE, "b"), ("a", tarfile.REGTYPE, "x")],
+    # By its text each link stays inside: what it goes up from lies higher than it says.
+    "link that climbs another": [
+        ("a/b/c/up", tarfile.SYMTYPE, "../../.."),
+        ("l", tarfile.SYMTYPE, "a/b/c/up/../.."),
+    ],
+    "link that climbs one to come": [
+        ("l", tarfile.SYMTYPE, "a/b/up/.."),
+        ("a/b/up", tarfile.SYMTYPE, "../.."),
+    ],
+    "folder over a link": [
+        ("a", tarfile.DIRTYPE, ""),
+        ("l", tarfile.SYMTYPE, "a"),
+        ("l", tarfile.DIRTYPE, ""),
+    ],
 }
 
 
@@ -148,6 +166,68 @@ def test_a_hostile_archive_is_refused_and_leaves_nothing(tmp_path, kind):
     with pytest.raises(Refusal):
         release.unpack(archive, tmp_path / "in" / "out")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.tar", "in"]
+
+
+@pytest.mark.parametrize("up", ["../..", "../../other"])
+def test_a_folder_with_a_link_that_climbs_another_cannot_be_shipped(source, up):
+    (source / "other").mkdir()
+    (source / "a" / "b").mkdir(parents=True)
+    (source / "a" / "b" / "up").symlink_to(up)
+    release.check(source)
+    (source / "l").symlink_to("a/b/up/../..")
+    with pytest.raises(Refusal, match="leads out of the folder"):
+        release.check(source)
+
+
+def test_no_folder_of_an_archive_changes_the_mode_of_what_a_link_leads_to(tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    (tmp_path / "in").mkdir()
+    archive = archive_with(
+        tmp_path / "a.tar",
+        ("a/b/c/d/up", tarfile.SYMTYPE, "../../../.."),
+        ("a/b/closed", tarfile.DIRTYPE, ""),
+        ("l", tarfile.SYMTYPE, "a/b/c/d/up/../../closed"),
+        ("l", tarfile.DIRTYPE, ""),
+    )
+    with pytest.raises(Refusal):
+        release.unpack(archive, tmp_path / "in" / "out")
+    assert closed.stat().st_mode & 0o777 == 0o700
+
+
+NAMES = st.lists(
+    st.sampled_from(["a", "b", "l", "m", "..", ".", "", "a\n", "\udc80"]), min_size=1, max_size=5
+).map("/".join)
+MEMBERS = st.lists(
+    st.tuples(
+        NAMES,
+        st.sampled_from([tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE]),
+        NAMES,
+    ),
+    max_size=8,
+)
+
+
+@given(MEMBERS)
+def test_whatever_an_archive_holds_all_of_it_is_in_its_folder_or_nothing_is(members):
+    with tempfile.TemporaryDirectory() as top:
+        outside = os.path.join(top, "a")
+        os.mkdir(outside, 0o700)
+        os.mkdir(os.path.join(top, "in"))
+        folder = os.path.join(top, "in", "out")
+        archive = archive_with(os.path.join(top, "tar"), *members)
+        try:
+            release.unpack(archive, folder)
+        except Refusal:
+            assert not os.path.lexists(folder)
+        else:
+            release.check(folder)
+            for path, _relative in files.walk(folder):
+                assert f"{os.path.realpath(path)}/".startswith(f"{os.path.realpath(folder)}/")
+        assert sorted(os.listdir(top)) == ["a", "in", "tar"]
+        assert os.listdir(os.path.join(top, "in")) in ([], ["out"])
+        assert os.listdir(outside) == []
+        assert os.stat(outside).st_mode & 0o777 == 0o700
 
 
 def test_a_full_disk_is_no_fault_of_the_archive_and_leaves_nothing(source, tmp_path, monkeypatch):
