@@ -65,6 +65,14 @@ SHAPES = {
         lambda row: gpu_architectures.NAMES.index(row["name"]),
         values={"open_modules": {"never", "possible", "required"}, "open_guest": {True, False}},
     ),
+    "gunicorn_settings": Shape(
+        {"name"},
+        {"option", "takes"},
+        ("name",),
+        # By their names, the shorter one first.
+        lambda row: [*(-ord(letter) for letter in row["name"]), 0],
+        values={"takes": {"value", "several", "nothing", "denial", "nothing or a value"}},
+    ),
     "xids": Shape(
         {"xid", "action"},
         {"driver_may_cure"},

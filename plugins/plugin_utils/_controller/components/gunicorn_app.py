@@ -30,7 +30,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
 )
 
 from .. import project
-from ..gunicorn import entry_point, places, units
+from ..gunicorn import entry_point, places, settings, units
 from ..gunicorn import source as app_source
 from ..inputs import host_folder, sent_file
 from ..inputs.site import Site
@@ -305,16 +305,17 @@ def _application(item: Mapping[str, Any], secrets: Mapping[str, str], site: Site
             _SHA256, item["sha256"], f"sha256 of {what}", "a sha256 is 64 digits of 0-9 and a-f"
         )
     for key in ("workers", "threads", "timeout_s", "start_timeout_s"):
-        if item[key] < 1:
+        if item.get(key) is not None and item[key] < 1:
             raise Refusal(f"{key} {item[key]} of {what}", "it is less than 1", "Say 1 or more")
     _check_listen(item, what)
     _check_headers(item["health_headers"], f"health_headers of {what}")
     _check_variables(item["environment_variables"], f"environment_variables of {what}")
     _check_variables(secrets, f"gunicorn_app_secrets of {what}")
     environment = _environment_of(item["environment"], what, site)
-    if item["server"] == "gunicorn":
-        _demand_gunicorn(environment, what)
-    entry = item.get("entry") or _ENTRIES[item["server"]]
+    source = None
+    if not item.get("release"):
+        source = app_source.folder_of(item["source"], item.get("sha256"), site)
+        release.check(source)
     app.update(
         server=item["server"],
         listen=item["listen"],
@@ -323,9 +324,41 @@ def _application(item: Mapping[str, Any], secrets: Mapping[str, str], site: Site
         health_headers=item["health_headers"],
         start_timeout_s=item["start_timeout_s"],
         secrets_digest=_secrets_digest(name, secrets),
-        **(_kept if item.get("release") else _sent)(item, app, entry, environment, site),
+        **(_kept(item, app, site) if source is None else _sent(source, app)),
     )
-    return {**app, **units.render({**item, **app, "entry": entry})}
+    told = _told(item, app, environment, source)
+    if source is not None:
+        app_source.pack(source, app["digest"])
+    rendered = units.render({**item, **app, **told._asdict()})
+    return {**app, **rendered, "notices": told.notices}
+
+
+def _told(
+    item: Mapping[str, Any],
+    app: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    source: str | None,
+) -> settings.Told:
+    """Return what the server is told, once it is known to have what it is to serve.
+
+    :param source: the folder with its files on the controller, None for a kept release.
+    """
+    what, server = f"application {item['name']}", item["server"]
+    names = _names_in(environment)
+    default = _ENTRIES[server]
+    if server == "gunicorn":
+        _demand_gunicorn(environment, names, what)
+        settings.demand_packages(item, names, what)
+        told = settings.resolve({**item, **app}, app["release"], source, default)
+    else:
+        told = settings.of_program(item, default)
+    folders = [] if source is None else [pathlib.Path(source, path) for path in ("", *told.paths)]
+    where = entry_point.Files(list(filter(pathlib.Path.is_dir, folders)), names)
+    entry_point.check(where, told.entry, server, what)
+    if server == "gunicorn" and entry_point.is_of_environment(where, told.entry):
+        elsewhere = f"{told.entry} is not in its source, and is to come with {environment['name']}"
+        told.notices.append(elsewhere)
+    return told
 
 
 def _check_listen(item: Mapping[str, Any], what: str) -> None:
@@ -371,37 +404,14 @@ def _check_headers(headers: Mapping[str, Any], what: str) -> None:
             )
 
 
-def _sent(
-    item: Mapping[str, Any],
-    app: Mapping[str, Any],
-    entry: str,
-    environment: Mapping[str, Any],
-    site: Site,
-) -> dict[str, Any]:
-    """Return {release, digest, size, notices} of the release of a source, ready to be sent."""
-    source = app_source.folder_of(item["source"], item.get("sha256"), site)
-    release.check(source)
-    where = entry_point.Files(_import_folders(source, item), _names_in(environment))
-    entry_point.check(where, entry, item["server"], f"application {item['name']}")
+def _sent(source: str, app: Mapping[str, Any]) -> dict[str, Any]:
+    """Return {release, digest, size} of the release that a source makes."""
     digest = release.digest_of(source)
-    app_source.pack(source, digest)
-    elsewhere = f"{entry} is not in its source, and is to come with {environment['name']}"
     return {
         "release": _release_folder(app, release.id_of(digest)),
         "digest": digest,
         "size": release.size_of(source),
-        "notices": [elsewhere]
-        if item["server"] == "gunicorn" and entry_point.is_of_environment(where, entry)
-        else [],
     }
-
-
-def _import_folders(source: str, item: Mapping[str, Any]) -> list[pathlib.Path]:
-    """Return the folders on the controller in which an application's own modules lie."""
-    root = pathlib.Path(source)
-    said = item["environment_variables"].get("PYTHONPATH", "").split(os.pathsep)
-    below = [root / path for path in said if path and not os.path.isabs(path)]
-    return [root, *(folder for folder in below if folder.is_dir())]
 
 
 def _names_in(environment: Mapping[str, Any]) -> set[str] | None:
@@ -411,14 +421,8 @@ def _names_in(environment: Mapping[str, Any]) -> set[str] | None:
     return {package["name"] for package in [*environment["dists"], *environment["lock"]]}
 
 
-def _kept(
-    item: Mapping[str, Any],
-    app: Mapping[str, Any],
-    entry: str,
-    _environment: Mapping[str, Any],
-    site: Site,
-) -> dict[str, Any]:
-    """Return {release, digest, size, notices} of a release that is named by its id."""
+def _kept(item: Mapping[str, Any], app: Mapping[str, Any], site: Site) -> dict[str, Any]:
+    """Return {release, digest, size} of a release that is named, of which only its id is known."""
     name = item["release"]
     if not release.is_id(name):
         raise Refusal(
@@ -426,8 +430,7 @@ def _kept(
             "it is not the 12 digits of 0-9 and a-f that the folder of a release has as name",
             f"Name one that `{project.command('releases', site.inventory)}` lists",
         )
-    entry_point.check(entry_point.Files(), entry, item["server"], f"application {item['name']}")
-    return {"release": _release_folder(app, name), "digest": name, "size": 0, "notices": []}
+    return {"release": _release_folder(app, name), "digest": name, "size": 0}
 
 
 def _release_folder(app: Mapping[str, Any], name: str) -> str:
@@ -456,9 +459,8 @@ def _environment_of(name: str, what: str, site: Site) -> dict[str, Any]:
     return environment
 
 
-def _demand_gunicorn(environment: Mapping[str, Any], what: str) -> None:
+def _demand_gunicorn(environment: Mapping[str, Any], names: set[str] | None, what: str) -> None:
     """Refuse an environment whose description lacks gunicorn; a kept build is known to its host."""
-    names = _names_in(environment)
     if names is not None and "gunicorn" not in names:
         raise Refusal(
             f"environment {environment['name']} of {what}",

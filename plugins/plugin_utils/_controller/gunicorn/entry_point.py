@@ -7,11 +7,13 @@ from __future__ import annotations
 import ast
 import pathlib
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node import near_miss
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+
+from . import python_source
 
 _MODULE = re.compile(r"(?:[^\W\d]\w*\.)*[^\W\d]\w*")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]*\.py")
@@ -75,7 +77,7 @@ def _object_to_serve(where: Files, entry: str, what: str) -> None:
         return
     # What is compiled, or written in a Python of another kind, is not read.
     texts = [path.read_bytes() for path in paths if path.suffix == ".py"]
-    defined = [names_of(text) for text in texts]
+    defined = [python_source.names_of(text) for text in texts]
     if len(texts) == len(paths) and all(
         names is not None and name not in names for names in defined
     ):
@@ -138,35 +140,6 @@ def _is_installed(module: str, installed: Collection[str] | None) -> bool:
     return installed is None or any(wanted in name for name in installed)
 
 
-def names_of(source: bytes) -> set[str] | None:
-    """Return the names that a module defines, or None where reading its source does not tell.
-
-    It does not for a star import, a module-level ``__getattr__``, names set
-    through ``globals()``, and syntax of another Python than this one.
-    """
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):
-        return None
-    names = set()
-    for node in _at_module_level(tree):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            names.add(node.name)
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            names.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            names.add(node.id)
-    declared = {
-        name for node in ast.walk(tree) if isinstance(node, ast.Global) for name in node.names
-    }
-    uses = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    return (
-        None
-        if {"*", "__getattr__"} & names or {"globals", "exec", "setattr"} & uses
-        else names | declared
-    )
-
-
 def _files_of(folder: pathlib.Path, module: str) -> list[pathlib.Path]:
     """Return the file of a module below a folder, in a list; [] where there is none."""
     place = folder.joinpath(*module.split("."))
@@ -178,13 +151,3 @@ def _files_of(folder: pathlib.Path, module: str) -> list[pathlib.Path]:
 def _has(folder: pathlib.Path, top: str) -> bool:
     """Say whether a folder holds a module or package, or a package without __init__.py."""
     return (folder / top).is_dir() or bool(_files_of(folder, top))
-
-
-def _at_module_level(tree: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes in a module's own scope: not what is inside functions and classes."""
-    todo = list(ast.iter_child_nodes(tree))
-    while todo:
-        node = todo.pop()
-        yield node
-        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
-            todo.extend(ast.iter_child_nodes(node))

@@ -59,7 +59,7 @@ def render(values: Mapping[str, Any]) -> dict[str, Any]:
         "bind": f"unix:{app_candidate.socket_path(name)}",
         "runtime_directory": app_candidate.runtime_directory(name),
         "secrets_file": app_candidate.secrets_path(name) if secret else "",
-        "workers": 1,
+        "workers": "1",
     }
     units = {app_service.service_of(values): _rendered("app.service.j2", service)}
     if by_gunicorn:

@@ -112,6 +112,33 @@ def test_an_entry_that_is_not_in_the_source_is_told_in_the_plan(resolve):
     ]
 
 
+def test_a_configuration_beside_the_application_holds_but_for_what_is_named(resolve, source):
+    (source / "gunicorn.conf.py").write_text("workers = 5\ntimeout = 120\nbind = ':8000'\n")
+    state = resolve()
+    start = lines(service(state), "ExecStart")[0]
+    assert "--workers" not in start
+    assert "--timeout" not in start
+    assert lines(service(state), "TimeoutStopSec") == ["125"]
+    assert " --workers 1 " in lines(state["applications"][0]["candidate"], "ExecStart")[0]
+    assert notices(state) == [
+        "application web: bind :8000 of gunicorn.conf.py is overruled by listen: 0.0.0.0:9001"
+    ]
+
+
+def test_workers_of_another_class_are_those_of_a_package_in_the_environment(resolve, tmp_path):
+    pip = LOCK.splitlines()[1].replace("python-3.11.7-0", "pip-24.0-0")
+    (tmp_path / "web.lock").write_text(LOCK.format(gunicorn="23.0.0") + pip)
+    (tmp_path / "web.txt").write_text(f"uvicorn==0.30.1 --hash=sha256:{'0' * 64}\n")
+    asked = {"worker_class": "uvicorn.workers.UvicornWorker", "settings": {"backlog": 64}}
+    with pytest.raises(Refusal, match="Add uvicorn to the requirements"):
+        resolve(asked)
+    environment = {"name": "env", "lock": "web.lock", "requirements": "web.txt"}
+    found = resolve(asked, conda_env_list=[environment])
+    start = lines(service(found), "ExecStart")[0]
+    assert " --worker-class uvicorn.workers.UvicornWorker " in start
+    assert start.endswith(" --backlog=64 main:app")
+
+
 def test_the_address_stands_in_one_place(resolve):
     (app,) = resolve({"listen": "192.0.2.7:9001"})["applications"]
     holding = [unit for unit, text in app["units"].items() if "9001" in text]

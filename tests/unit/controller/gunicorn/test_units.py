@@ -11,7 +11,10 @@ import pytest
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import systemd
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import project, wanted_state
-from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.gunicorn import units
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.gunicorn import (
+    settings,
+    units,
+)
 
 OPTIONS = wanted_state.options_of("gunicorn_app")["gunicorn_app_list"]["options"]
 RESOLVED = {
@@ -31,7 +34,13 @@ PYTHON = {"server": "python", "entry": "main.py"}
 def rendered(**changes):
     """Return the units of an application with these options changed."""
     defaults = {name: option.get("default") for name, option in OPTIONS.items()}
-    return units.render({**defaults, **RESOLVED, **changes})
+    item = {**defaults, **RESOLVED, **changes}
+    told = (
+        settings.of_program(item, "main.py")
+        if item["server"] == "python"
+        else settings.resolve(item, item["release"], None, "main:app")
+    )
+    return units.render({**item, **told._asdict()})
 
 
 def service(**changes):

@@ -49,7 +49,10 @@ def test_the_application_runs_as_its_user_in_one_worker_with_threads(host, web, 
     assert json.loads(ask(f"http://{address}:9101/"))["threaded"] is True
     main = host.check_output("systemctl show web.service --property=MainPID --value")
     assert len(host.check_output(f"ps -o pid= --ppid {main}").split()) == 1
-    for words in ("--workers 1", "--threads 3", "--timeout 40"):
+    for words in (
+        *("--workers 1", "--threads 3", "--timeout 40"),
+        *("--worker-class gthread", "--max-requests=1000"),
+    ):
         assert words in web["ExecStart"]
 
 

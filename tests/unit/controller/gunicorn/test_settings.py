@@ -1,0 +1,318 @@
+"""What gunicorn is told, and which of an application's own settings hold."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.gunicorn import (
+    python_source,
+    settings,
+)
+
+OPTIONS = wanted_state.options_of("gunicorn_app")["gunicorn_app_list"]["options"]
+RELEASE = "/srv/web/releases/0123456789ab"
+# As the sources of public projects have them: nickjj/docker-django-example, config/gunicorn.py.
+DOCKER = """\
+import multiprocessing
+import os
+
+bind = f"0.0.0.0:{os.getenv('PORT', '8000')}"
+accesslog = "-"
+access_log_format = "%(h)s %(t)s"
+workers = 5
+threads = int(os.getenv("PYTHON_MAX_THREADS", 1))
+timeout = 120
+"""
+
+
+@pytest.fixture
+def told(tmp_path):
+    """Return a function from options, and files of the source, to what gunicorn is told."""
+
+    def resolved(conf="", files=None, source=tmp_path, **changes):
+        for name, text in {"gunicorn.conf.py": conf, **(files or {})}.items():
+            if text:
+                (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+                (tmp_path / name).write_text(text)
+        item = {name: option.get("default") for name, option in OPTIONS.items()}
+        item |= {"name": "web", "user": "web", "listen": "0.0.0.0:9001", **changes}
+        return settings.resolve(item, RELEASE, source and str(source), "main:app")
+
+    return resolved
+
+
+def line(found):
+    return " ".join([f"--workers {found.workers}" if found.workers else "", *found.arguments])
+
+
+# What holds
+
+
+def test_without_a_word_of_its_own_an_application_gets_the_defaults(told):
+    found = told()
+    assert line(found) == (
+        "--workers 2 --threads 1 --timeout 30 --graceful-timeout 30 --keep-alive 0 "
+        "--worker-tmp-dir /dev/shm --access-logfile -"
+    )
+    assert (found.stop_s, found.entry, found.notices) == (35, "main:app", [])
+
+
+def test_what_an_application_says_itself_holds_and_what_does_not_is_named(told):
+    found = told(DOCKER)
+    assert line(found) == " --graceful-timeout 120 --keep-alive 0 --worker-tmp-dir /dev/shm"
+    assert found.stop_s == 125
+    assert found.notices == ["bind of gunicorn.conf.py is overruled by listen: 0.0.0.0:9001"]
+
+
+def test_an_option_goes_before_what_the_application_says_and_that_is_named(told):
+    found = told(DOCKER, workers=2, timeout_s=30)
+    assert "--workers 2 --timeout 30 --graceful-timeout 30" in line(found)
+    assert found.notices[:2] == [
+        "workers 5 of gunicorn.conf.py is overruled by workers: 2",
+        "timeout 120 of gunicorn.conf.py is overruled by timeout_s: 30",
+    ]
+    assert not any("workers" in notice for notice in told(DOCKER, workers=5).notices)
+
+
+OVERRULED = {
+    "kept connections": ("keepalive = 5", {}, "keepalive 5 of gunicorn.conf.py is overruled by"),
+    "a timeout that is computed": (
+        "import os\ntimeout = int(os.environ['T'])", {},
+        "timeout of gunicorn.conf.py is overruled by timeout_s, which is 30 where it is not said",
+    ),
+    "no timeout": ("timeout = 0", {}, "timeout 0 of gunicorn.conf.py is overruled by time"),
+    "another user": ("user = 'www-data'", {}, "user www-data of gunicorn.conf.py is overruled by"),
+    "another folder": ("chdir = '/app'", {}, "chdir /app of gunicorn.conf.py is overruled by "),
+    "a pid file": ("pidfile = '/var/run/a.pid'", {}, "is overruled by a folder that the servi"),
+    "a setting": (
+        "max_requests = 9", {"settings": {"max_requests": 10}},
+        "max_requests 9 of gunicorn.conf.py is overruled by settings: {max_requests: 10}",
+    ),
+    "what only a branch says": (
+        "import os\nif os.getenv('X'):\n    keepalive = 9", {}, "keepalive of gunicorn.conf.py is",
+    ),
+    "concurrency": (
+        "", {"environment_variables": {"WEB_CONCURRENCY": "4"}, "workers": 3},
+        "workers 4 of WEB_CONCURRENCY is overruled by workers: 3",
+    ),
+    "a command line": (
+        "", {"environment_variables": {"GUNICORN_CMD_ARGS": "-w 4 --keep-alive=7"}, "workers": 3},
+        "workers 4 of GUNICORN_CMD_ARGS is overruled by workers: 3",
+    ),
+    "what is written when it is run": (
+        "import os\nfor k, v in os.environ.items():\n    locals()[k.lower()] = v", {},
+        "what gunicorn.conf.py says is not known before it is run: workers 2, threads 1, time",
+    ),
+    "what no Python reads": ("workers = (", {}, "what gunicorn.conf.py says is not known"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OVERRULED)
+def test_each_setting_that_is_overruled_is_named_with_what_goes_before_it(told, case):
+    conf, options, said = OVERRULED[case]
+    assert [notice for notice in told(conf, **options).notices if said in notice]
+
+
+@pytest.mark.parametrize(
+    ("conf", "options", "lacks"),
+    [
+        ("import multiprocessing\nworkers = multiprocessing.cpu_count() * 2 + 1", {}, "--workers"),
+        ("worker_class = 'gthread'\nthreads: int = 8", {}, "--threads"),
+        ("graceful_timeout = 90", {}, "--graceful-timeout"),
+        ("accesslog = None", {}, "--access-logfile"),
+        ("worker_tmp_dir = '/tmp'", {}, "--worker-tmp-dir"),
+        ("", {"environment_variables": {"WEB_CONCURRENCY": "4"}}, "--workers"),
+        ("", {"environment_variables": {"GUNICORN_CMD_ARGS": "--threads=4"}}, "--threads"),
+        ("", {"settings": {"keepalive": 5}}, "--keep-alive 0"),
+    ],
+)
+def test_what_somebody_else_says_is_not_on_the_command_line(told, conf, options, lacks):
+    found = told(conf, **options)
+    assert lacks not in line(found)
+    assert found.notices == []
+
+
+@pytest.mark.parametrize(
+    ("conf", "options", "stop_s"),
+    [
+        ("graceful_timeout = 90", {}, 95),
+        ("timeout = 300\ngraceful_timeout = 20", {}, 25),
+        ("timeout = 300", {"settings": {"graceful_timeout": 40}}, 45),
+        ("timeout = 300", {"timeout_s": 60}, 65),
+        ("import os\ngraceful_timeout = int(os.environ['G'])", {"timeout_s": 60}, 65),
+        ("timeout = 0", {}, 35),
+        ("", {"settings": {"graceful_timeout": "50"}}, 55),
+    ],
+)
+def test_systemd_waits_a_little_longer_than_gunicorn(told, conf, options, stop_s):
+    assert told(conf, **options).stop_s == stop_s
+
+
+def test_a_configuration_of_another_name_is_read_where_it_is_said(told):
+    files = {"deploy/gunicorn.py": "workers = 7\nwsgi_app = 'shop:make()'\n"}
+    found = told("workers = 1", files, settings={"config": "deploy/gunicorn.py"})
+    assert line(found).endswith(" --config=deploy/gunicorn.py")
+    assert (found.workers, found.entry) == ("", "shop:make()")
+    assert told(
+        "workers = 1", files, settings={"config": "deploy/gunicorn.py"}, entry="a:b"
+    ).entry == ("a:b")
+
+
+def test_a_folder_that_it_would_be_started_in_is_where_its_modules_lie(told):
+    found = told("chdir = 'src'\npythonpath = 'lib'")
+    assert f"--chdir {RELEASE} --pythonpath lib,{RELEASE}/src" in line(found)
+    assert found.paths == ["lib", "src"]
+
+
+def test_of_a_kept_release_its_own_settings_are_not_known_and_that_is_told(told):
+    found = told(DOCKER, source=None)
+    assert found.workers == "2"
+    assert "what gunicorn.conf.py says is not known before it is run" in found.notices[0]
+    assert told(DOCKER, source=None, workers=2, threads=1, timeout_s=30).notices == []
+
+
+# Further settings
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {"max_requests": 1000, "max_requests_jitter": "50"},
+            "--max-requests=1000 --max-requests-j",
+        ),
+        ({"preload_app": True}, "--preload"),
+        ({"sendfile": False}, "--no-sendfile"),
+        ({"proxy_protocol": True}, "--proxy-protocol"),
+        ({"proxy_protocol": "v2"}, "--proxy-protocol=v2"),
+        ({"reload_extra_files": ["a", "b"]}, "--reload-extra-file=a --reload-extra-file=b"),
+        ({"forwarded_allow_ips": "*"}, "--forwarded-allow-ips=*"),
+        ({"access_log_format": '%(h)s "%(r)s"'}, '--access-logformat=%(h)s "%(r)s"'),
+        ({"limit_request_line": 0}, "--limit-request-line=0"),
+        ({"accesslog": "-"}, "--access-logfile=-"),
+    ],
+)
+def test_a_setting_is_said_by_the_option_that_gunicorn_has_for_it(told, given, said):
+    assert said in line(told(settings=given))
+
+
+@pytest.mark.parametrize("given", [{"preload_app": False}, {"sendfile": True}])
+def test_a_setting_that_is_as_it_is_anyway_needs_no_option(told, given):
+    assert line(told(settings=given)) == line(told())
+
+
+BAD = {
+    "misspelt": ({"max_request": 1}, "Did you mean max_requests"),
+    "unknown": ({"turbo": True}, "gunicorn has no such setting"),
+    "an option of its own": ({"workers": 3}, "Say it with workers"),
+    "the address": ({"bind": "0.0.0.0:80"}, "Say it with listen"),
+    "variables": ({"raw_env": ["A=b"]}, "Say it with environment_variables"),
+    "a function": ({"post_fork": "print"}, "Say it in gunicorn.conf.py"),
+    "a table": ({"logconfig_dict": {}}, "Say it in gunicorn.conf.py"),
+    "a daemon": ({"daemon": True}, "systemd looks after"),
+    "TLS": ({"certfile": "a.pem"}, "plain HTTP"),
+    "a switch with a number": ({"preload_app": 1}, "Write true or false"),
+    "a number that is on": ({"max_requests": True}, "one value"),
+    "a list for one": ({"max_requests": [1, 2]}, "one value"),
+    "a table for one": ({"loglevel": {"a": 1}}, "no plain value"),
+    "nothing": ({"loglevel": None}, "no plain value"),
+    "two lines": ({"loglevel": "info\n[Install]"}, "control character"),
+    "no such configuration": ({"config": "x.py"}, "there is no x.py in"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_setting_that_cannot_be_is_refused_with_a_remedy(told, case):
+    given, said = BAD[case]
+    with pytest.raises(Refusal, match=r"settings of application web: ") as refusal:
+        told(settings=given)
+    assert said in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("conf", "said"),
+    [
+        ("daemon = True", "systemd looks after"),
+        ("certfile = '/etc/ssl/a.pem'\nkeyfile = '/etc/ssl/a.key'", "plain HTTP"),
+        ("group = 'www-data'", "settings: {group: ...}"),
+        ("import os\ngroup = os.environ['G']", "settings: {group: ...}"),
+    ],
+)
+def test_what_no_command_line_takes_back_is_refused(told, conf, said):
+    with pytest.raises(Refusal, match=r"of application web") as refusal:
+        told(conf)
+    assert said in str(refusal.value)
+    assert told("daemon = False\ncertfile = None\ngroup = None").notices == []
+
+
+# Classes of workers
+
+
+@pytest.mark.parametrize(
+    ("worker_class", "package"),
+    [
+        ("uvicorn.workers.UvicornWorker", "uvicorn"),
+        ("uvicorn_worker.UvicornWorker", "uvicorn-worker"),
+        ("gevent", "gevent"),
+        ("geventwebsocket.gunicorn.workers.GeventWebSocketWorker", "gevent"),
+        ("tornado", "tornado"),
+    ],
+)
+def test_workers_of_a_class_need_its_package_in_the_environment(told, worker_class, package):
+    item = {"worker_class": worker_class, "environment": "env"}
+    with pytest.raises(Refusal, match=f"Add {package} to the requirements"):
+        settings.demand_packages(item, {"gunicorn"}, "application web")
+    settings.demand_packages(item, {"gunicorn", package}, "application web")
+    settings.demand_packages(item, None, "application web")
+    assert f"--worker-class {worker_class} " in line(told(worker_class=worker_class))
+
+
+@pytest.mark.parametrize(
+    "worker_class", ["sync", "gthread", "asgi", "mine.workers:Quick", "egg:a#b"]
+)
+def test_any_other_class_is_left_to_gunicorn(worker_class):
+    settings.demand_packages({"worker_class": worker_class}, {"gunicorn"}, "application web")
+
+
+@pytest.mark.parametrize("worker_class", ["a b", "-k", "x\n", "$HOME"])
+def test_what_is_no_class_is_refused(worker_class):
+    with pytest.raises(Refusal, match="path of a class"):
+        settings.demand_packages({"worker_class": worker_class}, None, "application web")
+
+
+@pytest.mark.parametrize("option", [{"worker_class": "gevent"}, {"settings": {"backlog": 9}}])
+def test_a_program_that_serves_by_itself_is_told_nothing(option):
+    item = {"name": "web", "timeout_s": None, "worker_class": None, "settings": {}, **option}
+    with pytest.raises(Refusal, match="server: python has none"):
+        settings.of_program(item, "main.py")
+
+
+# What is read
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a = 1", 1),
+        ("a: str = 'x'", "x"),
+        ("a = b = [1, 'x']", [1, "x"]),
+        ("a = -1", -1),
+        ("a = 1\na = 2", 2),
+        ("a = 1\nif x:\n    a = 2", python_source.UNKNOWN),
+        ("a = f'{x}'", python_source.UNKNOWN),
+        ("a, b = 1, 2", python_source.UNKNOWN),
+        ("for a in x: pass", python_source.UNKNOWN),
+        ("a = 1\na += 1", python_source.UNKNOWN),
+    ],
+)
+def test_a_value_is_known_where_reading_tells_it(text, value):
+    assert python_source.values_of(text.encode())["a"] == value
+
+
+@pytest.mark.parametrize("text", ["def f():\n    a = 1", "a: int", "x.a = 1", "a = ("])
+def test_what_a_module_does_not_assign_has_no_value(text):
+    assert python_source.values_of(text.encode()).get("a", python_source.UNKNOWN) is (
+        python_source.UNKNOWN
+    )
