@@ -34,9 +34,15 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(f"Solving {order['name']} gave no lock: {error}.") from error
         before = {path: _read(path) for path in texts}
         for path, text in texts.items():
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            # What a killed run leaves of the two is told by the digest in the second.
-            files.write_text(path, text, owner=None, group=None)
+            try:
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                # What a killed run leaves of the two is told by the digest in the second.
+                files.write_text(path, text, owner=None, group=None)
+            except OSError as error:
+                raise AnsibleActionFail(
+                    f"{path} cannot be written on the controller: {error}. Let it be written there "
+                    "and solve once more."
+                ) from error
         return {
             **result,
             "diff": [_diff(path, before[path], text) for path, text in texts.items()],

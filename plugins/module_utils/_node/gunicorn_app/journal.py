@@ -91,7 +91,7 @@ def failure(
     if isinstance(error, OSError) and disk.ran_out(error):
         return Refusal(
             what,
-            f"the file system of {error.filename} is full" if error.filename else str(error),
+            disk.without_room(error.filename) if error.filename else str(error),
             f"{outcome}. Free room there and run again",
         )
     log = redacted(log, secrets)

@@ -13,8 +13,14 @@ from typing import Any
 from ..refusal import Refusal
 
 GIB = 1 << 30
-# What the C library says for ENOSPC, and what conda makes of it.
-_FULL = (os.strerror(errno.ENOSPC), "No space left on devices", f"errno: {errno.ENOSPC}")
+# Of room on the disk, or of what a user or a project may have of it.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+# What the C library says for them, and what conda makes of the first.
+_FULL = (
+    *map(os.strerror, _NO_ROOM),
+    "No space left on devices",
+    f"errno: {errno.ENOSPC}",
+)
 
 
 def mount_of(path: str, mounts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
@@ -72,16 +78,21 @@ def ran_out(error: BaseException) -> bool:
 
     The one of shutil.copytree has a list of what it could not copy, and no number.
     """
-    return isinstance(error, OSError) and (error.errno == errno.ENOSPC or is_full(str(error)))
+    return isinstance(error, OSError) and (error.errno in _NO_ROOM or is_full(str(error)))
 
 
 def full(what: str, path: str) -> Refusal:
     """Return the Refusal for a file system that filled up under the work on ``path``."""
     return Refusal(
         what,
-        f"the file system of {path} is full",
+        without_room(path),
         "Free room there and run again; what was half done was removed or is repaired then",
     )
+
+
+def without_room(path: str) -> str:
+    """Return what is wrong with the file system of a path that filled up, in words."""
+    return f"the file system of {path} is full, or its quota is"
 
 
 def _is_below(path: str, folder: str) -> bool:

@@ -57,15 +57,14 @@ def held(purpose: str, path: str = LOCK_PATH, wait_s: float = WAIT_S) -> Iterato
                         "Wait for that run to end, or end it, and run again",
                     ) from None
                 time.sleep(_POLL_S)
-        handle.seek(0)
-        handle.truncate()
-        json.dump(
-            {"purpose": purpose, "pid": os.getpid(), "since": time.strftime("%Y-%m-%dT%H:%M:%S%z")},
-            handle,
-        )
-        handle.flush()
+        since = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        holder = {"purpose": purpose, "pid": os.getpid(), "since": since}
+        os.ftruncate(handle.fileno(), 0)
+        # A name for whoever waits: without room for it the lock is held all the same.
+        with contextlib.suppress(OSError):
+            os.write(handle.fileno(), json.dumps(holder).encode())
         try:
             yield
         finally:
             # Whoever waits next is not told of one who is gone.
-            handle.truncate(0)
+            os.ftruncate(handle.fileno(), 0)

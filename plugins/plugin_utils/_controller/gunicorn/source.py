@@ -122,8 +122,7 @@ def _unpacked(archive: str | pathlib.Path, sha256: str) -> str:
         is_damaged = folder.exists()
         with _beside(folder) as aside:
             fresh = aside / "source"
-            with disk.watched(f"source {archive}", str(fresh)):
-                release.unpack(str(archive), str(fresh))
+            release.unpack(str(archive), str(fresh))
             _note_of(folder).write_text(files.sha256_of_tree(fresh), encoding="ascii")
             # Another host's run of the same moment may have been faster, with the same content.
             with contextlib.suppress(OSError):
@@ -153,5 +152,8 @@ def _beside(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Give a folder for as long as what goes to a path of the cache is made."""
     cache().mkdir(mode=0o700, parents=True, exist_ok=True)
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as aside:
+    with (
+        disk.watched("the cache of this project on the controller", str(path)),
+        tempfile.TemporaryDirectory(dir=path.parent) as aside,
+    ):
         yield pathlib.Path(aside)

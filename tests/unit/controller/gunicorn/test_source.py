@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import pathlib
 import shutil
 import tarfile
@@ -135,3 +137,15 @@ def test_a_source_that_was_changed_in_the_cache_is_unpacked_anew(site, archive, 
 def test_the_cache_is_for_nobody_else(site, tmp_path, archive):
     app_source.folder_of(f"file://{archive}", sha256_of(archive), site)
     assert (tmp_path / "cache" / "gpunode").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("step", ["pack", "digest_of"])
+def test_a_cache_without_room_is_named(site, tmp_path, archive, monkeypatch, number, step):
+    def full(*_arguments):
+        raise OSError(number, os.strerror(number), str(tmp_path / "cache" / "x"))
+
+    folder = str(tmp_path / "web-1.0")
+    monkeypatch.setattr(release, step, full)
+    with pytest.raises(Refusal, match=f"the file system of {tmp_path}/cache/x is full"):
+        app_source.pack(folder, "0" * 64)

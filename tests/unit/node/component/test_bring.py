@@ -14,7 +14,10 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.gpunode.stack.plugins.module_utils._node.component import bring
 from ansible_collections.gpunode.stack.plugins.module_utils._node.records import receipts
 from ansible_collections.gpunode.stack.plugins.module_utils._node.steps import Result
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import transient_unit
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
+    files,
+    transient_unit,
+)
 
 COMPONENT = bring.Component("mlnx_ofed", "RDMA stack", "bring it", 7)
 NOTHING = {"changed": False, "changes": [], "diff": [], "manifest": [], "needs": []}
@@ -92,6 +95,18 @@ def test_a_disk_that_fills_up_under_the_work_is_told(brought, tmp_path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path))
 
     assert f"the file system of {tmp_path} is full" in brought(converge)["msg"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_has_no_room_for_the_receipt_is_told(brought, here, monkeypatch, number):
+    def full(*_asked):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    said = brought(lambda *_asked: Result(["do it"]), receipt=RECEIPT)["msg"]
+    assert f"the file system of {here}/mlnx_ofed.json is full" in said
+    assert "run again" in said
+    assert list(here.iterdir()) == []
 
 
 def test_what_went_wrong_beside_the_work_is_a_warning(brought, monkeypatch):

@@ -273,7 +273,7 @@ def test_where_the_way_back_cannot_be_noted_nothing_is_switched(web, monkeypatch
 def test_a_full_disk_at_the_switch_is_told_with_what_is_in_service(web, monkeypatch):
     monkeypatch.setattr(actions, "restart", full)
     assert web.refusal().endswith(
-        "the file system of /etc/x is full. "
+        "the file system of /etc/x is full, or its quota is. "
         "What was in service before is in service again. Free room there and run again"
     )
     assert web.unit() == "before"

@@ -124,8 +124,8 @@ def test_a_full_disk_is_not_laid_to_the_application():
     full = OSError(errno.ENOSPC, "No space left on device", "/etc/systemd/system/web.service")
     said = str(app_journal.failure("application web", full, "All is as before", "x: Error", {}))
     assert said == (
-        "application web: the file system of /etc/systemd/system/web.service is full. "
-        "All is as before. Free room there and run again"
+        "application web: the file system of /etc/systemd/system/web.service is full, or its quota "
+        "is. All is as before. Free room there and run again"
     )
 
 

@@ -1,5 +1,6 @@
 """Two runs at once: one works, the other waits, and then names who it waited for."""
 
+import errno
 import multiprocessing
 import os
 
@@ -40,6 +41,23 @@ def test_a_killed_holder_leaves_no_lock(holder):
     process.kill()
     process.join(20)
     with node_lock.held("serve applications", path, wait_s=5):
+        pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_lock_that_has_no_room_for_its_holders_name_is_held_all_the_same(
+    tmp_path, monkeypatch, number
+):
+    def full(*_asked):
+        raise OSError(number, os.strerror(number))
+
+    path = str(tmp_path / "lock")
+    with monkeypatch.context() as patched:
+        patched.setattr(node_lock.os, "write", full)
+        refused = pytest.raises(Refusal, match="another process")
+        with node_lock.held("first", path), refused, node_lock.held("x", path, wait_s=0):
+            pass
+    with node_lock.held("second", path, wait_s=0):
         pass
 
 
