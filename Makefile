@@ -15,6 +15,7 @@ LAB = PYTHONPATH=tests $(BIN)/python -m lab
 # What runs on lab nodes.
 LAB_TESTS = tests/lab tests/standins tests/system
 PYTEST = $(BIN)/pytest $(ARGS) --junit-xml=tests/output/$@.xml
+SUPPORT = PYTHONPATH=tests $(BIN)/python tools/support.py
 TESTRUN = PYTHONPATH=tests:tools $(BIN)/python -m testrun
 # How much is tried: "quick", or "full" with the slow tests and all examples of Hypothesis.
 EXTENT = quick
@@ -26,7 +27,7 @@ SPEED = $(SPEED_$(EXTENT))
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .NOTPARALLEL:
-.PHONY: help site plan lock releases nccl verify test test-full lint unit second-pair sanity lab-test durations molecule fuzz bench lab-up lab-down docs requirements clean
+.PHONY: help site plan lock releases nccl verify test test-full lint unit second-pair sanity lab-test durations molecule fuzz bench lab-up lab-down docs support requirements clean
 
 help:
 	@sed --quiet 's/^\([a-z-]*\):.* ## /\1\t/p' Makefile | expand --tabs=16
@@ -106,7 +107,11 @@ lab-down: .venv/complete ## remove the lab, leaving nothing behind
 	$(LAB) down
 	@$(TESTRUN).side_by_side --clear
 
-docs: .venv/complete ## defaults and READMEs of the roles, from their argument_specs
+support: .venv/complete ## note what of the support matrix was seen passing, by tests/output; write the matrix anew
+	$(SUPPORT) note $(wildcard tests/output/*.xml)
+	tools/docs
+
+docs: .venv/complete ## defaults and READMEs of the roles, from their argument_specs; the support matrix
 	tools/docs
 
 requirements: .venv/complete ## requirements.txt from requirements.in

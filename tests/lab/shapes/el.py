@@ -67,6 +67,7 @@ class EnterpriseLinux:
 
     :ivar name: what it is called here, "el9".
     :ivar has_streams: whether NVIDIA's repository for it tells of module streams.
+    :ivar kernel_packages: those of a kernel: its image first, and what modules are built with.
     :ivar base: the release of Debian that the node has to lie on.
     :ivar kernel: the release of its kernel.
     :ivar next_kernel: that of the one that arrives later.
@@ -75,6 +76,7 @@ class EnterpriseLinux:
     def __init__(self, name, row):
         self._row = row
         self.name, self.has_streams = name, row["streams"]
+        self.kernel_packages = row["kernel_packages"]
         self.base = row["base"]
         self.kernel, self.next_kernel = (f"{name}.x86_64" for name in row["kernels"])
 
@@ -109,7 +111,7 @@ class EnterpriseLinux:
         installed = " ".join(self._row["installed"])
         first = self._row["kernels"][0]
         words = {"debian": debian, "release": self.kernel, "installed": installed, "kernel": first}
-        shell.says(_SHAPE.format(image=self._row["image"], **words), _TIMEOUT_S)
+        shell.says(_SHAPE.format(image=self.kernel_packages[0], **words), _TIMEOUT_S)
 
     def _dnf_conf(self):
         platform = {"module_platform_id": self._row["os_release"]["PLATFORM_ID"]}

@@ -10,7 +10,7 @@ from system import cut_runs
 from system.mlnx_ofed.rdma_image import FIRST, KEPT, NEXT_KERNEL, PINS, SECOND, SYMBOLS, Rdma
 from system.nvidia_driver import driver_runs
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.executes("mlnx_ofed", "debian12")]
 
 NODE = "node1"
 OWNER = "render-farm"
@@ -252,6 +252,7 @@ def test_a_run_that_is_killed_while_it_builds_is_brought_to_its_end_by_the_next_
     assert node.rests(**node.said())
 
 
+@pytest.mark.executes("rdma_distribution", "debian12")
 def test_the_distributions_own_takes_its_place(node):
     said = {"gpunode_ofed_kind": "inbox"}
     changes = node.converged(**said)

@@ -21,7 +21,7 @@ from system import playbooks
 from system.mlnx_ofed.rdma_image import FIRST as BUNDLE
 from system.mlnx_ofed.rdma_image import KEPT, NEXT_KERNEL, PINS, Rdma
 
-pytestmark = [pytest.mark.lab, pytest.mark.slow]
+pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.executes("doca", "debian12")]
 
 NODE = "node1"
 OLD, NEW, UNTOLD = "3.1.0", "3.2.1", "4.0.0"

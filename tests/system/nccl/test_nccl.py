@@ -16,7 +16,12 @@ from lab import commands
 from lab.node import DEFAULT_COUNT
 from system import playbooks
 
-pytestmark = [pytest.mark.lab, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.slow,
+    pytest.mark.executes("nccl", "debian12"),
+    pytest.mark.executes("nccl", "debian13"),
+]
 
 PORT = 29500
 TIMEOUT_S = 5

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 
+import pytest
+
 from lab import shapes, shell
+from lab.shapes import el
 from standins import rpms
 from system.nvidia_driver import driver_runs
 
@@ -14,12 +17,30 @@ URL = f"http://127.0.0.1:{_PORT}"
 PINS = "/etc/dnf/plugins/versionlock.list"
 REPOSITORY = "/etc/yum.repos.d/gpunode-nvidia.repo"
 STREAM = "/etc/dnf/modules.d/nvidia-driver.module"
+_QUICK = "el9"
 _SERVE = (
     f"systemd-run --quiet --collect --unit=repository python3 -m http.server -d {rpms.PATH}"
     f" -b 127.0.0.1 {_PORT}; until curl -sf {URL}/{rpms.KEY} >/dev/null ||"
     f" python3 -c 'import urllib.request; urllib.request.urlopen(\"{URL}/{rpms.KEY}\")'"
     f" 2>/dev/null; do sleep 0.2; done"
 )
+
+
+def shapes_of(capability):
+    """Return the shapes for a fixture whose tests are quick on one of them, and slow on the others.
+
+    :param capability: what they execute, as tools/support.yml calls it.
+    """
+    return [
+        pytest.param(
+            name,
+            marks=[
+                *(pytest.mark.executes(one, name) for one in ("facts", capability)),
+                *([] if name == _QUICK else [pytest.mark.slow]),
+            ],
+        )
+        for name in el.SHAPES
+    ]
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The driver by packages on a node shaped as Enterprise Linux 9, with the real dnf.
+"""The driver by packages on nodes shaped as Enterprise Linux and its like, with the real dnf.
 
 What that proves and what not: docs/contributors.md, "Shapes".
 """
@@ -15,6 +15,7 @@ NODE = "node1"
 OLD, NEW, NEXT = "580.95.05", "580.105.08", "595.58.03"
 R595 = {"gpunode_stack": "r595", "gpunode_driver_modules": "open"}
 OPEN, PROPRIETARY = "Dual MIT/GPL", "NVIDIA"
+STREAM = "dnf -q -y module reset nvidia-driver; dnf -q -y module enable nvidia-driver:580-open"
 COMPUTE = {
     *("kmod-nvidia-open-dkms", "nvidia-driver-cuda", "nvidia-driver-cuda-libs"),
     *("libnvidia-cfg", "libnvidia-gpucomp", "libnvidia-ml"),
@@ -22,9 +23,9 @@ COMPUTE = {
 }
 
 
-@pytest.fixture(scope="module")
-def host(lab):
-    with el_host.shaped(lab, NODE, "el9") as made:
+@pytest.fixture(scope="module", params=el_host.shapes_of("driver_packages"))
+def host(lab, request):
+    with el_host.shaped(lab, NODE, request.param) as made:
         yield made
 
 
@@ -50,7 +51,7 @@ def test_the_packages_of_a_compute_node_come_in_one_version_and_are_held(converg
     assert host.versions() == dict.fromkeys(COMPUTE, OLD)
     assert host.modules() == {host.release: (OLD, OPEN)}
     assert host.kept() == {OLD}
-    assert f"nvidia-driver-cuda-3:{OLD}-1.el9.*" in host.says(f"cat {el_host.PINS}")
+    assert f"nvidia-driver-cuda-3:{OLD}-1.{host.shape.name}.*" in host.says(f"cat {el_host.PINS}")
 
 
 def test_the_kind_of_modules_is_exchanged_in_one_transaction(converge, host):
@@ -94,8 +95,7 @@ def test_another_branch_and_kind_come_and_give_way_to_an_older_one(converge, hos
 def test_a_driver_that_is_not_wanted_goes_and_leaves_nothing(converge, host):
     # As a host has it that was set up by a stream; dnf enables the one that is the default as soon
     # as one of its packages is installed.
-    host.says(
-        "dnf -q -y module reset nvidia-driver; dnf -q -y module enable nvidia-driver:580-open"
-    )
+    if host.shape.has_streams:
+        host.says(STREAM)
     brought(converge, nvidia_driver_state="absent")
     assert (host.traces(), host.modules()) == ("", {})

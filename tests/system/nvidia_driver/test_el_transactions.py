@@ -1,12 +1,13 @@
 """Transactions of dnf that wait, fail halfway, are cut, or are somebody else's.
 
-On a node shaped as Enterprise Linux 9, see test_el.py.
+On nodes shaped as Enterprise Linux and its like, see test_el.py.
 """
 
 from __future__ import annotations
 
 import pytest
 
+from lab.shapes import el
 from system import cut_runs
 from system.nvidia_driver import driver_runs, el_host
 
@@ -20,9 +21,9 @@ RPM_LOCK = "/var/lib/rpm/.rpm.lock"
 LOCK_S = 40
 
 
-@pytest.fixture(scope="module")
-def host(lab):
-    with el_host.shaped(lab, NODE, "el9") as made:
+@pytest.fixture(scope="module", params=el.SHAPES)
+def host(lab, request):
+    with el_host.shaped(lab, NODE, request.param) as made:
         yield made
 
 
@@ -50,11 +51,14 @@ def test_an_update_of_the_host_leaves_the_driver_at_its_version(converge, host):
     assert set(host.versions().values()) == {OLD}
     told = converge()
     assert (told.status, told.changed[NODE]) == (0, 0), told.messages()
-    assert f"held at 3:{OLD}-1.el9, and the repository offers 3:{NEW}-1.el9" in told.messages()
+    dist = host.shape.name
+    assert (
+        f"held at 3:{OLD}-1.{dist}, and the repository offers 3:{NEW}-1.{dist}" in told.messages()
+    )
 
 
 def test_a_kernel_that_arrives_has_the_driver_and_keeps_it(converge, host):
-    host.says("dnf -y -q install kernel-core kernel-devel-matched", timeout_s=300)
+    host.says(f"dnf -y -q install {' '.join(host.shape.kernel_packages)}", timeout_s=300)
     both = dict.fromkeys([host.release, host.shape.next_kernel], (OLD, OPEN))
     assert host.modules() == both
     done = converge()
@@ -68,7 +72,10 @@ def test_a_package_that_fails_halfway_gives_way_to_what_is_kept(converge, host):
     host.publish(NEXT, faults={"nvidia-modprobe": "broken-pre"})
     done = converge(gpunode_stack="r595")
     assert done.status != 0
-    assert f"%prein(nvidia-modprobe-3:{NEXT}-1.el9.x86_64) scriptlet failed" in done.messages()
+    assert (
+        f"%prein(nvidia-modprobe-3:{NEXT}-1.{host.shape.name}.x86_64) scriptlet failed"
+        in done.messages()
+    )
     assert f"Driver {OLD} is back" in done.messages()
     assert (host.versions(), host.modules()) == before
 

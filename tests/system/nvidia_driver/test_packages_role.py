@@ -7,7 +7,7 @@ import pytest
 from system import cut_runs
 from system.nvidia_driver import driver_runs
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.executes("driver_packages", "debian12")]
 
 NODE = "node1"
 FIRST, SECOND = "535.161.08-1", "535.183.01-1"

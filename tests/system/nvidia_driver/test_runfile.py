@@ -8,7 +8,7 @@ from lab import kernel
 from system import cut_runs
 from system.nvidia_driver import driver_image
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.executes("driver_file", "debian12")]
 
 NODE = "node1"
 FIRST, SECOND = "535.161.08", "535.183.01"

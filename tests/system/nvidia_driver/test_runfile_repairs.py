@@ -7,7 +7,7 @@ import pytest
 from lab import kernel
 from system.nvidia_driver import driver_image
 
-pytestmark = [pytest.mark.lab, pytest.mark.slow]
+pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.executes("driver_file", "debian13")]
 
 NODE = "node2"
 VERSION = "535.161.08"

@@ -8,7 +8,11 @@ import pytest
 
 from system.nvidia_driver import driver_runs, ubuntu_host
 
-pytestmark = pytest.mark.lab
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.executes("facts", "ubuntu24.04"),
+    pytest.mark.executes("driver_packages", "ubuntu24.04"),
+]
 
 NODE = "node1"
 FIRST, SECOND = "580.95.05", "580.126.20"

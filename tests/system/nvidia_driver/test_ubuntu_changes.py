@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import pytest
 
+from lab.shapes import ubuntu
 from system.nvidia_driver import driver_runs, ubuntu_host
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
-# The release of Debian that is nearest is that of the node.
-SHAPES = {"ubuntu22.04": "node1", "ubuntu24.04": "node1", "ubuntu26.04": "node2"}
+NODE = "node1"
 FIRST, SECOND, THIRD, OTHER_BRANCH = "580.95.05", "580.126.20", "580.159.03", "595.58.03"
 PERSISTENCED = "nvidia-persistenced.service"
 PINS = "/etc/apt/preferences.d/gpunode-nvidia"
 LOCK_S = 60
 
 
-@pytest.fixture(scope="module", params=SHAPES)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(
+            name,
+            marks=[pytest.mark.executes(one, name) for one in ("facts", "driver_packages")],
+        )
+        for name in ubuntu.SHAPES
+    ],
+)
 def host(lab, request):
-    with ubuntu_host.shaped(lab, SHAPES[request.param], request.param) as made:
+    with ubuntu_host.shaped(lab, NODE, request.param) as made:
         made.publish(FIRST)
         yield made
 

@@ -10,7 +10,7 @@ from system import cut_runs
 from system.peer_memory import peer_image
 from system.peer_memory.peer_image import FIRST, LOAD, OFED, SECOND
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.executes("peer_memory", "debian12")]
 
 NODE = "node1"
 

@@ -8,7 +8,7 @@ import pytest
 
 from system import playbooks
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.executes("facts", "debian13")]
 
 DIGEST = "0123456789abcdef" * 4
 GRID = "NVIDIA-Linux-x86_64-535.161.08-grid.run"

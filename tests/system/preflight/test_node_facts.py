@@ -9,7 +9,7 @@ import pytest
 from lab.paths import CHECKOUT
 from system import playbooks
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.executes("facts", "debian12")]
 
 NODE = "node1"
 MODULE = CHECKOUT / "tests" / "standins" / "module"

@@ -162,7 +162,16 @@ def test_each_playbook_works_where_the_collection_is_installed(run, home):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("role", "package", "version"),
-    [("mlnx_ofed", "rdma-core", ""), ("nvidia_driver", "libcuda1", "550.")],
+    [
+        pytest.param(
+            *("mlnx_ofed", "rdma-core", ""),
+            marks=pytest.mark.executes("rdma_distribution", "debian13"),
+        ),
+        pytest.param(
+            *("nvidia_driver", "libcuda1", "550."),
+            marks=pytest.mark.executes("driver_packages", "debian13"),
+        ),
+    ],
 )
 def test_the_example_installs_what_it_says_and_once_more_changes_nothing(
     example, lab, role, package, version

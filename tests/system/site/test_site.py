@@ -10,7 +10,11 @@ import pytest
 
 from system import playbooks
 
-pytestmark = pytest.mark.lab
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.executes("applications", "debian12"),
+    pytest.mark.executes("applications", "debian13"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 from standins.machine import Machine, gpu
 from system import cut_runs, playbooks
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.executes("vgpu_license", "debian12")]
 
 NODE = "node1"
 PLAYBOOK = "tests/system/vgpu_license/role.yml"

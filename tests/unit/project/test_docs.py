@@ -168,7 +168,8 @@ def matrix():
 
 def _distributions(column):
     """Yield what a column is about: 'Ubuntu 22.04, 24.04' is about two."""
-    name, versions = column.replace("Enterprise Linux", "RedHat").split(" ", 1)
+    named = column.replace("Enterprise Linux", "RedHat").replace("Amazon Linux", "Amazon")
+    name, versions = named.split(" ", 1)
     for version in versions.split(", "):
         yield f"{name} {version}"
 

@@ -53,7 +53,7 @@ def test_each_distribution_has_a_package_once_and_what_its_nodes_are_delivered_w
     names = [row["name"] for row in rows_of(distribution, *GROUPS)]
     assert len(names) == len(set(names))
     assert set(el._FACTS["shapes"][distribution]["installed"]) <= set(names)
-    assert el._FACTS["shapes"][distribution]["image"] in names
+    assert set(el.SHAPES[distribution].kernel_packages) <= set(names)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row["name"])
