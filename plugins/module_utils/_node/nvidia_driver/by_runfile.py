@@ -8,6 +8,7 @@ import os
 from typing import Any, NamedTuple
 
 from ..component.bring import Host
+from ..gpu import beside_runfile
 from ..packages import package_manager
 from ..records import manifest
 from ..refusal import Refusal
@@ -55,8 +56,12 @@ class Seen(NamedTuple):
 
     @property
     def packages(self) -> dict[str, str]:
-        """{name: version} of packages that give way; Fabric Manager comes by a package alone."""
-        return fabric_packages.others(self.there)
+        """{name: version} of packages that give way: with a driver, all that came with it.
+
+        Fabric Manager comes by a package alone.
+        """
+        is_driver = not all(map(beside_runfile.may_stay, self.there))
+        return fabric_packages.others(self.there) if is_driver else {}
 
     @property
     def exchanges(self) -> bool:

@@ -17,13 +17,14 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import s
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import (
     architectures as gpu_architectures,
 )
-from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import clients as gpu_clients
-from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import faults as gpu_faults
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import (
+    beside_runfile,
     loaded_module,
     module_types,
     pci,
 )
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import clients as gpu_clients
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import faults as gpu_faults
 from ansible_collections.gpunode.stack.plugins.module_utils._node.kernel import kernels, secure_boot
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import versions
 from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import (
@@ -35,12 +36,6 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
 
 from .stack_catalog import StackCatalog
 
-# The driver's packages carry its version; those of container tools and peer memory have their own,
-# and so may these, which look the same and are packaged by themselves.
-_BESIDE = re.compile(
-    r"nvidia-(?:persistenced|modprobe|settings|xconfig|imex|fabricmanager)(?:-.+)?"
-    r"|cuda-drivers-fabricmanager(?:-.+)?"
-)
 _PREBUILT = re.compile(r"linux-modules-nvidia-\d.*")
 # NVIDIA's catalog of Xids: VGPU_START_ERROR.
 _VGPU_START_ERROR = 78
@@ -208,11 +203,12 @@ class Case:
 
     @cached_property
     def driver_packages(self) -> list[shape.Package]:
-        """The packages that carry the driver's version, without those that may differ from it."""
+        """The packages that carry the driver's version, without those of no driver of their own."""
         return [
             package
             for package in self.facts["packages"]
-            if _DRIVER_VERSION.match(package["version"]) and not _BESIDE.fullmatch(package["name"])
+            if _DRIVER_VERSION.match(package["version"])
+            and not beside_runfile.may_stay(package["name"])
         ]
 
     @cached_property
@@ -223,8 +219,8 @@ class Case:
     @cached_property
     def methods(self) -> list[str]:
         """How the driver was installed: 'runfile', 'package', both or none of them."""
-        found = {"runfile": self.runfile, "package": self.packaged}
-        return [method for method, version in found.items() if version]
+        found = {"runfile": self.runfile, "package": self.packaged or self.has_prebuilt}
+        return [method for method, is_there in found.items() if is_there]
 
     @cached_property
     def installed(self) -> str:

@@ -100,7 +100,8 @@ def driver_other_method(case: Case) -> Iterator[str]:
 
 def driver_mixed_methods(case: Case) -> Iterator[str]:
     if len(case.methods) > 1:
-        yield f"a .run file installed {case.runfile} beside packages of {case.packaged}"
+        beside = f"packages of {case.packaged}" if case.packaged else "the distribution's modules"
+        yield f"a .run file installed {case.runfile} beside {beside}"
 
 
 def driver_libraries_mismatch(case: Case) -> Iterator[str]:

@@ -1,0 +1,105 @@
+"""What may stay beside a .run: of every package of a driver, plan and node say the same."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import yaml
+from combinations import BASES, facts_of
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import beside_runfile
+from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver import (
+    by_runfile,
+    fabric_packages,
+    package_family,
+)
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import project
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import catalog
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.stack import (
+    case,
+    selection,
+    stack_catalog,
+)
+
+VERSION = "580.105.08"
+_NAMES = project.ROOT / "tests" / "standins" / "packages" / "debian.yml"
+DEBIAN = yaml.safe_load(_NAMES.read_text(encoding="utf-8"))
+NAMES = sorted(
+    {
+        *(name for row in DEBIAN.values() for name in (*row["family"], *row["companions"])),
+        *("libnvsdm", "libnvsdm-580", "nvlsm", "nvidia-imex-580", "nvidia-fabricmanager-580"),
+        *("libnvidia-nscq-580", "nvidia-firmware-580", "nvidia-kernel-common-580", "nvidia-open"),
+        *("kmod-nvidia-open-dkms", "nvidia-driver-cuda", "nvidia-kmod-common", "cuda-drivers"),
+    }
+)
+REPOSITORIES = {row["name"]: row for row in catalog.rows("repositories")}
+
+
+@pytest.mark.parametrize(
+    ("name", "is_so"),
+    [
+        ("libnvsdm", True),
+        ("nvidia-detect", True),
+        ("nvidia-legacy-check", True),
+        ("nvidia-tesla-legacy-check", True),
+        ("firmware-nvidia-gsp", True),
+        ("firmware-nvidia-tesla-535-gsp", True),
+        ("nvidia-firmware-580-580.105.08", True),
+        ("nvlsm", True),
+        ("nvidia-imex-580", True),
+        ("libnvidia-ml1", False),
+        ("nvidia-smi", False),
+        ("nvidia-kernel-dkms", False),
+        ("nvidia-kernel-common-580", False),
+        ("nvidia-alternative", False),
+    ],
+)
+def test_a_package_without_a_driver_may_stay(name, is_so):
+    assert beside_runfile.may_stay(name) is is_so
+
+
+def is_mixed_by_plan(name, version):
+    facts = copy.deepcopy(facts_of(BASES["debian12-h100-r580"]))
+    facts["driver"]["runfile"] = VERSION
+    row = {"name": name, "version": version, "offered": "", "offered_by_security": False}
+    facts["packages"] = [row]
+    known = stack_catalog.of_project()
+    host = case.Case(selection.resolve({"stack": "r580"}, known), facts, known, [], "")
+    return host.methods == ["runfile", "package"]
+
+
+def is_removed_by_node(name, version):
+    family = package_family.of_unknown({"distribution": "Debian"}, REPOSITORIES)
+    there = {name: version} if package_family.belongs(name, family) else {}
+    if not there:
+        family = package_family.of(REPOSITORIES, "ubuntu")
+        there = {name: version} if package_family.belongs(name, family) else {}
+    seen = by_runfile.Seen(
+        there, {}, True, [], [], [], "", [], False, fabric_packages.Seen(None, None, {}, {})
+    )
+    return bool(seen.packages)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_plan_and_node_agree_on_a_package_of_the_drivers_version(name):
+    assert is_mixed_by_plan(name, f"{VERSION}-1") is is_removed_by_node(name, f"{VERSION}-1")
+
+
+@pytest.mark.parametrize(
+    "name", sorted({name for row in DEBIAN.values() for name in row["companions"]})
+)
+def test_they_agree_on_one_that_has_a_version_of_its_own(name):
+    assert not is_mixed_by_plan(name, "1.2.2")
+    assert not is_removed_by_node(name, "1.2.2")
+
+
+def test_with_a_driver_goes_all_that_came_with_it_but_what_a_fabric_takes():
+    there = dict.fromkeys(
+        ["libnvidia-ml1", "nvidia-settings", "nvidia-detect", "libnvsdm", "nvidia-fabricmanager"],
+        "1",
+    )
+    seen = by_runfile.Seen(
+        there, {}, True, [], [], [], "", [], False, fabric_packages.Seen(None, None, {}, {})
+    )
+    assert sorted(seen.packages) == ["libnvidia-ml1", "nvidia-detect", "nvidia-settings"]
