@@ -54,6 +54,7 @@ def make_releases(app: dict[str, Any]) -> None:
     path = service.releases_of(app)
     folders.make(app["dir"])
     with safe_paths.held(app["dir"]) as above:
+        folders.take_back(above)
         folders.make(os.path.join(above, os.path.basename(path)))
     with safe_paths.held(path) as place:
         descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY)

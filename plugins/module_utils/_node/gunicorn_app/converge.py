@@ -12,7 +12,7 @@ from .. import steps
 from ..component import bring
 from ..conda import builds
 from ..records import manifest
-from ..system import listening, safe_paths, systemd
+from ..system import folders, listening, safe_paths, systemd
 from . import apply, observe, release, remains, removal, service
 from . import plan as app_plan
 
@@ -104,6 +104,8 @@ def _manifest(app: dict[str, Any]) -> list[dict[str, Any]]:
     makers = [
         (manifest.user, app["user"]),
         (manifest.directory, service.releases_of(app)),
+        # One that was there before may be a user's.
+        *([(manifest.directory, app["dir"])] if folders.is_ours(app["dir"]) else []),
         (lambda path: manifest.tree(path, release.IGNORED), app["release"]),
         *((manifest.file, path) for path in paths),
         (manifest.link, service.link_of(app)),

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..conda import builds, contents
-from ..system import accounts, commands, files, in_use, listening, processes, systemd
+from ..system import accounts, commands, files, folders, in_use, listening, processes, systemd
 from ..system.commands import Run
 from . import candidate, process, release, rollback, service, surroundings
 
@@ -26,7 +26,8 @@ class Seen(NamedTuple):
 
     :ivar account: the row of accounts.survey() for its user.
     :ivar has_group: whether there is a group of the user's name.
-    :ivar is_private: whether root alone writes the folder of releases, and the user reads it.
+    :ivar is_private: whether root alone writes the folder of releases, and the one above it where
+        we made that; and whether the user reads it.
     :ivar release: "absent", "intact" or "changed".
     :ivar secrets: "as wanted", "differs", or "unwanted" where there are to be none.
     :ivar units: {unit that is wanted: text of its file, None for none of root's}.
@@ -95,7 +96,8 @@ def observe(
     return Seen(
         account=account,
         has_group=accounts.group_exists(app["user"]),
-        is_private=_is_private(service.releases_of(app), account),
+        is_private=_is_private(service.releases_of(app), account)
+        and not folders.is_given_away(app["dir"]),
         release=_release_state(app),
         secrets=_secrets_state(app, text),
         units={unit: _text_of(service.unit_path(unit), "0644") for unit in app["units"]},

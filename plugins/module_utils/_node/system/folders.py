@@ -40,6 +40,31 @@ def is_ours(path: str) -> bool:
         return False
 
 
+def is_given_away(path: str) -> bool:
+    """Say whether a folder that we made is another's than root's by now, or written by others."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return False
+    return is_ours(path) and (status.st_uid != 0 or bool(status.st_mode & 0o022))
+
+
+def take_back(path: str) -> None:
+    """Give a folder that we made to root alone again; leave any other.
+
+    :param path: of the folder, or a name that it is held by.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        # Those that do not know such attributes have none.
+        with contextlib.suppress(OSError):
+            if _MARK in os.listxattr(descriptor):
+                os.fchown(descriptor, 0, 0)
+                os.fchmod(descriptor, 0o755)
+    finally:
+        os.close(descriptor)
+
+
 @contextlib.contextmanager
 def replacing(place: str) -> Iterator[str]:
     """Yield a path beside a folder, for what takes its place, which is there whole or not at all.

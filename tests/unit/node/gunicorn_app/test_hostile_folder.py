@@ -16,6 +16,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app i
     release as app_release,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import folders
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root gives links away")
 
@@ -75,3 +76,26 @@ def test_a_folder_that_a_user_made_becomes_roots(app):
     actions.make_releases(app)
     status = os.stat(f"{app['dir']}/releases")
     assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (0, 0o750)
+
+
+def test_a_folder_that_we_made_and_that_was_given_away_is_taken_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(actions.accounts, "group_of", lambda _user: "nogroup")
+    place = f"{tmp_path}/srv/web"
+    app = {**APP, "dir": place, "release": f"{place}/releases/{'a' * 12}"}
+    actions.make_releases(app)
+    if not folders.is_ours(app["dir"]):
+        pytest.skip("this file system has no extended attributes")
+    assert not folders.is_given_away(app["dir"])
+    for spoil in (lambda path: os.chown(path, USER, USER), lambda path: os.chmod(path, 0o777)):
+        spoil(app["dir"])
+        assert folders.is_given_away(app["dir"])
+        actions.make_releases(app)
+        status = os.stat(app["dir"])
+        assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (0, 0o755)
+
+
+def test_a_folder_of_a_user_stays_that_users(app):
+    os.unlink(f"{app['dir']}/releases")
+    actions.make_releases(app)
+    assert os.stat(app["dir"]).st_uid == USER
+    assert not folders.is_given_away(app["dir"])
