@@ -13,8 +13,9 @@ from typing import Any
 
 from .. import urls
 from ..refusal import Refusal
-from ..system import commands, confinement, safe_paths
+from ..system import commands, confinement
 from ..system.commands import Execute
+from . import prefixes
 
 _SHOWN = 3
 _LINES = 12
@@ -151,7 +152,7 @@ def refuse_unsafe(what: str, base: str) -> None:
     """
     # Those are written anew by whoever keeps the installation.
     settings = [os.path.join(base, name) for name in (".condarc", "pip.conf")]
-    safe_paths.refuse_unsafe_tree(what, base, "miniforge_prefix", settings)
+    prefixes.refuse_unsafe(what, base, "miniforge_prefix", settings)
 
 
 def _answer(text: str) -> dict[str, Any]:

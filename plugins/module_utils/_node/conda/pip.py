@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import urls
 from ..refusal import Refusal
-from ..system import commands, confinement, safe_paths
+from ..system import commands, confinement
 from ..system.commands import Execute
 from . import prefixes
 
@@ -81,7 +81,7 @@ def _resolved(item: Mapping[str, Any]) -> dict[str, str]:
 def _run(prefix: str, arguments: Sequence[str], config: str, execute: Execute) -> str:
     """Run pip and return what it printed."""
     what = f"pip {arguments[0]} in {prefix}"
-    safe_paths.refuse_unsafe_tree(what, prefix, "conda_env_dir")
+    prefixes.refuse_unsafe(what, prefix, "conda_env_dir")
     result = commands.run_long(
         what,
         confinement.confined(

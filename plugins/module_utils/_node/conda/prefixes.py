@@ -8,11 +8,11 @@ import glob
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from ..refusal import Refusal
-from ..system import files
+from ..system import files, safe_paths
 
 _DIST_INFO = re.compile(r"(.+)-([^-]+)\.dist-info")
 
@@ -20,6 +20,27 @@ _DIST_INFO = re.compile(r"(.+)-([^-]+)\.dist-info")
 def is_conda(prefix: str) -> bool:
     """Say whether a folder is a conda prefix: conda writes conda-meta/history first of all."""
     return os.path.isfile(os.path.join(prefix, "conda-meta", "history"))
+
+
+def refuse_unsafe(what: str, prefix: str, option: str, but: Collection[str] = ()) -> None:
+    """Refuse to run anything of a prefix that somebody else than root could change.
+
+    What its Python imports by a .pth file from elsewhere, as packages that are being worked on have
+    it, is a part of it.
+
+    :param what: what is to be done with it.
+    :param option: the one that names the prefix.
+    :param but: as for safe_paths.why_unsafe_tree.
+    :raises Refusal: somebody could.
+    """
+    safe_paths.refuse_unsafe_tree(what, prefix, option, but)
+    pattern = os.path.join(glob.escape(prefix), "lib", "python3.*", "site-packages", "*.pth")
+    for path in glob.glob(pattern):
+        with files.opened(path) as file:
+            lines = file.read(files.TEXT_LIMIT).decode(errors="surrogateescape").splitlines()
+        # Others are relative, or code.
+        for line in filter(lambda line: line.startswith("/"), lines):
+            safe_paths.refuse_unsafe_tree(what, line.rstrip(), option)
 
 
 def verdict(state: Mapping[str, Any]) -> str:

@@ -65,7 +65,8 @@ def why_unsafe(path: str) -> str:
 def why_unsafe_tree(path: str, but: Collection[str] = ()) -> str:
     """Return why somebody else could change something in a folder; '' where nobody could.
 
-    What is told is the first thing that was found: the path that leads there, then what is below.
+    What is told is the first thing that was found: the path that leads there, then what is below,
+    and what links lead to from there.
 
     :param but: paths in the folder that are put right by whoever asks, and run by nobody.
     """
@@ -74,9 +75,13 @@ def why_unsafe_tree(path: str, but: Collection[str] = ()) -> str:
         if found.path in but:
             continue
         status = found.stat(follow_symlinks=False)
-        # The mode of a link says nothing.
-        flaw = _foreign(found.path, status)
-        flaw = flaw if found.is_symlink() else _flaw(found.path, status)[0]
+        # The mode of a link says nothing, and what it leads to below the folder comes by itself.
+        if found.is_symlink():
+            target = os.path.realpath(found.path)
+            is_below = f"{target}/".startswith(f"{os.path.realpath(path)}/")
+            flaw = _foreign(found.path, status) or ("" if is_below else why_unsafe(target))
+        else:
+            flaw = _flaw(found.path, status)[0]
         if not flaw and found.is_dir(follow_symlinks=False):
             flaw = _default_flaw(found.path)
         if flaw:

@@ -195,3 +195,23 @@ def test_a_conda_that_others_could_change_is_not_run(base, part):
 
     with pytest.raises(Refusal, match="is written by all, so that others than root decide"):
         cli.run(base, ["info"], execute)
+
+
+@pytest.mark.parametrize("tool", ["conda", "pip"])
+def test_what_is_imported_from_a_folder_of_others_is_not_run(base, tmp_path_factory, tool):
+    work = tmp_path_factory.mktemp("work")
+    (work / "plugin.py").write_text("")
+    packages = os.path.join(base, "lib", "python3.12", "site-packages")
+    os.makedirs(packages)
+    with open(os.path.join(packages, "__editable__.plugin.pth"), "w", encoding="utf-8") as pth:
+        pth.write(f"import sys\n# {work}\nrelative\n{work}\n")
+
+    def run():
+        if tool == "conda":
+            return cli.run(base, ["info"], answering(0))
+        return pip.install(base, "requirements", f"{base}/pip.conf", answering(0))
+
+    run()
+    (work / "plugin.py").chmod(0o666)
+    with pytest.raises(Refusal, match=r"plugin\.py is written by all"):
+        run()

@@ -172,3 +172,15 @@ def test_a_list_by_which_all_write_what_is_new_is_a_flaw(place):
     data = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
     os.setxattr(place, "system.posix_acl_default", data)
     assert why(place / "new") == f"what is made in {place} is written by all"
+
+
+def test_what_a_link_in_a_tree_leads_to_is_a_part_of_it(place, tmp_path):
+    tree, elsewhere = str(place.parent), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "python").write_text("")
+    (place / "python").symlink_to(elsewhere / "python")
+    (place / "dangling").symlink_to("nowhere")
+    (place / "inside").symlink_to("../bin/conda")
+    assert safe_paths.why_unsafe_tree(tree) == ""
+    elsewhere.chmod(0o777)
+    assert safe_paths.why_unsafe_tree(tree) == f"{elsewhere} is written by all"
