@@ -67,6 +67,9 @@ FACTS = st.fixed_dictionaries(
                 "setup_mode": FLAG,
                 "key": st.sampled_from(["", "/var/lib/dkms/mok.pub"]),
                 "key_enrolled": FLAG,
+                "enforced": FLAG,
+                "key_in_kernel": st.sampled_from(["", "yes", "no"]),
+                "rejected": st.sampled_from(["", "Loading of unsigned module is rejected"]),
             }
         ),
         "driver": st.fixed_dictionaries(

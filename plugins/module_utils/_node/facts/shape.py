@@ -124,8 +124,11 @@ class SecureBoot(TypedDict):
     efi: bool
     enabled: bool
     setup_mode: bool
+    enforced: bool
     key: str
     key_enrolled: bool
+    key_in_kernel: str
+    rejected: str
 
 
 class LoadedDriver(TypedDict):
@@ -383,8 +386,11 @@ class Kernels(TypedDict):
     ]
     secure_boot: Annotated[
         SecureBoot,
-        'key is the path of the certificate with which this host\'s DKMS signs, "" where it has '
-        "none",
+        "enforced is whether the kernel itself takes signed modules alone (module.sig_enforce, "
+        'lockdown). key is the path of the certificate with which this host\'s DKMS signs, "" '
+        "where it has none; key_in_kernel is whether the kernel has it among its keys: yes, no, or "
+        '"" for unknown. rejected is what the kernel said last since boot of a module that it did '
+        "not take for its signature",
     ]
 
 

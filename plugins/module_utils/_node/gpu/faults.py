@@ -1,12 +1,6 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the NVIDIA driver complained of since the host started, of GPUs and of NVSwitches.
-
-The journal is asked first: the kernel's own log is a ring in which a chatty host has overwritten
-the fault of last week. It is asked for the driver's lines alone, and for the last of them, since
-a broken GPU can fill a disk. Where it has none of them, or there is no journal, dmesg has what is
-left.
-"""
+"""What the NVIDIA driver complained of since the host started, of GPUs and of NVSwitches."""
 
 from __future__ import annotations
 
@@ -14,16 +8,11 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..kernel import kernels
+from ..kernel import kernel_log, kernels
 from ..system.root import Root
 from . import pci
 
-_LINES = 2000
-_JOURNAL = (
-    *("journalctl", "--dmesg", "--boot", "--grep=NVRM|SXid", f"--lines={_LINES}"),
-    *("--output=cat", "--no-pager", "--quiet"),
-)
-_DMESG = ("dmesg", "--notime")
+_WORDS = "NVRM|SXid"
 _ADDRESS = r"(?P<address>[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}(?:\.[0-9a-f])?)"
 # NVIDIA/open-gpu-kernel-modules, src/nvidia/src/kernel/gpu/rc/kernel_rc.c; with MIG the
 # instance follows the address, and drivers before R3xx left out PCI.
@@ -57,15 +46,8 @@ def survey(tree: Root) -> dict[str, list[dict[str, Any]]]:
     Nothing is asked where there is neither a device of NVIDIA's nor the driver.
     """
     has_devices = pci.gpus(tree) or pci.nvswitches(tree)
-    if not has_devices and "nvidia" not in kernels.loaded_modules(tree):
-        return _told([])
-    # With --grep and --lines, journalctl begins with the newest.
-    found = _told(tree.answer(*_JOURNAL).splitlines()[::-1])
-    return found if any(found.values()) else _told(tree.answer(*_DMESG).splitlines())
-
-
-def _told(lines: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    """Return what the lines of a log, the oldest first, tell of; see :func:`survey`."""
+    is_asked = has_devices or "nvidia" in kernels.loaded_modules(tree)
+    lines = kernel_log.lines(tree, _WORDS) if is_asked else []
     of_gpus, of_switches = dict(_of_gpus(lines)), dict(_of_switches(lines))
     return {
         "gpu_faults": [

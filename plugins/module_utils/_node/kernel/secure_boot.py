@@ -1,6 +1,6 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Secure Boot: whether it holds, and whether it knows the key DKMS signs modules with."""
+"""Which modules the kernel takes: Secure Boot, and the key that DKMS signs modules with."""
 
 from __future__ import annotations
 
@@ -12,9 +12,33 @@ from typing import Any
 
 from ..refusal import Refusal
 from ..system.root import Root
+from . import kernel_log
 
 _EFI = "/sys/firmware/efi"
 _FRAMEWORK = "/etc/dkms/framework.conf"
+#: What can be done all the same about modules that would not load.
+OR_BUILD = "or build them all the same with gpunode_consent: [unenrolled_key]"
+#: What to do where the firmware knows a key, and the kernel does not take it for modules.
+NOT_TRUSTED = (
+    "Run mokutil --trust-mok, reboot, and confirm it at the console, or boot a kernel that takes "
+    "the keys of firmware and shim for modules"
+)
+_DEFAULT_KEY = "/var/lib/dkms/mok.pub"
+# Set by module.sig_enforce=1, and built in by CONFIG_MODULE_SIG_FORCE (the Linux kernel's
+# kernel/module/signing.c); and what is locked down, the word in brackets (security/lockdown).
+_ENFORCE = "/sys/module/module/parameters/sig_enforce"
+_LOCKDOWN = "/sys/kernel/security/lockdown"
+# proc_keys_show in security/keys/proc.c; of a certificate the description ends with its subject
+# key identifier (crypto/asymmetric_keys/x509_public_key.c).
+_KEYS = "/proc/keys"
+_ASYMMETRIC = " asymmetri "
+# id-ce-subjectKeyIdentifier, 2.5.29.14, RFC 5280, as DER has it.
+_IDENTIFIER = bytes.fromhex("0603551d0e")
+_OCTET_STRING = 4
+# kernel/module/signing.c, security/lockdown/lockdown.c and crypto/asymmetric_keys.
+_REJECTED = (
+    "Loading of .* is rejected|unsigned module loading is restricted|not signed with a trusted key"
+)
 # EFI_GLOBAL_VARIABLE, EFI_IMAGE_SECURITY_DATABASE_GUID and shim's own, SHIM_LOCK_GUID
 # (rhboot/shim@72fd4b70e7562d25234204249462da97080ef56f:lib/guid.c).
 _GLOBAL = "8be4df61-93ca-11d2-aa0d-00e098032b8c"
@@ -29,7 +53,7 @@ _OWNER_SIZE = 16
 
 
 def survey(tree: Root) -> dict[str, Any]:
-    """Return {efi, enabled, setup_mode, key, key_enrolled}; see docs/facts.md.
+    """Return what docs/facts.md has of secure_boot.
 
     Secure Boot that shim was told not to enforce is not enabled: the kernel then takes it for
     disabled, too (torvalds/linux@85f9a2d51e72f558c9bbf94cd1ae7c73f80034de:
@@ -38,21 +62,66 @@ def survey(tree: Root) -> dict[str, Any]:
     setup_mode = _is_set(_variable(tree, "SetupMode", _GLOBAL))
     enforced = not any(_is_set(value) for value in _of_shim(tree, "MokSBStateRT"))
     key = _key(tree)
-    return {
+    certificate = _der(tree.data(key)) if key else b""
+    found = {
         "efi": tree.exists(_EFI),
         "enabled": _is_set(_variable(tree, "SecureBoot", _GLOBAL)) and not setup_mode and enforced,
         "setup_mode": setup_mode,
+        "enforced": _is_enforced(tree),
         "key": key,
-        "key_enrolled": _der(tree.data(key)) in _enrolled(tree) if key else False,
+        "key_enrolled": certificate in _enrolled(tree) if key else False,
+        "key_in_kernel": _in_kernel(tree, certificate),
+        "rejected": "",
     }
+    if needs_signature(found):
+        found["rejected"] = (kernel_log.lines(tree, _REJECTED) or [""])[-1].strip()
+    return found
 
 
-def lacks_key(found: Mapping[str, Any]) -> bool:
-    """Say whether the firmware would not let modules load that are built here.
+def needs_signature(found: Mapping[str, Any]) -> bool:
+    """Say whether modules have to be signed.
 
     :param found: what :func:`survey` returned.
     """
-    return found["enabled"] and not found["key_enrolled"]
+    return bool(found["enabled"] or found["enforced"])
+
+
+def lacks_key(found: Mapping[str, Any]) -> bool:
+    """Say whether modules would not load that are built here.
+
+    :param found: what :func:`survey` returned.
+    """
+    has_key = {"yes": True, "no": False}.get(found["key_in_kernel"], found["key_enrolled"])
+    return needs_signature(found) and not has_key
+
+
+def why_kept_out(found: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return (what, because, remedy) of that modules would not load that are built here.
+
+    :param found: what :func:`survey` returned, of a host that :func:`lacks_key`.
+    """
+    what = "Secure Boot" if found["enabled"] else "signatures of modules"
+    because = "modules that are built here would not load: "
+    key = found["key"]
+    if found["key_enrolled"]:
+        return (
+            what,
+            f"{because}the key {key} is enrolled, and the kernel has not taken it over",
+            NOT_TRUSTED,
+        )
+    if found["efi"] or found["enabled"]:
+        return (
+            what,
+            because
+            + (f"the key {key} is not enrolled" if key else "this host has no key to sign with"),
+            f"Run mokutil --import {key or _DEFAULT_KEY}, reboot, and confirm it at the console",
+        )
+    return (
+        what,
+        f"{because}the kernel takes signed ones alone (module.sig_enforce or lockdown), and "
+        "without EFI no key but its own",
+        "Boot it without module.sig_enforce and lockdown",
+    )
 
 
 def refuse_unenrolled_key(found: Mapping[str, Any], consent: Container[str]) -> None:
@@ -63,13 +132,8 @@ def refuse_unenrolled_key(found: Mapping[str, Any], consent: Container[str]) -> 
     :raises Refusal: it would not, and nobody consented to that.
     """
     if lacks_key(found) and "unenrolled_key" not in consent:
-        key = found["key"] or "/var/lib/dkms/mok.pub"
-        raise Refusal(
-            "Secure Boot",
-            f"the firmware does not know the key {key} that modules are signed with",
-            f"Run mokutil --import {key}, reboot, and confirm it at the console; or build them "
-            "all the same with gpunode_consent: [unenrolled_key]",
-        )
+        what, because, remedy = why_kept_out(found)
+        raise Refusal(what, because, f"{remedy}; {OR_BUILD}")
 
 
 def certificates(data: bytes) -> set[bytes]:
@@ -91,6 +155,33 @@ def certificates(data: bytes) -> set[bytes]:
                 found.add(data[start + _OWNER_SIZE : start + entry_size])
         position = end
     return found
+
+
+def _is_enforced(tree: Root) -> bool:
+    """Say whether the kernel itself takes signed modules alone."""
+    locked = re.search(r"\[(\w+)\]", tree.text(_LOCKDOWN))
+    return tree.text(_ENFORCE) == "Y" or bool(locked and locked.group(1) != "none")
+
+
+def _in_kernel(tree: Root, certificate: bytes) -> str:
+    """Return whether the kernel has a certificate among its keys: 'yes', 'no'; '' for unknown.
+
+    That it has one does not say that it takes it for modules.
+    """
+    keys = [line for line in tree.lines(_KEYS) if _ASYMMETRIC in line]
+    identifier = _identifier(certificate)
+    if not keys or not identifier:
+        return ""
+    return "yes" if any(f": {identifier}:" in line for line in keys) else "no"
+
+
+def _identifier(certificate: bytes) -> str:
+    """Return the subject key identifier of a certificate (DER), '' where it has none."""
+    start = certificate.find(_IDENTIFIER)
+    value = certificate[start + len(_IDENTIFIER) :] if start >= 0 else b""
+    # One octet string in another, each with its length.
+    is_whole = len(value) > 4 and value[0] == value[2] == _OCTET_STRING
+    return value[4 : 4 + value[3]].hex() if is_whole else ""
 
 
 def _enrolled(tree: Root) -> set[bytes]:
@@ -143,7 +234,7 @@ def _key(tree: Root) -> str:
     if _is_ubuntu(tree) and not configured.get("mok_signing_key"):
         path = "/var/lib/shim-signed/mok/MOK.der"
     else:
-        path = configured.get("mok_certificate") or "/var/lib/dkms/mok.pub"
+        path = configured.get("mok_certificate") or _DEFAULT_KEY
     return path if tree.data(path) else ""
 
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from ..gpu import installed_driver, module_types, pci
+from ..kernel import secure_boot
 from ..refusal import Refusal
 from ..system import distribution
 
@@ -16,7 +17,7 @@ class Demands(NamedTuple):
     """What is asked of the modules.
 
     :ivar is_open: whether they are to be the open ones.
-    :ivar signed: whether they have to be signed, as Secure Boot demands.
+    :ivar signed: whether they have to be signed, as the kernel demands.
     :ivar rdma: whether nvidia_peermem has to be linked to the RDMA core that is there, as it is
         when that was there first.
     """
@@ -54,7 +55,7 @@ class Target:
         """What is asked of the wanted modules."""
         has_rdma = self.facts["peer_memory"]["headers"] and self.wanted["peermem"]
         is_open = self.module_type == "open"
-        return Demands(is_open, self.facts["secure_boot"]["enabled"], has_rdma)
+        return Demands(is_open, secure_boot.needs_signature(self.facts["secure_boot"]), has_rdma)
 
     @cached_property
     def demands_before(self) -> Demands:

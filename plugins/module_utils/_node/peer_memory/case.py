@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from ..component.bring import Host
+from ..kernel import secure_boot
 from ..rdma import peer_route
 from ..refusal import Refusal
 from . import nv_peer_mem, sources
@@ -76,7 +77,7 @@ class Case:
         if not (self.way.has(release) and rows):
             return False
         row = rows[0]
-        is_signed = bool(row["signer"]) or not facts["secure_boot"]["enabled"]
+        is_signed = bool(row["signer"]) or not secure_boot.needs_signature(facts["secure_boot"])
         is_tag = row["version"] == self.way.order.tag
         return is_tag and is_signed and kernel.misfits[row["path"]] is None
 

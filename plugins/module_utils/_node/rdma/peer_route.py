@@ -130,7 +130,7 @@ def cannot_sign(route: str, delivery: str, found: Mapping[str, Any]) -> bool:
     :param delivery: what nv_peer_mem comes by, 'dkms' or 'rpm'.
     :param found: what secure_boot.survey returned.
     """
-    return route == "nv_peer_mem" and delivery == "rpm" and found["enabled"]
+    return route == "nv_peer_mem" and delivery == "rpm" and secure_boot.needs_signature(found)
 
 
 def fitting(said: str, rows: Iterable[dict[str, Any]], has_client_ex: bool) -> list[dict[str, Any]]:

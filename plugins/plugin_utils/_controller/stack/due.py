@@ -181,7 +181,8 @@ def driver_not_loaded(case: Case) -> Iterator[str]:
     has_module = "nvidia" in case.modules_for(case.facts["kernel"])
     is_alone = not case.loaded and not case.drivers_in_the_way
     if has_module and is_alone and loaded_module.is_loadable(case.facts):
-        yield "it is installed and not loaded"
+        rejected = case.facts["secure_boot"]["rejected"]
+        yield "it is installed and not loaded" + (f": {rejected}" if rejected else "")
 
 
 def driver_other_loaded(case: Case) -> Iterator[str]:

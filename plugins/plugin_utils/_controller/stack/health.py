@@ -24,7 +24,11 @@ _NOTHING = "None"
 _FOR_ACTION = {"reboot": _REBOOT, "node reboot required": _REBOOT}
 _CHANGED_TO = re.compile(r"recovery action changed from .* to \w+ \(([^)]*)\)")
 # Of an answer that is none: nvidia-smi stopped at the first GPU that it could not speak to.
-_LOST = re.compile(r"GPU is lost|requires? (?:a )?reset|Unable to determine the device handle")
+_LOST = re.compile(
+    r"GPU is lost|requires? (?:a )?reset|reset (?:is )?required"
+    r"|Unable to determine the device handle",
+    re.I,
+)
 
 
 class Finding(NamedTuple):
@@ -64,17 +68,20 @@ def unknown_xids(case: Case) -> list[str]:
 
 
 def unfinished_fabric(case: Case) -> list[str]:
-    """Return a sentence for each GPU whose NVLinks were not made ready, though they might be."""
+    """Return a sentence for each state of GPUs whose NVLinks were not made ready, and might be."""
     manager = case.facts["fabric_manager"]
     if case.facts["nvswitches"] and not manager["active"]:
         # That it does not run is told by itself.
         return []
+    waiting: dict[str, list[str]] = {}
+    for gpu in case.facts["nvidia_smi"]["gpus"]:
+        if gpu["fabric_state"] not in ("", "Completed"):
+            waiting.setdefault(gpu["fabric_state"], []).append(gpu["address"])
     return [
-        f"{gpu['address']}: its fabric is not completed ({gpu['fabric_state']}), and CUDA answers "
-        "with error 802 until it is: see the log of nvidia-fabricmanager.service; where it was "
+        f"{', '.join(addresses)}: the fabric is not completed ({state}), and CUDA answers with "
+        "error 802 until it is: see the log of nvidia-fabricmanager.service; where that was "
         "started anew while the GPUs were at work, reset them or reboot the host"
-        for gpu in case.facts["nvidia_smi"]["gpus"]
-        if gpu["fabric_state"] not in ("", "Completed")
+        for state, addresses in waiting.items()
     ]
 
 
@@ -122,7 +129,9 @@ def _of_answer(case: Case) -> Iterator[Finding]:
             yield Finding(says, _REPLACE, True)
         if gpu["complaints"]:
             says = f"{at}: nvidia-smi has no values of it but {', '.join(gpu['complaints'])}"
-            yield Finding(says, _RESET, True)
+            # At times one value alone cannot be read, which is no fault of the GPU.
+            is_gone = gpu["name"] in gpu["complaints"]
+            yield Finding(says, _RESET, is_gone or any(map(_LOST.search, gpu["complaints"])))
         if gpu["recovery_action"] not in ("", _NOTHING):
             says = f"{at}: nvidia-smi says that it waits for {gpu['recovery_action']}"
             yield Finding(says, _for_action(gpu["recovery_action"]), True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import fabric_manager
+from ansible_collections.gpunode.stack.plugins.module_utils._node.kernel import secure_boot
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import versions
 from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import openibd_restart
 
@@ -169,13 +170,20 @@ def no_headers(case: Case, due: Due) -> Iterator[str]:
 
 
 def key_not_enrolled(case: Case, due: Due) -> Iterator[str]:
-    key = case.facts["secure_boot"]["key"]
     builds = case.driver or case.wants_ofed or case.route == "nv_peer_mem"
     if builds and case.lacks_key and "unenrolled_key" in case.consent:
+        _what, because, remedy = secure_boot.why_kept_out(case.facts["secure_boot"])
+        yield f"{because}. {remedy}"
+
+
+def module_rejected(case: Case, due: Due) -> Iterator[str]:
+    # That a key is lacking is told by itself.
+    found = case.facts["secure_boot"]
+    if case.driver and found["rejected"] and not case.loaded and not case.lacks_key:
+        key = found["key"] or "that the module is signed with"
         yield (
-            f"the firmware does not know the key {key or 'that modules will be signed with'}: they "
-            f"are not loaded until mokutil --import {key or '/var/lib/dkms/mok.pub'}, a reboot "
-            "and a confirmation at the console"
+            f"the kernel did not take a module for its signature: {found['rejected']}. Where it "
+            f"was the driver's, it does not trust the key {key}. {secure_boot.NOT_TRUSTED}"
         )
 
 
@@ -270,6 +278,7 @@ RULES = {
     "no-headers": no_headers,
     "no-answer": no_answer,
     "key-not-enrolled": key_not_enrolled,
+    "module-rejected": module_rejected,
     "no-compiler": no_compiler,
     "prebuilt-modules": prebuilt_modules,
     "restart-would-cut-the-connection": restart_would_cut_the_connection,

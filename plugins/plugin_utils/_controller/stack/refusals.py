@@ -16,7 +16,10 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import (
     fabric_manager,
     loaded_module,
 )
-from ansible_collections.gpunode.stack.plugins.module_utils._node.kernel import headers
+from ansible_collections.gpunode.stack.plugins.module_utils._node.kernel import (
+    headers,
+    secure_boot,
+)
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import versions
 from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import peer_route
 
@@ -378,14 +381,8 @@ def secure_boot_key(case: Case, due: Due) -> Iterator[Words]:
         or (case.wants_ofed and due["mlnx_ofed"].keys() - {"other-loaded"})
     )
     if builds and case.lacks_key and "unenrolled_key" not in case.consent:
-        key = case.facts["secure_boot"]["key"]
-        yield (
-            "Secure Boot",
-            "the firmware would not load modules that are built here: "
-            + (f"the key {key} is not enrolled" if key else "this host has no key to sign with"),
-            f"Run mokutil --import {key or '/var/lib/dkms/mok.pub'}, reboot, and confirm it at the "
-            "console; or build them all the same with gpunode_consent: [unenrolled_key]",
-        )
+        what, because, remedy = secure_boot.why_kept_out(case.facts["secure_boot"])
+        yield what, because, f"{remedy}; {secure_boot.OR_BUILD}"
 
 
 def disturbs(case: Case, rules: Container[str]) -> bool:

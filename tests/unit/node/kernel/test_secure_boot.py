@@ -161,10 +161,97 @@ NAMES = [SECURE_BOOT, SETUP_MODE, SHIM_STATE, MOK_LIST, DB, DEBIAN_KEY, UBUNTU_K
 @given(st.dictionaries(st.sampled_from(NAMES), st.binary()))
 def test_no_content_is_an_error(files):
     state = looked_at(secure_boot.survey, files)
-    assert [type(value) for value in state.values()] == [bool, bool, bool, str, bool]
+    assert [type(value) for value in state.values()] == [bool] * 4 + [str, bool, str, str]
 
 
 @given(st.text())
 def test_no_path_that_the_configuration_names_is_an_error(path):
     files = {"/etc/dkms/framework.conf": f"mok_certificate={path}\n".encode("utf-8", "replace")}
     assert looked_at(secure_boot.survey, files)["key_enrolled"] is False
+
+
+KEY_ID = "6ccece7e4c6c0d1f6149f3dd27dfcc5cbb419ea1"
+CERTIFICATE = OURS + bytes.fromhex("0603551d0e 0416 0414") + bytes.fromhex(KEY_ID) + b"more"
+KEYRING = "1a2b3c4d I------     2 perm 1f0b0000     0     0 keyring   .machine: 1\n"
+ASYMMETRIC = (
+    "0a1b2c3d I------     1 perm 1f030000     0     0 asymmetri {}: {}: X509.rsa bb419ea1 []\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        (ASYMMETRIC.format("DKMS module signing key", KEY_ID), "yes"),
+        (ASYMMETRIC.format("Debian Secure Boot CA", "00" * 20), "no"),
+        (KEYRING, ""),
+        ("", ""),
+    ],
+    ids=["its own", "another", "no certificate", "nothing to be read"],
+)
+def test_whether_the_kernel_has_the_key_is_told_by_its_identifier(tmp_path, keys, told):
+    tree = planted(tmp_path, {**ON, DEBIAN_KEY: CERTIFICATE, "/proc/keys": keys})
+    assert secure_boot.survey(tree)["key_in_kernel"] == told
+
+
+@pytest.mark.parametrize(
+    "certificate",
+    [OURS, OURS + bytes.fromhex("0603551d0e"), OURS + bytes.fromhex("0603551d0e0416")],
+)
+def test_of_a_certificate_without_an_identifier_it_is_not_known(tmp_path, certificate):
+    keys = ASYMMETRIC.format("DKMS module signing key", KEY_ID)
+    tree = planted(tmp_path, {**ON, DEBIAN_KEY: certificate, "/proc/keys": keys})
+    assert secure_boot.survey(tree)["key_in_kernel"] == ""
+
+
+@pytest.mark.parametrize(
+    ("files", "enforced"),
+    [
+        ({"/sys/module/module/parameters/sig_enforce": "Y\n"}, True),
+        ({"/sys/module/module/parameters/sig_enforce": "N\n"}, False),
+        ({"/sys/kernel/security/lockdown": "none [integrity] confidentiality\n"}, True),
+        ({"/sys/kernel/security/lockdown": "none integrity [confidentiality]\n"}, True),
+        ({"/sys/kernel/security/lockdown": "[none] integrity confidentiality\n"}, False),
+        ({}, False),
+    ],
+)
+def test_a_kernel_that_takes_signed_modules_alone_is_told_without_secure_boot(
+    tmp_path, files, enforced
+):
+    state = secure_boot.survey(planted(tmp_path, files))
+    assert (state["enforced"], state["enabled"]) == (enforced, False)
+
+
+REJECTED = "Loading of module with unavailable key is rejected"
+UNSIGNED = "Loading of unsigned module is rejected"
+LOCKED = "Lockdown: modprobe: unsigned module loading is restricted; see man kernel_lockdown.7"
+
+
+@pytest.mark.parametrize(
+    ("files", "log", "told"),
+    [
+        (ON, f"{REJECTED}\nsomething else\n", REJECTED),
+        ({"/sys/module/module/parameters/sig_enforce": "Y"}, f"{UNSIGNED}\n", UNSIGNED),
+        (ON, f"{LOCKED}\n", LOCKED),
+        (ON, "nvidia: module verification failed: signature and/or required key missing\n", ""),
+        ({}, f"{REJECTED}\n", ""),
+    ],
+)  # fmt: skip
+def test_what_the_kernel_said_of_a_module_that_it_did_not_take_is_told(tmp_path, files, log, told):
+    tree = planted(tmp_path, files, answers={"dmesg": log})
+    assert secure_boot.survey(tree)["rejected"] == told
+
+
+@pytest.mark.parametrize(
+    ("change", "lacks"),
+    [
+        ({}, False),
+        ({"enabled": True}, True),
+        ({"enforced": True}, True),
+        ({"enabled": True, "key_enrolled": True}, False),
+        ({"enabled": True, "key_enrolled": True, "key_in_kernel": "no"}, True),
+        ({"enforced": True, "key_in_kernel": "yes"}, False),
+    ],
+)
+def test_modules_are_kept_out_by_a_key_that_the_kernel_lacks(change, lacks):
+    found = {"enabled": False, "enforced": False, "key_enrolled": False, "key_in_kernel": ""}
+    assert secure_boot.lacks_key({**found, **change}) == lacks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import shape
 from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import peer_route
 
 BRANCHES = {"580": ["dmabuf", "nvidia_peermem"], "450": ["nv_peer_mem"]}
@@ -60,13 +61,13 @@ def test_of_tags_those_are_taken_that_build_unless_one_is_said(said, has_client_
 
 @pytest.mark.parametrize("route", peer_route.ROUTES)
 def test_only_what_is_built_here_has_to_be_let_in_by_the_firmware(route):
-    found = {"enabled": True, "key_enrolled": False}
+    found = {**shape.empty(shape.Facts)["secure_boot"], "enabled": True}
     is_built = route == "nv_peer_mem"
     assert peer_route.is_kept_out(route, found) is is_built
     assert peer_route.cannot_sign(route, "rpm", found) is is_built
     assert not peer_route.cannot_sign(route, "dkms", found)
-    assert not peer_route.is_kept_out(route, {"enabled": True, "key_enrolled": True})
-    assert not peer_route.cannot_sign(route, "rpm", {"enabled": False})
+    assert not peer_route.is_kept_out(route, {**found, "key_enrolled": True})
+    assert not peer_route.cannot_sign(route, "rpm", {**found, "enabled": False})
 
 
 @pytest.mark.parametrize("route", [*peer_route.ROUTES, "none"])
