@@ -27,6 +27,10 @@ TIMEOUT_S = 300
 _TIMED_OUT, _NOT_RUN = 124, 126
 _NOT_LOADED = re.compile(r"([^\s:'\"/]+\.so[.\w]*): cannot open shared object file")
 _NOT_FOUND = re.compile(r"^\s*(\S+) => not found$", re.MULTILINE)
+# A name that a distribution gives a library for good ends with the number of its interface.
+_SONAME = re.compile(r"lib[^/\s]+\.so(?:\.[0-9]+)+")
+# How a family finds the package of a library.
+_SEARCH = {"Debian": "apt-file search {}", "RedHat": "dnf provides '{}()(64bit)'"}
 
 # Without the end that Python would come to, at which a library may still crash or a thread wait.
 _PROGRAM = """
@@ -174,6 +178,49 @@ def catalog_keys(facts: Mapping[str, Any]) -> tuple[str, str]:
     return facts["distribution_release"], facts["os_family"]
 
 
+def is_library(name: str) -> bool:
+    """Say whether a name is that of a shared library, its soname: 'libGL.so.1'."""
+    return bool(_SONAME.fullmatch(name))
+
+
+def packages(
+    names: Iterable[str], catalog: Iterable[Mapping[str, Any]], keys: Sequence[str]
+) -> list[str]:
+    """Return the packages of a host's distribution by their names there, each once.
+
+    :param names: of packages, or of shared libraries that the catalog has a package for.
+    :param catalog: as for :func:`refusal`, and so are ``keys``.
+    """
+    holders = {row["soname"]: _holder(row, keys)[0] for row in catalog}
+    named = [holders.get(name) or name if is_library(name) else name for name in names]
+    return list(dict.fromkeys(named))
+
+
+def without_package(
+    names: Iterable[str], catalog: Iterable[Mapping[str, Any]], keys: Sequence[str]
+) -> list[Refusal]:
+    """Return a Refusal for each shared library that no package is known to hold.
+
+    The parameters are those of :func:`packages`.
+    """
+    holders = {row["soname"]: _holder(row, keys) for row in catalog}
+    found = []
+    for name in filter(is_library, names):
+        package, other = holders.get(name, (None, None))
+        if package:
+            continue
+        found.append(
+            Refusal(
+                f"conda_env_system_packages: {name}",
+                f"{other} brings it" if other else f"no package of {keys[-1]} is known to hold it",
+                "Leave it out"
+                if other
+                else f"Find its package with `{_search(name, keys)}`, and name that instead",
+            )
+        )
+    return found
+
+
 def refusal(
     failures: Mapping[str, Sequence[Failure]],
     catalog: Iterable[Mapping[str, Any]],
@@ -195,7 +242,7 @@ def refusal(
         for failure in found
     ]
     sonames = list(dict.fromkeys(soname for failure in every for soname in failure.libraries))
-    remedies = _remedies(sonames, holders, listed)
+    remedies = _remedies(sonames, holders, listed, keys)
     if any(failure.reason for failure in every):
         remedies.append("Correct the lock and the requirements, or imports")
     return Refusal("imports of environments", "; ".join(told), ". ".join(remedies))
@@ -224,6 +271,7 @@ def _remedies(
     sonames: Sequence[str],
     holders: Mapping[str, tuple[str | None, str | None]],
     listed: Iterable[str],
+    keys: Sequence[str],
 ) -> list[str]:
     """Return a sentence for each kind of thing that is to be done about missing libraries."""
     found = [(soname, *holders.get(soname, (None, None))) for soname in sonames]
@@ -235,9 +283,13 @@ def _remedies(
         wanted = ", ".join(dict.fromkeys([*listed, *packages]))
         sentences.append(f"Say `conda_env_system_packages: [{wanted}]` and run again")
     sentences += [f"Install {other} on the host and run again" for other in others]
-    if unknown:
-        sentences.append(
-            f"Find the package of {', '.join(unknown)} with `apt-file search` or `dnf provides`, "
-            "and add it to conda_env_system_packages"
-        )
+    sentences += [
+        f"Find the package of {soname} with `{_search(soname, keys)}`, "
+        "and add it to conda_env_system_packages"
+        for soname in unknown
+    ]
     return sentences
+
+
+def _search(soname: str, keys: Sequence[str]) -> str:
+    return _SEARCH.get(keys[-1], _SEARCH["Debian"]).format(soname)

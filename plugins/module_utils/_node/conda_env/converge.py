@@ -54,6 +54,8 @@ def settle(
     :raises Refusal: something else lies where an environment is to be, it cannot be built, it
         cannot be used, or what is to go is in use.
     """
+    named = imports.packages(wanted["system_packages"], wanted["libraries"], keys)
+    wanted = {**wanted, "system_packages": named}
     seen = observe.observe(wanted, check_mode, builder.state_dir, run)
     for obstacle in env_plan.obstacles(wanted, seen):
         raise obstacle

@@ -12,6 +12,7 @@ from typing import Any
 from ansible_collections.gpunode.stack.plugins.module_utils._node import urls
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import (
     builds,
+    imports,
     lock_file,
     prefixes,
 )
@@ -62,7 +63,9 @@ def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
         "conda": miniforge["prefix"],
         "pip_config": miniforge["pip_config"],
         "system_packages": list(dict.fromkeys(options["system_packages"])),
-        "libraries": catalog.rows("shared_libraries") if _imports(items) else [],
+        "libraries": catalog.rows("shared_libraries")
+        if _imports(items) or any(map(imports.is_library, options["system_packages"]))
+        else [],
         "environments": environments,
         "absent": [
             {"name": item["name"], "link": os.path.join(folder, item["name"]), "dir": folder}
@@ -111,6 +114,8 @@ def refusals(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Refusal
                 "Install them by hand and leave them out for this host",
             )
         )
+    keys = imports.catalog_keys(facts)
+    found += imports.without_package(state["system_packages"], state["libraries"], keys)
     for env in state["environments"]:
         what = f"environment {env['name']}"
         is_named = env["lock"] is None

@@ -242,7 +242,7 @@ def test_enterprise_linux_has_a_name_for_all_but_what_it_lacks():
     numa = Failure("numa", None, ["libnuma.so.1", "libtbb.so.12"], None)
     said = refused(numa, keys=("Plow", "RedHat")).remedy
     assert "[numactl-libs]" in said
-    assert "Find the package of libtbb.so.12" in said
+    assert "Find the package of libtbb.so.12 with `dnf provides 'libtbb.so.12()(64bit)'`" in said
 
 
 def test_the_drivers_own_library_is_no_package_to_name():
@@ -254,7 +254,50 @@ def test_the_drivers_own_library_is_no_package_to_name():
 def test_what_the_catalog_does_not_know_is_to_be_looked_up():
     said = refused(Failure("odd", None, ["libodd.so.1"], None))
     assert "odd lacks libodd.so.1" in said.because
-    assert "Find the package of libodd.so.1 with `apt-file search`" in said.remedy
+    assert "Find the package of libodd.so.1 with `apt-file search libodd.so.1`" in said.remedy
+
+
+@pytest.mark.parametrize(
+    ("keys", "packages"),
+    [
+        (("bookworm", "Debian"), ["htop", "libgl1", "libglib2.0-0", "libusb-1.0-0"]),
+        (("jammy", "Debian"), ["htop", "libgl1", "libglib2.0-0", "libusb-1.0-0"]),
+        (("resolute", "Debian"), ["htop", "libgl1", "libglib2.0-0t64", "libusb-1.0-0"]),
+        (("Red Quartz", "RedHat"), ["htop", "libglvnd-glx", "glib2", "libusbx"]),
+        # Of Amazon Linux 2023, as Ansible tells it.
+        (("Amazon Linux", "RedHat"), ["htop", "libglvnd-glx", "glib2", "libusbx"]),
+    ],
+)
+def test_a_library_that_is_asked_for_is_the_package_that_holds_it_in_each_distribution(
+    keys, packages
+):
+    # Two that one package holds, and one that is called as a library is.
+    asked = ["htop", "libGL.so.1", "libglib-2.0.so.0", "libgthread-2.0.so.0", "libusb-1.0.so.0"]
+    assert imports.packages(asked, ROWS, keys) == packages
+
+
+@pytest.mark.parametrize(
+    ("soname", "words"),
+    [
+        ("libodd.so.1", "no package of RedHat is known to hold it"),
+        ("libtbb.so.12", "no package of RedHat is known to hold it"),
+        ("libcuda.so.1", "the NVIDIA driver brings it"),
+    ],
+)
+def test_a_library_that_no_package_is_known_to_hold_is_named_before_anything_is_done(soname, words):
+    (said,) = imports.without_package(["libGL.so.1", soname], ROWS, ("Plow", "RedHat"))
+    assert said.what == f"conda_env_system_packages: {soname}"
+    assert words in said.because
+    if "libcuda" not in soname:
+        assert f"dnf provides '{soname}()(64bit)'" in said.remedy
+        (said,) = imports.without_package(["libodd.so.1"], ROWS, ("trixie", "Debian"))
+        assert "apt-file search libodd.so.1" in said.remedy
+
+
+@pytest.mark.parametrize("name", ["libgl1", "glib2", "libgtk-3-0", "python3.11", "lib.so", "so.1"])
+def test_a_name_that_is_no_librarys_is_left_as_it_is(name):
+    assert imports.packages([name], ROWS, ("Plow", "RedHat")) == [name]
+    assert imports.without_package([name], ROWS, ("Plow", "RedHat")) == []
 
 
 def test_what_no_package_cures_is_for_the_lock():

@@ -74,7 +74,14 @@ def facts(state, architecture="x86_64", room=10 * disk.GIB, pkg_mgr="apt", **pat
     found = dict.fromkeys((state["dir"], env["prefix"], env["link"]), FREE)
     found.update({{"dir": state["dir"], **env}[key]: value for key, value in paths.items()})
     row = {"mount": "/", "fstype": "ext4", "size_total": room, "size_available": room}
-    return {"architecture": architecture, "mounts": [row], "paths": found, "pkg_mgr": pkg_mgr}
+    return {
+        "architecture": architecture,
+        "mounts": [row],
+        "paths": found,
+        "pkg_mgr": pkg_mgr,
+        "distribution_release": "bookworm",
+        "os_family": "Debian",
+    }
 
 
 def test_another_mirror_changes_the_addresses_and_nothing_else(resolve):
@@ -215,6 +222,12 @@ def test_system_packages_need_a_manager_that_is_known(resolve):
     assert conda_env.refusals(state, facts(state)) == []
     (refusal,) = conda_env.refusals(state, facts(state, pkg_mgr="zypper"))
     assert "managed by zypper, which is none of apt, dnf" in str(refusal)
+
+
+def test_a_library_without_a_package_is_refused_before_the_host_is_touched(resolve):
+    state = resolve(conda_env_system_packages=["libGL.so.1", "libodd.so.1"])
+    (refusal,) = conda_env.refusals(state, facts(state))
+    assert refusal.what == "conda_env_system_packages: libodd.so.1"
 
 
 def test_the_catalogs_libraries_go_along_where_something_is_imported(resolve):
@@ -690,6 +703,16 @@ def test_packages_are_installed_before_anything_is_built(host, monkeypatch):
     assert predicted[:2] == done.changes[:2] == ["install libgl1", "install libsm6"]
     assert [entry["name"] for entry in done.manifest if entry["kind"] == "package"] == installed
     assert host.changes(state) == []
+
+
+@as_root
+def test_a_library_that_is_asked_for_comes_by_the_package_of_the_hosts_distribution(
+    host, monkeypatch
+):
+    monkeypatch.setattr(packages, "missing", lambda names, _run: list(names))
+    monkeypatch.setattr(packages, "check", lambda _names, _execute: None)
+    state = host.wanted(conda_env_system_packages=["libGL.so.1", "htop"])
+    assert host.changes(state, check_mode=True)[:2] == ["install libgl1", "install htop"]
 
 
 @as_root
