@@ -18,6 +18,8 @@ _MAY_STAY = re.compile(
     # What looks at the hardware, and what Debian has for whichever driver comes.
     r"|nvidia-detect|nvidia-(?:.+-)?legacy-check|nvidia-installer-cleanup|nvidia-support"
     r"|nvidia-kernel-common|glx-alternative-nvidia"
+    # What else there is for a fabric, which no .run brings.
+    r"|libnvsdm(?:-.+)?|nvlsm|nvidia-imex(?:-[0-9]+)?"
     # Firmware lies in a folder of its version, where a .run of that version has the same.
     r"|firmware-nvidia-(?:.+-)?gsp(?:-.+)?|nvidia-firmware(?:-.+)?"
 )

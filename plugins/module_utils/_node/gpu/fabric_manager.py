@@ -18,10 +18,8 @@ _PROGRAM = "nv-fabricmanager"
 _VERSION = re.compile(r"version is\s*:\s*([0-9][0-9.]*)")
 # With a hyphen in NVIDIA's repositories of Enterprise Linux before 580.
 _PACKAGE = re.compile(r"(?:nvidia|cuda-drivers)-fabric-?manager(?:-[0-9]+)?")
-# What reads the NVSwitches for DCGM, of either generation, and what else there is for a fabric.
-_COMPANION = re.compile(
-    r"libnvidia-nscq(?:-[0-9]+)?|libnvsdm(?:-.+)?|nvlsm|nvidia-imex(?:-[0-9]+)?"
-)
+# What reads the NVSwitches for DCGM, and comes with it.
+_COMPANION = re.compile(r"libnvidia-nscq(?:-[0-9]+)?")
 
 
 def is_package(name: str) -> bool:

@@ -15,6 +15,11 @@ _PROXMOX = "6.5"
 _VARIANT = re.compile(r"(.+)\+(rt|64k|debug|rt-debug|64k-debug)")
 _RT = re.compile(r"[.-]rt[0-9]+\.")
 _UEK = re.compile(r"\.el[0-9]+uek\.")
+# ELRepo's builds of Linux: kernel-ml, and kernel-lt of these series, which the first had before.
+_ELREPO = ".elrepo."
+_LONG_TERM = ("4.19", "5.4", "5.10", "5.15", "6.1", "6.6", "6.12", "6.18")
+# Amazon Linux 2023 names all but its first kernel by their series.
+_AMAZON, _AMAZONS_FIRST = ".amzn2023.", "6.1"
 
 
 def package(release: str, manager: str) -> str:
@@ -32,6 +37,11 @@ def package(release: str, manager: str) -> str:
         return f"kernel-{variant.group(2)}-devel-{variant.group(1)}"
     if _UEK.search(release):
         return f"kernel-uek-devel-{release}"
+    series = versions.series(release)
+    if _ELREPO in release:
+        return f"kernel-{'lt' if series in _LONG_TERM else 'ml'}-devel-{release}"
+    if _AMAZON in release and series != _AMAZONS_FIRST:
+        return f"kernel{series}-devel-{release}"
     return f"kernel-{'rt-' if _RT.search(release) else ''}devel-{release}"
 
 
@@ -44,9 +54,11 @@ def again(release: str, manager: str) -> str:
 def packages(release: str, manager: str) -> list[str]:
     """Return the names of the packages that bring them, the one to be preferred first.
 
-    What :func:`package` says is the last. EPEL's dkms needs some kernel-devel-matched where there
-    is a kernel-core, and of several dnf takes the newest, with the next kernel.
+    EPEL's dkms needs some kernel-devel-matched where there is a kernel-core, and of several dnf
+    takes the newest, with the next kernel.
     """
     name = package(release, manager)
+    if name.startswith("kernel-lt-"):
+        return [name, name.replace("lt", "ml", 1)]
     is_plain = name == f"kernel-devel-{release}"
     return [*([f"kernel-devel-matched-{release}"] if is_plain else []), name]

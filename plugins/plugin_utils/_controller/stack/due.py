@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import loaded_module
+from ansible_collections.gpunode.stack.plugins.module_utils._node.kernel import headers
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import versions
 from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import (
     openibd_restart,
@@ -141,10 +142,11 @@ def driver_kernel_without_module(case: Case) -> Iterator[str]:
     is_fine = case.driver.get("kernels_without_headers") == "report"
     for kernel in [row for row in case.kernels if row["headers"] or not is_fine]:
         if "nvidia" not in case.modules_for(kernel["release"]):
+            package = headers.package(kernel["release"], case.facts["pkg_mgr"])
             yield (
                 f"kernel {kernel['release']} has no nvidia module"
                 + (": the next boot would come up without a GPU" if kernel["next"] else "")
-                + ("" if kernel["headers"] else ", and no headers to build one with")
+                + ("" if kernel["headers"] else f", and no headers to build one with ({package})")
             )
 
 

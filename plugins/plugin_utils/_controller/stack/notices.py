@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import fabric_manager
-from ansible_collections.gpunode.stack.plugins.module_utils._node.kernel import secure_boot
+from ansible_collections.gpunode.stack.plugins.module_utils._node.kernel import (
+    headers,
+    secure_boot,
+)
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import versions
 from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import openibd_restart
 
@@ -165,7 +168,7 @@ def no_headers(case: Case, due: Due) -> Iterator[str]:
         if not kernel["headers"] and (kernel["running"] or kernel["next"]):
             yield (
                 f"kernel {kernel['release']} has no headers: modules can be built for it once they "
-                "are installed"
+                f"are installed ({headers.package(kernel['release'], case.facts['pkg_mgr'])})"
             )
 
 

@@ -94,12 +94,11 @@ def test_they_agree_on_one_that_has_a_version_of_its_own(name):
     assert not is_removed_by_node(name, "1.2.2")
 
 
-def test_with_a_driver_goes_all_that_came_with_it_but_what_a_fabric_takes():
-    there = dict.fromkeys(
-        ["libnvidia-ml1", "nvidia-settings", "nvidia-detect", "libnvsdm", "nvidia-fabricmanager"],
-        "1",
-    )
+def test_with_a_driver_goes_all_that_came_with_it_but_fabric_manager():
+    names = ["libnvidia-ml1", "nvidia-settings", "nvidia-detect", "nvidia-fabricmanager"]
     seen = by_runfile.Seen(
-        there, {}, True, [], [], [], "", [], False, fabric_packages.Seen(None, None, {}, {})
+        dict.fromkeys(names, "1"),
+        *({}, True, [], [], [], "", [], False),
+        fabric_packages.Seen(None, None, {}, {}),
     )
     assert sorted(seen.packages) == ["libnvidia-ml1", "nvidia-detect", "nvidia-settings"]

@@ -19,6 +19,26 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.kernel import 
         ("dnf", "5.15.0-3.60.5.1.el9uek.x86_64", "kernel-uek-devel-5.15.0-3.60.5.1.el9uek.x86_64"),
         ("dnf", "5.14.0-570.el9.x86_64+rt", "kernel-rt-devel-5.14.0-570.el9.x86_64"),
         ("dnf", "5.14.0-570.el9.aarch64+64k", "kernel-64k-devel-5.14.0-570.el9.aarch64"),
+        # ELRepo's, of which the long-term ones are apart: elrepo.org, kernel-ml and kernel-lt.
+        (
+            "dnf",
+            "6.9.1-1.el9.elrepo.x86_64",
+            "kernel-ml-devel-6.9.1-1.el9.elrepo.x86_64",
+        ),
+        ("yum", "5.4.278-1.el7.elrepo.x86_64", "kernel-lt-devel-5.4.278-1.el7.elrepo.x86_64"),
+        # Amazon Linux 2023 user guide, "Kernel updates": 6.12 beside 6.1.
+        (
+            "dnf",
+            "6.12.20-23.97.amzn2023.x86_64",
+            "kernel6.12-devel-6.12.20-23.97.amzn2023.x86_64",
+        ),
+        ("apt", "6.8.1-1015-realtime", "linux-headers-6.8.1-1015-realtime"),
+        (
+            "dnf",
+            "6.12.0-1.23.3.2.el10uek.x86_64",
+            "kernel-uek-devel-6.12.0-1.23.3.2.el10uek.x86_64",
+        ),
+        ("dnf", "5.14.0-570.el9.x86_64+rt-debug", "kernel-rt-debug-devel-5.14.0-570.el9.x86_64"),
         ("dnf", "4.18.0-553.rt7.342.el8.x86_64", "kernel-rt-devel-4.18.0-553.rt7.342.el8.x86_64"),
     ],
 )
@@ -26,7 +46,15 @@ def test_the_package_is_that_of_the_kernel_in_the_words_of_its_distribution(
     manager, release, package
 ):
     assert headers.package(release, manager) == package
-    assert headers.packages(release, manager)[-1] == package
+    assert package in headers.packages(release, manager)
+
+
+def test_of_a_release_that_two_lines_of_kernels_may_have_both_are_asked_for():
+    release = "6.12.4-1.el9.elrepo.x86_64"
+    assert headers.packages(release, "dnf") == [
+        f"kernel-lt-devel-{release}",
+        f"kernel-ml-devel-{release}",
+    ]
 
 
 def test_what_dkms_needs_beside_is_preferred():
