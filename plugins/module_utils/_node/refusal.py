@@ -4,7 +4,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Callable, TypeVar
+
 from . import urls
+
+_Answer = TypeVar("_Answer")
 
 
 class Refusal(Exception):
@@ -33,3 +38,60 @@ class Refusal(Exception):
             "remedy": self.remedy,
             "rule": self.rule,
         }
+
+    def each(self) -> list[Refusal]:
+        """Return the refusals that this one stands for: itself alone."""
+        return [self]
+
+
+class Refusals(Refusal):
+    """Several refusals at once, so that people hear of all that is wrong and not of the first."""
+
+    def __init__(self, refusals: Iterable[Refusal]) -> None:
+        self._each = [one for refusal in refusals for one in refusal.each()]
+        first = self._each[0]
+        super().__init__(first.what, first.because, first.remedy, first.rule)
+        self.args = ("\n".join(map(str, self._each)),)
+
+    def each(self) -> list[Refusal]:
+        """Return the refusals that this one stands for."""
+        return self._each
+
+
+class Collected:
+    """Asks one thing after another, and refuses at once all that was refused.
+
+    :ivar refusals: what was, each text once.
+    """
+
+    def __init__(self, refusals: Iterable[Refusal] = ()) -> None:
+        self.refusals: list[Refusal] = []
+        for refusal in refusals:
+            self._note(refusal)
+
+    def ask(self, function: Callable[..., _Answer], *arguments: object) -> _Answer | None:
+        """Return what a function answers, None where it raises a Refusal, which is noted."""
+        try:
+            return function(*arguments)
+        except Refusal as refusal:
+            self._note(refusal)
+            return None
+
+    def refuse(self) -> None:
+        """Raise what was noted, if anything was.
+
+        :raises Refusal: all of it, as Refusals where there are several.
+        """
+        if self.refusals:
+            one, *others = self.refusals
+            raise Refusals(self.refusals) if others else one
+
+    def _note(self, refusal: Refusal) -> None:
+        for one in refusal.each():
+            if str(one) not in map(str, self.refusals):
+                self.refusals.append(one)
+
+
+def refuse(refusals: Iterable[Refusal]) -> None:
+    """Raise some refusals, if there are any; see Collected."""
+    Collected(refusals).refuse()

@@ -16,6 +16,7 @@ from .. import steps
 from ..component import bring
 from ..conda import imports
 from ..packages import package_manager
+from ..refusal import refuse
 from ..system import commands, own_paths
 from ..system.commands import Run
 from . import observe
@@ -57,8 +58,7 @@ def settle(
     named = imports.packages(wanted["system_packages"], wanted["libraries"], keys)
     wanted = {**wanted, "system_packages": named}
     seen = observe.observe(wanted, check_mode, builder.state_dir, run)
-    for obstacle in env_plan.obstacles(wanted, seen):
-        raise obstacle
+    refuse(env_plan.obstacles(wanted, seen))
     if seen.lacking:
         package_manager.check(seen.lacking, builder.execute)
     plan = env_plan.plan(wanted, seen, builder, run)

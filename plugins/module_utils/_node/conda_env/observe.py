@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from ..conda import builds, contents, path_state, prefixes
 from ..packages import package_manager
 from ..records import manifest
-from ..refusal import Refusal
+from ..refusal import Collected, Refusal
 from ..system import files, folders, in_use, safe_paths, unfinished_folder
 from ..system.commands import Run
 
@@ -95,10 +95,12 @@ def complete(wanted: dict[str, Any], state_dir: str) -> dict[str, Any]:
     :param state_dir: where the notes on unfinished builds lie.
     :raises Refusal: such a build is not kept here, or does not say what it was built from.
     """
+    collected = Collected()
     environments = [
-        env if env["lock"] is not None else _recorded(env, state_dir)
+        env if env["lock"] is not None else collected.ask(_recorded, env, state_dir)
         for env in wanted["environments"]
     ]
+    collected.refuse()
     return {**wanted, "environments": environments}
 
 

@@ -12,6 +12,7 @@ from .. import steps
 from ..component import bring
 from ..conda import builds
 from ..records import manifest
+from ..refusal import Collected, refuse
 from ..system import folders, listening, safe_paths, systemd
 from . import apply, observe, release, remains, removal, service
 from . import plan as app_plan
@@ -36,8 +37,7 @@ def converge(host: bring.Host, asked: dict[str, Any], check_mode: bool) -> steps
     means = app_plan.Means(json.loads(asked["secrets"]), host.sent, run)
     applications, going = wanted["applications"], wanted["absent"]
     left = remains.observe(going, run)
-    for obstacle in removal.obstacles(going, left):
-        raise obstacle
+    refuse(removal.obstacles(going, left))
     removing = removal.steps(going, left, {app["user"] for app in applications}, run)
     planned = _planned(wanted, means, check_mode)
     needs = [
@@ -70,14 +70,24 @@ def _planned(
     rows = service.rows_besides(wanted["leaving"], listening.survey(run=run))
     own = [unit for app in applications for unit in service.own_units(app)]
     unit_files = systemd.files_of(own, run)
+    collected = Collected()
     for app in applications:
-        _refuse_links(app)
-        seen = observe.observe(app, means.secrets_of(app), rows, check_mode, run)
-        for obstacle in [
+        # What lies behind a link is not looked at.
+        collected.ask(_refuse_links, app)
+    collected.refuse()
+    looked = [
+        (app, observe.observe(app, means.secrets_of(app), rows, check_mode, run))
+        for app in applications
+    ]
+    refuse(
+        obstacle
+        for app, seen in looked
+        for obstacle in (
             *service.obstacles(app, seen.account, rows, unit_files),
             *app_plan.obstacles(app, seen),
-        ]:
-            raise obstacle
+        )
+    )
+    for app, seen in looked:
         plan = app_plan.plan(app, seen, wanted["keep"], means)
         # Of two that share a user, the first one's steps have seen to the account by then.
         before = {step.sentence for *_app, earlier in planned for step in earlier.preparing}

@@ -10,6 +10,7 @@ from typing import Any
 from .. import steps
 from ..component import bring
 from ..records import manifest
+from ..refusal import refuse
 from ..system import own_paths, text_files
 from ..system.commands import Execute
 from . import observe, plan, removal
@@ -50,8 +51,7 @@ def converge_present(
     """
     files = plan.configured(wanted)
     seen = observe.observe(wanted["prefix"], files, execute, state_dir)
-    for obstacle in plan.obstacles(wanted, seen):
-        raise obstacle
+    refuse(plan.obstacles(wanted, seen))
     installer = Installer(wanted, plan.certificates(wanted), execute, state_dir, work_dir)
     todo = plan.plan(wanted, seen, installer)
     if todo and not check_mode:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from .. import steps
 from ..conda import path_state, prefixes
 from ..records import manifest
-from ..refusal import Refusal
+from ..refusal import Refusal, refuse
 from ..system import files, folders, in_use, own_paths, text_files, unfinished_folder
 from . import observe
 
@@ -56,8 +56,7 @@ def converge(
     """
     notes = os.path.join(home or pwd.getpwuid(0).pw_dir, ".conda", "environments.txt")
     seen = _observe(prefix, notes, certificates, state_dir)
-    for obstacle in obstacles(prefix, seen):
-        raise obstacle
+    refuse(obstacles(prefix, seen))
     todo = plan(prefix, notes, certificates, seen, state_dir)
     if not check_mode:
         steps.run(todo)

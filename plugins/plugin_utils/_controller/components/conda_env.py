@@ -17,7 +17,10 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import (
     prefixes,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import package_manager
-from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import (
+    Collected,
+    Refusal,
+)
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import disk, systemd
 
 from .. import project
@@ -49,13 +52,16 @@ def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
         raise Refusal(
             f"conda_env_keep {options['keep']}", "fewer than none cannot be kept", "Say 0 or more"
         )
-    _check_names([item["name"] for item in options["list"]])
+    collected = Collected()
+    collected.ask(_check_names, [item["name"] for item in options["list"]])
     for name in options["system_packages"]:
-        _check_package(name)
-    mirrors.check(options["mirrors"])
-    miniforge = site.wanted("miniforge")
+        collected.ask(_check_package, name)
+    collected.ask(mirrors.check, options["mirrors"])
+    miniforge = collected.ask(site.wanted, "miniforge") or {}
     items = [item for item in options["list"] if item["state"] == "present"]
-    environments = [_wanted(item, options["mirrors"], folder, site) for item in items]
+    asked = [collected.ask(_wanted, item, options["mirrors"], folder, site) for item in items]
+    collected.refuse()
+    environments = [env for env in asked if env]
     return {
         "dir": folder,
         "remove_dir": not environments,
@@ -211,8 +217,10 @@ def _room_needed(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[tup
 
 
 def _check_names(names: Sequence[str]) -> None:
+    collected = Collected()
     for name in names:
-        _check_name(name)
+        collected.ask(_check_name, name)
+    collected.refuse()
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise Refusal(

@@ -21,7 +21,10 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app i
     release,
     service,
 )
-from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import (
+    Collected,
+    Refusal,
+)
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
     disk,
     listening,
@@ -82,17 +85,21 @@ def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
             "fewer than none cannot be kept",
             "Say 0 or more",
         )
+    collected = Collected()
     names = [item["name"] for item in options["list"]]
     for name in options["secrets"]:
-        _known(name, names, "gunicorn_app_secrets", "gunicorn_app_list")
+        collected.ask(_known, name, names, "gunicorn_app_secrets", "gunicorn_app_list")
     wanted, unwanted = (
         [item for item in options["list"] if item["state"] == state]
         for state in ("present", "absent")
     )
-    applications = [
-        _application(item, options["secrets"].get(item["name"]) or {}, site) for item in wanted
+    asked = [
+        collected.ask(_application, item, options["secrets"].get(item["name"]) or {}, site)
+        for item in wanted
     ]
-    gone = [identity(item) for item in unwanted]
+    leave = [collected.ask(identity, item) for item in unwanted]
+    collected.refuse()
+    applications, gone = ([app for app in apps if app] for apps in (asked, leave))
     _refuse_both({app["name"] for app in applications} & {app["name"] for app in gone})
     for key in ("name", "dir"):
         _refuse_twice(key, [app[key] for app in [*applications, *gone]])

@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import functools
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import (
+    Collected,
+    Refusal,
+)
 
 from .. import wanted_state
 from ..components.registry import COMPONENTS, STANDS_ON, TELLING
@@ -18,8 +20,6 @@ from ..conda import cuda_needs
 from ..stack import plan as stack_plan
 from ..stack import selection, stack_catalog
 from . import planner
-
-_Answer = TypeVar("_Answer")
 
 _CONTROLLER = "this is the machine that gpunode runs on: it is left to you to reboot it"
 
@@ -59,25 +59,16 @@ def wishes(site: wanted_state.Site, names: Iterable[str]) -> Wishes:
     :param names: the names of all its variables; those that nobody reads are refused.
     """
     states: dict[str, dict[str, Any]] = {}
-    refusals: list[Refusal] = []
-    components: list[str] = _or_refused(site.components, [], refusals)
-    for component in components:
-        state = _or_refused(functools.partial(site.wanted, component), None, refusals)
-        if state is not None:
+    collected = Collected()
+    for component, resolver in COMPONENTS.items():
+        # One that cannot be hides no other.
+        state = collected.ask(resolver.is_wanted, site) and collected.ask(site.wanted, component)
+        if state:
             states[component] = state
-    stack = _or_refused(site.stack, selection.NOTHING, refusals)
-    refusals += _or_refused(functools.partial(site.unread, names), [], refusals)
+    stack = collected.ask(site.stack) or selection.NOTHING
+    unread = collected.ask(site.unread, names) or []
     digests = {component: site.digest(component) for component in states}
-    return Wishes(states, digests, stack, refusals)
-
-
-def _or_refused(ask: Callable[[], _Answer], otherwise: _Answer, refusals: list[Refusal]) -> _Answer:
-    """Return what a function does, or another value where it raises a Refusal, which is noted."""
-    try:
-        return ask()
-    except Refusal as refusal:
-        refusals.append(refusal)
-        return otherwise
+    return Wishes(states, digests, stack, [*collected.refusals, *unread])
 
 
 def plan(

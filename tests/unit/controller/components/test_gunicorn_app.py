@@ -415,6 +415,21 @@ def test_every_other_value_of_a_variable_is_taken(resolve, value):
     resolve({"environment_variables": {"A": value}})
 
 
+def test_every_bad_application_is_named_and_not_the_first_alone(resolve):
+    bad = [
+        {"name": "one", "source": "gone"},
+        {"name": "two", "listen": "0.0.0.0", "dir": "/srv/two"},
+        {"name": "three", "environment": "enf", "listen": "0.0.0.0:9003"},
+        {"name": "a/b", "state": "absent"},
+    ]
+    with pytest.raises(Refusal) as refused:
+        resolve(*bad, gunicorn_app_secrets={"four": {}})
+    told = [str(refusal) for refusal in refused.value.each()]
+    assert len(told) == 5
+    for name in ("gone", "two", "three", "a/b", "four"):
+        assert any(name in text for text in told)
+
+
 def test_a_misspelt_option_is_refused(resolve):
     with pytest.raises(Refusal, match="wokers"):
         resolve({"wokers": 2})

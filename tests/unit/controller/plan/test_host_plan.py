@@ -86,6 +86,50 @@ def test_all_that_cannot_be_understood_is_refused_at_once(waiting):
     assert told == ["gpunode_stack: r581", "variable gpunode_consnt"]
 
 
+BAD = {
+    "environments": (
+        {"conda_env_list": [{"name": name, "lock": f"{name}.lock"} for name in ("a", "b", "c")]},
+        [f"conda_env_list: {name}: lock: {name}.lock" for name in "abc"],
+    ),
+    "names of environments": (
+        {"conda_env_list": [{"name": name, "lock": "x"} for name in ("a/b", "-c")]},
+        ["environment name 'a/b'", "environment name '-c'"],
+    ),
+    "kinds of faults": (
+        {
+            "conda_env_list": [{"name": "a", "lock": "a.lock"}],
+            "conda_env_system_packages": ["a b", "c=1"],
+            "miniforge_prefix": "opt",
+        },
+        [
+            "miniforge_prefix opt",
+            "conda_env_system_packages: 'a b'",
+            "conda_env_system_packages: 'c=1'",
+            "conda_env_list: a: lock: a.lock",
+        ],
+    ),
+    "components": (
+        {
+            "gpunode_stack": "r581",
+            "conda_env_list": [{"name": "a", "lock": "a.lock"}],
+            "vgpu_license_server": "licences.example.org",
+            "nvidia_driver_method": "by pigeon",
+        },
+        [
+            "gpunode_stack: r581",
+            "conda_env_list: a: lock: a.lock",
+            "variable nvidia_driver_method",
+        ],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_all_that_is_bad_is_refused_and_not_the_first_alone(kind):
+    variables, told = BAD[kind]
+    assert {refusal.what for refusal in wishes(**variables).refusals} >= set(told)
+
+
 def test_a_component_that_cannot_be_leaves_the_others_to_be_looked_at():
     asked = wishes(nvidia_driver_state="absent", miniforge_prefix="opt", miniforge_state="absent")
     assert list(asked.states) == ["nvidia_driver"]
