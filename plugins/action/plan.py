@@ -5,6 +5,7 @@ from __future__ import annotations
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import accounts
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import answers
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.plan import host_plan
@@ -27,6 +28,9 @@ class ActionModule(ActionBase):
         seen = self._execute_module(
             "gpunode.stack.node_info", module_args=asked.probe(), task_vars=task_vars
         )
+        address = str(self._templar.template(task_vars.get("ansible_host", "")))
+        if seen.get("is_root") is False:
+            return {"changed": False, **host_plan.refused(accounts.NOT_ROOT, address)}
         if "gpunode_facts" not in seen:
             return {"failed": True, **answers.passed_on(seen)}
         try:
@@ -36,7 +40,7 @@ class ActionModule(ActionBase):
         answer = host_plan.plan(
             asked,
             facts,
-            str(self._templar.template(task_vars.get("ansible_host", ""))),
+            address,
             is_controller=self._connection.transport == "local",
         )
         if arguments["expect_converged"] and not self._task.check_mode:

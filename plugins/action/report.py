@@ -12,7 +12,7 @@ from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.plan imp
 
 
 class ActionModule(ActionBase):
-    """Shows a fleet's plans and stops where one is refused; see the module of the same name."""
+    """Shows a fleet's plans, and whether the run ends there; see the module of that name."""
 
     TRANSFERS_FILES = False
     _requires_connection = False
@@ -38,9 +38,11 @@ class ActionModule(ActionBase):
                     f"The plan as JSON, {path}, cannot be written: {error}. Nothing was changed on "
                     "any host. Name another file in preflight_json."
                 ) from error
+        # Whoever fails here has Ansible print the message twice, and the task that it is from.
+        stops = {"stops": True} if report.stops(plans, arguments["refused"]) else {}
         return {
             "changed": False,
-            "failed": report.stops(plans, arguments["refused"]),
+            **stops,
             "msg": report.as_text(plans, unreachable),
             # As ansible.builtin.debug does: the message is what the task is for.
             "_ansible_verbose_always": True,

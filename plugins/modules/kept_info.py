@@ -67,6 +67,7 @@ address:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node import releases
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import accounts
 
 
 def main():
@@ -77,6 +78,8 @@ def main():
         },
         supports_check_mode=True,
     )
+    if not accounts.is_root():
+        module.fail_json(msg=str(accounts.NOT_ROOT))
     asked = module.params
     found = {
         "applications": releases.applications(asked["applications"]),

@@ -50,6 +50,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+is_root:
+  description: C(false) where the module does not run as root; nothing else is said then.
+  returned: when it does not run as root
+  type: bool
+  sample: false
 gpunode_facts:
   description: The facts, described in docs/architecture.md and docs/facts.md.
   returned: success
@@ -108,6 +113,8 @@ def main():
         supports_check_mode=True,
     )
     asked = module.params
+    if asked["root"] == "/" and not accounts.is_root():
+        module.exit_json(changed=False, is_root=False)
     facts = collect(module, asked["paths"], asked["users"], asked["units"], asked["root"])
     module.exit_json(changed=False, gpunode_facts=facts)
 

@@ -11,8 +11,9 @@ short_description: Show the plans of a fleet, alike hosts together
 version_added: "0.1.0"
 description:
   - Prints what is to be done on which hosts and why, or what runs on them where nothing is.
-  - Fails when a host is refused, with every refusal of the fleet in one message.
-  - With O(refused=leave_out) it fails where all of them are.
+  - Says in RV(stops) whether the run is to end there, since hosts are refused; every refusal of the
+    fleet is in one message.
+  - With O(refused=leave_out) that is where all of them are.
 author:
   - gpunode contributors (@gpunode)
 extends_documentation_fragment:
@@ -45,6 +46,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+stops:
+  description: That the run is to end here.
+  returned: where it is
+  type: bool
+  sample: true
 msg:
   description: The plans for people.
   returned: always

@@ -165,7 +165,7 @@ class Site:
         except (OSError, UnicodeDecodeError) as error:
             raise Refusal(
                 f"{option}: {path}",
-                f"{found} cannot be read on the controller: {error}",
+                f"{found} cannot be read on the controller: {getattr(error, 'strerror', error)}",
                 "Name a text file by its absolute path or relative to the inventory's folder",
             ) from error
 

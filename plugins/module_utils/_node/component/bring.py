@@ -16,7 +16,7 @@ from .. import urls
 from ..facts import general, gpu_host
 from ..records import receipts
 from ..steps import Result
-from ..system import commands, disk, root, transient_unit
+from ..system import accounts, commands, disk, root, transient_unit
 from ..system.commands import Execute, Run
 from . import at_work
 
@@ -82,6 +82,8 @@ def bring(
     :param options: the specification of each option that only this component's module has.
     """
     module = AnsibleModule(argument_spec={**_options(), **options}, supports_check_mode=True)
+    if not accounts.is_root():
+        module.fail_json(msg=str(accounts.NOT_ROOT))
     asked = module.params
     host = _host(module, component.name)
     result = Result()

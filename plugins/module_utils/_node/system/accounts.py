@@ -11,9 +11,16 @@ import subprocess
 from collections.abc import Iterable
 from typing import Any
 
+from ..refusal import Refusal
 from . import commands, files
 from .commands import Run
 
+#: What is said of a host on which we are not root; nothing else of it can be known then.
+NOT_ROOT = Refusal(
+    "needs root",
+    "the host is reached as another user and without become",
+    "Set ansible_become: true for it in the inventory, or run with --become",
+)
 #: The groups whose members are root where they like, by name or in effect: they start containers
 #: and machines that see the host's disks (docs.docker.com, "Linux post-installation steps";
 #: documentation.ubuntu.com/lxd, "Access control"; libvirt.org, "polkit"), or reach the disks, the
@@ -23,6 +30,11 @@ ROOT_GROUPS = (
     *("docker", "lxd", "incus-admin", "libvirt"),
     *("disk", "kmem", "shadow"),
 )
+
+
+def is_root() -> bool:
+    """Say whether this program runs as root."""
+    return os.geteuid() == 0
 
 
 def survey(names: Iterable[str], run: Run = commands.run) -> dict[str, dict[str, Any]]:

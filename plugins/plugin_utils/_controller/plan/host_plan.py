@@ -111,6 +111,20 @@ def plan(
     return {"plan": found, "due": due, "absent": [name for name in due if name in removing]}
 
 
+def refused(refusal: Refusal, address: str = "") -> dict[str, Any]:
+    """Return the same of a host that was not looked at, for one reason.
+
+    :param address: where it is reached, for people.
+    """
+    found = planner.plan({}, {}, [refusal]) | {
+        "stack": {"name": "", "steps": [], "notices": []},
+        "unwanted": {},
+        "wanted": {},
+        "address": address,
+    }
+    return {"plan": found, "due": [], "absent": []}
+
+
 def unfinished(answer: Mapping[str, Any], components: Collection[str] = ()) -> str:
     """Return the sentence for a host that was converged and is still not as wanted; '' else.
 

@@ -8,8 +8,12 @@ import combinations
 import pytest
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import accounts
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
-from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.plan import host_plan
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.plan import (
+    host_plan,
+    report,
+)
 
 BASE = "debian12-h100-r580"
 TODAY = datetime.date(2026, 11, 29)
@@ -134,6 +138,16 @@ def test_a_component_that_cannot_be_leaves_the_others_to_be_looked_at():
     asked = wishes(nvidia_driver_state="absent", miniforge_prefix="opt", miniforge_state="absent")
     assert list(asked.states) == ["nvidia_driver"]
     assert [refusal.what for refusal in asked.refusals] == ["miniforge_prefix opt"]
+
+
+def test_a_host_without_root_is_refused_in_one_sentence_and_told_as_any_other():
+    answer = host_plan.refused(accounts.NOT_ROOT, "192.0.2.1")
+    assert (answer["due"], answer["absent"]) == ([], [])
+    assert report.as_text({"web1": answer["plan"]}, []).splitlines() == [
+        "1 host (web1 at 192.0.2.1): refused, nothing was touched",
+        "    needs root: the host is reached as another user and without become",
+        "        Set ansible_become: true for it in the inventory, or run with --become",
+    ]
 
 
 def test_the_probe_asks_for_each_thing_once():

@@ -27,6 +27,7 @@ RECEIPT = {"digest": "d1", "present": ["one"], "absent": []}
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
     """Neither the lock of this machine nor its receipts are anybody's business."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(bring.at_work, "node_lock", _NoLock)
     monkeypatch.setattr(bring.at_work, "_FOLDERS", [str(tmp_path / "etc"), "/no/such"])
     monkeypatch.setattr(transient_unit, "settle", lambda *_asked: None)
@@ -58,6 +59,14 @@ def brought(capsys):
         return json.loads(capsys.readouterr().out)
 
     return bring_it
+
+
+def test_whoever_is_not_root_is_told_so_before_anything_else(brought, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    told = brought(lambda *_asked: pytest.fail("it was begun"))
+    assert told["failed"]
+    assert told["msg"].startswith("needs root: ")
+    assert "ansible_become: true" in told["msg"]
 
 
 def answer(result, *keys):
