@@ -37,7 +37,7 @@ class ActionModule(ActionBase):
             try:
                 os.makedirs(os.path.dirname(path), exist_ok=True)
                 # What a killed run leaves of the two is told by the digest in the second.
-                files.write_text(path, text, owner=None, group=None)
+                files.write_text(path, text, owner=None, group=None, mode=0o644)
             except OSError as error:
                 raise AnsibleActionFail(
                     f"{path} cannot be written on the controller: {error}. Let it be written there "

@@ -128,7 +128,7 @@ def remove_unit(unit: str, run: Run) -> None:
 
 def write_unit(unit: str, text: str) -> None:
     """Write a unit's file."""
-    files.write_text(service.unit_path(unit), text)
+    files.write_text(service.unit_path(unit), text, mode=0o644)
 
 
 def open_socket(app: dict[str, Any], run: Run) -> None:

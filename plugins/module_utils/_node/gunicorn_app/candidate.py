@@ -112,7 +112,7 @@ def _started(app: Mapping[str, Any], secrets: Mapping[str, str], run: Run) -> It
         if text:
             os.makedirs(own_paths.RUN_DIR, mode=0o755, exist_ok=True)
             files.write_text(secrets_path(name), text, mode=0o600)
-        files.write_text(unit_path(name), app["candidate"])
+        files.write_text(unit_path(name), app["candidate"], mode=0o644)
         _take_drop_ins(app)
         systemd.tell("daemon-reload", run=run)
         systemd.tell("start", "--no-block", unit_of(name), run=run)

@@ -228,7 +228,7 @@ def _mend(tree: Root, name: str, version: str) -> None:
         folders.make(tree.path(source))
         head = f'PACKAGE_NAME="{name}"\nPACKAGE_VERSION="{version}"\n__DKMS_MODULES'
         text = dkms_conf(head, version, sorted(modules), 1)
-        files.write_text(tree.path(f"{source}/dkms.conf"), text, owner=None, group=None)
+        files.write_text(tree.path(f"{source}/dkms.conf"), text, None, None, mode=0o644)
     files.point_link(os.path.join(tree.path(folder), "source"), source)
 
 

@@ -151,7 +151,7 @@ def add(tree: Root, wanted: Modules, folder: str, modules: list[str]) -> None:
         path = os.path.join(new, "dkms.conf")
         with open(path, encoding="utf-8") as handle:
             text = dkms.dkms_conf(handle.read(), wanted.version, modules, os.cpu_count() or 1)
-        files.write_text(path, text, owner=None, group=None)
+        files.write_text(path, text, owner=None, group=None, mode=0o644)
 
 
 def build(tree: Root, wanted: Modules, kernels: list[dict[str, Any]], execute: Execute) -> None:

@@ -31,7 +31,7 @@ def under(records: Iterable[str], folder: str) -> Iterator[tuple[str, ...]]:
     with tempfile.TemporaryDirectory(dir=own_paths.CACHE_DIR, prefix="preferences-") as place:
         path = os.path.join(place, "preferences")
         text = "\n".join([*records, text_files.read(_PREFERENCES) or ""])
-        files.write_text(path, text, None, None)
+        files.write_text(path, text, None, None, mode=0o644)
         own = ("-o", f"Dir::Etc::preferences={path}", "-o", f"Dir::Cache::archives={folder}")
         yield (*own, "--allow-downgrades")
 

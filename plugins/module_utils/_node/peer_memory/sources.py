@@ -83,7 +83,7 @@ def unpack(archive: str, folder: str, tag: str, patches: dict[str, str]) -> None
         os.mkdir(os.path.join(folder, "patches"), 0o755)
         for name, text in patches.items():
             path = os.path.join(folder, "patches", name)
-            files.write_text(path, text, owner=None, group=None)
+            files.write_text(path, text, owner=None, group=None, mode=0o644)
 
 
 def _extract(archive: str, folder: str) -> None:
@@ -105,7 +105,7 @@ def _extract(archive: str, folder: str) -> None:
 def note(made_from: str, folder: str) -> None:
     """Note among the sources what they were made from, so that :func:`noted` can tell."""
     text = f"{made_from}\n{files.sha256_of_tree(folder, (NOTE,))}\n"
-    files.write_text(os.path.join(folder, NOTE), text, owner=None, group=None)
+    files.write_text(os.path.join(folder, NOTE), text, None, None, mode=0o644)
 
 
 def noted(folder: str) -> str:

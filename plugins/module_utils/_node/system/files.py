@@ -126,12 +126,13 @@ def group_name(gid: int) -> str:
 
 @contextlib.contextmanager
 def replacing(
-    path: str, owner: str | None = "root", group: str | None = "root", mode: int = 0o644
+    path: str, owner: str | None = "root", group: str | None = "root", mode: int = 0o600
 ) -> Iterator[IO[bytes]]:
     """Open a temporary binary file beside ``path`` that takes its place when the block ends well.
 
     Readers see the old file or the new one, never a part; a full disk or a
-    kill leaves the old one. An owner or group of None is that of the process.
+    kill leaves the old one. An owner or group of None is that of the process. What others are to
+    read is given another mode.
     """
     descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=_TEMPORARY)
     try:
@@ -165,7 +166,7 @@ def discard_temporary(folder: str) -> None:
 
 
 def write_text(
-    path: str, text: str, owner: str | None = "root", group: str | None = "root", mode: int = 0o644
+    path: str, text: str, owner: str | None = "root", group: str | None = "root", mode: int = 0o600
 ) -> None:
     """Put ``text`` at ``path`` atomically; see :func:`replacing`."""
     with replacing(path, owner, group, mode) as handle:

@@ -22,3 +22,12 @@ def test_a_text_that_is_too_long_is_not_read_to_its_end(tmp_path):
         handle.truncate(1 << 40)
     with pytest.raises(OSError, match="more than 16 MiB"):
         files.read_text(tmp_path / "long")
+
+
+def test_a_file_that_nobody_else_is_to_read_is_what_comes_of_saying_nothing(tmp_path):
+    before = os.umask(0)
+    try:
+        files.write_text(str(tmp_path / "note"), "x", owner=None, group=None)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "note").stat().st_mode & 0o777 == 0o600
