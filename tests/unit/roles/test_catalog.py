@@ -23,7 +23,7 @@ DEBIAN = yaml.safe_load(_NAMES.read_text(encoding="utf-8"))
 MINIFORGE = catalog.rows("miniforge")
 DISTRIBUTIONS = {
     *("Debian 13", "Debian 12", "Ubuntu 26.04", "Ubuntu 24.04", "Ubuntu 22.04"),
-    "RedHat 9",
+    *("RedHat 10", "RedHat 9", "RedHat 8", "Amazon 2023"),
 }
 
 
@@ -89,8 +89,8 @@ SHAPES = {
         values={"is_fault": {True, False}},
     ),
     "driver_branches": Shape(
-        {"branch", "cuda", "module_types", "peer_memory"},
-        {"kind", "end_of_life", "ended", "kernel_min", "kernel_limits", "kernel_tested"},
+        {"branch", "module_types", "peer_memory"},
+        {"cuda", "kind", "end_of_life", "ended", "kernel_min", "kernel_limits", "kernel_tested"},
         ("branch",),
         by("branch"),
         values={
@@ -454,7 +454,8 @@ def test_a_kernel_that_builds_is_older_than_one_that_no_release_builds_for():
 
 def test_every_branch_since_570_has_kernels_that_it_builds_for_and_some_that_it_does_not():
     for row in catalog.rows("driver_branches"):
-        if int(row["branch"]) >= 570:
+        # Of 620, which is new, no source has told yet.
+        if 570 <= int(row["branch"]) < 620:
             assert row["kernel_tested"], row
             assert row["kernel_limits"], row
 
@@ -465,7 +466,8 @@ def test_a_cuda_runs_on_the_driver_it_ships():
 
 
 def test_a_branch_runs_the_cuda_that_ships_with_it():
-    cuda = {row["branch"]: order(row["cuda"]) for row in catalog.rows("driver_branches")}
+    branches = [row for row in catalog.rows("driver_branches") if "cuda" in row]
+    cuda = {row["branch"]: order(row["cuda"]) for row in branches}
     for row in catalog.rows("cuda"):
         branch = row["driver"].partition(".")[0]
         if branch in cuda:
@@ -519,13 +521,14 @@ def test_a_repository_says_how_it_is_reached_for_each_distribution_with_packages
         assert "suites" in row or needed <= known, row["name"]
 
 
-def test_what_signs_a_repository_of_packages_for_apt_is_known_by_its_fingerprint():
+def test_what_signs_a_repository_of_packages_is_known_by_its_fingerprint():
     for part in [
         part for row in catalog.rows("repositories") for part in row.get("distributions", [])
     ]:
         name = part["key"].partition(".")[0].upper()
-        is_apt = not part["distribution"].startswith("RedHat")
-        assert bool(re.fullmatch(f"[0-9A-F]{{32}}{name}", part.get("fingerprint", ""))) == is_apt
+        is_known = bool(re.fullmatch(f"[0-9A-F]{{32}}{name}", part.get("fingerprint", "")))
+        # No source has that of the key for Enterprise Linux 10.
+        assert is_known == (part["distribution"] != "RedHat 10"), part
 
 
 @pytest.mark.parametrize("release", DEBIAN)
