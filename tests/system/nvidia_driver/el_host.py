@@ -15,6 +15,7 @@ _PORT = 8000
 #: What the node's nvidia_driver_repository_url says. Over a network: what dnf fetches it keeps.
 URL = f"http://127.0.0.1:{_PORT}"
 PINS = "/etc/dnf/plugins/versionlock.list"
+TRUSTED = "/etc/pki/rpm-gpg/RPM-GPG-KEY-gpunode-nvidia"
 REPOSITORY = "/etc/yum.repos.d/gpunode-nvidia.repo"
 STREAM = "/etc/dnf/modules.d/nvidia-driver.module"
 _QUICK = "el9"
@@ -66,6 +67,13 @@ class EnterpriseLinuxHost(shell.Shell):
         self._repositories = rpms.Repositories(self, lab.tree(node), shape)
         self.serve()
 
+    @property
+    def said(self):
+        """The variables by which a run goes to the repository, and trusts its key."""
+        told = self.says(f"gpg --show-keys --with-colons {rpms.PATH}/{rpms.KEY}")
+        (key,) = (line.split(":")[9] for line in told.splitlines() if line.startswith("fpr"))
+        return {"nvidia_driver_repository_url": URL, "nvidia_driver_repository_key": key}
+
     def publish(self, *versions, faults=None):
         """Let NVIDIA's repository offer these versions of the driver and no other.
 
@@ -105,6 +113,6 @@ class EnterpriseLinuxHost(shell.Shell):
 
     def traces(self):
         """Return what there is of any driver, in lines."""
-        files = f"cat {PINS} {REPOSITORY} {STREAM}; ls {driver_runs.KEPT} | grep ^[0-9]"
+        files = f"cat {PINS} {REPOSITORY} {TRUSTED} {STREAM}; ls {driver_runs.KEPT} | grep ^[0-9]"
         packages = "rpm -qa '*nvidia*' | sort; ls /usr/src | grep nvidia; dkms status"
         return self.says(f"{packages}; ({files}) 2>/dev/null; true")

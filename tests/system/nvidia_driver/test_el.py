@@ -30,9 +30,9 @@ def host(lab, request):
 
 
 @pytest.fixture
-def converge(tmp_path):
+def converge(tmp_path, host):
     def run(*arguments, **variables):
-        said = {"gpunode_stack": "r580", "nvidia_driver_repository_url": el_host.URL, **variables}
+        said = {"gpunode_stack": "r580", **host.said, **variables}
         return driver_runs.converge(NODE, tmp_path / "ssh", *arguments, **said)
 
     return run

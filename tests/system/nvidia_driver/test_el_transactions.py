@@ -28,9 +28,9 @@ def host(lab, request):
 
 
 @pytest.fixture
-def converge(tmp_path):
+def converge(tmp_path, host):
     def run(*arguments, **variables):
-        said = {"gpunode_stack": "r580", "nvidia_driver_repository_url": el_host.URL, **variables}
+        said = {"gpunode_stack": "r580", **host.said, **variables}
         return driver_runs.converge(NODE, tmp_path / "ssh", *arguments, **said)
 
     return run
@@ -84,7 +84,7 @@ def test_a_transaction_that_was_cut_is_brought_to_its_end(converge, host):
     host.publish(OLD, NEXT)
     at_work = "test -e /usr/src/nvidia-open-595.58.03/dkms.conf && rpm -q kmod-nvidia-open-dkms"
     at_work += f" | grep -q {NEXT}"
-    said = {"gpunode_stack": "r595", "nvidia_driver_repository_url": el_host.URL}
+    said = {"gpunode_stack": "r595", **host.said}
     cut_runs.killed(host, at_work, "host", "--limit", NODE, *driver_runs.said(**said))
     done = converge(gpunode_stack="r595")
     assert done.status == 0, done.messages()

@@ -30,11 +30,13 @@ LEFT = {
     "mlnx_ofed": {
         "mlnx_ofed_firmware_update": "needs a bundle: mlnx_ofed/test_bundle.py",
         "mlnx_ofed_options": "needs a bundle: mlnx_ofed/test_bundle.py",
+        "mlnx_ofed_repository_key": "needs a mirror: mlnx_ofed/test_doca_el.py",
         "mlnx_ofed_repository_url": "needs a mirror: mlnx_ofed/test_doca.py",
         "mlnx_ofed_tmpdir": "needs a bundle: mlnx_ofed/test_bundle.py",
     },
     "nvidia_driver": {
         "nvidia_driver_state": "its other value leaves nothing: nvidia_driver/test_runfile.py",
+        "nvidia_driver_repository_key": "needs a mirror: nvidia_driver/test_el.py",
         "nvidia_driver_repository_url": "needs a mirror: nvidia_driver/test_packages_faults.py",
     },
     "vgpu_license": {

@@ -35,6 +35,7 @@ class Files(NamedTuple):
     source: str
     keyring: str
     dnf_repository: str
+    dnf_key: str
     title: str
     option: str
 
@@ -44,6 +45,7 @@ def _files(name: str, title: str, option: str) -> Files:
         f"/etc/apt/sources.list.d/gpunode-{name}.sources",
         f"/etc/apt/keyrings/gpunode-{name}.asc",
         f"/etc/yum.repos.d/gpunode-{name}.repo",
+        f"/etc/pki/rpm-gpg/RPM-GPG-KEY-gpunode-{name}",
         title,
         option,
     )
@@ -126,8 +128,8 @@ class Sources:
         """
         wanted = self.wanted()
         stale = {path: wanted[path] for path in text_files.stale(wanted)}
-        if self._has_own_key and not os.path.isfile(self._files.keyring):
-            stale[self._files.keyring] = text_files.of("")
+        if self._has_own_key and not self._is_key_there():
+            stale[self._keyring] = text_files.of("")
         return stale
 
     def offering(self, execute: Execute) -> list[steps.Step]:
@@ -152,7 +154,7 @@ class Sources:
         wanted = self.wanted()
         if self._has_own_key:
             given = key(self._repository, self._distribution, self._address)
-            wanted = {self._files.keyring: text_files.of(given), **wanted}
+            wanted = {self._keyring: text_files.of(given), **wanted}
         offer(self._files, wanted, execute)
 
     def wanted(self) -> dict[str, text_files.TextFile]:
@@ -169,7 +171,26 @@ class Sources:
 
     @property
     def _has_own_key(self) -> bool:
-        return self._facts["pkg_mgr"] == "apt" and "address" in self._repository
+        """Whether the key is fetched and held to its fingerprint, where that is known for dnf.
+
+        apt is given none that is not.
+        """
+        if "address" not in self._repository:
+            return False
+        is_apt = self._facts["pkg_mgr"] == "apt"
+        return is_apt or bool(self._part().get("fingerprint"))
+
+    @property
+    def _keyring(self) -> str:
+        is_apt = self._facts["pkg_mgr"] == "apt"
+        return self._files.keyring if is_apt else self._files.dnf_key
+
+    def _is_key_there(self) -> bool:
+        found = openpgp.fingerprints(text_files.read(self._keyring) or "")
+        return found == [self._part().get("fingerprint")]
+
+    def _part(self) -> Mapping[str, Any]:
+        return _part_of(self._repository, self._distribution)
 
 
 def only(files: Files) -> tuple[str, ...]:
@@ -233,7 +254,7 @@ def offered_by(tree: Root, files: Files) -> dict[str, list[str]]:
 
 def paths(files: Files) -> list[str]:
     """Return the paths of a component's Files."""
-    return [files.source, files.keyring, files.dnf_repository]
+    return [files.source, files.keyring, files.dnf_repository, files.dnf_key]
 
 
 def text(
@@ -307,13 +328,15 @@ def dnf_text(
 ) -> str:
     """Return the text of a component's repository for dnf, dnf.conf(5).
 
+    The key is ours where its fingerprint is known, and what lies in the repository where it is not.
     module_hotfixes: exact versions are asked for, and a stream that somebody enabled, or the one
     that is the default, would hide all others.
     """
-    where = base(repository, distribution, address)
+    where, part = base(repository, distribution, address), _part_of(repository, distribution)
+    key_at = f"file://{files.dnf_key}" if part.get("fingerprint") else f"{where}{part['key']}"
     return (
-        f"{_MARK}[{_name_of(files)}]\nname={files.title}\nbaseurl={where}\nenabled=1\ngpgcheck=1\n"
-        f"gpgkey={where}{_part_of(repository, distribution)['key']}\nmodule_hotfixes=1\n"
+        f"{_MARK}[{name_of(files)}]\nname={files.title}\nbaseurl={where}\nenabled=1\ngpgcheck=1\n"
+        f"gpgkey={key_at}\nmodule_hotfixes=1\n"
     )
 
 
@@ -325,7 +348,7 @@ def offer(files: Files, wanted: Mapping[str, text_files.TextFile], execute: Exec
     before = {path: text_files.of(text_files.read(path)) for path in wanted}
     text_files.put_all(wanted)
     if os.path.exists(files.dnf_repository):
-        refresh = ["dnf", "--quiet", f"--repo={_name_of(files)}", "makecache", "--refresh"]
+        refresh = ["dnf", "--quiet", f"--repo={name_of(files)}", "makecache", "--refresh"]
     elif os.path.exists(files.source):
         refresh = [*_REFRESH, *only(files)]
     else:
@@ -343,7 +366,7 @@ def offer(files: Files, wanted: Mapping[str, text_files.TextFile], execute: Exec
         )
 
 
-def _name_of(files: Files) -> str:
+def name_of(files: Files) -> str:
     """Return what dnf calls a component's repository."""
     return os.path.basename(files.dnf_repository).rpartition(".")[0]
 

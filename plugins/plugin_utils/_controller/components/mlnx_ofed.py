@@ -12,7 +12,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import rd
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import distribution
 
-from ..inputs import addresses, catalog, host_folder, sent_file
+from ..inputs import addresses, catalog, host_folder, repository_keys, sent_file
 from ..inputs.site import Site
 from ..stack import stack_catalog
 
@@ -75,7 +75,10 @@ def _packages(
             "the catalog has no repository of that DOCA-OFED",
             "Say mlnx_ofed_repository_url, or another gpunode_ofed_version",
         )
-    (found,) = catalog.rows("doca_repositories")
+    (row_of_all,) = catalog.rows("doca_repositories")
+    found = repository_keys.held_to(
+        "mlnx_ofed_repository_key", options.get("repository_key"), row_of_all
+    )
     place = found["address"].replace("{release}", row.get("release", ""))
     return {
         "doca": row.get("doca", ""),

@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 
-from ..inputs import addresses, catalog, sent_file
+from ..inputs import addresses, catalog, repository_keys, sent_file
 from ..inputs.site import Site
 from ..stack import stack_catalog
 
@@ -31,7 +32,10 @@ def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
     What follows from the host, such as which of the packages are its own, is left to the node.
     ``state`` is "unsaid" where neither a driver nor its absence is wanted.
     """
-    repositories = {row["name"]: row for row in catalog.rows("repositories")}
+    held = functools.partial(
+        repository_keys.held_to, "nvidia_driver_repository_key", options.get("repository_key")
+    )
+    repositories = {row["name"]: held(row) for row in catalog.rows("repositories")}
     if options["state"] == "absent":
         return {"state": "absent", "repositories": repositories}
     driver = site.stack()["driver"]

@@ -61,6 +61,7 @@ def test_by_default_firmware_stays():
             "mlnx_ofed_repository_url m/d: ",
         ),
         ({**DOCA, "gpunode_ofed_version": "27.01"}, "Say mlnx_ofed_repository_url"),
+        ({**DOCA, "mlnx_ofed_repository_key": "D42D0685"}, "mlnx_ofed_repository_key: D42D0685"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(said, words):
@@ -74,6 +75,12 @@ def test_the_repository_of_a_series_is_that_of_its_release():
     assert found["address"].endswith("/doca/3.2.2/{directory}/x86_64/")
     assert state(**{**DOCA, "gpunode_ofed_version": "25.10-1.7.1"})["repository"] == found
     assert state()["repository"] == {}
+
+
+def test_a_mirror_may_be_signed_with_a_key_of_its_own():
+    said = {"mlnx_ofed_repository_key": "610C 7B14 E068 A878 070D  A4E9 9CD0 A493 d42d 0685"}
+    parts = state(**DOCA, **said)["repository"]["distributions"]
+    assert {part["fingerprint"] for part in parts} == {"610C7B14E068A878070DA4E99CD0A493D42D0685"}
 
 
 def test_a_series_that_the_catalog_does_not_know_may_be_in_a_mirror():

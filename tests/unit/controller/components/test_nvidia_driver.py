@@ -100,6 +100,15 @@ def test_what_modprobe_would_read_as_more_is_refused(value):
         state(gpunode_stack="r535", nvidia_driver_parameters={"NVreg_A": value})
 
 
+def test_a_mirror_may_be_signed_with_a_key_of_its_own():
+    key = "0" * 40
+    rows = state(gpunode_stack="r535", nvidia_driver_repository_key=key)["repositories"]
+    assert {part["fingerprint"] for part in rows["cuda"]["distributions"]} == {key}
+    assert "distributions" not in rows["debian"]
+    with pytest.raises(Refusal, match="nvidia_driver_repository_key: 0x0"):
+        state(gpunode_stack="r535", nvidia_driver_repository_key="0x0")
+
+
 def test_what_is_no_address_is_refused():
     with pytest.raises(Refusal, match="no http, https or file address"):
         state(gpunode_stack="r535", nvidia_driver_repository_url="mirror.example")

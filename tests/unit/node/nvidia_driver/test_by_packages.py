@@ -84,7 +84,8 @@ def test_enterprise_linux_takes_exact_packages_and_what_holds_them(tmp_path, dnf
     assert sentences(
         found.preparing(), found.building(), found.exchanging(), found.finishing()
     ) == [
-        "write /etc/yum.repos.d/gpunode-nvidia.repo",
+        "write /etc/yum.repos.d/gpunode-nvidia.repo, "
+        "write /etc/pki/rpm-gpg/RPM-GPG-KEY-gpunode-nvidia",
         f"install {DEVEL}",
         "install dkms, python3-dnf-plugin-versionlock",
         "fetch kmod-nvidia-open-dkms, nvidia-driver-cuda, nvidia-persistenced",
@@ -92,7 +93,7 @@ def test_enterprise_linux_takes_exact_packages_and_what_holds_them(tmp_path, dnf
         "install kmod-nvidia-open-dkms, nvidia-driver-cuda, nvidia-persistenced of branch 580",
         "hold the packages by /etc/dnf/plugins/versionlock.list",
     ]
-    (text,) = (file.text for file in found._seen.sources.values())
+    text = found._seen.sources["/etc/yum.repos.d/gpunode-nvidia.repo"].text
     assert "baseurl=https://developer.download.nvidia.com/compute/cuda/repos/rhel9/x86_64/\n" in (
         text
     )
@@ -149,6 +150,6 @@ def test_ubuntu_takes_its_server_packages_from_its_own_archive(tmp_path, apt):
 def test_a_mirror_of_nvidias_repository_is_where_a_host_of_enterprise_linux_goes(tmp_path, dnf):
     said = {"nvidia_driver_repository_url": "https://mirror.example.com/cuda"}
     found = method(tmp_path, ENTERPRISE, **said)
-    (text,) = (file.text for file in found._seen.sources.values())
+    text = found._seen.sources["/etc/yum.repos.d/gpunode-nvidia.repo"].text
     assert "baseurl=https://mirror.example.com/cuda/\n" in text
-    assert "gpgkey=https://mirror.example.com/cuda/D42D0685.pub\n" in text
+    assert "gpgkey=file:///etc/pki/rpm-gpg/RPM-GPG-KEY-gpunode-nvidia\n" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import subprocess
 
 import pytest
@@ -211,19 +212,66 @@ def test_another_key_and_one_more_are_refused(given):
         repositories.key(cuda("0" * 40), "Debian 12", "http://m/c", lambda _url: KEY.encode())
 
 
-def test_dnf_checks_each_package_by_the_key_in_the_repository():
-    text = repositories.dnf_text(repositories.DRIVER, ROWS["cuda"], "RedHat 9")
-    where = "https://developer.download.nvidia.com/compute/cuda/repos/rhel9/x86_64/"
+@pytest.mark.parametrize(
+    ("distribution", "folder", "key"),
+    [
+        ("RedHat 9", "rhel9", "file:///etc/pki/rpm-gpg/RPM-GPG-KEY-gpunode-nvidia"),
+        # Of which the catalog has no fingerprint.
+        (
+            *("RedHat 10", "rhel10"),
+            "https://developer.download.nvidia.com/compute/cuda/repos/rhel10/x86_64/CDF6BA43.pub",
+        ),
+    ],
+)
+def test_dnf_checks_each_package_by_the_key_that_is_known(distribution, folder, key):
+    text = repositories.dnf_text(repositories.DRIVER, ROWS["cuda"], distribution)
+    where = f"https://developer.download.nvidia.com/compute/cuda/repos/{folder}/x86_64/"
     assert text.splitlines()[1:] == [
         "[gpunode-nvidia]",
         "name=NVIDIA driver",
         f"baseurl={where}",
         "enabled=1",
         "gpgcheck=1",
-        f"gpgkey={where}D42D0685.pub",
+        f"gpgkey={key}",
         # A stream hides the versions of all others (dnf.conf(5), module_hotfixes).
         "module_hotfixes=1",
     ]
+
+
+def el9(fingerprint=FINGERPRINT):
+    part = {"distribution": "RedHat 9", "directory": "d", "key": "k.pub"}
+    return {**ROWS["cuda"], "distributions": [{**part, "fingerprint": fingerprint}]}
+
+
+EL9 = {"pkg_mgr": "dnf", "distribution": "Rocky", "distribution_major_version": "9"}
+
+
+@pytest.mark.parametrize(
+    ("there", "is_stale"), [(None, True), ("another", True), (KEY * 2, True), (KEY, False)]
+)
+def test_a_key_that_lies_there_for_dnf_is_held_to_the_fingerprint(
+    tmp_path, monkeypatch, there, is_stale
+):
+    files = repositories.DRIVER._replace(
+        dnf_repository=str(tmp_path / "x.repo"), dnf_key=str(tmp_path / "key")
+    )
+    if there is not None:
+        (tmp_path / "key").write_text(there)
+    sources = repositories.Sources(files, el9(), EL9, None, "http://m/c")
+    assert (files.dnf_key in sources.stale()) is is_stale
+
+
+def test_another_key_for_dnf_leaves_the_host_as_it_was(tmp_path, monkeypatch):
+    files = repositories.DRIVER._replace(
+        dnf_repository=str(tmp_path / "x.repo"), dnf_key=str(tmp_path / "key")
+    )
+    given = functools.partial(repositories.key, read=lambda _url: KEY.encode())
+    monkeypatch.setattr(repositories, "key", given)
+    sources = repositories.Sources(files, el9("0" * 40), EL9, None, "http://m/c")
+    execute = answering(0)
+    with pytest.raises(Refusal, match=f"its fingerprint is {FINGERPRINT}"):
+        sources.offer(execute)
+    assert (execute.told, list(tmp_path.iterdir())) == ([], [])
 
 
 @pytest.fixture
