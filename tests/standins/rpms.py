@@ -200,7 +200,7 @@ def _package(row, known, fault):
     if row.get("arch") == "noarch":
         relations.append("BuildArch: noarch")
     paths = [*row.get("files", ()), *row.get("links", ()), *row.get("copies", ())]
-    listed = [path.format(**known) for path in paths]
+    listed = [path.format(**known) for path in [*paths, *row.get("listed", ())]]
     if "dkms" in row:
         listed.append(f"/usr/src/{row['dkms']}-{known['version']}")
     text = _PACKAGE.format(

@@ -12,15 +12,20 @@ from those of another series. Which build of a series it is, is wanted only wher
 from __future__ import annotations
 
 import collections.abc
+import contextlib
 import functools
+import re
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
 from ..component.bring import Host
-from ..packages import apt_transaction, deb_version, package_manager, repositories, stack_packages
+from ..packages import package_manager, repositories, rpm_transaction, stack_packages
+from ..packages.package_manager import Manager
 from ..rdma import ofed_release, rdma_stack
 from ..refusal import Refusal
 from ..steps import Step
+from ..system.root import Root
 from ..system.text_files import TextFile
 from . import kernel_modules, note, package_sets, removal
 from .method import Method
@@ -28,8 +33,8 @@ from .observe import Packages, sources, stack
 
 # Installed, or upgraded, it updates the firmware of the adapters.
 _FIRMWARE = "mlnx-fw-updater"
-# dnf(8): our own pins are passed, and packages of the distribution give way.
-_DNF_OPTIONS = ("--disableplugin=versionlock", "--allowerasing")
+# What has the sources of modules: mlnx-ofed-kernel-dkms, mlnx-ofa_kernel-source.
+_SOURCES = re.compile(r".+-(?:dkms|source)")
 
 
 class ByRepository(Method):
@@ -47,8 +52,13 @@ class ByRepository(Method):
         return f"install {rdma_stack.called(self.wanted)}"
 
     @property
-    def _is_apt(self) -> bool:
-        return bool(self.facts["pkg_mgr"] == "apt")
+    def comes_by_dkms(self) -> bool:
+        """Whether DKMS builds the modules: it does everywhere, see docs/rdma.md."""
+        return True
+
+    @cached_property
+    def _manager(self) -> Manager:
+        return package_manager.named(self.facts["pkg_mgr"])
 
     def _is_wanted(self, found: dict[str, Any], packages: dict[str, str]) -> bool:
         """Say whether it is the wanted stack that is there.
@@ -108,15 +118,20 @@ class ByRepository(Method):
             package_sets.refuse_dependants(self._what, names, self.host.execute)
         # What a run that was killed has fetched.
         note.discard_coming(self.host.tree)
-        self._put(package_manager.required(self._what).fetching_only)
+        self._put(self._manager.fetching_only)
 
     def _exchange(self) -> None:
         if self._replaces_other:
             what = f"remove {rdma_stack.described(self.found)}"
             removal.uninstall(what, self.host, self.facts["pkg_mgr"])
         kernel_modules.remove_orphans(self.host)
-        self._put()
-        kernel_modules.complete_all(self.host, self.kernels)
+        rpm_transaction.settle(
+            self._coming, _of_rdma, self.host.tree, self.host.execute, self._manager
+        )
+        with _modules_of_what_came(self):
+            self._put()
+            left = self._manager.left_over(self._superfluous)
+            package_sets.remove(self._what, left, self.host.execute)
         found = stack(self.host.tree)
         if not self._is_wanted(found, package_sets.installed(self.host.tree)):
             raise Refusal(
@@ -131,8 +146,8 @@ class ByRepository(Method):
 
         :raises Refusal: it has not what is wanted.
         """
-        offers = repositories.offered_by(self.host.tree, repositories.RDMA)
-        newest = {name: max(found, key=deb_version.key) for name, found in offers.items()}
+        offers = self._manager.offered_by(self.host.tree, repositories.RDMA)
+        newest = {name: found[0] for name, found in offers.items()}
         lacking = [name for name in self._asked if name not in newest]
         told, profile = rdma_stack.modules_version(newest), newest.get(ofed_release.PROFILE, "")
         because = ""
@@ -157,33 +172,42 @@ class ByRepository(Method):
     def _coming(self) -> dict[str, str]:
         """{name: version} of what is installed by its name: what is there comes along.
 
-        So does what was there: apt does not look for what somebody took from below a package.
+        So does what was there, for apt does not look for what somebody took from below a package,
+        and what a transaction was cut at.
         """
-        packages = self.seen.packages
-        there = {*packages.installed, *packages.brought}.difference([_FIRMWARE])
+        packages, cut = self.seen.packages, package_sets.unfinished(self.host.tree)
+        there = {*packages.installed, *packages.brought, *cut}.difference([_FIRMWARE])
         return {name: self._offers[name] for name in self._offers if name in {*there, *self._asked}}
 
+    @property
+    def _superfluous(self) -> list[str]:
+        """The names of a vendor's packages that are there now, and not in the repository."""
+        return _others_than({*self._offers, _FIRMWARE}, self.host)
+
     def _put(self, *options: str) -> None:
-        """Run the transaction that brings all of it.
+        """Run the transactions that bring all of it.
 
         :param options: of the package manager's.
         :raises Refusal: it would do harm, or it failed.
         """
-        if not self._is_apt:
-            # An .rpm's version by its name; of one series.
-            series = f"-{self.wanted['doca']}.*" if self.wanted["doca"] else ""
-            names = [f"{ofed_release.PROFILE}{series}", *self._asked[1:]]
-            _by_dnf(self.host, self._what, names, options)
-            return
-        packages = {name: f"{name}={version}" for name, version in self._coming.items()}
-        staying = {*self._offers, _FIRMWARE}
-        put = functools.partial(_by_apt, self.host, self._what, packages, staying, self._offers)
-        if package_sets.unfinished(self.host.tree):
+        manager, tree = self._manager, self.host.tree
+        packages = {name: manager.exactly(name, self._coming[name]) for name in self._coming}
+        there = package_sets.installed(tree)
+        put = functools.partial(_transact, self.host, self._what, manager, self._offers)
+        others = manager.leaving(self._superfluous)
+        if manager.reinstalls_alone or package_sets.unfinished(tree):
             # To reinstall what is unpacked alone apt fetches no archive, and fails for lack of it
             # (pkgPackageManager::GetArchives in apt-pkg/packagemanager.cc).
-            put(options)
+            put((*options, *manager.installing), [*packages.values(), *others])
         # What is there in its version may be damaged, or goes before with what is replaced.
-        put(("--reinstall", *options))
+        if manager.reinstalls_alone:
+            packages = {
+                name: package
+                for name, package in packages.items()
+                if there.get(name) == self._coming[name]
+            }
+        if packages:
+            put((*options, *manager.reinstalling), [*packages.values(), *others])
 
     def brought(self) -> dict[str, str]:
         """Return {name: version} of the installed packages that are of the stack."""
@@ -191,7 +215,7 @@ class ByRepository(Method):
 
     def finished(self) -> None:
         """Keep the packages that are installed now."""
-        note.keep_packages(self.host.tree, self.brought())
+        note.keep_packages(self.host.tree, self.brought(), self._manager)
 
 
 def reinstall(method: Method, packages: dict[str, str]) -> None:
@@ -202,43 +226,65 @@ def reinstall(method: Method, packages: dict[str, str]) -> None:
     :raises Refusal: it cannot.
     """
     host, what = method.host, "bring back DOCA-OFED"
+    manager = package_manager.named(method.facts["pkg_mgr"])
     kernel_modules.remove_orphans(host)
-    if method.facts["pkg_mgr"] == "apt":
-        kept = note.kept_packages(host.tree, packages)
-        named = {name: kept.get(name, f"{name}={packages[name]}") for name in packages}
-        _by_apt(host, what, named, packages, packages)
-    else:
-        # dnf(8), install: it goes back to a version that is named.
-        _by_dnf(host, what, [f"{name}-{version}" for name, version in packages.items()])
-    kernel_modules.complete_all(host, method.kernels)
+    rpm_transaction.settle(packages, _of_rdma, host.tree, host.execute, manager)
+    kept = note.kept_packages(host.tree, packages, manager)
+    named = [kept.get(name) or manager.exactly(name, packages[name]) for name in packages]
+    others = manager.leaving(_others_than(packages, host))
+    is_at_hand = kept.keys() == packages.keys()
+    with _modules_of_what_came(method):
+        _transact(host, what, manager, packages, manager.installing, [*named, *others], is_at_hand)
+        left = manager.left_over(_others_than(packages, host))
+        package_sets.remove(what, left, host.execute)
 
 
-def _by_apt(
+def _of_rdma(name: str) -> bool:
+    return bool(stack_packages.RDMA.fullmatch(name))
+
+
+def _others_than(staying: collections.abc.Container[str], host: Host) -> list[str]:
+    """Return the names of a vendor's packages that are there, and are not to stay."""
+    return [name for name in package_sets.of_vendor(host.tree) if name not in staying]
+
+
+@contextlib.contextmanager
+def _modules_of_what_came(method: Method) -> Iterator[None]:
+    """Give each kernel modules built from the sources that packages bring meanwhile."""
+    host = method.host
+    before, built = _sources(host.tree), kernel_modules.builds(host.tree)
+    yield
+    if method.facts["pkg_mgr"] != "apt":
+        kernel_modules.add_forgotten(host)
+    is_same = _sources(host.tree) == before
+    kernel_modules.complete_all(
+        host, method.kernels, kernel_modules.NO_BUILDS if is_same else built
+    )
+
+
+def _sources(tree: Root) -> dict[str, str]:
+    """Return {name: version} of the packages that have the sources of the stack's modules."""
+    found = package_sets.installed(tree).items()
+    return {name: version for name, version in found if _SOURCES.fullmatch(name)}
+
+
+def _transact(
     host: Host,
     what: str,
-    packages: dict[str, str],
-    staying: collections.abc.Container[str],
+    manager: Manager,
     offers: dict[str, str],
-    options: tuple[str, ...] = (),
+    verb: tuple[str, ...],
+    names: list[str],
+    is_at_hand: bool = False,
 ) -> None:
-    """Have apt install packages in place of those of a vendor that are there.
+    """Have packages come in place of those of a vendor that are there.
 
-    :param packages: {name: how apt is told of it}.
-    :param staying: names of packages that do not give way.
     :param offers: {name: version} in which they come, and nothing else that they need.
+    :param verb: of the manager's, with its options.
+    :param names: how the manager is told of them.
+    :param is_at_hand: whether all their archives lie on the host.
     """
-    others = [name for name in package_sets.of_vendor(host.tree) if name not in staying]
-    names = [*packages.values(), *(f"{name}-" for name in others)]
-    apt, coming = package_manager.Apt(), host.tree.path(note.COMING)
-    with apt_transaction.under(package_sets.coming(offers), coming) as own:
-        _transact(host, what, (*own, *options, *apt.installing), names, apt)
-
-
-def _by_dnf(host: Host, what: str, names: list[str], options: tuple[str, ...] = ()) -> None:
-    dnf = package_manager.Dnf()
-    _transact(host, what, (*_DNF_OPTIONS, *options, *dnf.installing), names, dnf)
-
-
-def _transact(host: Host, what: str, verb: tuple[str, ...], names: list[str], manager: Any) -> None:
-    may_go = stack_packages.RDMA.fullmatch
-    package_manager.transact(what, verb, names, manager, host.execute, may_go)
+    coming, records = host.tree.path(note.COMING), package_sets.coming(offers)
+    with manager.exchanging(records, coming, is_at_hand) as own:
+        verb = (*own, *manager.preferring(repositories.RDMA), *verb)
+        package_manager.transact(what, verb, names, manager, host.execute, _of_rdma)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from ..packages import repositories
+from ..packages import package_manager, repositories
 from ..rdma import rdma_stack
 from ..refusal import Refusal
 from ..system import text_files
@@ -57,7 +57,8 @@ def _reinstall(method: Method) -> str:
         by_bundle.reinstall(method, past.kept)
         note.end(tree, package_sets.installed(tree))
         return f"MLNX_OFED {past.kept} is back"
-    was_doca = past.was_cut and note.kept_packages(tree, noted)
+    manager = package_manager.named(method.facts["pkg_mgr"])
+    was_doca = past.was_cut and note.kept_packages(tree, noted, manager)
     if found["kind"] == "doca" or was_doca:
         # What somebody took away, or left half installed, was no less of it.
         by_repository.reinstall(method, noted if was_doca else {**noted, **before})

@@ -9,14 +9,21 @@ from typing import Any
 
 from ..component.bring import Host
 from ..kernel import dkms, dkms_status, initramfs, kernels, modinfo
+from ..packages import stack_packages
 from ..rdma import ofed_release
+from ..refusal import Refusal
+from ..system import commands
 from ..system.root import Root
 
 # The trees, that of the RDMA core first: the others are built with its symbols.
 _TREES = (
-    *(ofed_release.CORE_TREE, "mlnx-nfsrdma", "mlnx-nvme", "iser", "isert", "srp"),
+    *ofed_release.CORE_TREES,
+    *("mlnx-nfsrdma", "mlnx-nvme", "iser", "isert", "srp", "virtiofs"),
     *("knem", "xpmem", "kernel-mft-dkms"),
 )
+# What tells builds of a module apart: path, inode and time of what DKMS keeps of it.
+Builds = frozenset[tuple[str, int, int]]
+NO_BUILDS: Builds = frozenset()
 
 
 def trees(rows: list[dict[str, str]]) -> list[tuple[str, str]]:
@@ -57,17 +64,49 @@ def paths(tree: Root, which: tuple[str, str], release: str) -> list[str]:
     return found if fits and len(found) == len(built) else []
 
 
-def complete_all(host: Host, rows: list[dict[str, Any]]) -> None:
+def builds(tree: Root) -> Builds:
+    """Return the builds of the stack's modules that DKMS has by now."""
+    found: set[tuple[str, int, int]] = set()
+    for which in trees_now(tree):
+        for release in tree.names(dkms.folder_of(*which)):
+            found.update(_builds(tree, which, release))
+    return frozenset(found)
+
+
+def add_forgotten(host: Host) -> None:
+    """Have DKMS take the stack's trees again whose sources packages have brought.
+
+    rpm runs the scripts of what gives way after those of what comes (rpm 4.18, docs/manual/
+    scriptlets): one that removes its tree takes that of its heir along, where both have one
+    version. That of the RDMA core is the series alone on Enterprise Linux.
+
+    :param host: the bring.Host.
+    :raises Refusal: DKMS does not take one.
+    """
+    tree, there = host.tree, set(trees_now(host.tree))
+    for folder in tree.names(dkms.SOURCES):
+        name, _dash, version = folder.rpartition("-")
+        conf = f"{dkms.SOURCES}/{folder}/dkms.conf"
+        if name in _TREES and (name, version) not in there and stack_packages.owns(tree, conf):
+            what = f"add the sources of {name} {version}"
+            done = dkms.run(what, ["add", "-m", name, "-v", version], tree, host.execute)
+            if done.returncode:
+                words = commands.last_words(done, done.stderr or done.stdout)
+                raise Refusal(what, words, "Mend that and run again")
+
+
+def complete_all(host: Host, rows: list[dict[str, Any]], outdated: Builds = NO_BUILDS) -> None:
     """Have DKMS build and install the stack's modules for kernels that lack any of them.
 
     :param host: the bring.Host.
     :param rows: of kernels.survey.
+    :param outdated: what counts as none, since it was built from other sources.
     :raises Refusal: they cannot be built.
     """
     # Those that an exchange has brought, which nobody saw before it.
     for which in trees_now(host.tree):
         for kernel in rows:
-            complete(host, which, kernel)
+            complete(host, which, kernel, outdated)
     renew_images(host, rows)
 
 
@@ -83,16 +122,19 @@ def renew_images(host: Host, rows: list[dict[str, Any]]) -> None:
             initramfs.rebuild(host.tree, row["release"], host.execute)
 
 
-def complete(host: Host, which: tuple[str, str], kernel: dict[str, Any]) -> None:
+def complete(
+    host: Host, which: tuple[str, str], kernel: dict[str, Any], outdated: Builds = NO_BUILDS
+) -> None:
     """Have DKMS build and install a tree for a kernel, unless its modules are there.
 
     :param host: the bring.Host.
     :param which: (name, version) of the tree.
     :param kernel: the row of kernels.survey.
+    :param outdated: see :func:`complete_all`.
     :raises Refusal: they cannot be built.
     """
     release = kernel["release"]
-    if paths(host.tree, which, release):
+    if paths(host.tree, which, release) and not outdated & _builds(host.tree, which, release):
         return
     what = f"build the modules of {which[0]} {which[1]} for kernel {release}"
     done = dkms.build_for(release, which, what, host.tree, host.execute)
@@ -100,6 +142,12 @@ def complete(host: Host, which: tuple[str, str], kernel: dict[str, Any]) -> None
         remedy = "Name a release of the RDMA stack that builds for this kernel, or remove it"
         raise dkms.not_built(host.tree, which, kernel, what, done, remedy)
     dkms.install_for(release, which, what, host.tree, host.execute)
+
+
+def _builds(tree: Root, which: tuple[str, str], release: str) -> Builds:
+    found = dkms.built_files(tree, *which, release).values()
+    stats = [(path, os.stat(tree.path(path))) for path in found]
+    return frozenset((path, stat.st_ino, stat.st_mtime_ns) for path, stat in stats)
 
 
 def _stem(path: str) -> str:

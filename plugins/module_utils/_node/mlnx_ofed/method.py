@@ -149,17 +149,19 @@ class Method(abc.ABC):
         is_inbox = self.found["kind"] == "inbox"
         return words if is_inbox else f"{words} in place of {rdma_stack.described(self.found)}"
 
+    @property
+    def comes_by_dkms(self) -> bool:
+        """Whether DKMS builds the modules that come: a bundle may have them built already."""
+        return bool(self.trees) or self.facts["pkg_mgr"] == "apt"
+
     def _refuse_kernels(self) -> None:
         """Refuse where DKMS is to build modules for a kernel that has no headers.
 
-        On Enterprise Linux a bundle has modules that are built already.
-
         :raises Refusal: it is.
         """
-        by_dkms = self.trees or self.facts["pkg_mgr"] == "apt"
-        for row in self.kernels if by_dkms else []:
+        for row in self.kernels if self.comes_by_dkms else []:
             if not row["headers"] and not self._has_modules(row["release"]):
-                package = headers.package(row["release"], self.facts["pkg_mgr"])
+                package = headers.packages(row["release"], self.facts["pkg_mgr"])[0]
                 raise Refusal(
                     f"RDMA modules for kernel {row['release']}",
                     "the kernel has no headers to build them with",

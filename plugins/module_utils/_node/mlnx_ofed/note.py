@@ -13,7 +13,7 @@ import os
 import shutil
 from typing import Any
 
-from ..packages import apt_transaction
+from ..packages.package_manager import Manager
 from ..rdma import symbols
 from ..system import disk, files, own_paths
 from ..system.root import Root
@@ -95,24 +95,26 @@ def keep(tree: Root, archive: str, version: str) -> None:
     forget(tree, but=_bundle(version))
 
 
-def kept_packages(tree: Root, packages: dict[str, str]) -> dict[str, str]:
+def kept_packages(tree: Root, packages: dict[str, str], manager: Manager) -> dict[str, str]:
     """Return {name: path} of those packages, {name: version}, whose archives are kept here."""
-    return apt_transaction.archives(tree.path(_PACKAGES), packages)
+    return _archives(tree, _PACKAGES, packages, manager)
 
 
-def keep_packages(tree: Root, packages: dict[str, str]) -> None:
+def keep_packages(tree: Root, packages: dict[str, str], manager: Manager) -> None:
     """Keep the archives of the packages that are installed, as far as they came, and no bundle.
 
     :param packages: {name: version}.
+    :param manager: the host's.
     """
     place = tree.path(_PACKAGES)
     os.makedirs(place, mode=0o700, exist_ok=True)
-    for path in apt_transaction.archives(tree.path(COMING), packages).values():
-        shutil.move(path, os.path.join(place, os.path.basename(path)))
-    kept_now = kept_packages(tree, packages).values()
+    # Of a package there is one archive at a time, by which its manager knows it.
+    kept_now = kept_packages(tree, packages, manager).values()
     for name in tree.names(_PACKAGES):
         if os.path.join(place, name) not in kept_now:
             os.unlink(os.path.join(place, name))
+    for path in _archives(tree, COMING, packages, manager).values():
+        shutil.move(path, os.path.join(place, os.path.basename(path)))
     forget(tree, but=_PACKAGES)
 
 
@@ -129,6 +131,13 @@ def forget(tree: Root, but: str = "") -> None:
             os.unlink(tree.path(path))
         elif path != but and path == _PACKAGES:
             shutil.rmtree(tree.path(path))
+
+
+def _archives(
+    tree: Root, folder: str, packages: dict[str, str], manager: Manager
+) -> dict[str, str]:
+    found = manager.archives(tree.path(folder)).items()
+    return {name: path for name, (version, path) in found if packages.get(name) == version}
 
 
 def _noted(tree: Root) -> dict[str, Any]:

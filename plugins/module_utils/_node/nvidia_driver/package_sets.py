@@ -16,7 +16,7 @@ from typing import Any, Callable
 from ..component.bring import Host
 from ..gpu import driver_archive
 from ..kernel import headers as kernel_headers
-from ..packages import package_manager, stack_packages
+from ..packages import package_manager, rpm_transaction, stack_packages
 from ..packages.package_manager import Manager
 from ..refusal import Refusal
 from ..steps import Step
@@ -69,7 +69,8 @@ def install(
     is_whole = not unfinished(tree, family)
     if is_whole and package_choice.is_there(choice, installed(tree, family)):
         return
-    _settle(choice, family, tree, execute, manager)
+    belongs = functools.partial(package_family.belongs, family=family)
+    rpm_transaction.settle(choice.packages, belongs, tree, execute, manager)
     _put(choice, family, execute, manager, archives=archives)
     _remove_superseded(choice, family, tree, execute, manager)
     there = installed(tree, family)
@@ -235,33 +236,6 @@ def _put(
             execute,
             may_go=functools.partial(package_family.belongs, family=family),
         )
-
-
-def _settle(
-    choice: Choice,
-    family: package_family.Family,
-    tree: Root,
-    execute: Execute,
-    manager: Manager | None,
-) -> None:
-    """Leave one version of each package that a transaction which was cut left in two.
-
-    The other one goes whatever needs it: its heir is there, or comes.
-    """
-    belongs = functools.partial(package_family.belongs, family=family)
-    superfluous = []
-    for name, found in stack_packages.doubled(tree, belongs).items():
-        wanted = choice.packages.get(name)
-        stays = wanted if wanted in found else found[-1]
-        # rpm(8) takes no epoch here.
-        superfluous += [f"{name}-{one.rpartition(':')[2]}" for one in found if one != stays]
-    if superfluous:
-        what = f"remove {', '.join(superfluous)}, which a run that was cut left beside another one"
-        manager = manager or package_manager.required(what)
-        argv = ["rpm", "--erase", "--nodeps", *superfluous]
-        answer = package_manager.managed(what, argv, manager, execute)
-        if answer.returncode:
-            raise Refusal(what, package_manager.reason(answer, manager), "Mend that and run again")
 
 
 def _remove_superseded(

@@ -5,10 +5,9 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from ..system import files, folders, own_paths, text_files
 
@@ -34,16 +33,3 @@ def under(records: Iterable[str], folder: str) -> Iterator[tuple[str, ...]]:
         files.write_text(path, text, None, None, mode=0o644)
         own = ("-o", f"Dir::Etc::preferences={path}", "-o", f"Dir::Cache::archives={folder}")
         yield (*own, "--allow-downgrades")
-
-
-def archives(folder: str, packages: Mapping[str, str]) -> dict[str, str]:
-    """Return {name: path} of those packages whose archive lies in a folder, as apt names it.
-
-    :param packages: {name: version}.
-    """
-    found: dict[str, str] = {}
-    for name, version in packages.items():
-        quoted = version.replace(":", "%3a")
-        paths = glob.glob(os.path.join(folder, f"{name}_{quoted}_*.deb"))
-        found.update((name, path) for path in paths[:1])
-    return found

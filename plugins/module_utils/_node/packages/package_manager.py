@@ -105,6 +105,9 @@ class Apt:
         *("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"),
     )
     installing = ("install",)
+    reinstalling = ("--reinstall", *installing)
+    #: Whether that brings what is there alone.
+    reinstalls_alone = False
     fetching_only = "--download-only"
     removing = ("purge",)
     #: It takes the lock and does nothing; what it finds broken is for others to mend.
@@ -148,6 +151,13 @@ class Apt:
         """Return {name: [version]} of what the archive offers and gives to no host any more."""
         return repositories.stopped(tree, names)
 
+    def offered_by(self, tree: Root, files: repositories.Files) -> dict[str, list[str]]:
+        """Return {name: [version]} of all that a component's source has, the newest first.
+
+        :param tree: the host.
+        """
+        return repositories.offered_by(tree, files)
+
     def available(self, tree: Root, names: Sequence[str]) -> set[str]:
         """Return those of some names that the host is offered; they may have versions in them."""
         return set(self.offered(tree, names))
@@ -169,9 +179,20 @@ class Apt:
         with apt_transaction.under(records, folder) as own:
             yield own
 
+    def preferring(self, _files: repositories.Files) -> tuple[str, ...]:
+        """Return the options by which what others need comes from a component's source.
+
+        None for apt: what :meth:`exchanging` is given says so of each package.
+        """
+        return ()
+
     def leaving(self, names: Iterable[str]) -> list[str]:
         """Return what asks for packages to go in the transaction that others come in."""
         return [f"{name}-" for name in names]
+
+    def left_over(self, _names: Iterable[str]) -> list[str]:
+        """Return those of what was to go that a transaction has to remove by itself: none."""
+        return []
 
     def archives(self, folder: str, _run: Run = commands.run) -> dict[str, tuple[str, str]]:
         """Return {name: (version, path)} of the archives of packages in a folder."""
@@ -245,6 +266,8 @@ class Dnf:
     # exit_on_lock: it waits without end and without a word otherwise.
     _command = ("dnf", "--setopt=exit_on_lock=True", "--setopt=install_weak_deps=False")
     installing = ("install",)
+    reinstalling = ("reinstall",)
+    reinstalls_alone = True
     #: No command of dnf's takes the lock of a transaction and does nothing: rpm's own is tried.
     waiting = (sys.executable, "-c", _WAITING)
     # Our own pins are passed. An older version or another kind of modules may come, and what is in
@@ -277,8 +300,19 @@ class Dnf:
 
     def offered(self, tree: Root, names: Sequence[str]) -> dict[str, list[str]]:
         """Return {name: [version]} of what the host is offered; see :class:`Apt`."""
+        return self._offers(tree, names) if names else {}
+
+    def offered_by(self, tree: Root, files: repositories.Files) -> dict[str, list[str]]:
+        """Return {name: [version]} of all that a component's source has; see :class:`Apt`."""
+        return self._offers(tree, [f"--repo={repositories.name_of(files)}"])
+
+    def _offers(self, tree: Root, asked: Sequence[str]) -> dict[str, list[str]]:
+        """Return {name: [version]} of packages on offer, the newest first.
+
+        :param asked: names of packages, or options by which all that is known is asked for.
+        """
         found: dict[str, list[str]] = {}
-        for line in self._told("%{name}\t%{evr}", tree, names):
+        for line in self._told("%{name}\t%{evr}", tree, asked):
             name, tab, version = line.partition("\t")
             if tab and version not in found.setdefault(name, []):
                 found[name].append(version)
@@ -292,13 +326,13 @@ class Dnf:
 
     def available(self, tree: Root, names: Sequence[str]) -> set[str]:
         """Return those of some names that the host is offered; see :class:`Apt`."""
-        told = self._told("%{name}-%{version}-%{release}.%{arch}", tree, names)
-        return set(names).intersection(told)
+        form = "%{name}-%{version}-%{release}.%{arch}"
+        return set(names).intersection(self._told(form, tree, names) if names else ())
 
-    def _told(self, form: str, tree: Root, names: Sequence[str]) -> list[str]:
+    def _told(self, form: str, tree: Root, asked: Sequence[str]) -> list[str]:
         """Return what is said of each package on offer, in lines of a form of its own."""
         query = ("dnf", "--quiet", "--disableplugin=versionlock", "repoquery", "--qf", form)
-        return (tree.answer(*query, *names, patience_s=_FETCH_S) if names else "").splitlines()
+        return tree.answer(*query, *asked, patience_s=_FETCH_S).splitlines()
 
     def exactly(self, name: str, version: str) -> str:
         """Return what asks for a package in one version and no other."""
@@ -313,9 +347,20 @@ class Dnf:
         alone = ("--setopt=*.skip_if_unavailable=True",) if are_at_hand else ()
         yield (*self._EXCHANGING, f"--setopt=destdir={folder}", *alone)
 
+    def preferring(self, files: repositories.Files) -> tuple[str, ...]:
+        """Return the options by which what others need comes from a source; see :class:`Apt`.
+
+        dnf.conf(5), priority: of what several have, that with the lowest is taken.
+        """
+        return (f"--setopt={repositories.name_of(files)}.priority=1",)
+
     def leaving(self, _names: Iterable[str]) -> list[str]:
-        """Return nothing: what is in the way goes, and the rest by a transaction of its own."""
+        """Return nothing: what is in the way goes, see :meth:`left_over`."""
         return []
+
+    def left_over(self, names: Iterable[str]) -> list[str]:
+        """Return those of what was to go that a transaction has to remove by itself: all."""
+        return [*names]
 
     def archives(self, folder: str, run: Run = commands.run) -> dict[str, tuple[str, str]]:
         """Return {name: (version, path)} of the archives of packages in a folder.

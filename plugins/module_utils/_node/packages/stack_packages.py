@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Callable
 
 from ..system.root import Root
-from . import deb_version
+from . import deb_version, rpm_version
 
 #: MLNX_OFED, DOCA and the distribution's own RDMA stack.
 RDMA = re.compile(
@@ -106,13 +106,17 @@ def unfinished(tree: Root, is_asked: Callable[[str], object]) -> dict[str, str]:
 
 
 def doubled(tree: Root, is_asked: Callable[[str], object]) -> dict[str, list[str]]:
-    """Return {name: [version]} of packages that rpm has in several versions.
+    """Return {name: [version]} of packages that rpm has in several versions, the oldest first.
 
     It puts all new ones in place before it removes the first old one (rpm 4.18, lib/transaction.c),
     and who is killed in between leaves both. Kernels are meant to be so.
     """
     found = {} if tree.exists(_STATUS) else _of_rpm(tree, is_asked)
-    return {name: versions for name, versions in found.items() if len(versions) > 1}
+    return {
+        name: sorted(versions, key=rpm_version.key)
+        for name, versions in found.items()
+        if len(versions) > 1
+    }
 
 
 def residual(tree: Root, is_asked: Callable[[str], object]) -> list[str]:

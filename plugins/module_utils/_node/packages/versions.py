@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from . import deb_version
 
 # The vendor's own version, without what a distribution puts around it: '3:550.54.14-1.el9'.
-_PACKAGED = re.compile(r"(?:[0-9]+:)?([0-9]+(?:\.[0-9]+)+)(?:[-+~].*)?")
+_PACKAGED = re.compile(r"(?:[0-9]+:)?([0-9]+(?:\.[0-9]+)+)(?:[-+~^].*)?")
 _key = functools.lru_cache(maxsize=4096)(deb_version.kernel_key)
 
 

@@ -171,7 +171,7 @@ def _code_of(name: str, version: str) -> str:
 def _is_waited_for(row: dict[str, Any], driver: str) -> bool:
     """Say whether a tree of DKMS has to be built first: of the RDMA stack, and the driver."""
     is_driver = row["name"].startswith("nvidia") and row["version"] == driver
-    return row["name"] == ofed_release.CORE_TREE or is_driver
+    return row["name"] in ofed_release.CORE_TREES or is_driver
 
 
 @contextlib.contextmanager

@@ -17,8 +17,9 @@ _Row = TypeVar("_Row", bound=Mapping[str, Any])
 
 #: The package that brings all of DOCA-OFED.
 PROFILE = "doca-ofed"
-#: The tree of DKMS with the RDMA core.
-CORE_TREE = "mlnx-ofed-kernel"
+#: The trees of DKMS with the RDMA core: on Debian's family, and on Enterprise Linux (the .rpm files
+#: of DOCA 3.2.1, mlnx-ofa_kernel-dkms: a log of `dkms status`, and what others there wait for).
+CORE_TREES = ("mlnx-ofed-kernel", "mlnx-ofa_kernel")
 
 
 def has_tree(rows: Iterable[Mapping[str, Any]]) -> bool:
@@ -28,7 +29,7 @@ def has_tree(rows: Iterable[Mapping[str, Any]]) -> bool:
 
     :param rows: of all trees of DKMS, see dkms_status.survey.
     """
-    return any(row["name"] == CORE_TREE for row in rows)
+    return any(row["name"] in CORE_TREES for row in rows)
 
 
 def kernels(rows: list[_Row], has_tree: bool) -> list[_Row]:

@@ -8,19 +8,16 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from openpgp_key import KEY
+from openpgp_key import FINGERPRINT, KEY
 from trees import planted
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node import steps
 from ansible_collections.gpunode.stack.plugins.module_utils._node.component import bring
 from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed import (
-    by_repository,
-    note,
-    observe,
-    package_sets,
+    converge as ofed_converge,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed import (
-    converge as ofed_converge,
+    note,
+    package_sets,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import (
     package_manager,
@@ -82,6 +79,7 @@ class Host:
             "gpunode_ofed_kind": "doca",
             "gpunode_ofed_version": "25.10",
             "mlnx_ofed_repository_url": URL,
+            "mlnx_ofed_repository_key": FINGERPRINT,
         }
         self.offers = SERIES["25.10"]
         self.older = {}
@@ -147,7 +145,7 @@ class Host:
 @pytest.fixture
 def host(tmp_path, monkeypatch):
     files = repositories.Files(
-        *(str(tmp_path / name) for name in ("a.sources", "a.asc", "a.repo")),
+        *(str(tmp_path / name) for name in ("a.sources", "a.asc", "a.repo", "a.key")),
         "DOCA-OFED",
         "mlnx_ofed_repository_url",
     )
@@ -174,14 +172,14 @@ def sources():
 
 def test_what_is_done_is_foretold_in_its_order(host):
     changes = host.converge(check_mode=True).changes
-    source, keyring, _repository = repositories.paths(repositories.RDMA)
+    source, keyring, *_of_dnf = repositories.paths(repositories.RDMA)
     assert changes == [
         f"write {source}, write {keyring}",
         FETCH,
         INSTALL,
         f"hold the packages of the RDMA stack by {package_sets.PREFERENCES}",
     ]
-    assert (host.commands, sources()) == ([], [False] * 3)
+    assert (host.commands, sources()) == ([], [False] * 4)
     assert host.converge().changes == changes
     assert host.converge().changes == []
 
@@ -218,7 +216,7 @@ def test_another_series_takes_the_place_of_one_by_packages_alone(host):
 def test_the_receipt_has_what_tells_of_the_repository(host, monkeypatch):
     monkeypatch.setattr(ofed_converge.manifest, "file", lambda path: {"path": path})
     found = {entry.get("path") for entry in host.converge().manifest}
-    source, keyring, _repository = repositories.paths(repositories.RDMA)
+    source, keyring, *_of_dnf = repositories.paths(repositories.RDMA)
     assert {source, keyring, package_sets.PREFERENCES} <= found
 
 
@@ -295,7 +293,7 @@ def test_a_repository_without_what_is_asked_for_is_refused_by_name(host):
     host.offers = SERIES["26.01"]
     with pytest.raises(Refusal, match="has no mlnx-fw-updater"):
         host.converge(gpunode_ofed_version="26.01", mlnx_ofed_firmware_update=True)
-    assert sources() == [False] * 3
+    assert sources() == [False] * 4
 
 
 def test_another_version_than_the_packages_should_have_brought_is_a_failure(host):
@@ -318,7 +316,7 @@ def test_a_repository_without_the_series_leaves_the_host_as_it_was(host, version
     with pytest.raises(Refusal, match=words):
         host.converge(gpunode_ofed_version=version)
     assert not host.told("install")
-    assert sources() == [False] * 3
+    assert sources() == [False] * 4
     assert not host.tree.exists(f"{note.DIR}/at-work")
 
 
@@ -345,7 +343,7 @@ def test_a_dead_mirror_leaves_the_host_as_it_was(host, sign):
     host.fails = {sign: "Failed to fetch http://m  404"}
     with pytest.raises(Refusal, match="404"):
         host.converge()
-    assert sources() == [False] * 3
+    assert sources() == [False] * 4
     named = host.told(f"doca-ofed={SERIES['25.10']['doca-ofed']}")
     assert all("--download-only" in argv for argv in named)
     assert not host.tree.exists(note.COMING)
@@ -429,7 +427,7 @@ def test_a_stack_that_nobody_noted_comes_back_from_where_it_is_offered(host):
     with pytest.raises(Refusal, match=r"doca 25\.10-2\.4\.1 is back"):
         host.converge(gpunode_ofed_version="26.01")
     assert host.told("rdma-core=2510.0.11-1", "libibverbs1=2510.0.11-1")
-    assert sources() == [False] * 3
+    assert sources() == [False] * 4
 
 
 def test_a_package_that_was_taken_away_comes_again_by_its_name(host):
@@ -459,13 +457,13 @@ def test_a_half_installed_bundle_is_not_taken_for_doca(host):
 def test_another_stack_leaves_nothing_of_the_repository(host, monkeypatch):
     monkeypatch.setattr(package_manager, "missing", lambda *_: [])
     host.converge()
-    assert sources() == [True, True, False]
+    assert sources() == [True, True, False, False]
     host.facts["rdma_stack"].update(kind="doca")
 
     def purge(argv, environment):
         if "purge" in argv and "--simulate" not in argv:
             # From there apt would take what it is to remove.
-            assert sources() == [False] * 3
+            assert sources() == [False] * 4
             host.has(dict(row for row in SERIES["25.10"].items() if row[0] not in argv))
             if "rdma-core" in argv:
                 host.has(INBOX)
@@ -474,7 +472,7 @@ def test_another_stack_leaves_nothing_of_the_repository(host, monkeypatch):
     host.execute = purge
     changes = host.converge(gpunode_ofed_kind="inbox").changes
     assert f"remove {repositories.RDMA.source}" in changes
-    assert sources() == [False] * 3
+    assert sources() == [False] * 4
     # As the vendor has it: its profiles first, what they brought then.
     first, last = host.told("purge")
     assert [name in first for name in ("doca-ofed", "rdma-core")] == [True, False]
@@ -560,37 +558,174 @@ def test_what_is_unpacked_alone_is_completed_before_all_is_put_in_place_anew(hos
     assert asked == [(True, False), (True, True), (False, False), (False, True)]
 
 
+RPMS = {
+    "doca-ofed": "3.2.2-035000",
+    "mlnx-ofa_kernel": "25.10-OFED.25.10.2.4.1.1.el9",
+    "mlnx-ofa_kernel-dkms": "25.10-OFED.25.10.2.4.1.1.el9",
+    "mlnx-ofa_kernel-source": "25.10-OFED.25.10.2.4.1.1.el9",
+    "rdma-core": "2510.0.11-1.el9",
+    "libibverbs": "2510.0.11-1.el9",
+}
+OLD_RPMS = {**RPMS, "doca-ofed": "3.2.1-044000"}
+OLD_RPMS |= dict.fromkeys(
+    [name for name in RPMS if name.startswith("mlnx")], "25.10-OFED.25.10.1.7.1.1.el9"
+)
+INBOX_RPMS = {"rdma-core": "61.0-2.el9", "libibverbs": "61.0-2.el9"}
+
+
+class ElHost(Host):
+    """The same with rpm and dnf, whose transactions put in place what they name."""
+
+    def __init__(self, folder):
+        self.rows = []
+        super().__init__(folder)
+        self.facts.update(pkg_mgr="dnf", distribution="Rocky", distribution_major_version="9")
+        self.offers = RPMS
+        self.told_of = {}
+
+    def has(self, packages, kind="inbox", version=""):
+        planted(self.folder, {"/var/lib/rpm/rpmdb.sqlite": "", "/usr/bin/rpm": ""})
+        planted(self.folder, {"/usr/bin/dnf": ""})
+        self.rows = [*packages.items()]
+        kernels = [] if kind == "inbox" else [K]
+        self.facts["rdma_stack"].update(kind=kind, version=version, kernels=kernels)
+
+    def has_rpms(self, packages=RPMS):
+        told = packages["mlnx-ofa_kernel"].split("OFED.")[1]
+        self.has(packages, "doca", f"25.10-{told[6:11]}")
+
+    def execute(self, argv, environment):
+        self.commands.append(argv)
+        text = " ".join(argv)
+        if "--assumeno" in argv:
+            return subprocess.CompletedProcess(argv, 1, "Operation aborted.\n", "")
+        for sign, words in self.fails.items():
+            if sign in text:
+                return subprocess.CompletedProcess(argv, 1, "", f"Error: {words}\n")
+        if argv[0] == "rpm":
+            gone = argv[3:]
+            self.rows = [row for row in self.rows if "-".join(row) not in gone]
+        if "install" in argv and "--downloadonly" not in argv:
+            is_old = f"doca-ofed-{OLD_RPMS['doca-ofed']}" in argv
+            self.has_rpms(OLD_RPMS if is_old else RPMS)
+        return subprocess.CompletedProcess(argv, 0, "", "")
+
+    def run(self, argv, **_options):
+        self.asked.append(list(argv))
+        said = ""
+        if "repoquery" in argv:
+            rows = [*self.older.items(), *self.offers.items()]
+            said = "".join(f"{name}\t{found}\n" for name, found in rows)
+        elif argv[:2] == ["rpm", "-qa"]:
+            said = "".join(f"{name}\t{found}\n" for name, found in self.rows)
+        return subprocess.CompletedProcess(argv, 0, said.encode(), b"")
+
+
 @pytest.fixture
-def by_dnf(host, monkeypatch):
-    """A method of a host with dnf, and what dnf was told."""
-    host.facts.update(pkg_mgr="dnf", distribution="Rocky", distribution_major_version="9")
+def el(host, tmp_path, monkeypatch):
     monkeypatch.setattr(package_manager, "managers_own", package_manager.Dnf)
     monkeypatch.setattr(package_manager, "missing", lambda *_: [])
-    told = []
-
-    def execute(argv, _environment):
-        told.append(argv)
-        return subprocess.CompletedProcess(argv, "--assumeno" in argv, "Operation aborted.\n", "")
-
-    state = wanted_state.Site(host.said, "/").wanted("mlnx_ofed")
-    host.tree.run = host.run
-    node = bring.Host(host.tree, lambda: host.facts, execute, host.run)
-    seen = observe.observe(state, node, node.found)
-    return by_repository.ByRepository(state, seen, node), told
+    monkeypatch.setattr(package_sets, "PATHS", (package_sets.PREFERENCES, pins.VERSIONLOCK))
+    found = ElHost(tmp_path / "el")
+    found.has(INBOX_RPMS)
+    return found
 
 
-def test_dnf_takes_the_newest_of_the_series_and_what_holds_it(by_dnf):
-    method, told = by_dnf
-    steps.run(method.preparing())
-    assert f"baseurl={URL}/" in Path(repositories.RDMA.dnf_repository).read_text()
-    assert told[0][-2:] == ["makecache", "--refresh"]
-    assert ["--downloadonly" in argv for argv in told] == [False, True, True]
-    assert "doca-ofed-3.2.*" in told[-1]
-    assert {"--disableplugin=versionlock", "--allowerasing"} <= set(told[-1])
+def transactions(host, *words):
+    """Return what dnf was told, as (verb, names), and neither simulated nor fetched alone."""
+    return [
+        (verb, argv[argv.index(verb) + 2 :])
+        for argv in host.told(*words)
+        for verb in ("install", "reinstall", "remove")
+        if verb in argv and not {"--assumeno", "--downloadonly"} & set(argv)
+    ]
 
 
-def test_dnf_goes_back_to_the_versions_that_were_there(by_dnf):
-    method, told = by_dnf
-    by_repository.reinstall(method, {"doca-ofed": "3.1.0-091000", "rdma-core": "2507mlnx58-1"})
-    assert {"install", "doca-ofed-3.1.0-091000", "rdma-core-2507mlnx58-1"} <= set(told[-1])
-    assert "--disableplugin=versionlock" in told[-1]
+def exactly(packages):
+    return {f"{name}-{version}" for name, version in packages.items()}
+
+
+def test_dnf_is_told_exact_versions_of_the_repository_and_fetches_them_first(el):
+    el.older = {"doca-ofed": "3.2.1-044000", "rdma-core": "2507mlnx58-1"}
+    changes = el.converge().changes
+    written = f"write {repositories.RDMA.dnf_repository}, write {repositories.RDMA.dnf_key}"
+    assert changes[:3] == [written, FETCH, INSTALL]
+    ((_verb, names),) = transactions(el)
+    assert set(names) == exactly({name: RPMS[name] for name in [*INBOX_RPMS, "doca-ofed"]})
+    fetched, done = (argv for argv in el.commands if "install" in argv and "--assumeno" not in argv)
+    assert [("--downloadonly" in argv) for argv in (fetched, done)] == [True, False]
+    for argv in (fetched, done):
+        assert {"--disableplugin=versionlock", "--allowerasing"} <= set(argv)
+        assert f"--setopt=destdir={el.tree.path(note.COMING)}" in argv
+        # What doca-ofed needs is in the distribution as well.
+        name = Path(repositories.RDMA.dnf_repository).stem
+        assert f"--setopt={name}.priority=1" in argv
+    (query,) = [argv for argv in el.asked if "repoquery" in argv]
+    assert f"--repo={Path(repositories.RDMA.dnf_repository).stem}" in query
+    assert el.converge().changes == []
+
+
+def test_the_newest_that_a_repository_has_is_so_by_rpms_order(el):
+    el.older = {"doca-ofed": "3.2.2~rc1-1", "rdma-core": "2510.0.11^git1-1.el9"}
+    el.converge()
+    ((_verb, names),) = transactions(el)
+    assert "doca-ofed-3.2.2-035000" in names
+    assert "rdma-core-2510.0.11^git1-1.el9" in names
+
+
+def test_dnf_puts_in_place_anew_what_is_there_in_its_version(el):
+    el.has_rpms({name: RPMS[name] for name in RPMS if name != "libibverbs"})
+    planted(el.folder, {f"{note.DIR}/at-work": ""})
+    el.converge()
+    installed, again = transactions(el)
+    assert installed[0] == "install"
+    assert again[0] == "reinstall"
+    assert set(again[1]) == exactly(RPMS) - {"libibverbs-2510.0.11-1.el9"}
+
+
+def test_what_a_cut_transaction_left_twice_is_once_before_the_next(el):
+    el.has_rpms()
+    el.rows.append(("rdma-core", "2507mlnx58-1.el9"))
+    el.converge()
+    erased = [argv for argv in el.commands if argv[0] == "rpm"]
+    assert erased == [["rpm", "--erase", "--nodeps", "rdma-core-2507mlnx58-1.el9"]]
+
+
+def test_what_the_other_series_has_no_more_goes_after_it_came(el):
+    el.has_rpms({**OLD_RPMS, "mlnx-tools": "2510.0.16-1"})
+    install = el.execute
+
+    def execute(argv, environment):
+        done = install(argv, environment)
+        if "install" in argv and not {"--assumeno", "--downloadonly"} & set(argv):
+            el.rows.append(("mlnx-tools", "2510.0.16-1"))
+        return done
+
+    el.execute = execute
+    el.converge(gpunode_ofed_version="25.10-2.4.1")
+    verb, names = transactions(el)[-1]
+    assert (verb, names[-1]) == ("remove", "mlnx-tools")
+
+
+def test_an_exchange_that_fails_goes_back_to_the_exact_versions_before(el):
+    el.has_rpms(OLD_RPMS)
+    install = el.execute
+
+    def execute(argv, environment):
+        done = install(argv, environment)
+        if "doca-ofed-3.2.2-035000" in argv and not {"--assumeno", "--downloadonly"} & set(argv):
+            return subprocess.CompletedProcess(argv, 1, "", "Error: it does not work\n")
+        return done
+
+    el.execute = execute
+    with pytest.raises(Refusal, match=r"doca 25\.10-1\.7\.1 is back"):
+        el.converge(gpunode_ofed_version="25.10-2.4.1")
+    verb, names = transactions(el)[-1]
+    assert (verb, set(names)) == ("install", exactly(OLD_RPMS))
+    assert sources() == [False] * 4
+
+
+def test_a_kernel_without_headers_is_refused_as_dkms_is_to_build_for_it(el):
+    el.facts["kernels"][0].update(headers=False, release="5.14.0-570.12.1.el9_6.x86_64")
+    with pytest.raises(Refusal, match=r"Install kernel-devel-matched-5\.14\.0-570"):
+        el.converge(check_mode=True)

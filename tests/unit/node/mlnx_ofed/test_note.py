@@ -6,6 +6,7 @@ import pytest
 from trees import planted
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed import note
+from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import package_manager
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Root
 
 
@@ -62,8 +63,8 @@ def test_the_archives_of_what_is_installed_are_kept_and_no_others(tmp_path):
         f"{note.DIR}/24.10-1.1.4.0.tgz": "",
     }
     tree = planted(tmp_path, files)
-    note.keep_packages(tree, {"rdma-core": "2"})
-    kept = note.kept_packages(tree, {"rdma-core": "2"})
+    note.keep_packages(tree, {"rdma-core": "2"}, package_manager.Apt())
+    kept = note.kept_packages(tree, {"rdma-core": "2"}, package_manager.Apt())
     assert kept == {"rdma-core": tree.path(f"{note.DIR}/packages/{new}")}
     assert tree.names(f"{note.DIR}/packages") == [new]
     assert note.kept_version(tree) == ""

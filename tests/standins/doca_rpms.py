@@ -1,0 +1,98 @@
+"""Makes what stands for DOCA-OFED for Enterprise Linux, on a node; see mlnx_ofed/doca_el.yml."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from pathlib import Path
+
+from lab import textfile
+from standins import doca, mlnx_ofed, rpms
+
+_TABLE = mlnx_ofed.table("doca_el")
+FAULTS = frozenset(row["name"] for row in _TABLE["faults"])
+#: Where the repository is for the node.
+PATH = "/srv/doca"
+_BUILT = "/srv/built-doca"
+_DAMAGED = "mlnx-tools"
+_SOURCES, _CONF = "/usr/src/mlnx-ofa_kernel-{series}", "dkms.conf"
+
+
+def versions(release):
+    """Return what versions of packages are made of, for a version of DOCA that a table has."""
+    own = next((row for row in _TABLE["versions"] if row["doca"] == release), None)
+    known = mlnx_ofed.versions(own["ofed"]) | own if own else doca.versions(release)
+    known["rdma_el"] = known["rdma"].partition("-")[0]
+    known["tools_el"] = f"{known['plain']}.0.16"
+    known["mft_el"] = known["mft"].partition("-")[0]
+    return known
+
+
+class Repository(rpms.Repositories):
+    """The repository of one release of DOCA, for a node that has rpmbuild.
+
+    :param shell: a lab.shell.Shell of the node.
+    :param tree: its root folder on this machine.
+    :param distribution: what packages/el.yml calls it, "el9".
+    """
+
+    def hold(self, release, faults=()):
+        """Make it hold a release and nothing else.
+
+        :param faults: of FAULTS.
+        """
+        built = self._built_of(release, frozenset(faults) - {"damaged"})
+        shell = self._shell
+        shell.says(f"rm -rf {PATH}; mkdir -p {PATH}; ln {built}/*.rpm {PATH}")
+        shell.says(f"cp {rpms.PATH}/{rpms.KEY} {PATH}; createrepo_c -q {PATH}")
+        if "damaged" in faults:
+            # Another inode: what is built stays whole.
+            name = f"{PATH}/{_DAMAGED}-*.rpm"
+            shell.says(f"cp {name} /srv/x && echo >>/srv/x && mv /srv/x $(ls {name})")
+        shell.says("dnf -q clean expire-cache")
+
+    def _built_of(self, release, faults):
+        """Return the folder with the packages of a release, built where they are not yet."""
+        name = hashlib.sha256(repr(sorted(faults)).encode()).hexdigest()[:8]
+        folder = f"{_BUILT}/{release}-{name}"
+        if not textfile.inside(self._tree, folder).exists():
+            known = versions(release) | {"faults": faults, "dist": self._distribution}
+            told = {"mlnx-ofa_kernel": "broken-pre"} if "broken-pre" in faults else {}
+            self._shell.says(f"mkdir -p {folder}.new")
+            self._build(_rows(known, faults), f"{folder}.new", known, told)
+            self._shell.says(f"mv {folder}.new {folder}")
+        return folder
+
+    def _place(self, tree, row, known, fault):
+        super()._place(tree, row, known, fault)
+        if "tree" in row:
+            with tempfile.TemporaryDirectory() as temporary:
+                source = Path(temporary, "source")
+                version = mlnx_ofed.source_tree(source, known, known["faults"])
+                conf = source / _CONF
+                text = conf.read_text(encoding="utf-8").replace(
+                    "mlnx-ofed-kernel", "mlnx-ofa_kernel"
+                )
+                text = text.replace(f'"{version}"', f'"{known["series"]}"')
+                # On Enterprise Linux DKMS puts all below extra, whatever it is told.
+                conf.write_text(text.replace('"/kernel/', '"/extra/'), encoding="utf-8")
+                place = textfile.inside(tree, _SOURCES.format(**known))
+                shutil.copytree(source, place, dirs_exist_ok=True)
+
+
+def _rows(known, faults):
+    """Return the rows of rpms of a release."""
+    whole = {"version": known["doca"], "release": known["build"]}
+    rows = [_row(row, known, faults) for row in (*_TABLE["packages"], _TABLE["updater"])]
+    return [*rows, *({**whole, **row} for row in _TABLE["profiles"])]
+
+
+def _row(row, known, faults):
+    files = {
+        path: mlnx_ofed.program(name, faults).replace("@INTERNAL@", known["internal"])
+        for path, name in row.get("files", {}).items()
+    }
+    conf = f"{_SOURCES}/{_CONF}"
+    listed = {"source": [_SOURCES, f"%exclude {conf}"], "conf": [conf]}
+    return {**row, "files": files, "listed": listed.get(row.get("tree"), [])}
