@@ -16,9 +16,9 @@ from standins import doca_rpms, mlnx_ofed, rpms
 from system import cut_runs, playbooks
 from system.nvidia_driver import driver_runs
 
-pytestmark = [pytest.mark.lab, pytest.mark.slow]
-
 NODE, SHAPE = "node1", "el9"
+pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.executes("doca", SHAPE)]
+
 PLAY = "tests/system/mlnx_ofed/role.yml"
 # Two builds of one series, whose trees have one version in DKMS, and another series.
 OLD, SAME, NEW = "3.2.1", "3.2.2", "3.4.1"
