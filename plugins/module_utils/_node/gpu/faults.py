@@ -18,10 +18,10 @@ _ADDRESS = r"(?P<address>[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}(?:\.[0-9a-f])?)"
 # instance follows the address, and drivers before R3xx left out PCI.
 _XID = re.compile(rf"NVRM: Xid \((?:PCI:)?{_ADDRESS}[^)]*\): (?P<xid>[0-9]{{1,9}})\b", re.I)
 # The same, src/common/nvswitch/kernel/inc/error_nvswitch.h: further lines of an error have its
-# severity and data in place of the word.
+# severity and data in place of the word, and some errors have none, such as those of heat.
 _SXID = re.compile(
     rf"(?P<says>SXid \((?:PCI:)?{_ADDRESS}\): (?P<sxid>[0-9]{{1,9}}), "
-    r"(?P<word>Fatal|Non-fatal)\b.*)",
+    r"(?!Severity\b|Data\b)(?P<word>Fatal\b|Non-fatal\b)?.*)",
     re.I,
 )
 # A guest driver of these words was turned away by the vGPU manager of its host.
@@ -79,7 +79,7 @@ def _of_gpus(lines: Sequence[str]) -> Iterator[tuple[tuple[str, int, str], str]]
 def _of_switches(lines: Sequence[str]) -> Iterator[tuple[tuple[str, int], dict[str, Any]]]:
     """Yield ((address, sxid), {fatal, says}) of each error of an NVSwitch in a log."""
     for found in filter(None, map(_SXID.search, lines)):
-        is_fatal = found.group("word").lower() == "fatal"
+        is_fatal = (found.group("word") or "").lower() == "fatal"
         key = _pci(found.group("address")), int(found.group("sxid"))
         yield key, {"fatal": is_fatal, "says": found.group("says").strip()}
 

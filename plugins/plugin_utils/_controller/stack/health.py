@@ -23,6 +23,7 @@ _REPLACE = "have it replaced"
 _NOTHING = "None"
 _FOR_ACTION = {"reboot": _REBOOT, "node reboot required": _REBOOT}
 _CHANGED_TO = re.compile(r"recovery action changed from .* to \w+ \(([^)]*)\)")
+_NONFATAL = re.compile(r"\bnon-?fatal\b", re.I)
 # Of an answer that is none: nvidia-smi stopped at the first GPU that it could not speak to.
 _LOST = re.compile(
     r"GPU is lost|requires? (?:a )?reset|reset (?:is )?required"
@@ -108,7 +109,7 @@ def _of_kernel_log(case: Case) -> Iterator[Finding]:
         elif known and known["is_fault"]:
             may_cure = known.get("driver_may_cure", False)
             remedy = known["remedy"] + ("; another driver may cure it" if may_cure else "")
-            is_harmless = may_cure or is_over or "Nonfatal" in row["says"]
+            is_harmless = may_cure or is_over or bool(_NONFATAL.search(row["says"]))
             yield Finding(says, remedy, not is_harmless)
 
 

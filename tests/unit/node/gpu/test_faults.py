@@ -157,6 +157,11 @@ def test_an_error_of_an_nvswitch_is_told_with_whether_it_is_fatal():
     ]
 
 
+def test_an_error_of_an_nvswitch_that_does_not_say_whether_it_is_fatal_is_told():
+    hot = "SXid (PCI:0000:c4:00.0): 10004, NVSWITCH Temperature 85C | TSENSE WARN Threshold 80C"
+    assert switches(f"nvidia-nvswitch0: {hot}") == [("0000:c4:00.0", 10004, False, hot)]
+
+
 def test_what_follows_an_error_of_an_nvswitch_is_no_other_one():
     first = "SXid (PCI:0000:c4:00.0): 24007, Fatal, Link 31 sourcetrack timeout error (First)"
     more = "SXid (PCI:0000:c4:00.0): 24007, {}"
