@@ -149,15 +149,21 @@ def _complaints(gpu: ElementTree.Element) -> Iterator[str]:
     """Yield what stands in place of values where the GPU gives none."""
     of_processes = {id(item) for found in gpu.iter("processes") for item in found.iter()}
     for item in gpu.iter():
-        text = (item.text or "").strip().strip("[]")
-        if _COMPLAINT.fullmatch(text) and id(item) not in of_processes:
+        text = _complaint((item.text or "").strip())
+        if text and id(item) not in of_processes:
             yield text
 
 
+def _complaint(text: str) -> str:
+    """Return the words that stand in place of a value, '' for a value."""
+    words = text.strip("[]")
+    return words if _COMPLAINT.fullmatch(words) else ""
+
+
 def _text(element: ElementTree.Element, path: str) -> str:
-    """Return the text at a path, '' where there is none or it says that there is none."""
+    """Return the text at a path, '' where there is none or it says why there is none."""
     text = (element.findtext(path) or "").strip()
-    return "" if text == "N/A" else text
+    return "" if text == "N/A" or _complaint(text) else text
 
 
 def _address(text: str) -> str:

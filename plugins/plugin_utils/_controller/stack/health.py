@@ -124,15 +124,16 @@ def _of_answer(case: Case) -> Iterator[Finding]:
     if not answer["answered"] and _LOST.search(answer["says"]):
         yield Finding(f"nvidia-smi says {answer['says']}", _RESET, True)
     for gpu in answer["gpus"]:
-        at = gpu["address"] or gpu["name"]
+        at = gpu["address"] or "a GPU"
         if gpu["remapping_failed"]:
             says = f"{at}: its memory has no rows left to replace broken ones"
             yield Finding(says, _REPLACE, True)
         if gpu["complaints"]:
             says = f"{at}: nvidia-smi has no values of it but {', '.join(gpu['complaints'])}"
             # At times one value alone cannot be read, which is no fault of the GPU.
-            is_gone = gpu["name"] in gpu["complaints"]
-            yield Finding(says, _RESET, is_gone or any(map(_LOST.search, gpu["complaints"])))
+            yield Finding(
+                says, _RESET, not gpu["name"] or any(map(_LOST.search, gpu["complaints"]))
+            )
         if gpu["recovery_action"] not in ("", _NOTHING):
             says = f"{at}: nvidia-smi says that it waits for {gpu['recovery_action']}"
             yield Finding(says, _for_action(gpu["recovery_action"]), True)

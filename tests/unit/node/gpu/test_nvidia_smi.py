@@ -195,6 +195,7 @@ def test_what_stands_in_place_of_values_is_told_once(words):
         name=words,
     )
     assert row["complaints"] == [words.strip("[]")]
+    assert row["name"] == ""
 
 
 @pytest.mark.parametrize(
