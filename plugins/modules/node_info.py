@@ -72,7 +72,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import path_state
 from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import general as host
-from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import gpu_host
+from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import gpu_host, guards
 from ansible_collections.gpunode.stack.plugins.module_utils._node.records import receipts
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
     accounts,
@@ -81,6 +81,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
     own_paths,
     systemd,
 )
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Root
 
 
 def collect(module, paths, users, units, root):
@@ -93,6 +94,8 @@ def collect(module, paths, users, units, root):
         **general,
         **gpu_host.survey(root, running, os.getpid(), run),
         "own_kernel": own_kernel,
+        "selinux": guards.selinux(Root()),
+        "firewalld": guards.firewalld(Root()),
         "mounts": host.mounts(),
         "paths": {path: path_state.of(path, own_paths.STATE_DIR) for path in paths},
         "users": accounts.survey(users),

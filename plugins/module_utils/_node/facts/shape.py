@@ -32,6 +32,20 @@ class PathState(TypedDict):
     sha256: str
 
 
+class Selinux(TypedDict):
+    """SELinux, as far as files tell."""
+
+    mode: str
+    programs: list[str]
+
+
+class Firewalld(TypedDict):
+    """A firewalld that runs."""
+
+    zone: str
+    ports: list[str]
+
+
 class Account(TypedDict):
     """An account of a user."""
 
@@ -331,6 +345,16 @@ class General(TypedDict):
     service_mgr: str
     python_version: str
     own_kernel: Annotated[bool, "false in containers, chroots and image builds"]
+    selinux: Annotated[
+        Selinux,
+        'mode is enforcing, permissive, disabled, or "" where there is none; programs are what the '
+        "patterns begin with by which the host itself labels files as programs (bin_t)",
+    ]
+    firewalld: Annotated[
+        Firewalld,
+        'zone is the default one, "" where no firewalld runs; ports are those of TCP that it or '
+        "another zone of the operator lets through",
+    ]
     mounts: Annotated[list[Mount], "in bytes"]
     paths: Annotated[
         dict[str, PathState],

@@ -33,7 +33,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
 )
 
 from .. import project
-from ..gunicorn import entry_point, places, settings, units
+from ..gunicorn import entry_point, guards, places, settings, units
 from ..gunicorn import source as app_source
 from ..inputs import host_folder, sent_file
 from ..inputs.site import Site
@@ -186,12 +186,12 @@ def refusals(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Refusal
     return found + disk.refusals(needs, facts["mounts"])
 
 
-def notices(state: Mapping[str, Any], _facts: Mapping[str, Any]) -> list[dict[str, str]]:
+def notices(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return {rule, says} of what people should know of applications, and what stops nothing."""
     return [
         {"rule": "application", "says": f"application {app['name']}: {says}"}
         for app in state["applications"]
-        for says in app["notices"]
+        for says in [*app["notices"], *guards.notices(app, facts["selinux"], facts["firewalld"])]
     ]
 
 

@@ -101,8 +101,71 @@ def test_an_application_in_a_folder_of_its_source_is_found_by_the_path_of_python
     assert lines(service(resolve(entry)), "ExecStart")[0].endswith(" shop.wsgi")
 
 
-def notices(state, **facts):
+def notices(state, mode="", programs=(), zone="", ports=()):
+    facts = {
+        "selinux": {"mode": mode, "programs": list(programs)},
+        "firewalld": {"zone": zone, "ports": list(ports)},
+    }
     return [row["says"] for row in gunicorn_app.notices(state, facts)]
+
+
+@pytest.mark.parametrize(
+    ("folder", "programs"),
+    [
+        ("/srv/envs", []),
+        ("/home/web/envs", ["/srv/envs"]),
+        ("/data/envs", ["/data/env", "/data/envs2"]),
+        ("/optional/envs", []),
+    ],
+)
+def test_programs_that_selinux_keeps_a_service_from_are_named_with_the_commands(
+    resolve, folder, programs
+):
+    (said,) = notices(resolve(conda_env_dir=folder), "enforcing", programs)
+    assert f"`semanage fcontext -a -t bin_t '{folder}(/.*)?'`" in said
+    assert f"`restorecon -R {folder}`" in said
+
+
+@pytest.mark.parametrize(
+    ("folder", "mode", "programs"),
+    [
+        ("/opt/gpunode/envs", "enforcing", []),
+        ("/usr/local/envs", "enforcing", []),
+        ("/srv/envs", "enforcing", ["/srv/envs"]),
+        ("/srv/envs", "enforcing", ["/srv/envs/"]),
+        ("/srv/envs", "enforcing", ["/home", "/srv"]),
+        ("/srv/envs", "permissive", []),
+        ("/srv/envs", "disabled", []),
+        ("/srv/envs", "", []),
+    ],
+)
+def test_selinux_is_no_matter_where_programs_may_run(resolve, folder, mode, programs):
+    assert notices(resolve(conda_env_dir=folder), mode, programs) == []
+
+
+@pytest.mark.parametrize(
+    ("listen", "ports", "is_closed"),
+    [
+        ("0.0.0.0:9001", [], True),
+        ("0.0.0.0:9001", ["22", "9000"], True),
+        ("0.0.0.0:9001", ["9001"], False),
+        ("0.0.0.0:9001", ["9000-9010"], False),
+        ("0.0.0.0:9001", ["9002-9010"], True),
+        ("[::]:9001", ["22"], True),
+        ("127.0.0.1:9001", [], False),
+        ("[::1]:9001", [], False),
+        ("/run/web/http.sock", [], False),
+    ],
+)
+def test_a_port_that_firewalld_keeps_closed_is_named_with_the_commands(
+    resolve, listen, ports, is_closed
+):
+    state = resolve({"listen": listen})
+    said = notices(state, zone="public", ports=ports)
+    assert len(said) == is_closed
+    for words in said:
+        assert "`firewall-cmd --permanent --zone=public --add-port=9001/tcp`" in words
+    assert notices(state, zone="", ports=ports) == []
 
 
 def test_an_entry_that_is_not_in_the_source_is_told_in_the_plan(resolve):
