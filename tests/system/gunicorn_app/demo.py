@@ -76,7 +76,7 @@ class Demo:
 
     def ask(self):
         """Return what the application says of itself."""
-        connection = http.client.HTTPConnection(self.address, self._port(), timeout=10)
+        connection = http.client.HTTPConnection(self.address, self.port(), timeout=10)
         connection.request("GET", "/healthz")
         return json.load(connection.getresponse())
 
@@ -86,7 +86,7 @@ class Demo:
 
     def polled(self):
         """Ask for its release all the time during a ``with`` block; see :func:`lab.load.load`."""
-        return load(self.address, self._port(), "/release", clients=1, pause_s=0.02)
+        return load(self.address, self.port(), "/release", clients=1, pause_s=0.02)
 
     def main_process(self):
         """Return the id of the main process that serves."""
@@ -96,5 +96,6 @@ class Demo:
         """Return the ids of its workers."""
         return set(self.root(f"pgrep --parent {self.main_process()}").split())
 
-    def _port(self):
+    def port(self):
+        """Return the port that it listens on."""
         return int(self.options["listen"].rpartition(":")[2])

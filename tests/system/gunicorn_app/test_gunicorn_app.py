@@ -155,7 +155,7 @@ def test_an_environment_that_was_repaired_is_what_the_workers_have_loaded(demo):
 def test_a_release_under_load_is_not_taken_back_since_its_workers_are_recycled(demo):
     demo.options["environment_variables"] = {"GUNICORN_CMD_ARGS": "--max-requests 20"}
     demo.code(f"{CODE}# recycles\n")
-    with load(demo.address, 9100, "/release", clients=8, pause_s=0.02) as pressure:
+    with load(demo.address, demo.port(), "/release", clients=8, pause_s=0.02) as pressure:
         began = time.monotonic()
         demo.converge()
         rate = pressure.answered / (time.monotonic() - began)
