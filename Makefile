@@ -10,7 +10,8 @@ SHAPES ?=
 ARGS ?=
 
 BIN = .venv/bin
-PLAYBOOK = $(BIN)/ansible-playbook --inventory $(INVENTORY)
+PLAYBOOK = PYTHONPATH=collections $(BIN)/python tools/inventory.py $(INVENTORY) && \
+	$(BIN)/ansible-playbook --inventory $(INVENTORY)
 LAB = PYTHONPATH=tests $(BIN)/python -m lab
 # What runs on lab nodes.
 LAB_TESTS = tests/lab tests/standins tests/system

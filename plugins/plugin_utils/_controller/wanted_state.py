@@ -19,7 +19,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
 
 from . import project
 from .components.registry import COMPONENTS, IN_STACK, OF_ITEMS
-from .inputs import addresses, misread, node_code, variables, yaml_file
+from .inputs import addresses, inventory_files, misread, node_code, variables, yaml_file
 from .stack import selection, stack_catalog
 
 # What the variables begin with that belong to no component alone.
@@ -45,6 +45,7 @@ class Site:
         self.inventory = list(inventory)
         self._variables = variables
         self._base = pathlib.Path(base)
+        self._named: set[str] = set()
         self._resolved: dict[str, dict[str, Any]] = {}
         self._stack: dict[str, Any] | None = None
 
@@ -147,7 +148,16 @@ class Site:
 
     def path(self, path: str) -> str:
         """Return a controller path made absolute; a relative one starts at the inventory."""
-        return path_from(self._base, path)
+        found = path_from(self._base, path)
+        self._named.add(found)
+        return found
+
+    def not_inventory(self) -> list[Refusal]:
+        """Return a Refusal for each thing that is read as an inventory and is none.
+
+        Of what variables name that is known once it was resolved.
+        """
+        return inventory_files.refusals(self.inventory, self._named)
 
     def source(self, file: str) -> str:
         """Return where a file comes from: an address as it is, or a controller path; '' as ''."""
@@ -242,7 +252,8 @@ def site_of(task_vars: Mapping[str, Any], templar: Any) -> Site:
     :param templar: the action plugin's templar.
     """
     said = variables_of(task_vars, templar)
-    return Site(said, base_of(task_vars), task_vars.get("ansible_inventory_sources") or [])
+    base = path_from(base_of(task_vars), said.get("gpunode_base") or "")
+    return Site(said, base, task_vars.get("ansible_inventory_sources") or [])
 
 
 def base_of(task_vars: Mapping[str, Any]) -> str:

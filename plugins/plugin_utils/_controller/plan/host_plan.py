@@ -66,7 +66,7 @@ def wishes(site: wanted_state.Site, names: Iterable[str]) -> Wishes:
         if state:
             states[component] = state
     stack = collected.ask(site.stack) or selection.NOTHING
-    unread = collected.ask(site.unread, names) or []
+    unread = [*(collected.ask(site.unread, names) or []), *site.not_inventory()]
     digests = {component: site.digest(component) for component in states}
     return Wishes(states, digests, stack, [*collected.refusals, *unread])
 
