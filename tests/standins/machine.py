@@ -234,17 +234,17 @@ class Machine:
         first = f"{holder} 16384 0 - Live 0x0000000000000000 (OE)"
         self.says(f"printf '%s\\n' {shlex.join([first, *held])} >/run/machine/modules")
 
-    def rival(self, initramfs=False):
+    def in_kernel_driver(self, initramfs=False):
         """Give the kernel a nouveau of its own, which the next boot loads.
 
         :param initramfs: whether it has an initramfs, with nouveau in it.
         """
         top = f"/lib/modules/{self.says('uname -r')}"
-        self.put(f"{HOME}/rival/Makefile", "obj-m := nouveau.o\n")
-        self.put(f"{HOME}/rival/nouveau.c", _OWN_MODULE)
+        self.put(f"{HOME}/in-kernel/Makefile", "obj-m := nouveau.o\n")
+        self.put(f"{HOME}/in-kernel/nouveau.c", _OWN_MODULE)
         self.says(
-            f"make -s -C {top}/build M={HOME}/rival modules"
-            f" && install -D -m 0644 {HOME}/rival/nouveau.ko {top}/kernel/drivers/gpu/nouveau.ko"
+            f"make -s -C {top}/build M={HOME}/in-kernel modules && install -D -m 0644"
+            f" {HOME}/in-kernel/nouveau.ko {top}/kernel/drivers/gpu/nouveau.ko"
             " && depmod",
             timeout_s=120,
         )

@@ -170,13 +170,15 @@ def test_a_module_for_another_kernel_is_not_taken(machine):
     )
 
 
-def test_a_rival_that_boots_with_the_kernel_holds_the_gpu_until_it_is_blacklisted(machine, facts):
+def test_an_in_kernel_driver_that_boots_with_the_kernel_holds_the_gpu_until_it_is_blacklisted(
+    machine, facts
+):
     top = "/lib/modules/$(uname -r)"
     machine.says(
-        "sed s/nvidia/nouveau/ /tmp/other/Makefile >/tmp/Makefile && mkdir -p /tmp/rival"
-        " && cp /tmp/Makefile /tmp/rival && cp /tmp/other/nvidia.c /tmp/rival/nouveau.c"
-        f" && make -C {top}/build M=/tmp/rival modules && mkdir -p {top}/kernel"
-        f" && cp /tmp/rival/nouveau.ko {top}/kernel && depmod",
+        "sed s/nvidia/nouveau/ /tmp/other/Makefile >/tmp/Makefile && mkdir -p /tmp/in-kernel"
+        " && cp /tmp/Makefile /tmp/in-kernel && cp /tmp/other/nvidia.c /tmp/in-kernel/nouveau.c"
+        f" && make -C {top}/build M=/tmp/in-kernel modules && mkdir -p {top}/kernel"
+        f" && cp /tmp/in-kernel/nouveau.ko {top}/kernel && depmod",
         timeout_s=120,
     )
     machine.reboot()
@@ -184,7 +186,7 @@ def test_a_rival_that_boots_with_the_kernel_holds_the_gpu_until_it_is_blackliste
     assert facts()["gpus"][0]["driver"] == "nouveau"
     refused = machine.tried("modprobe nvidia")
     assert refused.stderr.strip() == ("modprobe: ERROR: could not insert 'nvidia': No such device")
-    machine.put("/etc/modprobe.d/rival.conf", "blacklist nouveau\n")
+    machine.put("/etc/modprobe.d/in-kernel.conf", "blacklist nouveau\n")
     machine.reboot()
     assert machine.loaded() == ["nvidia"]
 

@@ -38,7 +38,7 @@ KERNEL_ROWS = rows(
     compiler=st.just("gcc-12"),
     compiler_found=FLAG,
 )
-RIVAL = st.fixed_dictionaries(
+IN_KERNEL = st.fixed_dictionaries(
     {"loaded": FLAG, "blacklisted": FLAG, "initramfs": st.lists(KERNELS, max_size=1)}
 )
 
@@ -129,7 +129,7 @@ FACTS = st.fixed_dictionaries(
         "fabric_manager": st.fixed_dictionaries(
             {"version": VERSIONS, "active": FLAG, "enabled": FLAG}
         ),
-        "rivals": st.fixed_dictionaries({"nouveau": RIVAL, "nova_core": RIVAL}),
+        "in_kernel_drivers": st.fixed_dictionaries({"nouveau": IN_KERNEL, "nova_core": IN_KERNEL}),
         "gpu_clients": rows(
             pid=st.just(7),
             process=st.sampled_from(["python3", "nvidia-persiste"]),
@@ -302,7 +302,7 @@ def converged(draw):
             }
         ],
         "fabric_manager": {"version": version, "active": True, "enabled": True},
-        "rivals": {
+        "in_kernel_drivers": {
             name: {"loaded": False, "blacklisted": True, "initramfs": []}
             for name in ("nouveau", "nova_core")
         },

@@ -21,9 +21,9 @@ MODULES = STATE / "modules"
 SYS = STATE / "sys"
 PCI = SYS / "bus" / "pci" / "devices"
 EFIVARS = SYS / "firmware" / "efi" / "efivars"
-RIVALS = ("nouveau", "nova_core")
+IN_KERNEL = ("nouveau", "nova_core")
 # beegfs stands for whoever stands on RDMA besides, as that file system does.
-PLAYED = re.compile("|".join((r"nvidia(_\w+)?|nv_peer_mem|beegfs", *RIVALS, *adapters.MODULES)))
+PLAYED = re.compile("|".join((r"nvidia(_\w+)?|nv_peer_mem|beegfs", *IN_KERNEL, *adapters.MODULES)))
 DEVICES = {"nvidia_uvm": "nvidia-uvm", "nvidia_modeset": "nvidia-modeset"}
 # The device files whose opening uses a module. Of RDMA it is ib_uverbs alone, also once the driver
 # took the device away under who has it open.
@@ -151,7 +151,7 @@ def check_signature(fields):
 
 def bind(name):
     """Let a driver take the GPUs that no other has."""
-    if name != "nvidia" and name not in RIVALS:
+    if name != "nvidia" and name not in IN_KERNEL:
         return
     gpus = [PCI / gpu["address"] for gpu in machine()["gpus"]]
     free = [gpu for gpu in gpus if not (gpu / "driver").is_symlink()]
@@ -385,10 +385,10 @@ def rmmod(arguments):
 
 def boot():
     show_machine()
-    load_rivals_of_initramfs()
+    load_in_kernel_drivers_of_initramfs()
     if machine()["gpus"]:
         # udev asks for all modules that a device's identity names, whatever is bound to it.
-        for name in (*RIVALS, "nvidia"):
+        for name in (*IN_KERNEL, "nvidia"):
             probe_in(name, ["-b", "-q"])
     if machine()["rdma"]:
         for name in adapters.AT_BOOT:
@@ -469,8 +469,8 @@ def read_flag(name):
     return (EFIVARS / f"{name}-{GLOBAL}").read_bytes()[4]
 
 
-def load_rivals_of_initramfs():
-    """Load the rivals that the initramfs of the kernel holds and does not itself blacklist."""
+def load_in_kernel_drivers_of_initramfs():
+    """Load those that the initramfs of the kernel holds and does not itself blacklist."""
     image = Path("/boot", f"initrd.img-{RELEASE}")
     if not (image.exists() and machine()["gpus"]):
         return
@@ -480,7 +480,7 @@ def load_rivals_of_initramfs():
         for path in Path(folder).rglob("*.ko*"):
             name = path.name.partition(".")[0].replace("-", "_")
             never = re.compile(rf"^\s*(blacklist|install)\s+{name}\b", re.MULTILINE)
-            if name in RIVALS and not any(map(never.search, texts)):
+            if name in IN_KERNEL and not any(map(never.search, texts)):
                 try:
                     insert(path)
                 except Rejected:

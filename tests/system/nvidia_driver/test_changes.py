@@ -123,18 +123,26 @@ def test_a_run_that_was_killed_while_units_were_stopped_is_made_good_by_the_next
     assert driver_runs.is_settled(converge(files[FIRST]), NODE)
 
 
-def test_what_stands_on_the_module_leaves_the_change_to_a_reboot(converge, files, machine):
+def test_what_stands_on_the_module_is_foreseen_and_leaves_the_change_to_a_reboot(
+    converge, files, machine, tmp_path
+):
     machine.hold("gdrdrv")
-    boots = machine.boots()
-    done = converge(files[SECOND], **STOP)
-    assert done.status != 0
-    assert "gdrdrv needs the driver's modules" in done.messages()
-    assert "gpunode_consent: [reboot]" in done.messages()
-    assert "stay stopped: serve.socket, nvidia-persistenced.service, serve.service" in (
-        done.messages()
-    )
+    before, boots = machine.says(TRACES), machine.boots()
+    said = driver_runs.said(files[SECOND], **STOP)
+    for run in (
+        converge(files[SECOND], **STOP),
+        playbooks.run(ROLE, "--limit", NODE, *said, log=tmp_path / "ssh"),
+    ):
+        assert run.status != 0
+        assert "gdrdrv stands on nvidia" in run.messages()
+        assert "gpunode_consent: [stop_gpu_clients, reboot]" in run.messages()
+    assert machine.says(TRACES) == before
     assert loaded(machine) == FIRST
-    assert is_active(machine, "serve.socket", "serve.service") == []
+    assert is_active(machine, "serve.socket", "serve.service", "nvidia-persistenced") == [
+        "serve.socket",
+        "serve.service",
+        "nvidia-persistenced",
+    ]
     done = converge(files[SECOND], **BOTH)
     assert done.status == 0, done.messages()
     assert (loaded(machine), machine.boots()) == (SECOND, boots + 1)

@@ -64,7 +64,7 @@ def images(node):
     return dict(line.removeprefix("/boot/initrd.img-").split(" ", 1) for line in rows)
 
 
-def rivals(node):
+def in_kernel_drivers(node):
     return node.says(f"lsinitramfs /boot/initrd.img-{node.release} | grep nouveau.ko || true")
 
 
@@ -77,11 +77,11 @@ def test_headers_that_cannot_be_had_are_named_and_nothing_is_changed(node, wante
 def test_where_a_report_is_enough_the_rest_is_done_and_no_kernel_lacks_more(node, wanted):
     lax = {**wanted, "nvidia_driver_kernels_without_headers": "report"}
     made = images(node)
-    assert rivals(node) != ""
+    assert in_kernel_drivers(node) != ""
     changes = node.converged(**lax)
     assert node.libraries() == [VERSION]
     assert node.module(node.release) == ""
-    assert rivals(node) == ""
+    assert in_kernel_drivers(node) == ""
     assert images(node)[OTHER] == made[OTHER]
     assert images(node)[node.release] != made[node.release]
     assert [says for says in changes if "initramfs of kernel" in says] == [
@@ -103,7 +103,7 @@ def test_headers_that_can_be_had_come_and_no_kernel_with_them(node, wanted):
     assert "linux-headers-cloud-amd64" not in new
 
 
-def test_an_initramfs_without_a_rival_is_not_made_again(node, wanted):
+def test_an_initramfs_without_an_in_kernel_driver_is_not_made_again(node, wanted):
     made = images(node)
     node.says(f"rm {SETTING}")
     node.converged(**wanted)
@@ -111,11 +111,13 @@ def test_an_initramfs_without_a_rival_is_not_made_again(node, wanted):
     assert node.rests(**wanted)
 
 
-def test_a_rival_that_comes_back_into_the_initramfs_is_reported_and_taken_out(node, wanted):
+def test_an_in_kernel_driver_that_comes_back_into_the_initramfs_is_reported_and_taken_out(
+    node, wanted
+):
     node.says(f"mv {HOOK} /root; update-initramfs -u -k {node.release}; mv /root/{NAME} {HOOK}")
-    assert rivals(node) != ""
+    assert in_kernel_drivers(node) != ""
     planned = node.converge("--check", **wanted)
     assert f"nouveau is in the initramfs of kernel {node.release}" in planned.messages()
     node.converged(**wanted)
-    assert rivals(node) == ""
+    assert in_kernel_drivers(node) == ""
     assert node.rests(**wanted)

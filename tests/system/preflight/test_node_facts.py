@@ -160,22 +160,22 @@ def test_packages_of_the_family_are_those_dpkg_has(host):
     assert (package["version"], package["offered"]) == (host.says(query), "")
 
 
-def test_a_blacklisted_rival_is_what_modprobe_says(host):
+def test_a_blacklisted_in_kernel_driver_is_what_modprobe_says(host):
     said = host.says('modprobe --showconfig | grep -c "^blacklist nouveau" || true')
-    assert (host["rivals"]["nouveau"]["blacklisted"], said) == (True, "1")
-    assert host["rivals"]["nova_core"]["blacklisted"] is False
+    assert (host["in_kernel_drivers"]["nouveau"]["blacklisted"], said) == (True, "1")
+    assert host["in_kernel_drivers"]["nova_core"]["blacklisted"] is False
 
 
-def test_a_rival_is_in_the_initramfs_that_lists_it(host):
+def test_an_in_kernel_driver_is_in_the_initramfs_that_lists_it(host):
     assert "/nouveau.ko" in host.says("lsinitramfs /boot/initrd.img-* | grep nouveau")
-    assert host["rivals"]["nouveau"]["initramfs"] == [host.says("ls /lib/modules")]
-    assert host["rivals"]["nova_core"]["initramfs"] == []
+    assert host["in_kernel_drivers"]["nouveau"]["initramfs"] == [host.says("ls /lib/modules")]
+    assert host["in_kernel_drivers"]["nova_core"]["initramfs"] == []
 
 
 def test_an_initramfs_is_listed_once_and_then_known_by_what_changes_with_it(host):
     before = host.says("cat /var/cache/gpunode/initramfs.json")
     host.says("chmod 000 /usr/bin/lsinitramfs; chmod 000 /usr/bin/unmkinitramfs")
-    assert host.look()["rivals"] == host["rivals"]
+    assert host.look()["in_kernel_drivers"] == host["in_kernel_drivers"]
     assert host.says("cat /var/cache/gpunode/initramfs.json") == before
     host.says("chmod 755 /usr/bin/lsinitramfs /usr/bin/unmkinitramfs")
 

@@ -75,7 +75,7 @@ def survey(root: str, running: str, pid: int, run: Run = commands.run) -> GpuHos
             tree, packages, states.get(fabric_manager.UNIT, {})
         ),
         "licensing": gridd.survey(tree, states.get(gridd.UNIT, {})),
-        "rivals": in_kernel_drivers.survey(tree),
+        "in_kernel_drivers": in_kernel_drivers.survey(tree),
         "gpu_clients": opened,
         "held_modules": held_modules.survey(tree, opened),
         **faults.survey(tree),

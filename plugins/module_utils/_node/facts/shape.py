@@ -456,7 +456,9 @@ class TheDriver(TypedDict):
         "line of the daemon's log that speaks of a license, behind the line that says why there is "
         "none",
     ]
-    rivals: Annotated[InKernelDrivers, "initramfs are the kernels whose initramfs holds the driver"]
+    in_kernel_drivers: Annotated[
+        InKernelDrivers, "initramfs are the kernels whose initramfs holds the driver"
+    ]
     gpu_clients: Annotated[list[GpuClient], "who has /dev/nvidia* open"]
     held_modules: Annotated[
         list[HeldModule],

@@ -90,7 +90,7 @@ def prove(seen: Seen, facts: dict[str, Any], host: Host) -> str:
     :raises Refusal: the driver is not what was wanted, or computes nothing.
     """
     version = seen.method.prove(facts)
-    for name, row in facts["rivals"].items():
+    for name, row in facts["in_kernel_drivers"].items():
         if row["initramfs"] or not row["blacklisted"]:
             images = ", ".join(row["initramfs"])
             raise Refusal(

@@ -83,7 +83,7 @@ def _unit_files(target: Target) -> dict[str, text_files.TextFile]:
 
 def loaded_in_kernel_drivers(facts: dict[str, Any]) -> list[str]:
     """Return the names of the kernel's own drivers that are loaded."""
-    return [name for name, row in facts["rivals"].items() if row["loaded"]]
+    return [name for name, row in facts["in_kernel_drivers"].items() if row["loaded"]]
 
 
 def _in_the_way(

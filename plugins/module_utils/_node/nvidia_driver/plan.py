@@ -231,7 +231,7 @@ def _freeing_images(seen: Seen, host: Host) -> list[Step]:
             f"take the kernel's own driver out of the initramfs of kernel {release}",
             functools.partial(initramfs.rebuild, host.tree, release, host.execute),
         )
-        for release in modprobe_conf.held(seen.target.facts["rivals"])
+        for release in modprobe_conf.held(seen.target.facts["in_kernel_drivers"])
     ]
 
 

@@ -189,7 +189,7 @@ class Case:
     @cached_property
     def in_kernel_drivers(self) -> dict[str, shape.InKernelDriver]:
         """{name: what is seen of it} of the kernel's own drivers for the same devices."""
-        return cast(dict[str, shape.InKernelDriver], self.facts["rivals"])
+        return cast(dict[str, shape.InKernelDriver], self.facts["in_kernel_drivers"])
 
     @cached_property
     def packaged(self) -> str:

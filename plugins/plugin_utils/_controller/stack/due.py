@@ -373,7 +373,7 @@ RULES = {
         "no-fabric-manager": driver_no_fabric_manager,
         "kernel-without-module": driver_kernel_without_module,
         "rebuild-after-ofed": driver_rebuild_after_ofed,
-        "rival-driver": driver_in_kernel,
+        "in-kernel-driver": driver_in_kernel,
         "not-loaded": driver_not_loaded,
         "other-loaded": driver_other_loaded,
         "clients-stopped": driver_clients_stopped,

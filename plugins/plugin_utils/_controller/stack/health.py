@@ -156,9 +156,11 @@ def _unlisted(case: Case) -> Iterator[Finding]:
     if not answer["answered"]:
         return
     listed = {gpu["address"] for gpu in answer["gpus"]}
-    rivals = list(case.in_kernel_drivers)
+    in_kernel = list(case.in_kernel_drivers)
     missing = [
-        gpu for gpu in case.own_gpus if gpu["address"] not in listed and gpu["driver"] not in rivals
+        gpu
+        for gpu in case.own_gpus
+        if gpu["address"] not in listed and gpu["driver"] not in in_kernel
     ]
     at_work = {gpu["architecture"] for gpu in case.own_gpus if gpu["address"] in listed}
     for gpu in missing:

@@ -47,7 +47,7 @@ REPLACING = {
 # What is mended without building or loading a module.
 _FABRIC_MANAGER = {"fabric-manager-mismatch", "no-fabric-manager"}
 # What is mended with the modules that are there.
-_KEEPING = {*_FABRIC_MANAGER, "not-loaded", "other-loaded", "rival-driver", "clients-stopped"}
+_KEEPING = {*_FABRIC_MANAGER, "not-loaded", "other-loaded", "in-kernel-driver", "clients-stopped"}
 
 # The processors for which the catalog has addresses, files and packages.
 _PROCESSOR = "x86_64"

@@ -32,13 +32,13 @@ def facts_of(name, files, answers=None):
     return looked_at(in_kernel_drivers.survey, files, answers=answers)[name]
 
 
-def test_a_host_without_anything_has_no_rival():
+def test_a_host_without_anything_has_no_in_kernel_driver():
     nothing = {"loaded": False, "blacklisted": False, "initramfs": []}
     assert looked_at(in_kernel_drivers.survey) == {"nouveau": nothing, "nova_core": nothing}
 
 
 @pytest.mark.parametrize("name", in_kernel_drivers.NAMES)
-def test_a_loaded_rival_is_told(name):
+def test_a_loaded_in_kernel_driver_is_told(name):
     files = {"/proc/modules": f"{name} 3362816 4 - Live 0x0\n"}
     facts = looked_at(in_kernel_drivers.survey, files)
     assert [key for key in in_kernel_drivers.NAMES if facts[key]["loaded"]] == [name]
@@ -55,7 +55,7 @@ def test_a_loaded_rival_is_told(name):
         {"/proc/cmdline": "module_blacklist=nouveau\n"},
     ],
 )
-def test_a_rival_that_udev_may_not_load_is_blacklisted(files):
+def test_an_in_kernel_driver_that_udev_may_not_load_is_blacklisted(files):
     assert facts_of("nouveau", files)["blacklisted"] is True
     assert facts_of("nova_core", files)["blacklisted"] is False
 
@@ -71,7 +71,7 @@ def test_a_rival_that_udev_may_not_load_is_blacklisted(files):
         {"/etc/modprobe.d/a.conf": "", "/usr/lib/modprobe.d/a.conf": "blacklist nouveau\n"},
     ],
 )
-def test_a_rival_that_udev_would_load_is_not_blacklisted(files):
+def test_an_in_kernel_driver_that_udev_would_load_is_not_blacklisted(files):
     assert facts_of("nouveau", files)["blacklisted"] is False
 
 
@@ -107,7 +107,9 @@ class Lister:
         ("lsinitrd", LISTED_BY_DRACUT, "initramfs-{}.img", "nova_core"),
     ],
 )
-def test_images_that_hold_a_rival_are_named_by_their_kernel(tmp_path, program, text, image, name):
+def test_images_that_hold_an_in_kernel_driver_are_named_by_their_kernel(
+    tmp_path, program, text, image, name
+):
     planted(tmp_path, images(image.format(K1), image.format(K2)))
     facts = in_kernel_drivers.survey(Root(str(tmp_path), Lister(program, text)))
     assert {key: facts[key]["initramfs"] for key in in_kernel_drivers.NAMES} == {

@@ -76,7 +76,7 @@ class Host:
             "gpus": [dict(GPU)],
             **facts,
         }
-        for row in self.facts["rivals"].values():
+        for row in self.facts["in_kernel_drivers"].values():
             row["blacklisted"] = True
         self.tree = planted(folder / "root", {"/proc/modules": ""})
 
@@ -264,9 +264,9 @@ def test_a_kernel_without_headers_that_has_the_module_is_no_reason_to_refuse(hos
     host.converge()
 
 
-def test_an_unused_rival_is_unloaded_and_one_in_use_waits_for_a_reboot(host, tmp_path):
+def test_an_unused_in_kernel_driver_is_unloaded_and_one_in_use_waits_for_a_reboot(host, tmp_path):
     unloaded = []
-    host.facts["rivals"]["nouveau"]["loaded"] = True
+    host.facts["in_kernel_drivers"]["nouveau"]["loaded"] = True
     host.tree = planted(tmp_path / "used", {"/proc/modules": "nouveau 1 3 - Live 0x0\n"})
     assert "unload nouveau" not in host.converge(check_mode=True).changes
     host.tree = planted(tmp_path / "free", {"/proc/modules": "nouveau 1 0 - Live 0x0\n"})
@@ -274,8 +274,8 @@ def test_an_unused_rival_is_unloaded_and_one_in_use_waits_for_a_reboot(host, tmp
     assert unloaded[-2:] == ["unload nouveau", "load the module"]
 
 
-def test_a_rival_that_would_come_back_fails_the_proof(host):
-    host.facts["rivals"]["nouveau"]["blacklisted"] = False
+def test_an_in_kernel_driver_that_would_come_back_fails_the_proof(host):
+    host.facts["in_kernel_drivers"]["nouveau"]["blacklisted"] = False
     with pytest.raises(Refusal, match="loaded again at the next boot"):
         host.converge()
 
@@ -302,7 +302,7 @@ def test_a_host_that_is_as_wanted_is_proven_before_it_is_adopted(host, monkeypat
 
 
 def test_a_run_looks_at_the_host_before_and_after_and_a_prediction_looks_once(host, monkeypatch):
-    host.facts["rivals"]["nouveau"]["initramfs"] = []
+    host.facts["in_kernel_drivers"]["nouveau"]["initramfs"] = []
     host.load()
     host.converge("stop_gpu_clients", drain=["serve.service"], check_mode=True)
     assert host.surveys == 1

@@ -48,11 +48,11 @@ def hook(tmp_path):
     return path
 
 
-def test_the_hook_takes_rivals_out_of_an_image_and_nothing_else(tmp_path):
+def test_the_hook_takes_in_kernel_drivers_out_of_an_image_and_nothing_else(tmp_path):
     modules = tmp_path / "image" / "lib" / "modules"
     modules.mkdir(parents=True)
-    rival = ["nouveau.ko", "nouveau.ko.xz", "nova_core.ko.zst", "nova-core.ko", "nova.ko"]
-    for name in [*rival, "nova_not_ours.txt", "renouveau.ko", "ext4.ko"]:
+    drivers = ["nouveau.ko", "nouveau.ko.xz", "nova_core.ko.zst", "nova-core.ko", "nova.ko"]
+    for name in [*drivers, "nova_not_ours.txt", "renouveau.ko", "ext4.ko"]:
         (modules / name).write_text("")
     subprocess.run(
         ["sh", hook(tmp_path)], env={"DESTDIR": str(tmp_path / "image")}, check=True, timeout=10
@@ -77,6 +77,6 @@ def test_the_hook_does_nothing_when_it_is_asked_what_it_stands_on(tmp_path):
     assert (answer.stdout, kept.exists()) == (b"", True)
 
 
-def test_kernels_are_named_whose_image_holds_any_rival():
+def test_kernels_are_named_whose_image_holds_any_in_kernel_driver():
     found = {"nouveau": {"initramfs": ["b", "a"]}, "nova_core": {"initramfs": ["b"]}}
     assert modprobe_conf.held(found) == ["a", "b"]

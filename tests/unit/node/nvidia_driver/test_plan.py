@@ -109,10 +109,10 @@ def test_what_is_loaded_in_the_end_follows_from_what_is_loaded_and_from_consent(
 
 
 def test_a_driver_of_the_kernels_own_that_is_in_use_keeps_the_module_out_until_a_reboot():
-    rivals = copy.deepcopy(case.EMPTY["rivals"])
-    rivals["nouveau"]["loaded"] = True
-    assert plan.outlook(seen(rivals=rivals), ()).will_run is False
-    assert plan.outlook(seen(rivals=rivals, unused=["nouveau"]), ()).will_run is True
+    drivers = copy.deepcopy(case.EMPTY["in_kernel_drivers"])
+    drivers["nouveau"]["loaded"] = True
+    assert plan.outlook(seen(in_kernel_drivers=drivers), ()).will_run is False
+    assert plan.outlook(seen(in_kernel_drivers=drivers, unused=["nouveau"]), ()).will_run is True
 
 
 SWITCHES = {

@@ -20,7 +20,7 @@ UNENROLLED = {"gpunode_consent": ["unenrolled_key"]}
 def machine(lab):
     made = Machine(lab, NODE, console="nouveau")
     made.install()
-    made.rival(initramfs=True)
+    made.in_kernel_driver(initramfs=True)
     made.reboot()
     yield made
     lab.fresh(NODE)
@@ -42,7 +42,7 @@ def image_holds(machine):
     return "nouveau" in machine.says("lsinitramfs /boot/initrd.img-$(uname -r)")
 
 
-def test_a_rival_that_draws_the_console_goes_with_the_reboot_and_out_of_the_initramfs(
+def test_an_in_kernel_driver_that_draws_the_console_goes_with_the_reboot_and_out_of_the_initramfs(
     converge, files, machine
 ):
     assert (machine.loaded(), image_holds(machine)) == (["nouveau"], True)
@@ -63,7 +63,7 @@ def test_a_rival_that_draws_the_console_goes_with_the_reboot_and_out_of_the_init
     assert machine.boots() == boots + 1
 
 
-def test_a_rival_that_nobody_uses_gives_way_at_once(converge, files, machine):
+def test_an_in_kernel_driver_that_nobody_uses_gives_way_at_once(converge, files, machine):
     done = converge(None, nvidia_driver_state="absent")
     assert done.status == 0, done.messages()
     machine.has(console="")
