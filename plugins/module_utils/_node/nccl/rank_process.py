@@ -129,6 +129,18 @@ def _take_part(order: dict[str, Any], notes: Notes) -> None:
         timeout=wait,
     )
     notes.begin("sum", within_s)
+    _sum(order, torch, dist)
+    notes.begin("done", within_s)
+    store.add("finished", 1)
+    if order["rank"] == 0:
+        # The store goes with this process.
+        deadline = time.monotonic() + _FAREWELL_S
+        while store.add("finished", 0) < order["world_size"] and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+
+
+def _sum(order: dict[str, Any], torch: Any, dist: Any) -> None:
+    """Sum a tensor of this rank's number over all ranks, and hold it to what that comes to."""
     device = f"cuda:{order['device']}" if order["backend"] == "nccl" else "cpu"
     if device != "cpu":
         torch.cuda.set_device(device)
@@ -138,13 +150,6 @@ def _take_part(order: dict[str, Any], notes: Notes) -> None:
     low, high = tensor.min().item(), tensor.max().item()
     if (low, high) != (expected, expected):
         raise Stopped(f"the sum is {low:g} to {high:g} in place of {expected:g}")
-    notes.begin("done", within_s)
-    store.add("finished", 1)
-    if order["rank"] == 0:
-        # The store goes with this process.
-        deadline = time.monotonic() + _FAREWELL_S
-        while store.add("finished", 0) < order["world_size"] and time.monotonic() < deadline:
-            time.sleep(_POLL_S)
 
 
 def _store(dist: Any, host: str, port: int, is_master: bool, wait: datetime.timedelta) -> Any:
