@@ -29,7 +29,9 @@ class ActionModule(ActionBase):
         )
         plans, unreachable = arguments["plans"], arguments["unreachable"]
         if arguments["json"]:
-            asked = wanted_state.path_from(wanted_state.base_of(task_vars), arguments["json"])
+            asked = wanted_state.path_from(
+                wanted_state.base_of(task_vars, self._templar), arguments["json"]
+            )
             path = pathlib.Path(asked)
             try:
                 report.write(path, report.as_document(plans, unreachable))

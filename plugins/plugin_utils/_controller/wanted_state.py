@@ -252,19 +252,20 @@ def site_of(task_vars: Mapping[str, Any], templar: Any) -> Site:
     :param templar: the action plugin's templar.
     """
     said = variables_of(task_vars, templar)
-    base = path_from(base_of(task_vars), said.get("gpunode_base") or "")
-    return Site(said, base, task_vars.get("ansible_inventory_sources") or [])
+    sources = task_vars.get("ansible_inventory_sources") or []
+    return Site(said, base_of(task_vars, templar), sources)
 
 
-def base_of(task_vars: Mapping[str, Any]) -> str:
-    """Return the folder at which relative controller paths start: the inventory's.
+def base_of(task_vars: Mapping[str, Any], templar: Any) -> str:
+    """Return the folder at which relative controller paths start: gpunode_base, or the inventory's.
 
     Where hosts are named on the command line alone, it is the folder that was worked in: Ansible
     then says "None" for a folder (ansible-core 2.19, inventory/data.py), and the playbook's may be
     one of the installed collection.
     """
     folder = str(task_vars.get("inventory_dir") or "")
-    return folder if os.path.isabs(folder) else os.getcwd()
+    own = plain(templar.template(task_vars.get("gpunode_base") or ""))
+    return path_from(folder if os.path.isabs(folder) else os.getcwd(), own)
 
 
 def variables_of(task_vars: Mapping[str, Any], templar: Any) -> dict[str, Any]:

@@ -63,12 +63,13 @@ def test_an_option_that_was_not_said_has_the_default_of_its_specification(invent
 
 
 def test_an_option_of_an_item_that_is_left_empty_was_not_said(inventory):
-    listed = [{**VARIABLES["gunicorn_app_list"][0], "workers": None, "source": None}]
+    listed = [{**VARIABLES["gunicorn_app_list"][0], "start_timeout_s": None, "source": None}]
     with pytest.raises(Refusal, match="source, release"):
         site(inventory, gunicorn_app_list=listed).options("gunicorn_app")
     listed[0]["source"] = "app"
     (item,) = site(inventory, gunicorn_app_list=listed).options("gunicorn_app")["list"]
-    assert item["workers"] == 2
+    spec = wanted_state.options_of("gunicorn_app")["gunicorn_app_list"]["options"]
+    assert item["start_timeout_s"] == spec["start_timeout_s"]["default"]
 
 
 def test_an_unknown_key_of_an_item_is_refused_by_name(inventory):
@@ -265,12 +266,24 @@ def test_what_the_inventory_lists_as_its_own_is_not_refused(inventory):
     own.refuse_unread(["gpunode_site"])
 
 
+class NoTemplates:
+    @staticmethod
+    def template(text):
+        return text
+
+
+def base_of(said):
+    return wanted_state.base_of(said, NoTemplates)
+
+
 @pytest.mark.parametrize("folder", ["None", None, ""])
 def test_hosts_of_the_command_line_have_their_files_where_one_works(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     said = {"inventory_dir": folder, "playbook_dir": "/usr/share/ansible/collections/playbooks"}
-    assert wanted_state.base_of(said) == str(tmp_path)
-    assert wanted_state.base_of({**said, "inventory_dir": "/srv/fleet"}) == "/srv/fleet"
+    assert base_of(said) == str(tmp_path)
+    assert base_of({**said, "inventory_dir": "/srv/fleet"}) == "/srv/fleet"
+    assert base_of({**said, "gpunode_base": "a"}) == f"{tmp_path}/a"
+    assert base_of({"inventory_dir": "/srv/fleet", "gpunode_base": "/srv"}) == "/srv"
 
 
 @pytest.mark.parametrize(
