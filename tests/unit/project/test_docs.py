@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import subprocess
@@ -11,7 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.components.registry import (
+    COMPONENTS,
+)
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import (
     catalog,
     yaml_file,
@@ -87,6 +92,41 @@ def test_each_fenced_block_names_its_language_and_yaml_can_be_read(page):
         assert language, block
         if language == "yaml":
             assert yaml.safe_load(block), block
+
+
+def refused(document):
+    """Return what is refused of a block of YAML: variables, or plays with some."""
+    said = [document] if isinstance(document, dict) else [play.get("vars", {}) for play in document]
+    found = []
+    for variables in said:
+        site = wanted_state.Site(variables, ROOT)
+        asked = [functools.partial(site.refuse_unread, variables, ["nccl"]), site.stack]
+        for ask in asked + [functools.partial(site.options, name) for name in COMPONENTS]:
+            try:
+                ask()
+            except Refusal as refusal:
+                found.append(str(refusal))
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_fenced_block_of_yaml_says_what_roles_read_in_their_types(page):
+    blocks = [block for language, block in fences(text_of(page)) if language == "yaml"]
+    assert [says for block in blocks for says in refused(yaml.safe_load(block))] == []
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        "conda_env_lsit: []",
+        "gpunode_ofed_version: 25.10",
+        "gpunode_driver_flavour: teslo",
+        "gunicorn_app_list: [{name: web, lisen: '0.0.0.0:1'}]",
+        "[{hosts: all, vars: {gpunode_stack: r0}}]",
+    ],
+)
+def test_a_block_that_would_be_refused_is_found(block):
+    assert refused(yaml.safe_load(block))
 
 
 def test_a_task_name_with_a_bare_colon_is_no_yaml():
