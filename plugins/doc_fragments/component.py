@@ -35,6 +35,10 @@ options:
         type: list
         elements: str
         default: []
+      asked:
+        description: A short digest of each part of what was asked for, by its name for people.
+        type: dict
+        default: {}
   files:
     description: Where files of the controller lie on the host, by the names that RV(needs) has.
     type: dict

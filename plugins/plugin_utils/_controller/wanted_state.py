@@ -19,7 +19,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
 
 from . import project
 from .components.registry import COMPONENTS, IN_STACK, OF_ITEMS
-from .inputs import addresses, inventory_files, misread, node_code, variables, yaml_file
+from .inputs import addresses, asked, inventory_files, misread, node_code, variables, yaml_file
 from .stack import selection, stack_catalog
 
 # What the variables begin with that belong to no component alone.
@@ -127,6 +127,20 @@ class Site:
         asked = json.dumps(self.wanted(component), sort_keys=True)
         return hashlib.sha256(f"{asked}\n{work_of(component)}".encode()).hexdigest()
 
+    def asked(self, component: str) -> dict[str, str]:
+        """Return a short digest of each part of what a component is asked for: inputs/asked.py."""
+        spec = options_of(component)
+        options = {
+            f"{component}_{key}": value
+            for key, value in self.options(component).items()
+            if value is not None and not spec[f"{component}_{key}"].get("no_log")
+        }
+        state = self.wanted(component)
+        items = [item for name in ("environments", "applications") for item in state.get(name, [])]
+        return asked.digests(
+            options, items, OF_ITEMS.get(component, ""), files.sha256_of_text(work_of(component))
+        )
+
     def arguments(self, component: str, part: str = "all") -> dict[str, Any]:
         """Return the arguments of a component's module: wanted state, receipt and its own.
 
@@ -143,7 +157,8 @@ class Site:
         else:
             wanted = state if part == "all" else resolver.without_absent(state)
             names = {"present": resolver.present(state), "absent": resolver.absent(state)}
-            receipt = {"receipt": {"digest": self.digest(component), **names}}
+            noted = {"digest": self.digest(component), "asked": self.asked(component)}
+            receipt = {"receipt": {**noted, **names}}
         return {"wanted": wanted, **receipt, **resolver.arguments(wanted, self)}
 
     def path(self, path: str) -> str:

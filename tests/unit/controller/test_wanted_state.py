@@ -174,7 +174,12 @@ def test_the_module_is_told_what_is_wanted_and_what_its_receipt_is_to_say(invent
     wanted = site(inventory)
     assert wanted.arguments("conda_env") == {
         "wanted": wanted.wanted("conda_env"),
-        "receipt": {"digest": wanted.digest("conda_env"), "present": ["web"], "absent": []},
+        "receipt": {
+            "digest": wanted.digest("conda_env"),
+            "asked": wanted.asked("conda_env"),
+            "present": ["web"],
+            "absent": [],
+        },
     }
 
 

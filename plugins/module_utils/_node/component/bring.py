@@ -119,6 +119,7 @@ def _options() -> dict[str, Any]:
                 "digest": {"type": "str", "required": True},
                 "present": {"type": "list", "elements": "str", "default": []},
                 "absent": {"type": "list", "elements": "str", "default": []},
+                "asked": {"type": "dict", "default": {}},
             },
         },
         "files": {"type": "dict", "default": {}},
@@ -135,7 +136,15 @@ def _leave_receipt(
     if not asked["receipt"]:
         return False
     digest, present, absent = (asked["receipt"][key] for key in ("digest", "present", "absent"))
-    return receipts.settle(component, digest, result.manifest, present, absent, check_mode)
+    return receipts.settle(
+        component,
+        digest,
+        result.manifest,
+        present,
+        absent,
+        check_mode,
+        asked=asked["receipt"]["asked"],
+    )
 
 
 def _host(module: AnsibleModule, name: str) -> Host:

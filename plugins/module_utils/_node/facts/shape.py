@@ -63,6 +63,7 @@ class Receipt(TypedDict):
     drift: list[str]
     names: list[str]
     notes: list[str]
+    asked: dict[str, str]
 
 
 class Listening(TypedDict):
@@ -374,7 +375,8 @@ class General(TypedDict):
         dict[str, Receipt],
         "by component; drift has a sentence for each thing that is not as it was left, names are "
         "those of the things ever placed and not removed since; notes tell what is not ours, was "
-        "there at the proof, and matters",
+        "there at the proof, and matters; asked has a short digest of each part of what was asked "
+        "for",
     ]
 
 

@@ -53,6 +53,7 @@ def write(
     entries: Sequence[Mapping[str, Any]],
     names: Iterable[str] = (),
     state_dir: str = own_paths.STATE_DIR,
+    asked: Mapping[str, str] | None = None,
 ) -> None:
     """Write a component's receipt atomically, readable by root alone.
 
@@ -60,6 +61,7 @@ def write(
     :param entries: the manifest of what was placed (see manifest.py).
     :param names: the names of the things that were placed and not removed since, whether they
         are still asked for or not.
+    :param asked: {part of what was asked for: short digest}, for people to hear which is another.
     """
     os.makedirs(state_dir, mode=0o755, exist_ok=True)
     receipt = {
@@ -68,6 +70,7 @@ def write(
         "digest": digest,
         "manifest": entries,
         "names": sorted(names),
+        "asked": dict(asked or {}),
     }
     text = json.dumps(receipt, indent=1, sort_keys=True) + "\n"
     files.write_text(path_of(component, state_dir), text, mode=0o600)
@@ -81,6 +84,7 @@ def settle(
     absent: Iterable[str],
     check_mode: bool,
     state_dir: str = own_paths.STATE_DIR,
+    asked: Mapping[str, str] | None = None,
 ) -> bool:
     """Write a component's receipt unless one says the same; return whether it was due.
 
@@ -88,6 +92,7 @@ def settle(
     :param absent: the names of those that were removed. All others that were ever placed stay in
         the receipt, so that the plan can name those that nobody asks for any more.
     :param check_mode: only say whether it is due.
+    :param asked: see :func:`write`.
     """
     found = read(component, state_dir) or {"names": []}
     names = sorted({*present, *found["names"]}.difference(absent))
@@ -96,14 +101,14 @@ def settle(
     is_empty = not (names or entries or "digest" in found)
     is_due = not is_empty and {key: found.get(key) for key in wanted} != wanted
     if is_due and not check_mode:
-        write(component, digest, entries, names, state_dir)
+        write(component, digest, entries, names, state_dir, asked)
     return is_due
 
 
 def survey(
     state_dir: str = own_paths.STATE_DIR, run: Run = commands.run
 ) -> dict[str, dict[str, Any]]:
-    """Return {component: {digest, drift, names, notes}} for every receipt on the host.
+    """Return {component: {digest, drift, names, notes, asked}} for every receipt on the host.
 
     One that cannot be read counts as none, and is told.
     """
@@ -117,15 +122,22 @@ def survey(
         # Other notes that lie there say so.
         if receipt is None and not _is_note(path_of(component, state_dir)):
             drift = [f"{path_of(component, state_dir)} is no receipt that can be read"]
-            found[component] = {"digest": "", "drift": drift, "names": [], "notes": []}
+            found[component] = {"digest": "", "drift": drift, "names": [], "notes": [], "asked": {}}
         elif receipt is not None:
             found[component] = {
                 "digest": receipt["digest"],
                 "drift": manifest.drift(receipt["manifest"], run),
                 "names": receipt["names"],
                 "notes": manifest.notes(receipt["manifest"]),
+                "asked": _texts(receipt.get("asked")),
             }
     return found
+
+
+def _texts(value: object) -> dict[str, str]:
+    """Return what a receipt says of the parts of what was asked for; {} of an earlier one."""
+    found = value if isinstance(value, dict) else {}
+    return {str(part): str(digest) for part, digest in found.items()}
 
 
 def _is_note(path: str) -> bool:

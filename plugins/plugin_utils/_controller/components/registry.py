@@ -33,8 +33,9 @@ STANDS_ON = {
     "gunicorn_app": ["conda_env"],
 }
 
-# Those made of items, each of which comes and goes by itself; what is to go can be done alone.
-OF_ITEMS = ["conda_env", "gunicorn_app"]
+# Those made of items, by what people call one: each comes and goes by itself, and what is to go can
+# be done alone.
+OF_ITEMS = {"conda_env": "environment", "gunicorn_app": "application"}
 
 # Those whose own options say more of the GPU stack, by their function ``in_stack``.
 IN_STACK = ["nvidia_driver", "peer_memory"]

@@ -30,12 +30,14 @@ class Wishes:
 
     :ivar states: {component: wanted state}, in the order of application.
     :ivar digests: {component: what its receipt would name}.
+    :ivar asked: {component: digests of the parts of what it is asked for}, see inputs/asked.py.
     :ivar stack: the GPU stack, as Site.stack returns it.
     :ivar refusals: what cannot be understood, and is not wanted either.
     """
 
     states: dict[str, dict[str, Any]]
     digests: dict[str, str]
+    asked: dict[str, dict[str, str]]
     stack: dict[str, Any]
     refusals: list[Refusal]
 
@@ -68,7 +70,8 @@ def wishes(site: wanted_state.Site, names: Iterable[str]) -> Wishes:
     stack = collected.ask(site.stack) or selection.NOTHING
     unread = [*(collected.ask(site.unread, names) or []), *site.not_inventory()]
     digests = {component: site.digest(component) for component in states}
-    return Wishes(states, digests, stack, [*collected.refusals, *unread])
+    parts = {component: site.asked(component) for component in states}
+    return Wishes(states, digests, parts, stack, [*collected.refusals, *unread])
 
 
 def plan(
@@ -96,7 +99,7 @@ def plan(
         if name in asked.states:
             gpu["notices"] += COMPONENTS[name].notices(asked.states[name], facts)
     digests = {name: digest for name, digest in asked.digests.items() if name not in inapplicable}
-    found = planner.plan(digests, facts["receipts"], refusals, STANDS_ON, gpu["steps"])
+    found = planner.plan(digests, facts["receipts"], refusals, STANDS_ON, gpu["steps"], asked.asked)
     due = planner.due(found)
     if is_controller and planner.REBOOT in due:
         due.remove(planner.REBOOT)

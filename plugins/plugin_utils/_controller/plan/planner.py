@@ -9,6 +9,8 @@ from typing import Any
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 
+from ..inputs import asked
+
 # What is done to a host as a whole, after the components that run in its kernel.
 REBOOT = "reboot"
 
@@ -19,6 +21,7 @@ def plan(
     refusals: Collection[Refusal],
     stands_on: Mapping[str, Iterable[str]] | None = None,
     steps: Iterable[Mapping[str, Any]] = (),
+    wishes: Mapping[str, Mapping[str, str]] | None = None,
 ) -> dict[str, Any]:
     """Return the plan of one host.
 
@@ -27,6 +30,7 @@ def plan(
     :param refusals: list of Refusal: what cannot work on this host.
     :param stands_on: {component: those it runs from}; with one of them it is due as well.
     :param steps: what the state of the host makes necessary; see stack/plan.py.
+    :param wishes: {component: digests of the parts of what is wanted}, see inputs/asked.py.
     :returns: {status, components: {name: {due, why, waits}}, refusals}. A component that
         ``waits`` for consents is not due until they are given. A refused host has no component
         that is due: nothing of it is touched.
@@ -38,7 +42,8 @@ def plan(
     reasons: dict[str, list[str]] = {}
     for name, digest in digests.items():
         changing = [ground for ground in (stands_on or {}).get(name, ()) if reasons.get(ground)]
-        reasons[name] = _why(digest, receipts.get(name), by_name.get(name)) or [
+        parts = (wishes or {}).get(name, {})
+        reasons[name] = _why(digest, receipts.get(name), by_name.get(name), parts) or [
             f"it runs from what {ground} is about to change" for ground in changing
         ]
     if REBOOT in by_name:
@@ -58,23 +63,29 @@ def _component(why: list[str], step: Mapping[str, Any] | None) -> dict[str, Any]
 
 
 def _why(
-    digest: str, receipt: Mapping[str, Any] | None, step: Mapping[str, Any] | None
+    digest: str,
+    receipt: Mapping[str, Any] | None,
+    step: Mapping[str, Any] | None,
+    parts: Mapping[str, str],
 ) -> list[str]:
     """Return why a component is due; what the host shows says more than a lacking receipt."""
     if not step:
-        return why_due(digest, receipt)
+        return why_due(digest, receipt, parts)
     return step["why"] + (receipt["drift"] if receipt else [])
 
 
-def why_due(digest: str, receipt: Mapping[str, Any] | None) -> list[str]:
+def why_due(digest: str, receipt: Mapping[str, Any] | None, parts: Mapping[str, str]) -> list[str]:
     """Return the sentences that say why a component is due; [] when it is not.
 
     :param receipt: its receipt as node_info reports it, or None.
+    :param parts: digests of the parts of what is wanted, see inputs/asked.py.
     """
     if receipt is None:
         return ["no receipt on the host"]
     if receipt["digest"] != digest:
-        return ["something else is wanted than what the receipt names"]
+        return asked.differences(receipt["asked"], parts) or [
+            "something else is wanted than what the receipt names"
+        ]
     return receipt["drift"]
 
 

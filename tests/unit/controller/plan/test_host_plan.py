@@ -68,7 +68,7 @@ def test_what_a_component_has_to_tell_is_among_the_notices_of_the_plan(waiting, 
 
 def test_what_is_not_ours_and_was_there_at_the_proof_is_told_each_time(waiting):
     says = "unit web.service is changed by /x.conf (Restart=no)"
-    receipt = {"digest": "", "drift": [], "names": [], "notes": [says]}
+    receipt = {"digest": "", "drift": [], "names": [], "notes": [says], "asked": {}}
     answer = planned(waiting, receipts={"nvidia_driver": receipt}, nvidia_driver_state="absent")
     assert says in [row["says"] for row in answer["plan"]["stack"]["notices"]]
     # Of what nobody asks for any more nothing is told.

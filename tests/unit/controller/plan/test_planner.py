@@ -10,7 +10,7 @@ NAMES = st.lists(st.sampled_from(["miniforge", "conda_env", "gunicorn_app"]), un
 
 
 def receipt(digest="d", drift=(), names=()):
-    return {"digest": digest, "drift": list(drift), "names": list(names)}
+    return {"digest": digest, "drift": list(drift), "names": list(names), "asked": {}}
 
 
 def test_a_component_without_a_receipt_is_due():

@@ -33,7 +33,9 @@ def here(tmp_path, monkeypatch):
     monkeypatch.setattr(transient_unit, "settle", lambda *_asked: None)
     settle = receipts.settle
     monkeypatch.setattr(
-        bring.receipts, "settle", lambda *asked: settle(*asked, state_dir=str(tmp_path))
+        bring.receipts,
+        "settle",
+        lambda *asked, **parts: settle(*asked, **parts, state_dir=str(tmp_path)),
     )
     return tmp_path
 

@@ -290,7 +290,7 @@ def test_receipts_survive_being_cut_short(tmp_path):
         pytest.skip("receipts belong to root; run as root to prove them")
     receipts.write("conda_env", "d", [], ["web"], str(tmp_path))
     assert receipts.survey(str(tmp_path)) == {
-        "conda_env": {"digest": "d", "drift": [], "names": ["web"], "notes": []}
+        "conda_env": {"digest": "d", "drift": [], "names": ["web"], "notes": [], "asked": {}}
     }
     assert os.stat(tmp_path / "conda_env.json").st_mode & 0o777 == 0o600
     (tmp_path / "conda_env.json").write_text('{"schema": 1, "dig')
@@ -305,7 +305,7 @@ def unread(folder):
     """Say whether the receipt counts as none, and is told."""
     path = folder / "conda_env.json"
     told = [f"{path} is no receipt that can be read"]
-    unread = {"digest": "", "drift": told, "names": [], "notes": []}
+    unread = {"digest": "", "drift": told, "names": [], "notes": [], "asked": {}}
     return receipts.survey(str(folder)) == {"conda_env": unread}
 
 
@@ -402,4 +402,6 @@ def test_whatever_lies_in_the_place_of_a_receipt_is_read_or_told(data):
         Path(folder, "conda_env.json").write_bytes(data)
         found = receipts.survey(folder)
     assert set(found) <= {"conda_env"}
-    assert all(row.keys() == {"digest", "drift", "names", "notes"} for row in found.values())
+    assert all(
+        row.keys() == {"digest", "drift", "names", "notes", "asked"} for row in found.values()
+    )
