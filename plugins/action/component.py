@@ -35,7 +35,6 @@ class ActionModule(ActionBase):
             }
         )
         component = asked["component"]
-        site = wanted_state.site_of(task_vars, self._templar)
 
         def run(files):
             result = self._execute_module(
@@ -47,6 +46,7 @@ class ActionModule(ActionBase):
             return answers.passed_on(result, ("changed", "changes", "diff", "manifest", "needs"))
 
         try:
+            site = wanted_state.site_of(task_vars, self._templar)
             site.refuse_unread(task_vars)
             arguments = site.arguments(component, asked["part"])
             sendable = registry.COMPONENTS[component].sendable(arguments["wanted"])

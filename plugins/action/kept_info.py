@@ -2,8 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 from __future__ import annotations
 
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import releases as kept
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import answers
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.plan import releases
@@ -17,9 +20,19 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
         self.validate_argument_spec({})
-        places, refusals = releases.places(wanted_state.variables_of(task_vars, self._templar))
+        try:
+            said = wanted_state.variables_of(task_vars, self._templar)
+        except Refusal as refusal:
+            raise AnsibleActionFail(str(refusal)) from refusal
+        places, refusals = releases.places(said)
         answer = self._execute_module(module_args=places, task_vars=task_vars)
-        result = answers.passed_on(answer, ("changed", "kept"))
+        result = answers.passed_on(answer, ("changed",))
+        if answer.get("failed"):
+            return result
+        try:
+            result["kept"] = answers.of_shape(answer, "kept", kept.Kept, "releases")
+        except ValueError as error:
+            raise AnsibleActionFail(str(error)) from error
         result["refusals"] = [refusal.as_dict() for refusal in refusals]
         result["address"] = str(self._templar.template(task_vars.get("ansible_host", "")))
         return result

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import accounts
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import answers
@@ -24,11 +25,15 @@ class ActionModule(ActionBase):
                 "components": {"type": "list", "elements": "str", "default": []},
             }
         )
-        asked = host_plan.wishes(wanted_state.site_of(task_vars, self._templar), task_vars)
+        address = str(self._templar.template(task_vars.get("ansible_host", "")))
+        try:
+            site = wanted_state.site_of(task_vars, self._templar)
+        except Refusal as refusal:
+            return {"changed": False, **host_plan.refused(refusal, address)}
+        asked = host_plan.wishes(site, task_vars)
         seen = self._execute_module(
             "gpunode.stack.node_info", module_args=asked.probe(), task_vars=task_vars
         )
-        address = str(self._templar.template(task_vars.get("ansible_host", "")))
         if seen.get("is_root") is False:
             return {"changed": False, **host_plan.refused(accounts.NOT_ROOT, address)}
         if "gpunode_facts" not in seen:

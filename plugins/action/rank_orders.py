@@ -33,8 +33,8 @@ class ActionModule(ActionBase):
         first = asked["hosts"][0]
         served = task_vars["hostvars"][first].get("ansible_host", first)
         asked["host"] = asked["host"] or str(self._templar.template(served))
-        site = wanted_state.site_of(task_vars, self._templar)
         try:
+            site = wanted_state.site_of(task_vars, self._templar)
             site.refuse_unread(task_vars, ["nccl"])
             orders = rendezvous.orders(
                 asked, task_vars["inventory_hostname"], task_vars["ansible_forks"]

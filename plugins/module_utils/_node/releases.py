@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from .conda import builds
 from .gunicorn_app import release as app_release
@@ -18,6 +18,51 @@ from .system import commands, in_use, own_paths, systemd, unfinished_folder
 from .system.commands import Run
 
 _BLOCK = 512
+
+
+class Release(TypedDict):
+    """A release that is kept."""
+
+    id: str
+    placed: int
+    intact: bool
+
+
+class Application(TypedDict):
+    """What is kept of an application, see :func:`applications`."""
+
+    name: str
+    dir: str
+    releases: list[Release]
+    named: str
+    runs: str
+
+
+class Build(TypedDict):
+    """A build that is kept."""
+
+    id: str
+    built: int
+    bytes: int
+    own: int
+    whole: bool
+    users: list[str]
+
+
+class Environment(TypedDict):
+    """What is kept of an environment, see :func:`environments`."""
+
+    name: str
+    dir: str
+    link: str
+    builds: list[Build]
+
+
+class Kept(TypedDict):
+    """What a host answers."""
+
+    applications: list[Application]
+    environments: list[Environment]
 
 
 def applications(
@@ -84,17 +129,25 @@ def environments(
 
 
 def _releases(folder: str) -> list[dict[str, Any]]:
-    entries = os.listdir(folder) if os.path.isdir(folder) else []
+    # A link there is a user's, and leads where nothing of this application is.
+    is_folder = os.path.isdir(folder) and not os.path.islink(folder)
+    entries = os.listdir(folder) if is_folder else []
     releases = [
         {
             "id": name,
             "placed": int(os.lstat(path).st_mtime),
-            "intact": app_release.id_of(app_release.digest_of(path)) == name,
+            "intact": _is_placed(path) and app_release.id_of(app_release.digest_of(path)) == name,
         }
         for name, path in ((name, os.path.join(folder, name)) for name in entries)
         if app_release.is_id(name) and os.path.isdir(path)
     ]
     return sorted(releases, key=lambda release: -release["placed"])
+
+
+def _is_placed(path: str) -> bool:
+    """Say whether root put a release there: what a user did may have no end."""
+    status = os.lstat(path)
+    return status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022
 
 
 def _folder_of(pid: str | None, proc: str) -> str:

@@ -284,6 +284,19 @@ def base_of(task_vars: Mapping[str, Any], templar: Any) -> str:
 
 
 def variables_of(task_vars: Mapping[str, Any], templar: Any) -> dict[str, Any]:
-    """Return those variables of a host that roles read, with templates resolved."""
+    """Return those variables of a host that roles read, with templates resolved.
+
+    :raises Refusal: the host says one of them itself. Facts come before an inventory wherever
+        Ansible makes variables of them (inject_facts_as_vars, as by default), and a host that
+        somebody has taken over could ask for any file of the controller by them.
+    """
     names = known_variables().intersection(task_vars)
+    told = names.intersection(task_vars.get("ansible_facts") or ())
+    if told:
+        raise Refusal(
+            f"variable {min(told)}",
+            "the host says it itself, among its facts",
+            "Say it in the inventory or with -e, not by a cacheable set_fact. If nobody did, see "
+            "who has the host",
+        )
     return {name: plain(templar.template(task_vars[name])) for name in names}

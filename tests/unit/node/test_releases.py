@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 import time
 from types import SimpleNamespace
 
@@ -295,3 +296,23 @@ def test_a_host_of_which_nothing_is_wanted_is_looked_at_too():
     places, refusals = kept.places({})
     assert places == {"applications": [], "environments": "/opt/gpunode/envs"}
     assert refusals == []
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives folders away")
+def test_what_a_user_has_put_in_the_place_of_a_release_is_not_read(tmp_path):
+    folder = tmp_path / "releases" / ("a" * 12)
+    folder.mkdir(parents=True)
+    with open(folder / "endless", "wb") as sparse:
+        sparse.truncate(1 << 42)
+    os.mkfifo(folder / "pipe")
+    os.chown(folder, 65534, 65534)
+    (row,) = on_host.applications([{"name": "web", "dir": str(tmp_path)}], run=nothing)
+    assert [kept["intact"] for kept in row["releases"]] == [False]
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "releases").symlink_to(tmp_path / "releases")
+    (row,) = on_host.applications([{"name": "web", "dir": f"{tmp_path}/home"}], run=nothing)
+    assert row["releases"] == []
+
+
+def nothing(argv, **_options):
+    return subprocess.CompletedProcess(argv, 0, "", "")

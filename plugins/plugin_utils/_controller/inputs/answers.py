@@ -59,12 +59,22 @@ def facts(answer: Mapping[str, Any]) -> dict[str, Any]:
 
     :raises ValueError: with a sentence, where they have not the shape of facts.
     """
-    found = cleaned(answer.get("gpunode_facts"))
-    wrong = shape.misfits(found, shape.Facts, "gpunode_facts")
+    return of_shape(answer, "gpunode_facts", shape.Facts, "facts")
+
+
+def of_shape(answer: Mapping[str, Any], key: str, wanted: Any, called: str) -> dict[str, Any]:
+    """Return a part of an answer, cleaned, that has a shape.
+
+    :param wanted: the shape, such as shape.Facts.
+    :param called: what such parts are, for the message.
+    :raises ValueError: with a sentence, where it has not.
+    """
+    found: dict[str, Any] = cleaned(answer.get(key))
+    wrong = shape.misfits(found, wanted, key)
     if wrong:
         more = f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
         words = "; ".join(sentence[:_LONGEST_WORDS] for sentence in wrong[:_NAMED])
-        raise ValueError(f"the host answers what are no facts: {words}{more}")
+        raise ValueError(f"the host answers what are no {called}: {words}{more}")
     return found
 
 

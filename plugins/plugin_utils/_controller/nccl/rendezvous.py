@@ -10,12 +10,31 @@ from typing import Any
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 
+from ..inputs import answers
 from . import log as nccl_log
 
 _FIREWALL = (
     "Open TCP port {port} on {first} to all hosts of the run, and between them the ports that they "
     "choose themselves (`sysctl net.ipv4.ip_local_port_range`)"
 )
+
+# What a row says of a rank, see module_utils/_node/nccl/all_reduce.py: (type, of what is in it).
+_ROW: dict[str, tuple[type, type]] = {
+    "rank": (int, int),
+    "stage": (str, str),
+    "says": (str, str),
+    "torch": (str, str),
+    "gpus": (int, int),
+    "addresses": (list, str),
+    "own": (bool, bool),
+    "missing": (list, int),
+    "log": (list, str),
+}
+_STAGES = ("torch", "name", "listen", "reach", "store", "meet", "group", "sum", "done")
+# What a rank that came so far has to say besides.
+_NEEDED = {"reach": ("addresses",), "done": ("torch",)}
+# More than any host has, and each one is a rank.
+_MOST_GPUS = 64
 
 
 def orders(asked: Mapping[str, Any], name: str, forks: int) -> list[dict[str, Any]]:
@@ -107,8 +126,9 @@ class Meeting:
     ) -> None:
         self._hosts = hosts
         self._orders = orders
-        self._rows = {row["rank"]: row for rows in ranks.values() for row in rows}
-        self._host_of = {row["rank"]: host for host, rows in ranks.items() for row in rows}
+        sound = {host: _sound(rows, orders[host]) for host, rows in ranks.items() if host in orders}
+        self._rows = {row["rank"]: row for rows in sound.values() for row in rows}
+        self._host_of = {row["rank"]: host for host, rows in sound.items() for row in rows}
         answer = next(iter(orders.values()))
         self._one = answer["orders"][0]
         self._at = f"{self._one['host']}:{self._one['port']}"
@@ -282,3 +302,38 @@ class Meeting:
             says,
             self._same_release() or self._firewall(),
         )
+
+
+def _sound(rows: Any, answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return those rows of a host that are about its own ranks, and say what they have to.
+
+    Of one that says something else nothing is known, as of one that did not come.
+
+    :param rows: what the host answers.
+    :param answer: what rank_orders returned for it.
+    """
+    own = {order["rank"] for order in answer["orders"]}
+    cleaned = answers.cleaned(rows)
+    return [
+        row
+        for row in (cleaned if isinstance(cleaned, list) else [])
+        if isinstance(row, dict) and _is_sound(row) and row["rank"] in own
+    ]
+
+
+def _is_sound(row: Mapping[str, Any]) -> bool:
+    needed = {"rank", "stage", "says", "log", *_NEEDED.get(str(row.get("stage")), ())}
+    if "own" in row:
+        needed.add("addresses")
+    return (
+        needed <= row.keys()
+        and row["stage"] in _STAGES
+        and all(_is_of(row[key], *_ROW[key]) for key in _ROW.keys() & row.keys())
+        and 0 <= row.get("gpus", 0) <= _MOST_GPUS
+        and bool(row.get("addresses", True))
+    )
+
+
+def _is_of(value: Any, kind: type, inside: type) -> bool:
+    is_kind = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
+    return is_kind and (kind is not list or all(isinstance(part, inside) for part in value))

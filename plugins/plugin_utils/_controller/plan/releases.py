@@ -107,8 +107,11 @@ def _measured(item: Mapping[str, Any]) -> str:
 
 
 def _clock(moment: float) -> str:
-    """Return a Unix time as the reader's own clock shows it."""
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
+    """Return a Unix time as the reader's own clock shows it, '?' for one that none shows."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
+    except (OSError, OverflowError, ValueError):
+        return "?"
 
 
 def _release_lines(

@@ -5,8 +5,14 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+from ansible import constants
+from ansible.inventory.manager import InventoryManager
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+from ansible.vars.manager import VariableManager
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import sent_file
 
 DONE = {"changed": True, "needs": []}
@@ -99,3 +105,34 @@ def test_what_this_project_made_itself_has_no_digest_to_be_held_against(file):
 def test_an_address_is_fetched_by_the_host_itself(file):
     assert sent_file.of("option", file, DIGEST) == {}
     assert sent_file.refusals("option", file) == []
+
+
+def variables_with(facts, monkeypatch, tmp_path):
+    """Return the variables that Ansible gives an action of a host that says these facts."""
+    monkeypatch.setattr(constants, "INJECT_FACTS_AS_VARS", True)
+    (tmp_path / "hosts.yml").write_text("all: {hosts: {n1: {conda_env_dir: /opt/envs}}}\n")
+    loader = DataLoader()
+    inventory = InventoryManager(loader, str(tmp_path / "hosts.yml"))
+    manager = VariableManager(loader, inventory)
+    manager.set_host_facts("n1", facts)
+    return manager.get_vars(host=inventory.get_host("n1")), Templar(loader)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"gunicorn_app_list": [{"name": "web", "source": "/etc", "environment": "web"}]},
+        {"conda_env_dir": "/home/mallory"},
+    ],
+)
+def test_a_host_that_says_its_own_variables_is_refused(facts, monkeypatch, tmp_path):
+    given = variables_with(facts, monkeypatch, tmp_path)
+    # What Ansible believes.
+    assert given[0][next(iter(facts))] == next(iter(facts.values()))
+    with pytest.raises(Refusal, match=f"{next(iter(facts))}: the host says it itself"):
+        wanted_state.variables_of(*given)
+
+
+def test_other_facts_of_a_host_are_its_own_affair(monkeypatch, tmp_path):
+    given = variables_with({"ansible_distribution": "Debian"}, monkeypatch, tmp_path)
+    assert wanted_state.variables_of(*given) == {"conda_env_dir": "/opt/envs"}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hostile
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.nccl import rendezvous
@@ -209,3 +212,46 @@ def test_peer_memory_is_wanted_unless_its_route_is_none(peer_memory, wanted):
 def test_the_python_is_that_of_the_environment_or_of_the_host():
     assert rendezvous.python("train", {"dir": "/opt/envs"}) == "/opt/envs/train/bin/python"
     assert rendezvous.python("", {"dir": "/opt/envs"}) == "python3"
+
+
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "rank": st.integers(-1, 3) | hostile.ANY,
+            "stage": st.sampled_from(rendezvous._STAGES) | hostile.ANY,
+            "says": hostile.TEXTS | hostile.ANY,
+            "log": st.lists(hostile.TEXTS, max_size=2) | hostile.ANY,
+            "torch": hostile.TEXTS,
+            "gpus": hostile.NUMBERS | hostile.ANY,
+            "addresses": st.lists(hostile.TEXTS, max_size=2) | hostile.ANY,
+            "own": st.booleans() | hostile.ANY,
+            "missing": st.lists(hostile.NUMBERS, max_size=2) | hostile.ANY,
+        },
+    )
+    | hostile.ANY,
+    max_size=3,
+)
+
+
+@given(zero=ROWS | hostile.ANY, one=ROWS | hostile.ANY, backend=st.sampled_from(["gloo", "nccl"]))
+def test_whatever_hosts_say_of_their_ranks_it_is_judged_and_shown(zero, one, backend):
+    asked = {"backend": backend, "gpus": [1, 1], "world_size": 0}
+    told = {
+        host: {"python": "python3", "peer_memory": True, "orders": orders(host, **asked)}
+        for host in HOSTS
+    }
+    meeting = rendezvous.Meeting(HOSTS, told, {"gpu1": zero, "gpu2": one})
+    said = [*map(str, meeting.refusals()), meeting.summary()]
+    assert not hostile.obeyed("".join(said))
+    assert all(0 <= gpus <= 64 for gpus in meeting.gpus())
+
+
+def test_no_host_speaks_for_the_rank_of_another():
+    forged = {**SERVED, "rank": 1, "stage": "done", "says": "", "missing": [], "log": []}
+    told = {
+        host: {"python": "python3", "peer_memory": True, "orders": orders(host)} for host in HOSTS
+    }
+    zero = {**forged, "rank": 0}
+    (sentence,) = map(str, rendezvous.Meeting(HOSTS, told, {"gpu1": [zero, forged]}).refusals())
+    assert "rank 1 (gpu2, which Ansible did not reach)" in sentence
