@@ -25,6 +25,8 @@ WORK_DIR = os.path.join(own_paths.CACHE_DIR, "peer_memory")
 _TAG = re.compile(r'^#define\s+DRV_VERSION\s+"([^"]+)"', re.MULTILINE)
 _VERSION = re.compile(r'^PACKAGE_VERSION="?([\w.]+)"?', re.MULTILINE)
 _MOST_BYTES = 1 << 20
+# More folders within each other than sources have, and the longest name of a file (limits.h).
+_DEEPEST, _LONGEST = 100, 255
 
 
 def make(row: dict[str, Any], patches: dict[str, str], sent: dict[str, str], folder: str) -> None:
@@ -93,6 +95,8 @@ def _extract(archive: str, folder: str) -> None:
             parts = row.name.split("/")[1:]
             if not row.isfile() or not parts or ".." in parts:
                 continue
+            if "\0" in row.name or len(parts) > _DEEPEST or max(map(len, parts)) > _LONGEST:
+                raise tarfile.ReadError(f"no folder can have {ascii(row.name)[:_DEEPEST]}")
             path = os.path.join(folder, *parts)
             os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
             # Of a plain file there is one.

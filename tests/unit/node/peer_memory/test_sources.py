@@ -54,6 +54,19 @@ def test_an_archive_that_is_cut_off_is_refused(tmp_path):
         sources.unpack(str(path), str(tmp_path / "s"), "1.1-0", {})
 
 
+@pytest.mark.parametrize(
+    "name", ["top/" + "d/" * 900 + "x", "top/" + "d/" * 101 + "x", "top/a\0b", "top/" + "n" * 300]
+)
+def test_an_archive_with_names_that_no_folder_can_have_is_refused_and_leaves_little(tmp_path, name):
+    member = tarfile.TarInfo("x")
+    member.pax_headers = {"path": name}
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz", format=tarfile.PAX_FORMAT) as packed:
+        packed.addfile(member, io.BytesIO())
+    with pytest.raises(Refusal, match=r"it is no whole \.tar\.gz: "):
+        sources.unpack(str(tmp_path / "a.tar.gz"), str(tmp_path / "out"), "1.1-0", {})
+    assert list((tmp_path / "out").rglob("d")) == []
+
+
 def test_sources_are_told_from_others_and_from_changed_ones(tmp_path):
     made_from = sources.made_from("0" * 64, {"1.patch": "text\n"})
     (tmp_path / "Makefile").write_text("all:\n")
