@@ -129,7 +129,7 @@ def _places_of(process: str) -> set[str]:
         folder = os.readlink(os.path.join(process, "cwd"))
     except OSError:
         folder = ""
-    lines = _text(os.path.join(process, "maps")).splitlines()
+    lines = _text(os.path.join(process, "maps")).split("\n")
     # Behind address, perms, offset, dev and inode there is a path, or none.
     rows = [line.split(maxsplit=5) for line in lines]
     places = {folder, *(row[5] for row in rows if len(row) > 5)}
@@ -139,7 +139,8 @@ def _places_of(process: str) -> set[str]:
 def _text(path: str) -> str:
     """Return a file's text; nothing for one that is gone, such as that of a process that ended."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as handle:
+        # Of all that ends lines elsewhere the kernel escapes line feeds alone in people's names.
+        with open(path, encoding="utf-8", errors="replace", newline="\n") as handle:
             return handle.read()
     except OSError:
         return ""

@@ -119,7 +119,7 @@ def survey(proc: str = "/proc", run: Run = commands.run) -> list[dict[str, Any]]
 
 def unit_of(cgroups: str) -> str:
     """Return the system unit in the text of a /proc/PID/cgroup, or ''."""
-    for line in cgroups.splitlines():
+    for line in cgroups.split("\n"):
         _hierarchy, _colon, rest = line.partition(":")
         controller, _colon, path = rest.partition(":")
         if controller in ("", "name=systemd"):
@@ -162,7 +162,8 @@ def _holders(proc: str, inodes: Collection[str], above: int = 0) -> dict[str, in
 def _text(proc: str, pid: int, name: str) -> str:
     """Return a file of a process, '' once the process is gone."""
     try:
-        with open(os.path.join(proc, str(pid), name), encoding="utf-8", errors="replace") as handle:
+        path = os.path.join(proc, str(pid), name)
+        with open(path, encoding="utf-8", errors="replace", newline="\n") as handle:
             return handle.read()
     except OSError:
         return ""

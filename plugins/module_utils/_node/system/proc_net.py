@@ -28,6 +28,7 @@ def rows(proc: str, name: str) -> Iterator[list[str]]:
             os.path.join(proc, "net", name),
             encoding="utf-8",
             errors="surrogateescape",
+            newline="\n",
             opener=root.without_waiting,
         ) as lines,
     ):

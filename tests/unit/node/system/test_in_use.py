@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import in_use
 
@@ -139,6 +142,10 @@ def test_a_folder_is_named_by_its_whole_path(tmp_path, text, is_named):
         ("/opt/e2@old/bin/python", False),
         ("/opt/e2é/bin/python", False),
         ("/opt/e20", False),
+        *(
+            (f"/tmp/x{end}7f04-7f05 r-xp 00000000 08:01 7 /opt/e2/bin/python", False)
+            for end in "\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
+        ),
     ],
 )
 @pytest.mark.parametrize("place", ["cwd", "maps"])
@@ -150,5 +157,25 @@ def test_a_process_lives_in_a_folder_by_its_whole_path(tmp_path, path, lives_the
         (process / "cwd").symlink_to(path)
     else:
         lines = ["7f00-7f01 rw-p 00000000 00:00 0", f"7f02-7f03 r-xp 00000000 08:01 7      {path}"]
-        (process / "maps").write_text("\n".join([*lines, ""]))
+        (process / "maps").write_bytes("\n".join([*lines, ""]).encode())
     assert bool(in_use.by_processes(["/opt/e2"], str(tmp_path))) is lives_there
+
+
+@given(
+    texts=st.fixed_dictionaries(
+        {}, optional={name: st.binary(max_size=80) for name in ("maps", "comm", "cgroup", "status")}
+    ),
+    cwd=st.none() | st.text(min_size=1, max_size=30).filter(lambda text: "\0" not in text),
+)
+def test_whatever_a_process_is_called_and_maps_it_is_read(texts, cwd):
+    with tempfile.TemporaryDirectory() as proc:
+        os.mkdir(f"{proc}/7")
+        for name, data in texts.items():
+            with open(f"{proc}/7/{name}", "wb") as file:
+                file.write(data)
+        if cwd is not None:
+            os.symlink(cwd.encode(errors="surrogateescape"), f"{proc}/7/cwd".encode())
+        found = in_use.by_processes(["/opt/e2"], proc)
+        assert found == {} or b"/opt/e2" in texts.get("maps", b"") or "/opt/e2" in (cwd or "")
+        in_use.users(["/opt/e2"], proc, proc)
+        in_use.user_by_processes(1000, proc)

@@ -158,6 +158,7 @@ def test_a_socket_nobody_can_be_seen_to_hold_has_no_owner(tmp_path):
         ("4:memory:/a.service\n0::/\n", ""),
         ("", ""),
         ("rubbish\n0:\n0::/system.slice/web.service\n", "web.service"),
+        ("0::/x\r0::/y.slice/\n", ""),
     ],
 )
 def test_the_unit_is_the_one_of_the_system_manager(cgroups, unit):
