@@ -215,6 +215,10 @@ def wanted(options):
     return selection.resolve(options, KNOWN)
 
 
+_OFEDS = [{"kind": "inbox", "version": ""}, {"kind": "mlnx_ofed", "version": "5.8-1"}]
+_CLIENT = {"pid": 7, "process": "python3", "unit": "", "devices": []}
+
+
 @st.composite
 def converged(draw):
     """Draw (wanted, facts) of a host that is as wanted, made from the wish without the planner."""
@@ -222,20 +226,9 @@ def converged(draw):
     asked = wanted({"stack": name, "driver_modules": draw(st.sampled_from(_types(name)))})
     open_modules = asked["driver"]["modules"] == "open"
     version = asked["driver"]["version"] or f"{asked['driver']['branch']}.42.01"
-    fitting = [
-        row["name"]
-        for row in KNOWN.architectures.values()
-        if row["open_modules"] != ("never" if open_modules else "required")
-        and int(row.get("first_branch", 0)) <= int(asked["driver"]["branch"])
-        and int(row.get("last_branch", 9999)) >= int(asked["driver"]["branch"])
-    ]
-    architecture = draw(st.sampled_from(fitting))
+    architecture = draw(st.sampled_from(_fitting(asked["driver"]["branch"], open_modules)))
     kernel = "3.10.0-514.el7.x86_64" if name.startswith("r440") else "6.1.0-40-amd64"
-    ofed = asked["ofed"] or draw(
-        st.sampled_from(
-            [{"kind": "inbox", "version": ""}, {"kind": "mlnx_ofed", "version": "5.8-1"}]
-        )
-    )
+    ofed = asked["ofed"] or draw(st.sampled_from(_OFEDS))
     if draw(FLAG):
         asked["ofed"] = {**ofed, "file": "", "sha256": ""}
     asked["peer_memory"]["route"] = route = draw(
@@ -251,56 +244,21 @@ def converged(draw):
         "distribution": "Debian",
         "distribution_major_version": "12",
         "own_kernel": True,
-        "gpus": [
-            {
-                "address": "0000:3b:00.0",
-                "device": "0000",
-                "subsystem": "10de:0000",
-                "class": "0302",
-                "driver": "nvidia",
-                "architecture": architecture,
-            }
-        ],
+        "gpus": [_gpu(architecture)],
         "nvswitches": draw(st.sampled_from([[], [{"address": "0000:0a:00.0", "device": "1af1"}]])),
         "rdma_devices": [{"name": "mlx5_0", "interfaces": ["ib0"]}],
-        "kernels": [
-            {
-                "release": kernel,
-                "running": True,
-                "next": True,
-                "headers": True,
-                "compiler": "gcc-12",
-                "compiler_found": True,
-            }
-        ],
+        "kernels": [_kernel(kernel)],
         "driver": {
             "loaded": {"version": version, "open": open_modules},
             "modules": [
-                {
-                    "kernel": kernel,
-                    "name": module,
-                    "path": f"/lib/modules/{kernel}/updates/dkms/{module}.ko",
-                    "version": tag if module == "nv_peer_mem" else version,
-                    "open": open_modules and module == "nvidia",
-                    "depends": ["nvidia", "ib_core"],
-                    "signer": "",
-                }
+                _module(kernel, module, tag if module == "nv_peer_mem" else version, open_modules)
                 for module in modules
             ],
             "dkms": [],
             "libraries": [version],
             "runfile": version if runfile else "",
         },
-        "packages": []
-        if runfile
-        else [
-            {
-                "name": "nvidia-driver",
-                "version": f"{version}-1",
-                "offered": "",
-                "offered_by_security": False,
-            }
-        ],
+        "packages": [] if runfile else [_package("nvidia-driver", f"{version}-1")],
         "fabric_manager": {"version": version, "active": True, "enabled": True},
         "in_kernel_drivers": {
             name: {"loaded": False, "blacklisted": True, "initramfs": []}
@@ -320,11 +278,58 @@ def converged(draw):
             "at_boot": at_boot,
             "headers": ofed["kind"] != "inbox",
         },
-        "gpu_clients": draw(
-            st.sampled_from([[], [{"pid": 7, "process": "python3", "unit": "", "devices": []}]])
-        ),
+        "gpu_clients": draw(st.sampled_from([[], [_CLIENT]])),
     }
     return asked, facts
+
+
+def _fitting(branch, open_modules):
+    """Return the architectures that a branch serves with modules of a kind."""
+    return [
+        row["name"]
+        for row in KNOWN.architectures.values()
+        if row["open_modules"] != ("never" if open_modules else "required")
+        and int(row.get("first_branch", 0)) <= int(branch)
+        and int(row.get("last_branch", 9999)) >= int(branch)
+    ]
+
+
+def _gpu(architecture):
+    return {
+        "address": "0000:3b:00.0",
+        "device": "0000",
+        "subsystem": "10de:0000",
+        "class": "0302",
+        "driver": "nvidia",
+        "architecture": architecture,
+    }
+
+
+def _kernel(release):
+    return {
+        "release": release,
+        "running": True,
+        "next": True,
+        "headers": True,
+        "compiler": "gcc-12",
+        "compiler_found": True,
+    }
+
+
+def _module(kernel, name, version, open_modules):
+    return {
+        "kernel": kernel,
+        "name": name,
+        "path": f"/lib/modules/{kernel}/updates/dkms/{name}.ko",
+        "version": version,
+        "open": open_modules and name == "nvidia",
+        "depends": ["nvidia", "ib_core"],
+        "signer": "",
+    }
+
+
+def _package(name, version):
+    return {"name": name, "version": version, "offered": "", "offered_by_security": False}
 
 
 def _types(name):

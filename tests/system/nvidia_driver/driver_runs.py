@@ -74,6 +74,11 @@ def file(folder, lab, machine, version, **options):
     return f"{path}#sha256={hashlib.sha256(path.read_bytes()).hexdigest()}"
 
 
+def files(folder, lab, machine, *versions):
+    """Return {version: what gpunode_driver_file is to say}; see :func:`file`."""
+    return {version: file(folder, lab, machine, version) for version in versions}
+
+
 def said(file=None, **variables):
     """Return the arguments of ansible-playbook for a host that is to have a .run and no more."""
     named = {"gpunode_driver_file": file} if file else {}

@@ -40,9 +40,7 @@ def files(lab, machine, tmp_path_factory):
     """{version: what gpunode_driver_file is to say}, and "killed": one whose installer dies."""
     folder = tmp_path_factory.mktemp("files")
     (folder / "killed").mkdir()
-    found = {
-        version: driver_runs.file(folder, lab, machine, version) for version in (FIRST, SECOND)
-    }
+    found = driver_runs.files(folder, lab, machine, FIRST, SECOND)
     killed = driver_runs.file(folder / "killed", lab, machine, SECOND, faults=("killed",))
     return {**found, "killed": killed}
 

@@ -30,9 +30,7 @@ def machine(lab):
 
 @pytest.fixture(scope="module")
 def files(lab, machine, tmp_path_factory):
-    """{version: what gpunode_driver_file is to say}."""
-    folder = tmp_path_factory.mktemp("files")
-    return {version: driver_runs.file(folder, lab, machine, version) for version in (FIRST, SECOND)}
+    return driver_runs.files(tmp_path_factory.mktemp("files"), lab, machine, FIRST, SECOND)
 
 
 @pytest.fixture

@@ -31,9 +31,7 @@ def machines(lab):
 def files(lab, machines, tmp_path_factory):
     """{version: what gpunode_driver_file is to say}."""
     folder = tmp_path_factory.mktemp("files")
-    return {
-        version: driver_runs.file(folder, lab, machines[0], version) for version in (FIRST, SECOND)
-    }
+    return driver_runs.files(folder, lab, machines[0], FIRST, SECOND)
 
 
 @pytest.fixture

@@ -296,6 +296,36 @@ def digest_faults(rows):
     return sorted({digest for digest in digests if digests.count(digest) > 1})
 
 
+def stack_references(rows):
+    """Return (who names it, what it is, its value, those that there are) of what stacks name."""
+    branches = {row["branch"] for row in rows("driver_branches")}
+    drivers = {(row["version"], row["flavour"]) for row in rows("drivers")}
+    releases = {row["release"] for row in rows("vgpu")}
+    ofeds = {(row["kind"], row["version"]) for row in rows("ofed")}
+    tags = {row["tag"] for row in rows("nv_peer_mem")}
+    stacks = rows("stacks")
+    return [
+        *((row["name"], "branch", row["driver"]["branch"], branches) for row in stacks),
+        *((row["name"], "vGPU", row.get("vgpu"), releases) for row in stacks),
+        *(
+            (row["name"], "OFED", tuple(row["ofed"].values()), ofeds)
+            for row in stacks
+            if "ofed" in row
+        ),
+        *((row["name"], "tag", row["peer_memory"].get("tag"), tags) for row in stacks),
+        *(
+            (
+                row["name"],
+                "driver",
+                (row["driver"].get("version"), row["driver"]["flavour"]),
+                drivers,
+            )
+            for row in stacks
+            if row["driver"]["method"] == "runfile"
+        ),
+    ]
+
+
 def reference_faults(rows):
     """Return what rows name and no row is.
 
@@ -305,11 +335,7 @@ def reference_faults(rows):
     architectures = {row["name"] for row in rows("gpu_architectures")}
     actions = {row["action"] for row in rows("xid_actions")}
     cudas = {row["cuda"] for row in rows("cuda")}
-    drivers = {(row["version"], row["flavour"]): row for row in rows("drivers")}
-    releases = {row["release"]: row["branch"] for row in rows("vgpu")}
-    ofeds = {(row["kind"], row["version"]) for row in rows("ofed")}
-    tags = {row["tag"] for row in rows("nv_peer_mem")}
-    stacks = rows("stacks")
+    releases = {row["release"] for row in rows("vgpu")}
     named = [
         *(
             (row["name"], "branch", row.get(key), branches)
@@ -343,24 +369,7 @@ def reference_faults(rows):
             for cuda in (*row.get("lacks", {}), row.get("pypi"))
         ),
         *((row["pytorch"], "CUDA", cuda, cudas) for row in rows("pytorch") for cuda in row["cuda"]),
-        *((row["name"], "branch", row["driver"]["branch"], branches) for row in stacks),
-        *((row["name"], "vGPU", row.get("vgpu"), releases) for row in stacks),
-        *(
-            (row["name"], "OFED", tuple(row["ofed"].values()), ofeds)
-            for row in stacks
-            if "ofed" in row
-        ),
-        *((row["name"], "tag", row["peer_memory"].get("tag"), tags) for row in stacks),
-        *(
-            (
-                row["name"],
-                "driver",
-                (row["driver"].get("version"), row["driver"]["flavour"]),
-                drivers,
-            )
-            for row in stacks
-            if row["driver"]["method"] == "runfile"
-        ),
+        *stack_references(rows),
     ]
     return [
         f"{who}: {what} {value}"

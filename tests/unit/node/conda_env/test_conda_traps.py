@@ -309,6 +309,13 @@ def test_digests_are_read_from_conda_meta_which_always_has_them(built, version):
     assert (len(record["md5"]), len(record["sha256"])) == (32, 64)
 
 
+def solve_with(conda, answer):
+    """Solve for a package with a conda that answers so."""
+    cli.solve(
+        str(conda.base), "/envs/new", ["conda-forge"], ["x"], lambda *_arguments: answer, "/pkgs"
+    )
+
+
 @pytest.mark.parametrize(
     ("version", "name"),
     [("24.7", "not-found"), ("26.7", "not-found"), ("26.7", "not-found-rattler")],
@@ -320,14 +327,7 @@ def test_a_missing_package_is_named_alike_whatever_conda_calls_that(conda, versi
         version, "PackagesNotFoundInChannelsError"
     )
     with pytest.raises(Refusal) as refused:
-        cli.solve(
-            str(conda.base),
-            "/envs/new",
-            ["conda-forge"],
-            ["x"],
-            lambda *_arguments: answer,
-            "/pkgs",
-        )
+        solve_with(conda, answer)
     assert refused.value.because == "no channel has nosuchpkg"
     assert refused.value.remedy.startswith("Correct its name or version, or add the channel")
 
@@ -349,14 +349,7 @@ def test_a_solve_that_fails_names_what_is_wrong_and_what_to_do(
 ):
     answer = recordings.answer(version, name)
     with pytest.raises(Refusal) as refused:
-        cli.solve(
-            str(conda.base),
-            "/envs/new",
-            ["conda-forge"],
-            ["x"],
-            lambda *_arguments: answer,
-            "/pkgs",
-        )
+        solve_with(conda, answer)
     assert because in refused.value.because
     assert refused.value.remedy.startswith(remedy)
     assert "\n" not in str(refused.value)
