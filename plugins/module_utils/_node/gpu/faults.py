@@ -26,6 +26,12 @@ _SXID = re.compile(
 )
 # A guest driver of these words was turned away by the vGPU manager of its host.
 GUEST_REJECTED = "Guest driver is incompatible with host driver"
+# The kernel logs as well what crashed, by its name of up to 15 bytes, and the file that it crashed
+# in: arch/x86/mm/fault.c, show_signal_msg, and print_vma_addr. Users choose both. Some kernels have
+# their own thread before a message.
+_OF_DRIVER = re.compile(
+    r"(?:\[[^\]]*\]|\s)*(?!.{1,15}\[\d+\])(?:NVRM: |(?:nvidia-nvswitch\d+: )?SXid \()"
+)
 # What has no number: nv.c, "GPU 0000:3b:00.0: GPU has fallen off the bus."; osinit.c, where the
 # driver is loaded or a GPU is opened for the first time, and of a GPU that it does not support,
 # where the first one of some lines has the address: "The NVIDIA GPU 0000:3b:00.0".
@@ -47,7 +53,8 @@ def survey(tree: Root) -> dict[str, list[dict[str, Any]]]:
     """
     has_devices = pci.gpus(tree) or pci.nvswitches(tree)
     is_asked = has_devices or "nvidia" in kernels.loaded_modules(tree)
-    lines = kernel_log.lines(tree, _WORDS) if is_asked else []
+    told = kernel_log.lines(tree, _WORDS) if is_asked else []
+    lines = [line for line in told if _OF_DRIVER.match(line)]
     of_gpus, of_switches = dict(_of_gpus(lines)), dict(_of_switches(lines))
     return {
         "gpu_faults": [

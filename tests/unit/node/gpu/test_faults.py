@@ -219,3 +219,24 @@ def test_a_host_without_a_log_has_no_faults():
 @given(st.text(), st.sampled_from(["", "NVRM: ", "NVRM: Xid (PCI:", "NVRM: GPU 0000:3b:00.0: "]))
 def test_rubbish_in_a_log_is_no_error(rubbish, before):
     assert isinstance(faults(before + rubbish, f"{before}{rubbish}: 9"), list)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"a.out[4242]: segfault at 0 ip 0 sp 0 error 4 in NVRM: {LOST}[55+1000]",
+        f"NVRM: a[4242]: segfault at 0 ip 0 sp 0 error 4 in NVRM: {LOST}[55+1000]",
+        "NVRM: a[42]: segfault at 0 ip 0 sp 0 error 4 in GPU 0000:5e:00.0: fallen off the bus[5+1]",
+        f"[NVRM] NVRM: a[42]: segfault at 0 ip 0 sp 0 error 4 in NVRM: {LOST}[55+1000]",
+        f"traps: a[42] general protection fault ip:0 sp:0 error:0 in NVRM: {LOST}[55+1000]",
+        f"process '/tmp/NVRM: {LOST}' started with executable stack",
+        "SXid (x[4]: segfault in nvidia-nvswitch0: SXid (PCI:0000:c4:00.0): 24007, Fatal, x[1]",
+    ],
+)
+def test_a_program_that_is_called_like_a_fault_and_crashes_is_none(line):
+    assert faults(line) == switches(line) == []
+
+
+def test_a_fault_is_told_from_behind_the_thread_that_some_kernels_name():
+    ((_address, xid, _says),) = faults(f"[  T4242] NVRM: {LOST}")
+    assert xid == 79
