@@ -93,7 +93,7 @@ def test_many_errors_are_counted(base):
 
 def test_a_full_disk_is_told_though_conda_dies_without_json(base):
     assert failure(base, stderr=FULL) == (
-        f"the file system of {base}/envs/web or of {base}/pkgs is full"
+        f"the file system of {base}/envs/web or of {base}/pkgs is full, or its quota is"
     )
 
 
