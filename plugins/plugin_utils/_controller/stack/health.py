@@ -36,12 +36,13 @@ class Finding(NamedTuple):
     """Something that is not well.
 
     says: what, with the address; remedy: '' where none is known; hidden: whether a change of the
-    driver would hide it.
+    driver would hide it; of_fabric: whether a Fabric Manager may cure it.
     """
 
     says: str
     remedy: str
     hidden: bool
+    of_fabric: bool = False
 
     @property
     def sentence(self) -> str:
@@ -142,9 +143,9 @@ def _of_answer(case: Case) -> Iterator[Finding]:
 
 def _of_fabric(at: str, gpu: shape.SmiGpu) -> Iterator[Finding]:
     if gpu["fabric_health"] not in ("", "Healthy"):
-        yield Finding(f"{at}: its fabric is {gpu['fabric_health']}", _RESET, True)
+        yield Finding(f"{at}: its fabric is {gpu['fabric_health']}", _RESET, True, True)
     if gpu["fabric_state"] == "Completed" and gpu["fabric_status"] not in ("", "Success"):
-        yield Finding(f"{at}: its fabric ended with {gpu['fabric_status']}", _RESET, True)
+        yield Finding(f"{at}: its fabric ended with {gpu['fabric_status']}", _RESET, True, True)
 
 
 def _unlisted(case: Case) -> Iterator[Finding]:

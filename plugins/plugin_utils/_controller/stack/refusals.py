@@ -431,9 +431,12 @@ def sick_gpu(case: Case, due: Due) -> Iterator[Words]:
 
 def hidden(case: Case, due: Due) -> list[health.Finding]:
     """Return what is not well, and would be hidden by what is due about the driver."""
-    if not due["nvidia_driver"]:
+    rules = due["nvidia_driver"].keys()
+    if not rules:
         return []
-    return [finding for finding in health.findings(case) if finding.hidden]
+    cures = rules <= _FABRIC_MANAGER
+    found = [finding for finding in health.findings(case) if finding.hidden]
+    return [finding for finding in found if not (finding.of_fabric and cures)]
 
 
 _SHOWN = 4
