@@ -74,6 +74,13 @@ def refused(lab, converged, tmp_path):
     return attempt
 
 
+def test_without_become_root_is_asked_for_before_anything_else(refused):
+    said = refused({"ansible_become": False, "gunicron_app_list": []}).messages()
+    assert "needs root: the host is reached as another user and without become" in said
+    assert "gunicron_app_list" not in said
+    assert "receipt" not in said
+
+
 def test_a_misspelt_variable_is_refused_with_the_nearest_name(refused):
     said = refused({"gunicron_app_list": []}).messages()
     assert "gunicron_app_list" in said
