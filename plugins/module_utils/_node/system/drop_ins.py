@@ -31,7 +31,7 @@ _SHOWN = 8
 _LENGTH = 80
 _SETTING = re.compile(r"([A-Z]\w*)\s*=\s*(.*)")
 # What may hold a secret is told by its name alone.
-_SILENT = re.compile(r"Environment|SetCredential\w*|Exec\w+")
+_SILENT = re.compile(r"Environment|SetCredential\w*|Exec\w+|StandardInput(?:Text|Data)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 

@@ -105,6 +105,7 @@ SAID = {
     ),
     "a variable": ("[Service]\nEnvironment=TOKEN=hush\n", "Environment=..."),
     "a credential": ("[Service]\nSetCredential=t:hush\n", "SetCredential=..."),
+    "an input": ("[Service]\nStandardInputText=hush\n", "StandardInputText=..."),
     "a command": ("[Service]\nExecStart=\nExecStart=/x --key hush\n", "ExecStart=, ExecStart=..."),
     "an address": ("[Unit]\nDocumentation=https://u:hush@x/\n", "Documentation=https://***@x/"),
     "a terminal's words": ("[Unit]\nDescription=a\x1b[31mb\n", "Description=a?[31mb"),
