@@ -231,9 +231,8 @@ def converged(draw):
     ofed = asked["ofed"] or draw(st.sampled_from(_OFEDS))
     if draw(FLAG):
         asked["ofed"] = {**ofed, "file": "", "sha256": ""}
-    asked["peer_memory"]["route"] = route = draw(
-        st.sampled_from(_routes(asked, architecture, ofed, open_modules, kernel))
-    )
+    routes = _routes(asked, architecture, ofed, open_modules, kernel)
+    asked["peer_memory"]["route"] = route = draw(st.sampled_from(routes))
     modules = ["nvidia", *({route} & set(peer_route.MODULES))]
     tag = asked["peer_memory"]["tag"] or ("1.1-0" if ofed["version"].startswith("4.") else "1.3-0")
     asked["peer_memory"]["tag"] = tag
