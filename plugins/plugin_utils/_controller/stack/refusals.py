@@ -93,7 +93,11 @@ def kernel_too_new(case: Case, due: Due) -> Iterator[Words]:
                 f"{first} on, and this host has {kernel['release']}",
                 (f"Choose a release after {until}" if until else "Choose a later branch")
                 + (", say gpunode_driver_modules: open" if case.may_be_open(kind) else "")
-                + ", or boot the host with an older kernel",
+                + (
+                    ", or boot the host with an older kernel"
+                    if kernel["running"] or kernel["next"]
+                    else ", or remove that kernel"
+                ),
             )
             return
 
