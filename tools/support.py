@@ -7,6 +7,7 @@ python tools/support.py note XML ...   note the slow tests that passed, strike t
 from __future__ import annotations
 
 import sys
+import textwrap
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -24,8 +25,8 @@ BEGIN, END = "<!-- From tests, by tools/support.py -->\n", "<!-- End -->\n"
 SHAPED = " ⁵"
 _HEAD = """\
 ---
-# Slow tests on shaped nodes that were seen passing; without that, the
-# support matrix does not call executed what a test executes there.
+# Slow tests on shaped nodes that were seen passing. What others execute there,
+# the support matrix does not call executed.
 # `make support` notes them, and strikes those that failed, from the reports in tests/output.
 """
 
@@ -157,6 +158,13 @@ def noted(seen, report, tests):
     return sorted(found)
 
 
+def listed(found):
+    """Return what tests/support.yml says of the tests that were seen passing."""
+    if not found:
+        return "seen: []\n"
+    return "seen:\n" + textwrap.indent(yaml.safe_dump(found, width=1000), "  ")
+
+
 def _seen():
     return yaml.safe_load(SEEN.read_text(encoding="utf-8"))["seen"] if SEEN.exists() else []
 
@@ -167,8 +175,7 @@ def main(verb, *files):
         found = _seen()
         for path in files:
             found = noted(found, ET.parse(path).getroot(), tests)
-        text = yaml.safe_dump({"seen": found}, width=1000)
-        SEEN.write_text(_HEAD + text, encoding="utf-8")
+        SEEN.write_text(_HEAD + listed(found), encoding="utf-8")
     else:
         (page,) = map(Path, files)
         known = yaml.safe_load(Path(__file__).with_suffix(".yml").read_text(encoding="utf-8"))

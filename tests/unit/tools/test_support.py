@@ -5,6 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 
 import pytest
+import yaml
 
 import support
 
@@ -85,6 +86,13 @@ def test_neither_a_quick_test_nor_one_on_the_labs_own_system_has_to_be_noted():
     own = {("driver", "debian12"): {"system/test_a.py::test_b[el10]": True}}
     for tests in (quick, own):
         assert support.noted([], report(""), tests) == []
+
+
+@pytest.mark.parametrize("found", [[], ["a.py::b[el9]"], ["a.py::b", "c.py::d[x: y-# z]"]])
+def test_what_is_noted_is_read_as_it_was(found):
+    text = support.listed(found)
+    assert yaml.safe_load(text) == {"seen": found}
+    assert "\n-" not in text
 
 
 def test_a_page_is_renewed_between_the_markers_alone():
