@@ -35,9 +35,12 @@ _ASYMMETRIC = " asymmetri "
 # id-ce-subjectKeyIdentifier, 2.5.29.14, RFC 5280, as DER has it.
 _IDENTIFIER = bytes.fromhex("0603551d0e")
 _OCTET_STRING = 4
-# kernel/module/signing.c, security/lockdown/lockdown.c and crypto/asymmetric_keys.
+# kernel/module/signing.c, certs/system_keyring.c and security/lockdown/lockdown.c, as whole lines:
+# others have names in them that users choose. Some kernels have their own thread before a message.
 _REJECTED = (
-    "Loading of .* is rejected|unsigned module loading is restricted|not signed with a trusted key"
+    r"^(\[[^\]]*\]|\s)*(Loading of [a-z ]+ is rejected"
+    r"|PKCS#7 signature not signed with a trusted key"
+    r"|Lockdown: [^:]+: unsigned module loading is restricted; see man kernel_lockdown\.7)$"
 )
 # EFI_GLOBAL_VARIABLE, EFI_IMAGE_SECURITY_DATABASE_GUID and shim's own, SHIM_LOCK_GUID
 # (rhboot/shim@72fd4b70e7562d25234204249462da97080ef56f:lib/guid.c).
