@@ -16,6 +16,8 @@ APP = {
     "listen": "0.0.0.0:9001",
     "health_path": "/healthz",
     "health_headers": {},
+    "readable": [],
+    "writable": [],
     "start_timeout_s": 5,
     "units": {"web.socket": "[Socket]\n", "web.service": "[Service]\n"},
     "unit_digest": "d1",

@@ -116,6 +116,7 @@ def _manifest(app: dict[str, Any]) -> list[dict[str, Any]]:
         (manifest.directory, service.releases_of(app)),
         # One that was there before may be a user's.
         *([(manifest.directory, app["dir"])] if folders.is_ours(app["dir"]) else []),
+        *((manifest.directory, path) for path in app["writable"]),
         (lambda path: manifest.tree(path, release.IGNORED), app["release"]),
         *((manifest.file, path) for path in paths),
         (manifest.link, service.link_of(app)),

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ..conda import builds, contents
 from ..system import accounts, commands, files, folders, in_use, listening, processes, systemd
 from ..system.commands import Run
-from . import candidate, process, release, rollback, service, surroundings
+from . import candidate, data, process, release, rollback, service, surroundings
 
 # The time of a release's folder that never was in service.
 NEVER = 0
@@ -43,6 +43,7 @@ class Seen(NamedTuple):
     :ivar releases_on_disk: paths in the folder of releases, see :func:`releases_on_disk`.
     :ivar served: the releases that ever were in service, see :func:`served`.
     :ivar in_use: earlier releases that something else than the application uses.
+    :ivar folders_lacking: folders that it writes to, see data.py, which are not there.
     :ivar drop_ins: what changes its units besides their files, see surroundings.py.
     :ivar before: what was in service, and the way back to it.
     """
@@ -65,6 +66,7 @@ class Seen(NamedTuple):
     releases_on_disk: list[str]
     served: list[str]
     in_use: list[str]
+    folders_lacking: list[str]
     drop_ins: surroundings.DropIns
     before: rollback.Before
 
@@ -118,6 +120,7 @@ def observe(
         releases_on_disk=on_disk,
         served=_served(on_disk, link),
         in_use=sorted(used_by_others(earlier, app["name"])),
+        folders_lacking=data.lacking(app),
         drop_ins=now,
         before=rollback.Before(app, run),
     )

@@ -18,7 +18,7 @@ from ..refusal import Refusal
 from ..steps import Step, diff
 from ..system import systemd
 from ..system.commands import Run
-from . import actions, candidate, release, rollback, service
+from . import actions, candidate, data, release, rollback, service
 from .observe import Seen
 
 # Lower user ids belong to services, which never log in; a person's account is left as it is.
@@ -76,7 +76,7 @@ def obstacles(app: dict[str, Any], seen: Seen) -> list[Refusal]:
         "something that is no socket lies there",
         "Move it away, or let the application listen elsewhere",
     )
-    return [*([taken] if seen.is_taken else []), *_of_release(app, seen)]
+    return [*([taken] if seen.is_taken else []), *_of_release(app, seen), *data.obstacles(app)]
 
 
 def _of_release(app: dict[str, Any], seen: Seen) -> list[Refusal]:
@@ -139,6 +139,9 @@ def _preparing(app: dict[str, Any], seen: Seen, means: Means) -> list[Step]:
     if not seen.is_private:
         says = f"make {service.releases_of(app)} a folder that only root writes"
         todo.append(Step(says, functools.partial(actions.make_releases, app)))
+    for path in seen.folders_lacking:
+        says = f"make {path} for user {app['user']}"
+        todo.append(Step(says, functools.partial(data.make, app, path)))
     if seen.release != "intact":
         verb = "unpack" if seen.release == "absent" else "replace the changed"
         place = functools.partial(actions.place_release, app, means.archives)

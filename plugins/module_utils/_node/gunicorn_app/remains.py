@@ -48,7 +48,8 @@ class Remains(NamedTuple):
     :ivar users: {release: who} of those that something else uses.
     :ivar is_linked: whether there is the link to the release in service.
     :ivar folders: that of its releases, and its own, where they are folders.
-    :ivar parents: the folders above that, the nearest first.
+    :ivar data: those that it could write to.
+    :ivar parents: the folders above its own, the nearest first.
     """
 
     foreign: list[str]
@@ -62,6 +63,7 @@ class Remains(NamedTuple):
     users: dict[str, str]
     is_linked: bool
     folders: list[Folder]
+    data: list[Folder]
     parents: list[Folder]
 
 
@@ -138,6 +140,11 @@ def _remains(item: dict[str, Any], run: Run) -> Remains:
         folders=[
             _folder(path)
             for path in (service.releases_in(item["dir"]), item["dir"])
+            if os.path.isdir(path) and not os.path.islink(path)
+        ],
+        data=[
+            _folder(path)
+            for path in service.setting(service_text, "BindPaths").split()
             if os.path.isdir(path) and not os.path.islink(path)
         ],
         parents=[

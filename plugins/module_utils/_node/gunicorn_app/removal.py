@@ -110,6 +110,10 @@ def _folder_steps(item: dict[str, Any], remains: Remains) -> list[Step]:
         if folder.entries <= going:
             todo.append(_removing(folder.path, os.rmdir))
             going.add(folder.path)
+    for folder in remains.data:
+        if folder.is_ours and not folder.entries:
+            todo.append(_removing(folder.path, os.rmdir))
+            going.add(folder.path)
     for parent in remains.parents:
         if not parent.is_ours or not parent.entries <= going:
             break

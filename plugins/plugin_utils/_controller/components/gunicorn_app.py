@@ -60,6 +60,11 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _OURS = ("PATH", systemd.UNIT_MARK, service.SECRETS_MARK)
 # By what serves an application.
 _ENTRIES = {"gunicorn": "main:app", "python": "main.py"}
+# What keeps a folder from being read or written: (option, kinds of paths, why, remedy).
+_UNFIT = (
+    ("writable", ("file", "other"), "it is not a folder", "Move it away or choose another folder"),
+    ("readable", ("absent",), "it is not there", "Bring it to the host before, or leave it out"),
+)
 # Slow on purpose: digests of secrets are kept, and a weak secret must not be found by trying.
 _STRETCH = 100_000
 
@@ -73,8 +78,9 @@ def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
     """Return the wanted state: what is to be served and how it is proven, and what is to go.
 
     ``applications`` is a list of {name, server, user, dir, release, digest,
-    size, prefix, listen, health_path, health_headers, start_timeout_s, units, unit_digest,
-    candidate, secrets_digest, notices}: ``release`` is the folder on the host,
+    size, prefix, listen, health_path, health_headers, start_timeout_s, readable,
+    writable, units, unit_digest, candidate, secrets_digest, notices}:
+    ``release`` is the folder on the host,
     ``digest`` that of its content, or its first digits where a kept release
     was named, ``size`` its bytes, and the units are those of gunicorn/units.py.
     ``absent`` is a list of {name, user, dir}, and ``leaving`` are their units.
@@ -104,12 +110,10 @@ def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
     for key in ("name", "dir"):
         _refuse_twice(key, [app[key] for app in [*applications, *gone]])
     envs = site.options("conda_env")
-    places.refuse_nested(
-        [*applications, *gone],
-        os.path.normpath(envs["dir"]),
-        [env["name"] for env in envs["list"]],
-        os.path.normpath(site.options("miniforge")["prefix"]),
-    )
+    env_dir, conda = map(os.path.normpath, (envs["dir"], site.options("miniforge")["prefix"]))
+    env_names = [env["name"] for env in envs["list"]]
+    places.refuse_nested([*applications, *gone], env_dir, env_names, conda)
+    places.refuse_data(applications, env_dir, conda)
     for one, other in itertools.combinations(applications, 2):
         if listening.overlap(listening.parse(one["listen"]), listening.parse(other["listen"])):
             raise Refusal(
@@ -140,7 +144,11 @@ def probe(state: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return what the plan must know of the host."""
     applications = state["applications"]
     return {
-        "paths": [path for app in applications for path in (app["dir"], app["release"])],
+        "paths": [
+            path
+            for app in applications
+            for path in (app["dir"], app["release"], *app["readable"], *app["writable"])
+        ],
         "users": [app["user"] for app in applications],
         "units": [unit for app in applications for unit in service.own_units(app)],
     }
@@ -169,6 +177,12 @@ def refusals(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Refusal
                     "Move it away or choose another one",
                 )
             )
+        found += [
+            Refusal(f"{option} {path} of application {app['name']}", because, remedy)
+            for option, kinds, because, remedy in _UNFIT
+            for path in app[option]
+            if facts["paths"][path]["kind"] in kinds
+        ]
     lacking = [
         app for app in state["applications"] if facts["paths"][app["release"]]["kind"] == "absent"
     ]
@@ -330,6 +344,8 @@ def _application(item: Mapping[str, Any], secrets: Mapping[str, str], site: Site
         health_path=item["health_path"],
         health_headers=item["health_headers"],
         start_timeout_s=item["start_timeout_s"],
+        readable=[_data_folder("readable", path, what) for path in item["readable"]],
+        writable=[_data_folder("writable", path, what) for path in item["writable"]],
         secrets_digest=_secrets_digest(name, secrets),
         **(_kept(item, app, site) if source is None else _sent(source, app)),
     )
@@ -389,6 +405,13 @@ def _check_listen(item: Mapping[str, Any], what: str) -> None:
             f"the program has to make the socket itself, and may do so in {folder} alone",
             f"Let it listen on {folder}/http.sock",
         )
+
+
+def _data_folder(option: str, path: str, what: str) -> str:
+    """Return the path of a folder that an application reads or writes, normalised."""
+    found = host_folder.checked(f"{option} of {what}:", path)
+    _demand(_PATH, found, f"{option} of {what}", "a path is made of letters, digits and '._+@-'")
+    return found
 
 
 def _check_headers(headers: Mapping[str, Any], what: str) -> None:

@@ -18,6 +18,15 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
 
 _OWN = (own_paths.STATE_DIR, own_paths.CACHE_DIR, own_paths.RUN_DIR, own_paths.ETC_DIR)
 
+# Of the file system hierarchy (hier(7)): what the kernel shows, what the system runs from, and what
+# many programs have a folder in.
+_KERNELS = ("/dev", "/proc", "/sys")
+_SYSTEM = ("/bin", "/boot", "/etc", "/lib", "/lib64", "/root", "/run", "/sbin", "/usr")
+_SHARED = (
+    *("/home", "/media", "/mnt", "/opt", "/srv", "/tmp", "/var"),
+    *("/var/cache", "/var/lib", "/var/log", "/var/spool", "/var/tmp"),
+)
+
 
 def refuse_nested(
     apps: Sequence[Mapping[str, Any]], env_dir: str, env_names: Iterable[str], conda: str
@@ -45,6 +54,32 @@ def refuse_nested(
             first = PurePosixPath(folder).relative_to(env_dir).parts[0]
             if first in env_names or builds.name_of(first):
                 raise _refused(what, f"it lies among the environments of {env_dir}")
+
+
+def refuse_data(apps: Sequence[Mapping[str, Any]], env_dir: str, conda: str) -> None:
+    """Refuse to open a folder to an application that is the system's, or comes and goes with it.
+
+    :param apps: {name, readable, writable, dir, ...} of the applications that are to be there.
+    :param env_dir: the folder of environments.
+    :param conda: the prefix of Miniforge.
+    :raises Refusal: one is.
+    """
+    ours = [*_OWN, env_dir, conda, *(place for _who, place in _of_releases(apps))]
+    for app in apps:
+        for option in ("readable", "writable"):
+            for path in app[option]:
+                what = f"{option} {path} of application {app['name']}"
+                if any(_is_within(path, place) for place in _KERNELS):
+                    raise _refused(what, "it is no folder of data")
+                if any(_is_within(path, place) for place in _OWN):
+                    raise _refused(what, "it lies in a folder of gpunode's own")
+        for path in app["writable"]:
+            what = f"writable {path} of application {app['name']}"
+            if path in _SHARED or any(_is_within(path, place) for place in _SYSTEM):
+                raise _refused(what, "it is the system's, or all programs' together")
+            for place in ours:
+                if _is_within(path, place) or _is_within(place, path):
+                    raise _refused(what, f"what it runs from, or another one, lies there: {place}")
 
 
 def _of_releases(apps: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:

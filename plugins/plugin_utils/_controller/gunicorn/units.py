@@ -23,6 +23,13 @@ from .. import project
 
 # What systemd reads as one argument without quotes.
 _PLAIN = re.compile(r"[A-Za-z0-9_.:,=/@+()\[\]-]+")
+# $0 is the prefix. In a function, since a script may change the arguments it is read with.
+_ACTIVATE = (
+    "said=$(export -p); "
+    'activate() { local f; for f in "$0"/etc/conda/activate.d/*.sh; do '
+    'if [ -r "$f" ]; then . "$f"; fi; done; }; '
+    'activate; path=$PATH; eval "$said"; PATH=$path; exec "$@"'
+)
 _TEMPLATES = project.ROOT / "roles/gunicorn_app/templates/etc/systemd/system"
 
 
@@ -81,8 +88,18 @@ def _rendered(template: str, values: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    engine.globals["activated"] = activated
     engine.filters.update(unit_quoted=unit_quoted, argument=argument, text=text)
     return engine.get_template(template).render(values)
+
+
+def activated(prefix: str) -> str:
+    """Return what a command line begins with that runs a program in an activated environment.
+
+    As ``conda activate`` does, the scripts in etc/conda/activate.d are read by the shell that
+    becomes the program; what the unit says goes before what they set, but for the PATH.
+    """
+    return f"/bin/bash --noprofile --norc -c {argument(_ACTIVATE)} {prefix}"
 
 
 def text(value: str) -> str:

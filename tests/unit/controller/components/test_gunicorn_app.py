@@ -89,7 +89,7 @@ def test_units_name_the_resolved_environment_and_release(resolve, source):
     assert re.fullmatch(r"/opt/gpunode/envs/env-[0-9a-f]{12}", app["prefix"])
     text = service(state)
     assert lines(text, "WorkingDirectory") == [app["release"]]
-    assert lines(text, "ExecStart")[0].startswith(f"{app['prefix']}/bin/python -m gunicorn ")
+    assert f" {app['prefix']}/bin/python -m gunicorn " in lines(text, "ExecStart")[0]
     assert lines(text, "Environment")[0].startswith(f"PATH={app['prefix']}/bin:")
     assert lines(text, "BindReadOnlyPaths") == [f"{app['release']} {app['prefix']}"]
 
@@ -251,6 +251,47 @@ def test_headers_of_the_health_check_are_known_to_every_proof(resolve):
     assert state["applications"][0]["health_headers"] == headers
     assert gunicorn_app.summary(state)[0]["health_headers"] == headers
     assert service(state) == service(resolve())
+
+
+# Folders of data
+
+DATA = {
+    "all": ("writable", "/", "a path is made of letters"),
+    "all to be read": ("readable", "/", "a path is made of letters"),
+    "the kernel's": ("readable", "/proc/1", "no folder of data"),
+    "secrets of gpunode": ("readable", "/etc/gpunode/web.env", "gpunode's own"),
+    "the system's": ("writable", "/etc/web", "the system's"),
+    "programs": ("writable", "/usr/local/bin", "the system's"),
+    "homes": ("writable", "/home", "all programs' together"),
+    "all services'": ("writable", "/var/lib", "all programs' together"),
+    "its releases": ("writable", "/srv/web/releases", "another one, lies there: /srv/web/rel"),
+    "what holds its releases": ("writable", "/srv/web", "another one, lies there: /srv/web/rel"),
+    "environments": ("writable", "/opt/gpunode/envs/env-1", "lies there: /opt/gpunode/envs"),
+    "what holds conda": ("writable", "/opt/miniforge3/..", "all programs' together"),
+    "relative": ("writable", "data", "it is not an absolute path"),
+    "two in one": ("writable", "/srv/a /srv/b", "a path is made of letters"),
+    "of a unit": ("readable", "/srv/a:/etc", "a path is made of letters"),
+    "on other terms": ("readable", "-/srv/a", "it is not an absolute path"),
+}
+
+
+@pytest.mark.parametrize("case", DATA)
+def test_a_folder_that_is_none_of_an_application_s_data_is_not_opened_to_it(resolve, case):
+    option, path, said = DATA[case]
+    with pytest.raises(Refusal, match=re.escape(option)) as refusal:
+        resolve({option: [path]})
+    assert said in str(refusal.value)
+
+
+def test_folders_that_are_asked_for_are_opened_and_no_other(resolve):
+    asked = {"readable": ["/home/jane/models/"], "writable": ["/var/lib/web", "/home/web/data"]}
+    state = resolve(asked)
+    (app,) = state["applications"]
+    assert (app["readable"], app["writable"]) == (["/home/jane/models"], asked["writable"])
+    assert lines(service(state), "BindPaths") == ["/var/lib/web /home/web/data"]
+    assert lines(service(state), "BindReadOnlyPaths")[1:] == ["/home/jane/models"]
+    assert lines(service(resolve()), "BindPaths") == []
+    assert {*app["readable"], *app["writable"]} <= {*gunicorn_app.probe(state)["paths"]}
 
 
 # Secrets
@@ -585,6 +626,16 @@ def test_a_unit_of_that_name_that_comes_from_elsewhere_is_refused(resolve, unit)
     assert f"{unit} is there already, from /usr/lib/systemd/system/{unit}" in said
     # Ours, or one that was made by hand.
     assert reasons(state, units={**theirs, unit: f"/etc/systemd/system/{unit}"}) == []
+
+
+def test_what_is_to_be_read_or_written_is_looked_for_on_the_host(resolve):
+    state = resolve({"readable": ["/srv/models"], "writable": ["/srv/data"]})
+    (said,) = reasons(state)
+    assert "readable /srv/models of application web: it is not there" in said
+    there = {**facts(state)["paths"], "/srv/models": {**FREE, "kind": "file"}}
+    assert reasons(state, paths=there) == []
+    (said,) = reasons(state, paths={**there, "/srv/data": {**FREE, "kind": "file"}})
+    assert "writable /srv/data of application web: it is not a folder" in said
 
 
 def test_a_file_where_the_folder_should_be_is_refused(resolve):

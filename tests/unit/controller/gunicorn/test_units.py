@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import difflib
 import json
+import pathlib
 import re
+import shlex
 import subprocess
+import sys
 
 import pytest
 
@@ -104,6 +107,59 @@ def test_a_jit_may_have_memory_that_is_written_and_run_and_nothing_else():
     assert differences(service(), service(jit=True)) == ({"MemoryDenyWriteExecute=true"}, set())
 
 
+def test_what_reads_proc_sees_all_of_it_but_processes_of_others():
+    assert differences(service(), service(proc=True)) == ({"ProcSubset=pid"}, set())
+    assert "ProtectProc=invisible" in service(proc=True).splitlines()
+
+
+def test_folders_of_data_loosen_nothing_else():
+    lost, gained = differences(service(), service(readable=["/srv/a"], writable=["/srv/b"]))
+    assert (lost, gained) == (set(), {"BindReadOnlyPaths=/srv/a", "BindPaths=/srv/b"})
+
+
+@pytest.fixture
+def started(prefix):
+    """Return a function that starts a program as a unit's text would, and returns what it has."""
+
+    def run(scripts, **variables):
+        folder = pathlib.Path(prefix, "etc/conda/activate.d")
+        folder.mkdir(parents=True)
+        for name, text in scripts.items():
+            (folder / name).write_text(text)
+        # systemd and a shell take these quotes and escapes alike, but for the doubled dollars.
+        words = shlex.split(units.activated(prefix).replace("$$", "$"))
+        program = [sys.executable, "-c", "import json, os; print(json.dumps(dict(os.environ)))"]
+        done = subprocess.run([*words, *program], env=variables, capture_output=True, check=True)
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return run
+
+
+def test_what_activation_sets_is_set(started):
+    scripts = {
+        "gdal.sh": 'export GDAL_DATA="$CONDA_PREFIX/share/gdal"\nnot_for_others=1\n',
+        "path.sh": 'export PATH="$CONDA_PREFIX/extra:$PATH"\n',
+        "odd.sh": "set -- lost arguments\nfalse\nno-such-command\n",
+        "bash.sh": "_words=(a b)\nexport LAST=${_words[1]}\n",
+        "other.fish": "export FISH=1\n",
+    }
+    found = started(scripts, CONDA_PREFIX="/opt/e", PATH="/usr/bin:/bin")
+    assert (found["GDAL_DATA"], found["LAST"]) == ("/opt/e/share/gdal", "b")
+    assert found["PATH"] == "/opt/e/extra:/usr/bin:/bin"
+    assert not {"FISH", "not_for_others", "said"} & set(found)
+
+
+def test_what_an_application_is_given_goes_before_what_activation_sets(started):
+    given = {"GDAL_DATA": 'a "b" $HOME\n`c`\\ d', "path": "kept", "said": "kept too"}
+    found = started({"gdal.sh": "export GDAL_DATA=x\nunset KEPT\n"}, KEPT="k", **given)
+    assert given.items() <= found.items()
+    assert found["KEPT"] == "k"
+
+
+def test_an_environment_without_scripts_starts_as_it_is(started):
+    assert started({}, A="b", PATH="/usr/bin:/bin")["A"] == "b"
+
+
 def test_a_gpu_opens_its_devices_and_starts_after_what_brings_them():
     lost, gained = differences(service(), service(gpu=True))
     assert lost == {"MemoryDenyWriteExecute=true", "PrivateDevices=true", "ProcSubset=pid"}
@@ -143,7 +199,7 @@ def test_a_python_server_is_one_unit_that_runs_the_file():
     assert list(found["units"]) == ["web.service"]
     assert found["candidate"] is None
     text = found["units"]["web.service"]
-    assert lines(text, "ExecStart") == [f"{RESOLVED['prefix']}/bin/python main.py"]
+    assert lines(text, "ExecStart")[0].endswith(f" {RESOLVED['prefix']}/bin/python main.py")
     assert lines(text, "Type") == ["exec"]
     assert "web.socket" not in text
     assert "ExecReload" not in text
@@ -251,6 +307,8 @@ VARIANTS = {
     "none": {},
     "`server: python`": PYTHON,
     "`jit: true`": {"jit": True},
+    "`proc: true`": {"proc": True},
+    "`readable`, `writable`": {"readable": ["/srv/a"], "writable": ["/srv/b"]},
     "`gpu: true`": {"gpu": True},
 }
 
@@ -311,7 +369,7 @@ def test_the_documented_loosenings_are_those_that_systemd_counts(security):
         }
 
     found = {}
-    for option in ("jit", "gpu"):
+    for option in ("jit", "gpu", "proc"):
         for name, (exposure, description) in counted(**{option: True}).items():
             if counted().get(name) != (exposure, description):
                 found.setdefault(f"`{name}`", [exposure]).append(f"`{option}`")

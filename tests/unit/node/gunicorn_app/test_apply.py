@@ -137,6 +137,7 @@ class Web:
             releases_on_disk=[],
             served=observe.served(app),
             in_use=[],
+            folders_lacking=[],
             drop_ins={"web.service": {"/x.conf": "d"}},
             before=rollback.Before(app, self.manager.run),
         )

@@ -37,6 +37,7 @@ CONVERGED = {
     "releases_on_disk": [RELEASE],
     "served": [RELEASE],
     "in_use": [],
+    "folders_lacking": [],
     "drop_ins": {},
     "before": None,
 }
@@ -59,6 +60,7 @@ VIRGIN = {
     "releases_on_disk": [],
     "served": [],
     "in_use": [],
+    "folders_lacking": [],
     "drop_ins": {},
     "before": None,
 }
@@ -91,6 +93,13 @@ def test_a_converged_host_needs_nothing():
 def test_the_unix_socket_of_an_earlier_address_goes_last():
     said = changes(listens=False, socket_left="/run/web/old.sock")
     assert said[-1] == "remove /run/web/old.sock"
+
+
+def test_a_folder_of_data_that_lacks_is_made_once_there_is_a_user():
+    said = changes(**{**VIRGIN, "folders_lacking": ["/srv/data"]})
+    assert (
+        said.index("create user web") < said.index("make /srv/data for user web") < said.index(TRY)
+    )
 
 
 def test_a_virgin_host_gets_everything_in_order():

@@ -214,3 +214,18 @@ def test_a_user_goes_where_we_made_it_and_nothing_else_runs_as_it(
     item = {**host, "user": "nobody"}
     steps = planned(item, wanted_users=wanted)
     assert [step.sentence for step in steps] == (["remove user nobody"] if goes else [])
+
+
+def test_folders_of_data_go_where_they_were_made_for_it_and_are_empty(host, tmp_path):
+    placed(host)
+    made, full, found = (tmp_path / "data" / name for name in ("made", "full", "found"))
+    for path in (made, full):
+        folders.make(str(path))
+    found.mkdir()
+    (full / "web.sqlite3").touch()
+    unit = service.unit_path("web.service")
+    with open(unit, "a", encoding="utf-8") as handle:
+        handle.write(f"BindPaths={made} {full} {found}\n")
+    run(planned(host))
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["found", "full"]
+    assert planned(host) == []

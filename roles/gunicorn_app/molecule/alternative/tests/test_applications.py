@@ -44,6 +44,13 @@ def test_the_application_has_its_variables_and_its_secret(host, address):
         assert host.run("grep -rs for-the-application-alone /etc /srv").stdout == ""
 
 
+def test_the_application_writes_to_its_folder_of_data_and_knows_its_host(host, address):
+    said = json.loads(ask(f"http://{address}:9101/"))
+    assert (said["visits"], said["CONDA_PREFIX"]) == (1, said["prefix"])
+    assert int(said["MemTotal"]) > 0
+    assert host.file("/srv/elsewhere/data").user == "webuser"
+
+
 def test_the_application_runs_as_its_user_in_one_worker_with_threads(host, web, address):
     assert web["User"] == "webuser"
     assert json.loads(ask(f"http://{address}:9101/"))["threaded"] is True

@@ -18,5 +18,10 @@ def _answer(environ, start_response):
     found = environ["PATH_INFO"] in ("/", "/ready") and is_known
     start_response("200 OK" if found else "404 Not Found", [("Content-Type", "application/json")])
     said = {key: os.environ.get(key) for key in ("GREETING", "TOKEN")}
+    with open("/proc/meminfo", encoding="utf-8") as meminfo:
+        said["MemTotal"] = meminfo.readline().split()[1]
+    with open("/srv/elsewhere/data/visits", "a", encoding="utf-8") as visits:
+        said["visits"] = visits.write("x")
+    said["CONDA_PREFIX"] = os.environ["CONDA_PREFIX"]
     said.update(prefix=sys.prefix, release=os.getcwd(), threaded=environ["wsgi.multithread"])
     return [json.dumps(said).encode()]
