@@ -10,19 +10,24 @@ import re
 import shutil
 import stat
 import tarfile
+from typing import Callable
 
 from ..refusal import Refusal
 from ..system import disk, files
 
 IGNORED = (".git", "__pycache__", "*.pyc")
+LeaveOut = Callable[[str, bool], bool]
 _ID_DIGITS = 12
 # More than any application has, and less than what Python, or a path, can hold.
 _DEEPEST = 100
 
 
-def digest_of(folder: str) -> str:
-    """Return the hex sha256 of a release's content, the same wherever it lies."""
-    return files.sha256_of_tree(folder, IGNORED)
+def digest_of(folder: str, leave_out: LeaveOut | None = None) -> str:
+    """Return the hex sha256 of a release's content, the same wherever it lies.
+
+    :param leave_out: what of the folder is no part of it, see files.walk.
+    """
+    return files.sha256_of_tree(folder, IGNORED, leave_out)
 
 
 def id_of(digest: str) -> str:
@@ -35,18 +40,18 @@ def is_id(name: str) -> bool:
     return bool(re.fullmatch(f"[0-9a-f]{{{_ID_DIGITS}}}", name))
 
 
-def size_of(folder: str) -> int:
-    """Return the bytes that a release's files hold."""
-    return sum(os.lstat(path).st_size for path, _relative in files.walk(folder, IGNORED))
+def size_of(folder: str, leave_out: LeaveOut | None = None) -> int:
+    """Return the bytes that a release's files hold; see :func:`digest_of`."""
+    return sum(os.lstat(path).st_size for path, _relative in files.walk(folder, IGNORED, leave_out))
 
 
-def check(folder: str) -> None:
-    """Refuse a folder that holds what cannot be shipped.
+def check(folder: str, leave_out: LeaveOut | None = None) -> None:
+    """Refuse a folder that holds what cannot be shipped; see :func:`digest_of`.
 
     :raises Refusal: a link leads out of it, it is too deep, or something is neither file, folder
         nor link.
     """
-    for path, relative in files.walk(folder, IGNORED):
+    for path, relative in files.walk(folder, IGNORED, leave_out):
         _check_depth(relative)
         mode = os.lstat(path).st_mode
         if stat.S_ISLNK(mode):
@@ -59,14 +64,17 @@ def check(folder: str) -> None:
             )
 
 
-def pack(folder: str, archive: str | os.PathLike[str]) -> None:
-    """Write a release to ``archive`` as a tar.gz that depends on its content alone."""
+def pack(folder: str, archive: str | os.PathLike[str], leave_out: LeaveOut | None = None) -> None:
+    """Write a release to ``archive`` as a tar.gz that depends on its content alone.
+
+    :param leave_out: as for :func:`digest_of`.
+    """
     with (
         open(archive, "wb") as raw,
         gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
-        for path, relative in files.walk(folder, IGNORED):
+        for path, relative in files.walk(folder, IGNORED, leave_out):
             _pack_member(tar, path, relative)
 
 

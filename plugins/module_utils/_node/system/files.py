@@ -14,7 +14,7 @@ import pwd
 import stat
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
-from typing import IO
+from typing import IO, Callable
 
 _CHUNK = 1 << 20
 _TEMPORARY = ".gpunode-"
@@ -61,7 +61,11 @@ def sha256_of_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def sha256_of_tree(root: str | os.PathLike[str], ignore: Collection[str] = ()) -> str:
+def sha256_of_tree(
+    root: str | os.PathLike[str],
+    ignore: Collection[str] = (),
+    leave_out: Callable[[str, bool], bool] | None = None,
+) -> str:
     """Return one hex sha256 over a folder's relative names, kinds, execute bits and contents.
 
     Owner, other mode bits and times are left out: a tree keeps its digest when
@@ -69,10 +73,11 @@ def sha256_of_tree(root: str | os.PathLike[str], ignore: Collection[str] = ()) -
 
     :param root: the folder.
     :param ignore: patterns (such as '*.pyc') of base names to pass over, at any depth.
+    :param leave_out: see :func:`walk`.
     :raises OSError: something in the tree cannot be read.
     """
     digest = hashlib.sha256()
-    for path, relative in walk(root, ignore):
+    for path, relative in walk(root, ignore, leave_out):
         mode = os.lstat(path).st_mode
         if stat.S_ISLNK(mode):
             kind, content = "link", os.readlink(path)
@@ -85,11 +90,28 @@ def sha256_of_tree(root: str | os.PathLike[str], ignore: Collection[str] = ()) -
     return digest.hexdigest()
 
 
-def walk(root: str | os.PathLike[str], ignore: Collection[str] = ()) -> Iterator[tuple[str, str]]:
-    """Yield (path, path relative to root) of everything below ``root``, in one fixed order."""
+def walk(
+    root: str | os.PathLike[str],
+    ignore: Collection[str] = (),
+    leave_out: Callable[[str, bool], bool] | None = None,
+) -> Iterator[tuple[str, str]]:
+    """Yield (path, path relative to root) of everything below ``root``, in one fixed order.
+
+    :param ignore: patterns of base names to pass over, at any depth.
+    :param leave_out: says of (path relative to root, whether it is a folder) whether it is passed
+        over, with all that is in it.
+    """
+
+    def stays(folder: str, name: str) -> bool:
+        path = os.path.join(folder, name)
+        is_folder = os.path.isdir(path) and not os.path.islink(path)
+        return not _matches(name, ignore) and not (
+            leave_out and leave_out(os.path.relpath(path, root), is_folder)
+        )
+
     for folder, names, files in os.walk(root):
-        names[:] = sorted(name for name in names if not _matches(name, ignore))
-        for name in sorted(names + [name for name in files if not _matches(name, ignore)]):
+        names[:] = sorted(name for name in names if stays(folder, name))
+        for name in sorted(names + [name for name in files if stays(folder, name)]):
             path = os.path.join(folder, name)
             yield path, os.path.relpath(path, root)
 

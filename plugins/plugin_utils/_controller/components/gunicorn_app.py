@@ -33,7 +33,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
 )
 
 from .. import project
-from ..gunicorn import entry_point, guards, places, settings, units
+from ..gunicorn import entry_point, exclusion, guards, places, settings, units
 from ..gunicorn import source as app_source
 from ..inputs import host_folder, sent_file
 from ..inputs.site import Site
@@ -336,7 +336,8 @@ def _application(item: Mapping[str, Any], secrets: Mapping[str, str], site: Site
     source = None
     if not item.get("release"):
         source = app_source.folder_of(item["source"], item.get("sha256"), site)
-        release.check(source)
+        leave_out = exclusion.of(source, item["exclude"], item["gitignore"])
+        release.check(source, leave_out)
     app.update(
         server=item["server"],
         listen=item["listen"],
@@ -347,11 +348,11 @@ def _application(item: Mapping[str, Any], secrets: Mapping[str, str], site: Site
         readable=[_data_folder("readable", path, what) for path in item["readable"]],
         writable=[_data_folder("writable", path, what) for path in item["writable"]],
         secrets_digest=_secrets_digest(name, secrets),
-        **(_kept(item, app, site) if source is None else _sent(source, app)),
+        **(_kept(item, app, site) if source is None else _sent(source, app, leave_out)),
     )
     told = _told(item, app, environment, source)
     if source is not None:
-        app_source.pack(source, app["digest"])
+        app_source.pack(source, app["digest"], leave_out)
     rendered = units.render({**item, **app, **told._asdict()})
     return {**app, **rendered, "notices": told.notices}
 
@@ -434,13 +435,13 @@ def _check_headers(headers: Mapping[str, Any], what: str) -> None:
             )
 
 
-def _sent(source: str, app: Mapping[str, Any]) -> dict[str, Any]:
+def _sent(source: str, app: Mapping[str, Any], leave_out: release.LeaveOut) -> dict[str, Any]:
     """Return {release, digest, size} of the release that a source makes."""
-    digest = release.digest_of(source)
+    digest = release.digest_of(source, leave_out)
     return {
         "release": _release_folder(app, release.id_of(digest)),
         "digest": digest,
-        "size": release.size_of(source),
+        "size": release.size_of(source, leave_out),
     }
 
 

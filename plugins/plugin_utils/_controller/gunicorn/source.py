@@ -74,10 +74,11 @@ def archive_of(digest: str) -> pathlib.Path:
     return cache() / "releases" / f"{digest}.tar.gz"
 
 
-def pack(folder: str, digest: str) -> None:
+def pack(folder: str, digest: str, leave_out: release.LeaveOut) -> None:
     """Make sure that there is a whole archive of a release.
 
     :param digest: release.digest_of() of the folder.
+    :param leave_out: what of it is no part of the release.
     :raises Refusal: the folder changed meanwhile.
     """
     archive = archive_of(digest)
@@ -85,8 +86,8 @@ def pack(folder: str, digest: str) -> None:
         return
     with _beside(archive) as aside:
         fresh = aside / "release"
-        release.pack(folder, fresh)
-        if release.digest_of(folder) != digest:
+        release.pack(folder, fresh, leave_out)
+        if release.digest_of(folder, leave_out) != digest:
             raise Refusal(
                 f"source {folder}", "it was changed while it was being packed", "Run again"
             )

@@ -202,6 +202,24 @@ def test_workers_of_another_class_are_those_of_a_package_in_the_environment(reso
     assert start.endswith(" --backlog=64 main:app")
 
 
+def test_what_is_excluded_is_no_part_of_the_release_and_of_no_digest(resolve, tmp_path, source):
+    before = resolve()["applications"][0]
+    (source / ".gitignore").write_text("*.sqlite3\n")
+    (source / ".venv").mkdir()
+    (source / ".venv" / "python").symlink_to("/usr/bin/python3")
+    (source / "dev.sqlite3").write_text("x" * 1000)
+    with pytest.raises(Refusal, match="python"):
+        resolve({"gitignore": True})
+    asked = {"exclude": [".venv", ".gitignore"], "gitignore": True}
+    (app,) = resolve(asked)["applications"]
+    assert (app["digest"], app["size"]) == (before["digest"], before["size"])
+    (app,) = resolve({"exclude": [".venv"]})["applications"]
+    app_release.unpack(app_source.archive_of(app["digest"]), tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        ".gitignore", "dev.sqlite3", "main.py",
+    ]  # fmt: skip
+
+
 def test_the_address_stands_in_one_place(resolve):
     (app,) = resolve({"listen": "192.0.2.7:9001"})["applications"]
     holding = [unit for unit, text in app["units"].items() if "9001" in text]

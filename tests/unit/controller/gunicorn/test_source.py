@@ -19,6 +19,10 @@ from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.gunicorn
 )
 
 
+def keep_all(_path, _is_folder):
+    return False
+
+
 @pytest.fixture
 def site(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -95,7 +99,7 @@ def test_a_file_that_is_no_archive_is_refused(site, tmp_path):
 
 def test_a_folder_that_changed_before_it_was_packed_leaves_no_archive(site, archive, tmp_path):
     with pytest.raises(Refusal, match="while it was being packed"):
-        app_source.pack(str(tmp_path / "web-1.0"), "0" * 64)
+        app_source.pack(str(tmp_path / "web-1.0"), "0" * 64, keep_all)
     assert not app_source.archive_of("0" * 64).exists()
 
 
@@ -109,11 +113,11 @@ def cut(path):
 def test_an_archive_that_is_damaged_in_the_cache_is_packed_anew(site, tmp_path, archive, damage):
     folder = tmp_path / "web-1.0"
     digest = release.digest_of(str(folder))
-    app_source.pack(str(folder), digest)
+    app_source.pack(str(folder), digest, keep_all)
     packed = app_source.archive_of(digest)
     whole = packed.read_bytes()
     damage(packed)
-    app_source.pack(str(folder), digest)
+    app_source.pack(str(folder), digest, keep_all)
     assert packed.read_bytes() == whole
 
 
@@ -148,4 +152,4 @@ def test_a_cache_without_room_is_named(site, tmp_path, archive, monkeypatch, num
     folder = str(tmp_path / "web-1.0")
     monkeypatch.setattr(release, step, full)
     with pytest.raises(Refusal, match=f"the file system of {tmp_path}/cache/x is full"):
-        app_source.pack(folder, "0" * 64)
+        app_source.pack(folder, "0" * 64, keep_all)

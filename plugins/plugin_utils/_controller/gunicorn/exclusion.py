@@ -1,0 +1,118 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What of an application's folder is no part of it, by patterns as gitignore(5) has them."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app.release import (
+    LeaveOut,
+)
+
+_FILE = ".gitignore"
+# One of some letters, such as [a-z] and [!0-9].
+_LETTERS = re.compile(r"\[([!^]?)(\]?[^\]]*)\]")
+
+
+class _Rule(NamedTuple):
+    """One pattern.
+
+    :ivar path: what a path relative to the pattern's folder has to match as a whole.
+    :ivar of_folders: whether it is about folders alone.
+    :ivar excludes: whether it leaves out what it matches, or takes it back in.
+    """
+
+    path: re.Pattern[str]
+    of_folders: bool
+    excludes: bool
+
+
+def of(folder: str, patterns: Iterable[str], by_git: bool) -> LeaveOut:
+    """Return what says of each path in a folder whether it is left out.
+
+    What is in a folder that is left out is not asked for.
+
+    :param folder: the application's.
+    :param patterns: such as 'node_modules/' and '!keep.txt'; they go before files' own.
+    :param by_git: whether the .gitignore files in it count, each for its folder.
+    """
+    own = _rules(patterns)
+    read: dict[str, list[_Rule]] = {}
+
+    def rules_in(place: str) -> list[_Rule]:
+        if place not in read:
+            path = pathlib.Path(folder, place, _FILE)
+            lines = path.read_text(errors="surrogateescape").splitlines() if path.is_file() else []
+            read[place] = _rules(lines)
+        return read[place]
+
+    def leave_out(path: str, is_folder: bool) -> bool:
+        verdict = False
+        parts = path.split(os.sep)
+        for depth in range(len(parts) if by_git else 0):
+            below = "/".join(parts[depth:])
+            verdict = _verdict(rules_in("/".join(parts[:depth])), below, is_folder, verdict)
+        return _verdict(own, "/".join(parts), is_folder, verdict)
+
+    return leave_out
+
+
+def _verdict(rules: Iterable[_Rule], path: str, is_folder: bool, before: bool) -> bool:
+    for rule in rules:
+        if (is_folder or not rule.of_folders) and rule.path.fullmatch(path):
+            before = rule.excludes
+    return before
+
+
+def _rules(lines: Iterable[str]) -> list[_Rule]:
+    return [rule for rule in map(_rule, lines) if rule]
+
+
+def _rule(line: str) -> _Rule | None:
+    """Return what a line of a .gitignore says, None where that is nothing."""
+    pattern = re.sub(r"(?<!\\)[ \t]+$", "", line.rstrip("\r"))
+    if not pattern or pattern.startswith("#"):
+        return None
+    excludes = not pattern.startswith("!")
+    pattern = pattern if excludes else pattern[1:]
+    of_folders = pattern.endswith("/")
+    pattern = pattern.rstrip("/") if of_folders else pattern
+    # One with a slash begins at its folder; any other one is about names at every depth.
+    begin = "" if "/" in pattern else "(?:.*/)?"
+    try:
+        path = re.compile(begin + _expression(pattern.removeprefix("/")), re.DOTALL)
+    except re.error:
+        # git takes no notice of it either.
+        return None
+    return _Rule(path, of_folders, excludes)
+
+
+def _expression(pattern: str) -> str:
+    """Return the regular expression of a pattern of gitignore."""
+    found, at = "", 0
+    while at < len(pattern):
+        rest = pattern[at:]
+        starts_part = at == 0 or pattern[at - 1] == "/"
+        if starts_part and rest.startswith("**/"):
+            found, at = f"{found}(?:.*/)?", at + 3
+        elif starts_part and rest == "**":
+            found, at = f"{found}.+", at + 2
+        elif rest[0] == "*":
+            stars = len(rest) - len(rest.lstrip("*"))
+            found, at = f"{found}[^/]*", at + stars
+        elif rest[0] == "?":
+            found, at = f"{found}[^/]", at + 1
+        elif letters := _LETTERS.match(rest):
+            denied, within = letters.groups()
+            within = re.sub(r"([\[\]\\])", r"\\\1", within)
+            found, at = f"{found}(?!/)[{denied and '^'}{within}]", at + letters.end()
+        elif rest[0] == "\\" and len(rest) > 1:
+            found, at = found + re.escape(rest[1]), at + 2
+        else:
+            found, at = found + re.escape(rest[0]), at + 1
+    return found
