@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import codecs
 import functools
 import hashlib
 import json
@@ -25,6 +26,14 @@ from .stack import selection, stack_catalog
 # What the variables begin with that belong to no component alone.
 _FLEET = "gpunode"
 FLEET_PREFIX = f"{_FLEET}_"
+# That of UTF-32 begins with that of UTF-16.
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
 _NOT_WORK = ("README.md", "molecule", "__pycache__")
 
 
@@ -186,13 +195,27 @@ class Site:
         """
         found = self.path(path)
         try:
-            return pathlib.Path(found).read_text(encoding="utf-8")
+            return _decoded(pathlib.Path(found).read_bytes())
         except (OSError, UnicodeDecodeError) as error:
             raise Refusal(
                 f"{option}: {path}",
                 f"{found} cannot be read on the controller: {getattr(error, 'strerror', error)}",
                 "Name a text file by its absolute path or relative to the inventory's folder",
             ) from error
+
+
+def _decoded(data: bytes) -> str:
+    """Return a text that begins with a byte order mark, as editors of Windows write it, or UTF-8.
+
+    pip reads its files so (pip/_internal/utils/encoding.py, BOMS).
+
+    :raises UnicodeDecodeError: it is neither.
+    """
+    for mark, encoding in _BYTE_ORDER_MARKS:
+        if data.startswith(mark):
+            data = data[len(mark) :].decode(encoding).encode()
+            break
+    return data.decode().replace("\r\n", "\n")
 
 
 def path_from(base: str | os.PathLike[str], path: str) -> str:

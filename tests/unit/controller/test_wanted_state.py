@@ -351,3 +351,18 @@ def test_an_environment_in_a_folder_that_packages_leave_no_room_for_is_refused(i
     item = {"name": "n" * 60, "lock": "web.lock"}
     with pytest.raises(Refusal, match="has 275 bytes, and packages of conda leave room for 255"):
         site(inventory, conda_env_dir=folder, conda_env_list=[item]).wanted("conda_env")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_text_is_read_as_editors_of_either_kind_write_it(tmp_path, encoding, end):
+    (tmp_path / "web.txt").write_bytes(f"flask==3 # \u00e9{end}gunicorn==23{end}".encode(encoding))
+    found = wanted_state.Site({}, tmp_path).read_text("web.txt", "requirements")
+    assert found == "flask==3 # \u00e9\ngunicorn==23\n"
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe\x00", b"caf\xe9", b"\xfe\xff\xd8\x00"])
+def test_a_file_that_is_no_text_is_refused(tmp_path, data):
+    (tmp_path / "web.txt").write_bytes(data)
+    with pytest.raises(Refusal, match="cannot be read on the controller"):
+        wanted_state.Site({}, tmp_path).read_text("web.txt", "requirements")

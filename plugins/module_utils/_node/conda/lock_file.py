@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 HEADER = "@EXPLICIT"
 NOARCH = "noarch"
@@ -77,7 +78,8 @@ def _passed_over(lines: Iterable[tuple[int, str]]) -> list[int]:
 
 def _package(number: int, line: str) -> dict[str, str]:
     match = _PACKAGE.fullmatch(line)
-    parts = match.group("file").rsplit("-", 2) if match else []
+    # An epoch is quoted in an address: 1%211.0 is 1!1.0.
+    parts = unquote(match.group("file")).rsplit("-", 2) if match else []
     if match is None or len(parts) != 3:
         raise ValueError(f"line {number} is not the address of a conda package: {line}")
     name, version, build = parts

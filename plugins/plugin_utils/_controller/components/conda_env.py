@@ -341,12 +341,14 @@ def _dists(
             f"pip is to install it, and the lock has no {' and no '.join(lacking)}",
             f"Add {' and '.join(lacking)} to the lock or drop the requirements",
         )
+    pip = site.options("miniforge")
+    indexes = [pip["pip_index_url"] or "", *pip["pip_extra_index_urls"]]
     machine = _MACHINES.get(lock_file.platform(lock), "")
     return _parsed(
         item,
         "requirements",
         site,
-        lambda text: pip_requirements.parse(text, versions["python"], machine),
+        lambda text: pip_requirements.parse(text, versions["python"], machine, indexes),
     )
 
 

@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import urls
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import prefixes
 
 if TYPE_CHECKING:
@@ -16,11 +17,34 @@ if TYPE_CHECKING:
 
 _HASH = re.compile(r"--hash[= ]sha256:([0-9a-f]{64})(?!\S)")
 _COMMENT = re.compile(r"(^|\s)#.*")
+_PYPI = "https://pypi.org/simple"
+_VERSION_CONTROL = re.compile(r"(?:[^#;]*@\s*)?(?:git|hg|svn|bzr)\+", re.IGNORECASE)
+_NO_HASH = (
+    "names a place of version control, which has no sha256: what is there can change; build a "
+    "wheel of it, put that on an index, and ask for its version"
+)
+_PATH = re.compile(r"[./~]|file:|\S+\.(?:whl|zip|tar\.gz)$")
+# What an option of pip is replaced by: its names, and what to do instead.
+_INSTEAD = {
+    ("-i", "--index-url", "--pypi-url"): "say it with miniforge_pip_index_url",
+    ("--extra-index-url",): "say it with miniforge_pip_extra_index_urls",
+    ("--trusted-host",): "say with miniforge_ca_source whose certificates to trust",
+    ("-f", "--find-links", "--no-index"): (
+        "put the files on an index, and name that with miniforge_pip_extra_index_urls"
+    ),
+    ("--no-binary", "--only-binary", "--prefer-binary", "--pre"): (
+        "the hashes say which files are taken; keep those of the files that are wanted"
+    ),
+    ("-r", "--requirement", "-c", "--constraint"): "write all into one file, as pip-compile does",
+    ("-e", "--editable"): "build a wheel of it, put that on an index, and ask for its version",
+}
 # Nobody can know these before the host runs; they are no ground for what is installed.
 _UNKNOWABLE = ("platform_release", "platform_version")
 
 
-def parse(text: str, python_version: str, machine: str) -> list[dict[str, str]]:
+def parse(
+    text: str, python_version: str, machine: str, indexes: Iterable[str] = ()
+) -> list[dict[str, str]]:
     """Return the distributions that a requirements file asks for on a Linux host.
 
     A list of dicts ``name`` (as PEP 503 compares it), ``version`` and ``line``
@@ -29,12 +53,17 @@ def parse(text: str, python_version: str, machine: str) -> list[dict[str, str]]:
     :param text: the file.
     :param python_version: the environment's Python, such as '3.11.7', for markers.
     :param machine: the host's architecture, such as 'x86_64', for markers.
+    :param indexes: where pip looks on the host; lines that name one of these say nothing new.
     :raises ValueError: with a sentence, when a line is not name==version with
         a sha256, or a distribution is asked for twice.
     """
     environment = _marker_environment(python_version, machine)
     dists = {}
+    known = {urls.bare(index).rstrip("/") for index in (_PYPI, *indexes)}
     for number, line in _logical_lines(text):
+        if line.startswith("-"):
+            _refuse_option(number, line, known)
+            continue
         dist = _dist(number, line, environment)
         if dist is None:
             continue
@@ -49,6 +78,10 @@ def check_wish(text: str) -> None:
 
     :param text: a requirement such as 'flask>=3'.
     """
+    if _VERSION_CONTROL.match(text):
+        raise ValueError(f"it {_NO_HASH}")
+    if _PATH.match(text):
+        raise ValueError("it is a path, and only versions from an index are pinned")
     try:
         requirement = _requirement(text)
     except ValueError as error:
@@ -73,8 +106,28 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
         raise ValueError(f"line {first} ends in a continuation, and nothing follows")
 
 
+def _refuse_option(number: int, line: str, indexes: Collection[str]) -> None:
+    """Refuse a line for pip itself, unless it says what holds anyway.
+
+    :raises ValueError: with what replaces it.
+    """
+    option, _blank, value = line.replace("=", " ", 1).partition(" ")
+    # -fADDRESS and -rFILE are written without a blank, too.
+    short = option[:2] if not option.startswith("--") else option
+    value = option[2:] if short != option else value
+    if option == "--require-hashes":
+        return
+    names_index = short in ("-i", "--index-url", "--extra-index-url")
+    if names_index and urls.bare(value.strip()).rstrip("/") in indexes:
+        return
+    instead = next((says for names, says in _INSTEAD.items() if short in names), "leave it out")
+    raise ValueError(f"line {number} is for pip itself ({line}): {instead}, and leave the line out")
+
+
 def _dist(number: int, line: str, environment: Mapping[str, str]) -> dict[str, str] | None:
     hashes = _HASH.findall(line)
+    if _VERSION_CONTROL.match(line):
+        raise ValueError(f"line {number} {_NO_HASH}: {line}")
     try:
         requirement = _requirement(_HASH.sub("", line).strip())
     except ValueError as error:

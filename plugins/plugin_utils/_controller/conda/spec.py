@@ -295,10 +295,15 @@ def _refuse_half_a_spec(what: str, item: Mapping[str, Any]) -> None:
 def _spec(what: str, item: Mapping[str, Any], site: Site) -> dict[str, list[str]]:
     channels = item.get("channels") or site.options("miniforge")["channels"]
     spec = {
-        "channels": [_plain(what, "channel", text) for text in channels],
+        # Only what is named is asked, with or without that word of conda's.
+        "channels": [_plain(what, "channel", text) for text in channels if text != "nodefaults"],
         "packages": sorted({_plain(what, "package", text) for text in item["packages"]}),
         "pip": sorted({_plain(what, "pip requirement", text) for text in item.get("pip") or []}),
     }
+    if not spec["channels"]:
+        raise Refusal(
+            f"{what}: channels", "nodefaults alone names none", "Name the channel to take from"
+        )
     for text in spec["pip"]:
         try:
             pip_requirements.check_wish(text)

@@ -68,8 +68,20 @@ def test_one_name_may_be_pinned_once_for_each_python():
         ("\nflask==3.1.3", "line 2 has no --hash=sha256"),
         ("flask==3.1.3 --hash=md5:abc", "line 1 is not name==version"),
         ("flask==3.1.3 --hash=sha256:abc", "line 1 is not name==version"),
-        ("--index-url https://x.example/simple", "line 1 is not name==version"),
-        ("-r other.txt", "line 1 is not name==version"),
+        ("--index-url https://x.example/simple", "say it with miniforge_pip_index_url"),
+        ("-i https://x.example/simple", "say it with miniforge_pip_index_url"),
+        ("--extra-index-url=https://x.example/", "say it with miniforge_pip_extra_index_urls"),
+        ("--trusted-host x.example", "say with miniforge_ca_source"),
+        ("--find-links https://x.example/w", "put the files on an index"),
+        ("-f./wheels", "put the files on an index"),
+        ("--no-index", "put the files on an index"),
+        ("--only-binary :all:", "the hashes say which files"),
+        ("--pre", "the hashes say which files"),
+        ("-r other.txt", "line 1 is for pip itself .* write all into one file"),
+        ("-e ./web", "build a wheel"),
+        ("--use-feature fast-deps", "leave it out"),
+        ("git+https://github.com/a/b@v1", "line 1 names a place of version control"),
+        (f"b @ git+ssh://git@h/a/b --hash=sha256:{A}", "line 1 names a place of version control"),
         (f"Flask==1 --hash=sha256:{A}\nflask==2 --hash=sha256:{A}", "line 2 asks for flask a sec"),
         ("flask==3.1.3 \\", "line 1 ends in a continuation"),
         (f"a==1 ; platform_release == '6' --hash=sha256:{A}", "line 1 depends on the host's k"),
@@ -78,3 +90,37 @@ def test_one_name_may_be_pinned_once_for_each_python():
 def test_what_is_not_pinned_is_refused_with_its_line(text, words):
     with pytest.raises(ValueError, match=words):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--index-url https://pypi.org/simple",
+        "-i https://pypi.org/simple/",
+        "--extra-index-url=https://mirror.example/simple",
+        "--index-url https://jane:hush@mirror.example/simple/",
+        "--require-hashes",
+    ],
+)
+def test_a_line_for_pip_that_says_what_holds_anyway_is_taken(line):
+    text = f"{line}\nflask==3.1.3 --hash=sha256:{A}\n"
+    indexes = ["https://bot:other@mirror.example/simple"]
+    (dist,) = pip_requirements.parse(text, "3.11.7", "x86_64", indexes)
+    assert dist["name"] == "flask"
+
+
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        ("git+https://github.com/a/b", "version control, which has no sha256"),
+        ("b @ git+ssh://git@github.com/a/b.git@v1", "version control, which has no sha256"),
+        ("hg+https://h/a", "version control, which has no sha256"),
+        ("./web", "it is a path"),
+        ("web-1.0-py3-none-any.whl", "it is a path"),
+        ("b @ https://x.example/b.whl", "it is an address"),
+        ("a b", "pip would not understand it"),
+    ],
+)
+def test_what_no_index_pins_is_no_wish_and_the_reason_is_told(wish, said):
+    with pytest.raises(ValueError, match=said):
+        pip_requirements.check_wish(wish)

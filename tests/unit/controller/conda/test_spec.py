@@ -363,3 +363,26 @@ def test_what_a_hostile_node_answers_is_in_no_lock(inventory, change, words):
 def test_an_answer_of_another_shape_is_none(inventory, change):
     with pytest.raises(ValueError, match=r"that is none|is no list"):
         conda_spec.texts(inventory.order(), {"packages": packages(), "dists": [SIX], **change})
+
+
+def test_a_channel_that_denies_the_defaults_is_none(inventory):
+    order = inventory.order({**ITEM, "channels": ["conda-forge", "nodefaults"]})
+    assert order["spec"]["channels"] == ["conda-forge"]
+    with pytest.raises(Refusal, match="nodefaults alone names none"):
+        inventory.order({**ITEM, "channels": ["nodefaults"]})
+
+
+@pytest.mark.parametrize("wish", ["git+https://github.com/a/b?x=1", "b @ git+ssh://h/a/b"])
+def test_a_place_of_version_control_is_refused_with_the_reason(inventory, wish):
+    with pytest.raises(Refusal, match="version control, which has no sha256"):
+        inventory.order({**ITEM, "pip": [wish]})
+
+
+@pytest.mark.parametrize("line", ["--extra-index-url https://bot:hush@h/s", "git+https://hush@h/a"])
+def test_a_line_that_is_refused_is_shown_without_its_secret(inventory, line):
+    inventory.solve()
+    (inventory.folder / "own.txt").write_text(f"{line}\n")
+    item = {"name": "web", "lock": "files/web.lock", "requirements": "own.txt"}
+    said = inventory.refusal(item)
+    assert "line 1" in said
+    assert "hush" not in said

@@ -47,6 +47,14 @@ def test_a_name_may_hold_dashes():
     assert lock_file.label(package) == "ca-certificates=2026.1=0"
 
 
+@pytest.mark.parametrize("version", ["1%211.0", "1!1.0"])
+def test_an_epoch_is_one_though_its_address_quotes_it(version):
+    address = f"{MIRROR}/noarch/x264-{version}-py_0.conda"
+    (package,) = lock_file.parse(lock(f"{address}#{MD5}"))
+    assert (lock_file.label(package), package["url"]) == ("x264=1!1.0=py_0", address)
+    assert lock_file.is_same(package, record({**package, "version": "1!1.0"}))
+
+
 @pytest.mark.parametrize("written", [SHA256, f"sha256:{SHA256}"])
 def test_a_sha256_is_read_as_conda_and_others_write_it(written):
     (package,) = lock_file.parse(lock(f"{MIRROR}/noarch/flask-3.1.3-py_0.conda#{written}"))
