@@ -18,6 +18,8 @@ PINS = "/etc/dnf/plugins/versionlock.list"
 TRUSTED = "/etc/pki/rpm-gpg/RPM-GPG-KEY-gpunode-nvidia"
 REPOSITORY = "/etc/yum.repos.d/gpunode-nvidia.repo"
 STREAM = "/etc/dnf/modules.d/nvidia-driver.module"
+# What NVIDIA's repository for Enterprise Linux 10 calls its key; see roles/catalog.
+_KEY_OF_10 = "CDF6BA43.pub"
 _QUICK = "el9"
 _SERVE = (
     f"systemd-run --quiet --collect --unit=repository python3 -m http.server -d {rpms.PATH}"
@@ -65,6 +67,7 @@ class EnterpriseLinuxHost(shell.Shell):
         self.shape = shapes.SHAPES[shape]
         self.release = shapes.fresh(lab, node, shape)
         self._repositories = rpms.Repositories(self, lab.tree(node), shape)
+        self.says(f"cd {rpms.PATH}; cp {rpms.KEY} {_KEY_OF_10}")
         self.serve()
 
     @property
