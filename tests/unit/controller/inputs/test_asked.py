@@ -20,8 +20,8 @@ OPTIONS = {
 ITEMS = [{"name": "web", "release": "r1"}, {"name": "db", "release": "r2"}]
 
 
-def of(options=OPTIONS, items=ITEMS, work="w1"):
-    return asked.digests(options, items, "application", work)
+def of(options=None, items=None, work="w1"):
+    return asked.digests(options or OPTIONS, items or ITEMS, "application", work)
 
 
 def changed(change):

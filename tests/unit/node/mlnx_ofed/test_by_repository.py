@@ -590,7 +590,7 @@ class ElHost(Host):
         kernels = [] if kind == "inbox" else [K]
         self.facts["rdma_stack"].update(kind=kind, version=version, kernels=kernels)
 
-    def has_rpms(self, packages=RPMS):
+    def has_rpms(self, packages):
         told = packages["mlnx-ofa_kernel"].split("OFED.")[1]
         self.has(packages, "doca", f"25.10-{told[6:11]}")
 
@@ -684,7 +684,7 @@ def test_dnf_puts_in_place_anew_what_is_there_in_its_version(el):
 
 
 def test_what_a_cut_transaction_left_twice_is_once_before_the_next(el):
-    el.has_rpms()
+    el.has_rpms(RPMS)
     el.rows.append(("rdma-core", "2507mlnx58-1.el9"))
     el.converge()
     erased = [argv for argv in el.commands if argv[0] == "rpm"]
