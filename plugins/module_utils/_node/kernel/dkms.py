@@ -15,8 +15,9 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Callable
 
+from ..packages import stack_packages
 from ..refusal import Refusal
 from ..system import commands, confinement, disk, files, folders, own_paths
 from ..system.commands import Execute
@@ -162,6 +163,29 @@ def remove(tree: Root, name: str, version: str, execute: Execute) -> None:
     sources = tree.path(sources_of(name, version))
     if folders.is_ours(sources):
         shutil.rmtree(sources)
+
+
+def add_packaged(tree: Root, is_asked: Callable[[str], object], execute: Execute) -> None:
+    """Have DKMS take trees again whose sources packages have brought.
+
+    rpm runs the scripts of what gives way after those of what comes (rpm 4.18, docs/manual/
+    scriptlets): one that removes its tree takes that of its heir along, where both have one name
+    and version.
+
+    :param is_asked: says of the name of a tree whether it is asked about.
+    :raises Refusal: DKMS does not take one.
+    """
+    for folder in tree.names(SOURCES):
+        name, _dash, version = folder.rpartition("-")
+        conf = f"{SOURCES}/{folder}/dkms.conf"
+        if not is_asked(name) or tree.exists(folder_of(name, version)) or not tree.exists(conf):
+            continue
+        if stack_packages.owns(tree, conf):
+            what = f"add the sources of {name} {version}"
+            done = run(what, ["add", *_which(name, version)], tree, execute)
+            if done.returncode:
+                words = commands.last_words(done, done.stderr or done.stdout)
+                raise Refusal(what, words, "Mend that and run again")
 
 
 def module_files(text: str, name: str) -> dict[str, str]:

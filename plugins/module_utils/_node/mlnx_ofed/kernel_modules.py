@@ -9,10 +9,7 @@ from typing import Any
 
 from ..component.bring import Host
 from ..kernel import dkms, dkms_status, initramfs, kernels, modinfo
-from ..packages import stack_packages
 from ..rdma import ofed_release
-from ..refusal import Refusal
-from ..system import commands
 from ..system.root import Root
 
 # The trees, that of the RDMA core first: the others are built with its symbols.
@@ -76,23 +73,12 @@ def builds(tree: Root) -> Builds:
 def add_forgotten(host: Host) -> None:
     """Have DKMS take the stack's trees again whose sources packages have brought.
 
-    rpm runs the scripts of what gives way after those of what comes (rpm 4.18, docs/manual/
-    scriptlets): one that removes its tree takes that of its heir along, where both have one
-    version. That of the RDMA core is the series alone on Enterprise Linux.
+    That of the RDMA core has the series alone for its version on Enterprise Linux.
 
     :param host: the bring.Host.
     :raises Refusal: DKMS does not take one.
     """
-    tree, there = host.tree, set(trees_now(host.tree))
-    for folder in tree.names(dkms.SOURCES):
-        name, _dash, version = folder.rpartition("-")
-        conf = f"{dkms.SOURCES}/{folder}/dkms.conf"
-        if name in _TREES and (name, version) not in there and stack_packages.owns(tree, conf):
-            what = f"add the sources of {name} {version}"
-            done = dkms.run(what, ["add", "-m", name, "-v", version], tree, host.execute)
-            if done.returncode:
-                words = commands.last_words(done, done.stderr or done.stdout)
-                raise Refusal(what, words, "Mend that and run again")
+    dkms.add_packaged(host.tree, _TREES.__contains__, host.execute)
 
 
 def complete_all(host: Host, rows: list[dict[str, Any]], outdated: Builds = NO_BUILDS) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import shutil
 import tempfile
 from functools import cached_property
@@ -15,7 +16,7 @@ from ..gpu import installed_driver
 from ..kernel import dkms, dkms_status
 from ..packages import versions
 from ..refusal import Refusal
-from ..system import disk, own_paths, text_files
+from ..system import disk, files, folders, own_paths, text_files
 from . import (
     kernel_modules,
     package_archives,
@@ -26,8 +27,13 @@ from . import (
 )
 from . import pins as driver_pins
 from .served_kernels import ServedKernels
-from .target import Target
+from .target import Demands, Target
 from .wanted_packages import WantedPackages
+
+# Trees of DKMS that are the driver's, and what ends the name of one that is built for a try.
+_IS_DRIVERS = re.compile(r"nvidia\b")
+_TO_COME = "-to-come"
+_NAME = re.compile(r"^PACKAGE_NAME=.*$", re.MULTILINE)
 
 
 class PackageExchange:
@@ -106,13 +112,39 @@ class PackageExchange:
     def _build_from(self, folder: str, version: str) -> None:
         name = os.path.basename(folder)[: -len(version) - 1]
         modules = kernel_modules.Modules(name, version, *self._target.demands)
-        place = os.path.join(dkms.SOURCES, os.path.basename(folder))
+        place = self._host.tree.path(os.path.join(dkms.SOURCES, os.path.basename(folder)))
+        if os.path.isdir(place) and files.sha256_of_tree(place) != files.sha256_of_tree(folder):
+            self._build_beside(folder, modules)
+            return
         with dkms.undone_on_failure(self._host.tree, name, version):
             if not os.path.isdir(place):
                 with disk.watched(f"add the sources of {name}", place):
                     shutil.copytree(folder, place, symlinks=True)
             rows = self._kernels.rows
             kernel_modules.build(self._host.tree, modules, rows, self._host.execute)
+
+    def _build_beside(self, folder: str, modules: kernel_modules.Modules) -> None:
+        """See that modules build whose name in DKMS others have that are in use, and leave nothing.
+
+        Both kinds of modules are called nvidia there since 570 (awslabs/amazon-eks-ami, pull
+        requests 2284 and 2370): the packages of the one take the place of the other's sources.
+        """
+        tree, execute = self._host.tree, self._host.execute
+        beside = modules._replace(name=f"{modules.name}{_TO_COME}")
+        sources = tree.path(dkms.sources_of(*beside[:2]))
+        try:
+            with disk.watched(f"add the sources of {modules.name}", sources):
+                folders.make(sources)
+                shutil.copytree(folder, sources, symlinks=True, dirs_exist_ok=True)
+            conf = os.path.join(sources, "dkms.conf")
+            with open(conf, encoding="utf-8") as handle:
+                text = _NAME.sub(f'PACKAGE_NAME="{beside.name}"', handle.read())
+            files.write_text(conf, text, owner=None, group=None)
+            kernel_modules.build(tree, beside, self._kernels.rows, execute)
+        finally:
+            dkms.remove(tree, *beside[:2], execute)
+            # Where a file system marks nothing as ours.
+            shutil.rmtree(sources, ignore_errors=True)
 
     def install(self) -> None:
         """Install the packages, and their modules for every kernel."""
@@ -134,6 +166,7 @@ class PackageExchange:
             came = package_choice.Choice(version, self._packages.prebuilt.packages(version), [])
             tree, execute = self._host.tree, self._host.execute
             package_sets.install(came, self._family, tree, execute)
+        self._add_forgotten(version, self._target.demands)
         modules = self.modules(version)
         if modules is None:
             raise Refusal(
@@ -149,6 +182,13 @@ class PackageExchange:
             return kernel_modules.prebuilt(version, self._target.demands)
         driver = installed_driver.survey(self._host.tree)
         return kernel_modules.of_packages(driver, version, self._target.demands)
+
+    def _add_forgotten(self, version: str, demands: Demands) -> None:
+        """Have DKMS take the modules that packages brought, where it has none of that version."""
+        tree = self._host.tree
+        driver = installed_driver.survey(tree)
+        if kernel_modules.of_packages(driver, version, demands) is None:
+            dkms.add_packaged(tree, _IS_DRIVERS.match, self._host.execute)
 
     def hold(self) -> None:
         """Hold what is installed now at its versions, and keep its archives."""
@@ -176,6 +216,7 @@ class PackageExchange:
         came = package_sets.came(before, self._family, tree)
         package_sets.bring_back(version, before, came, self._family, tree, execute)
         package_sets.forget(set(came).difference(self._left), tree, execute)
+        self._add_forgotten(version, self._target.demands_before)
         driver = installed_driver.survey(tree)
         modules = kernel_modules.of_packages(driver, version, self._target.demands_before)
         if modules:

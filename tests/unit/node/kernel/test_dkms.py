@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 import pytest
-from dkms_host import DEBIANS, K1, K2, MAKE_LOG, V1, V2, Host, row, wanted
+from dkms_host import DEBIANS, K1, K2, MAKE_LOG, TEMPLATE, V1, V2, Host, row, wanted
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.kernel import dkms
 from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver import (
@@ -114,6 +114,39 @@ def test_what_a_killed_build_changed_comes_back_before_another_version_is_built(
         pass
     assert host.all_of_it() == before
     assert list(aside.iterdir()) == []
+
+
+def added(host, monkeypatch, owned, status=0):
+    """Have trees added whose sources packages own; return [(name, version)] of those."""
+    told = []
+
+    def execute(argv, _environment):
+        told.append(tuple(argv[3::2]))
+        return subprocess.CompletedProcess(argv, status, "", "Error! no\n")
+
+    monkeypatch.setattr(dkms.stack_packages, "owns", lambda _tree, path: path in owned)
+    monkeypatch.setattr(dkms, "_wait_for_others", lambda *_: None)
+    dkms.add_packaged(host.tree, lambda name: name.startswith("nvidia"), execute)
+    return told
+
+
+def test_sources_of_packages_that_dkms_does_not_know_of_are_added(host, monkeypatch):
+    host.put_in_place(V1)
+    owned = [f"/usr/src/nvidia-{V1}/dkms.conf"]
+    for folder in (f"nvidia-{V2}", "nvidia-open-1.2", "knem-1.1"):
+        host.write(f"/usr/src/{folder}/dkms.conf", TEMPLATE)
+        owned.append(f"/usr/src/{folder}/dkms.conf")
+    host.write("/usr/src/nvidia-headers-1/readme", "")
+    host.write("/usr/src/nvidia-9.9/dkms.conf", TEMPLATE)
+    told = added(host, monkeypatch, owned)
+    # Neither those that are there, nor another's, nor sources without a package.
+    assert told == [("nvidia", V2), ("nvidia-open", "1.2")]
+
+
+def test_sources_that_dkms_does_not_take_are_named(host, monkeypatch):
+    host.write(f"/usr/src/nvidia-{V2}/dkms.conf", TEMPLATE)
+    with pytest.raises(Refusal, match=f"add the sources of nvidia {V2}: Error! no"):
+        added(host, monkeypatch, [f"/usr/src/nvidia-{V2}/dkms.conf"], status=3)
 
 
 @pytest.mark.usefixtures("marks")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 
 import pytest
@@ -67,7 +68,7 @@ def test_one_that_is_of_another_kernel_or_broken_does_not_count(tree):
     assert ofed_modules.paths(tree, WHICH, K) == []
 
 
-def completed(tree, monkeypatch, status=0):
+def completed(tree, monkeypatch, status=0, outdated=ofed_modules.NO_BUILDS):
     commands = []
 
     def execute(argv, _environment):
@@ -77,7 +78,7 @@ def completed(tree, monkeypatch, status=0):
     monkeypatch.setattr(dkms, "_wait_for_others", lambda *_: None)
     host = bring.Host(tree, None, execute, None)
     try:
-        ofed_modules.complete(host, WHICH, KERNEL)
+        ofed_modules.complete(host, WHICH, KERNEL, outdated)
     finally:
         tree.commands = commands
     return commands
@@ -85,6 +86,23 @@ def completed(tree, monkeypatch, status=0):
 
 def test_what_is_there_is_not_built_again(tree, monkeypatch):
     assert completed(tree, monkeypatch) == []
+
+
+def test_what_was_built_from_other_sources_is_built_again(tree, tmp_path, monkeypatch):
+    source = tmp_path / "usr/src/mlnx-ofed-kernel-24.10"
+    source.mkdir(parents=True)
+    (source / "dkms.conf").write_text("")
+    (tmp_path / "var/lib/dkms/mlnx-ofed-kernel/24.10/source").symlink_to(
+        "/usr/src/mlnx-ofed-kernel-24.10"
+    )
+    before = ofed_modules.builds(tree)
+    assert len(before) == 2
+    for path, _inode, _time in before:
+        os.utime(tree.path(path), ns=(1, 1))
+    # Built since.
+    assert completed(tree, monkeypatch, outdated=before) == []
+    found = ofed_modules.builds(tree)
+    assert completed(tree, monkeypatch, outdated=found) == [["dkms", "build"], ["dkms", "install"]]
 
 
 def test_what_is_lacking_is_built_and_installed(tree, tmp_path, monkeypatch):
