@@ -189,6 +189,18 @@ def test_with_consent_openibd_brings_another_stack_into_memory(host):
     assert host.rests(**host.said())
 
 
+def test_rdma_that_is_down_comes_up_again_and_takes_no_consent(host):
+    # As a restart leaves it whose second half failed.
+    host.says("/etc/init.d/openibd stop")
+    host.asked_of("openibd")
+    assert host.devices() == []
+    done = host.ran(**host.said())
+    assert done.changes(NODE) == ["start openibd"]
+    assert host.asked_of("openibd") == ["start 0"]
+    assert (host.loaded(), host.devices()) == (OFED, ["mlx5_0"])
+    assert host.rests(**host.said())
+
+
 @pytest.mark.slow
 def test_who_moves_memory_of_gpus_by_rdma_keeps_the_modules_and_is_no_victim(host):
     host.load_peer_memory()

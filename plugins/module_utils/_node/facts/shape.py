@@ -307,6 +307,7 @@ class RdmaStack(TypedDict):
     kernels: list[str]
     loaded: bool
     stale: bool
+    idle: list[str]
 
 
 class PeerMemory(TypedDict):
@@ -493,7 +494,8 @@ class Rdma(TypedDict):
         'the colon, or the package of the modules where there is none; "" for inbox, and where '
         "nothing tells. kernels are those for which a vendor's RDMA core is on disk, newest first; "
         "none for inbox. loaded is whether the RDMA core (ib_core) is loaded in the host's own "
-        "kernel, and stale whether it is another build than modprobe would load for it now",
+        "kernel, and stale whether it is another build than modprobe would load for it now; idle "
+        "the adapters, by address, that mlx5_core would drive and no driver has",
     ]
     peer_memory: Annotated[
         PeerMemory,

@@ -1,6 +1,6 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The NVIDIA devices on a host's PCI bus, from sysfs: no driver is needed to see them."""
+"""NVIDIA's devices on a host's PCI bus, those of Mellanox too: no driver is needed to see them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from . import architectures
 _Row = TypeVar("_Row", bound=Mapping[str, Any])
 
 _DEVICES = "/sys/bus/pci/devices"
-_NVIDIA = "10de"
+_NVIDIA, _MELLANOX = "10de", "15b3"
+# What mlx5_core drives, by device id: the Linux kernel's
+# drivers/net/ethernet/mellanox/mlx5/core/main.c, mlx5_core_pci_table.
+_MLX5 = re.compile("10(?:1[1-9a-f]|21|23|25|27)|a2d[2367cf]")
 # PCI Code and ID Assignment Specification: VGA compatible controller, 3D controller.
 _GPU_CLASSES = ("0300", "0302")
 # "Other bridge": what the driver takes for an NVSwitch, whatever its device id
@@ -61,6 +64,17 @@ def nvswitches(tree: Root) -> list[dict[str, str]]:
     """Return one row per NVSwitch: address, device, driver."""
     rows = [_row(tree, address) for address in _addresses(tree, _NVSWITCH_CLASSES)]
     return [row for row in rows if row["device"] >= _AFTER_NFORCE]
+
+
+def idle_adapters(tree: Root) -> list[str]:
+    """Return the addresses of the RDMA adapters that mlx5_core drives and that no driver has."""
+    return [
+        address
+        for address in tree.names(_DEVICES)
+        if _digits(tree, address, "vendor") == _MELLANOX
+        and _MLX5.fullmatch(_digits(tree, address, "device"))
+        and not tree.target(f"{_DEVICES}/{address}/driver")
+    ]
 
 
 def _addresses(tree: Root, classes: Collection[str]) -> list[str]:

@@ -47,6 +47,21 @@ def enable(host: Host) -> None:
         raise Refusal(f"enable {UNIT}", str(error), "Look at the unit, and run again") from error
 
 
+def start(host: Host) -> None:
+    """Have the modules loaded that are not.
+
+    :raises Refusal: they were not.
+    """
+    what = "start openibd"
+    done = commands.run_long(what, [_SCRIPT, "start"], {"LC_ALL": "C.UTF-8"}, host.execute, "/run")
+    if done.returncode:
+        raise Refusal(
+            what,
+            commands.last_words(done, done.stdout + done.stderr),
+            "Look at `dmesg` for what it names and run again, or reboot the host",
+        )
+
+
 def restart(host: Host) -> list[str]:
     """Have the modules on disk take the place of those that are loaded.
 

@@ -86,7 +86,9 @@ def _at_boot(method: Method) -> list[Step]:
 
 
 def _restarting(method: Method, consent: list[str]) -> list[Step]:
-    """Return the step by which the modules on disk come into memory, with consent."""
+    """Return the step by which modules on disk come into memory; with consent where some are."""
+    if not method.exchanges and method.is_vendors and openibd_restart.starts(method.facts):
+        return [Step("start openibd", functools.partial(openibd.start, method.host))]
     others = method.exchanges or method.found["stale"]
     changes = openibd_restart.exchanges_loaded(
         method.facts, others, method.lacking_core, method.has_tree

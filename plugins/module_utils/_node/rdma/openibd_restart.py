@@ -34,6 +34,20 @@ def is_the_way(kind: str, facts: Mapping[str, Any], consent: Collection[str]) ->
     return bool(may and kind != "inbox" and not prefers_reboot)
 
 
+def starts(facts: Mapping[str, Any]) -> bool:
+    """Say whether openibd is to be started: all is there, and no driver has an adapter.
+
+    So it is after a restart of which the second half failed. What is down is nobody's connection,
+    and nothing is interrupted.
+
+    :param facts: those of docs/facts.md.
+    """
+    found = facts["rdma_stack"]
+    is_there = found["kind"] != "inbox" and facts["kernel"] in found["kernels"]
+    may = facts["own_kernel"] and not secure_boot.lacks_key(facts["secure_boot"])
+    return bool(may and is_there and found["idle"] and not found["loaded"])
+
+
 def under_connection(facts: Mapping[str, Any]) -> list[str]:
     """Return the interfaces of RDMA devices that carry the connection to the host; [] for none.
 

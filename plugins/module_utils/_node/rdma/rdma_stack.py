@@ -29,6 +29,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ..gpu import pci
 from ..kernel import kernels, modprobe, module_file
 from ..packages import deb_version
 from ..refusal import Refusal
@@ -81,7 +82,7 @@ def devices(tree: Root) -> list[dict[str, Any]]:
 
 
 def survey(tree: Root, packages: Sequence[Mapping[str, Any]], running: str) -> dict[str, Any]:
-    """Return {kind, version, kernels, loaded, stale} of the RDMA stack; see docs/facts.md.
+    """Return {kind, version, kernels, loaded, stale, idle} of the RDMA stack; see docs/facts.md.
 
     :param packages: rows of stack_packages.survey.
     :param running: the release of the kernel that the host runs as its own, '' for none.
@@ -92,6 +93,7 @@ def survey(tree: Root, packages: Sequence[Mapping[str, Any]], running: str) -> d
         "kernels": [] if found["kind"] == "inbox" else kernels_of(tree),
         "loaded": bool(running) and is_loaded(tree),
         "stale": bool(running) and is_stale(tree, running),
+        "idle": pci.idle_adapters(tree) if running else [],
     }
 
 

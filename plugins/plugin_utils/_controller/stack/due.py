@@ -52,6 +52,12 @@ def ofed_other_loaded(case: Case) -> Iterator[str]:
         yield from _rdma_other_loaded(case)
 
 
+def ofed_not_loaded(case: Case) -> Iterator[str]:
+    if case.has_ofed and openibd_restart.starts(case.facts):
+        down = ", ".join(case.facts["rdma_stack"]["idle"])
+        yield f"no driver has the adapter at {down}, and the RDMA modules are not loaded"
+
+
 def _rdma_other_loaded(case: Case) -> Iterator[str]:
     if case.facts["rdma_stack"]["stale"]:
         yield "the RDMA modules that are loaded are not those on disk"
@@ -360,6 +366,7 @@ RULES = {
         "not-installed": ofed_not_installed,
         "other-version": ofed_other_version,
         "kernel-without-module": ofed_kernel_without_module,
+        "not-loaded": ofed_not_loaded,
         "other-loaded": ofed_other_loaded,
     },
     "nvidia_driver": {

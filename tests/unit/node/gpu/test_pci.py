@@ -118,3 +118,24 @@ def test_no_content_of_sysfs_is_an_error(rubbish):
     gpu = {"vendor": "0x10de", "class": "0x030200", **rubbish}
     rows = looked_at(pci.gpus, *bus({"0000:3b:00.0": gpu}))
     assert [set(map(type, row.values())) for row in rows] == [{str}]
+
+
+@pytest.mark.parametrize(
+    ("device", "driver", "is_idle"),
+    [
+        ("0x101b", None, True),
+        ("0xa2dc", None, True),
+        ("0x1021", "mlx5_core", False),
+        ("0x1021", "vfio-pci", False),
+        # ConnectX-3, which mlx4_core drives, and which OFED has no more.
+        ("0x1003", None, False),
+    ],
+)
+def test_an_adapter_is_idle_that_mlx5_core_would_drive_and_no_driver_has(
+    tmp_path, device, driver, is_idle
+):
+    address = "0000:5e:00.0"
+    top = f"/sys/bus/pci/devices/{address}"
+    files = {f"{top}/vendor": "0x15b3\n", f"{top}/device": f"{device}\n"}
+    links = {f"{top}/driver": f"../../drivers/{driver}"} if driver else {}
+    assert pci.idle_adapters(planted(tmp_path, files, links)) == ([address] if is_idle else [])

@@ -74,6 +74,14 @@ def test_one_that_does_not_come_again_is_told_with_the_reason(host):
     ]
 
 
+def test_a_start_that_fails_says_why(host):
+    openibd.start(host.made())
+    assert host.commands == [[SCRIPT, "start"]]
+    host.ended = subprocess.CompletedProcess([], 1, "Failed loading kernel module mlx5_ib\n", "")
+    with pytest.raises(Refusal, match="start openibd: Failed loading kernel module mlx5_ib"):
+        openibd.start(host.made())
+
+
 # As the script and /proc/modules have them.
 UNLOADS = 'UNLOAD_MODULES="mlx5_ib mlx5_core"\nUNLOAD_MODULES="$UNLOAD_MODULES rdma_cm ib_core"\n'
 MODULES = "ib_core 1 3 mlx5_ib,rdma_cm,nv_peer_mem, Live 0x0\nrdma_cm 1 {} Live 0x0\n"

@@ -101,6 +101,32 @@ def test_a_stack_that_is_as_wanted_is_left_alone():
     assert planned(seen(), "restart_openibd") == ([], [], [], [])
 
 
+def down(**changes):
+    """Return what is seen of a host whose openibd stopped and did not start."""
+    found = facts()["rdma_stack"]
+    idle = {**found, "loaded": False, "idle": ["0000:5e:00.0"]}
+    return facts(**{"kernel": K, "rdma_stack": idle, **changes})
+
+
+@pytest.mark.parametrize("consent", [(), ("restart_openibd",), ("reboot",)])
+def test_rdma_that_is_down_is_started_with_whatever_consent(consent):
+    found = planned(seen(facts=down()), *consent)
+    assert steps.sentences(found.steps) == ["start openibd"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"own_kernel": False},
+        {"kernel": "6.1.0-1-amd64"},
+        {"secure_boot": {**facts()["secure_boot"], "enabled": True, "key": "/mok.pub"}},
+    ],
+    ids=["no kernel", "no modules", "no key"],
+)
+def test_what_would_not_load_is_not_started(changes):
+    assert planned(seen(facts=down(**changes))).steps == []
+
+
 def test_pins_that_differ_are_shown_and_held():
     path = package_sets.PREFERENCES
     found = planned(seen(files={path: text_files.OnDisk("Package: other\n")}))

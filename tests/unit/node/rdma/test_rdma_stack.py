@@ -266,9 +266,9 @@ def test_a_stack_is_told_with_its_kernels_and_with_what_is_loaded(tmp_path):
     files = {**running(ONE, data=core(OTHER)), **OFED_INFO}
     tree = planted(tmp_path, files, answers={"ofed_info": "MLNX_OFED_LINUX-4.3-1.0.1.0:\n"})
     found = {"kind": "mlnx_ofed", "version": "4.3-1.0.1.0", "kernels": [NEW]}
-    assert rdma_stack.survey(tree, [], NEW) == {**found, "loaded": True, "stale": True}
+    assert rdma_stack.survey(tree, [], NEW) == {**found, "loaded": True, "stale": True, "idle": []}
     # A container sees what the kernel under it has loaded, which is not its own.
-    assert rdma_stack.survey(tree, [], "") == {**found, "loaded": False, "stale": False}
+    assert rdma_stack.survey(tree, [], "") == {**found, "loaded": False, "stale": False, "idle": []}
 
 
 def test_the_distributions_own_stack_has_no_kernels_of_a_vendors(tmp_path):
@@ -399,7 +399,7 @@ def test_no_content_is_an_error(rubbish, other):
 
     ((device,), stack, peers) = looked_at(look, files, LINKS, {"ofed_info": other})
     assert [type(value) for value in device.values()] == [str] * 5 + [int] * 2 + [list] * 2
-    assert [type(value) for value in stack.values()] == [str, str, list, bool, bool]
+    assert [type(value) for value in stack.values()] == [str, str, list, bool, bool, list]
     assert [type(value) for value in peers.values()] == [list] * 5 + [bool] * 2 + [list]
 
 
@@ -418,7 +418,7 @@ def test_no_content_of_a_core_is_an_error(rubbish, place, byte):
     found = looked_at(
         lambda tree: rdma_stack.survey(tree, [], NEW), files, answers={"zstd": b"\x7fELF"}
     )
-    assert [type(value) for value in found.values()] == [str, str, list, bool, bool]
+    assert [type(value) for value in found.values()] == [str, str, list, bool, bool, list]
 
 
 @example("\0")
