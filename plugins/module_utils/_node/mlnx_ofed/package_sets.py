@@ -22,12 +22,16 @@ PATHS = (PREFERENCES, pins.VERSIONLOCK)
 _COMPONENT = "RDMA stack"
 # What no distribution has under that name.
 _VENDORS = re.compile(
-    r"(?:kmod-)?(?:mlnx|mlx)[-_].+|doca-.+|ofed-scripts|mft|kernel-mft.*"
-    r"|(?:iser|isert|srp|knem|xpmem)-(?:dkms|modules)|kmod-(?:iser|isert|srp|knem|xpmem)(?:-.+)?"
+    r"(?:kmod-)?(?:mlnx|mlx)[-_].+|mlnxofed-.+|doca-.+|ofed-scripts|mft(?:-.+)?|kernel-mft.*"
+    r"|(?:iser|isert|srp|knem|xpmem|virtiofs)-(?:dkms|modules)"
+    r"|kmod-(?:iser|isert|srp|knem|xpmem)(?:-.+)?"
 )
-# How versions of shared names tell: 2410mlnx54-1.2410114 and 24.10.0-0.65.g9093bae.2410114, from
-# 25.10 on 2510.0.11-1; and those of the first and the last kind as globs.
-_VENDORS_VERSION = re.compile(r".*mlnx.*|.*\.[0-9]{7}|[0-9]{4}\..*")
+# How versions of shared names tell: 2410mlnx54-1.2410114 and 24.10.0-0.65.g9093bae.2410114, both
+# with .rhel9u4 behind them on Enterprise Linux, from 25.10 on 2510.0.11-1 and of perftest there
+# 25.10.0-0.134.g8aff167; and those of the first and the last kind as globs.
+_VENDORS_VERSION = re.compile(
+    r".*mlnx.*|.*\.[0-9]{7}(?:\.rhel.+)?|[0-9]{4}\..*|[0-9.]+-0\.[0-9]+\.g[0-9a-f]{7}"
+)
 _VENDORS_GLOBS = ("*mlnx*", "[0-9][0-9][0-9][0-9].*")
 # DOCA's repositories have a dkms of their own: Azure/azhpc-images@61824ee7, install_doca.sh, which
 # keeps it out alike, by the label of their Release file.

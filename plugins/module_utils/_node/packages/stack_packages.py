@@ -17,8 +17,9 @@ from . import deb_version, rpm_version
 
 #: MLNX_OFED, DOCA and the distribution's own RDMA stack.
 RDMA = re.compile(
-    r"(?:kmod-)?(?:mlnx|mlx)[-_].+|(?:linux-modules-)?doca-.+|ofed-scripts|mft|kernel-mft.*"
-    r"|(?:kmod-)?(?:iser|isert|srp|knem|xpmem)(?:-.+)?"
+    r"(?:kmod-)?(?:mlnx|mlx)[-_].+|mlnxofed-.+|(?:linux-modules-)?doca-.+|ofed-scripts|mft(?:-.+)?"
+    r"|kernel-mft.*|(?:kmod-)?(?:iser|isert|srp|knem|xpmem|virtiofs)(?:-.+)?"
+    r"|srp_daemon|ibacm|iwpmd|libxpmem(?:-.+)?|python3-pyverbs"
     r"|rdma-core(?:-.+)?|(?:lib)?ibverbs.*|librdmacm.*|rdmacm-utils|libib(?:umad|mad|netdisc).*"
     r"|infiniband-diags.*|(?:lib)?opensm.*|mstflint|perftest"
 )

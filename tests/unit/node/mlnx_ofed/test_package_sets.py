@@ -21,6 +21,15 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import
         ("perftest", "24.10.0-0.65.g9093bae.2410114"),
         ("kmod-iser", "24.10-OFED.24.10.1.1.4.1.rhel9u4"),
         ("doca-ofed", "3.2.0-125000"),
+        # Those of Enterprise Linux: the bundle of 24.10, and DOCA 3.2.1.
+        ("rdma-core", "2410mlnx54-1.2410068.rhel9u4"),
+        ("perftest", "24.10.0-0.95.g370212b.2410218.rhel9u5"),
+        ("perftest", "25.10.0-0.134.g8aff167"),
+        ("opensm", "5.25.1.MLNX20251030.e3791a47-0.1.2510122"),
+        ("libibverbs", "2510.0.11-1.el10"),
+        ("mft-mlx5", "4.34.1-10"),
+        ("virtiofs-dkms", "25.10-OFED.25.10.1.7.1.1.el10"),
+        ("mlnxofed-docs", "25.10-1.7.1.0"),
     ],
 )
 def test_a_package_is_a_vendors_by_its_name_or_its_version(name, version):
@@ -29,7 +38,15 @@ def test_a_package_is_a_vendors_by_its_name_or_its_version(name, version):
 
 @pytest.mark.parametrize(
     ("name", "version"),
-    [("rdma-core", "44.0-2"), ("perftest", "4.5+0.17-1"), ("libibverbs1", "50.0-2ubuntu0.2")],
+    [
+        ("rdma-core", "44.0-2"),
+        ("perftest", "4.5+0.17-1"),
+        ("libibverbs1", "50.0-2ubuntu0.2"),
+        ("libibverbs", "61.0-2.el9"),
+        ("perftest", "4.5.0.20-4.el9"),
+        ("opensm", "3.3.24-8.el9"),
+        ("srp_daemon", "61.0-2.el9"),
+    ],
 )
 def test_one_of_the_distribution_is_none(name, version):
     assert not package_sets.is_vendors(name, version)

@@ -124,7 +124,8 @@ def test_each_package_has_its_own_table():
     ["nvidia-driver", "nvidia-kernel-dkms", "libnvidia-ml1", "libcuda1", "nvidia-fabricmanager-535",
      "linux-modules-nvidia-535-server-6.8.0-31-generic", "cuda-drivers-550", "kmod-nvidia-open",
      "mlnx-ofa_kernel", "mlnx-ofed-kernel-dkms", "doca-ofed", "rdma-core", "libibverbs1",
-     "nvidia-peer-memory-dkms", "nvidia_peer_memory", "ofed-scripts"],
+     "nvidia-peer-memory-dkms", "nvidia_peer_memory", "ofed-scripts", "virtiofs-dkms", "mft-mlx5",
+     "srp_daemon", "python3-pyverbs"],
 )  # fmt: skip
 def test_the_family_is_what_the_driver_and_rdma_bring(name):
     assert stack_packages._FAMILY.fullmatch(name)
