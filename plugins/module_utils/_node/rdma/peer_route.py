@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -25,6 +26,12 @@ NO_SIGNED_PACKAGE = (
     "Secure Boot is on, and rpmbuild signs no modules",
     "DKMS does: say peer_memory_delivery: dkms",
 )
+
+
+# The packages of Mellanox/nv_peer_memory: debian/control, and nvidia_peer_memory.spec. Our own .rpm
+# files have the release of their kernel, which begins with two numbers, behind that of the tag.
+_FOREIGN = re.compile(r"nvidia-peer-memory(?:-dkms)?")
+_RPM, _OUR_RPM = "nvidia_peer_memory", re.compile(r"[0-9.]+-[0-9]+\.[0-9]+\.[\w.]+")
 
 
 class Driver(NamedTuple):
@@ -89,6 +96,19 @@ def chosen(said: str, has_devices: bool, can: Abilities) -> str:
         return said
     possible = [name for name in ROUTES if has_devices and not why_not(name, can)]
     return possible[0] if possible else "none"
+
+
+def foreign_packages(packages: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the names of the packages of nv_peer_mem that are not ours, which the role refuses.
+
+    :param packages: rows of stack_packages.survey.
+    """
+    return [
+        row["name"]
+        for row in packages
+        if _FOREIGN.fullmatch(row["name"])
+        or (row["name"] == _RPM and not _OUR_RPM.fullmatch(row["version"]))
+    ]
 
 
 def others(route: str) -> list[str]:

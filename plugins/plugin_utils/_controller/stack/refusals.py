@@ -305,6 +305,16 @@ def delivery_impossible(case: Case, due: Due) -> Iterator[Words]:
         yield peer_route.NO_SIGNED_PACKAGE
 
 
+def foreign_package(case: Case, due: Due) -> Iterator[Words]:
+    # One that works is nobody's trouble; the role would not put its own beside it, nor remove it.
+    for name in peer_route.foreign_packages(case.facts["packages"]) if due["peer_memory"] else []:
+        yield (
+            f"peer memory beside the package {name}",
+            "it is one that gpunode has not installed, and has nv_peer_mem",
+            f"Remove the package {name} and what goes with it",
+        )
+
+
 def file_needed(case: Case, due: Due) -> Iterator[Words]:
     driver, ofed = case.driver, case.ofed
     if driver and driver["method"] == "runfile" and due["nvidia_driver"].keys() - _KEEPING:
@@ -484,6 +494,7 @@ RULES = {
     "route-impossible": route_impossible,
     "tag-does-not-fit-ofed": tag_does_not_fit_ofed,
     "delivery-impossible": delivery_impossible,
+    "foreign-package": foreign_package,
     "file-needed": file_needed,
     "no-package": no_package,
     "secure-boot-key": secure_boot_key,

@@ -75,3 +75,22 @@ def test_one_module_at_most_is_not_among_the_others(route):
     assert set(peer_route.MODULES) - set(peer_route.others(route)) == {route} & set(
         peer_route.MODULES
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "is_foreign"),
+    [
+        ("nvidia_peer_memory", "1.1-0", True),
+        ("nvidia_peer_memory", "1.3-1.el9", True),
+        ("nvidia_peer_memory", "1.3-1.el9_6", True),
+        ("nvidia_peer_memory", "1.3-0.5.14.0_570.12.1.el9_6.x86_64", False),
+        ("nvidia_peer_memory", "1.1-0.6.1.0_56_cloud_amd64", False),
+        ("nvidia_peer_memory", "1.1-0.6.12_own", False),
+        ("nvidia-peer-memory", "1.1-0", True),
+        ("nvidia-peer-memory-dkms", "1.2-0", True),
+        ("nvidia-persistenced", "1", False),
+    ],
+)
+def test_a_package_of_nv_peer_mem_is_ours_by_the_kernel_in_its_release(name, version, is_foreign):
+    rows = [{"name": name, "version": version}]
+    assert peer_route.foreign_packages(rows) == ([name] if is_foreign else [])
