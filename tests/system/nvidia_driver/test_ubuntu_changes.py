@@ -21,7 +21,12 @@ LOCK_S = 60
     params=[
         pytest.param(
             name,
-            marks=[pytest.mark.executes(one, name) for one in ("facts", "driver_packages")],
+            marks=[
+                pytest.mark.executes(one, name)
+                for one in ("facts", "driver_packages")
+                # Quick tests execute that one: test_ubuntu.py.
+                if name != "ubuntu24.04"
+            ],
         )
         for name in ubuntu.SHAPES
     ],
