@@ -25,6 +25,7 @@ LEFT = {
         "conda_env_list.packages": "solved into a lock beforehand: conda_env/test_lock.py",
         "conda_env_list.channels": "solved into a lock beforehand: conda_env/test_lock.py",
         "conda_env_list.pip": "solved into a lock beforehand: conda_env/test_lock.py",
+        "conda_env_list.environment_file": "becomes packages and pip: conda_env/test_lock.py",
         "conda_env_list.build": "names what the host keeps: conda_env/test_environments.py",
     },
     "mlnx_ofed": {

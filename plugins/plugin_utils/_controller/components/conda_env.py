@@ -190,7 +190,7 @@ def orders(site: Site, upgrade: Collection[str] = ()) -> list[dict[str, Any]]:
     listed = [item for item in options["list"] if item.get("state") != "absent"]
     _check_names([item["name"] for item in listed])
     found = []
-    for item in listed:
+    for item in (spec.imported(item, site) for item in listed):
         if not item.get("packages"):
             continue
         order = spec.order(item, site, is_upgrade=item["name"] in upgrade)

@@ -21,7 +21,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
 
 from .. import project
 from ..inputs.site import Site
-from . import package_changes, pip_requirements
+from . import environment_file, package_changes, pip_requirements
 
 _TITLE = "# Solved by `make lock`, not to be edited; docs/environments.md says how to upgrade it."
 # What an item of each list is called in the header, and by people.
@@ -54,6 +54,7 @@ def located(item: Mapping[str, Any], site: Site) -> Mapping[str, Any]:
     :raises Refusal: neither is named, or the files are not what the spec is solved into.
     """
     what = f"environment {item['name']}"
+    item = imported(item, site)
     if not item.get("packages"):
         _refuse_half_a_spec(what, item)
         return item
@@ -64,6 +65,28 @@ def located(item: Mapping[str, Any], site: Site) -> Mapping[str, Any]:
         )
     lock, *requirements = wish["files"]
     return {**item, "lock": lock, **({"requirements": requirements[0]} if requirements else {})}
+
+
+def imported(item: Mapping[str, Any], site: Site) -> Mapping[str, Any]:
+    """Return an item with what the environment.yml that it names asks for, if it names one.
+
+    :raises Refusal: that cannot be read, or the item asks for something besides.
+    """
+    path = item.get("environment_file")
+    if not path:
+        return item
+    what = f"environment {item['name']}"
+    besides = [key for key in ("packages", "channels", "pip") if item.get(key)]
+    if besides:
+        raise Refusal(
+            what,
+            f"{' and '.join(besides)} and an environment_file are said, which asks for the same",
+            "Keep one of the two",
+        )
+    try:
+        return {**item, **environment_file.read(site.read_text(path, what))}
+    except ValueError as error:
+        raise Refusal(f"{what}: {path}", str(error), "Correct it and run again") from error
 
 
 def order(item: Mapping[str, Any], site: Site, is_upgrade: bool = False) -> dict[str, Any]:

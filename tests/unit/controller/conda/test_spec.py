@@ -386,3 +386,35 @@ def test_a_line_that_is_refused_is_shown_without_its_secret(inventory, line):
     said = inventory.refusal(item)
     assert "line 1" in said
     assert "hush" not in said
+
+
+ENVIRONMENT = """\
+name: web
+channels: [conda-forge, nodefaults]
+dependencies:
+  - python=3.11
+  - gunicorn
+  - pip:
+      - idna>=3
+prefix: /home/jane/envs/web
+"""
+
+
+def test_an_environment_file_asks_for_what_it_says(inventory):
+    (inventory.folder / "environment.yml").write_text(ENVIRONMENT)
+    item = {"name": "web", "environment_file": "environment.yml"}
+    said = {**ITEM, "channels": ["conda-forge"]}
+    assert inventory.order(item)["spec"] == inventory.order(said)["spec"]
+    assert "is not there yet. Run" in inventory.refusal(item)
+    inventory.solve(said)
+    assert inventory.resolve(item) == inventory.resolve(said)
+    for changed in (("gunicorn", "flask"), ("idna>=3", "idna>=4")):
+        (inventory.folder / "environment.yml").write_text(ENVIRONMENT.replace(*changed))
+        assert f"{changed[1]} is asked for and not in it" in inventory.refusal(item)
+
+
+def test_an_environment_file_is_asked_for_alone(inventory):
+    (inventory.folder / "environment.yml").write_text(ENVIRONMENT)
+    said = inventory.refusal({**ITEM, "environment_file": "environment.yml"})
+    assert "packages and pip and an environment_file are said" in said
+    assert "cannot be read" in inventory.refusal({"name": "web", "environment_file": "gone.yml"})
