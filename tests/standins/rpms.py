@@ -105,15 +105,18 @@ class Repositories:
             self._build(self._rows("kernel"), path, known)
         self._shell.says(f"cp {PATH}/{KEY} {path}; createrepo_c -q {path}")
 
-    def publish(self, versions, faults=None, has_modules=True):
+    def publish(self, versions, faults=None, has_modules=True, trees=None):
         """Make NVIDIA's repository hold these versions of the driver and nothing else.
 
         :param faults: {name of a package: one of FAULTS}, of every version.
+        :param trees: {name of a package: what its modules are called in DKMS}, where that is
+            another name than the table has.
         :param has_modules: whether it tells of module streams, as that of Enterprise Linux 9 does.
         """
         self._shell.says(f"rm -rf {PATH}/*.rpm {PATH}/repodata")
         for version in versions:
-            self._shell.says(f"ln {self._built(version, faults or {})}/*.rpm {PATH}")
+            built = self._built(version, faults or {}, trees or {})
+            self._shell.says(f"ln {built}/*.rpm {PATH}")
         command = f"createrepo_c -q {PATH}"
         if has_modules:
             told = _modules(versions, self._rows("cuda"), self._distribution)
@@ -121,17 +124,24 @@ class Repositories:
             command += f" && modifyrepo_c --mdtype=modules {_WORK}/modules.yaml {PATH}/repodata"
         self._shell.says(command)
 
-    def _built(self, version, faults):
+    def _built(self, version, faults, trees):
         """Return the folder with the packages of a version, built where they are not yet."""
-        name = hashlib.sha256(repr(sorted(faults.items())).encode()).hexdigest()[:8]
+        told = repr((sorted(faults.items()), sorted(trees.items())))
+        name = hashlib.sha256(told.encode()).hexdigest()[:8]
         folder = f"{_BUILT}/{version}-{name}"
         if not textfile.inside(self._tree, folder).exists():
             branch = version.partition(".")[0]
             known = {"version": version, "evr": f"3:{version}", "branch": branch}
             ours = {"version": version, "release": f"1.{self._distribution}", "epoch": 3}
             rows = [{**ours, **row} for row in self._rows("cuda")]
+            rows = [
+                {**row, "dkms": trees[row["name"]]} if row["name"] in trees else row for row in rows
+            ]
             self._shell.says(f"mkdir -p {folder}.new")
-            self._build(rows, f"{folder}.new", known, faults)
+            # What lies at one place in two packages is built apart.
+            apart = [row for row in rows if row["name"] in trees]
+            for some in filter(None, ([row for row in rows if row not in apart], apart)):
+                self._build(some, f"{folder}.new", known, faults)
             self._shell.says(f"mv {folder}.new {folder}")
         return folder
 

@@ -77,12 +77,13 @@ class EnterpriseLinuxHost(shell.Shell):
         (key,) = (line.split(":")[9] for line in told.splitlines() if line.startswith("fpr"))
         return {"nvidia_driver_repository_url": URL, "nvidia_driver_repository_key": key}
 
-    def publish(self, *versions, faults=None):
+    def publish(self, *versions, faults=None, trees=None):
         """Let NVIDIA's repository offer these versions of the driver and no other.
 
         :param faults: {name of a package: one of rpms.FAULTS}.
+        :param trees: {name of a package: what its modules are called in DKMS}.
         """
-        self._repositories.publish(versions, faults, self.shape.has_streams)
+        self._repositories.publish(versions, faults, self.shape.has_streams, trees)
         # As its timer does in time.
         self.says("dnf -q clean expire-cache")
 
