@@ -27,6 +27,11 @@ _CAUSE = re.compile(
     r"fail|error|unable|cannot|could ?n[o']t|denied|invalid|expired|exceeded|missing|not set", re.I
 )
 _HAD = re.compile(r"license (?:acquired|renewed) successfully", re.I)
+# Said also where a token does the job (Reverse Engineering Notes of fastapi-dls); without either
+# the daemon says that it has no token.
+_HARMLESS = "ServerAddress"
+# What systemd says between two lives of a unit. "Started" may come after the daemon's first words.
+_NEW_LIFE = re.compile(r"(?:Stopped|Starting) |\S+: Scheduled restart job")
 
 
 def survey(tree: Root, states: Mapping[str, str]) -> dict[str, Any]:
@@ -77,11 +82,11 @@ def last_word(log: str) -> str:
     word = lines[spoken[-1]]
     if not _GENERAL.search(word) or _DETAIL in word:
         return word
-    # What went wrong before it had one is over.
-    had = max((at for at in spoken if _HAD.search(lines[at])), default=-1)
+    # What went wrong before it had one, or was started again, is over.
+    over = [at for at, line in enumerate(lines) if _HAD.search(line) or _NEW_LIFE.match(line)]
     causes = [
         line
-        for line in lines[had + 1 : spoken[-1]]
-        if _CAUSE.search(line) and not _GENERAL.search(line)
+        for line in lines[max((at for at in over if at < spoken[-1]), default=-1) + 1 : spoken[-1]]
+        if _CAUSE.search(line) and not _GENERAL.search(line) and _HARMLESS not in line
     ]
     return f"{causes[-1]}; {word}" if causes else word

@@ -75,6 +75,22 @@ GENERAL = "Failed to acquire license from 192.0.2.7"
         ([CAUSE, "Failed to register client (2)", GENERAL], f"{CAUSE}; {GENERAL}"),
         (["Unable to open the socket", "Mapped", GENERAL], f"Unable to open the socket; {GENERAL}"),
         ([CAUSE, *LOG.splitlines()], LOG.splitlines()[3]),
+        # What was before the daemon was started again is over.
+        ([CAUSE, "Stopped nvidia-gridd.service - NVIDIA Grid Daemon.", GENERAL], GENERAL),
+        (
+            [
+                CAUSE,
+                "nvidia-gridd.service: Scheduled restart job, restart counter is at 1.",
+                GENERAL,
+            ],
+            GENERAL,
+        ),
+        (
+            ["Starting nvidia-gridd.service...", CAUSE, "Started nvidia-gridd.service.", GENERAL],
+            f"{CAUSE}; {GENERAL}",
+        ),
+        # Said also where a token does the job.
+        (["Configuration parameter ( ServerAddress  ) not set", GENERAL], GENERAL),
         # What was before there was a license is over.
         ([CAUSE, *LOG.splitlines(), GENERAL], GENERAL),
         (
