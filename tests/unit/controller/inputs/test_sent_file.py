@@ -9,7 +9,7 @@ from ansible import constants
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
-from ansible.vars.manager import VariableManager
+from ansible.vars import manager
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
@@ -109,13 +109,15 @@ def test_an_address_is_fetched_by_the_host_itself(file):
 
 def variables_with(facts, monkeypatch, tmp_path):
     """Return the variables that Ansible gives an action of a host that says these facts."""
+    # Where ansible-core 2.19 and 2.21 keep it.
     monkeypatch.setattr(constants, "INJECT_FACTS_AS_VARS", True)
+    monkeypatch.setattr(manager, "_INJECT_FACTS", True, raising=False)
     (tmp_path / "hosts.yml").write_text("all: {hosts: {n1: {conda_env_dir: /opt/envs}}}\n")
     loader = DataLoader()
     inventory = InventoryManager(loader, str(tmp_path / "hosts.yml"))
-    manager = VariableManager(loader, inventory)
-    manager.set_host_facts("n1", facts)
-    return manager.get_vars(host=inventory.get_host("n1")), Templar(loader)
+    variables = manager.VariableManager(loader, inventory)
+    variables.set_host_facts("n1", facts)
+    return variables.get_vars(host=inventory.get_host("n1")), Templar(loader)
 
 
 @pytest.mark.parametrize(
