@@ -22,8 +22,10 @@ _POLL_S = 0.5
 _OWN_ERROR = re.compile(
     r"\AFailed to (?:connect to .*bus|create bus connection|start transient|mangle|parse).*"
 )
-# What it says of a setting that it, or the manager, does not know.
-_UNKNOWN = re.compile(r"\AUnknown assignment|(?:unknown property|Cannot set property)")
+# What it says of a setting that it, or the manager, does not know; behind it nothing was run.
+_UNKNOWN = re.compile(
+    r"\A(?:Unknown assignment|Failed to start transient .*(?:unknown property|Cannot set property))"
+)
 # EXIT_NETWORK and EXIT_NAMESPACE (src/shared/exit-status.h): what ends before the command begins.
 _NO_PLACE = (225, 226)
 

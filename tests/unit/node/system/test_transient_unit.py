@@ -108,6 +108,15 @@ def test_what_systemd_could_not_confine_is_none_that_failed(status):
     assert done.stderr == "my own"
 
 
-def test_a_command_that_failed_is_not_run_again():
-    _done, asked = in_unit([(1, "", "conda: error")])
-    assert len(asked) == 1
+@pytest.mark.parametrize(
+    "errors",
+    [
+        "conda: error",
+        "cc1: warning: unknown property 'x'\n",
+        "  File setup.py\nAttributeError: Cannot set property name\n",
+        "npm: Failed to start transient service unit: or unknown property.\n",
+    ],
+)
+def test_a_command_that_failed_is_not_run_again(errors):
+    done, asked = in_unit([(1, "", errors)])
+    assert (done.returncode, len(asked)) == (1, 1)
