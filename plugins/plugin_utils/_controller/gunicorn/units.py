@@ -23,12 +23,13 @@ from .. import project
 
 # What systemd reads as one argument without quotes.
 _PLAIN = re.compile(r"[A-Za-z0-9_.:,=/@+()\[\]-]+")
-# $0 is the prefix. In a function, since a script may change the arguments it is read with.
+# $0 is the prefix. In a function, since a script may change the arguments it is read with. What is
+# set here may have the name of one that the unit says: among the arguments the PATH has none.
 _ACTIVATE = (
     "said=$(export -p); "
     'activate() { local f; for f in "$0"/etc/conda/activate.d/*.sh; do '
     'if [ -r "$f" ]; then . "$f"; fi; done; }; '
-    'activate; path=$PATH; eval "$said"; PATH=$path; exec "$@"'
+    'activate; set -- "$PATH" "$@"; eval "$said"; PATH=$1; shift; exec "$@"'
 )
 _TEMPLATES = project.ROOT / "roles/gunicorn_app/templates/etc/systemd/system"
 

@@ -135,6 +135,13 @@ def started(prefix):
     return run
 
 
+@pytest.mark.parametrize("name", ["path", "said", "f"])
+def test_a_variable_that_the_shell_uses_itself_is_the_applications(started, name):
+    scripts = {"path.sh": 'export PATH="$CONDA_PREFIX/extra:$PATH"\n'}
+    found = started(scripts, CONDA_PREFIX="/opt/e", PATH="/usr/bin:/bin", **{name: "its own"})
+    assert (found["PATH"], found[name]) == ("/opt/e/extra:/usr/bin:/bin", "its own")
+
+
 def test_what_activation_sets_is_set(started):
     scripts = {
         "gdal.sh": 'export GDAL_DATA="$CONDA_PREFIX/share/gdal"\nnot_for_others=1\n',
