@@ -92,4 +92,12 @@ def _may_write(path: str, user: str) -> bool:
         needed = stat.S_IWGRP | stat.S_IXGRP
     else:
         needed = stat.S_IWOTH | stat.S_IXOTH
-    return status.st_mode & needed == needed or _ACL in os.listxattr(path)
+    return status.st_mode & needed == needed or _has_list(path)
+
+
+def _has_list(path: str) -> bool:
+    try:
+        return _ACL in os.listxattr(path)
+    except OSError:
+        # A file system without them, such as one of Windows.
+        return False

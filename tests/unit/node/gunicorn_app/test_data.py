@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 
@@ -97,3 +98,11 @@ def test_a_user_that_is_about_to_be_made_owns_nothing_yet(tmp_path):
 def test_an_access_control_list_is_left_to_decide(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "listxattr", lambda _path: ["system.posix_acl_access"])
     assert told(app(SOMEBODY, writable=[tmp_path])) == []
+
+
+def test_a_file_system_without_such_lists_has_none(tmp_path, monkeypatch):
+    def unsupported(path):
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP), path)
+
+    monkeypatch.setattr(os, "listxattr", unsupported)
+    assert "may not write there" in told(app(SOMEBODY, writable=[tmp_path]))[0]
