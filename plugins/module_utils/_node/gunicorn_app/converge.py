@@ -14,7 +14,7 @@ from ..conda import builds
 from ..records import manifest
 from ..refusal import Collected, refuse
 from ..system import folders, listening, safe_paths, systemd
-from . import apply, observe, release, remains, removal, service
+from . import apply, data, observe, release, remains, removal, service
 from . import plan as app_plan
 
 
@@ -97,13 +97,14 @@ def _planned(
 
 
 def _refuse_links(app: dict[str, Any]) -> None:
-    """Refuse a folder of releases to which a link of another user leads, in check mode as well.
+    """Refuse folders that are to be made where a link of another user leads, in check mode as well.
 
-    :raises Refusal: one does.
+    :raises Refusal: one leads to the releases, or to one that the application is to write to.
     """
-    # One that is not there yet is held once it is made.
-    with contextlib.suppress(OSError), safe_paths.held(service.releases_of(app)):
-        pass
+    for path in (service.releases_of(app), *data.lacking(app)):
+        # One that is not there yet is held once it is made.
+        with contextlib.suppress(OSError), safe_paths.held(path):
+            pass
 
 
 def _manifest(app: dict[str, Any]) -> list[dict[str, Any]]:

@@ -116,6 +116,19 @@ def test_what_stands_in_the_way_is_refused_before_anything_is_changed(host):
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root gives links away")
 @pytest.mark.parametrize("check_mode", [True, False])
+def test_a_link_on_the_way_to_data_is_refused_before_anything_is_made(host, tmp_path, check_mode):
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "theirs").symlink_to("victim")
+    os.chown(tmp_path / "theirs", 65534, 65534, follow_symlinks=False)
+    host.app["writable"] = [f"{tmp_path}/theirs/deep/data"]
+    with pytest.raises(Refusal, match="theirs on the way there is a link that others than root"):
+        host.converge(check_mode)
+    assert os.listdir(tmp_path / "victim") == []
+    assert "apply" not in host.order
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives links away")
+@pytest.mark.parametrize("check_mode", [True, False])
 def test_a_link_of_a_user_is_refused_before_anything_is_changed(host, tmp_path, check_mode):
     host.sent = {DIGEST: "archive"}
     home = tmp_path / "home"
