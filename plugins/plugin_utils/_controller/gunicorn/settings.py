@@ -332,7 +332,7 @@ def _of_unit(
 ) -> Iterator[_Rule]:
     """Yield what the unit decides, and its defaults where the application says nothing."""
     yield _Rule("bind", item["listen"], f"listen: {item['listen']}")
-    graceful = f"{_graceful(item, own, said):g}"
+    graceful = f"{_graceful(item, own, said):.15g}"
     if not own.holds("graceful_timeout"):
         yield _Rule("graceful_timeout", graceful, f"the timeout of {graceful} s")
     loses_none = "keepalive 0, which loses no request; settings: {keepalive: ...} goes before it"

@@ -150,6 +150,13 @@ def test_systemd_waits_a_little_longer_than_gunicorn(told, conf, options, stop_s
     assert told(conf, **options).stop_s == stop_s
 
 
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(86400, "86400"), (1234567, "1234567"), (10**7, "10000000")]
+)
+def test_a_long_time_is_said_in_all_its_digits(told, seconds, said):
+    assert f"--graceful-timeout {said} " in line(told(timeout_s=seconds))
+
+
 def test_a_configuration_of_another_name_is_read_where_it_is_said(told):
     files = {"deploy/gunicorn.py": "workers = 7\nwsgi_app = 'shop:make()'\n"}
     found = told("workers = 1", files, settings={"config": "deploy/gunicorn.py"})

@@ -103,6 +103,12 @@ def test_the_service_carries_the_digest_of_its_own_text():
     assert rendered(workers=3)["unit_digest"] != found["unit_digest"]
 
 
+def test_a_stop_may_take_a_time_of_many_digits():
+    assert lines(service(timeout_s=10**7), "TimeoutStopSec") == ["10000005"]
+    asked = service(settings={"graceful_timeout": 1234567.5})
+    assert lines(asked, "TimeoutStopSec") == ["1234572.5"]
+
+
 def test_a_jit_may_have_memory_that_is_written_and_run_and_nothing_else():
     assert differences(service(), service(jit=True)) == ({"MemoryDenyWriteExecute=true"}, set())
 
