@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..system import files, processes, systemd
+from ..system import accounts, files, processes, systemd
 from . import service
 
 _MAX_REQUESTS = re.compile(r"\bmax[-_]requests\b")
@@ -56,7 +56,7 @@ def misplaced(app: Mapping[str, Any], found: Mapping[str, Any] | None) -> str:
         return f"runs {found['exe']}, not the environment {app['prefix']}"
     if not found["in_release"]:
         return f"does not work in {app['release']}"
-    if found["user"] != app["user"]:
+    if not accounts.are_one(found["user"] or "", app["user"]):
         return f"runs as {found['user']}, not as {app['user']}"
     return ""
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..conda import prefixes
 from ..packages import package_manager, stack_packages
-from ..system import commands, files, processes, systemd
+from ..system import accounts, commands, files, processes, systemd
 from ..system import drop_ins as system_drop_ins
 from ..system.commands import Run
 from ..system.root import Root
@@ -261,7 +261,7 @@ def _drop_ins_drift(entry: Mapping[str, Any]) -> list[str]:
 
 def _account_drift(entry: Mapping[str, Any], state: Mapping[str, str]) -> list[str]:
     found = processes.user_of(state.get("MainPID"))
-    if found in (None, entry["user"]):
+    if found is None or accounts.are_one(found, entry["user"]):
         return []
     return [f"unit {entry['name']} runs as {found}, should run as {entry['user']}"]
 

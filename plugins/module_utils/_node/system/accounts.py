@@ -47,6 +47,14 @@ def survey(names: Iterable[str], run: Run = commands.run) -> dict[str, dict[str,
     return {name: _account(name, run) for name in names}
 
 
+def are_one(name: str, other: str) -> bool:
+    """Say whether two names are of one user, who may have several."""
+    try:
+        return name == other or pwd.getpwnam(name).pw_uid == pwd.getpwnam(other).pw_uid
+    except KeyError:
+        return False
+
+
 def group_exists(name: str) -> bool:
     """Say whether there is a group of this name."""
     try:

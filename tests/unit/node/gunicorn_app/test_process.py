@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import pwd
 import subprocess
 import time
 from pathlib import Path
@@ -63,6 +64,13 @@ def test_the_process_that_is_wanted_is_left_alone(running):
 def test_a_process_that_was_started_from_something_else_is_restarted(running, key, value, said):
     process, wanted = running
     assert said in reason(process, {**wanted, key: value})
+
+
+def test_a_process_of_a_user_with_two_names_is_left_alone(running, monkeypatch):
+    process, wanted = running
+    found = pwd.getpwuid(os.geteuid())
+    monkeypatch.setattr(pwd, "getpwnam", {"web": found, found.pw_name: found}.__getitem__)
+    assert reason(process, {**wanted, "user": "web"}) == ""
 
 
 def test_a_process_in_a_folder_that_was_replaced_is_restarted(running):

@@ -3,6 +3,7 @@
 import getpass
 import json
 import os
+import pwd
 import subprocess
 import tempfile
 import time
@@ -273,6 +274,14 @@ def test_a_service_that_runs_as_somebody_else_is_drift(user, pid, said):
     answer = subprocess.CompletedProcess([], 0, f"MainPID={pid}\n", "")
     entry = manifest.account("web.service", user)
     assert manifest.drift([entry], lambda argv, **_options: answer) == said
+
+
+def test_a_service_that_runs_as_another_name_of_its_user_is_none(monkeypatch):
+    found = pwd.getpwuid(os.geteuid())
+    monkeypatch.setattr(pwd, "getpwnam", {"web": found, found.pw_name: found}.__getitem__)
+    answer = subprocess.CompletedProcess([], 0, f"MainPID={os.getpid()}\n", "")
+    entry = manifest.account("web.service", "web")
+    assert manifest.drift([entry], lambda argv, **_options: answer) == []
 
 
 def test_a_user_that_is_gone_is_drift():
