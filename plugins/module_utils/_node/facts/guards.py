@@ -16,13 +16,17 @@ from .shape import Firewalld, Selinux
 _ENFORCE = "/sys/fs/selinux/enforce"
 _MODES = {"1": "enforcing", "0": "permissive"}
 _CONFIG = "/etc/selinux/config"
-_AT_BOOT = re.compile(r"SELINUX=(enforcing|permissive|disabled)")
+# libselinux, selinux_getenforcemode(): the first line with one of these words counts.
+_AT_BOOT = re.compile(r"SELINUX=\s*((?i:enforcing|permissive|disabled)).*")
 # What semanage fcontext writes: a pattern, the kind of file perhaps, a context. selinux(8).
 _LOCAL = "/etc/selinux/targeted/contexts/files/file_contexts.local"
 _PROGRAMS = re.compile(r"(/\S*)\s+(?:--\s+|-d\s+)?\w+:\w+:bin_t(?::\S+)?")
 # A pattern up to the first character that may stand for others; PCRE's, of which '.' is quoted.
 _LITERAL = re.compile(r"(?:[^\\.^$*+?()\[\]{}|]|\\.)*")
-_DEFAULT_ZONE = re.compile(r"DefaultZone=([\w-]+)")
+# firewalld, firewall/core/io/firewalld_conf.py: the first line counts, else the fallback.
+_DEFAULT_ZONE = re.compile(r"DefaultZone\s*=\s*(.+)")
+_FALLBACK_ZONE = "public"
+_ZONE = re.compile(r"[\w-]+")
 # firewalld.zone(5) and firewalld.service(5); the order of attributes is free.
 _ACCEPTS = re.compile(r"<zone\b[^>]*\btarget=[\"']ACCEPT[\"']")
 _SERVICE = re.compile(r"<service\b[^>]*\bname=[\"']([\w.+-]+)[\"']")
@@ -39,7 +43,7 @@ def selinux(tree: Root) -> Selinux:
 
     :param tree: the host.
     """
-    mode = _MODES.get(tree.text(_ENFORCE)) or "".join(_said(tree, _CONFIG, _AT_BOOT)[-1:])
+    mode = _MODES.get(tree.text(_ENFORCE)) or "".join(_said(tree, _CONFIG, _AT_BOOT)[:1]).lower()
     patterns = _said(tree, _LOCAL, _PROGRAMS)
     literal = {"".join(_LITERAL.findall(pattern)[:1]).replace("\\", "") for pattern in patterns}
     return {"mode": mode, "programs": sorted(literal - {"", "/"})}
@@ -56,7 +60,8 @@ def firewalld(tree: Root) -> Firewalld:
     is_there = tree.exists(ours)
     if not is_there or tree.ended("systemctl", "is-active", "-q", "firewalld").status != 0:
         return {"zone": "", "ports": []}
-    default = "".join(_said(tree, f"{ours}/firewalld.conf", _DEFAULT_ZONE)[-1:])
+    said = [*_said(tree, f"{ours}/firewalld.conf", _DEFAULT_ZONE), _FALLBACK_ZONE][0]
+    default = said if _ZONE.fullmatch(said) else ""
     zones = [name[: -len(".xml")] for name in tree.names(f"{ours}/zones") if name.endswith(".xml")]
     texts = [_text(tree, "zones", name) for name in dict.fromkeys([default, *zones]) if name]
     ports = {span for text in texts for span in _spans(tree, text)}

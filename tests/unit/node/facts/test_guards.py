@@ -57,6 +57,10 @@ def host(tmp_path):
             "permissive",
         ),
         ({"/etc/selinux/config": "SELINUX=$(reboot)\n"}, ""),
+        # The first one counts: libselinux, src/selinux_config.c, selinux_getenforcemode().
+        ({"/etc/selinux/config": "SELINUX=permissive\nSELINUX=enforcing\n"}, "permissive"),
+        ({"/etc/selinux/config": "SELINUX= Enforcing  # by ops\n"}, "enforcing"),
+        ({"/etc/selinux/config": "SELINUX=\nSELINUX=disabled\n"}, "disabled"),
     ],
 )
 def test_the_mode_of_selinux_is_that_of_the_kernel_or_else_of_the_next_boot(host, files, mode):
@@ -76,7 +80,8 @@ def test_folders_that_the_host_itself_labels_as_programs_are_told_without_their_
         "/home/web/envs/[^/]+/bin(/.*)?  --  system_u:object_r:bin_t:s0\n"
         "/srv/www(/.*)?    system_u:object_r:httpd_sys_content_t:s0\n"
         "/data\\.d/envs(/.*)?    system_u:object_r:bin_t:s0\n"
-        "(evil)+    system_u:object_r:bin_t:s0\n",
+        "(evil)+    system_u:object_r:bin_t:s0\n"
+        "/.*/bin(/.*)?    system_u:object_r:bin_t:s0\n",
     )
     assert look(guards.selinux)["programs"] == ["/data.d/envs", "/home/web/envs/", "/srv/envs"]
 
@@ -87,6 +92,39 @@ def test_the_ports_of_the_default_zone_and_its_services_are_told(host):
     put("/usr/lib/firewalld/zones/public.xml", PUBLIC)
     put("/usr/lib/firewalld/services/ssh.xml", SSH)
     assert look(guards.firewalld) == {"zone": "public", "ports": ["22", "8000", "9000-9010"]}
+
+
+@pytest.mark.parametrize(
+    ("conf", "zone"),
+    [
+        # firewalld 2, firewall/core/io/firewalld_conf.py, read().
+        ("DefaultZone=internal\nDefaultZone=public\n", "internal"),
+        ("  DefaultZone = internal \n", "internal"),
+        ("# DefaultZone=internal\n", "public"),
+        ("DefaultZone=\nLockdown=no\n", "public"),
+    ],
+)
+def test_the_default_zone_is_the_one_that_firewalld_takes(host, conf, zone):
+    put, look = host
+    put("/etc/firewalld/firewalld.conf", conf)
+    assert look(guards.firewalld)["zone"] == zone
+
+
+def test_a_firewalld_without_a_configuration_has_its_usual_zone(host):
+    put, look = host
+    put("/etc/firewalld/zones/public.xml", '<zone><port port="443" protocol="tcp"/></zone>')
+    assert look(guards.firewalld) == {"zone": "public", "ports": ["443"]}
+
+
+def test_where_firewalld_is_not_installed_nothing_is_run(tmp_path):
+    asked = []
+
+    def run(argv, **_options):
+        asked.append(argv)
+        return subprocess.CompletedProcess(argv, 0, b"", b"")
+
+    assert guards.firewalld(Root(str(tmp_path), run)) == {"zone": "", "ports": []}
+    assert asked == []
 
 
 def test_what_the_operator_wrote_goes_before_what_was_delivered(host):
