@@ -39,5 +39,5 @@ def followed(text: str, tree: Root) -> dict[str, str]:
 def _is_roots(path: str) -> bool:
     try:
         return os.path.isfile(path) and not safe_paths.why_unsafe(path)
-    except (OSError, ValueError):
+    except OSError:
         return False

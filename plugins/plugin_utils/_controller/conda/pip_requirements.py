@@ -135,12 +135,7 @@ def _dist(number: int, line: str, environment: Mapping[str, str]) -> dict[str, s
             f"line {number} is not name==version with a --hash=sha256: {line}"
         ) from error
     pins = list(requirement.specifier)
-    if (
-        requirement.url
-        or len(pins) != 1
-        or pins[0].operator != "=="
-        or pins[0].version.endswith(".*")
-    ):
+    if len(pins) != 1 or pins[0].operator != "==" or pins[0].version.endswith(".*"):
         raise ValueError(f"line {number} does not pin one version with '==': {line}")
     if not hashes:
         raise ValueError(f"line {number} has no --hash=sha256: {line}")

@@ -35,7 +35,7 @@ def digests(
     """
     found = {_WORK: work[:_LENGTH]}
     for option, value in options.items():
-        if noun and option.endswith("_list"):
+        if option.endswith("_list"):
             for item in value:
                 found[_part(noun, item)] = ""
                 for key, said in item.items():

@@ -17,6 +17,8 @@ BEGIN = "dependencies:\n  - python=3.11\n"
         (BEGIN, ([], ["python=3.11"], [])),
         (f"name: x\nprefix: /y\nplatforms: [linux-64]\n{BEGIN}", ([], ["python=3.11"], [])),
         (f"channels:\n  - conda-forge\n{BEGIN}", (["conda-forge"], ["python=3.11"], [])),
+        (f"variables:\n{BEGIN}", ([], ["python=3.11"], [])),
+        (f"variables: {{}}\n{BEGIN}", ([], ["python=3.11"], [])),
         (f"channels:\n{BEGIN}  - pip:\n", ([], ["python=3.11"], [])),
         (f"{BEGIN}  - pip\n  - pip: [a]\n  - pip: [b>=1]\n",
          ([], ["python=3.11", "pip"], ["a", "b>=1"])),

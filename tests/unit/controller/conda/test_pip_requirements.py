@@ -40,12 +40,23 @@ def test_a_file_of_pip_compile_is_read():
         ("python_version < '3.11'", False),
         ("python_version >= '3.11'", True),
         ("python_full_version == '3.11.7'", True),
+        ("python_version == '3.11'", True),
+        ("platform_machine == 'aarch64'", False),
         ("sys_platform == 'win32'", False),
         ("platform_machine == 'x86_64' and os_name == 'posix'", True),
     ],
 )
 def test_markers_are_those_of_the_environment_not_of_the_controller(marker, applies):
     assert bool(parse(f"tomli==2.0.1 ; {marker} --hash=sha256:{A}")) is applies
+
+
+def test_a_marker_of_the_machine_is_that_of_the_host():
+    text = f"tomli==2.0.1 ; platform_machine == 'aarch64' --hash=sha256:{A}"
+    assert len(parse(text, machine="aarch64")) == 1
+
+
+def test_a_hash_may_stand_behind_a_blank():
+    assert parse(f"flask==3.1.3 --hash sha256:{A}")[0]["line"] == f"flask==3.1.3 --hash=sha256:{A}"
 
 
 def test_one_name_may_be_pinned_once_for_each_python():
@@ -68,6 +79,13 @@ def test_one_name_may_be_pinned_once_for_each_python():
         ("\nflask==3.1.3", "line 2 has no --hash=sha256"),
         ("flask==3.1.3 --hash=md5:abc", "line 1 is not name==version"),
         ("flask==3.1.3 --hash=sha256:abc", "line 1 is not name==version"),
+        (f"flask==3 --hash=sha256:{A};os_name=='nt'", "line 1 is not name==version"),
+        (f"a==1 \\\n  --hash=sha256:{A} \\\n  --hash=sha256:{B}\nflask \\\n  #", "line 4 does not"),
+        ("--pypi-url https://x.example/simple", "say it with miniforge_pip_index_url"),
+        ("-c other.txt", "write all into one file"),
+        ("svn+https://h/a", "line 1 names a place of version control"),
+        ("bzr+https://h/a", "line 1 names a place of version control"),
+        (f"a==1 ; os_name ~= 'posix' --hash=sha256:{A}", "line 1 has a marker that cannot be ev"),
         ("--index-url https://x.example/simple", "say it with miniforge_pip_index_url"),
         ("-i https://x.example/simple", "say it with miniforge_pip_index_url"),
         ("--extra-index-url=https://x.example/", "say it with miniforge_pip_extra_index_urls"),
@@ -97,6 +115,8 @@ def test_what_is_not_pinned_is_refused_with_its_line(text, words):
     [
         "--index-url https://pypi.org/simple",
         "-i https://pypi.org/simple/",
+        "-ihttps://pypi.org/simple",
+        "--extra-index-url https://second.example/simple",
         "--extra-index-url=https://mirror.example/simple",
         "--index-url https://jane:hush@mirror.example/simple/",
         "--require-hashes",
@@ -104,7 +124,7 @@ def test_what_is_not_pinned_is_refused_with_its_line(text, words):
 )
 def test_a_line_for_pip_that_says_what_holds_anyway_is_taken(line):
     text = f"{line}\nflask==3.1.3 --hash=sha256:{A}\n"
-    indexes = ["https://bot:other@mirror.example/simple"]
+    indexes = ["https://bot:other@mirror.example/simple", "https://second.example/simple/"]
     (dist,) = pip_requirements.parse(text, "3.11.7", "x86_64", indexes)
     assert dist["name"] == "flask"
 
@@ -116,6 +136,7 @@ def test_a_line_for_pip_that_says_what_holds_anyway_is_taken(line):
         ("b @ git+ssh://git@github.com/a/b.git@v1", "version control, which has no sha256"),
         ("hg+https://h/a", "version control, which has no sha256"),
         ("./web", "it is a path"),
+        ("~/web", "it is a path"),
         ("web-1.0-py3-none-any.whl", "it is a path"),
         ("b @ https://x.example/b.whl", "it is an address"),
         ("a b", "pip would not understand it"),

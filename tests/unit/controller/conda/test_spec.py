@@ -417,4 +417,14 @@ def test_an_environment_file_is_asked_for_alone(inventory):
     (inventory.folder / "environment.yml").write_text(ENVIRONMENT)
     said = inventory.refusal({**ITEM, "environment_file": "environment.yml"})
     assert "packages and pip and an environment_file are said" in said
+    own = {"name": "web", "environment_file": "environment.yml"}
+    assert "channels and an environment_file are said" in inventory.refusal(
+        {**own, "channels": ["conda-forge"]}
+    )
     assert "cannot be read" in inventory.refusal({"name": "web", "environment_file": "gone.yml"})
+
+
+def test_what_an_environment_file_cannot_ask_for_is_refused_with_its_path(inventory):
+    (inventory.folder / "environment.yml").write_text("dependencies: []\n")
+    said = inventory.refusal({"name": "web", "environment_file": "environment.yml"})
+    assert "environment web: environment.yml: it is no environment.yml: it has no depend" in said

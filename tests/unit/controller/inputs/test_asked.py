@@ -67,6 +67,10 @@ CHANGES = {
         lambda options, items: options.update(gunicorn_app_keep=2),
         ["another gunicorn_app_keep is asked for"],
     ),
+    "as many settings as are shown": (
+        lambda options, items: options["gunicorn_app_list"][0].update(dict.fromkeys("abcde", 1)),
+        ["application web is asked for with other a, b, c, d, e"],
+    ),
     "many settings": (
         lambda options, items: options["gunicorn_app_list"][0].update(dict.fromkeys("abcdefg", 1)),
         ["application web is asked for with other a, b, c, d, e and 2 more"],
@@ -78,6 +82,14 @@ CHANGES = {
 def test_what_is_asked_for_otherwise_is_named(kind):
     change, said = CHANGES[kind]
     assert changed(change) == said
+
+
+def test_the_order_of_variables_is_no_difference():
+    one, other = (
+        {"gunicorn_app_list": [{"name": "web", "environment_variables": variables}]}
+        for variables in ({"A": "1", "B": "2"}, {"B": "2", "A": "1"})
+    )
+    assert asked.differences(of(one), of(other)) == []
 
 
 def test_another_version_of_this_project_is_told_where_nothing_else_is():
@@ -99,6 +111,13 @@ def test_of_an_earlier_receipt_no_part_can_be_told():
     assert planner.why_due("d2", named, of(items=[ITEMS[0], {"name": "db"}])) == [
         "application db is asked for with other content"
     ]
+
+
+def test_secrets_are_a_part_of_their_own_and_none_of_the_content():
+    items = [ITEMS[0], {**ITEMS[1], "secrets_digest": "s1"}]
+    before, now = of(), of(items=items)
+    other = {part for part in before if before[part] != now[part]}
+    assert other == {"application db: secrets"}
 
 
 def test_no_digest_of_a_secret_is_kept():

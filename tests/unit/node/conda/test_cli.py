@@ -151,6 +151,7 @@ CAUSES = {
     "an index that is not trusted": NOT_TRUSTED,
     "a file that was left out": "WARNING: Skipping six-1.17.0.exe: unsupported archive format",
     "a link that was yanked": "WARNING: The candidate selected for download is a yanked version",
+    "what pip is to lose": "DEPRECATION: Loading egg at /envs/web/lib/six.egg is deprecated",
     "a broken distribution": "WARNING: Ignoring invalid distribution ~ix (/envs/web/lib)",
 }
 
@@ -168,7 +169,22 @@ def test_pip_tells_no_more_than_some_of_many_warnings(tmp_path):
     with pytest.raises(Refusal) as refused:
         pip.install("/e", "/r", str(tmp_path / "no.conf"), answering(1, stderr=said))
     assert refused.value.because.count("WARNING") == 5
+    assert "Skipping file 0 / " in refused.value.because
     assert "(94 more warnings)" in refused.value.because
+    said = "".join(f"WARNING: Skipping file {number}\n" for number in range(5)) + NO_MATCH
+    with pytest.raises(Refusal) as refused:
+        pip.install("/e", "/r", str(tmp_path / "no.conf"), answering(1, stderr=said))
+    assert "more warnings" not in refused.value.because
+
+
+@pytest.mark.parametrize("begin", ["ERROR: ", "error: "])
+def test_pip_tells_nothing_of_what_it_said_before_its_first_error(tmp_path, begin):
+    said = f"Running setup.py\n{begin}subprocess-exited-with-error\nNo such file: x.h\n"
+    with pytest.raises(Refusal) as refused:
+        pip.install("/e", "/r", str(tmp_path / "no.conf"), answering(1, stderr=said))
+    assert refused.value.because.startswith(
+        f"{begin}subprocess-exited-with-error / No such file: x.h ["
+    )
 
 
 def test_pip_installs_by_hash_alone(tmp_path):

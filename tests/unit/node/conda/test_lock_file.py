@@ -78,6 +78,10 @@ def test_a_sha256_is_read_as_conda_and_others_write_it(written):
             lock(PYTHON, f"{MIRROR}/osx-64/zlib-1-0.conda#{MD5}"),
             "mixes packages for linux-64 and osx-64",
         ),
+        (
+            lock(PYTHON, f"{MIRROR}/linux-aarch64/zlib-1-0.conda#{MD5}"),
+            "mixes packages for linux-64 and linux-aarch64",
+        ),
     ],
 )
 def test_what_is_no_trustworthy_lock_is_refused_with_its_reason(text, words):
@@ -98,6 +102,8 @@ WHEEL = "https://files.pythonhosted.org/packages/flask-3.1.3-py3-none-any.whl"
         "# pip flask @ git+https://github.com/pallets/flask@3.1.3",
         f"# pypi: flask @ {WHEEL}",
         "# flask==3.1.3",
+        "# flask[async]==3.1.3",
+        "# pip -e web @ file:../web",
         f"# {PYTHON}",
     ],
 )

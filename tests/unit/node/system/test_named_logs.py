@@ -26,6 +26,8 @@ MAKE = "/var/lib/dkms/mlnx-ofed-kernel/24.10/build/make.log"
         (CONSULT.format(MAKE), [MAKE]),
         (f"General log file: {LOG}\nSee {LOG}, and '{MAKE}'.\n", [LOG, MAKE]),
         ("see /x/../y.log and https://a.org/b.log, c/d.log", ["/x/../y.log"]),
+        ("/x/build.out /x/summary.txt", ["/x/build.out", "/x/summary.txt"]),
+        ("/x/a.logs /x/b.log/c /x/d.txt2", []),
         ("/etc/shadow /etc/nvidia/ClientConfigToken/a.tok /dev/nvidia0", []),
     ],
 )
@@ -44,6 +46,18 @@ def test_a_log_is_followed_to_the_one_that_it_names(tmp_path):
 def test_logs_that_name_each_other_are_read_once(tmp_path):
     tree = planted(tmp_path, {LOG: f"see {MAKE}", MAKE: f"see {LOG}"})
     assert list(named_logs.followed(LOG, tree)) == [LOG, MAKE]
+
+
+def test_of_logs_without_end_some_are_read(tmp_path):
+    logs = [f"/var/log/{number}.log" for number in range(20)]
+    tree = planted(tmp_path, dict(zip(logs, [*logs[1:], ""], strict=True)))
+    assert list(named_logs.followed(logs[0], tree)) == logs[:16]
+
+
+def test_of_a_log_without_end_the_beginning_is_read(tmp_path):
+    tree = planted(tmp_path, {LOG: ""})
+    os.truncate(tree.path(LOG), 64 << 20)
+    assert len(named_logs.followed(LOG, tree)[LOG]) <= 16 << 20
 
 
 def test_what_others_than_root_could_have_written_is_not_read(tmp_path):
