@@ -285,6 +285,7 @@ DATA = {
     "its releases": ("writable", "/srv/web/releases", "another one, lies there: /srv/web/rel"),
     "what holds its releases": ("writable", "/srv/web", "another one, lies there: /srv/web/rel"),
     "environments": ("writable", "/opt/gpunode/envs/env-1", "lies there: /opt/gpunode/envs"),
+    "what is in conda": ("writable", "/opt/miniforge3/envs", "lies there: /opt/miniforge3"),
     "what holds conda": ("writable", "/opt/miniforge3/..", "all programs' together"),
     "relative": ("writable", "data", "it is not an absolute path"),
     "two in one": ("writable", "/srv/a /srv/b", "a path is made of letters"),
@@ -512,6 +513,7 @@ def test_folders_beside_and_below_each_other_do_no_harm(resolve):
         for at, (name, folder) in enumerate(apps)
     ]
     assert len(resolve(*rows, conda_env_dir="/srv")["applications"]) == 4
+    assert resolve({"dir": "/opt/gpunode/envs"})["applications"]
 
 
 def test_environments_among_releases_are_refused(resolve):

@@ -24,9 +24,10 @@ CASES = {
     "at the top alone": {"": "/build\n/logs/\n"},
     "a path": {"": "doc/a.txt\nsrc/build\n"},
     "stars": {"": "*.log\nd*a.txt\n*.sqlite?\n"},
-    "stars do not cross folders": {"": "doc/*.txt\nsrc/*\n"},
+    "stars do not cross folders": {"": "doc/*.txt\nsrc/*\nlogs?a.log\n"},
     "two stars in front": {"": "**/a.txt\n"},
     "two stars behind": {"": "doc/**\n"},
+    "a folder of two stars taken back": {"": "doc/**\n!doc/b/\n"},
     "two stars between": {"": "doc/**/a.txt\n"},
     "more stars": {"": "do**c\ndoc/b**\n"},
     "taken back": {"": "*.log\n!keep.log\n"},
@@ -34,8 +35,9 @@ CASES = {
     "taken back within": {"": "logs/*\n!logs/keep.log\n"},
     "letters": {"": "a[0-9].txt\n[!x]z.txt\n"},
     "letters that are none": {"": "a[z\nx[[]1].txt\n"},
+    "letters from the last to the first": {"": "a[9-0].txt\n[z-a]1.txt\n"},
     "escaped": {"": "\\#odd\n\\!odd\nx\\[1\\].txt\n"},
-    "comments and blanks": {"": "# logs\n\n   \nlogs  \na b.txt\n"},
+    "comments and blanks": {"": "# logs\n#odd\n\n   \nlogs  \na b.txt\n"},
     "a blank that counts": {"": "end\\ \n"},
     "of Windows": {"": "logs/\r\n*.pyc\r\n"},
     "a slash alone": {"": "/\n//\n!\n"},
@@ -94,6 +96,14 @@ def test_what_is_said_goes_before_what_files_say(tmp_path):
 def test_files_of_patterns_count_where_that_is_asked_for_alone(tmp_path):
     place(tmp_path, {"": "*\n"})
     assert kept(tmp_path, by_git=False) == {*TREE, ".gitignore"}
+
+
+def test_a_file_of_patterns_need_not_be_utf_8(tmp_path):
+    name = os.fsdecode(b"caf\xe9")
+    for each in (name, "tea"):
+        (tmp_path / each).write_text("x")
+    (tmp_path / ".gitignore").write_bytes(b"caf\xe9\n")
+    assert kept(tmp_path) == {"tea", ".gitignore"}
 
 
 def test_a_link_is_no_folder(tmp_path):

@@ -143,6 +143,7 @@ def test_what_somebody_else_says_is_not_on_the_command_line(told, conf, options,
         ("timeout = 300", {"timeout_s": 60}, 65),
         ("import os\ngraceful_timeout = int(os.environ['G'])", {"timeout_s": 60}, 65),
         ("timeout = 0", {}, 35),
+        ("graceful_timeout = 90", {"settings": {"graceful_timeout": 40}}, 45),
         ("", {"settings": {"graceful_timeout": "50"}}, 55),
     ],
 )
@@ -167,10 +168,32 @@ def test_a_configuration_of_another_name_is_read_where_it_is_said(told):
     ).entry == ("a:b")
 
 
+@pytest.mark.parametrize("config", ["deploy/gunicorn.py", "file:deploy/gunicorn.py"])
+def test_a_configuration_is_found_however_gunicorn_may_be_told_of_it(told, config):
+    found = told("workers = 1", {"deploy/gunicorn.py": "workers = 7"}, settings={"config": config})
+    assert (found.workers, found.notices) == ("", [])
+
+
+def test_a_configuration_in_the_environment_is_not_known_and_that_is_told(told):
+    found = told("workers = 1", settings={"config": "python:shop.conf"})
+    assert "what python:shop.conf says is not known before it is run" in found.notices[0]
+
+
+def test_of_what_is_not_known_only_what_nobody_says_is_named(told):
+    (notice,) = told("workers = (", environment_variables={"WEB_CONCURRENCY": "4"}).notices
+    assert notice.endswith(": threads 1, timeout 30 go before it")
+
+
 def test_a_folder_that_it_would_be_started_in_is_where_its_modules_lie(told):
     found = told("chdir = 'src'\npythonpath = 'lib'")
     assert f"--chdir {RELEASE} --pythonpath lib,{RELEASE}/src" in line(found)
     assert found.paths == ["lib", "src"]
+
+
+@pytest.mark.parametrize("folder", ["../src", "/app/src", "src/../.."])
+def test_a_folder_outside_of_the_release_has_none_of_its_modules(told, folder):
+    found = told(f"chdir = '{folder}'\npythonpath = '{folder}'")
+    assert (found.paths, "--pythonpath" in line(found)) == ([], False)
 
 
 def test_of_a_kept_release_its_own_settings_are_not_known_and_that_is_told(told):
@@ -242,7 +265,8 @@ def test_a_setting_that_cannot_be_is_refused_with_a_remedy(told, case):
     ("conf", "said"),
     [
         ("daemon = True", "systemd looks after"),
-        ("certfile = '/etc/ssl/a.pem'\nkeyfile = '/etc/ssl/a.key'", "plain HTTP"),
+        ("certfile = '/etc/ssl/a.pem'", "plain HTTP"),
+        ("keyfile = '/etc/ssl/a.key'", "plain HTTP"),
         ("group = 'www-data'", "settings: {group: ...}"),
         ("import os\ngroup = os.environ['G']", "settings: {group: ...}"),
     ],
@@ -252,6 +276,22 @@ def test_what_no_command_line_takes_back_is_refused(told, conf, said):
         told(conf)
     assert said in str(refusal.value)
     assert told("daemon = False\ncertfile = None\ngroup = None").notices == []
+
+
+@pytest.mark.parametrize("arguments", ["--daemon", "-D", "--workers 4 -D"])
+def test_a_daemon_is_refused_in_a_command_line_of_its_own_too(told, arguments):
+    with pytest.raises(Refusal, match="daemon True in GUNICORN_CMD_ARGS of application web"):
+        told(environment_variables={"GUNICORN_CMD_ARGS": arguments})
+
+
+def test_what_may_be_said_where_it_runs_is_not_refused(told):
+    told("import os\ncertfile = os.environ.get('C')\ndaemon = bool(os.environ.get('D'))")
+
+
+def test_a_group_that_settings_say_goes_before_that_of_the_application(told):
+    found = told("group = 'www-data'", settings={"group": "web"})
+    assert "--group=web" in line(found)
+    assert "group www-data of gunicorn.conf.py is overruled" in found.notices[0]
 
 
 # Classes of workers
@@ -294,6 +334,12 @@ def test_a_program_that_serves_by_itself_is_told_nothing(option):
     item = {"name": "web", "timeout_s": None, "worker_class": None, "settings": {}, **option}
     with pytest.raises(Refusal, match="server: python has none"):
         settings.of_program(item, "main.py")
+
+
+@pytest.mark.parametrize(("timeout_s", "stop_s"), [(None, 35), (60, 65)])
+def test_systemd_waits_a_little_longer_than_a_program_may_take(timeout_s, stop_s):
+    item = {"name": "web", "timeout_s": timeout_s, "worker_class": None, "settings": {}}
+    assert settings.of_program(item, "main.py").stop_s == stop_s
 
 
 # What is read

@@ -73,6 +73,23 @@ def test_whatever_a_variable_names_is_no_inventory(inventory, path):
     assert told(inventory, [place]) == [place]
 
 
+def test_what_only_begins_like_a_path_of_a_variable_is_left_alone(inventory):
+    inventory("app2/hosts.yml")
+    assert told(inventory, [f"{inventory.folder}/app"]) == []
+
+
+def test_a_link_to_nothing_is_left_to_ansible(inventory):
+    os.symlink("gone", f"{inventory.folder}/hosts")
+    assert told(inventory) == []
+
+
+def test_the_file_of_hosts_that_is_there_is_named(tmp_path):
+    (tmp_path / "hosts.ini").write_text("[gpus]\nweb1\n")
+    (tmp_path / "web").write_text(LOCK)
+    (refusal,) = inventory_files.refusals([str(tmp_path)])
+    assert f"such as {tmp_path}/hosts.ini" in refusal.remedy
+
+
 def test_a_folder_that_a_variable_names_is_told_once_and_not_by_each_file(inventory):
     for name in ("a.py", "b/c.py", "settings.yml"):
         inventory(f"app/{name}")
@@ -86,6 +103,9 @@ def test_a_folder_that_a_variable_names_is_told_once_and_not_by_each_file(invent
         ("more.ini", "[gpus]\nweb2\n", 0o644),
         ("openstack.py", "#!/usr/bin/python3\n", 0o755),
         ("dc1/hosts.yml", "all: {}\n", 0o644),
+        ("dc1/hosts", "[gpus]\nweb2\n", 0o644),
+        ("dc1/hosts.yaml", "all: {}\n", 0o644),
+        ("dc1/hosts.json", "{}\n", 0o644),
         ("group_vars/all/web.lock", LOCK, 0o644),
         (".git/hooks/pre-commit", "#!/bin/sh\n", 0o755),
         ("web.requirements.txt", "flask==3\n", 0o644),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import types
 
 import combinations
 import gpu_hosts
@@ -101,6 +102,30 @@ def test_a_real_combination_has_the_right_verdict(row):
     assert set(row["verdict"].get("notices", ())) <= {notice["rule"] for notice in plan["notices"]}
     missing = [words for words in row.get("says", ()) if words not in text_of(plan)]
     assert missing == [], text_of(plan)
+
+
+def test_a_module_that_is_held_is_no_news_where_no_other_one_is_to_be_loaded():
+    held = [{"name": "nvidia", "permanent": True, "above": [], "clients": []}]
+    rules = [
+        {
+            notice["rule"]
+            for notice in plan_of(
+                {
+                    "base": "debian12-h100-r580",
+                    "facts": {"held_modules": held},
+                    "wanted": {"gpunode_stack": stack, "gpunode_consent": ["stop_gpu_clients"]},
+                }
+            )["notices"]
+        }
+        for stack in ("r580", "r595")
+    ]
+    assert ["module-in-use" in found for found in rules] == [False, True]
+
+
+def test_a_module_that_is_held_is_no_news_where_no_driver_is_wanted():
+    seen = types.SimpleNamespace(driver=None, held="gdrdrv stands on nvidia")
+    due = {"nvidia_driver": {}, "reboot": {"reboot-pending": "openibd"}}
+    assert list(notices.module_in_use(seen, due)) == []
 
 
 def test_every_rule_is_exercised_by_a_real_combination():

@@ -164,6 +164,12 @@ def test_the_receipt_is_left_last_and_is_a_change_of_its_own(brought, here):
     assert not brought(lambda *_asked: work, receipt=RECEIPT)["changed"]
 
 
+def test_the_receipt_keeps_the_parts_of_what_was_asked_for(brought, here):
+    parts = {"application web: workers": "1a2b3c4d"}
+    brought(lambda *_asked: Result(["do it"]), receipt={**RECEIPT, "asked": parts})
+    assert receipts.survey(str(here))["mlnx_ofed"]["asked"] == parts
+
+
 @pytest.mark.parametrize(
     "result",
     [Result(needs=["file"]), None],

@@ -66,6 +66,33 @@ def test_a_console_holds_it_and_is_no_process():
     assert says.startswith("nvidia_drm is in use, and neither a module nor a process")
 
 
+def test_a_display_that_is_open_is_not_blamed_for_another_module():
+    opened = {(700, "systemd-logind"): ["/dev/dri/card1"]}
+    (says,) = found(counted("nvidia", 3, "nvidia_uvm,nvidia_modeset,"), opened)
+    assert says.startswith("nvidia is in use, and neither a module nor a process")
+
+
+ROW = {"name": "nvidia_drm", "permanent": False, "above": [], "clients": []}
+LOGIND, XORG = (
+    {"pid": 700, "process": name, "unit": f"{name}.service", "devices": ["/dev/dri/card1"]}
+    for name in ("systemd-logind", "xorg")
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "goes"),
+    [
+        ({"clients": [XORG]}, True),
+        ({"clients": [XORG, LOGIND]}, False),
+        ({}, False),
+        ({"clients": [XORG], "permanent": True}, False),
+        ({"clients": [XORG], "above": ["gdrdrv"]}, False),
+    ],
+)
+def test_a_module_is_free_once_all_with_a_display_open_are_stopped(changes, goes):
+    assert held_modules.goes_with({**ROW, **changes}, ["xorg.service"]) is goes
+
+
 @pytest.mark.parametrize(
     ("name", "number", "above", "device"),
     [

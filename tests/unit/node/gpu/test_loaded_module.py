@@ -81,6 +81,19 @@ def test_it_is_exchanged_once_all_who_work_on_the_gpus_are_stopped():
     assert loaded_module.is_exchanged(found, ASKED, ["user.slice", "serve.service"])
 
 
+def test_it_is_exchanged_once_nothing_else_holds_it():
+    display = {**CLIENT, "unit": "xorg.service", "devices": ["/dev/dri/card1"]}
+    held = {"name": "nvidia_drm", "permanent": False, "above": [], "clients": [display]}
+    found = facts(held_modules=[held])
+    assert loaded_module.what_holds(found, ["other.service"]).startswith("nvidia_drm is in use: ")
+    assert not loaded_module.is_exchanged(found, ASKED, ["other.service"])
+    assert loaded_module.what_holds(found, ["xorg.service"]) == ""
+    assert loaded_module.is_exchanged(found, ASKED, ["xorg.service"])
+    found = facts(held_modules=[held, {**held, "name": "nvidia", "above": ["gdrdrv"]}])
+    assert loaded_module.what_holds(found, ["xorg.service"]) == "gdrdrv stands on nvidia"
+    assert not loaded_module.is_exchanged(found, ASKED, ["xorg.service"])
+
+
 def test_the_wanted_one_is_known_by_its_version_and_kind():
     assert loaded_module.is_loaded(facts(), "535.161.08", is_open=False)
     assert not loaded_module.is_loaded(facts(), "535.161.08", is_open=True)

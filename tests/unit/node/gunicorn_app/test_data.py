@@ -40,6 +40,14 @@ def test_a_folder_is_made_for_its_user_alone(tmp_path):
     assert data.obstacles(app(writable=[path])) == []
 
 
+def test_a_folder_that_is_made_is_given_to_its_user(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(os, "fchown", lambda _descriptor, *ids: given.append(ids))
+    data.make(app(SOMEBODY), str(tmp_path / "above" / "data"))
+    account = pwd.getpwnam(SOMEBODY)
+    assert given == [(account.pw_uid, account.pw_gid)]
+
+
 def test_a_folder_is_made_through_no_link_that_others_could_turn(tmp_path, monkeypatch):
     (tmp_path / "victim").mkdir()
     (tmp_path / "theirs").symlink_to("victim")
@@ -57,9 +65,10 @@ def test_a_folder_is_made_through_no_link_that_others_could_turn(tmp_path, monke
 
 def test_what_is_to_be_read_is_to_be_there(tmp_path):
     (tmp_path / "model.bin").touch()
-    said = told(app(readable=[tmp_path / "model.bin", tmp_path / "gone"]))
-    assert len(said) == 1
-    assert f"readable {tmp_path}/gone of application web: it is not there" in said[0]
+    (tmp_path / "broken").symlink_to("nowhere")
+    said = told(app(readable=[tmp_path / name for name in ("model.bin", "gone", "broken")]))
+    for line, name in zip(said, ("gone", "broken"), strict=True):
+        assert f"readable {tmp_path}/{name} of application web: it is not there" in line
 
 
 def test_what_is_to_be_written_is_a_folder(tmp_path):
@@ -79,6 +88,13 @@ def test_a_folder_of_somebody_else_is_writable_as_its_mode_says(tmp_path, mode, 
     if said:
         assert f"user {SOMEBODY} may not write there: it is {ME}'s" in said[0]
         assert f"chown {SOMEBODY} {tmp_path}" in said[0]
+
+
+@pytest.mark.parametrize(("mode", "may"), [(0o300, True), (0o200, False), (0o577, False)])
+def test_a_folder_of_the_user_is_writable_as_its_mode_says(tmp_path, mode, may):
+    tmp_path.chmod(mode)
+    assert (told(app(writable=[tmp_path])) == []) is may
+    tmp_path.chmod(0o700)
 
 
 def test_a_group_that_a_user_is_in_may_let_it_write(tmp_path, monkeypatch):

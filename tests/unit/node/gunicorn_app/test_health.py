@@ -13,6 +13,9 @@ AT = "GET /healthz on 0.0.0.0:9001 answered"
 ANSWERS = {
     "another host": (Answer(400), {}, "400: it may not serve the host localhost: say one"),
     "another host than was said": (Answer(400), {"host": "a.example"}, "not serve the host a.exam"),
+    "another host than the header of it": (
+        Answer(400), {"HOST": "a.example"}, "it may not serve the host a.example: say one",
+    ),
     "misdirected": (Answer(421), {}, "421: it may not serve the host localhost"),
     "redirect to https": (
         Answer(301, location="https://localhost/healthz"), {}, "{X-Forwarded-Proto: https}",
@@ -27,6 +30,9 @@ ANSWERS = {
     "redirect to a host": (
         Answer(302, location="http://www.a.example/healthz"), {}, "{Host: www.a.example}",
     ),
+    "redirect to a host with a port": (
+        Answer(302, location="http://www.a.example:80/healthz"), {}, "{Host: www.a.example}",
+    ),
     "redirect to a login": (
         Answer(302, location="/login?next=/healthz"), {}, "leads to /login?next=/healthz: name a",
     ),
@@ -34,6 +40,7 @@ ANSWERS = {
     "login": (Answer(401), {}, "401: it asks for a login"),
     "forbidden": (Answer(403), {}, "403: it lets not everybody in"),
     "no such path": (Answer(404), {}, "404: name the path that it has with health_path"),
+    "path that is gone": (Answer(410), {}, "410: name the path that it has with health_path"),
     "no GET": (Answer(405), {}, "405: name a health_path that can be read with GET"),
     "broken": (Answer(500), {}, "500"),
     "not of the list": (Answer(599), {}, "599"),
@@ -48,6 +55,20 @@ def test_an_answer_that_waiting_does_not_change_is_told_with_what_mends_it(case)
     assert said in found
     assert health.is_definite(answer)
     assert found.isprintable()
+
+
+def test_where_an_application_leads_to_is_told_with_a_bound():
+    answer = Answer(302, location=f"/{'x' * 5000}")
+    assert len(health.complaint(APP, "0.0.0.0:9001", answer)) < 400
+
+
+@pytest.mark.parametrize(
+    ("location", "said"),
+    [("/healthz/", "say health_path: /healthz/"), ("https://a/healthz", "X-Forwarded-Proto")],
+)
+def test_what_is_asked_behind_a_path_makes_it_no_other_one(location, said):
+    app = {**APP, "health_path": "/healthz?full=1"}
+    assert said in health.complaint(app, "0.0.0.0:9001", Answer(301, location=location))
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 502, 503, 504])

@@ -48,6 +48,7 @@ def test_what_ended_a_build_is_quoted_and_not_what_make_says_of_it(tmp_path, lin
         ("gcc: fatal error: Killed signal terminated program cc1\ncompilation terminated.", 2),
         ("cc1: out of memory allocating 65536 bytes after a total of 1 bytes", 2),
         ("as: cannot allocate memory", 2),
+        ("make[2]: *** virtual memory exhausted.  Stop.", 2),
         ("", 137),
     ],
 )

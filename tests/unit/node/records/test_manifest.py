@@ -310,6 +310,23 @@ def test_receipts_survive_being_cut_short(tmp_path):
     assert receipts.survey(str(tmp_path)) == {}
 
 
+@pytest.mark.parametrize(
+    ("noted", "told"),
+    [
+        ({"application web: workers": "1a2b3c4d"}, {"application web: workers": "1a2b3c4d"}),
+        (None, {}),
+        (["application web"], {}),
+        ({"application web": 7}, {"application web": "7"}),
+    ],
+)
+def test_a_receipt_tells_the_parts_of_what_was_asked_for(tmp_path, noted, told):
+    (tmp_path / "gunicorn_app.json").write_text(json.dumps({**GOOD, "asked": noted}))
+    assert receipts.survey(str(tmp_path))["gunicorn_app"]["asked"] == told
+    # An earlier one has none.
+    (tmp_path / "gunicorn_app.json").write_text(json.dumps(GOOD))
+    assert receipts.survey(str(tmp_path))["gunicorn_app"]["asked"] == {}
+
+
 def unread(folder):
     """Say whether the receipt counts as none, and is told."""
     path = folder / "conda_env.json"
