@@ -131,6 +131,8 @@ def run(
             [conda, *arguments, *place, "--json", "--quiet"],
             [settings["CONDA_PKGS_DIRS"]],
             network=arguments[0] != "info" and "--offline" not in arguments,
+            # Its channels, and the addresses of a lock.
+            told_by=[os.path.join(base, ".condarc"), *filter(os.path.isabs, arguments)],
         ),
         settings,
         execute,

@@ -88,6 +88,7 @@ def _run(prefix: str, arguments: Sequence[str], config: str, execute: Execute) -
             [os.path.join(prefix, "bin", "python"), "-m", "pip", *arguments],
             [config],
             network=arguments[0] != "uninstall",
+            told_by=[config],
         ),
         # Beside the configuration, so that it goes when that goes, and root's home stays clean.
         dict(

@@ -9,7 +9,11 @@ Package managers and installers of vendors are not confined: what their scripts 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from . import files
 
 # None of what is confined here is for a capability of these.
 _ALWAYS = (
@@ -19,9 +23,11 @@ _ALWAYS = (
     "RestrictRealtime=yes",
     "CapabilityBoundingSet=~CAP_SYS_BOOT CAP_SYS_PTRACE CAP_SYS_RAWIO CAP_SYS_TIME CAP_NET_ADMIN",
 )
-# What each setting takes away, so that nothing may lie there that a command works on.
+_HIDING = "PrivateTmp=yes"
+# What each setting takes away, so that nothing may lie there that a command works on. The first one
+# hides it, and the others let it be read.
 _TAKEN = {
-    "PrivateTmp=yes": ("/tmp", "/var/tmp"),
+    _HIDING: ("/tmp", "/var/tmp"),
     "ProtectSystem=full": ("/usr", "/boot", "/efi", "/etc"),
     "ProtectHome=read-only": ("/home", "/root", "/run/user"),
 }
@@ -43,6 +49,7 @@ def confined(
     works_in: Iterable[str],
     network: bool = False,
     writable: Iterable[str] = (),
+    told_by: Iterable[str] = (),
 ) -> Confined:
     """Return a command line with what its unit does without.
 
@@ -51,6 +58,7 @@ def confined(
         path of its own would be another mount, between which no hard link goes.
     :param network: whether it reaches the network.
     :param writable: paths of which it writes besides, although they lie below what is read alone.
+    :param told_by: paths of files that tell it where to read; some may be missing.
     """
     needed = [*works_in, *(part for part in argv if part.startswith("/"))]
     settings = [
@@ -58,6 +66,8 @@ def confined(
         for setting, places in _TAKEN.items()
         if not any(_lies_in(path, places) for path in needed)
     ]
+    if any(_names(text, _TAKEN[_HIDING]) for text in (*argv, *_texts(told_by))):
+        settings = [setting for setting in settings if setting != _HIDING]
     # A path may be missing.
     settings += [f"ReadWritePaths=-{path}" for path in writable]
     return Confined(argv, [*_ALWAYS, *settings, *(() if network else ("PrivateNetwork=yes",))])
@@ -65,3 +75,15 @@ def confined(
 
 def _lies_in(path: str, places: Iterable[str]) -> bool:
     return any(f"{path}/".startswith(f"{place}/") for place in places)
+
+
+def _texts(paths: Iterable[str]) -> Iterator[str]:
+    for path in paths:
+        with contextlib.suppress(OSError, ValueError):
+            yield files.read_text(path)
+
+
+def _names(text: str, places: Iterable[str]) -> bool:
+    """Say whether a text names something in a place, be it by an address such as file:///tmp/x."""
+    begin = r"(?:(?<![\w.~-])|(?<=file://localhost))"
+    return any(re.search(rf"{begin}{place}/", text) for place in places)

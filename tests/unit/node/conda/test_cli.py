@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import pathlib
 import subprocess
 
 import pytest
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import cli, pip
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import confinement
 
 URL = "http://127.0.0.1:18391/anaconda/cloud/conda-forge/noarch"
 CHECKSUM = {
@@ -185,6 +187,25 @@ def test_pip_tells_nothing_of_what_it_said_before_its_first_error(tmp_path, begi
     assert refused.value.because.startswith(
         f"{begin}subprocess-exited-with-error / No such file: x.h ["
     )
+
+
+@pytest.mark.parametrize("address", ["https://example.org/hidden", "file:///hidden/channel"])
+@pytest.mark.parametrize("told_by", [".condarc", "lock", "pip.conf"])
+def test_a_channel_or_index_below_tmp_is_not_hidden(base, monkeypatch, told_by, address):
+    monkeypatch.setattr(confinement, "_TAKEN", {"PrivateTmp=yes": ("/hidden",)})
+    path = os.path.join(base, told_by)
+    pathlib.Path(path).write_text(f"index-url = {address}/a\n")
+    asked = []
+
+    def execute(argv, _environment):
+        asked.append(argv)
+        return subprocess.CompletedProcess(argv, 0, "", "")
+
+    if told_by == "pip.conf":
+        pip.install(base, "/r.txt", path, execute)
+    else:
+        cli.run(base, ["create", "--file", f"{base}/lock"], execute)
+    assert ("PrivateTmp=yes" in asked[0].settings) is address.startswith("https")
 
 
 def test_pip_installs_by_hash_alone(tmp_path):

@@ -9,8 +9,8 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
 FILES = {"PrivateTmp=yes", "ProtectSystem=full", "ProtectHome=read-only"}
 
 
-def kept_from(argv, works_in=()):
-    return FILES & set(confinement.confined(argv, works_in).settings)
+def kept_from(argv, works_in=(), **options):
+    return FILES & set(confinement.confined(argv, works_in, **options).settings)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,27 @@ def test_nothing_is_taken_away_that_a_command_works_in(path, lacking):
 
 def test_an_option_is_no_path_that_it_works_in():
     assert kept_from(["rpm", "--root=/usr", "-p"]) == FILES
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["file:///tmp/channel", "file://localhost/tmp/channel", "file:///var/tmp/w/x-1.whl", "/tmp/ca"],
+)
+def test_what_its_arguments_or_files_name_below_tmp_is_not_hidden(tmp_path, address):
+    seen = FILES - {"PrivateTmp=yes"}
+    assert kept_from(["conda", f"--channel={address}/noarch"]) == seen
+    told_by = [str(tmp_path / name) for name in ("none", "told", "folder")]
+    (tmp_path / "told").write_text(f"@EXPLICIT\n{address}/noarch/a-1-0.conda#0\n")
+    (tmp_path / "folder").mkdir()
+    assert kept_from(["conda"], told_by=told_by) == seen
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["https://example.org/tmp/channel", "file:///opt/tmp/channel", "file:///srv/x-/tmp/y"],
+)
+def test_a_tmp_of_another_folder_is_none_of_those(address):
+    assert kept_from(["conda", "--channel", address]) == FILES
 
 
 def test_a_confined_command_is_the_command():
