@@ -274,12 +274,16 @@ def work_of(component: str) -> str:
     )
 
 
-def plain(value: Any) -> Any:
-    """Return a value of Ansible's templating as plain dicts, lists and scalars."""
+def plain(value: Any, where: str = "") -> Any:
+    """Return a value of Ansible's templating as plain dicts, lists and scalars.
+
+    :param where: the variable that has it, for messages.
+    :raises Refusal: a name in a dict was read as something else than a text.
+    """
     if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {misread.name_of(key, where): plain(item, where) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return [plain(item, where) for item in value]
     return str(value) if isinstance(value, str) else value
 
 
@@ -309,9 +313,10 @@ def base_of(task_vars: Mapping[str, Any], templar: Any) -> str:
 def variables_of(task_vars: Mapping[str, Any], templar: Any) -> dict[str, Any]:
     """Return those variables of a host that roles read, with templates resolved.
 
-    :raises Refusal: the host says one of them itself. Facts come before an inventory wherever
-        Ansible makes variables of them (inject_facts_as_vars, as by default), and a host that
-        somebody has taken over could ask for any file of the controller by them.
+    :raises Refusal: one has a name in it that is no text, or the host says one of them itself.
+        Facts come before an inventory wherever Ansible makes variables of them
+        (inject_facts_as_vars, as by default), and a host that somebody has taken over could ask for
+        any file of the controller by them.
     """
     names = known_variables().intersection(task_vars)
     told = names.intersection(task_vars.get("ansible_facts") or ())
@@ -322,4 +327,4 @@ def variables_of(task_vars: Mapping[str, Any], templar: Any) -> dict[str, Any]:
             "Say it in the inventory or with -e, not by a cacheable set_fact. If nobody did, see "
             "who has the host",
         )
-    return {name: plain(templar.template(task_vars[name])) for name in names}
+    return {name: plain(templar.template(task_vars[name]), name) for name in names}

@@ -38,10 +38,30 @@ def refuse(spec: Mapping[str, Any], given: Mapping[str, Any]) -> None:
         _refuse_misread(option, spec[option], value)
 
 
-def _refuse_misread(where: str, spec: Mapping[str, Any], value: Any) -> None:
-    kind = spec.get("type", "str")
+def name_of(key: object, where: str) -> str:
+    """Return a name in a dict as the text that somebody wrote.
+
+    :param where: what has the dict.
+    :raises Refusal: YAML read it as something else; a whole number is the text it was.
+    """
+    made = "nothing" if key is None else _made(key)
+    if made:
+        raise Refusal(
+            f"{where}: {key}",
+            f"YAML reads it as {made}, and a name is to be a text",
+            "Put it in quotes, as it is to be read",
+        )
+    return str(key)
+
+
+def _made(value: object) -> str:
+    """Return what YAML made of a word, '' for a text or a whole number."""
     # Those of an inventory are of types of Ansible's own, which know where they are from.
-    made = next((says for made, says in _MADE.items() if isinstance(value, made)), "")
+    return next((says for made, says in _MADE.items() if isinstance(value, made)), "")
+
+
+def _refuse_misread(where: str, spec: Mapping[str, Any], value: Any) -> None:
+    kind, made = spec.get("type", "str"), _made(value)
     if kind in _TEXTS and made:
         shown = "" if isinstance(value, (list, dict, bytes)) else f": {value}"
         raise Refusal(

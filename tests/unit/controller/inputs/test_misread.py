@@ -75,6 +75,29 @@ def test_a_word_is_no_number():
     misread.refuse(options, {"conda_env_keep": read("2")})
 
 
+@pytest.mark.parametrize(
+    ("name", "made"),
+    [("ON", "true or false"), ("no", "true or false"), ("1.10", "a number"), ("~", "nothing"),
+     ("2024-01-31", "a date")],
+)  # fmt: skip
+def test_a_name_that_yaml_reads_otherwise_is_none(name, made):
+    for quoted in (False, True):
+        value = read(
+            f'[{{inner: {{"{name}": "1"}}}}]' if quoted else f'[{{inner: {{{name}: "1"}}}}]'
+        )
+        if quoted:
+            assert wanted_state.plain(value, "x_list") == [{"inner": {name: "1"}}]
+            continue
+        with pytest.raises(Refusal, match=f"YAML reads it as {made}") as caught:
+            wanted_state.plain(value, "x_list")
+        assert caught.value.what.startswith("x_list: ")
+        assert "quotes" in caught.value.remedy
+
+
+def test_a_name_that_is_a_whole_number_is_the_text_it_was():
+    assert wanted_state.plain(read('{1: "x"}'), "x") == {"1": "x"}
+
+
 @given(
     value=st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
