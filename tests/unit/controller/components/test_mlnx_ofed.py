@@ -61,7 +61,10 @@ def test_by_default_firmware_stays():
             "mlnx_ofed_repository_url m/d: ",
         ),
         ({**DOCA, "gpunode_ofed_version": "27.01"}, "Say mlnx_ofed_repository_url"),
-        ({**DOCA, "mlnx_ofed_repository_key": "D42D0685"}, "mlnx_ofed_repository_key: D42D0685"),
+        *(
+            ({**DOCA, "mlnx_ofed_repository_key": key}, f"mlnx_ofed_repository_key: {key}")
+            for key in ("D42D0685", "9CD0A493D42D0685", "0" * 39, "0" * 41, "0" * 39 + "G")
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(said, words):

@@ -169,6 +169,13 @@ def test_what_an_application_is_given_goes_before_what_activation_sets(started):
     assert found["KEPT"] == "k"
 
 
+def test_the_shell_that_activates_becomes_the_program():
+    words = shlex.split(units.activated("/nowhere").replace("$$", "$"))
+    program = [sys.executable, "-c", "import os; print(os.getpid())"]
+    with subprocess.Popen([*words, *program], stdout=subprocess.PIPE, text=True) as shell:
+        assert shell.stdout.read() == f"{shell.pid}\n"
+
+
 def test_an_environment_without_scripts_starts_as_it_is(started):
     assert started({}, A="b", PATH="/usr/bin:/bin")["A"] == "b"
 

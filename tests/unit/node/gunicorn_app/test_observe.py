@@ -93,6 +93,15 @@ def test_a_drop_in_of_the_socket_has_the_address_opened_anew(app, changed_by):
     assert (seen(app).restart, seen(app).listens) == ("", True)
 
 
+def test_what_is_noted_is_for_root_alone_and_written_once(app, changed_by):
+    changed_by("web.service", "User=root")
+    path = surroundings.note_of(app["name"])
+    surroundings.note(app, seen(app).drop_ins)
+    before = os.stat(path)
+    surroundings.note(app, seen(app).drop_ins)
+    assert (os.stat(path).st_ino, before.st_mode & 0o777) == (before.st_ino, 0o600)
+
+
 def test_once_nothing_changes_the_units_no_note_is_left(app, changed_by, tmp_path):
     changed_by("web.service", "User=root")
     surroundings.note(app, seen(app).drop_ins)

@@ -181,6 +181,11 @@ def test_the_right_answer_from_another_environment_is_refused(served):
     assert said.endswith("not the environment /opt/envs/other")
 
 
+def test_an_answer_without_a_main_process_is_no_proof(served):
+    said = refusal(served, state={"MainPID": "0"}, server="python")
+    assert said.startswith("its main process (pid 0) ")
+
+
 def test_the_right_answer_from_another_folder_is_refused(served, tmp_path):
     assert "does not work in" in refusal(served, release=str(tmp_path))
 

@@ -32,6 +32,7 @@ def failure(folder, text, release=DEBIAN, status=2, said="", **kernel):
         "FATAL: modpost: parse error in symbol dump file",
         "nvidia/nv-vm.c:872:6: error: implicit declaration of function 'strncpy'",
         "/bin/sh: 1: gcc: not found",
+        'ERROR: modpost: "ib_register_peer_memory_client" [nvidia-peermem.ko] undefined!',
     ],
 )
 def test_what_ended_a_build_is_quoted_and_not_what_make_says_of_it(tmp_path, line):
@@ -50,6 +51,7 @@ def test_what_ended_a_build_is_quoted_and_not_what_make_says_of_it(tmp_path, lin
         ("as: cannot allocate memory", 2),
         ("make[2]: *** virtual memory exhausted.  Stop.", 2),
         ("", 137),
+        ("", -9),
     ],
 )
 def test_a_compiler_that_was_killed_lacked_memory(tmp_path, text, status):
@@ -65,6 +67,8 @@ UNPREPARED = [
     "include/generated/autoconf.h or include/config/auto.conf are missing.",
     "/bin/sh: 1: scripts/basic/fixdep: not found",
     "/bin/sh: line 1: ./tools/objtool/objtool: No such file or directory",
+    "         Run 'make oldconfig && make prepare' on kernel src to fix it.",
+    "The kernel source tree is not complete: run make modules_prepare there",
     "The kernel sources in /usr/src/linux have not been prepared",
     "Error! Your kernel headers for kernel 6.1.0-40-amd64 cannot be found at /lib/modules",
 ]
@@ -93,6 +97,27 @@ def test_a_real_time_kernel_is_told_as_one(tmp_path):
     refusal = failure(tmp_path, f"{text}\n{MAKE}", "5.14.0-570.el9.x86_64+rt")
     assert "real-time" in refusal.remedy
     assert "kernel-rt-devel-5.14.0-570.el9.x86_64" in refusal.remedy
+
+
+def test_a_driver_that_takes_no_real_time_kernel_tells_of_one(tmp_path):
+    text = "This driver does not support real-time kernels"
+    assert "real-time" in failure(tmp_path, f"{text}\n{MAKE}").remedy
+
+
+def test_a_symbol_that_the_kernel_keeps_for_itself_comes_before_other_errors(tmp_path):
+    refusal = failure(tmp_path, f"x.c:1: error: y\nFATAL: {GPL} 'x'\n{MAKE}")
+    assert refusal.because.startswith(f"FATAL: {GPL} 'x' (")
+
+
+def test_no_more_than_two_lines_are_quoted_and_none_twice(tmp_path):
+    lines = [f"x.c:{number}: error: y" for number in (1, 1, 2, 3)]
+    assert failure(tmp_path, "\n".join(lines)).because.startswith(f"{lines[0]} / {lines[2]} (")
+
+
+def test_what_a_build_said_is_kept_for_root_alone(tmp_path):
+    failure(tmp_path, "x.c:1: error: y")
+    log = tmp_path / "var/log/gpunode/make.log"
+    assert (log.read_text(), log.stat().st_mode & 0o777) == ("x.c:1: error: y\n", 0o600)
 
 
 def test_a_compiler_that_is_not_there_is_named_but_for_a_better_reason(tmp_path):

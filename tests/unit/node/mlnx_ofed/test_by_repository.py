@@ -454,6 +454,58 @@ def test_a_half_installed_bundle_is_not_taken_for_doca(host):
     assert host.told(UNINSTALLER, "--force")
 
 
+def test_a_bundle_of_the_same_version_is_not_taken_for_doca(host):
+    packages = {name: SERIES["25.10"][name] for name in NEEDED}
+    host.has(packages, "mlnx_ofed", "25.10-2.4.1")
+    (exchange,) = [says for says in host.converge(check_mode=True).changes if INSTALL in says]
+    assert exchange.endswith(" in place of mlnx_ofed 25.10-2.4.1")
+
+
+def standing_on(host, *others):
+    """Let packages of others go with those of the RDMA stack."""
+
+    def execute(argv, environment):
+        if "--simulate" in argv and package_manager.Apt.removing[0] in argv:
+            told = "".join(f"Remv {name} [1]\n" for name in others)
+            return subprocess.CompletedProcess(argv, 0, told, "")
+        return Host.execute(host, argv, environment)
+
+    host.execute = execute
+
+
+def test_a_bundle_that_others_stand_on_is_not_removed(host):
+    host.has({"ofed-scripts": "24.10", **INBOX}, "mlnx_ofed", "24.10-1.1.4.0")
+    planted(host.folder, {UNINSTALLER: ""})
+    standing_on(host, "render-farm")
+    with pytest.raises(Refusal, match="stands on the packages that give way: render-farm"):
+        host.converge()
+    assert not host.told("--download-only")
+    assert not host.told(UNINSTALLER)
+
+
+def test_what_stands_on_the_distributions_own_stack_is_nothing_that_gives_way(host):
+    standing_on(host, "render-farm")
+    assert INSTALL in host.converge().changes
+
+
+def test_a_tree_that_leads_to_no_sources_goes_before_the_packages_come(host):
+    planted(host.folder, {"/var/lib/dkms/mlnx-ofed-kernel/25.07/build/make.log": ""})
+    host.converge()
+    (removed,) = host.told("dkms", "remove", "25.07")
+    come = host.told(f"doca-ofed={SERIES['25.10']['doca-ofed']}")[-1]
+    assert "--download-only" not in come
+    assert host.commands.index(removed) < host.commands.index(come)
+
+
+def test_what_is_half_installed_of_the_distribution_comes_in_the_repositorys_version(host):
+    host.has({"rdma-core": "44.0-2"})
+    status = host.folder / "var/lib/dpkg/status"
+    half = PACKAGE.format("libibverbs1", "44.0-2").replace("ok installed", "ok half-installed")
+    status.write_text(f"{status.read_text()}\n{half}")
+    host.converge()
+    assert host.told("libibverbs1=2510.0.11-1")
+
+
 def test_another_stack_leaves_nothing_of_the_repository(host, monkeypatch):
     monkeypatch.setattr(package_manager, "missing", lambda *_: [])
     host.converge()
@@ -723,6 +775,30 @@ def test_an_exchange_that_fails_goes_back_to_the_exact_versions_before(el):
     verb, names = transactions(el)[-1]
     assert (verb, set(names)) == ("install", exactly(OLD_RPMS))
     assert sources() == [False] * 4
+
+
+def test_what_an_exchange_that_was_cut_left_goes_before_and_after_what_was_there_comes_back(el):
+    el.has_rpms(OLD_RPMS)
+    install, new = el.execute, RPMS["mlnx-ofa_kernel"]
+
+    def execute(argv, environment):
+        is_done = not {"--assumeno", "--downloadonly"} & set(argv)
+        if "doca-ofed-3.2.2-035000" in argv and is_done:
+            el.rows += [("mlnx-ofa_kernel", new), ("mlnx-newer", "2510.0.16-1")]
+            return subprocess.CompletedProcess(argv, 1, "", "Error: it does not work\n")
+        rows = list(el.rows)
+        done = install(argv, environment)
+        if "install" in argv and is_done:
+            el.rows += [row for row in rows if row[0] == "mlnx-newer"]
+        return done
+
+    el.execute = execute
+    with pytest.raises(Refusal, match=r"doca 25\.10-1\.7\.1 is back"):
+        el.converge(gpunode_ofed_version="25.10-2.4.1")
+    assert el.told("rpm", "--erase", f"mlnx-ofa_kernel-{new}")
+    back, gone = transactions(el)[-2:]
+    assert (back[0], set(back[1])) == ("install", exactly(OLD_RPMS))
+    assert (gone[0], gone[1][-1:]) == ("remove", ["mlnx-newer"])
 
 
 def test_a_kernel_without_headers_is_refused_as_dkms_is_to_build_for_it(el):

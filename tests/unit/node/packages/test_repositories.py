@@ -261,6 +261,45 @@ def test_a_key_that_lies_there_for_dnf_is_held_to_the_fingerprint(
     assert (files.dnf_key in sources.stale()) is is_stale
 
 
+def test_where_no_fingerprint_is_known_for_dnf_no_key_is_fetched(tmp_path, monkeypatch):
+    files = repositories.DRIVER._replace(
+        dnf_repository=str(tmp_path / "x.repo"), dnf_key=str(tmp_path / "key")
+    )
+    monkeypatch.setattr(repositories, "key", lambda *_asked: pytest.fail("a key was fetched"))
+    placed = []
+    monkeypatch.setattr(
+        repositories, "offer", lambda _files, wanted, _execute: placed.append(wanted)
+    )
+    sources = repositories.Sources(files, el9(None), EL9, None, "http://m/c")
+    sources.offer(answering(0))
+    assert [list(wanted) for wanted in placed] == [[files.dnf_repository]]
+    assert list(sources.stale()) == [files.dnf_repository]
+    assert "gpgkey=http://m/c/k.pub\n" in placed[0][files.dnf_repository].text
+
+
+def test_dnf_is_asked_for_our_lists_alone_and_tells_why_it_cannot_have_them(tmp_path, monkeypatch):
+    files = repositories.RDMA._replace(dnf_repository=str(tmp_path / "gpunode-rdma.repo"))
+    wanted = {files.dnf_repository: text_files.of("[gpunode-rdma]\n")}
+    put = {"owner": None, "group": None}
+    monkeypatch.setattr(text_files, "_is_as", lambda there, file: there.text == file.text)
+    write = text_files.files.write_text
+    monkeypatch.setattr(
+        text_files.files, "write_text", lambda path, text, mode: write(path, text, **put, mode=mode)
+    )
+    execute = answering(0)
+    repositories.offer(files, wanted, execute)
+    assert "--repo=gpunode-rdma" in execute.told[0]
+    execute = answering(1, "Errors during downloading metadata:\nError: Failed to download x\n")
+    with pytest.raises(Refusal) as refused:
+        repositories.offer(files, wanted, execute)
+    assert refused.value.because == "Error: Failed to download x"
+
+
+def test_all_that_tells_of_a_repository_is_known_as_ours():
+    for files in (repositories.DRIVER, repositories.RDMA):
+        assert repositories.paths(files) == [part for part in files if part.startswith("/etc/")]
+
+
 def test_another_key_for_dnf_leaves_the_host_as_it_was(tmp_path, monkeypatch):
     files = repositories.DRIVER._replace(
         dnf_repository=str(tmp_path / "x.repo"), dnf_key=str(tmp_path / "key")

@@ -75,6 +75,46 @@ def test_of_two_of_one_name_the_first_one_counts_and_their_names_order_them(tree
     assert list(drop_ins.of(UNIT, host)) == [earlier, first]
 
 
+def test_a_name_with_several_dashes_begins_like_several_folders(tree):
+    host, write = tree
+    paths = [
+        write(f"/etc/systemd/system/{folder}.d/{number}.conf")
+        for number, folder in enumerate(("a-b-c.service", "a-b-.service", "a-.service"))
+    ]
+    write("/etc/systemd/system/a.service.d/9.conf")
+    assert list(drop_ins.of("a-b-c.service", host)) == paths
+
+
+@pytest.mark.parametrize(
+    ("first", "other"),
+    [
+        ("/etc/systemd/system.control", "/run/systemd/system.control"),
+        ("/run/systemd/system.control", "/etc/systemd/system"),
+        ("/etc/systemd/system", "/run/systemd/system"),
+        ("/run/systemd/system", "/usr/lib/systemd/system"),
+        ("/usr/local/lib/systemd/system", "/usr/lib/systemd/system"),
+    ],
+)
+def test_of_two_folders_the_first_one_counts_as_with_systemd(tree, first, other):
+    host, write = tree
+    write(f"{other}/my-web.service.d/x.conf")
+    path = write(f"{first}/my-web.service.d/x.conf")
+    assert list(drop_ins.of(UNIT, host)) == [path]
+
+
+@pytest.mark.parametrize(
+    ("path", "is_own"),
+    [
+        ("/etc/systemd/system/my-web.service.d/x.conf", True),
+        ("/run/systemd/system.control/my-web.service.d/x.conf", True),
+        ("/etc/systemd/system/my-.service.d/x.conf", False),
+        ("/etc/systemd/system/service.d/x.conf", False),
+    ],
+)
+def test_a_drop_in_of_a_unit_alone_lies_in_its_own_folder(path, is_own):
+    assert drop_ins.is_of(UNIT, path) is is_own
+
+
 def test_one_that_sets_nothing_is_none_and_hides_what_it_masks(tree, tmp_path):
     host, write = tree
     write("/usr/lib/systemd/system/service.d/10-a.conf")
@@ -104,12 +144,23 @@ SAID = {
         "[Service]\nBindPaths=/a \\\n  /b \\\n  /c\n", "BindPaths=/a  /b  /c",
     ),
     "a variable": ("[Service]\nEnvironment=TOKEN=hush\n", "Environment=..."),
+    "a comment of each kind that seems to go on": (
+        "[Service]\n; note \\\nUser=root\n# note \\\nNice=1\n", "User=root, Nice=1",
+    ),
+    "a credential that is encrypted": (
+        "[Service]\nSetCredentialEncrypted=t:hush\n", "SetCredentialEncrypted=...",
+    ),
+    "an input in base64": ("[Service]\nStandardInputData=aHVzaA==\n", "StandardInputData=..."),
     "a credential": ("[Service]\nSetCredential=t:hush\n", "SetCredential=..."),
     "an input": ("[Service]\nStandardInputText=hush\n", "StandardInputText=..."),
     "a command": ("[Service]\nExecStart=\nExecStart=/x --key hush\n", "ExecStart=, ExecStart=..."),
     "an address": ("[Unit]\nDocumentation=https://u:hush@x/\n", "Documentation=https://***@x/"),
     "a terminal's words": ("[Unit]\nDescription=a\x1b[31mb\n", "Description=a?[31mb"),
     "a long value": (f"[Unit]\nDescription={'x' * 99}\n", f"Description={'x' * 80}..."),
+    "a value that is as long as is shown": (
+        f"[Unit]\nDescription={'x' * 80}\n", f"Description={'x' * 80}",
+    ),
+    "as many as are shown": ("[Service]\n" + "Nice=1\n" * 8, ", ".join(["Nice=1"] * 8)),
     "many": ("[Service]\n" + "Nice=1\n" * 10, ", ".join(["Nice=1"] * 8 + ["2 more"])),
 }  # fmt: skip
 
