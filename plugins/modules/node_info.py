@@ -94,6 +94,8 @@ def collect(module, paths, users, units, root):
         **general,
         **gpu_host.survey(root, running, os.getpid(), run),
         "own_kernel": own_kernel,
+        "processor_nproc": host.processors(Root()),
+        "memtotal_mb": host.memory_mib(Root()),
         "selinux": guards.selinux(Root()),
         "firewalld": guards.firewalld(Root()),
         "mounts": host.mounts(),

@@ -89,6 +89,17 @@ def test_a_general_fact_is_what_the_shell_says(host, fact, command):
     assert host[fact] == host.says(command)
 
 
+@pytest.mark.parametrize(
+    ("fact", "command"),
+    [
+        ("processor_nproc", "nproc"),
+        ("memtotal_mb", "echo $(($(grep ^MemTotal: /proc/meminfo | tr -cd 0-9) / 1024))"),
+    ],
+)
+def test_what_services_may_use_is_what_the_shell_says(host, fact, command):
+    assert host[fact] == int(host.says(command))
+
+
 def test_the_size_of_a_file_system_is_what_df_says(host):
     sizes = {row["mount"]: row["size_total"] for row in host["mounts"]}
     assert sizes["/"] == int(host.says("df --block-size=1 --output=size / | tail -n 1"))

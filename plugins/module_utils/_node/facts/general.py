@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import re
 import threading
 
 from ansible.module_utils.basic import AnsibleModule
@@ -39,6 +40,8 @@ _FILESYSTEMS = (
 )
 _OF_SERVERS = ("nfs", "nfs4")
 _SERVER_S = 5
+# Of cgroup v2; where the host is no container, it has neither (cgroup-v2.rst, cpu.max, memory.max).
+_CPU_QUOTA, _MEMORY_LIMIT = "/sys/fs/cgroup/cpu.max", "/sys/fs/cgroup/memory.max"
 
 
 def general(module: AnsibleModule) -> dict[str, str]:
@@ -86,6 +89,41 @@ def virtualization(tree: Root) -> str:
     """
     # On bare metal it prints "none" and fails.
     return tree.answer("systemd-detect-virt", "--vm").strip()
+
+
+def processors(tree: Root) -> int:
+    """Return how many processors services may use, 0 where the host does not tell.
+
+    Those that systemd itself may run on, whose services inherit that, and of a container no more
+    than its quota.
+    """
+    allowed = _field(tree, "/proc/1/status", "Cpus_allowed_list")
+    spans = [re.fullmatch(r"([0-9]{1,6})(?:-([0-9]{1,6}))?", span) for span in allowed.split(",")]
+    count = sum(int(span[2] or span[1]) - int(span[1]) + 1 for span in spans if span)
+    quota, _blank, period = tree.text(_CPU_QUOTA).partition(" ")
+    if _is_amount(quota) and _is_amount(period):
+        return min(count, max(int(quota) // int(period), 1))
+    return count
+
+
+def memory_mib(tree: Root) -> int:
+    """Return how much memory services may take, in MiB; 0 where the host does not tell."""
+    total = _field(tree, "/proc/meminfo", "MemTotal").partition(" ")[0]
+    if not _is_amount(total):
+        return 0
+    limit = tree.text(_MEMORY_LIMIT)
+    mib = int(total) >> 10
+    return min(mib, int(limit) >> 20) if _is_amount(limit) else mib
+
+
+def _field(tree: Root, path: str, name: str) -> str:
+    """Return what a file of lines such as ``name: value`` says of a name, '' for nothing."""
+    fields = (line.partition(":") for line in tree.lines(path))
+    return next((value.strip() for key, _colon, value in fields if key == name), "")
+
+
+def _is_amount(text: str) -> bool:
+    return re.fullmatch(r"[1-9][0-9]{0,18}", text) is not None
 
 
 def mounts(proc: str = "/proc") -> list[Mount]:

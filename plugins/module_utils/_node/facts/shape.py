@@ -347,6 +347,10 @@ class General(TypedDict):
     service_mgr: str
     python_version: str
     own_kernel: Annotated[bool, "false in containers, chroots and image builds"]
+    processor_nproc: Annotated[
+        int, "processors that services may use: those systemd may, in a container by its cpu.max"
+    ]
+    memtotal_mb: Annotated[int, "memory in MiB, in a container no more than its memory.max"]
     selinux: Annotated[
         Selinux,
         'mode is enforcing, permissive, disabled, or "" where there is none; programs are what the '

@@ -55,3 +55,64 @@ def test_a_guest_is_named_as_systemd_names_it():
 
 def test_bare_metal_which_prints_none_and_fails_is_nothing():
     assert virtualization(b"none\n", 1) == ""
+
+
+# What the host's services may use of it
+
+
+def tree(folder, **files):
+    """Return the Root of a host with some files, named by what they are."""
+    places = {
+        "meminfo": "proc/meminfo",
+        "cpu_max": "sys/fs/cgroup/cpu.max",
+        "memory_max": "sys/fs/cgroup/memory.max",
+        "status": "proc/1/status",
+    }
+    for name, text in files.items():
+        path = folder / places[name]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return Root(str(folder))
+
+
+# As proc(5) has it, and what a container has of cgroups (Documentation/admin-guide/cgroup-v2.rst).
+@pytest.mark.parametrize(
+    ("allowed", "quota", "count"),
+    [
+        ("0-63", None, 64),
+        ("0", None, 1),
+        ("0-3,8-11,15", None, 9),
+        ("0-63", "max 100000", 64),
+        ("0-63", "400000 100000", 4),
+        ("0-63", "250000 100000", 2),
+        ("0-63", "50000 100000", 1),
+        ("0-1", "800000 100000", 2),
+        ("0-7", "rubbish", 8),
+        ("0-7", "400000 0", 8),
+    ],
+)
+def test_processors_are_those_that_services_may_run_on(tmp_path, allowed, quota, count):
+    files = {} if quota is None else {"cpu_max": f"{quota}\n"}
+    status = f"Name:\tsystemd\nCpus_allowed:\tff\nCpus_allowed_list:\t{allowed}\nMems_allowed:\t1\n"
+    assert general.processors(tree(tmp_path, status=status, **files)) == count
+
+
+@pytest.mark.parametrize("status", ["", "Cpus_allowed_list:\t\n", "Cpus_allowed_list:\tall\n"])
+def test_a_host_that_does_not_tell_its_processors_has_none_told(tmp_path, status):
+    assert general.processors(tree(tmp_path, status=status)) == 0
+
+
+@pytest.mark.parametrize(
+    ("meminfo", "limit", "mib"),
+    [
+        ("MemTotal:       65805312 kB\nMemFree: 1 kB\n", None, 64263),
+        ("MemTotal:       65805312 kB\n", "max", 64263),
+        ("MemTotal:       65805312 kB\n", "1073741824", 1024),
+        ("MemTotal:       65805312 kB\n", "1099511627776", 64263),
+        ("MemFree: 1 kB\n", None, 0),
+        ("", "1073741824", 0),
+    ],
+)
+def test_memory_is_what_services_may_take(tmp_path, meminfo, limit, mib):
+    files = {} if limit is None else {"memory_max": f"{limit}\n"}
+    assert general.memory_mib(tree(tmp_path, meminfo=meminfo, **files)) == mib
