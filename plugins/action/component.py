@@ -8,6 +8,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import accounts
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.components import registry
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import (
@@ -49,6 +50,19 @@ class ActionModule(ActionBase):
             site = wanted_state.site_of(task_vars, self._templar)
             site.refuse_unread(task_vars)
             arguments = site.arguments(component, asked["part"])
+            if site.hangs_on_host() and asked["part"] != "absent":
+                seen = self._execute_module(
+                    "gpunode.stack.node_info", module_args={}, task_vars=task_vars
+                )
+                if seen.get("is_root") is False:
+                    raise accounts.NOT_ROOT
+                if "gpunode_facts" not in seen:
+                    return {"failed": True, **answers.passed_on(seen)}
+                try:
+                    site.look(answers.facts(seen))
+                except ValueError as error:
+                    raise AnsibleActionFail(str(error)) from error
+                arguments = site.arguments(component, asked["part"])
             sendable = registry.COMPONENTS[component].sendable(arguments["wanted"])
             return sent_file.run_with(sendable, run, self._send)
         except Refusal as refusal:

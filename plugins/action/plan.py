@@ -42,6 +42,9 @@ class ActionModule(ActionBase):
             facts = answers.facts(seen)
         except ValueError as error:
             raise AnsibleActionFail(str(error)) from error
+        if site.hangs_on_host():
+            site.look(facts)
+            asked = host_plan.wishes(site, task_vars)
         answer = host_plan.plan(
             asked,
             facts,

@@ -16,6 +16,8 @@ description:
   - That module proves the effect and leaves the receipt, C(/var/lib/gpunode/<component>.json).
   - A file that the host lacks is sent once the host asks for it. A host that lacks none costs one
     round trip.
+  - Where a variable leaves something to the host to decide, as C(workers=auto) of an application
+    does, the host is looked at before, with C(gpunode.stack.node_info).
 author:
   - gpunode contributors (@gpunode)
 extends_documentation_fragment:

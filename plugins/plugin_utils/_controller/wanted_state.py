@@ -57,6 +57,8 @@ class Site:
         self._named: set[str] = set()
         self._resolved: dict[str, dict[str, Any]] = {}
         self._stack: dict[str, Any] | None = None
+        self._facts: dict[str, Any] | None = None
+        self._hanging: set[str] = set()
 
     def components(self) -> list[str]:
         """Return the names of the components wanted on the host, in the order they are applied."""
@@ -130,6 +132,26 @@ class Site:
         if component not in self._resolved:
             self._resolved[component] = COMPONENTS[component].resolve(self.options(component), self)
         return self._resolved[component]
+
+    def seen(self, component: str) -> dict[str, Any] | None:
+        """Return the facts of the host, None before it was looked at.
+
+        :param component: the one whose wanted state hangs on them, see :meth:`look`.
+        """
+        if self._facts is None:
+            self._hanging.add(component)
+        return self._facts
+
+    def hangs_on_host(self) -> bool:
+        """Say whether a state was resolved that facts may make another one."""
+        return bool(self._hanging)
+
+    def look(self, facts: dict[str, Any]) -> None:
+        """Take the facts of the host; the states that hang on them are resolved anew."""
+        self._facts = facts
+        for component in self._hanging:
+            self._resolved.pop(component, None)
+        self._hanging.clear()
 
     def digest(self, component: str) -> str:
         """Return the hex sha256 over a component's wanted state and its own files."""

@@ -7,12 +7,14 @@ import shutil
 
 import pytest
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import shape
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import (
     project,
     wanted_state,
 )
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.components import registry
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import asked
 
 LOCK = """\
 # platform: linux-64
@@ -366,3 +368,44 @@ def test_a_file_that_is_no_text_is_refused(tmp_path, data):
     (tmp_path / "web.txt").write_bytes(data)
     with pytest.raises(Refusal, match="cannot be read on the controller"):
         wanted_state.Site({}, tmp_path).read_text("web.txt", "requirements")
+
+
+def sized(processors):
+    return {**shape.empty(shape.Facts), "processor_nproc": processors, "memtotal_mb": 64_000}
+
+
+def of_auto(inventory):
+    app = {**VARIABLES["gunicorn_app_list"][0], "workers": "auto"}
+    return site(inventory, gunicorn_app_list=[app])
+
+
+def test_what_hangs_on_the_host_is_resolved_anew_once_it_was_looked_at(inventory):
+    found = of_auto(inventory)
+    before, environments = found.digest("gunicorn_app"), found.wanted("conda_env")
+    assert found.hangs_on_host()
+    found.look(sized(4))
+    assert found.digest("gunicorn_app") != before
+    assert not found.hangs_on_host()
+    assert found.wanted("conda_env") is environments
+
+
+def test_a_state_that_hangs_on_nothing_waits_for_no_host(inventory):
+    found = site(inventory)
+    state = found.wanted("gunicorn_app")
+    assert not found.hangs_on_host()
+    found.look(sized(4))
+    assert found.wanted("gunicorn_app") is state
+
+
+def test_the_receipt_names_what_the_host_decided_and_a_larger_one_is_told_by_its_option(inventory):
+    before, after, same = (of_auto(inventory) for _each in range(3))
+    for looked_at, processors in ((before, 4), (after, 8), (same, 4)):
+        looked_at.look(sized(processors))
+    digest, asked_before = (
+        before.arguments("gunicorn_app")["receipt"][key] for key in ("digest", "asked")
+    )
+    assert (same.digest("gunicorn_app"), same.asked("gunicorn_app")) == (digest, asked_before)
+    assert after.digest("gunicorn_app") != digest
+    assert asked.differences(asked_before, after.asked("gunicorn_app")) == [
+        "application web is asked for with other workers"
+    ]

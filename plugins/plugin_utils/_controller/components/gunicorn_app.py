@@ -33,7 +33,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
 )
 
 from .. import project
-from ..gunicorn import entry_point, exclusion, guards, places, settings, units
+from ..gunicorn import entry_point, exclusion, guards, places, settings, sizing, units
 from ..gunicorn import source as app_source
 from ..inputs import host_folder, sent_file
 from ..inputs.site import Site
@@ -56,6 +56,7 @@ _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _FRAMING = ("connection", "content-length", "expect", "te", "transfer-encoding", "upgrade")
 _CREDENTIALS = ("authorization", "cookie", "proxy-authorization")
 _MEMORY = re.compile(r"[1-9][0-9]*[KMGT]?")
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _OURS = ("PATH", systemd.UNIT_MARK, service.SECRETS_MARK)
 # By what serves an application.
@@ -79,10 +80,11 @@ def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
 
     ``applications`` is a list of {name, server, user, dir, release, digest,
     size, prefix, listen, health_path, health_headers, start_timeout_s, readable,
-    writable, units, unit_digest, candidate, secrets_digest, notices}:
+    writable, units, unit_digest, candidate, secrets_digest, decided, notices}:
     ``release`` is the folder on the host,
     ``digest`` that of its content, or its first digits where a kept release
     was named, ``size`` its bytes, and the units are those of gunicorn/units.py.
+    ``decided`` is {option: what the host made of it}, see inputs/asked.py.
     ``absent`` is a list of {name, user, dir}, and ``leaving`` are their units.
     """
     if options["keep"] < 0:
@@ -325,6 +327,10 @@ def _application(item: Mapping[str, Any], secrets: Mapping[str, str], site: Site
         _demand(
             _SHA256, item["sha256"], f"sha256 of {what}", "a sha256 is 64 digits of 0-9 and a-f"
         )
+    decided, reasons = _decided(item, site)
+    item = {**item, **decided}
+    if item.get("workers") is not None:
+        item["workers"] = _whole_number(item["workers"], f"workers {item['workers']} of {what}")
     for key in ("workers", "threads", "timeout_s", "start_timeout_s"):
         if item.get(key) is not None and item[key] < 1:
             raise Refusal(f"{key} {item[key]} of {what}", "it is less than 1", "Say 1 or more")
@@ -354,7 +360,29 @@ def _application(item: Mapping[str, Any], secrets: Mapping[str, str], site: Site
     if source is not None:
         app_source.pack(source, app["digest"], leave_out)
     rendered = units.render({**item, **app, **told._asdict()})
-    return {**app, **rendered, "notices": told.notices}
+    return {**app, **rendered, "decided": decided, "notices": [*reasons, *told.notices]}
+
+
+def _decided(item: Mapping[str, Any], site: Site) -> tuple[dict[str, str], list[str]]:
+    """Return ({option: value}, sentences) of what an application leaves to its host to decide."""
+    if item.get("workers") != sizing.AUTO:
+        return {}, []
+    facts = site.seen("gunicorn_app") if item["server"] == "gunicorn" else None
+    if facts is None:
+        # A program has none, and before the host was looked at nothing is done by it.
+        return {"workers": "1"}, []
+    number, why = sizing.workers(item, sizing.host_of(facts))
+    return {"workers": str(number)}, [f"workers: {sizing.AUTO} is {number} here: {why}"]
+
+
+def _whole_number(said: str, what: str) -> int:
+    if not _WHOLE_NUMBER.fullmatch(said):
+        raise Refusal(
+            what,
+            f"it is neither a whole number nor {sizing.AUTO}",
+            f"Say how many, or {sizing.AUTO} to have it decided by the host",
+        )
+    return int(said)
 
 
 def _told(

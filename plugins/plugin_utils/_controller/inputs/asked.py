@@ -29,7 +29,8 @@ def digests(
     """Return {part of what is asked for: short digest}.
 
     :param options: {option: value}, without those that are secret.
-    :param items: what was resolved of the component's items, each with a name.
+    :param items: what was resolved of the component's items, each with a name. ``decided`` is
+        {option: value} of those options that the host decided.
     :param noun: what people call an item; '' for a component that is made of none.
     :param work: a digest of the files that do its work.
     """
@@ -43,6 +44,8 @@ def digests(
         else:
             found[option] = _digest(value)
     for item in items:
+        for option, value in item.get("decided", {}).items():
+            found[_part(noun, item, option)] = _digest(value)
         # Secrets are options that nothing is kept of, and known by a digest that is slow to try.
         rest = {key: value for key, value in item.items() if key != "secrets_digest"}
         found[_part(noun, item, "secrets")] = _digest(item.get("secrets_digest", ""))

@@ -24,6 +24,9 @@ class Site(Protocol):
     def wanted(self, component: str) -> dict[str, Any]:
         """Return a component's wanted state."""
 
+    def seen(self, component: str) -> dict[str, Any] | None:
+        """Return the facts of the host, None before it was looked at: a component hangs on them."""
+
     def path(self, path: str) -> str:
         """Return a controller path made absolute."""
 

@@ -7,6 +7,7 @@ import re
 import pytest
 import yaml
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import shape
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import fabric_manager, gridd
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
     candidate,
@@ -56,7 +57,7 @@ def source(tmp_path):
 def resolve(tmp_path, source):
     """Return a function from changes of one good application to the wanted state."""
 
-    def resolved(*apps, gunicorn="23.0.0", **variables):
+    def resolved(*apps, gunicorn="23.0.0", facts=None, **variables):
         (tmp_path / "env.lock").write_text(LOCK.format(gunicorn=gunicorn))
         base = {"name": "web", "environment": "env", "source": "web", "listen": "0.0.0.0:9001"}
         values = {
@@ -64,7 +65,10 @@ def resolve(tmp_path, source):
             "gunicorn_app_list": [{**base, **app} for app in apps or [{}]],
             **variables,
         }
-        return wanted_state.Site(values, tmp_path).wanted("gunicorn_app")
+        site = wanted_state.Site(values, tmp_path)
+        if facts:
+            site.look(facts)
+        return site.wanted("gunicorn_app")
 
     return resolved
 
@@ -200,6 +204,56 @@ def test_workers_of_another_class_are_those_of_a_package_in_the_environment(reso
     start = lines(service(found), "ExecStart")[0]
     assert " --worker-class uvicorn.workers.UvicornWorker " in start
     assert start.endswith(" --backlog=64 main:app")
+
+
+def of_host(processors=4, memory_mib=64_000, gpus=0):
+    """Return the facts of a host of that size."""
+    gpu = {**shape.empty(shape.Gpu), "driver": "nvidia"}
+    size = {"processor_nproc": processors, "memtotal_mb": memory_mib, "gpus": [gpu] * gpus}
+    return {**shape.empty(shape.Facts), **size}
+
+
+def test_workers_that_the_host_decides_are_in_the_unit_and_told_with_the_reason(resolve):
+    state = resolve({"workers": "auto"}, facts=of_host())
+    start = lines(service(state), "ExecStart")[0]
+    assert " --workers 9 " in start
+    assert " --workers 1 " in lines(state["applications"][0]["candidate"], "ExecStart")[0]
+    assert notices(state) == ["application web: workers: auto is 9 here: (2 x 4 processors) + 1"]
+
+
+def test_workers_that_the_host_decides_go_before_those_of_the_application(resolve, source):
+    (source / "gunicorn.conf.py").write_text("workers = 5\n")
+    state = resolve({"workers": "auto"}, facts=of_host(gpus=2))
+    assert " --workers 9 " in lines(service(state), "ExecStart")[0]
+    assert "application web: workers 5 of gunicorn.conf.py is overruled by workers: 9" in notices(
+        state
+    )
+
+
+def test_workers_of_an_application_that_uses_gpus_are_one_for_each(resolve):
+    state = resolve({"workers": "auto", "gpu": True}, facts=of_host(gpus=2))
+    assert " --workers 2 " in lines(service(state), "ExecStart")[0]
+
+
+def test_workers_that_the_host_decides_are_the_unit_that_the_number_gives(resolve):
+    units = [
+        resolve({"workers": workers}, facts=of_host())["applications"][0]["units"]
+        for workers in ("auto", 9, "9")
+    ]
+    assert units[0] == units[1] == units[2]
+
+
+def test_a_host_that_is_the_same_is_asked_for_the_same_and_a_larger_one_for_another(resolve):
+    first, same, larger = (
+        resolve({"workers": "auto"}, facts=of_host(*size)) for size in [(4,), (4, 64_100), (8,)]
+    )
+    assert first == same
+    assert first != larger
+
+
+def test_a_program_that_serves_itself_has_no_workers_to_decide(resolve, source):
+    state = resolve({"server": "python", "workers": "auto"}, facts=of_host())
+    assert notices(state) == []
 
 
 def test_what_is_excluded_is_no_part_of_the_release_and_of_no_digest(resolve, tmp_path, source):
@@ -460,6 +514,13 @@ BAD = {
         {"server": "python", "entry": "main.py", "listen": "/run/web/x"}, "/run/gpunode-web alone",
     ),
     "no workers": ({"workers": 0}, "less than 1"),
+    "workers below none": ({"workers": "-2"}, "less than 1"),
+    "workers in words": ({"workers": "Auto"}, "neither a whole number nor auto"),
+    "workers of a formula": ({"workers": "2*cores"}, "neither a whole number nor auto"),
+    "half a worker": ({"workers": "2.5"}, "neither a whole number nor auto"),
+    "half a worker without quotes": ({"workers": 2.5}, "it is to be a text"),
+    "workers in other digits": ({"workers": "\u0664"}, "neither a whole number nor auto"),
+    "workers as a truth": ({"workers": True}, "true or false"),
     "health path": ({"health_path": "healthz"}, "begins with '/'"),
     "header that frames": ({"health_headers": {"Content-Length": "1"}}, "frames the request"),
     "header with a colon": ({"health_headers": {"Host:": "a"}}, "no name of a header"),

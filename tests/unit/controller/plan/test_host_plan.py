@@ -10,11 +10,18 @@ import pytest
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import accounts
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.components import (
+    gunicorn_app,
+)
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.plan import (
     host_plan,
     report,
 )
 
+LOCK = """\
+https://example.org/conda-forge/linux-64/python-3.11.7-h1_0.conda#11111111111111111111111111111111
+https://example.org/conda-forge/noarch/gunicorn-23.0.0-py_0.conda#22222222222222222222222222222222
+"""
 BASE = "debian12-h100-r580"
 TODAY = datetime.date(2026, 11, 29)
 
@@ -64,6 +71,30 @@ def test_what_a_component_has_to_tell_is_among_the_notices_of_the_plan(waiting, 
     resolver = host_plan.COMPONENTS["nvidia_driver"]
     monkeypatch.setattr(resolver, "notices", lambda *_asked: [told], raising=False)
     assert told in planned(waiting, gpunode_stack="r580")["plan"]["stack"]["notices"]
+
+
+def test_what_the_host_decides_is_in_the_plan_and_in_what_its_receipt_is_held_against(
+    waiting, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "app.lock").write_text("@EXPLICIT\n" + LOCK)
+    (tmp_path / "main.py").write_text("app = print\n")
+    app = {"name": "web", "environment": "app", "source": ".", "listen": "127.0.0.1:9001"}
+    variables = {
+        "conda_env_list": [{"name": "app", "lock": "app.lock"}],
+        "gunicorn_app_list": [{**app, "exclude": ["*.lock", "cache"], "workers": "auto"}],
+    }
+    site = wanted_state.Site(variables, tmp_path)
+    before = host_plan.wishes(site, variables)
+    site.look({**waiting, "processor_nproc": 4})
+    after = host_plan.wishes(site, variables)
+    assert before.refusals == after.refusals == []
+    assert before.probe() == after.probe()
+    assert before.digests["conda_env"] == after.digests["conda_env"]
+    assert before.digests["gunicorn_app"] != after.digests["gunicorn_app"]
+    notices = gunicorn_app.notices(after.states["gunicorn_app"], waiting)
+    says = "application web: workers: auto is 9 here: (2 x 4 processors) + 1"
+    assert [row["says"] for row in notices] == [says]
 
 
 def test_what_is_not_ours_and_was_there_at_the_proof_is_told_each_time(waiting):

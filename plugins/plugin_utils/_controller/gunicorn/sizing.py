@@ -1,0 +1,70 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""How many workers an application gets by ``workers: auto``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+AUTO = "auto"
+# What a worker of a web application takes at the least once it has loaded its libraries.
+_WORKER_MIB = 256
+_MIB = 1 << 20
+_UNITS = {"K": 1 << 10, "M": _MIB, "G": 1 << 30, "T": 1 << 40}
+# A GPU of a virtual machine is none of the host's.
+_PASSED_ON = "vfio-pci"
+
+
+class Host(NamedTuple):
+    """What a host has for workers.
+
+    :ivar processors: how many services may use, 0 where the host does not tell.
+    :ivar memory_mib: its memory in MiB, 0 where the host does not tell.
+    :ivar gpus: how many NVIDIA GPUs its programs may use.
+    """
+
+    processors: int
+    memory_mib: int
+    gpus: int
+
+
+def host_of(facts: Mapping[str, Any]) -> Host:
+    """Return the Host that facts tell of."""
+    gpus = [gpu for gpu in facts["gpus"] if gpu["driver"] != _PASSED_ON]
+    return Host(facts["processor_nproc"], facts["memtotal_mb"], len(gpus))
+
+
+def workers(item: Mapping[str, Any], host: Host) -> tuple[int, str]:
+    """Return (how many workers, why).
+
+    An application that uses GPUs gets one for each. Any other gets what gunicorn recommends,
+    ``(2 x cores) + 1`` (docs.gunicorn.org, Design, "How Many Workers?"), and no more than its
+    memory has room for. What is said tells no amount that changes while the number does not.
+
+    :param item: the options of the application: gpu, and memory_max, None where it has none.
+    """
+    if item["gpu"]:
+        if not host.gpus:
+            return 1, "it uses GPUs, and no GPU is there"
+        return host.gpus, f"one for each of {_counted(host.gpus, 'GPU')}"
+    processors = max(host.processors, 1)
+    limits = [(2 * processors + 1, f"(2 x {_counted(processors, 'processor')}) + 1")]
+    room = f"{_WORKER_MIB} MiB for each in"
+    if host.memory_mib > 0:
+        limits.append((host.memory_mib // _WORKER_MIB, f"{room} the memory of the host"))
+    limit = item.get("memory_max")
+    if limit:
+        limits.append((_mib(limit) // _WORKER_MIB, f"{room} memory_max {limit}"))
+    number, why = min(limits, key=lambda row: row[0])
+    return max(number, 1), why
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _mib(text: str) -> int:
+    """Return a number of bytes, or one with K, M, G or T, in whole MiB."""
+    unit = _UNITS.get(text[-1], 1)
+    return int(text.rstrip("KMGT")) * unit // _MIB
