@@ -37,6 +37,7 @@ class Order(NamedTuple):
     options: list[str]
 
 
+_VENDOR = "mlnx-"
 # Which packages are installed, and settings that bring no package.
 _PLAIN = {
     *("--all", "--basic", "--bluefield", "--dpdk", "--eth-only", "--guest", "--hpc"),
@@ -151,7 +152,9 @@ def refuse_names(options: Iterable[str], packages: Iterable[str]) -> None:
         alike = {name, name.replace("-modules", "-dkms"), name.replace("-dkms", "-modules")}
         known = [*packages, *_MODULES]
         if not alike.intersection(known):
-            nearest = near_miss.of(name, known)
+            # People leave out what the vendor's own names begin with.
+            short = {each[len(_VENDOR) :]: each for each in known if each.startswith(_VENDOR)}
+            nearest = near_miss.of(name, known) or short.get(near_miss.of(name, short), "")
             raise Refusal(
                 f"mlnx_ofed_options: {option}",
                 f"the bundle has no package {name}, and its installer would not say so",

@@ -92,11 +92,16 @@ def test_names_that_the_bundle_has_are_taken(option):
     installer.refuse_names([option], PACKAGES)
 
 
-def test_a_name_that_the_bundle_has_not_is_refused_with_the_nearest():
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    # The second lacks what names of the vendor's own begin with.
+    [("openmp", "openmpi"), ("fw-updat", "mlnx-fw-updater")],
+)
+def test_a_name_that_the_bundle_has_not_is_refused_with_the_nearest(name, nearest):
     with pytest.raises(Refusal) as caught:
-        installer.refuse_names(["--basic", "--without-openmp"], PACKAGES)
-    assert "no package openmp," in str(caught.value)
-    assert "Did you mean --without-openmpi?" in str(caught.value)
+        installer.refuse_names(["--basic", f"--without-{name}"], [*PACKAGES, "mlnx-fw-updater"])
+    assert f"no package {name}," in str(caught.value)
+    assert f"Did you mean --without-{nearest}?" in str(caught.value)
 
 
 @pytest.mark.parametrize(
