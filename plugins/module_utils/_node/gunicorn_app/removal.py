@@ -106,12 +106,10 @@ def _folder_steps(item: dict[str, Any], remains: Remains) -> list[Step]:
         link = service.link_of(item)
         todo.append(_removing(link, _unlink))
         going.add(link)
-    for folder in remains.folders:
+    # One may lie in another one, and beside the releases; those in it come first.
+    data = sorted(remains.data, key=lambda folder: folder.path, reverse=True)
+    for folder in [*(each for each in data if each.is_ours), *remains.folders]:
         if folder.entries <= going:
-            todo.append(_removing(folder.path, os.rmdir))
-            going.add(folder.path)
-    for folder in remains.data:
-        if folder.is_ours and not folder.entries:
             todo.append(_removing(folder.path, os.rmdir))
             going.add(folder.path)
     for parent in remains.parents:

@@ -229,3 +229,20 @@ def test_folders_of_data_go_where_they_were_made_for_it_and_are_empty(host, tmp_
     run(planned(host))
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["found", "full"]
     assert planned(host) == []
+
+
+@pytest.mark.parametrize(("kept", "left"), [([], []), (["data/rows.db"], ["data"])])
+def test_folders_of_data_beside_the_releases_go_with_the_folder_of_both(host, kept, left):
+    placed(host)
+    made = [os.path.join(host["dir"], name) for name in ("data", "data/deep")]
+    for path in made:
+        folders.make(path)
+    for path in kept:
+        place(os.path.join(host["dir"], path))
+    with open(service.unit_path("web.service"), "a", encoding="utf-8") as handle:
+        handle.write(f"BindPaths={' '.join(made)}\n")
+    run(planned(host))
+    assert os.path.exists(host["dir"]) is bool(left)
+    assert not left or os.listdir(host["dir"]) == left
+    assert not os.path.exists(made[1])
+    assert planned(host) == []
