@@ -15,7 +15,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node import near_miss
+from ansible_collections.gpunode.stack.plugins.module_utils._node import near_miss, urls
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
     candidate,
     release,
@@ -360,7 +360,12 @@ def _application(item: Mapping[str, Any], secrets: Mapping[str, str], site: Site
     if source is not None:
         app_source.pack(source, app["digest"], leave_out)
     rendered = units.render({**item, **app, **told._asdict()})
-    return {**app, **rendered, "decided": decided, "notices": [*reasons, *told.notices]}
+    return {
+        **app,
+        **rendered,
+        "decided": decided,
+        "notices": [*reasons, *_exposed(item["environment_variables"]), *told.notices],
+    }
 
 
 def _decided(item: Mapping[str, Any], site: Site) -> tuple[dict[str, str], list[str]]:
@@ -373,6 +378,19 @@ def _decided(item: Mapping[str, Any], site: Site) -> tuple[dict[str, str], list[
         return {"workers": "1"}, []
     number, why = sizing.workers(item, sizing.host_of(facts))
     return {"workers": str(number)}, [f"workers: {sizing.AUTO} is {number} here: {why}"]
+
+
+def _exposed(variables: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each variable with a secret, which anyone on the host can read.
+
+    It may be none, such as the user alone of an address: so it is told and not refused.
+    """
+    return [
+        f"{name} in environment_variables has what may be a password or token in an address, and "
+        "anyone on the host can read it: say it in gunicorn_app_secrets"
+        for name, value in variables.items()
+        if urls.has_password(value)
+    ]
 
 
 def _whole_number(said: str, what: str) -> int:

@@ -256,6 +256,44 @@ def test_a_program_that_serves_itself_has_no_workers_to_decide(resolve, source):
     assert notices(state) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "postgres://shop:geheim@db/shop"),
+        ("REDIS_URL", "redis://:geheim@cache:6379/0"),
+        ("INDEX", "https://geheim@pypi.example/simple"),
+        ("HOOK", "https://chat.example/x?token=geheim"),
+        ("https_proxy", "jane:geheim@proxy.example:3128"),
+        ("GUNICORN_CMD_ARGS", "--env=BROKER=amqp://shop:geheim@mq/"),
+    ],
+)
+def test_a_secret_that_anyone_on_the_host_can_read_is_named_without_it(resolve, name, value):
+    (says,) = notices(resolve({"environment_variables": {name: value}}))
+    assert says.startswith(f"application web: {name} in environment_variables ")
+    assert "gunicorn_app_secrets" in says
+    assert "geheim" not in says
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "postgres://db/shop",
+        "http://proxy.example:3128",
+        "a@b",
+        "jane@example.org",
+        "",
+        "5:30 @ noon",
+    ],
+)
+def test_a_variable_without_a_secret_is_not_told(resolve, value):
+    assert notices(resolve({"environment_variables": {"A": value}})) == []
+
+
+def test_a_secret_among_the_secrets_is_not_told(resolve):
+    secrets = {"web": {"DATABASE_URL": "postgres://shop:geheim@db/shop"}}
+    assert notices(resolve(gunicorn_app_secrets=secrets)) == []
+
+
 def test_what_is_excluded_is_no_part_of_the_release_and_of_no_digest(resolve, tmp_path, source):
     before = resolve()["applications"][0]
     (source / ".gitignore").write_text("*.sqlite3\n")
