@@ -294,6 +294,17 @@ def test_a_secret_among_the_secrets_is_not_told(resolve):
     assert notices(resolve(gunicorn_app_secrets=secrets)) == []
 
 
+def test_what_is_served_is_looked_for_where_gunicorn_is_to_start(resolve, source):
+    (source / "src").mkdir()
+    (source / "src" / "shop.py").write_text("app = print\n")
+    asked = {"entry": "shop:app"}
+    (found,) = resolve(asked)["applications"][0]["notices"]
+    assert found.startswith("shop:app is not in its source")
+    (source / "gunicorn.conf.py").write_text("chdir = 'src'\n")
+    told = resolve(asked)["applications"][0]["notices"]
+    assert not [says for says in told if "not in its source" in says]
+
+
 def test_what_is_excluded_is_no_part_of_the_release_and_of_no_digest(resolve, tmp_path, source):
     before = resolve()["applications"][0]
     (source / ".gitignore").write_text("*.sqlite3\n")
@@ -563,6 +574,9 @@ BAD = {
     "header that frames": ({"health_headers": {"Content-Length": "1"}}, "frames the request"),
     "header with a colon": ({"health_headers": {"Host:": "a"}}, "no name of a header"),
     "header with a password": ({"health_headers": {"authorization": "Basic x"}}, "needs no login"),
+    "header with a token": ({"health_headers": {"Authorization": "Bearer x"}}, "needs no login"),
+    "header with a session": ({"health_headers": {"Cookie": "id=x"}}, "needs no login"),
+    "header beyond ASCII": ({"health_headers": {"Host": "caf\u00e9.example"}}, "no text of ASCII"),
     "header of two lines": ({"health_headers": {"Host": "a\r\nX: b"}}, "no text of ASCII"),
     "header that is a number": ({"health_headers": {"X-Level": 1}}, "in quotes"),
     "memory": ({"memory_max": "lots"}, "number of bytes"),
@@ -753,8 +767,9 @@ def test_what_is_to_be_read_or_written_is_looked_for_on_the_host(resolve):
     assert "readable /srv/models of application web: it is not there" in said
     there = {**facts(state)["paths"], "/srv/models": {**FREE, "kind": "file"}}
     assert reasons(state, paths=there) == []
-    (said,) = reasons(state, paths={**there, "/srv/data": {**FREE, "kind": "file"}})
-    assert "writable /srv/data of application web: it is not a folder" in said
+    for kind in ("file", "other"):
+        (said,) = reasons(state, paths={**there, "/srv/data": {**FREE, "kind": kind}})
+        assert "writable /srv/data of application web: it is not a folder" in said
 
 
 def test_a_file_where_the_folder_should_be_is_refused(resolve):

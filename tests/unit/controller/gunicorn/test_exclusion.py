@@ -15,6 +15,7 @@ TREE = (
     *("node_modules/x/index.js", "web/node_modules/y.js", ".venv/bin/python", "logs/a.log"),
     *("logs/keep.log", "doc/a.txt", "doc/b/a.txt", "doc/b/c/a.txt", "x[1].txt", "a b.txt", "#odd"),
     *("!odd", "a1.txt", "az.txt", "deep/er/.venv/cfg", "dist/app.js", "a\\b", "end "),
+    *("odd\nfolder/a.log",),
 )
 # Files with patterns, by their folders.
 CASES = {
@@ -24,7 +25,7 @@ CASES = {
     "at the top alone": {"": "/build\n/logs/\n"},
     "a path": {"": "doc/a.txt\nsrc/build\n"},
     "stars": {"": "*.log\nd*a.txt\n*.sqlite?\n"},
-    "stars do not cross folders": {"": "doc/*.txt\nsrc/*\nlogs?a.log\n"},
+    "stars do not cross folders": {"": "doc/*.txt\nsrc/*\nlogs?a.log\nsrc[^a]main.py\n"},
     "two stars in front": {"": "**/a.txt\n"},
     "two stars behind": {"": "doc/**\n"},
     "a folder of two stars taken back": {"": "doc/**\n!doc/b/\n"},
@@ -33,7 +34,9 @@ CASES = {
     "taken back": {"": "*.log\n!keep.log\n"},
     "taken back in a folder that is gone": {"": "logs/\n!logs/keep.log\n"},
     "taken back within": {"": "logs/*\n!logs/keep.log\n"},
-    "letters": {"": "a[0-9].txt\n[!x]z.txt\n"},
+    "letters": {"": "a[0-9].txt\n[!x]z.txt\n[]d]oc\n"},
+    "a letter that is escaped": {"": "a[\\d].txt\n"},
+    "a name below a folder of two lines": {"": "*.log\n**/a.log\n"},
     "letters that are none": {"": "a[z\nx[[]1].txt\n"},
     "letters from the last to the first": {"": "a[9-0].txt\n[z-a]1.txt\n"},
     "escaped": {"": "\\#odd\n\\!odd\nx\\[1\\].txt\n"},
