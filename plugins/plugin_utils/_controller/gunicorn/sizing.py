@@ -7,13 +7,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import pci
+
 AUTO = "auto"
 # What a worker of a web application takes at the least once it has loaded its libraries.
 _WORKER_MIB = 256
 _MIB = 1 << 20
 _UNITS = {"K": 1 << 10, "M": _MIB, "G": 1 << 30, "T": 1 << 40}
-# A GPU of a virtual machine is none of the host's.
-_PASSED_ON = "vfio-pci"
 
 
 class Host(NamedTuple):
@@ -31,8 +31,7 @@ class Host(NamedTuple):
 
 def host_of(facts: Mapping[str, Any]) -> Host:
     """Return the Host that facts tell of."""
-    gpus = [gpu for gpu in facts["gpus"] if gpu["driver"] != _PASSED_ON]
-    return Host(facts["processor_nproc"], facts["memtotal_mb"], len(gpus))
+    return Host(facts["processor_nproc"], facts["memtotal_mb"], len(pci.own(facts["gpus"])))
 
 
 def workers(item: Mapping[str, Any], host: Host) -> tuple[int, str]:

@@ -7,7 +7,8 @@ import pytest
 from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import shape
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.gunicorn import sizing
 
-NVIDIA, PASSED_ON = {"driver": "nvidia"}, {"driver": "vfio-pci"}
+NVIDIA = {"driver": "nvidia"}
+PASSED_ON = [{"driver": name} for name in ("vfio-pci", "nvgrace-gpu-vfio-pci", "pci-stub")]
 # {case: (processors, memory in MiB, GPUs, options of the application, workers, why)}
 CASES = {
     "gunicorn's own rule": (4, 16_000, [], {}, 9, "(2 x 4 processors) + 1"),
@@ -29,7 +30,7 @@ CASES = {
     "a GPU": (64, 512_000, [NVIDIA], {"gpu": True}, 1, "one for each of 1 GPU"),
     "a GPU before its driver": (8, 64_000, [{"driver": ""}], {"gpu": True}, 1, "of 1 GPU"),
     "GPUs that guests have": (
-        64, 512_000, [NVIDIA, PASSED_ON, PASSED_ON], {"gpu": True}, 1, "one for each of 1 GPU",
+        64, 512_000, [NVIDIA, *PASSED_ON], {"gpu": True}, 1, "one for each of 1 GPU",
     ),
     "none of its GPUs": (8, 64_000, [], {"gpu": True}, 1, "no GPU is there"),
     "GPUs and no use for them": (2, 64_000, [NVIDIA] * 8, {}, 5, "(2 x 2 processors) + 1"),
