@@ -36,6 +36,9 @@ CANNOT_BE_TOLD = {
     "star import": "from web import *",
     "module getattr": "def __getattr__(name): return 1",
     "globals": "globals()['app'] = 1",
+    "vars": "import sys\nvars(sys.modules[__name__])['app'] = 1",
+    "setattr": "import sys\nsetattr(sys.modules[__name__], 'app', 1)",
+    "exec": "exec('app = 1')",
     "another Python": "print 'app'",
 }
 

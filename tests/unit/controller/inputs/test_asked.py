@@ -120,6 +120,25 @@ def test_secrets_are_a_part_of_their_own_and_none_of_the_content():
     assert other == {"application db: secrets"}
 
 
+@pytest.mark.parametrize(
+    ("component", "kind", "part"),
+    [
+        ("conda_env", "environments", "environment web: content"),
+        ("gunicorn_app", "applications", "application web: content"),
+    ],
+)
+def test_what_is_resolved_of_each_item_is_a_part(monkeypatch, component, kind, part):
+    resolved = {kind: [{"name": "web", "digest": "1"}]}
+    monkeypatch.setattr(wanted_state.Site, "wanted", lambda _site, _component: resolved)
+    assert part in wanted_state.Site({}, "/").asked(component)
+
+
+def test_an_option_that_says_nothing_is_no_part():
+    parts = wanted_state.Site({}, "/").asked("miniforge")
+    assert "miniforge_prefix" in parts
+    assert "miniforge_pip_index_url" not in parts
+
+
 def test_no_digest_of_a_secret_is_kept():
     gone = [{"name": "web", "state": "absent"}]
     secret = {"gunicorn_app_secrets": {"web": {"TOKEN": "hush"}}, "gunicorn_app_list": gone}
