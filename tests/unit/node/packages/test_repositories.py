@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 from openpgp_key import FINGERPRINT, KEY
-from trees import looked_at
+from trees import looked_at, planted
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import (
     openpgp,
@@ -259,6 +259,16 @@ def test_a_key_that_lies_there_for_dnf_is_held_to_the_fingerprint(
         (tmp_path / "key").write_text(there)
     sources = repositories.Sources(files, el9(), EL9, None, "http://m/c")
     assert (files.dnf_key in sources.stale()) is is_stale
+
+
+def test_the_distributions_own_archive_needs_no_key_of_ours(tmp_path):
+    facts = {
+        **{"pkg_mgr": "apt", "distribution": "Debian"},
+        **{"distribution_major_version": "12", "distribution_release": "bookworm"},
+    }
+    tree = planted(tmp_path, {"/etc/apt/sources.list.d/debian.sources": DEB822})
+    sources = repositories.Sources(repositories.DRIVER, ROWS["debian"], facts, tree, "")
+    assert list(sources.stale()) == [repositories.DRIVER.source]
 
 
 def test_where_no_fingerprint_is_known_for_dnf_no_key_is_fetched(tmp_path, monkeypatch):
