@@ -213,6 +213,7 @@ def test_a_node_without_gpus_has_none_and_is_no_error(host):
         "kernels": [],
         "loaded": False,
         "stale": False,
+        "idle": [],
     }
 
 
