@@ -162,7 +162,7 @@ def listed(found):
     """Return what tests/support.yml says of the tests that were seen passing."""
     if not found:
         return "seen: []\n"
-    return "seen:\n" + textwrap.indent(yaml.safe_dump(found, width=1000), "  ")
+    return "seen:\n" + textwrap.indent(yaml.safe_dump(found, width=120), "  ")
 
 
 def _seen():
