@@ -74,7 +74,7 @@ def test_nothing_of_the_bundle_is_left_but_the_copy_that_is_kept(node):
     [
         ({"mlnx_ofed_options": ["--without-fw-updat"]}, ["no package fw-updat", "mlnx-fw-updater"]),
         ({"mlnx_ofed_options": ["--basics"]}, ["--basics", "Did you mean --basic?"]),
-        ({"mlnx_ofed_tmpdir": "tmp"}, ["mlnx_ofed_tmpdir: tmp", "not an absolute path"]),
+        ({"mlnx_ofed_tmpdir": "tmp"}, ["mlnx_ofed_tmpdir tmp", "not an absolute path"]),
     ],
 )
 def test_an_option_that_is_misspelt_is_refused_by_name(node, said, words):
