@@ -69,14 +69,15 @@ class Pressure:
 
 
 @contextlib.contextmanager
-def load(address, port, path="/", *, kept=False, clients=8, pause_s=0.01, timeout_s=30):
+def load(address, port, path="/", *, kept=False, clients=8, pause_s=0.01, timeout_s=120):
     """Ask for ``path`` from several clients at once while a ``with`` block runs; yield a Pressure.
 
     The block is entered once each client has had an answer or lost one.
 
     :param kept: keep each connection as long as the server does, instead of one for each request.
     :param pause_s: seconds a client rests after each request.
-    :param timeout_s: seconds a client waits for each step of an answer.
+    :param timeout_s: seconds a client waits for each step of an answer: longer than gunicorn leaves
+        a worker without a sign of life, so that one which hangs is lost with its reason.
     """
     pressure, stop = Pressure(), threading.Event()
 

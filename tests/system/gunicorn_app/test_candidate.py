@@ -220,7 +220,7 @@ def test_without_a_candidate_what_served_serves_again_and_requests_wait_for_it(d
     assert run.status != 0
     assert "What was in service before is in service again" in run.messages()
     assert "environment variable TOKEN is missing" in run.messages()
-    assert pressure.lost == []
+    assert pressure.lost == [], demo.root("journalctl -o short-precise -u demo.service -n 60")
     assert set(pressure.answers) == {before.encode()}
     assert (demo.root(units), demo.root(socket), demo.releases()) == placed
 
