@@ -118,6 +118,7 @@ FACTS = st.fixed_dictionaries(
                     ecc_uncorrected=st.just(0),
                     retirement_pending=FLAG,
                     remapping_failed=FLAG,
+                    sram_exceeded=FLAG,
                     fabric_state=st.sampled_from(["", "In Progress", "Completed"]),
                     fabric_status=st.sampled_from(["", "Success", "Unknown Error"]),
                     fabric_health=st.sampled_from(["", "Healthy", "Unhealthy"]),

@@ -212,6 +212,7 @@ class SmiGpu(TypedDict):
     ecc_uncorrected: int
     retirement_pending: bool
     remapping_failed: bool
+    sram_exceeded: bool
     fabric_state: str
     fabric_status: str
     fabric_health: str
@@ -450,6 +451,8 @@ class TheDriver(TypedDict):
         "asked only where the module is loaded, for 10 s at most. says is what it printed instead "
         'of an answer. mode is "none", "passthrough" or "vgpu", "" where it does not say; license '
         'is its License Status ("Licensed (Expiry: ...)", "Unlicensed"), "" where it has none. '
+        "retirement_pending is whether anything broken waits for a reset to be retired or "
+        "repaired, sram_exceeded whether its caches had more errors than the vendor accepts. "
         'fabric_state is "Completed" where its NVLinks may be used, fabric_status then "Success"; '
         'fabric_health is "Healthy" or what else is said, recovery_action "None" or what the GPU '
         'waits for ("Reset", "Reboot", "Drain P2P", "Drain and Reset"); all of them "" where not '

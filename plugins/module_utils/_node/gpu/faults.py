@@ -30,7 +30,7 @@ GUEST_REJECTED = "Guest driver is incompatible with host driver"
 # in: arch/x86/mm/fault.c, show_signal_msg, and print_vma_addr. Users choose both. Some kernels have
 # their own thread before a message.
 _OF_DRIVER = re.compile(
-    r"(?:\[[^\]]*\]|\s)*(?!.{1,15}\[\d+\])(?:NVRM: |(?:nvidia-nvswitch\d+: )?SXid \()"
+    r"(?:\[[^\]]*\]|\s)*(?!.{1,15}\[\d+\])(?:NVRM: |(?:nvidia-nvswitch\d*: )?SXid \()"
 )
 # What has no number: nv.c, "GPU 0000:3b:00.0: GPU has fallen off the bus."; osinit.c, where the
 # driver is loaded or a GPU is opened for the first time, and of a GPU that it does not support,
@@ -38,12 +38,14 @@ _OF_DRIVER = re.compile(
 _WITHOUT_NUMBER = (
     "fallen off the bus",
     "RmInitAdapter failed",
+    # nv-pci.c: the firmware, or the kernel, gave its memory no addresses.
+    " is 0M @ 0x0",
     "host system is not supported by",
     "installed in this system is not supported by",
     # Of a guest with a virtual GPU, at times without the address.
     GUEST_REJECTED,
 )
-_GPU = re.compile(rf"NVRM: .*?\bGPU (?:at )?(?:PCI:)?{_ADDRESS}", re.I)
+_GPU = re.compile(rf"NVRM: .*?(?:\bGPU (?:at )?(?:PCI:)?|\(PCI:){_ADDRESS}", re.I)
 
 
 def survey(tree: Root) -> dict[str, list[dict[str, Any]]]:

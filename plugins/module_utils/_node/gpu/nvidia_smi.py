@@ -29,12 +29,15 @@ _LICENSED = ("vgpu_software_licensed_product", "grid_licensed_product")
 # Of the parts of the fabric's health.
 _NOTHING_WRONG = ("", "N/A", "None", "False", "No", "Full", "Not Supported")
 # nvmlErrorString's words for what a GPU that works answers to no question (NVML API Reference,
-# "Device Enums", nvmlReturn_t), and nvidia-smi's own.
+# "Device Enums", nvmlReturn_t; some by pynvml's names), and nvidia-smi's own.
 _COMPLAINT = re.compile(
-    r"GPU is lost|(?:GPU )?requires? (?:a )?reset|(?:GPU )?reset (?:is )?required|Unknown Error"
-    r"|Insufficient External Power|Timeout|Interrupt Request Issue|ERR!?",
+    r"GPU is lost|(?:GPU )?requires? (?:a )?(?:reset|restart)|(?:GPU )?reset (?:is )?required"
+    r"|Unknown Error|Insufficient External Power|Timeout|Interrupt Request Issue|ERR!?"
+    r"|Corrupted infoROM|infoROM is corrupted|GPU access blocked by the operating system",
     re.I,
 )
+# What a GPU waits for, by drivers before R565, which have no word for it: (element, that word).
+_WAITS_FOR = (("reset_required", "Reset"), ("drain_and_reset_recommended", "Drain and Reset"))
 _ADDRESS = re.compile(r"([0-9A-Fa-f]{4,8}):([0-9A-Fa-f]{2}):([0-9A-Fa-f]{2}\.[0-9A-Fa-f])")
 
 
@@ -57,8 +60,10 @@ def survey(tree: Root) -> dict[str, Any]:
     try:
         log = _parsed(ended.output)
     except ElementTree.ParseError as error:
-        words = f"an answer that cannot be read: {error}"
-        return {**facts, "says": words if "<?xml" in ended.output else _words(ended)}
+        return {
+            **facts,
+            "says": _unread(ended, error) if "<?xml" in ended.output else _words(ended),
+        }
     return {
         **facts,
         "answered": True,
@@ -106,6 +111,16 @@ def _words(ended: Ended) -> str:
     return (said or f"nothing, and ended with status {ended.status}")[:_SAYS_LIMIT]
 
 
+def _unread(ended: Ended, error: ElementTree.ParseError) -> str:
+    """Return why an answer cannot be read, with the words that it broke off with.
+
+    They come last; of what is before, some is as users chose.
+    """
+    last = ended.output.strip().rpartition("\n")[2].strip()
+    words = [f"an answer that cannot be read: {error}", last if "<" not in last else ""]
+    return ": ".join(filter(None, words))[:_SAYS_LIMIT]
+
+
 def _gpu(gpu: ElementTree.Element) -> dict[str, Any]:
     mode = _text(gpu, "gpu_virtualization_mode/virtualization_mode").lower()
     licenses = [_text(gpu, f"{product}/license_status") for product in _LICENSED]
@@ -115,20 +130,29 @@ def _gpu(gpu: ElementTree.Element) -> dict[str, Any]:
         "mode": _MODES.get(mode, ""),
         "license": next(filter(None, licenses), ""),
         "ecc_uncorrected": _ecc_uncorrected(gpu),
-        # Pages until Volta, and rows of memory since Ampere, wait for the next reset.
+        # Pages until Volta, rows of memory since Ampere, and lately more wait for the next reset.
         "retirement_pending": "Yes"
         in (
             _text(gpu, "retired_pages/pending_retirement"),
             _text(gpu, "retired_pages/pending_blacklist"),
             _text(gpu, "remapped_rows/remapped_row_pending"),
+            _text(gpu, "ecc_errors/channel_repair_pending"),
+            _text(gpu, "ecc_errors/tpc_repair_pending"),
         ),
         "remapping_failed": _text(gpu, "remapped_rows/remapped_row_failure") == "Yes",
+        "sram_exceeded": _text(gpu, "ecc_errors/aggregate/sram_threshold_exceeded") == "Yes",
         "fabric_state": _text(gpu, "fabric/state"),
         "fabric_status": _text(gpu, "fabric/status"),
         "fabric_health": _fabric_health(gpu),
-        "recovery_action": _text(gpu, "gpu_recovery_action"),
+        "recovery_action": _recovery_action(gpu),
         "complaints": sorted(set(_complaints(gpu))),
     }
+
+
+def _recovery_action(gpu: ElementTree.Element) -> str:
+    """Return what the GPU waits for in nvidia-smi's words, '' where the driver knows of none."""
+    asked = [word for tag, word in _WAITS_FOR if _text(gpu, f"gpu_reset_status/{tag}") == "Yes"]
+    return _text(gpu, "gpu_recovery_action") or next(iter(asked), "")
 
 
 def _fabric_health(gpu: ElementTree.Element) -> str:
@@ -156,7 +180,7 @@ def _complaints(gpu: ElementTree.Element) -> Iterator[str]:
 
 def _complaint(text: str) -> str:
     """Return the words that stand in place of a value, '' for a value."""
-    words = text.strip("[]")
+    words = text.strip("[].")
     return words if _COMPLAINT.fullmatch(words) else ""
 
 

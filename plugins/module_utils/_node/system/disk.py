@@ -15,8 +15,9 @@ from ..refusal import Refusal
 GIB = 1 << 30
 # Of room on the disk, or of what a user or a project may have of it.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-# What the C library says for them, and what conda makes of the first.
-_FULL = (
+#: By these words a command tells that a file system was full: what the C library says for them, and
+#: what conda makes of the first.
+FULL = (
     *map(os.strerror, _NO_ROOM),
     "No space left on devices",
     f"errno: {errno.ENOSPC}",
@@ -59,7 +60,7 @@ def refusals(
 
 def is_full(text: str) -> bool:
     """Say whether a command's output tells that a file system was full."""
-    return any(sign in text for sign in _FULL)
+    return any(sign in text for sign in FULL)
 
 
 @contextlib.contextmanager

@@ -21,12 +21,19 @@ _REBOOT = "reboot the host"
 _REPLACE = "have it replaced"
 # NVML API Reference, nvmlDeviceGpuRecoveryAction_t, as nvidia-smi has it; so does an Xid 154.
 _NOTHING = "None"
-_FOR_ACTION = {"reboot": _REBOOT, "node reboot required": _REBOOT}
-_CHANGED_TO = re.compile(r"recovery action changed from .* to \w+ \(([^)]*)\)")
+# The driver and nvidia-smi name one by several words, "Reboot", "Node Reboot Required" and "OS
+# Reboot", with a number before them or without.
+_FOR_ACTION = (("reboot", _REBOOT), ("drain", f"let what computes on it end, and {_RESET}"))
+_CHANGED_TO = re.compile(r"recovery action changed from .* to (?:0x\w+ )?\(?([^()]*[^() ])")
+# The firmware, or the kernel, left a GPU without addresses.
+_NO_ADDRESSES = re.compile(r"BAR\d+ is 0M")
+_GIVE_ADDRESSES = (
+    'have the firmware give its memory addresses ("above 4G decoding"), or boot with pci=realloc'
+)
 _NONFATAL = re.compile(r"\bnon-?fatal\b", re.I)
 # Of an answer that is none: nvidia-smi stopped at the first GPU that it could not speak to.
 _LOST = re.compile(
-    r"GPU is lost|requires? (?:a )?reset|reset (?:is )?required"
+    r"GPU is lost|requires? (?:a )?(?:reset|restart)|reset (?:is )?required"
     r"|Unable to determine the device handle",
     re.I,
 )
@@ -99,14 +106,15 @@ def _of_kernel_log(case: Case) -> Iterator[Finding]:
         is_over = asked_for.get(row["address"]) == _NOTHING
         known = case.known.xids.get(row["xid"])
         if row["xid"] == 154:
-            action = asked_for.get(row["address"], _NOTHING)
+            action = asked_for.get(row["address"], "")
             if action != _NOTHING:
                 yield Finding(says, _for_action(action), True)
         elif "fallen off the bus" in row["says"]:
             yield Finding(says, _REBOOT, True)
         elif not row["xid"]:
             # The driver may be the wrong one for the GPU.
-            yield Finding(says, "", False)
+            remedy = _GIVE_ADDRESSES if _NO_ADDRESSES.search(row["says"]) else ""
+            yield Finding(says, remedy, False)
         elif known and known["is_fault"]:
             may_cure = known.get("driver_may_cure", False)
             remedy = known["remedy"] + ("; another driver may cure it" if may_cure else "")
@@ -128,6 +136,9 @@ def _of_answer(case: Case) -> Iterator[Finding]:
         at = gpu["address"] or "a GPU"
         if gpu["remapping_failed"]:
             says = f"{at}: its memory has no rows left to replace broken ones"
+            yield Finding(says, _REPLACE, True)
+        if gpu["sram_exceeded"]:
+            says = f"{at}: its caches had more errors than the vendor accepts of a GPU"
             yield Finding(says, _REPLACE, True)
         if gpu["complaints"]:
             says = f"{at}: nvidia-smi has no values of it but {', '.join(gpu['complaints'])}"
@@ -170,4 +181,5 @@ def _unlisted(case: Case) -> Iterator[Finding]:
 
 
 def _for_action(action: str) -> str:
-    return _FOR_ACTION.get(action.lower(), _RESET)
+    words = action.lower()
+    return next((remedy for word, remedy in _FOR_ACTION if word in words), _RESET)

@@ -222,7 +222,7 @@ def sick_gpu_noticed(case: Case, due: Due) -> Iterator[str]:
         yield from (row.sentence for row in health.findings(case) if row not in told)
     for gpu in case.facts["nvidia_smi"]["gpus"] if case.driver else []:
         if gpu["retirement_pending"]:
-            yield f"{gpu['address']}: broken memory is to be retired at the next reset or reboot"
+            yield f"{gpu['address']}: what is broken is to be retired at the next reset or reboot"
 
 
 def unknown_xid(case: Case, due: Due) -> Iterator[str]:

@@ -107,6 +107,15 @@ def test_a_gpu_that_fell_off_the_bus_is_told_without_a_number(lines):
             ],
             "not supported by the",
         ),
+        # nv-pci.c: the firmware left the GPU without addresses for its memory.
+        (
+            [
+                "NVRM: This PCI I/O region assigned to your NVIDIA device is invalid:",
+                "NVRM: BAR1 is 0M @ 0x0 (PCI:0000:3b:00.0)",
+            ],
+            "BAR1 is 0M",
+        ),
+        (["NVRM: BAR0 is 0M @ 0x0 (PCI:0000:3b:00)"], "BAR0 is 0M"),
         (
             ["NVRM: GPU 0000:3b:00.0: Guest driver is incompatible with host driver"],
             "incompatible with host driver",
@@ -160,6 +169,13 @@ def test_an_error_of_an_nvswitch_is_told_with_whether_it_is_fatal():
 def test_an_error_of_an_nvswitch_that_does_not_say_whether_it_is_fatal_is_told():
     hot = "SXid (PCI:0000:c4:00.0): 10004, NVSWITCH Temperature 85C | TSENSE WARN Threshold 80C"
     assert switches(f"nvidia-nvswitch0: {hot}") == [("0000:c4:00.0", 10004, False, hot)]
+
+
+def test_an_nvswitch_without_a_number_is_one():
+    fatal = "SXid (PCI:0000:c4:00.0): 12033, Fatal, Link 44 egress non-posted PRIV error"
+    assert [row[:3] for row in switches(f"nvidia-nvswitch: {fatal}")] == [
+        ("0000:c4:00.0", 12033, True)
+    ]
 
 
 def test_what_follows_an_error_of_an_nvswitch_is_no_other_one():

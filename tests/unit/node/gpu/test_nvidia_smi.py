@@ -85,6 +85,7 @@ def test_a_healthy_gpu_is_described():
                 "ecc_uncorrected": 0,
                 "retirement_pending": False,
                 "remapping_failed": False,
+                "sram_exceeded": False,
                 "fabric_state": "Completed",
                 "fabric_status": "Success",
                 "fabric_health": "",
@@ -142,6 +143,8 @@ def test_uncorrected_errors_are_counted_in_each_layout(volatile, count):
         "<retired_pages><pending_blacklist>Yes</pending_blacklist></retired_pages>",
         "<retired_pages><pending_retirement>Yes</pending_retirement></retired_pages>",
         "<remapped_rows><remapped_row_pending>Yes</remapped_row_pending></remapped_rows>",
+        "<ecc_errors><channel_repair_pending>Yes</channel_repair_pending></ecc_errors>",
+        "<ecc_errors><tpc_repair_pending>Yes</tpc_repair_pending></ecc_errors>",
     ],
 )
 def test_a_retirement_that_waits_for_a_reset_is_told(element):
@@ -155,6 +158,13 @@ def test_a_failed_remapping_is_told():
     assert of_gpu("<remapped_rows>N/A</remapped_rows>")["remapping_failed"] is False
 
 
+def test_more_errors_of_a_cache_than_the_vendor_accepts_are_told():
+    counts = "<aggregate><sram_threshold_exceeded>{}</sram_threshold_exceeded></aggregate>"
+    for word, is_so in (("Yes", True), ("No", False), ("N/A", False)):
+        row = of_gpu(f"<ecc_errors>{counts.format(word)}</ecc_errors>")
+        assert row["sram_exceeded"] is is_so
+
+
 @pytest.mark.parametrize("action", ["None", "Reset", "Reboot", "Drain P2P", "Drain and Reset"])
 def test_what_a_gpu_waits_for_is_told(action):
     element = f"<gpu_recovery_action>{action}</gpu_recovery_action>"
@@ -163,6 +173,35 @@ def test_what_a_gpu_waits_for_is_told(action):
 
 def test_a_driver_that_knows_of_no_recovery_tells_none():
     assert of_gpu("<gpu_recovery_action>N/A</gpu_recovery_action>")["recovery_action"] == ""
+
+
+DEPRECATED = "Requested functionality has been deprecated"
+
+
+# As R525 to R560 have it, which know of no gpu_recovery_action.
+@pytest.mark.parametrize(
+    ("needs_reset", "is_to_drain", "action"),
+    [
+        ("No", "No", ""),
+        ("Yes", "No", "Reset"),
+        ("No", "Yes", "Drain and Reset"),
+        ("Yes", "N/A", "Reset"),
+        ("N/A", "N/A", ""),
+        (DEPRECATED, DEPRECATED, ""),
+    ],
+)
+def test_what_a_gpu_waits_for_is_told_as_well_by_drivers_before_they_had_a_word_for_it(
+    needs_reset, is_to_drain, action
+):
+    status = (
+        f"<gpu_reset_status><reset_required>{needs_reset}</reset_required>"
+        f"<drain_and_reset_recommended>{is_to_drain}</drain_and_reset_recommended>"
+        "</gpu_reset_status>"
+    )
+    assert of_gpu(status)["recovery_action"] == action
+    assert of_gpu(status, "<gpu_recovery_action>Reboot</gpu_recovery_action>")[
+        "recovery_action"
+    ] == ("Reboot")
 
 
 @pytest.mark.parametrize(
@@ -187,14 +226,15 @@ def test_how_the_fabric_is_and_what_is_wrong_with_it_is_told(health, told):
 @pytest.mark.parametrize(
     "words",
     ["GPU is lost", "[GPU is lost]", "GPU requires reset", "[Unknown Error]", "Unknown Error",
-     "ERR!", "[GPU requires reset]", "Insufficient External Power"],
+     "ERR!", "[GPU requires reset]", "Insufficient External Power", "GPU requires restart",
+     "GPU is lost.", "Corrupted infoROM", "[GPU access blocked by the operating system]"],
 )  # fmt: skip
 def test_what_stands_in_place_of_values_is_told_once(words):
     row = of_gpu(
         f"<serial>{words}</serial><temperature><gpu_temp>{words}</gpu_temp></temperature>",
         name=words,
     )
-    assert row["complaints"] == [words.strip("[]")]
+    assert row["complaints"] == [words.strip("[].")]
     assert row["name"] == ""
 
 
@@ -296,6 +336,25 @@ def test_an_answer_that_breaks_off_is_none():
         facts = answered(whole[:length])
         assert (facts["answered"], facts["gpus"]) == (False, [])
         assert facts["says"].startswith("an answer that cannot be read: ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Unable to determine the device handle for GPU0000:C8:00.0: GPU is lost.",
+        "Unable to determine the device handle for GPU1: 0000:C8:00.0: Unknown Error",
+    ],
+)
+def test_the_words_that_an_answer_breaks_off_with_are_told(words):
+    begun = xml(gpu()).partition("\t</gpu>")[0]
+    facts = answered(f"{begun}\n{words}\n")
+    assert facts["answered"] is False
+    assert facts["says"].endswith(f": {words}")
+
+
+def test_a_line_of_an_answer_is_not_taken_for_such_words():
+    says = answered(xml(gpu()).partition("\t</gpu>")[0])["says"]
+    assert "product_name" not in says
 
 
 def test_an_answer_that_declares_entities_is_refused():

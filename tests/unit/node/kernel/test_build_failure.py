@@ -31,7 +31,6 @@ def failure(folder, text, release=DEBIAN, status=2, said="", **kernel):
         f"ERROR: {GPL} '__vma_start_write'",
         "FATAL: modpost: parse error in symbol dump file",
         "nvidia/nv-vm.c:872:6: error: implicit declaration of function 'strncpy'",
-        "/bin/sh: 1: gcc: not found",
         'ERROR: modpost: "ib_register_peer_memory_client" [nvidia-peermem.ko] undefined!',
     ],
 )
@@ -70,6 +69,14 @@ UNPREPARED = [
     "         Run 'make oldconfig && make prepare' on kernel src to fix it.",
     "The kernel source tree is not complete: run make modules_prepare there",
     "The kernel sources in /usr/src/linux have not been prepared",
+    "make[1]: *** No rule to make target 'scripts/module.lds', needed by 'nvidia.ko'.  Stop.",
+    "/bin/sh: 1: scripts/basic/fixdep: Exec format error",
+    "/bin/bash: line 1: scripts/mod/modpost: Permission denied",
+    "make[1]: *** /lib/modules/6.1.0-40-amd64/build: No such file or directory.  Stop.",
+    "make[1]: *** No rule to make target 'modules'.  Stop.",
+    # nvidia-installer, kernel.c.
+    "ERROR: Unable to find the kernel source tree for the currently running kernel.",
+    "ERROR: The kernel header file '/lib/modules/x/build/include/linux/kernel.h' does not exist.",
     "Error! Your kernel headers for kernel 6.1.0-40-amd64 cannot be found at /lib/modules",
 ]
 
@@ -90,6 +97,97 @@ def test_they_are_named_as_the_distribution_names_them(tmp_path):
 def test_what_dkms_says_counts_where_nothing_was_logged(tmp_path):
     refusal = failure(tmp_path, "", said=UNPREPARED[-1])
     assert "--reinstall" in refusal.remedy
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "cc1: fatal error: opening output file /tmp/x.s: No space left on device",
+        "nv.c:1:1: fatal error: error writing to /tmp/ccX.s: No space left on device",
+        "/usr/bin/ld: final link failed: No space left on device",
+        "cp: error writing 'nvidia.ko': Disk quota exceeded",
+    ],
+)
+def test_a_disk_that_is_full_is_told_as_such(tmp_path, line):
+    refusal = failure(tmp_path, f"x.c:1: error: y\n{line}\n{MAKE}\n")
+    assert line in refusal.because
+    assert refusal.remedy.startswith("Free room on /usr, /var and /tmp, and run again")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        # kernel-open/conftest.sh, cc_version_check; what later compilers know, by earlier ones.
+        "*** Failed CC version check. Bailing out! ***",
+        "gcc: error: unrecognized command-line option '-ftrivial-auto-var-init=zero'",
+        "cc: error: unrecognized command line option '-mindirect-branch-cs-prefix'",
+        "clang: error: unknown argument: '-mpreferred-stack-boundary=3'",
+        "cc1: error: incompatible gcc/plugin versions",
+        "cc1: error: cannot load plugin ./scripts/gcc-plugins/latent_entropy_plugin.so",
+        "/bin/sh: 1: gcc-12: not found",
+        "/bin/sh: line 1: gcc-12: command not found",
+        "make[3]: gcc-12: No such file or directory",
+        "make[3]: x86_64-linux-gnu-gcc-12: Command not found",
+        "/bin/sh: 1: cc: not found",
+    ],
+)
+def test_another_compiler_than_the_kernels_is_told_with_its_name(tmp_path, line):
+    refusal = failure(tmp_path, f"{line}\n{MAKE}\n")
+    assert line in refusal.because
+    assert refusal.remedy.startswith("Install gcc-12, with which the kernel was built")
+
+
+def test_a_kernel_that_does_not_tell_its_compiler_is_no_reason_to_be_silent(tmp_path):
+    refusal = failure(tmp_path, "/bin/sh: 1: gcc-13: not found", compiler="", compiler_found=False)
+    assert refusal.remedy.startswith("Install the compiler, with which the kernel was built")
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("/bin/sh: 1: flex: not found", "flex"),
+        ("/bin/sh: line 1: bc: command not found", "bc"),
+        ("make[4]: bison: No such file or directory", "bison"),
+        ("/bin/sh: 1: pahole: not found", "pahole"),
+    ],
+)
+def test_a_tool_that_a_build_lacks_is_to_be_installed(tmp_path, line, name):
+    refusal = failure(tmp_path, f"{line}\n{MAKE}\n")
+    assert line in refusal.because
+    assert refusal.remedy.startswith(f"Install {name}")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        # linux v6.1, tools/objtool/Makefile; sign-file.c, and Kbuild where the key is missing.
+        "Skipping BTF generation for nvidia.ko due to unavailability of vmlinux",
+        "nvidia.o: warning: objtool: _nv044971rm+0x28: naked return found in RETHUNK build",
+        "make[1]: warning:  Clock skew detected.  Your build may be incomplete.",
+        "warning: the compiler differs from the one used to build the kernel",
+    ],
+)
+def test_what_only_warns_is_not_quoted(tmp_path, line):
+    refusal = failure(tmp_path, f"{line}\nx.c:1: error: y\n{MAKE}\n")
+    assert refusal.because.startswith("x.c:1: error: y (")
+
+
+def test_headers_of_a_later_release_are_told_as_such(tmp_path):
+    line = (
+        "scripts/mod/modpost: /lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.38' not found "
+        "(required by scripts/mod/modpost)"
+    )
+    refusal = failure(tmp_path, f"{line}\n{MAKE}\n")
+    assert line in refusal.because
+    assert refusal.remedy.startswith("Boot the host with a kernel of its own release")
+
+
+def test_a_key_that_modules_are_to_be_signed_with_and_that_cannot_be_read_is_told(tmp_path):
+    line = "- SSL error:FFFFFFFF80000002:system library::No such file or directory: bss_file.c:67"
+    refusal = failure(tmp_path, f"At main.c:298:\n{line}\nsign-file: /var/lib/dkms/mok.key\n")
+    assert line in refusal.because
+    assert "/var/lib/dkms/mok.key" in refusal.because
+    assert refusal.remedy.startswith("Look at the key")
 
 
 def test_a_real_time_kernel_is_told_as_one(tmp_path):
