@@ -15,9 +15,8 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from .. import near_miss
-from ..kernel import build_failure
 from ..refusal import Refusal
-from ..system import commands, disk, named_logs
+from ..system import build_log, commands, disk, named_logs
 from ..system.root import Root
 
 
@@ -205,12 +204,13 @@ def _quoted(text: str, logs: Mapping[str, str]) -> str:
     :param logs: what named_logs.followed found in its words.
     """
     own = _errors(text)[-1:]
-    of_builds = {path: build_failure.cause(said).lines for path, said in logs.items()}
-    of_others = {path: _errors(said)[-_QUOTED:] for path, said in logs.items()}
-    for found in (of_builds, of_others):
-        for path, lines in reversed(list(found.items())):
-            if lines:
-                return " / ".join([*own, f"{' / '.join(lines)} ({path})"])
+    of_builds = build_log.told(logs)
+    if of_builds:
+        return " / ".join([*own, of_builds])
+    for path, log in reversed(list(logs.items())):
+        lines = _errors(log)[-_QUOTED:]
+        if lines:
+            return " / ".join([*own, f"{' / '.join(lines)} ({path})"])
     paths = ", ".join(named_logs.paths(text))
     return " / ".join(own or commands.lines_of(text)[-_QUOTED:]) + (f" ({paths})" if paths else "")
 

@@ -22,7 +22,7 @@ from typing import Callable, NamedTuple, Union
 
 from .. import steps
 from ..refusal import Refusal
-from ..system import commands
+from ..system import build_log, commands, named_logs
 from ..system.commands import Execute, Run
 from ..system.root import Root
 from . import apt_transaction, repositories, rpm_version
@@ -38,6 +38,8 @@ _UNMET = re.compile(r" : (?:Pre)?Depends: | : Conflicts: | : Breaks: ")
 _ASK_S = 60
 # dnf fetches what it does not know yet of a repository that it is asked about.
 _FETCH_S = 300
+# Managers work on the host that they run on.
+_HOST = Root()
 # So much of what a manager says is quoted at the most.
 _QUOTED = 8
 _REMEDY = "Mend that and run again"
@@ -80,6 +82,7 @@ class Apt:
         r"(?:linux-(?:signed-)?image|linux-modules(?!-nvidia-)|(?:pve|proxmox)-kernel)(?:-.+)?"
     )
     locked = re.compile(r"Could not get lock .*|.* lock was locked by another process.*")
+    _configuring = ("dpkg", "--force-confdef", "--force-confold", "--configure")
     _cures = (
         (
             re.compile(
@@ -90,7 +93,14 @@ class Apt:
         ),
         (
             re.compile(r"dpkg was interrupted"),
-            ["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"],
+            [*_configuring, "-a"],
+        ),
+        # What a killed dpkg left can be configured by it before apt asks for that: dpkg then ends
+        # (dpkg 1.21, src/main/configure.c, deferred_configure()), and leaves the rest. By another
+        # word for the same, dpkg(1), so that either is tried once.
+        (
+            re.compile(r"package \S+ is already installed and configured"),
+            [*_configuring, "--pending"],
         ),
     )
     # A dpkg that was killed as it unpacked leaves a package that apt does nothing beside, whatever
@@ -651,8 +661,13 @@ def _installation_of(names: Sequence[str]) -> str:
 
 
 def reason(answer: subprocess.CompletedProcess[str], manager: Manager) -> str:
-    """Return what the manager, or a script of a package, calls an error."""
+    """Return what the manager, or a script of a package, calls an error.
+
+    Where it names the log of a build, such as DKMS does, that says why with its path.
+    """
     # What dpkg and a package's scripts say comes by a terminal of apt's own, on its output.
-    errors = manager.errors(commands.lines_of(answer.stdout + answer.stderr))
-    told = " / ".join(errors[:_QUOTED])
+    words = answer.stdout + answer.stderr
+    errors = manager.errors(commands.lines_of(words))[:_QUOTED]
+    of_builds = build_log.told(named_logs.followed(words, _HOST))
+    told = " / ".join([*errors, *filter(None, [of_builds])])
     return told or commands.last_words(answer, answer.stderr or answer.stdout)

@@ -6,7 +6,7 @@ import itertools
 import subprocess
 
 import pytest
-from trees import looked_at
+from trees import looked_at, planted
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import package_manager
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages.package_manager import (
@@ -89,6 +89,17 @@ ABORTED = (1, "Operation aborted.")
 
 def done(status=0, stderr="", stdout=""):
     return subprocess.CompletedProcess([], status, stdout, stderr)
+
+
+# dpkg 1.21.22, src/main/configure.c, deferred_configure(), as a package of DOCA-OFED met it once
+# after a dpkg that was killed.
+CONFIGURED = (
+    100,
+    "dpkg: error processing package ofed-scripts (--configure):\n"
+    " package ofed-scripts is already installed and configured\n"
+    "Errors were encountered while processing:\n ofed-scripts\n"
+    "E: Sub-process /usr/bin/dpkg returned an error code (1)",
+)
 
 
 class Host:
@@ -218,6 +229,15 @@ def test_a_package_that_is_not_known_yet_is_no_harm():
                 "dpkg --force-confdef --force-confold --configure -a",
                 "simulate",
                 "install",
+            ],
+        ),
+        (
+            Host(installations=[INTERRUPTED, CONFIGURED, (0, "")]),
+            [
+                *("simulate", "install", "dpkg --force-confdef --force-confold --configure -a"),
+                *("simulate", "install"),
+                "dpkg --force-confdef --force-confold --configure --pending",
+                *("simulate", "install"),
             ],
         ),
         (Host(installations=[LOCKED, LOCKED, (0, "")]), ["simulate", *["install"] * 3]),
@@ -415,6 +435,44 @@ def test_apt_that_is_given_archives_alone_is_told_a_name_as_well():
         assert argv[-3:] == [*archives, "mft=1:4.34.1-10"]
     assert Apt().simulation(Apt.installing, [*archives, "dkms"])[-3:] == [*archives, "dkms"]
     assert Apt().simulation(Apt.installing, [])[-1] == "--simulate"
+
+
+# dkms 3.0.10, dkms.in, invoke_command(), within apt on Debian 12 and within rpm.
+MAKE_LOG = "/var/lib/dkms/nvidia/580.95.05/build/make.log"
+BROKEN_BUILD = f"""\
+Building module:
+Cleaning build area...
+make -j2 KERNELRELEASE=6.1.0-40-amd64...(bad exit status: 2)
+Error! Bad return status for module build on kernel: 6.1.0-40-amd64 (x86_64)
+Consult {MAKE_LOG} for more information.
+"""
+OF_DPKG = """\
+dpkg: error processing package nvidia-dkms (--configure):
+ installed nvidia-dkms package post-installation script subprocess returned error exit status 10
+"""
+OF_RPM = "error: %post(kmod-nvidia-dkms-580.noarch) scriptlet failed, exit status 10\n"
+
+
+@pytest.mark.parametrize(
+    ("manager", "says"), [(Apt(), OF_DPKG), (Dnf(), f"{OF_RPM}Error: Transaction failed\n")]
+)
+def test_the_log_of_a_build_that_a_transaction_names_is_followed(
+    tmp_path, monkeypatch, manager, says
+):
+    logged = "  CC [M] nv.o\nnv.c:7:1: error: too few arguments\nmake: *** [x] Error 2\n"
+    monkeypatch.setattr(package_manager, "_HOST", planted(tmp_path, {MAKE_LOG: logged}))
+    reason = package_manager.reason(done(1, stdout=BROKEN_BUILD + says), manager)
+    assert says.splitlines()[0] in reason
+    assert reason.endswith(f"nv.c:7:1: error: too few arguments ({MAKE_LOG})")
+
+
+def test_a_log_that_is_gone_or_tells_nothing_adds_no_words(tmp_path, monkeypatch):
+    says = done(1, stdout=BROKEN_BUILD + OF_DPKG)
+    monkeypatch.setattr(package_manager, "_HOST", planted(tmp_path))
+    without = package_manager.reason(says, Apt())
+    monkeypatch.setattr(package_manager, "_HOST", planted(tmp_path, {MAKE_LOG: "all is well\n"}))
+    assert package_manager.reason(says, Apt()) == without
+    assert without.startswith("Error! Bad return status")
 
 
 def test_why_dpkg_fails_is_told_with_the_package():
