@@ -20,15 +20,16 @@ MODULES = "/lib/modules"
 _COMPILED_BY = re.compile(rb'^CONFIG_CC_VERSION_TEXT="?(.*?)"?\s*$', re.MULTILINE)
 # linux v6.1, kernel/module/procfs.c: name, size, number of users, and "a,b," of those that are
 # modules or "-". A module without an exit has "[permanent]," among them; a kernel that unloads none
-# (CONFIG_MODULE_UNLOAD) has "-" for the number as well.
-_LOADED = re.compile(r"(\S+) [0-9]+ ([0-9]{1,9}|-) (\S+)")
+# (CONFIG_MODULE_UNLOAD) has "-" for the number as well. One that is on its way out has -1, and
+# stays so where that hangs.
+_LOADED = re.compile(r"(\S+) [0-9]+ ([0-9]{1,9}|-1?) (\S+)")
 _PERMANENT = "[permanent]"
 
 
 class Users(NamedTuple):
     """Who uses a loaded module.
 
-    :ivar number: how many do; 0 where the kernel does not count them.
+    :ivar number: how many do; 0 where the kernel does not count them any more.
     :ivar modules: the names of those that are modules.
     :ivar is_permanent: whether it stays until a reboot, whoever uses it.
     """
@@ -49,7 +50,7 @@ def module_users(tree: Root) -> dict[str, Users]:
     for row in filter(None, map(_LOADED.match, tree.lines("/proc/modules"))):
         name, number, users = row.groups()
         names = [user for user in users.strip("-").split(",") if user]
-        is_counted = number != "-"
+        is_counted = not number.startswith("-")
         found[name] = Users(
             int(number) if is_counted else 0,
             [user for user in names if user != _PERMANENT],

@@ -84,14 +84,7 @@ def restart(host: Host) -> list[str]:
             f"the connection to this host runs over {', '.join(over)}, which it takes down",
             "Consent with gpunode_consent: [reboot] instead",
         )
-    strangers = _strangers(host.tree)
-    if strangers:
-        raise Refusal(
-            what,
-            f"{', '.join(strangers)} stands on the RDMA modules, and it does not unload that: RDMA "
-            "would be down, and the modules before still there",
-            "What is installed stays. Unload that and run again, or reboot the host",
-        )
+    _refuse_half_way(host.tree, what)
     clients = [name for name in peer_route.MODULES if name in facts["peer_memory"]["loaded"]]
     for name in clients:
         modprobe.unload(name, host.run)
@@ -112,12 +105,31 @@ def restart(host: Host) -> list[str]:
     ]
 
 
-def _strangers(tree: Root) -> list[str]:
-    """Return the modules above the RDMA core that would keep openibd from unloading it.
+def _refuse_half_way(tree: Root, what: str) -> None:
+    """Refuse where a module would keep openibd from unloading the RDMA core.
 
     Where the script does not tell what it unloads, nothing is known.
+
+    :raises Refusal: RDMA would be down, and the modules before still there.
     """
     told = _UNLOADS.findall(tree.text(_SCRIPT))
-    known = {*" ".join(told).split(), *peer_route.MODULES}
-    above = kernels.above(tree, _LAST) if told else set()
-    return sorted(above - known)
+    if not told:
+        return
+    users = kernels.module_users(tree)
+    own = {*" ".join(told).split(), *_LAST, *peer_route.MODULES}
+    strangers = sorted(kernels.above(tree, _LAST) - own)
+    permanent = [name for name in sorted(own & users.keys()) if users[name].is_permanent]
+    down = "RDMA would be down, and the modules before still there"
+    if permanent:
+        raise Refusal(
+            what,
+            f"the kernel does not unload {', '.join(permanent)}: {down}",
+            "What is installed stays. Reboot the host",
+        )
+    if strangers:
+        raise Refusal(
+            what,
+            f"{', '.join(strangers)} stands on the RDMA modules, and it does not unload that: "
+            f"{down}",
+            "What is installed stays. Unload that and run again, or reboot the host",
+        )

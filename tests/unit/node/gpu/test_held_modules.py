@@ -129,7 +129,7 @@ def test_modules_of_others_are_named():
     assert found(modules) == ["gdrdrv, nvidia_fs stands on nvidia"]
 
 
-@pytest.mark.parametrize("counts", ["2 nvidia_uvm,nvidia_modeset,[permanent],", "- -"])
+@pytest.mark.parametrize("counts", ["2 nvidia_uvm,nvidia_modeset,[permanent],", "- -", "-1 -"])
 def test_what_the_kernel_never_unloads_is_told(counts):
     number, above = counts.split(" ")
     assert found(counted("nvidia", number, above)) == [

@@ -102,6 +102,31 @@ def test_what_it_unloads_itself_and_what_is_not_known_is_no_obstacle(host, scrip
     assert host.commands == [[SCRIPT, "restart"]]
 
 
+@pytest.mark.parametrize(
+    "modules",
+    [
+        # linux v6.1, kernel/module/procfs.c: one without an exit, one that is stuck on its way.
+        MODULES.format("0 -").replace("nv_peer_mem,", "nv_peer_mem,[permanent],"),
+        MODULES.format("1 [permanent],"),
+        MODULES.format("- -"),
+        MODULES.format("-1 -").replace("Live", "Unloading"),
+    ],
+)
+def test_a_module_that_the_kernel_never_unloads_is_named_before(host, modules):
+    planted(host.tree.path("/"), {SCRIPT: UNLOADS, "/proc/modules": modules})
+    with pytest.raises(Refusal, match=r"the kernel does not unload (ib_core|rdma_cm)") as caught:
+        host.restart()
+    assert "Reboot" in caught.value.remedy
+    assert host.commands == []
+
+
+def test_a_module_that_is_none_of_its_own_may_be_permanent(host):
+    modules = MODULES.format("0 -") + "ext4 1 1 [permanent], Live 0x0\n"
+    planted(host.tree.path("/"), {SCRIPT: UNLOADS, "/proc/modules": modules})
+    host.restart()
+    assert host.commands == [[SCRIPT, "restart"]]
+
+
 def test_where_one_is_in_use_nothing_is_restarted(host):
     host.facts["peer_memory"]["loaded"] = ["nvidia_peermem"]
     host.refuses, host.complains = "rmmod", "rmmod: ERROR: Module nvidia_peermem is in use"
