@@ -84,9 +84,9 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Root
 
 
-def collect(module, paths, users, units, root):
+def collect(paths, users, units, root):
     """Return all facts of this host; see docs/architecture.md for their shape."""
-    general = host.general(module)
+    general = host.general(Root())
     own_kernel = host.own_kernel()
     running = general["kernel"] if own_kernel else ""
     run = commands.run if root == "/" else gpu_host.no_programs
@@ -120,7 +120,7 @@ def main():
     asked = module.params
     if asked["root"] == "/" and not accounts.is_root():
         module.exit_json(changed=False, is_root=False)
-    facts = collect(module, asked["paths"], asked["users"], asked["units"], asked["root"])
+    facts = collect(asked["paths"], asked["users"], asked["units"], asked["root"])
     module.exit_json(changed=False, gpunode_facts=facts)
 
 

@@ -12,6 +12,11 @@ from system import playbooks
 pytestmark = [pytest.mark.lab, pytest.mark.executes("facts", "debian12")]
 
 NODE = "node1"
+OF_ANSIBLE = (
+    *("hostname", "distribution", "distribution_release", "distribution_version"),
+    *("distribution_major_version", "os_family", "kernel", "architecture", "pkg_mgr"),
+    *("service_mgr", "python_version"),
+)
 MODULE = CHECKOUT / "tests" / "standins" / "module"
 # A kernel with its headers, DKMS, and a package of the RDMA family.
 SET_UP = """
@@ -87,6 +92,15 @@ def host(lab, tmp_path_factory):
 )
 def test_a_general_fact_is_what_the_shell_says(host, fact, command):
     assert host[fact] == host.says(command)
+
+
+def test_who_a_host_is_has_the_names_of_ansibles_own_facts(host, tmp_path):
+    run = playbooks.run("tests/system/preflight/setup.yml", log=tmp_path / "ssh")
+    assert run.status == 0, run.text
+    ((_task, result),) = run.results(NODE)
+    assert {name: host[name] for name in OF_ANSIBLE} == {
+        name: result["ansible_facts"][f"ansible_{name}"] for name in OF_ANSIBLE
+    }
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,13 @@ def imported(path, text):
 
     :param path: its own, from which relative imports go out.
     """
+    prefix = "ansible_collections.gpunode.stack."
+    names = [name.removeprefix(prefix) for name in names_imported(path, text)]
+    return [name.replace(".", "/") for name in names if name.startswith("plugins.")]
+
+
+def names_imported(path, text):
+    """Return the whole names of what a module imports, from anywhere."""
     names = []
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.ImportFrom):
@@ -81,8 +88,7 @@ def imported(path, text):
             names += [f"{module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
-    names = [name.removeprefix("ansible_collections.gpunode.stack.") for name in names]
-    return [name.replace(".", "/") for name in names if name.startswith("plugins.")]
+    return names
 
 
 def is_allowed(path, target):
@@ -123,6 +129,14 @@ def test_imports_go_down_and_from_no_component_to_another(path):
 def test_a_module_imports_nothing_that_does_not_go_to_the_host_with_it(path):
     found = imported(path, Path(project.ROOT, path).read_text(encoding="utf-8"))
     assert [target for target in found if place_of(target)[0] != NODE] == []
+
+
+@pytest.mark.parametrize("path", files_below("plugins/modules", NODE))
+def test_nothing_of_ansible_goes_to_a_host_but_the_base_of_modules_and_of_downloads(path):
+    names = names_imported(path, Path(project.ROOT, path).read_text(encoding="utf-8"))
+    found = {name.rpartition(".")[0] for name in names if name.startswith("ansible.")}
+    # The second one knows proxies, certificates and how redirects are followed.
+    assert found <= {"ansible.module_utils.basic", "ansible.module_utils.urls"}
 
 
 @pytest.mark.parametrize(

@@ -159,10 +159,10 @@ def _host(module: AnsibleModule, name: str) -> Host:
 
     return Host(
         root.Root(),
-        functools.partial(_survey, module),
+        _survey,
         functools.partial(transient_unit.execute, name),
         commands.run,
-        functools.partial(general.general, module),
+        functools.partial(general.general, root.Root()),
         hide,
         module.params["files"],
     )
@@ -177,8 +177,8 @@ def _texts(value: Any) -> Iterator[str]:
         yield from _texts(part)
 
 
-def _survey(module: AnsibleModule) -> dict[str, Any]:
-    seen = general.general(module)
+def _survey() -> dict[str, Any]:
+    seen = general.general(root.Root())
     own_kernel = general.own_kernel()
     running = seen["kernel"] if own_kernel else ""
     return {**seen, "own_kernel": own_kernel, **gpu_host.survey("/", running, os.getpid())}

@@ -10,21 +10,10 @@ import platform
 import re
 import threading
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.facts.system.distribution import Distribution
-from ansible.module_utils.facts.system.pkg_mgr import PkgMgrFactCollector
-from ansible.module_utils.facts.system.service_mgr import ServiceMgrFactCollector
-
 from ..system.root import Root
+from . import identity
 from .shape import Mount
 
-_DISTRIBUTION = (
-    "distribution",
-    "distribution_release",
-    "distribution_version",
-    "distribution_major_version",
-    "os_family",
-)
 _FILESYSTEMS = (
     "btrfs",
     "ext2",
@@ -44,22 +33,17 @@ _SERVER_S = 5
 _CPU_QUOTA, _MEMORY_LIMIT = "/sys/fs/cgroup/cpu.max", "/sys/fs/cgroup/memory.max"
 
 
-def general(module: AnsibleModule) -> dict[str, str]:
-    """Return who the host is, as Ansible's own collectors tell it.
-
-    :param module: the AnsibleModule, whose command runner the collectors use.
-    """
-    found = Distribution(module).get_distribution_facts()
-    collected = {f"ansible_{key}": value for key, value in found.items()}
-    collected["ansible_system"] = platform.system()
+def general(tree: Root) -> dict[str, str]:
+    """Return who the host is, under the names Ansible's own facts use."""
+    distribution = identity.distribution(tree)
     return {
-        **{key: str(found.get(key, "")) for key in _DISTRIBUTION},
+        **distribution,
         "hostname": platform.node().split(".")[0],
         "kernel": platform.release(),
         "architecture": platform.machine(),
         "python_version": platform.python_version(),
-        **PkgMgrFactCollector().collect(module, collected),
-        **ServiceMgrFactCollector().collect(module, collected),
+        "pkg_mgr": identity.package_manager(tree, distribution["os_family"]),
+        "service_mgr": identity.service_manager(tree),
     }
 
 

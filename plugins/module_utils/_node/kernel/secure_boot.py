@@ -11,6 +11,7 @@ from collections.abc import Container, Mapping
 from typing import Any
 
 from ..refusal import Refusal
+from ..system import os_release
 from ..system.root import Root
 from . import kernel_log
 
@@ -255,8 +256,8 @@ def _framework(tree: Root) -> dict[str, str]:
 
 
 def _is_ubuntu(tree: Root) -> bool:
-    """Say whether the host is Ubuntu, or calls itself like it first of all."""
-    return any(re.match("ID(_LIKE)?=[\"']?ubuntu", line) for line in tree.lines("/etc/os-release"))
+    """Say whether the host is Ubuntu, or like it."""
+    return "ubuntu" in os_release.lineage(os_release.read(tree))
 
 
 def _der(certificate: bytes) -> bytes:
