@@ -9,7 +9,7 @@ import stat
 from typing import Any, NamedTuple
 
 from ..conda import builds, contents, path_state, prefixes
-from ..packages import package_manager
+from ..packages import database
 from ..records import manifest
 from ..refusal import Collected, Refusal
 from ..system import files, folders, in_use, safe_paths, unfinished_folder
@@ -199,7 +199,7 @@ def _lacking(wanted: dict[str, Any], run: Run) -> list[str]:
     """Return the packages of the distribution that are missing; none where nothing is built."""
     if not wanted["environments"]:
         return []
-    return package_manager.missing(wanted["system_packages"], run)
+    return database.missing(wanted["system_packages"], run)
 
 
 def _environment(env: dict[str, Any], state_dir: str) -> Environment:

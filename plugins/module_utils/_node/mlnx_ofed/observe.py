@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..component.bring import Host
 from ..kernel import kernels
-from ..packages import package_manager, pins, repositories, stack_packages
+from ..packages import database, pins, repositories, stack_packages
 from ..packages.repositories import Sources
 from ..rdma import ofed_release, rdma_stack
 from ..system import text_files
@@ -106,7 +106,7 @@ def observe(wanted: dict[str, Any], host: Host, facts: dict[str, Any]) -> Seen:
         is_vendors and openibd.starts_not(host),
         text_files.look(paths),
         sources(wanted, facts, tree).stale() if is_doca else {},
-        package_manager.missing(_needed(wanted, facts["pkg_mgr"]), host.run),
+        database.missing(_needed(wanted, facts["pkg_mgr"]), host.run),
         _is_own_build(tree, facts),
     )
 

@@ -9,7 +9,7 @@ import os
 from typing import Any, NamedTuple
 
 from ..component.bring import Host
-from ..packages import package_manager, repositories, stack_packages
+from ..packages import database, package_manager, repositories, stack_packages
 from ..packages.pins import DNF_PLUGIN
 from ..records import manifest
 from ..refusal import Refusal
@@ -81,7 +81,7 @@ def observe(target: Target, host: Host, packages: WantedPackages) -> Seen:
         left=stack_packages.residual(tree, lambda _name: True),
         headers=headers,
         lacking=[] if exchanges else _lacking(target, host, packages, version, headers),
-        missing=package_manager.missing(_tools(target, packages, exchanges), host.run),
+        missing=database.missing(_tools(target, packages, exchanges), host.run),
         sources=sources,
         offers=offers,
         passed_over=packages.passed_over(offers, packages.manager.stopped(tree, asked)),

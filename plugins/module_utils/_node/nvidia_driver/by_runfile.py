@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..component.bring import Host
 from ..gpu import beside_runfile
-from ..packages import package_manager
+from ..packages import database, package_manager
 from ..records import manifest
 from ..refusal import Refusal
 from ..steps import Step
@@ -95,7 +95,7 @@ def observe(target: Target, host: Host, family: package_family.Family) -> Seen:
         is_in_place=is_in_place,
         lacking=lacking,
         replaced=kernel_modules.replaced(tree, driver, modules, lacking),
-        missing=package_manager.missing(["dkms"] if lacking else [], host.run),
+        missing=database.missing(["dkms"] if lacking else [], host.run),
         file="",
         left=kernel_modules.others(tree, modules),
         is_unpacked=os.path.isdir(runfile_exchange.WORK_DIR),

@@ -13,7 +13,6 @@ import functools
 import glob
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -25,7 +24,7 @@ from ..refusal import Refusal
 from ..system import build_log, commands, named_logs
 from ..system.commands import Execute, Run
 from ..system.root import Root
-from . import apt_transaction, repositories, rpm_version
+from . import apt_transaction, database, repositories, rpm_version
 from .stack_packages import RPM_FORMAT
 
 #: What a package may be called. At its end '-' would mean to apt that it is to go.
@@ -75,7 +74,12 @@ _UNPACKING = 'rpm2cpio "$1" | cpio --quiet -idm --no-absolute-filenames -D "$2"'
 
 
 class Apt:
-    """Debian and its family."""
+    """Debian and its family.
+
+    :cvar installed: see :func:`database.by_dpkg`.
+    """
+
+    installed = staticmethod(database.by_dpkg)
 
     # Ubuntu's linux-modules-nvidia-* bring modules of the driver for kernels that are there.
     kernel = re.compile(
@@ -220,22 +224,6 @@ class Apt:
         """Return the command that puts the files of an archive into an existing folder."""
         return ["dpkg-deb", "--extract", archive, folder]
 
-    def installed(self, _names: Sequence[str], run: Run) -> set[str]:
-        """Return the names of all packages that are installed or stood for by one that is."""
-        answer = run(
-            ["dpkg-query", "--show", "--showformat=${db:Status-Abbrev}\t${Package}\t${Provides}\n"],
-            capture_output=True,
-            text=True,
-            timeout=_ASK_S,
-        )
-        found = set()
-        for line in answer.stdout.splitlines():
-            status, name, provides = line.split("\t")
-            if status[1:] == "i ":
-                found.add(name)
-                found.update(item.split()[0] for item in provides.split(",") if item.strip())
-        return found
-
     def transaction(self, verb: Sequence[str], names: Sequence[str], removes: bool) -> list[str]:
         """Return the command that installs or removes packages.
 
@@ -260,8 +248,12 @@ class Apt:
 
 
 class Dnf:
-    """Enterprise Linux 8 and later, by dnf 4."""
+    """Enterprise Linux 8 and later, by dnf 4.
 
+    :cvar installed: see :func:`database.by_rpm`.
+    """
+
+    installed = staticmethod(database.by_rpm)
     kernel = re.compile(r"kernel(?:-rt|-64k|-uek|-debug)*(?:-core|-modules(?:-.+)?)?")
     # dnf/lock.py; rpm, lib/rpmts.c and lib/rpmlock.c; _WAITING.
     locked = re.compile(
@@ -395,18 +387,6 @@ class Dnf:
         """Return the command that puts the files of an archive into an existing folder."""
         return ["bash", "-o", "pipefail", "-c", _UNPACKING, "unpack", archive, folder]
 
-    def installed(self, names: Sequence[str], run: Run) -> set[str]:
-        """Return those of the names that an installed package has or stands for."""
-        answer = run(
-            ["rpm", "--query", "--whatprovides", *names],
-            env={**os.environ, **_ENVIRONMENT},
-            capture_output=True,
-            text=True,
-            timeout=_ASK_S,
-        )
-        lacking = re.findall(r"^no package provides (\S+)$", answer.stdout, re.MULTILINE)
-        return set(names).difference(lacking)
-
     def transaction(self, verb: Sequence[str], names: Sequence[str], _removes: bool) -> list[str]:
         """Return the command that installs or removes packages; see :class:`Apt`."""
         return [*self._command, *verb, "--assumeyes", *names]
@@ -443,22 +423,6 @@ class Dnf:
 Manager = Union[Apt, Dnf]
 
 
-def missing(
-    names: Sequence[str], run: Run = commands.run, manager: Manager | None = None
-) -> list[str]:
-    """Return those packages that are not installed whole, in order; all, where nobody can tell.
-
-    A name that an installed package provides counts as installed: a library keeps its old name
-    as one of those when it is renamed.
-
-    :param names: package names.
-    :param run: what runs the package database.
-    """
-    manager = manager or managers_own()
-    found = manager.installed(names, run) if names and manager else set()
-    return [name for name in names if name not in found]
-
-
 def check(names: Sequence[str], execute: Execute, manager: Manager | None = None) -> None:
     """Raise a Refusal where installing packages would do harm, as far as can be told now.
 
@@ -482,7 +446,7 @@ def install(
     what = _installation_of(names)
     manager = manager or required(what)
     transact(what, manager.installing, names, manager, execute)
-    left = missing(names, run, manager)
+    left = database.missing(names, run, manager.installed)
     if left:
         raise Refusal(
             _installation_of(left),
@@ -573,9 +537,8 @@ def _signified(cures: Cures, words: str) -> list[list[str]]:
 
 def managers_own() -> Manager | None:
     """Return the manager of this host's packages, None where it is none that is known here."""
-    if shutil.which("apt-get") and shutil.which("dpkg-query"):
-        return Apt()
-    return Dnf() if shutil.which("dnf") else None
+    asked = database.own()
+    return next((kind() for kind in (Apt, Dnf) if kind.installed is asked), None)
 
 
 def named(name: str) -> Manager:

@@ -8,7 +8,7 @@ from typing import Any, Callable, NamedTuple
 
 from ..component.bring import Host
 from ..kernel import kernels
-from ..packages import package_manager, stack_packages
+from ..packages import database, stack_packages
 from ..rdma import peer_route, symbols
 from ..refusal import Refusal
 from ..system import text_files
@@ -96,7 +96,7 @@ def observe(host: Host, facts: dict[str, Any], target: Target, wanted: dict[str,
         [_kernel(host.tree, row, target, facts, wanted["driver"]) for row in rows],
         delivered,
         [] if target.is_built else _packaged(host, facts, delivered),
-        package_manager.missing(tools, host.run),
+        database.missing(tools, host.run),
         at_boot,
         text_files.look([*boot.places(at_boot), nv_peer_mem.CONF]),
     )

@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..conda import prefixes
-from ..packages import package_manager, stack_packages
+from ..packages import database, stack_packages
 from ..system import accounts, commands, files, processes, systemd
 from ..system import drop_ins as system_drop_ins
 from ..system.commands import Run
@@ -193,7 +193,7 @@ def drift(entries: Sequence[Mapping[str, Any]], run: Run = commands.run) -> list
     :param run: what runs ``systemctl`` and the package database, as commands.run does.
     """
     packages = [entry["name"] for entry in entries if entry["kind"] == "package"]
-    lacking = package_manager.missing(packages, run)
+    lacking = database.missing(packages, run)
     names = [entry["name"] for entry in entries if entry["kind"] in _OF_UNITS]
     units = systemd.show(
         names, ("ActiveState", "UnitFileState", "NeedDaemonReload", "MainPID"), run

@@ -19,6 +19,9 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.conda_env impo
     observe,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import (
+    database,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import (
     package_manager as packages,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
@@ -350,7 +353,7 @@ def test_the_host_is_looked_at_once_before_and_a_build_at_rest_not_again(host, m
 
     counted(converge.observe, "observe")
     counted(observe.contents, "Contents")
-    counted(packages, "missing")
+    counted(database, "missing")
     state = host.wanted()
     for seen in (["observe", "missing", "missing"], ["observe", "missing", "Contents", "missing"]):
         host.converge(state)
@@ -692,7 +695,7 @@ def test_an_environment_that_is_adopted_is_imported_too(host, trying):
 def test_packages_are_installed_before_anything_is_built(host, monkeypatch):
     installed = []
     monkeypatch.setattr(
-        packages,
+        database,
         "missing",
         lambda names, _run: [name for name in names if name not in installed],
     )
@@ -709,7 +712,7 @@ def test_packages_are_installed_before_anything_is_built(host, monkeypatch):
 def test_a_library_that_is_asked_for_comes_by_the_package_of_the_hosts_distribution(
     host, monkeypatch
 ):
-    monkeypatch.setattr(packages, "missing", lambda names, _run: list(names))
+    monkeypatch.setattr(database, "missing", lambda names, _run: list(names))
     monkeypatch.setattr(packages, "check", lambda _names, _execute: None)
     state = host.wanted(conda_env_system_packages=["libGL.so.1", "htop"])
     assert host.changes(state, check_mode=True)[:2] == ["install libgl1", "install htop"]
@@ -717,7 +720,7 @@ def test_a_library_that_is_asked_for_comes_by_the_package_of_the_hosts_distribut
 
 @as_root
 def test_packages_that_would_do_harm_leave_everything_as_it_is(host, monkeypatch):
-    monkeypatch.setattr(packages, "missing", lambda names, _run: names)
+    monkeypatch.setattr(database, "missing", lambda names, _run: names)
 
     def check(names, _execute):
         raise Refusal(f"install {names[0]}", "it would touch the kernel", "do not")

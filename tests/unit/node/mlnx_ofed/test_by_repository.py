@@ -20,6 +20,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed impo
     package_sets,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import (
+    database,
     package_manager,
     pins,
     repositories,
@@ -507,7 +508,7 @@ def test_what_is_half_installed_of_the_distribution_comes_in_the_repositorys_ver
 
 
 def test_another_stack_leaves_nothing_of_the_repository(host, monkeypatch):
-    monkeypatch.setattr(package_manager, "missing", lambda *_: [])
+    monkeypatch.setattr(database, "missing", lambda *_: [])
     host.converge()
     assert sources() == [True, True, False, False]
     host.facts["rdma_stack"].update(kind="doca")
@@ -554,7 +555,7 @@ def test_a_removal_that_fails_half_way_is_followed_by_what_was_there(host):
 
 
 def test_what_is_half_installed_goes_with_the_first_packages_of_the_stack(host, monkeypatch):
-    monkeypatch.setattr(package_manager, "missing", lambda *_: [])
+    monkeypatch.setattr(database, "missing", lambda *_: [])
     host.has_doca()
     status = Path(host.tree.path("/var/lib/dpkg/status"))
     whole = "Package: {}\nStatus: install ok installed"
@@ -676,7 +677,7 @@ class ElHost(Host):
 @pytest.fixture
 def el(host, tmp_path, monkeypatch):
     monkeypatch.setattr(package_manager, "managers_own", package_manager.Dnf)
-    monkeypatch.setattr(package_manager, "missing", lambda *_: [])
+    monkeypatch.setattr(database, "missing", lambda *_: [])
     monkeypatch.setattr(package_sets, "PATHS", (package_sets.PREFERENCES, pins.VERSIONLOCK))
     found = ElHost(tmp_path / "el")
     found.has(INBOX_RPMS)

@@ -18,6 +18,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed impo
 from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed import (
     converge as ofed_converge,
 )
+from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import database
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
@@ -138,7 +139,7 @@ def host(tmp_path, monkeypatch):
     monkeypatch.setattr(archive, "_WORK_DIR", str(tmp_path / "work"))
     monkeypatch.setattr(package_sets, "PREFERENCES", str(tmp_path / "preferences"))
     monkeypatch.setattr(package_sets, "PATHS", (package_sets.PREFERENCES,))
-    monkeypatch.setattr(by_bundle.package_manager, "missing", lambda *_: [])
+    monkeypatch.setattr(database, "missing", lambda *_: [])
     apt = by_bundle.package_manager.Apt
     monkeypatch.setattr(by_bundle.package_manager, "managers_own", apt)
     monkeypatch.setattr(by_bundle.package_sets, "refuse_dependants", lambda *_: None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import subprocess
 
 import pytest
@@ -142,30 +143,8 @@ def patience(monkeypatch):
     monkeypatch.setattr(package_manager, "_POLL_S", 0)
 
 
-def missing(*names):
-    return package_manager.missing(names, Host().query, Apt())
-
-
-def test_a_package_is_missing_unless_it_is_installed_whole():
-    assert missing("libc6", "held", "gone", "half", "never", "unheard-of") == [
-        *("gone", "half", "never", "unheard-of")
-    ]
-
-
-def test_a_name_that_an_installed_package_provides_is_not_missing():
-    assert missing("libglib2.0-0", "a-name", "another") == []
-
-
-def test_nothing_is_asked_where_nothing_is_wanted():
-    def run(*_arguments, **_options):
-        raise AssertionError("asked")
-
-    assert package_manager.missing([], run) == []
-
-
-def test_where_nobody_can_tell_all_are_missing(monkeypatch):
-    monkeypatch.setattr(package_manager.shutil, "which", lambda _program: None)
-    assert package_manager.missing(["libgl1"]) == ["libgl1"]
+def test_a_host_without_a_manager_is_refused(monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda _program: None)
     with pytest.raises(Refusal, match="neither apt-get nor dnf"):
         package_manager.install(["libgl1"], Host().execute)
 
@@ -335,13 +314,6 @@ def test_dnf_is_asked_and_told_as_its_manual_says():
         *("--assumeno", "libSM"),
     ]
     assert Dnf().transaction(Dnf.installing, ["libSM"], False)[-2:] == ["--assumeyes", "libSM"]
-
-
-def test_rpm_tells_what_is_missing():
-    def run(_argv, **_options):
-        return done(1, stdout="libSM-1.2.3-10.el9.x86_64\nno package provides libXft\n")
-
-    assert package_manager.missing(["libSM", "libXft"], run, Dnf()) == ["libXft"]
 
 
 # dnf 4.14 on a node shaped as Enterprise Linux 9.

@@ -13,7 +13,7 @@ from trees import planted
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.component import bring
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import (
-    package_manager,
+    database,
     stack_packages,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.peer_memory import (
@@ -173,7 +173,7 @@ def host(tmp_path, monkeypatch):
     monkeypatch.setattr(boot, "LOAD", str(tmp_path / "load.conf"))
     monkeypatch.setattr(boot, "PARAMETERS", str(tmp_path / "modprobe.conf"))
     monkeypatch.setattr(sources, "WORK_DIR", str(tmp_path / "work"))
-    monkeypatch.setattr(package_manager, "missing", lambda *_: [])
+    monkeypatch.setattr(database, "missing", lambda *_: [])
     monkeypatch.setattr(stack_packages, "owns", lambda _tree, _path: bool(made.is_owned))
     monkeypatch.setattr(peer_by_dkms.dkms, "_wait_for_others", lambda *_: None)
     return made
@@ -344,7 +344,7 @@ def test_auto_takes_the_best_that_the_host_can_do(host):
 
 def test_as_an_rpm_it_is_foretold_in_its_order(host, monkeypatch):
     host.pack()
-    monkeypatch.setattr(package_manager, "missing", lambda names, _run: names)
+    monkeypatch.setattr(database, "missing", lambda names, _run: names)
     assert host.converge().changes == [
         "install rpm, gcc, make, patch, binutils",
         f"build nv_peer_mem 1.1-0 for kernel {K}",

@@ -114,9 +114,9 @@ def test_ignored_names_in_a_tree_are_no_drift(tmp_path):
 
 def test_a_package_of_the_distribution_that_was_removed_is_drift(monkeypatch):
     there = ["libc6"]
-    packages = manifest.package_manager
+    database = manifest.database
     monkeypatch.setattr(
-        packages, "missing", lambda names, _run: [name for name in names if name not in there]
+        database, "missing", lambda names, _run: [name for name in names if name not in there]
     )
     entries = [manifest.package("libc6"), manifest.package("libgl1")]
     assert manifest.drift(entries) == ["package libgl1 is gone"]
