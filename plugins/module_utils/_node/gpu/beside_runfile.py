@@ -15,6 +15,8 @@ _MAY_STAY = re.compile(
     # The driver's programs by themselves, which work with drivers of other versions: Debian's
     # contrib and Ubuntu have them apart from the driver.
     r"nvidia-(?:persistenced|modprobe|settings|xconfig)(?:-.+)?"
+    # What comes of nvidia-settings, which no .run brings, by NVIDIA's packages for dnf.
+    r"|nvidia-libXNVCtrl(?:-.+)?"
     # What looks at the hardware, and what Debian has for whichever driver comes.
     r"|nvidia-detect|nvidia-(?:.+-)?legacy-check|nvidia-installer-cleanup|nvidia-support"
     r"|nvidia-kernel-common|glx-alternative-nvidia"

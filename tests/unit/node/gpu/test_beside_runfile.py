@@ -48,6 +48,8 @@ REPOSITORIES = {row["name"]: row for row in catalog.rows("repositories")}
         ("nvidia-firmware-580-580.105.08", True),
         ("nvlsm", True),
         ("nvidia-imex-580", True),
+        ("nvidia-libXNVCtrl", True),
+        ("nvidia-libXNVCtrl-devel", True),
         ("libnvidia-ml1", False),
         ("nvidia-smi", False),
         ("nvidia-kernel-dkms", False),
