@@ -37,7 +37,7 @@ def create_app(mode, debug=False):
             "model": pathlib.Path("/home/jane/models/model.txt").read_text(),
             "beside": os.path.exists("/home/jane/secret.txt"),
             "prefix": os.environ["CONDA_PREFIX"],
-            "activated": os.environ["SHOP_DATA"],
+            "activated": [os.environ["SHOP_DATA"], os.environ["SHOP_MODE"]],
         }
 
     return app
@@ -82,7 +82,7 @@ SHOP_OPTIONS = {
     "health_headers": HEADERS,
 }  # fmt: skip
 # As the package of a library does it.
-ACTIVATE = "/opt/gpunode/envs/ordinary/etc/conda/activate.d"
+ACTIVATE = "/opt/gpunode/envs/ordinary/etc/conda"
 
 
 class Ordinary:
@@ -147,7 +147,9 @@ def ordinary(lab, tmp_path_factory):
     run = found.run()
     assert run.status == 0, run.messages()
     found.root(
-        f"mkdir -p {ACTIVATE} /home/jane/models; echo export SHOP_DATA=here > {ACTIVATE}/shop.sh; "
+        f"mkdir -p {ACTIVATE}/activate.d {ACTIVATE}/env_vars.d /home/jane/models; "
+        f"echo export SHOP_DATA=here > {ACTIVATE}/activate.d/shop.sh; "
+        f'echo \\{{\\"SHOP_MODE\\": \\"fast\\"\\}} > {ACTIVATE}/env_vars.d/shop.json; '
         "chmod 700 /home/jane; echo weights > /home/jane/models/model.txt; "
         "echo hush > /home/jane/secret.txt; chmod 644 /home/jane/secret.txt"
     )
@@ -174,7 +176,7 @@ def test_ordinary_applications_answer_and_a_second_run_changes_nothing(ordinary)
     )
     said = ordinary.ask(9120, "/healthz")
     assert (said["mode"], said["model"], said["beside"]) == ("production", "weights\n", False)
-    assert (said["activated"], said["memory"] > 0) == ("here", True)
+    assert (said["activated"], said["memory"] > 0) == (["here", "fast"], True)
     assert said["prefix"].startswith("/opt/gpunode/envs/ordinary-")
     assert ordinary.root("stat -c %U:%a /var/lib/api") == "api:700"
     said = ordinary.ask(9121, "/healthz/", **HEADERS)

@@ -23,14 +23,44 @@ from .. import project
 
 # What systemd reads as one argument without quotes.
 _PLAIN = re.compile(r"[A-Za-z0-9_.:,=/@+()\[\]-]+")
-# $0 is the prefix. In a function, since a script may change the arguments it is read with. What is
-# set here may have the name of one that the unit says: among the arguments the PATH has none.
-_ACTIVATE = (
-    "said=$(export -p); "
-    'activate() { local f; for f in "$0"/etc/conda/activate.d/*.sh; do '
-    'if [ -r "$f" ]; then . "$f"; fi; done; }; '
-    'activate; set -- "$PATH" "$@"; eval "$said"; PATH=$1; shift; exec "$@"'
-)
+# What the environment's Python does before it becomes the program that the arguments name behind
+# the prefix. A shell would keep variables such as IFS from what it starts, and C.UTF-8 is set by
+# Python itself at times: so the unit's are read as the kernel has them. conda 24, activate.py and
+# core/prefix_data.py: variables of packages, those of the environment, and then the scripts.
+_ACTIVATE = """\
+import glob, json, os, subprocess, sys
+prefix, *command = sys.argv[1:]
+def read(rows):
+    return dict(row.split(b"=", 1) for row in rows.split(b"\\0") if b"=" in row)
+with open("/proc/self/environ", "rb") as handle:
+    said = read(handle.read())
+found = {}
+for path in sorted(glob.glob(prefix + "/etc/conda/env_vars.d/*")) + [prefix + "/conda-meta/state"]:
+    if os.path.exists(path):
+        try:
+            with open(path, encoding="utf-8") as handle:
+                known = json.load(handle)
+            known = known.get("env_vars", {}) if path.endswith("/state") else known
+            pairs = {os.fsencode(name): os.fsencode(str(known[name])) for name in known}
+            if any(not name or b"=" in name or b"\\0" in name + pairs[name] for name in pairs):
+                raise ValueError("it has what is no variable")
+            found.update(pairs)
+        except Exception as error:
+            print(path + ":", error, file=sys.stderr)
+found = {name: found[name] for name in found if found[name] != b"***unset***"}
+found.update(said)
+scripts = sorted(glob.glob(prefix + "/etc/conda/activate.d/*.sh"))
+if scripts:
+    shell = 'exec 3>&1 1>&2; for f; do . "$f"; done; /usr/bin/env -0 >&3'
+    shell = ["/bin/bash", "--noprofile", "--norc", "-c", shell, "activate"] + scripts
+    told = read(subprocess.Popen(shell, env=found, stdout=subprocess.PIPE).communicate()[0])
+    for own in b"_", b"SHLVL", b"PWD", b"OLDPWD":
+        told.pop(own, None)
+    found.update(told)
+    found.update(said)
+    found[b"PATH"] = told.get(b"PATH", said.get(b"PATH", os.defpath.encode()))
+os.execve(command[0], command, found)
+"""
 _TEMPLATES = project.ROOT / "roles/gunicorn_app/templates/etc/systemd/system"
 
 
@@ -97,10 +127,11 @@ def _rendered(template: str, values: Mapping[str, Any]) -> str:
 def activated(prefix: str) -> str:
     """Return what a command line begins with that runs a program in an activated environment.
 
-    As ``conda activate`` does, the scripts in etc/conda/activate.d are read by the shell that
-    becomes the program; what the unit says goes before what they set, but for the PATH.
+    As ``conda activate`` does, it sets the variables that packages and the environment itself
+    bring, and those of the scripts in etc/conda/activate.d; what the unit says goes before them,
+    but for the PATH.
     """
-    return f"/bin/bash --noprofile --norc -c {argument(_ACTIVATE)} {prefix}"
+    return f"{prefix}/bin/python -I -S -c {argument(_ACTIVATE)} {prefix}"
 
 
 def text(value: str) -> str:

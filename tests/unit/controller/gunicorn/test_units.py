@@ -123,25 +123,50 @@ def test_folders_of_data_loosen_nothing_else():
     assert (lost, gained) == (set(), {"BindReadOnlyPaths=/srv/a", "BindPaths=/srv/b"})
 
 
+def words_of(command):
+    """Return the words of a command line of a unit, as systemd reads them."""
+    return [
+        word.replace("\\n", "\n")
+        for word in shlex.split(command.replace("$$", "$").replace("%%", "%"))
+    ]
+
+
+def program_in(prefix):
+    """Give an environment a program, and return what a unit's text would start it by."""
+    python = pathlib.Path(prefix, "bin/python")
+    python.unlink()
+    python.symlink_to(sys.executable)
+    return words_of(units.activated(prefix))
+
+
 @pytest.fixture
 def started(prefix):
-    """Return a function that starts a program as a unit's text would, and returns what it has."""
+    """Return a function that starts a program as a unit's text would, and returns what it has.
 
-    def run(scripts, **variables):
-        folder = pathlib.Path(prefix, "etc/conda/activate.d")
-        folder.mkdir(parents=True)
-        for name, text in scripts.items():
-            (folder / name).write_text(text)
-        # systemd and a shell take these quotes and escapes alike, but for the doubled dollars.
-        words = shlex.split(units.activated(prefix).replace("$$", "$"))
-        program = [sys.executable, "-c", "import json, os; print(json.dumps(dict(os.environ)))"]
-        done = subprocess.run([*words, *program], env=variables, capture_output=True, check=True)
-        return json.loads(done.stdout.splitlines()[-1])
+    Its files are {path in the environment: text}.
+    """
+
+    def run(files, **variables):
+        for name, text in files.items():
+            path = pathlib.Path(prefix, name if "/" in name else f"etc/conda/activate.d/{name}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        shown = [sys.executable, "-c", "print(open('/proc/self/environ').read())"]
+        done = subprocess.run(
+            [*program_in(prefix), *shown], env=variables, capture_output=True, text=True, check=True
+        )
+        run.said = done.stderr
+        return dict(line.split("=", 1) for line in done.stdout.rstrip("\0\n").split("\0"))
 
     return run
 
 
-@pytest.mark.parametrize("name", ["path", "said", "f"])
+# What bash sets itself, keeps to itself, or reads: bash(1), "Shell Variables".
+@pytest.mark.parametrize(
+    "name",
+    ["path", "said", "f", "IFS", "RANDOM", "SECONDS", "OPTIND", "PS4", "LINENO", "UID", "EUID",
+     "PPID", "SHLVL", "PWD", "OLDPWD", "_", "LC_CTYPE", "DIRSTACK", "X.Y"],
+)  # fmt: skip
 def test_a_variable_that_the_shell_uses_itself_is_the_applications(started, name):
     scripts = {"path.sh": 'export PATH="$CONDA_PREFIX/extra:$PATH"\n'}
     found = started(scripts, CONDA_PREFIX="/opt/e", PATH="/usr/bin:/bin", **{name: "its own"})
@@ -159,7 +184,36 @@ def test_what_activation_sets_is_set(started):
     found = started(scripts, CONDA_PREFIX="/opt/e", PATH="/usr/bin:/bin")
     assert (found["GDAL_DATA"], found["LAST"]) == ("/opt/e/share/gdal", "b")
     assert found["PATH"] == "/opt/e/extra:/usr/bin:/bin"
-    assert not {"FISH", "not_for_others", "said"} & set(found)
+    assert not {"FISH", "not_for_others", "said", "SHLVL", "_"} & set(found)
+
+
+# conda, core/envs_manager.py and activate.py, _get_environment_env_vars: those of packages by the
+# names of their files, then those of `conda env config vars set`; before any script.
+def test_variables_that_packages_and_the_environment_bring_are_set(started):
+    files = {
+        "etc/conda/env_vars.d/a.json": '{"PROJ_DATA": "/a", "GDAL_DRIVER_PATH": "x", "N": 1}',
+        "etc/conda/env_vars.d/b.json": '{"PROJ_DATA": "/b", "TEXT": "a \\"b\\" $HOME \\u00e9"}',
+        "conda-meta/state": '{"env_vars": {"N": "2", "GONE": "***unset***"}, "version": 1}',
+        "look.sh": 'export SEEN="$PROJ_DATA"\n',
+    }
+    found = started(files, PATH="/usr/bin:/bin")
+    assert (found["PROJ_DATA"], found["N"], found["SEEN"]) == ("/b", "2", "/b")
+    assert (found["TEXT"], found["GDAL_DRIVER_PATH"]) == ('a "b" $HOME é', "x")
+    assert "GONE" not in found
+    assert started({}, PROJ_DATA="its own", PATH="/usr/bin:/bin")["PROJ_DATA"] == "its own"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"A=B": "x"}', '{"C": "a\\u0000b"}', "\x80"])
+def test_variables_that_cannot_be_read_stop_nothing_and_are_told(started, text):
+    files = {"etc/conda/env_vars.d/a.json": text, "etc/conda/env_vars.d/b.json": '{"D": "d"}'}
+    assert started(files, PATH="/usr/bin:/bin")["D"] == "d"
+    assert "etc/conda/env_vars.d/a.json" in started.said
+
+
+def test_what_a_script_prints_is_no_variable_and_goes_to_the_log(started):
+    found = started({"loud.sh": "echo LOUD=1\nexport A=a\n"}, PATH="/usr/bin:/bin")
+    assert ("LOUD" in found, found["A"]) == (False, "a")
+    assert "LOUD=1" in started.said
 
 
 def test_what_an_application_is_given_goes_before_what_activation_sets(started):
@@ -169,11 +223,12 @@ def test_what_an_application_is_given_goes_before_what_activation_sets(started):
     assert found["KEPT"] == "k"
 
 
-def test_the_shell_that_activates_becomes_the_program():
-    words = shlex.split(units.activated("/nowhere").replace("$$", "$"))
+def test_what_activates_becomes_the_program(prefix):
     program = [sys.executable, "-c", "import os; print(os.getpid())"]
-    with subprocess.Popen([*words, *program], stdout=subprocess.PIPE, text=True) as shell:
-        assert shell.stdout.read() == f"{shell.pid}\n"
+    with subprocess.Popen(
+        [*program_in(prefix), *program], stdout=subprocess.PIPE, text=True
+    ) as first:
+        assert first.stdout.read() == f"{first.pid}\n"
 
 
 def test_an_environment_without_scripts_starts_as_it_is(started):
