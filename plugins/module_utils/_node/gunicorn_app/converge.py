@@ -17,13 +17,17 @@ from ..system import folders, listening, safe_paths, systemd
 from . import apply, data, observe, release, remains, removal, service
 from . import plan as app_plan
 
+# An application, what is seen of it, and what is to be done.
+_Planned = tuple[dict[str, Any], observe.Seen, app_plan.Plan]
+
 
 def converge(host: bring.Host, asked: dict[str, Any], check_mode: bool) -> steps.Result:
     """Bring all applications to their wanted state, each proven before the next.
 
     What is to go goes first. Nothing is changed where something stands in the
     way of any of them, or where the archive of a release that the host lacks
-    was not handed over.
+    was not handed over. One that does not do its work then keeps no other from
+    its turn.
 
     :param host: the bring.Host.
     :param asked: the parameters of the module; what is wanted is the state of
@@ -31,7 +35,7 @@ def converge(host: bring.Host, asked: dict[str, Any], check_mode: bool) -> steps
         {application: {variable: value}} as JSON. The archives of releases are sent along
         by their digests.
     :returns: the steps.Result.
-    :raises Refusal: something stands in the way, or an application does not do its work.
+    :raises Refusal: something stands in the way, or applications do not do their work.
     """
     wanted, run = asked["wanted"], host.run
     means = app_plan.Means(json.loads(asked["secrets"]), host.sent, run)
@@ -48,8 +52,7 @@ def converge(host: bring.Host, asked: dict[str, Any], check_mode: bool) -> steps
     ]
     if not check_mode and not needs:
         steps.run(removing)
-        for app, seen, plan in planned:
-            apply.apply(app, seen, plan, means)
+        _apply(wanted, planned, means)
     return steps.Result(
         steps.sentences(removing + [step for *_app, plan in planned for step in plan.steps()]),
         [shown for app, seen, *_plan in planned for shown in app_plan.diffs(app, seen)],
@@ -58,15 +61,31 @@ def converge(host: bring.Host, asked: dict[str, Any], check_mode: bool) -> steps
     )
 
 
-def _planned(
-    wanted: dict[str, Any], means: app_plan.Means, check_mode: bool
-) -> list[tuple[dict[str, Any], observe.Seen, app_plan.Plan]]:
+def _apply(wanted: dict[str, Any], planned: list[_Planned], means: app_plan.Means) -> None:
+    """Set up one application after the other.
+
+    :raises Refusal: some do not do their work, all of which are told.
+    """
+    collected = Collected()
+
+    def set_up(app: dict[str, Any], seen: observe.Seen, plan: app_plan.Plan) -> None:
+        if collected.refusals:
+            # One that failed may not have done what this one was to find done.
+            ((app, seen, plan),) = _planned({**wanted, "applications": [app]}, means, False)
+        apply.apply(app, seen, plan, means)
+
+    for each in planned:
+        collected.ask(set_up, *each)
+    collected.refuse()
+
+
+def _planned(wanted: dict[str, Any], means: app_plan.Means, check_mode: bool) -> list[_Planned]:
     """Return what is seen of each application that is to be in place, and its plan.
 
     :raises Refusal: something stands in the way of one of them.
     """
     run, applications = means.run, wanted["applications"]
-    planned: list[tuple[dict[str, Any], observe.Seen, app_plan.Plan]] = []
+    planned: list[_Planned] = []
     rows = service.rows_besides(wanted["leaving"], listening.survey(run=run))
     own = [unit for app in applications for unit in service.own_units(app)]
     unit_files = systemd.files_of(own, run)

@@ -49,7 +49,7 @@ class Remains(NamedTuple):
     :ivar is_linked: whether there is the link to the release in service.
     :ivar folders: that of its releases, and its own, where they are folders.
     :ivar data: those that it could write to.
-    :ivar parents: the folders above its own, the nearest first.
+    :ivar parents: the folders above its own and above those, the nearest of each first.
     """
 
     foreign: list[str]
@@ -64,7 +64,7 @@ class Remains(NamedTuple):
     is_linked: bool
     folders: list[Folder]
     data: list[Folder]
-    parents: list[Folder]
+    parents: list[list[Folder]]
 
 
 class Seen(NamedTuple):
@@ -126,6 +126,7 @@ def _remains(item: dict[str, Any], run: Run) -> Remains:
         surroundings.note_of(name),
     )
     releases = _releases(item)
+    data = service.setting(service_text, "BindPaths").split()
     return Remains(
         foreign=[path for path in own_files if os.path.lexists(path) and not _our_text(path)],
         user=service.setting(service_text, "User"),
@@ -142,17 +143,14 @@ def _remains(item: dict[str, Any], run: Run) -> Remains:
             for path in (service.releases_in(item["dir"]), item["dir"])
             if os.path.isdir(path) and not os.path.islink(path)
         ],
-        data=[
-            _folder(path)
-            for path in service.setting(service_text, "BindPaths").split()
-            if os.path.isdir(path) and not os.path.islink(path)
-        ],
-        parents=[
-            _folder(path)
-            for path in map(str, pathlib.PurePath(item["dir"]).parents)
-            if os.path.lexists(path)
-        ],
+        data=[_folder(path) for path in data if os.path.isdir(path) and not os.path.islink(path)],
+        parents=[_above(path) for path in (item["dir"], *data)],
     )
+
+
+def _above(path: str) -> list[Folder]:
+    above = map(str, pathlib.PurePath(path).parents)
+    return [_folder(folder) for folder in above if os.path.lexists(folder)]
 
 
 def _folder(path: str) -> Folder:

@@ -112,11 +112,14 @@ def _folder_steps(item: dict[str, Any], remains: Remains) -> list[Step]:
         if folder.entries <= going:
             todo.append(_removing(folder.path, os.rmdir))
             going.add(folder.path)
-    for parent in remains.parents:
-        if not parent.is_ours or not parent.entries <= going:
-            break
-        todo.append(_removing(parent.path, os.rmdir))
-        going.add(parent.path)
+    for above in remains.parents:
+        for parent in above:
+            if not parent.is_ours or not parent.entries <= going:
+                break
+            # Two may lie below the same one.
+            if parent.path not in going:
+                todo.append(_removing(parent.path, os.rmdir))
+                going.add(parent.path)
     return todo
 
 

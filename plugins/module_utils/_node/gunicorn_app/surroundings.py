@@ -58,10 +58,13 @@ def difference(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     :param before: {path: sha256} of what it was started under.
     :param now: the same of what is there.
     """
-    came = [drop_ins.says(path) for path in now if now[path] != before.get(path)]
-    if came:
-        return f"it was not started under {came[0]}"
+    came = [path for path in now if now[path] != before.get(path)]
     gone = [path for path in before if path not in now]
+    came, gone = (
+        [path for path in paths if not drop_ins.holds_at_once(path)] for paths in (came, gone)
+    )
+    if came:
+        return f"it was not started under {drop_ins.says(came[0])}"
     return f"it was started under {gone[0]}, which is gone" if gone else ""
 
 

@@ -27,6 +27,8 @@ PLACES = (
     "/lib/systemd/system",
     "/run/systemd/generator.late",
 )
+# Where systemctl(1), set-property, writes what it has set in a running unit already.
+_AT_ONCE = PLACES[:2]
 _SHOWN = 8
 _LENGTH = 80
 _SETTING = re.compile(r"([A-Z]\w*)\s*=\s*(.*)")
@@ -58,6 +60,11 @@ def of(unit: str, tree: Root | None = None) -> dict[str, str]:
 def is_of(unit: str, path: str) -> bool:
     """Say whether a drop-in is of this unit alone."""
     return os.path.basename(os.path.dirname(path)) == f"{unit}.d"
+
+
+def holds_at_once(path: str) -> bool:
+    """Say whether what a drop-in sets holds for a unit that ran before it was there."""
+    return path.startswith(tuple(f"{place}/" for place in _AT_ONCE))
 
 
 def says(path: str, tree: Root | None = None) -> str:

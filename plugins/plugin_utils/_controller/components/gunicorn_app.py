@@ -39,8 +39,9 @@ from ..inputs import host_folder, sent_file
 from ..inputs.site import Site
 
 # With what follows it, it is that of a unit, of files, and of a unix socket below /run, whose path
-# has 107 bytes at the most (unix(7)).
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
+# has 107 bytes at the most (unix(7)). Some longer ones were taken before, and can still go.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_LONGEST_NAME = {"present": 80, "absent": 100}
 # Their units would be taken for those of an application that was made by hand.
 _DAEMONS = ("nvidia-persistenced", "nvidia-fabricmanager", "nvidia-gridd", "openibd")
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
@@ -271,9 +272,11 @@ def identity(item: Mapping[str, Any]) -> dict[str, Any]:
     """Return {name, user, dir}: what tells an application on a host from others."""
     name = item["name"]
     what = f"application {name}"
-    _demand(
-        _NAME, name, "application name", "a name is made of up to 80 letters, digits, '_' and '-'"
-    )
+    longest = _LONGEST_NAME[item["state"]]
+    rule = f"a name is made of up to {longest} letters, digits, '_' and '-'"
+    _demand(_NAME, name, "application name", rule)
+    if len(name) > longest:
+        raise Refusal(f"application name: '{name}'", rule, "Correct it in gunicorn_app_list")
     if name.startswith(transient_unit.PREFIX):
         raise Refusal(
             f"application name: '{name}'",

@@ -524,6 +524,14 @@ def test_a_present_application_says_what_it_is(resolve, missing):
         resolve({missing: None})
 
 
+def test_a_name_that_was_taken_once_and_is_too_long_by_now_can_still_go(resolve):
+    item = {"name": "n" * 100, "user": "web", "dir": "/srv/web"}
+    state = resolve({**item, "state": "absent"})
+    assert [app["name"] for app in state["absent"]] == ["n" * 100]
+    with pytest.raises(Refusal, match="up to 100"):
+        resolve({**item, "name": "n" * 101, "state": "absent"})
+
+
 # Bad input
 
 BAD = {

@@ -114,6 +114,32 @@ def test_what_stands_in_the_way_is_refused_before_anything_is_changed(host):
     assert host.order == ["remains", "observe"]
 
 
+def test_one_that_fails_keeps_no_other_from_its_turn_and_all_are_told(host, monkeypatch):
+    def named(name):
+        units = {f"{name}.service": "[Service]\n"}
+        return {**host.app, "name": name, "user": "no-such-user", "units": units}
+
+    tried = []
+
+    def fails(app, _seen, plan, _means):
+        tried.append((app["name"], [step.sentence for step in plan.preparing]))
+        if app["name"] != "api":
+            raise Refusal(f"application {app['name']}", "it does not answer", "Correct it")
+
+    monkeypatch.setattr(apply, "apply", fails)
+    host.sent = {DIGEST: "archive"}
+    host.app = named("web")
+    with pytest.raises(Refusal) as caught:
+        host.converge(others=[named("api"), named("shop")])
+    assert [name for name, _steps in tried] == ["web", "api", "shop"]
+    assert [refusal.what for refusal in caught.value.each()] == [
+        "application web",
+        "application shop",
+    ]
+    # What the first one was to do for the second as well may not have been done.
+    assert [f"create user {host.app['user']}" in steps for _name, steps in tried] == [True] * 3
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root gives links away")
 @pytest.mark.parametrize("check_mode", [True, False])
 def test_a_link_on_the_way_to_data_is_refused_before_anything_is_made(host, tmp_path, check_mode):

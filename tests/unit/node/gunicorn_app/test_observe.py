@@ -86,6 +86,16 @@ def test_a_drop_in_that_came_changed_or_went_asks_for_a_restart_and_listening_go
     assert seen(app).listens
 
 
+def test_what_was_set_while_it_ran_asks_for_no_restart_and_is_noted(app, changed_by, monkeypatch):
+    path = changed_by("web.service", "MemoryMax=1G")
+    monkeypatch.setattr(drop_ins, "_AT_ONCE", drop_ins.PLACES)
+    assert seen(app).restart == ""
+    assert list(seen(app).drop_ins["web.service"]) == [str(path)]
+    surroundings.note(app, seen(app).drop_ins)
+    changed_by("web.service", None)
+    assert seen(app).restart == ""
+
+
 def test_a_drop_in_of_the_socket_has_the_address_opened_anew(app, changed_by):
     changed_by("web.socket", "SocketMode=0600")
     assert not seen(app).listens

@@ -231,6 +231,34 @@ def test_folders_of_data_go_where_they_were_made_for_it_and_are_empty(host, tmp_
     assert planned(host) == []
 
 
+@pytest.mark.parametrize(
+    ("made", "kept", "left"),
+    [
+        (["data/made/deep/rows", "data/made/deep/files"], [], []),
+        (["data/made/deep/rows", "data/made/files"], ["data/made/deep/rows/a.db"], ["deep"]),
+        (["data/made/rows"], ["data/made/others"], ["others"]),
+        (["data/made"], [], []),
+    ],
+)
+def test_folders_made_on_the_way_to_data_go_with_it(host, tmp_path, made, kept, left):
+    placed(host)
+    (tmp_path / "data").mkdir()
+    paths = [str(tmp_path / path) for path in made]
+    for path in paths:
+        folders.make(path)
+    if not folders.is_ours(paths[0]):
+        pytest.skip("this file system has no extended attributes")
+    for path in kept:
+        place(str(tmp_path / path))
+    with open(service.unit_path("web.service"), "a", encoding="utf-8") as handle:
+        handle.write(f"BindPaths={' '.join(paths)}\n")
+    run(planned(host))
+    top = tmp_path / "data" / "made"
+    assert (sorted(os.listdir(top)) if top.exists() else []) == left
+    assert (tmp_path / "data").exists()
+    assert planned(host) == []
+
+
 @pytest.mark.parametrize(("kept", "left"), [([], []), (["data/rows.db"], ["data"])])
 def test_folders_of_data_beside_the_releases_go_with_the_folder_of_both(host, kept, left):
     placed(host)

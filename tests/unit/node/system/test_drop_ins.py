@@ -115,6 +115,19 @@ def test_a_drop_in_of_a_unit_alone_lies_in_its_own_folder(path, is_own):
     assert drop_ins.is_of(UNIT, path) is is_own
 
 
+@pytest.mark.parametrize(
+    ("path", "is_so"),
+    [
+        ("/etc/systemd/system.control/my-web.service.d/50-MemoryMax.conf", True),
+        ("/run/systemd/system.control/my-web.service.d/50-CPUQuota.conf", True),
+        ("/etc/systemd/system/my-web.service.d/50-MemoryMax.conf", False),
+        ("/etc/systemd/system.controlled/my-web.service.d/x.conf", False),
+    ],
+)
+def test_what_set_property_writes_holds_at_once(path, is_so):
+    assert drop_ins.holds_at_once(path) is is_so
+
+
 def test_one_that_sets_nothing_is_none_and_hides_what_it_masks(tree, tmp_path):
     host, write = tree
     write("/usr/lib/systemd/system/service.d/10-a.conf")
