@@ -205,8 +205,9 @@ def test_a_compiler_that_is_not_there_is_named(host):
     host.log = "make: gcc-12: No such file or directory\nmake: *** [Makefile:1: x] Error 127\n"
     with pytest.raises(Refusal) as failure:
         kernel_modules.build(host.tree, wanted(), [row(K1, found=False)], host.execute)
-    assert "gcc-12, which built the kernel, is not there" in failure.value.because
-    assert failure.value.remedy == "Install gcc-12, and run again"
+    assert "gcc-12: No such file or directory" in failure.value.because
+    says = "Install gcc-12, with which the kernel was built, and run again"
+    assert failure.value.remedy == says
 
 
 def test_a_disk_that_a_build_fills_is_named(host):
