@@ -9,7 +9,7 @@ import os
 from typing import Any, NamedTuple
 
 from ..component.bring import Host
-from ..packages import database, package_manager, repositories, stack_packages
+from ..packages import database, repositories, stack_packages
 from ..packages.pins import DNF_PLUGIN
 from ..records import manifest
 from ..refusal import Refusal
@@ -193,9 +193,7 @@ class ByPackages(method.Method):
         sources = sources_of(self._target, self._host, self._packages)
         return [
             *sources.offering_of(self._seen.sources, execute),
-            # On Enterprise Linux what builds modules would bring the next kernel without them.
-            *self._kernels.installing_headers(),
-            *package_manager.installing_missing(self._seen.missing, execute, self._host.run),
+            *self._kernels.installing_tools(self._seen.missing),
         ]
 
     def building(self) -> list[Step]:

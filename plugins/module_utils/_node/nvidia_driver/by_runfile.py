@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..component.bring import Host
 from ..gpu import beside_runfile
-from ..packages import database, package_manager
+from ..packages import database
 from ..records import manifest
 from ..refusal import Refusal
 from ..steps import Step
@@ -171,12 +171,8 @@ class ByRunfile(method.Method):
         if not (self.builds or self.exchanges):
             return []
         words = f"unpack the .run file of NVIDIA driver {self.version}"
-        missing, host = self._seen.missing, self._host
-        return [
-            Step(words, self._exchange.unpack),
-            *package_manager.installing_missing(missing, host.execute, host.run),
-            *self._kernels.installing_headers(),
-        ]
+        unpack = Step(words, self._exchange.unpack)
+        return [unpack, *self._kernels.installing_tools(self._seen.missing)]
 
     def building(self) -> list[Step]:
         """Return what makes the modules of every kernel, beside those that are there."""

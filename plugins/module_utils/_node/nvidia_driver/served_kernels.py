@@ -11,6 +11,7 @@ from typing import Any
 
 from ..component.bring import Host
 from ..kernel import dkms, kernels
+from ..packages import package_manager
 from ..steps import Step
 from . import kernel_modules, package_sets
 from .target import Target
@@ -53,13 +54,20 @@ class ServedKernels:
         found = kernels.survey(self._host.tree, running)
         return [row for row in found if row["release"] in self.releases]
 
-    def installing_headers(self) -> list[Step]:
-        """Return the step that installs what modules are built with; [] for none."""
-        if not self.headers:
-            return []
-        names = list(self.headers.values())
-        install = functools.partial(package_sets.install_headers, names, self._host.execute)
-        return [Step(f"install {', '.join(names)}", install)]
+    def installing_tools(self, missing: list[str]) -> list[Step]:
+        """Return the steps that install what modules are built with.
+
+        Headers come first: on Enterprise Linux DKMS brings those of the newest kernel by itself,
+        and that kernel with them, where none are there.
+
+        :param missing: packages that the work takes, beside the headers.
+        """
+        steps, execute = [], self._host.execute
+        if self.headers:
+            names = list(self.headers.values())
+            install = functools.partial(package_sets.install_headers, names, execute)
+            steps.append(Step(f"install {', '.join(names)}", install))
+        return [*steps, *package_manager.installing_missing(missing, execute, self._host.run)]
 
     def put_in_place(self, modules: kernel_modules.Modules) -> None:
         """Install modules for every kernel by DKMS, if by it, and remove the trees of others."""

@@ -68,6 +68,13 @@ def test_a_fresh_host_is_given_modules_before_programs_and_keeps_the_file():
     ]
 
 
+def test_headers_come_before_what_would_bring_those_of_another_kernel():
+    devel = "kernel-devel-matched-5.14.0-503.el9.x86_64"
+    seen = FRESH._replace(headers={"5.14.0-503.el9.x86_64": devel})
+    prepared = sentences(method(seen).preparing())
+    assert prepared[1:] == [f"install {devel}", "install dkms"]
+
+
 def test_a_host_that_has_it_is_left_alone_and_asked_for_no_file():
     found = method(DONE, before=VERSION)
     assert (phases(found), found.needs()) == ([[], [], [], []], [])
