@@ -97,6 +97,8 @@ def plan(seen: Seen, consent: Container[str], host: Host) -> Plan:
     method = seen.method
     restated = services.restated(seen.files, seen.stale)
     draining = _draining(seen, ahead, host)
+    # Packages that go stop their units and disable them (systemd-rpm-macros, %systemd_preun).
+    daemons = {} if method.changes_method else seen.units
     return Plan(
         [
             *method.preparing(),
@@ -110,7 +112,7 @@ def plan(seen: Seen, consent: Container[str], host: Host) -> Plan:
             *method.finishing(),
             *_freeing_images(seen, host),
             *_loading(seen, ahead, host),
-            *services.unit_steps(units(seen), seen.units, ahead.will_run, host.run, restated),
+            *services.unit_steps(units(seen), daemons, ahead.will_run, host.run, restated),
             *_restoring(seen, ahead, bool(draining), host),
         ],
     )

@@ -78,6 +78,16 @@ def test_a_fresh_host_gets_the_driver_and_its_daemon_in_this_order():
     ]
 
 
+def test_a_daemon_of_packages_that_give_way_is_enabled_and_started_again():
+    found = seen(units={"nvidia-persistenced.service": RUNS})
+    assert "enable nvidia-persistenced.service" not in changes(found)
+    found.method.changes_method = True
+    assert changes(found, "change_method")[-2:] == [
+        "enable nvidia-persistenced.service",
+        "start nvidia-persistenced.service",
+    ]
+
+
 def test_a_loaded_module_is_exchanged_between_a_stop_and_a_start_of_who_is_in_the_way():
     found = seen(STOPPED, units={"nvidia-persistenced.service": RUNS}, loaded="535.161.08")
     assert changes(found, "stop_gpu_clients") == [
