@@ -174,8 +174,10 @@ def build(pool, row, version, fault="", programs=None, module=None, **more):
     :param pool: the folder that the package is put into.
     :param version: of the driver's packages; one with a version of its own keeps that.
     :param module: what is in the file of a kernel module, bytes.
-    :param more: what else its row names: {name}.
+    :param more: what else its row names: {name}. By ``release``, that of the distribution, go
+        versions that it has of its own.
     """
+    version = row.get("versions", {}).get(more.get("release"), version)
     upstream = version.rpartition("-")[0]
     known = {"upstream": upstream, "branch": upstream.partition(".")[0], "driver": version, **more}
     version = row.get("version", version).format(**known)

@@ -119,4 +119,4 @@ class EnterpriseLinuxHost(shell.Shell):
         """Return what there is of any driver, in lines."""
         files = f"cat {PINS} {REPOSITORY} {TRUSTED} {STREAM}; ls {driver_runs.KEPT} | grep ^[0-9]"
         packages = "rpm -qa '*nvidia*' | sort; ls /usr/src | grep nvidia; dkms status"
-        return self.says(f"{packages}; ({files}) 2>/dev/null; true")
+        return self.says(f"{packages}; ({files}) 2>/dev/null; true").splitlines()

@@ -98,4 +98,4 @@ def test_a_driver_that_is_not_wanted_goes_and_leaves_nothing(converge, host):
     if host.shape.has_streams:
         host.says(STREAM)
     brought(converge, nvidia_driver_state="absent")
-    assert (host.traces(), host.modules()) == ("", {})
+    assert (host.traces(), host.modules()) == ([], {})

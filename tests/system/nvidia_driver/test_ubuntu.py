@@ -36,18 +36,6 @@ def converge(tmp_path):
     return run
 
 
-def licences(host):
-    """Return {licence of each kernel's module}."""
-    return set(host.says("modinfo -F license /lib/modules/*/updates/dkms/nvidia.ko*").splitlines())
-
-
-def kinds(host):
-    """Return the kinds of modules that packages are there for."""
-    ends = ("headless", "dkms", "kernel-source")
-    names = [name for name in host.versions() if any(end in name for end in ends)]
-    return {"open" if name.endswith("-open") else "proprietary" for name in names}
-
-
 def test_a_fresh_host_has_the_newest_version_that_ubuntu_did_not_stop_and_rests(converge, host):
     host.publish(FIRST, SECOND, phased={SECOND: 0})
     told = as_predicted(converge)
@@ -71,10 +59,10 @@ def test_persistence_is_on_though_the_unit_of_the_package_does_without(host):
 
 def test_a_change_of_kind_never_asks_for_both_and_goes_both_ways(converge, host):
     as_predicted(converge, gpunode_driver_modules="proprietary")
-    assert (licences(host), kinds(host)) == ({PROPRIETARY}, {"proprietary"})
+    assert (host.licences(), host.kinds()) == ({PROPRIETARY}, {"proprietary"})
     done = converge(gpunode_driver_modules="open")
     assert done.status == 0, done.messages()
-    assert (licences(host), kinds(host)) == ({OPEN}, {"open"})
+    assert (host.licences(), host.kinds()) == ({OPEN}, {"open"})
     assert host.modules() == {host.release: FIRST}
 
 

@@ -13,6 +13,7 @@ NODE = "node1"
 FIRST, SECOND, THIRD, OTHER_BRANCH = "580.95.05", "580.126.20", "580.159.03", "595.58.03"
 PERSISTENCED = "nvidia-persistenced.service"
 PINS = "/etc/apt/preferences.d/gpunode-nvidia"
+OPEN, PROPRIETARY = "Dual MIT/GPL", "NVIDIA"
 LOCK_S = 60
 
 
@@ -87,7 +88,26 @@ def test_a_kernel_that_arrives_gets_the_modules(converge, host):
     host.add_kernel(arrived)
     driver_runs.as_predicted(converge, host.node)
     is_whole(host, FIRST, arrived)
+
+
+def test_modules_that_do_not_build_leave_the_driver_of_every_kernel(converge, host):
+    before, arrived = host.versions(), host.release.replace("-generic", "1-generic")
+    fault = {"nvidia-kernel-source-{branch}-server-open": "broken-module"}
+    host.publish(OTHER_BRANCH, faults=fault)
+    done = converge(gpunode_stack="r595")
+    assert done.status != 0
+    assert "this kernel is not supported" in done.messages()
+    assert host.versions() == before
+    is_whole(host, FIRST, arrived)
     host.says(f"dkms uninstall nvidia/{FIRST} -k {arrived}; rm -rf /lib/modules/{arrived}")
+
+
+def test_a_change_of_kind_never_asks_for_both_and_goes_both_ways(converge, host):
+    host.publish(FIRST)
+    for kind, licence in (("proprietary", PROPRIETARY), ("open", OPEN)):
+        driver_runs.as_predicted(converge, host.node, gpunode_driver_modules=kind)
+        assert (host.licences(), host.kinds()) == ({licence}, {kind})
+        is_whole(host, FIRST)
 
 
 def test_another_branch_comes_and_goes_again(converge, host):
