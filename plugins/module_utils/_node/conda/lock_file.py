@@ -18,11 +18,20 @@ _PACKAGE = re.compile(
 _MD5 = re.compile(r"[0-9a-f]{32}")
 # conda writes "sha256:" in front since it can read it; other tools write the digest alone.
 _SHA256 = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
+# Files of other kinds, by what stands at the beginning of a line, and what to do with each.
+_OTHERS = (
+    ("package:", "it is conda-lock's own: take what `conda-lock render --kind explicit` writes"),
+    (
+        "environments:",
+        "it is pixi's own: take what `pixi project export conda-explicit-spec` writes",
+    ),
+    ("dependencies:", "it is an environment.yml: say it with environment_file"),
+)
 # What another tool would install and conda passes over, such as "# pip flask @ https://..." of
 # conda-lock: an address, or a distribution with its version or address (PEP 508).
 _ADDRESS = re.compile(r"#.*\w://")
 _DISTRIBUTION = re.compile(
-    r"#\s*(?:(?:pip|pypi)\b[\s:]*)?(?:-e\s+)?"
+    r"#[\s-]*(?:(?:pip|pypi)\b[\s:]*)?(?:install\s+)?(?:-e\s+)?"
     r"[A-Za-z0-9][\w.-]*(?:\[[^\]]*\])?\s*(?:@|[=~!<>]=)\s*\S"
 )
 
@@ -47,8 +56,13 @@ def parse(text: str) -> list[dict[str, str]]:
         )
     lines = [(number, line) for number, line in lines if line and not line.startswith("#")]
     if not lines or lines[0][1] != HEADER:
+        found = [
+            says for sign, says in _OTHERS if any(line.startswith(sign) for _at, line in lines)
+        ]
         raise ValueError(
-            f"it does not begin with {HEADER}, as `conda list --explicit --md5` writes it"
+            found[0]
+            if found
+            else f"it does not begin with {HEADER}, as `conda list --explicit --md5` writes it"
         )
     packages = [_package(number, line) for number, line in lines[1:]]
     if not packages:
@@ -94,6 +108,7 @@ def _package(number: int, line: str) -> dict[str, str]:
 
 
 def _digest(number: int, line: str, digest: str) -> dict[str, str]:
+    digest = digest.lower()
     if _MD5.fullmatch(digest):
         return {"md5": digest}
     match = _SHA256.fullmatch(digest)

@@ -59,6 +59,8 @@ def _listed(key: str, said: dict[Any, Any]) -> list[Any]:
 
 def _texts(key: str, entries: list[Any]) -> list[str]:
     for entry in entries:
+        if entry is None:
+            raise ValueError(f"its {key} have an entry with nothing in it: take that out")
         if not isinstance(entry, str):
             raise ValueError(f"its {key} have {entry!r}, which is no text: put it in quotes")
     return entries

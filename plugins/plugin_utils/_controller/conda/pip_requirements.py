@@ -15,15 +15,38 @@ if TYPE_CHECKING:
     from packaging.markers import Marker
     from packaging.requirements import Requirement
 
-_HASH = re.compile(r"--hash[= ]sha256:([0-9a-f]{64})(?!\S)")
+# Of the kinds that pip takes, the one that is checked here; of another one no more than its form.
+_HASH = re.compile(r"--hash[= ]sha256:([0-9a-f]{64})(?!\S)", re.IGNORECASE)
+_OTHER_HASH = re.compile(r"--hash[= ](?!sha256:)\w+:[0-9a-f]+(?!\S)", re.IGNORECASE)
 _COMMENT = re.compile(r"(^|\s)#.*")
-_PYPI = "https://pypi.org/simple"
+# By its name, and by that of before.
+_PYPI = ("https://pypi.org/simple", "https://pypi.python.org/simple")
 _VERSION_CONTROL = re.compile(r"(?:[^#;]*@\s*)?(?:git|hg|svn|bzr)\+", re.IGNORECASE)
 _NO_HASH = (
     "names a place of version control, which has no sha256: what is there can change; build a "
     "wheel of it, put that on an index, and ask for its version"
 )
-_PATH = re.compile(r"[./~]|file:|\S+\.(?:whl|zip|tar\.gz)$")
+_PATH = re.compile(r"[./~]|file:|[^\s:]+\.(?:whl|zip|tar\.gz)$")
+_URL = re.compile(r"[a-z]+://", re.IGNORECASE)
+_IS_ADDRESS = "an address, and only versions from an index are pinned"
+_IS_PATH = "a path, and only versions from an index are pinned"
+# What is told to pip behind a requirement.
+_OPTION = re.compile(r"\s(--[a-z][a-z-]*)")
+# Files of other tools, by what stands in them, and what makes requirements of each.
+_OTHERS = (
+    (
+        re.compile(r"^\[\[packages?\]\]", re.MULTILINE),
+        "it is a lock of poetry or uv: take what `poetry export` or `uv export` writes",
+    ),
+    (
+        re.compile(r'\A\s*\{\s*"(?:_meta|default|develop)"'),
+        "it is a Pipfile.lock: take what `pipenv requirements --hash` writes",
+    ),
+    (
+        re.compile(r"^dependencies:", re.MULTILINE),
+        "it is an environment.yml: say it with environment_file",
+    ),
+)
 # What an option of pip is replaced by: its names, and what to do instead.
 _INSTEAD = {
     ("-i", "--index-url", "--pypi-url"): "say it with miniforge_pip_index_url",
@@ -57,12 +80,15 @@ def parse(
     :raises ValueError: with a sentence, when a line is not name==version with
         a sha256, or a distribution is asked for twice.
     """
+    for sign, says in _OTHERS:
+        if sign.search(text):
+            raise ValueError(says)
     environment = _marker_environment(python_version, machine)
     dists = {}
-    known = {urls.bare(index).rstrip("/") for index in (_PYPI, *indexes)}
+    known = _known(indexes)
     for number, line in _logical_lines(text):
         if line.startswith("-"):
-            _refuse_option(number, line, known)
+            _refuse_option(f"line {number} is for pip itself ({line})", line, known)
             continue
         dist = _dist(number, line, environment)
         if dist is None:
@@ -73,21 +99,32 @@ def parse(
     return [dists[name] for name in sorted(dists)]
 
 
-def check_wish(text: str) -> None:
-    """Raise ValueError, with a sentence, where pip cannot be asked for this and pin what it finds.
+def is_wish(text: str, indexes: Iterable[str] = ()) -> bool:
+    """Say whether something is asked for; a line for pip itself may say what holds anyway.
 
     :param text: a requirement such as 'flask>=3'.
+    :param indexes: see :func:`parse`.
+    :raises ValueError: with a sentence, where pip cannot be asked for this and pin what it finds.
     """
+    if text.startswith("-"):
+        _refuse_option("it is for pip itself", text, _known(indexes))
+        return False
     if _VERSION_CONTROL.match(text):
         raise ValueError(f"it {_NO_HASH}")
     if _PATH.match(text):
-        raise ValueError("it is a path, and only versions from an index are pinned")
+        raise ValueError(f"it is {_IS_PATH}")
     try:
         requirement = _requirement(text)
     except ValueError as error:
         raise ValueError("pip would not understand it") from error
     if requirement.url:
-        raise ValueError("it is an address, and only versions from an index are pinned")
+        raise ValueError(f"it is {_IS_ADDRESS}")
+    return True
+
+
+def _known(indexes: Iterable[str]) -> set[str]:
+    """Return where pip looks anyway, as it is compared."""
+    return {urls.bare(index).rstrip("/") for index in (*_PYPI, *indexes)}
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
@@ -106,9 +143,10 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
         raise ValueError(f"line {first} ends in a continuation, and nothing follows")
 
 
-def _refuse_option(number: int, line: str, indexes: Collection[str]) -> None:
+def _refuse_option(says: str, line: str, indexes: Collection[str]) -> None:
     """Refuse a line for pip itself, unless it says what holds anyway.
 
+    :param says: that it is one, for the message.
     :raises ValueError: with what replaces it.
     """
     option, _blank, value = line.replace("=", " ", 1).partition(" ")
@@ -118,22 +156,36 @@ def _refuse_option(number: int, line: str, indexes: Collection[str]) -> None:
     if option == "--require-hashes":
         return
     names_index = short in ("-i", "--index-url", "--extra-index-url")
-    if names_index and urls.bare(value.strip()).rstrip("/") in indexes:
+    if names_index and urls.bare(value.strip(" \"'")).rstrip("/") in indexes:
         return
-    instead = next((says for names, says in _INSTEAD.items() if short in names), "leave it out")
-    raise ValueError(f"line {number} is for pip itself ({line}): {instead}, and leave the line out")
+    raise ValueError(f"{says}: {_instead_of(short)}, and leave the line out")
+
+
+def _instead_of(option: str) -> str:
+    return next((says for names, says in _INSTEAD.items() if option in names), "leave it out")
 
 
 def _dist(number: int, line: str, environment: Mapping[str, str]) -> dict[str, str] | None:
-    hashes = _HASH.findall(line)
+    hashes = {digest.lower() for digest in _HASH.findall(line)}
     if _VERSION_CONTROL.match(line):
         raise ValueError(f"line {number} {_NO_HASH}: {line}")
+    bare = _OTHER_HASH.sub("", _HASH.sub("", line)).strip()
+    option = _OPTION.search(bare.replace("--hash", ""))
+    if option:
+        name = option.group(1)
+        raise ValueError(f"line {number} has {name} for pip itself: {_instead_of(name)}")
+    if _PATH.match(bare):
+        raise ValueError(f"line {number} names {_IS_PATH}: {line}")
+    if _URL.match(bare):
+        raise ValueError(f"line {number} names {_IS_ADDRESS}: {line}")
     try:
-        requirement = _requirement(_HASH.sub("", line).strip())
+        requirement = _requirement(bare)
     except ValueError as error:
         raise ValueError(
             f"line {number} is not name==version with a --hash=sha256: {line}"
         ) from error
+    if requirement.url:
+        raise ValueError(f"line {number} names {_IS_ADDRESS}: {line}")
     pins = list(requirement.specifier)
     if len(pins) != 1 or pins[0].operator != "==" or pins[0].version.endswith(".*"):
         raise ValueError(f"line {number} does not pin one version with '==': {line}")

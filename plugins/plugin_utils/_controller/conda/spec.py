@@ -321,26 +321,31 @@ def _spec(what: str, item: Mapping[str, Any], site: Site) -> dict[str, list[str]
         # Only what is named is asked, with or without that word of conda's.
         "channels": [_plain(what, "channel", text) for text in channels if text != "nodefaults"],
         "packages": sorted({_plain(what, "package", text) for text in item["packages"]}),
-        "pip": sorted({_plain(what, "pip requirement", text) for text in item.get("pip") or []}),
+        "pip": sorted({_plain(what, _KINDS["pip"], text) for text in item.get("pip") or []}),
     }
     if not spec["channels"]:
         raise Refusal(
             f"{what}: channels", "nodefaults alone names none", "Name the channel to take from"
         )
-    for text in spec["pip"]:
-        try:
-            pip_requirements.check_wish(text)
-        except ValueError as error:
-            raise Refusal(
-                f"{what}: pip requirement {text}", str(error), "Write it as name>=version"
-            ) from error
-    return spec
+    options = site.options("miniforge")
+    indexes = [options["pip_index_url"] or "", *options["pip_extra_index_urls"]]
+    return {**spec, "pip": [text for text in spec["pip"] if _is_wish(what, text, indexes)]}
+
+
+def _is_wish(what: str, text: str, indexes: Sequence[str]) -> bool:
+    try:
+        return pip_requirements.is_wish(text, indexes)
+    except ValueError as error:
+        raise Refusal(
+            f"{what}: {_KINDS['pip']} {text}", str(error), "Write it as name>=version"
+        ) from error
 
 
 def _plain(what: str, kind: str, text: object) -> str:
     """Return an item of a spec with its blanks set alike; it becomes an argument and a comment."""
     plain = " ".join(str(text).split())
-    if not plain or plain.startswith("-"):
+    # What is for pip itself is told by its own rules.
+    if not plain or (plain.startswith("-") and kind != _KINDS["pip"]):
         raise Refusal(
             f"{what}: {kind} '{plain}'", "it is empty or begins with '-'", "Write its name"
         )

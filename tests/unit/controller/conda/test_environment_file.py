@@ -42,6 +42,7 @@ def test_what_it_asks_for_is_read(text, found):
         (f"channels: conda-forge\n{BEGIN}", "channels are no list"),
         (f"variables: {{A: b}}\n{BEGIN}", "environment_variables of the application"),
         (f"{BEGIN}  - 3.11\n", "3.11, which is no text"),
+        (f"{BEGIN}  -\n", "have an entry with nothing in it"),
         (f"{BEGIN}  - sel(linux): [x]\n", "say sel"),
         (f"{BEGIN}  - pip: [1]\n", "pip have 1"),
         (f"package: x\n{BEGIN}", "it says package"),

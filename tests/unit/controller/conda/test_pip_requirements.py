@@ -59,6 +59,19 @@ def test_a_hash_may_stand_behind_a_blank():
     assert parse(f"flask==3.1.3 --hash sha256:{A}")[0]["line"] == f"flask==3.1.3 --hash=sha256:{A}"
 
 
+@pytest.mark.parametrize(
+    "hashes",
+    [
+        f"--hash=sha512:{A}{A} --hash=sha256:{A}",
+        f"--hash=sha256:{A} --hash=sha384:{A}{'b' * 32}",
+        f"--hash=sha256:{A.upper()}",
+        f"--hash=SHA256:{A}",
+    ],
+)
+def test_of_hashes_of_several_kinds_those_that_are_checked_stay(hashes):
+    assert parse(f"flask==3.1.3 {hashes}")[0]["line"] == f"flask==3.1.3 --hash=sha256:{A}"
+
+
 def test_one_name_may_be_pinned_once_for_each_python():
     text = "\n".join(
         f"numpy=={version} ; python_version {test} --hash=sha256:{A}"
@@ -75,9 +88,36 @@ def test_one_name_may_be_pinned_once_for_each_python():
         (f"flask==3.* --hash=sha256:{A}", "line 1 does not pin"),
         (f"flask --hash=sha256:{A}", "line 1 does not pin"),
         (f"flask==3,!=3.1 --hash=sha256:{A}", "line 1 does not pin"),
-        (f"f @ https://x.example/f.whl --hash=sha256:{A}", "line 1 does not pin"),
+        (f"f @ https://x.example/f.whl --hash=sha256:{A}", "line 1 names an address"),
+        (f"f @ https://x.example/f.whl#sha256={A}", "line 1 names an address"),
+        (f"https://x.example/f.whl --hash=sha256:{A}", "line 1 names an address"),
+        (f"./wheels/f-1-py3-none-any.whl --hash=sha256:{A}", "line 1 names a path"),
+        (f"f-1-py3-none-any.whl --hash=sha256:{A}", "line 1 names a path"),
+        (f"file:///w/f.whl --hash=sha256:{A}", "line 1 names a path"),
         ("\nflask==3.1.3", "line 2 has no --hash=sha256"),
-        ("flask==3.1.3 --hash=md5:abc", "line 1 is not name==version"),
+        ("flask==3.1.3 --hash=md5:abc", "line 1 has no --hash=sha256"),
+        (f"flask==3.1.3 --hash=sha512:{A}{A}", "line 1 has no --hash=sha256"),
+        (
+            f"flask==3.1.3 --hash=sha256:{A} --no-binary flask",
+            "has --no-binary for pip itself: the hash",
+        ),
+        (f"flask==3.1.3 --hash=sha256:{A} --config-settings a=b", "has --config-settings for pip"),
+        (
+            f"flask==3.1.3 --global-option=x --hash=sha256:{A}",
+            "--global-option for pip .* leave it",
+        ),
+        # Files of other tools, by the beginnings that those write.
+        ('[[package]]\nname = "flask"\n', "poetry or uv.*poetry export.*uv export"),
+        ('version = 1\nrequires-python = ">=3.11"\n[[package]]\n', "poetry or uv"),
+        ('lock-version = "1.0"\ncreated-by = "uv"\n[[packages]]\n', "poetry or uv"),
+        (
+            '{\n    "_meta": {"hash": {}},\n    "default": {}\n}',
+            "Pipfile.lock.*pipenv requirements",
+        ),
+        (
+            "dependencies:\n  - python\n  - pip:\n    - flask\n",
+            "environment.yml.*environment_file",
+        ),
         ("flask==3.1.3 --hash=sha256:abc", "line 1 is not name==version"),
         (f"flask==3 --hash=sha256:{A};os_name=='nt'", "line 1 is not name==version"),
         (f"a==1 \\\n  --hash=sha256:{A} \\\n  --hash=sha256:{B}\nflask \\\n  #", "line 4 does not"),
@@ -119,6 +159,8 @@ def test_what_is_not_pinned_is_refused_with_its_line(text, words):
         "--extra-index-url https://second.example/simple",
         "--extra-index-url=https://mirror.example/simple",
         "--index-url https://jane:hush@mirror.example/simple/",
+        "--index-url 'https://pypi.org/simple'",
+        "-i https://pypi.python.org/simple",
         "--require-hashes",
     ],
 )
@@ -140,8 +182,12 @@ def test_a_line_for_pip_that_says_what_holds_anyway_is_taken(line):
         ("web-1.0-py3-none-any.whl", "it is a path"),
         ("b @ https://x.example/b.whl", "it is an address"),
         ("a b", "pip would not understand it"),
+        ("-e ./web", "it is for pip itself: build a wheel"),
+        ("-r requirements.txt", "it is for pip itself: write all into one file"),
+        ("--extra-index-url https://x.example/", "say it with miniforge_pip_extra_index_urls"),
+        ("--pre", "the hashes say which files"),
     ],
 )
 def test_what_no_index_pins_is_no_wish_and_the_reason_is_told(wish, said):
     with pytest.raises(ValueError, match=said):
-        pip_requirements.check_wish(wish)
+        pip_requirements.is_wish(wish)

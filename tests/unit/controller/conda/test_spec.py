@@ -196,6 +196,18 @@ def test_a_file_made_by_hand_is_never_overwritten(inventory, name):
         inventory.order()
 
 
+def test_lines_for_pip_itself_that_say_what_holds_anyway_ask_for_nothing(inventory):
+    index = "https://wheels.example/simple"
+    item = {
+        **ITEM,
+        "pip": [*ITEM["pip"], f"--extra-index-url {index}", "-i https://pypi.org/simple"],
+    }
+    order = inventory.order(item, miniforge_pip_extra_index_urls=[index])
+    assert order["spec"]["pip"] == ITEM["pip"]
+    assert "say it with miniforge_pip_extra_index_urls" in inventory.refusal(item)
+    assert "write all into one file" in inventory.refusal({**ITEM, "pip": ["-r more.txt"]})
+
+
 def test_requirements_made_by_hand_go_with_packages_that_ask_pip_for_nothing(inventory):
     (inventory.folder / "own.txt").write_text("six==1.17.0 --hash=sha256:" + "b" * 64)
     item = {"name": "web", "packages": ["python", "pip"], "requirements": "own.txt"}
@@ -221,7 +233,10 @@ def test_a_lock_alone_needs_no_header(inventory):
         ({"packages": ["--file=/etc/passwd"]}, "package '--file=/etc/passwd'"),
         ({"packages": [" "]}, "package '': it is empty"),
         ({"packages": ["a"], "channels": ["-x"]}, "channel '-x'"),
-        ({"packages": ["a"], "pip": ["-r x.txt"]}, "pip requirement '-r x.txt'"),
+        (
+            {"packages": ["a"], "pip": ["-r x.txt"]},
+            "pip requirement -r x.txt: it is for pip itself",
+        ),
         ({"packages": ["a"], "pip": ["flask=3"]}, "pip would not understand it"),
         ({"packages": ["a"], "pip": ["a @ https://x.example/a.whl"]}, "it is an address"),
     ],

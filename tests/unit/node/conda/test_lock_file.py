@@ -55,7 +55,7 @@ def test_an_epoch_is_one_though_its_address_quotes_it(version):
     assert lock_file.is_same(package, record({**package, "version": "1!1.0"}))
 
 
-@pytest.mark.parametrize("written", [SHA256, f"sha256:{SHA256}"])
+@pytest.mark.parametrize("written", [SHA256, f"sha256:{SHA256}", SHA256.upper()])
 def test_a_sha256_is_read_as_conda_and_others_write_it(written):
     (package,) = lock_file.parse(lock(f"{MIRROR}/noarch/flask-3.1.3-py_0.conda#{written}"))
     assert package["sha256"] == SHA256
@@ -67,7 +67,13 @@ def test_a_sha256_is_read_as_conda_and_others_write_it(written):
     [
         ("", "begin with @EXPLICIT"),
         (f"{PYTHON}\n", "begin with @EXPLICIT"),
-        ("name: web\ndependencies: [python]\n", "begin with @EXPLICIT"),
+        ("name: web\ndependencies: [python]\n", "environment.yml: say it with environment_file"),
+        (
+            "version: 1\nmetadata:\n  content_hash:\n    linux-64: x\npackage:\n- name: x\n",
+            "conda-lock's own.*conda-lock render --kind explicit",
+        ),
+        ("version: 6\nenvironments:\n  default:\n    channels:\n", "pixi's own.*explicit-spec"),
+        ("python=3.11.7=h_0\n", "as `conda list --explicit --md5` writes it"),
         (lock(), "no package"),
         (lock(PYTHON.split("#", maxsplit=1)[0]), "line 4 has no md5 or sha256"),
         (lock(PYTHON.replace(MD5, "d17abd")), "line 4 has no md5 or sha256"),
@@ -104,6 +110,9 @@ WHEEL = "https://files.pythonhosted.org/packages/flask-3.1.3-py3-none-any.whl"
         "# flask==3.1.3",
         "# flask[async]==3.1.3",
         "# pip -e web @ file:../web",
+        "# - flask==3.1.3",
+        "#  - pip: flask==3.1.3",
+        "# pip install flask==3.1.3",
         f"# {PYTHON}",
     ],
 )
