@@ -171,7 +171,8 @@ def main():
         disk.watched(f"environment {order['name']}", order["node"]["prefix"]),
     ):
         transient_unit.settle(_UNIT, _SETTLE_S)
-        result = solve(order, functools.partial(transient_unit.execute, _UNIT))
+        execute = functools.partial(transient_unit.execute, _UNIT, warn=module.warn)
+        result = solve(order, execute)
     module.exit_json(changed=False, **result)
 
 

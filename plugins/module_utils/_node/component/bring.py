@@ -160,7 +160,7 @@ def _host(module: AnsibleModule, name: str) -> Host:
     return Host(
         root.Root(),
         _survey,
-        functools.partial(transient_unit.execute, name),
+        functools.partial(transient_unit.execute, name, warn=module.warn),
         commands.run,
         functools.partial(general.general, root.Root()),
         hide,

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import os
-import time
 from typing import Any
 
 from .. import steps
@@ -56,7 +55,7 @@ def _verify(app: dict[str, Any], plan: Plan, means: Means) -> None:
 def _switch_over(app: dict[str, Any], seen: observe.Seen, plan: Plan, means: Means) -> None:
     # What an operator did since is to stay, unless a run before this one was killed in its midst.
     before = seen.before if seen.before.is_noted else rollback.Before(app, means.run)
-    since = time.time()
+    after = systemd.journal_end(means.run)
     if plan.switching:
         before.note()
     try:
@@ -64,7 +63,7 @@ def _switch_over(app: dict[str, Any], seen: observe.Seen, plan: Plan, means: Mea
         _prove(app, means)
     except (systemd.UnitError, proof.NotServing, OSError) as error:
         # Before what served goes on logging.
-        log = journal.read(service.service_of(app), since, app["health_path"], means.run)
+        log = journal.read(service.service_of(app), after, app["health_path"], means.run)
         raise journal.failure(
             f"application {app['name']}",
             error,

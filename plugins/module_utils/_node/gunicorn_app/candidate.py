@@ -69,7 +69,7 @@ def try_out(
     :param outcome: returns how the host is left where it does not, as a sentence without its end.
     :raises Refusal: it does not; the text ends with what it logged.
     """
-    unit, since = unit_of(app["name"]), time.time()
+    unit, after = unit_of(app["name"]), systemd.journal_end(run)
     try:
         with _started(app, secrets, run):
             proof.prove(app, unit, socket_path(app["name"]), run, sleep)
@@ -78,7 +78,7 @@ def try_out(
             f"application {app['name']}, release {app['release']} as a candidate",
             error,
             outcome(),
-            journal.read(unit, since, app["health_path"], run),
+            journal.read(unit, after, app["health_path"], run),
             secrets,
             surroundings.says(app),
         ) from error
@@ -95,7 +95,9 @@ def remove(name: str, run: Run = commands.run) -> None:
     for path in _places(name):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
-    shutil.rmtree(_drop_ins_dir(name), ignore_errors=True)
+    # One that stays would change the next candidate, and may hold a secret.
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(_drop_ins_dir(name))
     with contextlib.suppress(OSError):
         os.rmdir(own_paths.RUN_DIR)
     systemd.tell("daemon-reload", run=run)

@@ -12,8 +12,9 @@ from ..refusal import Refusal
 from ..system import commands, disk, systemd
 from ..system.commands import Run
 
-# A worker's traceback and gunicorn's own after it.
+# A worker's traceback and gunicorn's own after it, and so much of each line.
 _LINES = 60
+_WIDE = 1000
 # The last line of a traceback, after the journal's own "Nov 22 10:00:00 host process[1]: ".
 _EXCEPTION = re.compile(r"\]: ((?:\w+\.)*\w*(?:Error|Exception)(?:: .*)?)$", re.MULTILINE)
 # What os.environ raises: its frame stands right above.
@@ -31,20 +32,20 @@ _ASKED = r'"(?:GET|HEAD) {} HTTP/[0-9.]+"'
 _RENEWS = ("Autorestarting worker", "Maximum request count of", "Maximum request limit of")
 
 
-def read(unit: str, since: float, health_path: str, run: Run = commands.run) -> str:
+def read(unit: str, after: str, health_path: str, run: Run = commands.run) -> str:
     """Return the end of what a unit logged, as text, without the answers on its health path.
 
     Most of those are ours: the proof asks there all the time.
 
-    :param since: nothing older than this, in seconds since 1970.
+    :param after: where the journal ended before, see systemd.journal_end.
     """
     asked = re.compile(_ASKED.format(re.escape(health_path)))
-    lines = [line for line in systemd.journal(unit, since, run) if not asked.search(line)]
+    lines = [line for line in systemd.journal(unit, after, run) if not asked.search(line)]
     return "\n".join(lines[-_LINES:])
 
 
 def died(
-    unit: str, workers: Iterable[int], since: float, is_recycling: bool, run: Run = commands.run
+    unit: str, workers: Iterable[int], after: str, is_recycling: bool, run: Run = commands.run
 ) -> set[int]:
     """Return those workers of gunicorn that died, of some that are gone.
 
@@ -52,11 +53,11 @@ def died(
     Of one that ends otherwise than in peace its main process complains from 20.1 on (arbiter.py).
 
     :param workers: the ids of those that are gone.
-    :param since: when the first of them was still there, in seconds since 1970.
+    :param after: where the journal ended when the first of them was still there.
     :param is_recycling: whether the application is told to recycle them: then one of which nothing
         is said came to its planned end.
     """
-    lines = systemd.journal(unit, since, run)
+    lines = systemd.journal(unit, after, run)
     return {
         pid
         for pid in workers
@@ -96,11 +97,14 @@ def failure(
         )
     log = redacted(log, secrets)
     because = [redacted(str(error), secrets), cause(log), besides]
+    shown = "\n".join(
+        line if len(line) <= _WIDE else f"{line[:_WIDE]}..." for line in log.splitlines()
+    )
     mend = "the application, or remove what changes its units," if besides else "the application"
     return Refusal(
         what,
         ": ".join(part for part in because if part),
-        f"{outcome}. Correct {mend} and run again. Its journal ends with:\n{log}",
+        f"{outcome}. Correct {mend} and run again. Its journal ends with:\n{shown}",
     )
 
 

@@ -48,7 +48,7 @@ def prove(
     :returns: the id of its main process.
     :raises NotServing: it does not, or died meanwhile.
     """
-    since = time.time()
+    after = systemd.journal_end(run)
     watch = _Watch(unit, app["start_timeout_s"], run)
     workers = _first_answer(app, listen, watch, sleep)
     complaint = ""
@@ -60,7 +60,7 @@ def prove(
     sleep(_MOMENT_S)
     watch.look()
     gone = workers - process.workers(app, watch.main)
-    if gone and journal.died(unit, gone, since, process.is_recycling(app, watch.main), run):
+    if gone and journal.died(unit, gone, after, process.is_recycling(app, watch.main), run):
         raise NotServing("its worker dies after it has answered")
     if complaint:
         raise NotServing(f"it answered once, and then {complaint}")

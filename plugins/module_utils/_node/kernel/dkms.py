@@ -262,13 +262,17 @@ def run(
     """Run dkms, once that of somebody else has ended; return its CompletedProcess.
 
     What it builds is code from elsewhere, and is confined; what it installs reaches initramfs and
-    links of the kernel's, in ways that each distribution has of its own.
+    links of the kernel's, in ways that each distribution has of its own. So that keeps the system
+    and the network: what makes an initramfs looks at what the host boots over.
     """
     _wait_for_others(what, tree)
     argv = ["dkms", *arguments]
-    if argv[1] == "build":
-        # Sources that were named may lie anywhere.
-        argv = confinement.confined(argv, ["/tmp"], writable=_BUILDS_IN)
+    # Sources that were named may lie anywhere.
+    argv = (
+        confinement.confined(argv, ["/tmp"], writable=_BUILDS_IN)
+        if argv[1] == "build"
+        else confinement.confined(argv, ["/tmp"], network=True, installs=True)
+    )
     return commands.run_long(what, argv, _ENVIRONMENT, execute, "/var")
 
 

@@ -14,6 +14,7 @@ from ..gpu import driver_archive
 from ..packages import package_manager, versions
 from ..packages.package_manager import Manager
 from ..refusal import Refusal
+from ..system import confinement
 from ..system.commands import Execute
 from . import package_family
 from .package_choice import Choice
@@ -136,7 +137,8 @@ def unpack(
     if not archive:
         raise Refusal(what, "no archive of it came", "Look at what is on offer, and run again")
     os.makedirs(target, exist_ok=True)
-    _run(what, manager.unpacking(archive[name], target), manager, execute)
+    argv = confinement.confined(manager.unpacking(archive[name], target), [])
+    _run(what, argv, manager, execute)
     return target
 
 

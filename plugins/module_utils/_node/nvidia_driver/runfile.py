@@ -190,7 +190,12 @@ def install(
     # Errors of an earlier run are not to be taken for this one's.
     with contextlib.suppress(FileNotFoundError):
         os.unlink(tree.path(log))
-    argv = [os.path.join(folder, "nvidia-installer"), *arguments(version, log, folder)]
+    # No module and no initramfs is made by it, for which it would have to see more of the host.
+    argv = confinement.confined(
+        [os.path.join(folder, "nvidia-installer"), *arguments(version, log, folder)],
+        [],
+        installs=True,
+    )
     done = commands.run_long(what, argv, {"LC_ALL": "C.UTF-8"}, execute, "/usr")
     errors = _errors(tree, log)
     if disk.is_full("\n".join(errors)):

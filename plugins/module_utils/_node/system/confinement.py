@@ -3,8 +3,14 @@
 """What a long command does without, so that what it runs reaches no further than it must.
 
 Builds and installers run code that came with a package, as root. The settings are those of
-systemd.exec(5); where systemd does not run the host, or is too old for them, nothing is taken away.
-Package managers and installers of vendors are not confined: what their scripts touch is theirs.
+systemd.exec(5); where systemd does not run the host, or is too old for them, nothing is taken away,
+and where it can make no namespaces, what takes none.
+
+What puts things in place on the host keeps more. It runs programs of the host's, which SELinux
+gives domains of their own: without new privileges they stay in that of the caller, and a domain
+that is asked for, as rpm does for each script, is an error (Linux, security/selinux/hooks.c,
+check_nnp_nosuid). Package managers and the installer of a bundle are not confined: what their
+scripts touch is theirs, and what they mount would be mounted for themselves alone.
 """
 
 from __future__ import annotations
@@ -15,20 +21,22 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from . import files
 
-# None of what is confined here is for a capability of these.
-_ALWAYS = (
+# What takes no namespace of mounts or of the network.
+_PLAIN = ("NoNewPrivileges", "RestrictRealtime", "CapabilityBoundingSet")
+_ALWAYS = ("ProtectControlGroups=yes", "RestrictRealtime=yes")
+# What builds or unpacks is for a capability of none of these.
+_OF_BUILDS = (
     "NoNewPrivileges=yes",
-    "ProtectControlGroups=yes",
     "ProtectKernelTunables=yes",
-    "RestrictRealtime=yes",
     "CapabilityBoundingSet=~CAP_SYS_BOOT CAP_SYS_PTRACE CAP_SYS_RAWIO CAP_SYS_TIME CAP_NET_ADMIN",
 )
 _HIDING = "PrivateTmp=yes"
+_SYSTEM = "ProtectSystem=full"
 # What each setting takes away, so that nothing may lie there that a command works on. The first one
 # hides it, and the others let it be read.
 _TAKEN = {
     _HIDING: ("/tmp", "/var/tmp"),
-    "ProtectSystem=full": ("/usr", "/boot", "/efi", "/etc"),
+    _SYSTEM: ("/usr", "/boot", "/efi", "/etc"),
     "ProtectHome=read-only": ("/home", "/root", "/run/user"),
 }
 
@@ -43,6 +51,10 @@ class Confined(list[str]):
         super().__init__(argv)
         self.settings = list(settings)
 
+    def without_namespaces(self) -> list[str]:
+        """Return those settings for which systemd makes no namespace."""
+        return [setting for setting in self.settings if setting.startswith(_PLAIN)]
+
 
 def confined(
     argv: Sequence[str],
@@ -50,6 +62,7 @@ def confined(
     network: bool = False,
     writable: Iterable[str] = (),
     told_by: Iterable[str] = (),
+    installs: bool = False,
 ) -> Confined:
     """Return a command line with what its unit does without.
 
@@ -59,18 +72,21 @@ def confined(
     :param network: whether it reaches the network.
     :param writable: paths of which it writes besides, although they lie below what is read alone.
     :param told_by: paths of files that tell it where to read; some may be missing.
+    :param installs: whether it puts things in place on the host, by programs of the host's.
     """
     needed = [*works_in, *(part for part in argv if part.startswith("/"))]
     settings = [
         setting
         for setting, places in _TAKEN.items()
         if not any(_lies_in(path, places) for path in needed)
+        and not (installs and setting == _SYSTEM)
     ]
     if any(_names(text, _TAKEN[_HIDING]) for text in (*argv, *_texts(told_by))):
         settings = [setting for setting in settings if setting != _HIDING]
     # A path may be missing.
     settings += [f"ReadWritePaths=-{path}" for path in writable]
-    return Confined(argv, [*_ALWAYS, *settings, *(() if network else ("PrivateNetwork=yes",))])
+    always = _ALWAYS if installs else (*_ALWAYS, *_OF_BUILDS)
+    return Confined(argv, [*always, *settings, *(() if network else ("PrivateNetwork=yes",))])
 
 
 def _lies_in(path: str, places: Iterable[str]) -> bool:

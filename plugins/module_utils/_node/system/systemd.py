@@ -20,6 +20,12 @@ _PATIENCE_S = 60
 # of, and `systemctl enable` has nothing to say of them. What was enabled or linked until the next
 # boot alone (-runtime), disabled or masked does not.
 _AT_BOOT = ("enabled", "static", "alias", "indirect", "generated", "transient")
+# So much of what was logged is read at the most, the last of it: whoever runs there may log without
+# end, in lines of any length.
+_LINES = 10_000
+_LOG_BYTES = 8 << 20
+_TAIL = f'"$0" "$@" | tail --bytes={_LOG_BYTES}'
+_CURSOR = "-- cursor: "
 
 
 class UnitError(Exception):
@@ -132,30 +138,38 @@ def verify(texts: Mapping[str, str], run: Run = commands.run) -> None:
         raise UnitError(f"systemd-analyze verify: {words.replace(folder + os.sep, '')}")
 
 
-def journal(unit: str, since: float, run: Run = commands.run) -> list[str]:
-    """Return the lines that a unit logged; [] where no journal can be read.
+def journal_end(run: Run = commands.run) -> str:
+    """Return where the journal ends now, as its cursor; '' where that is not to be had.
 
-    :param since: nothing older than this, in seconds since 1970.
+    Unlike a time it stays the same place when somebody sets the clock.
     """
+    said = _journal(["--lines=1", "--output=cat", "--show-cursor"], run)
+    # What was logged stands before it.
+    cursors = [line[len(_CURSOR) :] for line in said[-1:] if line.startswith(_CURSOR)]
+    return cursors[0] if cursors else ""
+
+
+def journal(unit: str, after: str, run: Run = commands.run) -> list[str]:
+    """Return the last lines that a unit logged; [] where no journal can be read.
+
+    :param after: what :func:`journal_end` said before; '' for the beginning of this boot. A line
+        that was the very last one there may come again.
+    """
+    # With --unit, --after-cursor leaves out the first line (systemd 252, journalctl.c: it goes on
+    # by two from the cursor, whose own line is of another unit), and with a cursor, --lines counts
+    # from the first.
+    begin = [f"--cursor={after}"] if after else ["--boot", f"--lines={_LINES}"]
+    return _journal([f"--unit={unit}", *begin, "--output=short"], run)
+
+
+def _journal(asked: Sequence[str], run: Run) -> list[str]:
+    argv = ["sh", "-c", _TAIL, "journalctl", "--no-pager", "--quiet", *asked]
     try:
         # What was said last may still be on its way to the journal.
         run(["journalctl", "--sync"], capture_output=True, timeout=_PATIENCE_S)
-        return (
-            run(
-                [
-                    "journalctl",
-                    f"--unit={unit}",
-                    f"--since=@{int(since)}",
-                    "--no-pager",
-                    "--quiet",
-                    "--output=short",
-                ],
-                capture_output=True,
-                text=True,
-                timeout=_PATIENCE_S,
-            )
-            .stdout.strip()
-            .splitlines()
-        )
+        done = run(argv, capture_output=True, text=True, errors="replace", timeout=_PATIENCE_S)
     except (OSError, subprocess.TimeoutExpired):
         return []
+    lines: list[str] = done.stdout.strip().splitlines()
+    # What the first one began with may be gone, and with it what tells a secret.
+    return lines[1:] if len(done.stdout.encode()) >= _LOG_BYTES else lines

@@ -9,6 +9,7 @@ import re
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from typing import Callable
 
 from ..refusal import Refusal
 from . import commands, confinement
@@ -27,7 +28,11 @@ _UNKNOWN = re.compile(
     r"\A(?:Unknown assignment|Failed to start transient .*(?:unknown property|Cannot set property))"
 )
 # EXIT_NETWORK and EXIT_NAMESPACE (src/shared/exit-status.h): what ends before the command begins.
-_NO_PLACE = (225, 226)
+_NO_NAMESPACE = (225, 226)
+_LESS = (
+    "systemd can make no namespaces on this host (status {}, see its journal), as in some "
+    "containers: what is built and unpacked there has the host's own /tmp, network and folders"
+)
 
 
 class NotRun(Refusal):
@@ -59,6 +64,7 @@ def execute(
     environment: Mapping[str, str] | None = None,
     timeout_s: float = 3600,
     run: Run = commands.run,
+    warn: Callable[[str], object] = repr,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end and return its CompletedProcess (text, stdout and stderr apart).
 
@@ -68,6 +74,7 @@ def execute(
     :param name: what the command does, in letters, digits, '-' and '_'; names the unit.
     :param argv: the command; of a confinement.Confined one the unit does without what that says.
     :param environment: its additional environment.
+    :param warn: told in a sentence where it was confined less than it was to be.
     :raises subprocess.TimeoutExpired: it ran longer than ``timeout_s``.
     :raises NotRun: systemd did not run it.
     """
@@ -82,22 +89,31 @@ def execute(
             text=True,
             timeout=timeout_s,
         )
-    confining = argv.settings if isinstance(argv, confinement.Confined) else []
+    confined = argv if isinstance(argv, confinement.Confined) else None
+    confining = confined.settings if confined else []
     done = _run_in_unit(name, argv, environment, confining, timeout_s, run)
-    if confining and done.returncode and _UNKNOWN.search(done.stderr):
+    if confined and done.returncode and _UNKNOWN.search(done.stderr):
         # A systemd that is too old for it ran nothing.
         done = _run_in_unit(name, argv, environment, [], timeout_s, run)
+    elif confined and _began_nothing(done):
+        # The command itself may end like that as well. One that does nothing does not.
+        tried = _run_in_unit(name, ["true"], {}, confining, timeout_s, run)
+        if _began_nothing(tried):
+            warn(_LESS.format(tried.returncode))
+            confining = confined.without_namespaces()
+            done = _run_in_unit(name, argv, environment, confining, timeout_s, run)
     own = _OWN_ERROR.search(done.stderr) if done.returncode else None
-    no_place = done.returncode in _NO_PLACE and not (done.stdout or done.stderr)
-    if own or no_place:
+    if own:
         raise NotRun(
             f"run {os.path.basename(argv[0])} in {_unit(name)}",
-            own.group().strip()
-            if own
-            else f"systemd could not confine it, and ended it with status {done.returncode}",
+            own.group().strip(),
             "Look at `systemctl status dbus` and the journal, and run again",
         )
     return done
+
+
+def _began_nothing(done: subprocess.CompletedProcess[str]) -> bool:
+    return done.returncode in _NO_NAMESPACE and not (done.stdout or done.stderr)
 
 
 def _run_in_unit(

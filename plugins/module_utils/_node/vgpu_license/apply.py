@@ -53,13 +53,14 @@ def prove(
     wait_s: int,
     tree: root.Root,
     run: Run,
-    since: float,
+    after: str,
     sleep: Callable[[float], object],
 ) -> None:
     """Wait until every GPU that can be is licensed, and prove that it computes.
 
     :param wait_s: seconds that it may take.
-    :param since: what the daemon logged from then on tells why not, in seconds since 1970.
+    :param after: where the journal ended before (systemd.journal_end): what the daemon logged from
+        there on tells why not.
     :raises Refusal: that was not so in time; the log says why.
     """
     deadline = time.monotonic() + wait_s
@@ -69,7 +70,7 @@ def prove(
             break
         is_gone = observe.unit_state(run).get("ActiveState") not in ("active", "activating")
         if is_gone or time.monotonic() >= deadline:
-            raise _without_licence(lacking, tree, since, run)
+            raise _without_licence(lacking, tree, after, run)
         sleep(_POLL_S)
     # Without a licence a guest's first allocation fails, whatever else it says.
     obstacle = cuda_allocation.obstacle(run)
@@ -81,7 +82,7 @@ def prove(
         )
 
 
-def _without_licence(lacking: list[str] | None, tree: root.Root, since: float, run: Run) -> Refusal:
+def _without_licence(lacking: list[str] | None, tree: root.Root, after: str, run: Run) -> Refusal:
     """Return the Refusal that says why there is none."""
     what = f"a licence for {', '.join(lacking) if lacking else 'the GPUs of this host'}"
     said = nvidia_smi.survey(tree)["says"]
@@ -89,6 +90,6 @@ def _without_licence(lacking: list[str] | None, tree: root.Root, since: float, r
         return Refusal(
             what, f"nvidia-smi does not answer: {said}", "Mend the driver, then run again"
         )
-    log = "\n".join(systemd.journal(gridd.UNIT, since, run)[-_LOG_LINES:])
+    log = "\n".join(systemd.journal(gridd.UNIT, after, run)[-_LOG_LINES:])
     means, remedy, line = gridd_log.reason(log)
     return Refusal(what, f"{means} ({line})", remedy)

@@ -14,10 +14,9 @@ from ..component.bring import Host
 from ..gpu import gridd
 from ..records import manifest
 from ..refusal import Refusal
+from ..system import systemd
 from ..system.commands import Run
 from . import apply, observe, plan
-
-_CLOCK_SLACK_S = 1
 
 
 def converge(
@@ -45,11 +44,11 @@ def converge(
         plan.refuse(seen)
     planned = plan.present(wanted, asked["token"], seen, host.run)
     if not check_mode:
-        since = time.time() - _CLOCK_SLACK_S
+        after = systemd.journal_end(host.run)
         steps.run(planned.steps)
         if seen.is_up:
             prove = functools.partial(
-                apply.prove, wanted["wait_s"], host.tree, host.run, since, sleep
+                apply.prove, wanted["wait_s"], host.tree, host.run, after, sleep
             )
             _prove_or_go_back(prove, planned, host.run)
     entries = _manifest(planned, seen.is_up)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import pathlib
 import re
+import string
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -15,8 +16,22 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app.r
 )
 
 _FILE = ".gitignore"
-# One of some letters, such as [a-z] and [!0-9].
-_LETTERS = re.compile(r"\[([!^]?)(\]?[^\]]*)\]")
+_CLASS = re.compile(r"\[:([^]]*):\]")
+# The classes of letters of git, wildmatch.c and ctype.c: of ASCII alone, and of spaces these.
+_CLASSES = {
+    "alnum": string.ascii_letters + string.digits,
+    "alpha": string.ascii_letters,
+    "blank": " \t",
+    "cntrl": "".join(map(chr, (*range(32), 127))),
+    "digit": string.digits,
+    "graph": string.ascii_letters + string.digits + string.punctuation,
+    "lower": string.ascii_lowercase,
+    "print": string.ascii_letters + string.digits + string.punctuation + " ",
+    "punct": string.punctuation,
+    "space": " \t\n\r",
+    "upper": string.ascii_uppercase,
+    "xdigit": string.hexdigits,
+}
 
 
 class _Rule(NamedTuple):
@@ -64,7 +79,7 @@ def of(folder: str, patterns: Iterable[str], by_git: bool) -> LeaveOut:
 
 def _verdict(rules: Iterable[_Rule], path: str, is_folder: bool, before: bool) -> bool:
     for rule in rules:
-        if (is_folder or not rule.of_folders) and rule.path.fullmatch(path):
+        if (is_folder or not rule.of_folders) and rule.path.fullmatch(_bytes(path)):
             before = rule.excludes
     return before
 
@@ -85,15 +100,23 @@ def _rule(line: str) -> _Rule | None:
     # One with a slash begins at its folder; any other one is about names at every depth.
     begin = "" if "/" in pattern else "(?:.*/)?"
     try:
-        path = re.compile(begin + _expression(pattern.removeprefix("/")), re.DOTALL)
-    except re.error:
+        path = re.compile(begin + _expression(_bytes(pattern.removeprefix("/"))), re.DOTALL)
+    except LookupError:
         # git takes no notice of it either.
         return None
     return _Rule(path, of_folders, excludes)
 
 
+def _bytes(text: str) -> str:
+    """Return a text with one letter for each byte of it, which is what git compares."""
+    return os.fsencode(text).decode("latin-1")
+
+
 def _expression(pattern: str) -> str:
-    """Return the regular expression of a pattern of gitignore."""
+    """Return the regular expression of a pattern of gitignore.
+
+    :raises LookupError: it has an end that is missing, or a class that there is not.
+    """
     found, at = "", 0
     while at < len(pattern):
         rest = pattern[at:]
@@ -107,12 +130,43 @@ def _expression(pattern: str) -> str:
             found, at = f"{found}[^/]*", at + stars
         elif rest[0] == "?":
             found, at = f"{found}[^/]", at + 1
-        elif letters := _LETTERS.match(rest):
-            denied, within = letters.groups()
-            within = re.sub(r"([\[\]\\])", r"\\\1", within)
-            found, at = f"{found}(?!/)[{denied and '^'}{within}]", at + letters.end()
-        elif rest[0] == "\\" and len(rest) > 1:
+        elif rest[0] == "[":
+            letters, length = _letters(rest)
+            found, at = found + letters, at + length
+        elif rest[0] == "\\":
             found, at = found + re.escape(rest[1]), at + 2
         else:
             found, at = found + re.escape(rest[0]), at + 1
     return found
+
+
+def _letters(pattern: str) -> tuple[str, int]:
+    """Return (regular expression, length) of what a pattern begins with, such as [!a-z[:space:]].
+
+    As wildmatch.c reads it.
+
+    :raises LookupError: its end is missing, or there is no such class.
+    """
+    denied = pattern[1] in "!^"
+    at = begin = 1 + denied
+    chosen: set[str] = set()
+    before = ""
+    while pattern[at] != "]" or at == begin:
+        letter = pattern[at]
+        if letter == "-" and before and pattern[at + 1] != "]":
+            at += 1 + (pattern[at + 1] == "\\")
+            chosen.update(map(chr, range(ord(before), ord(pattern[at]) + 1)))
+            letter = ""
+        elif named := _CLASS.match(pattern, at):
+            chosen.update(_CLASSES[named.group(1)])
+            at = named.end() - 1
+            letter = ""
+        else:
+            at += letter == "\\"
+            letter = pattern[at]
+            chosen.add(letter)
+        before = letter
+        at += 1
+    letters = "".join(map(re.escape, sorted(chosen)))
+    one = f"[{letters}]" if letters else "(?!)"
+    return f"(?!/)(?!{one})." if denied else f"(?!/){one}", at + 1

@@ -1,16 +1,26 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Values that are no texts where a text is to be: YAML makes false of no, and 25.1 of 25.10."""
+"""Values that are no texts where a text is to be: YAML makes false of no, and 25.1 of 25.10.
+
+A whole number is the text it was where it reads as it was written: not 83, of 0123, nor 750, of
+12:30. Ansible remembers where a value stands, and the file is asked.
+"""
 
 from __future__ import annotations
 
 import datetime
+import functools
+import pathlib
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ansible._internal._datatag._tags import Origin
+from ansible.parsing.vault import is_encrypted
+
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 
-# What YAML makes of a word without quotes, in words. A whole number is the text it was.
+# What YAML makes of a word without quotes, in words.
 _MADE = {
     bool: "true or false",
     float: "a number",
@@ -21,6 +31,10 @@ _MADE = {
     dict: "a dict",
 }
 _TEXTS = ("str", "path")
+# The lines of YAML (yaml.org/spec/1.1, b-generic), and a whole number behind its anchor and tag.
+_LINE = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+_NUMBER = re.compile(r"(?:[&!]\S*\s+)*([-+]?\d(?:\w|:(?=\w))*)")
+_OCTAL = re.compile(r"[-+]?0[\d_]+")
 
 
 def refuse(spec: Mapping[str, Any], given: Mapping[str, Any]) -> None:
@@ -42,12 +56,12 @@ def name_of(key: object, where: str) -> str:
     """Return a name in a dict as the text that somebody wrote.
 
     :param where: what has the dict.
-    :raises Refusal: YAML read it as something else; a whole number is the text it was.
+    :raises Refusal: YAML read it as something else.
     """
     made = "nothing" if key is None else _made(key)
     if made:
         raise Refusal(
-            f"{where}: {key}",
+            f"{where}: {_written(key)}",
             f"YAML reads it as {made}, and a name is to be a text",
             "Put it in quotes, as it is to be read",
         )
@@ -55,15 +69,38 @@ def name_of(key: object, where: str) -> str:
 
 
 def _made(value: object) -> str:
-    """Return what YAML made of a word, '' for a text or a whole number."""
+    """Return what YAML made of a word, '' for a text, or a whole number that reads as written."""
     # Those of an inventory are of types of Ansible's own, which know where they are from.
-    return next((says for made, says in _MADE.items() if isinstance(value, made)), "")
+    made = next((says for made, says in _MADE.items() if isinstance(value, made)), "")
+    is_other = not made and isinstance(value, int) and _written(value) != str(value)
+    return f"the number {value}" if is_other else made
+
+
+def _written(value: object) -> str:
+    """Return a value as it was written, a whole number as it stands in its file."""
+    origin = Origin.get_tag(value) if isinstance(value, int) else None
+    if origin and origin.path and origin.line_num and origin.col_num:
+        line = [*_lines(origin.path), *[""] * origin.line_num][origin.line_num - 1]
+        number = _NUMBER.match(line, origin.col_num - 1)
+        if number:
+            return number.group(1)
+    return str(value)
+
+
+@functools.lru_cache(maxsize=64)
+def _lines(path: str) -> list[str]:
+    """Return the lines of a file of an inventory; [] where it cannot be read, or is encrypted."""
+    try:
+        text = pathlib.Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, ValueError):
+        return []
+    return [] if is_encrypted(text.encode()) else _LINE.split(text)
 
 
 def _refuse_misread(where: str, spec: Mapping[str, Any], value: Any) -> None:
     kind, made = spec.get("type", "str"), _made(value)
     if kind in _TEXTS and made:
-        shown = "" if isinstance(value, (list, dict, bytes)) else f": {value}"
+        shown = "" if isinstance(value, (list, dict, bytes)) else f": {_written(value)}"
         raise Refusal(
             f"{where}{shown}",
             f"YAML reads it as {made}, and it is to be a text",
@@ -71,6 +108,9 @@ def _refuse_misread(where: str, spec: Mapping[str, Any], value: Any) -> None:
         )
     if kind == "int" and isinstance(value, bool):
         raise Refusal(f"{where}: {value}", f"YAML reads it as {made}", "Write a number")
+    if kind == "int" and _OCTAL.fullmatch(_written(value)) and made:
+        shown = f"{where}: {_written(value)}"
+        raise Refusal(shown, f"YAML reads it as {made}", "Write it without the 0 in front")
     if isinstance(value, list):
         for item in value:
             element = {"type": spec.get("elements", "raw"), "options": spec.get("options")}

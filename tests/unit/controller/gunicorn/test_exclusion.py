@@ -15,7 +15,9 @@ TREE = (
     *("node_modules/x/index.js", "web/node_modules/y.js", ".venv/bin/python", "logs/a.log"),
     *("logs/keep.log", "doc/a.txt", "doc/b/a.txt", "doc/b/c/a.txt", "x[1].txt", "a b.txt", "#odd"),
     *("!odd", "a1.txt", "az.txt", "deep/er/.venv/cfg", "dist/app.js", "a\\b", "end "),
-    *("odd\nfolder/a.log",),
+    *("odd\nfolder/a.log", "café", "caf", "aéb", "ab"),
+    # One for each letter that may stand between two others.
+    *(f"a{chr(code)}b" for code in range(1, 128) if chr(code) != "/"),
 )
 # Files with patterns, by their folders.
 CASES = {
@@ -40,6 +42,20 @@ CASES = {
     "letters do not cross folders": {"": "src[^a]main.py\nlogs[!x]a.log\n"},
     "letters that are none": {"": "a[z\nx[[]1].txt\n"},
     "letters from the last to the first": {"": "a[9-0].txt\n[z-a]1.txt\n"},
+    **{
+        f"the class {name}": {"": f"a[[:{name}:]]b\n"}
+        for name in (
+            *("alnum", "alpha", "blank", "cntrl", "digit", "graph", "lower", "print", "punct"),
+            *("space", "upper", "xdigit"),
+        )
+    },
+    "classes among letters": {"": "a[^[:space:]x]b\na[[:digit:][:upper:]-]b\n"},
+    "classes that there are not": {"": "a[[:word:]]b\na[[::]]b\na[[:SPACE:]]b\n"},
+    "classes that are none": {"": "a[:space:]b\na[[:]b\na[[:digit]]b\na[[:digit:]b\n"},
+    "a class in a range": {"": "a[[:digit:]-z]b\na[+-[:digit:]]b\n"},
+    "letters that have no end": {"": "a[b\na[]b\na[!]b\na[\\]b\nb\\\n"},
+    "letters that are escaped": {"": "a[\\]]b\na[a-\\z]b\na[\\a-z]b\n"},
+    "letters of more than a byte": {"": "caf?\na[é]b\na[à-ü]b\na??b\n"},
     "escaped": {"": "\\#odd\n\\!odd\nx\\[1\\].txt\n"},
     "comments and blanks": {"": "# logs\n#odd\n\n   \nlogs  \na b.txt\n"},
     "a blank that counts": {"": "end\\ \n"},
@@ -71,8 +87,8 @@ def kept_by_git(folder):
     git = ["git", "-c", "core.excludesFile=/dev/null", "-C", str(folder)]
     subprocess.run([*git, "init", "--quiet"], check=True)
     asked = [*git, "ls-files", "-z", "--others", "--exclude-standard"]
-    said = subprocess.run(asked, check=True, capture_output=True, text=True).stdout
-    return set(said.split("\0")) - {""}
+    said = subprocess.run(asked, check=True, capture_output=True).stdout
+    return set(os.fsdecode(said).split("\0")) - {""}
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -6,6 +6,7 @@ import contextlib
 
 import pytest
 from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,9 +25,25 @@ WORDS = [
 ]
 
 
+NUMBERS = ["0123", "007", "0x1F", "0b101", "1_000", "12:30:00", "1:30", "+12", "-0o7", "&x 010"]
+
+
 def read(text):
     """Return a value as Ansible has it of an inventory."""
     return DataLoader().load(f"value: {text}\n", file_name="/inventory/hosts.yml")["value"]
+
+
+@pytest.fixture
+def of_file(tmp_path):
+    """Return what reads a value from a file of an inventory, as read does."""
+
+    def read_it(text, name="hosts.yml"):
+        path = tmp_path / name
+        path.write_text(f"# ä\u2028some: of it\nvalue: {text}\n", encoding="utf-8")
+        misread._lines.cache_clear()
+        return DataLoader().load_from_file(str(path), trusted_as_template=True)["value"]
+
+    return read_it
 
 
 def texts(options, above=()):
@@ -73,6 +90,62 @@ def test_a_word_is_no_number():
     with pytest.raises(Refusal, match="Write a number"):
         misread.refuse(options, {"conda_env_keep": read("yes")})
     misread.refuse(options, {"conda_env_keep": read("2")})
+
+
+@pytest.mark.parametrize("option", EVERY)
+def test_no_number_that_yaml_reads_otherwise_is_a_text(option, of_file):
+    component, way = EVERY[option]
+    options = wanted_state.options_of(component)
+    for word in NUMBERS:
+        value = of_file(word)
+        if not isinstance(value, int):
+            continue
+        given_as = said(way, [value] if way[-1][1].get("type") == "list" else value)
+        with pytest.raises(Refusal, match=f"YAML reads it as the number {value}") as caught:
+            misread.refuse(options, given_as)
+        assert word.split()[-1] in caught.value.what
+        assert "quotes" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "text", ["550", "0", "-1", "[550]", "{x: 550}", "  550  # as it is", "&x 550"]
+)
+def test_a_number_that_reads_as_it_was_written_is_a_text(text, of_file):
+    value = of_file(text)
+    if isinstance(value, (list, dict)):
+        (value,) = value.values() if isinstance(value, dict) else value
+    misread.refuse({"x": {"type": "str"}}, {"x": value})
+
+
+def test_a_number_is_known_as_it_was_written_behind_templates(of_file):
+    value = of_file("{first: 0123, second: '{{ first }}', list: [{name: 0o7, other: 010}]}")
+    templar = Templar(loader=DataLoader(), variables=value)
+    for read_as in (templar.template(value["second"]), templar.template(value["list"])[0]["other"]):
+        with pytest.raises(Refusal, match="YAML reads it as the number"):
+            misread.refuse({"x": {"type": "str"}}, {"x": wanted_state.plain(read_as)})
+
+
+def test_a_number_with_a_zero_in_front_is_no_number_but_another(of_file):
+    options = wanted_state.options_of("conda_env")
+    with pytest.raises(Refusal, match="conda_env_keep: 010: YAML reads it as the number 8"):
+        misread.refuse(options, {"conda_env_keep": of_file("010")})
+    misread.refuse(options, {"conda_env_keep": of_file("0x10")})
+
+
+def test_a_name_that_is_a_number_and_reads_otherwise_is_none(of_file):
+    with pytest.raises(Refusal, match="x: 012: YAML reads it as the number 10"):
+        wanted_state.plain(of_file('{012: "x"}'), "x")
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"$ANSIBLE_VAULT;1.1;AES256\n" + 2 * (b"31" * 40 + b"\n"), b"\xff\xfe"]
+)
+def test_a_number_whose_file_tells_nothing_is_taken_as_it_is(content, of_file, tmp_path):
+    value = of_file("0123")
+    (tmp_path / "hosts.yml").unlink()
+    if content:
+        (tmp_path / "hosts.yml").write_bytes(content)
+    misread.refuse({"x": {"type": "str"}}, {"x": value})
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,12 @@ def test_a_systemd_that_does_not_as_told_is_a_refusal(host, proof, told):
         candidate.try_out(APP, {}, str, host.run)
 
 
+def test_what_cannot_be_removed_of_a_candidate_is_told(host, tmp_path):
+    (tmp_path / "units" / f"{UNIT}.d").write_text("no folder")
+    with pytest.raises(OSError, match=r"web-candidate\.service\.d"):
+        candidate.remove("web", host.run)
+
+
 def test_what_is_left_of_a_candidate_is_seen_and_removed(host, tmp_path):
     assert not candidate.is_left("web", host.run)
     host.units[UNIT] = {"ActiveState": "failed"}

@@ -66,7 +66,7 @@ def test_no_secret_is_told_however_a_program_quotes_it(written):
 def test_the_end_of_what_was_logged_is_read():
     systemd = Systemd()
     systemd.log = "\n".join(f"line {number}" for number in range(100))
-    read = app_journal.read("web.service", 0, "/healthz", systemd.run).splitlines()
+    read = app_journal.read("web.service", "", "/healthz", systemd.run).splitlines()
     assert (read[0], read[-1]) == ("line 40", "line 99")
 
 
@@ -83,7 +83,7 @@ def test_what_is_asked_on_the_health_path_does_not_hide_what_else_was_logged(ser
     systemd, line = Systemd(), ANSWERS[server]
     others = [line.format("/up"), line.format("/up?full=12"), "GET /up?full=1 HTTP/1.1 is slow"]
     systemd.log = journal("OSError: no model", *others, *[line.format("/up?full=1")] * 100)
-    read = app_journal.read("web.service", 0, "/up?full=1", systemd.run)
+    read = app_journal.read("web.service", "", "/up?full=1", systemd.run)
     assert read == journal("OSError: no model", *others)
 
 
@@ -116,7 +116,7 @@ def test_a_worker_that_is_recycled_is_told_from_one_that_died(end):
     lines, is_recycling, is_dead = ENDS[end]
     systemd = Systemd()
     systemd.log = journal(*lines)
-    dead = app_journal.died("web.service", [7], 0, is_recycling, systemd.run)
+    dead = app_journal.died("web.service", [7], "", is_recycling, systemd.run)
     assert dead == ({7} if is_dead else set())
 
 
@@ -127,6 +127,14 @@ def test_a_full_disk_is_not_laid_to_the_application():
         "application web: the file system of /etc/systemd/system/web.service is full, or its quota "
         "is. All is as before. Free room there and run again"
     )
+
+
+def test_no_secret_is_told_by_where_a_long_line_ends():
+    log = journal(f"{'x' * 960}{'abc' * 40}", "OSError: no model")
+    said = str(app_journal.failure("web", "it dies", "Nothing", log, {"A": "abc" * 40}))
+    assert "abc" not in said
+    assert said.endswith("OSError: no model")
+    assert len(said) < 2000
 
 
 def test_a_failure_says_what_was_seen_why_and_how_the_host_was_left():

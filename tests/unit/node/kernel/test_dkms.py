@@ -15,6 +15,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver 
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Root
 
 
 @pytest.fixture
@@ -29,6 +30,23 @@ def marks(tmp_path):
         os.setxattr(tmp_path, "user.test", b"")
     except OSError:
         pytest.skip("this file system has no extended attributes")
+
+
+def test_what_dkms_builds_is_confined_and_what_it_installs_less(tmp_path):
+    asked = {}
+
+    def execute(argv, _environment):
+        asked[argv[1]] = set(argv.settings)
+        return subprocess.CompletedProcess(argv, 0, "", "")
+
+    for verb in ("build", "install", "remove"):
+        dkms.run(verb, [verb, "-m", "x", "-v", "1"], Root(str(tmp_path)), execute)
+    assert {"NoNewPrivileges=yes", "ProtectSystem=full", "PrivateNetwork=yes"} < asked["build"]
+    # An initramfs has the drivers of the network that the host boots over.
+    assert asked["install"] == asked["remove"]
+    assert asked["install"] == {
+        *("ProtectHome=read-only", "ProtectControlGroups=yes", "RestrictRealtime=yes"),
+    }
 
 
 def test_files_of_a_package_may_have_other_names_than_its_modules():

@@ -65,6 +65,19 @@ def install(driver, host, execute, version, **settings):
     driver_runfile.install(folder, version, execute, host)
 
 
+def test_what_installs_it_has_no_network_and_a_tmp_of_its_own(host, driver, execute):
+    asked = []
+
+    def noting(argv, environment):
+        asked.append(set(getattr(argv, "settings", ())))
+        return execute(argv, environment)
+
+    install(driver, host, noting, V590)
+    assert {"PrivateNetwork=yes", "ProtectHome=read-only"} <= asked[-1]
+    # ldconfig has a domain of its own in SELinux, and programs go to /usr.
+    assert not {"NoNewPrivileges=yes", "ProtectSystem=full"} & asked[-1]
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_no_version_is_given_an_option_that_it_does_not_know(version):
     names = {row["name"] for row in runfile.options(version)}

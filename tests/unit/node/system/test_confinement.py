@@ -58,6 +58,14 @@ def test_a_tmp_of_another_folder_is_none_of_those(address):
     assert kept_from(["conda", "--channel", address]) == FILES
 
 
+def test_what_installs_keeps_the_system_and_the_domains_of_what_it_runs():
+    argv = confinement.confined(["/opt/x/nvidia-installer"], [], installs=True)
+    assert set(argv.settings) == {
+        *("ProtectControlGroups=yes", "RestrictRealtime=yes", "PrivateNetwork=yes"),
+        *FILES - {"ProtectSystem=full"},
+    }
+
+
 def test_a_confined_command_is_the_command():
     argv = confinement.confined(["conda", "info"], [])
     assert argv == ["conda", "info"]

@@ -66,9 +66,13 @@ def test_without_systemd_a_command_begins_where_nobody_else_puts_anything(monkey
     assert transient_unit.execute("miniforge", ["pwd"]).stdout == "/\n"
 
 
-def in_unit(answers, **limits):
-    """Execute a confined command; return its end, and the settings of each unit that it was."""
+def in_unit(answers, told=None, **limits):
+    """Execute a confined command; return its end, and the settings of each unit that it was.
+
+    What is told of it comes into a list.
+    """
     asked = []
+    told = [] if told is None else told
 
     def run(argv, **_options):
         settings = [part.partition("=")[2] for part in argv if part.startswith("--property=")]
@@ -76,7 +80,7 @@ def in_unit(answers, **limits):
         return subprocess.CompletedProcess(argv, *answers[len(asked) - 1])
 
     argv = confinement.confined(["/opt/conda/bin/conda", "info"], ["/opt/conda"], **limits)
-    return transient_unit.execute("miniforge", argv, run=run), asked
+    return transient_unit.execute("miniforge", argv, run=run, warn=told.append), asked
 
 
 def test_a_confined_command_has_what_it_needs_and_no_more():
@@ -101,11 +105,27 @@ def test_a_systemd_that_is_too_old_to_confine_runs_it_as_it_is(errors):
 
 
 @pytest.mark.parametrize("status", [225, 226])
-def test_what_systemd_could_not_confine_is_none_that_failed(status):
-    with pytest.raises(transient_unit.NotRun, match=f"status {status}"):
-        in_unit([(status, "", "")])
-    done, _asked = in_unit([(status, "", "my own")])
-    assert done.stderr == "my own"
+def test_a_host_without_namespaces_runs_it_with_what_takes_none_and_tells(status):
+    told = []
+    done, asked = in_unit([(status, "", ""), (status, "", ""), (0, "{}", "")], told)
+    assert done.stdout == "{}"
+    assert {setting.partition("=")[0] for setting in asked[2]} == {
+        "NoNewPrivileges",
+        "RestrictRealtime",
+        "CapabilityBoundingSet",
+    }
+    assert len(told) == 1
+    assert f"(status {status}" in told[0]
+
+
+@pytest.mark.parametrize("status", [225, 226])
+def test_no_command_ends_its_confinement_by_how_it_ends(status):
+    told = []
+    done, asked = in_unit([(status, "", ""), (0, "", "")], told)
+    assert (done.returncode, len(asked), told) == (status, 2, [])
+    assert asked[0] == asked[1]
+    done, asked = in_unit([(status, "", "my own")], told)
+    assert (done.stderr, len(asked), told) == ("my own", 1, [])
 
 
 @pytest.mark.parametrize(

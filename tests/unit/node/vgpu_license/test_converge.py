@@ -427,12 +427,10 @@ def test_a_daemon_that_does_not_restart_is_a_refusal(tmp_path):
 
 
 def test_the_log_is_asked_for_since_the_restart(tmp_path, monkeypatch):
-    asked = []
-    monkeypatch.setattr(
-        systemd, "journal", lambda unit, since, run: asked.append((unit, since)) or []
-    )
+    guest, asked = Guest(tmp_path, gives=lambda guest: False), []
+    monkeypatch.setattr(systemd, "journal_end", lambda run: f"after {guest.told}")
+    monkeypatch.setattr(systemd, "journal", lambda *given: asked.append(given[:2]) or [])
     with pytest.raises(Refusal):
-        Guest(tmp_path, gives=lambda guest: False).converge(by_server(tmp_path))
-    ((unit, since),) = asked
-    assert unit == UNIT
-    assert since > os.stat(tmp_path / NAME).st_mtime - 10
+        guest.converge(by_server(tmp_path))
+    assert asked == [(UNIT, "after []")]
+    assert f"restart {UNIT}" in guest.told
