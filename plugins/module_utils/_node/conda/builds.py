@@ -77,7 +77,7 @@ def read_record(prefix: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]
     """
     path = record_of(prefix)
     try:
-        record = json.loads(files.read_text(path))
+        record = files.read_json(path)
         lock, dists = record["lock"], record["dists"]
         found = folder_of(str(name_of(prefix)), id_of(lock, dists))
     except OSError as error:

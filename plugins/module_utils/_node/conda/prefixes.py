@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import glob
-import json
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -80,7 +79,7 @@ def conda_records(prefix: str) -> dict[str, dict[str, Any]]:
     records = {}
     for path in glob.glob(os.path.join(glob.escape(prefix), "conda-meta", "*.json")):
         try:
-            full = json.loads(files.read_text(path))
+            full = files.read_json(path)
             record = {
                 key: full.get(key) for key in ("name", "version", "build", "url", "md5", "sha256")
             }
@@ -90,7 +89,7 @@ def conda_records(prefix: str) -> dict[str, dict[str, Any]]:
                 if name.endswith(".dist-info/METADATA")
             ]
             records[full["name"]] = record
-        except (OSError, ValueError, KeyError, AttributeError):
+        except (OSError, ValueError, KeyError, AttributeError, TypeError):
             continue
     return records
 

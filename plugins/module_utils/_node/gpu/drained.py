@@ -4,10 +4,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 
-from ..system import own_paths
+from ..system import files, own_paths
 from ..system.root import Root
 
 _HERE = Root()
@@ -24,7 +23,7 @@ def noted(tree: Root = _HERE) -> dict[str, list[str]]:
     A note that somebody broke says nothing.
     """
     try:
-        note = json.loads(tree.text(note_path()))
+        note = files.parsed(tree.text(note_path()))
         return {key: [str(unit) for unit in note[key]] for key in ("triggers", "services")}
     except (ValueError, KeyError, TypeError):
         return {"triggers": [], "services": []}

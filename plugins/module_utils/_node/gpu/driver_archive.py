@@ -62,11 +62,13 @@ def note(name: str, version: str, flavour: str = "", sha256: str = "", folder: s
 
 def _noted(tree: Root, folder: str) -> list[dict[str, str]]:
     try:
-        noted = json.loads(tree.text(f"{folder}/{_NOTE}"))
+        noted = files.parsed(tree.text(f"{folder}/{_NOTE}"))
     except ValueError:
         return []
     return [
         row
         for row in (noted if isinstance(noted, list) else [])
-        if isinstance(row, dict) and all(isinstance(row.get(key), str) for key in _FIELDS)
+        if isinstance(row, dict)
+        and all(isinstance(row.get(key), str) for key in _FIELDS)
+        and _NAME.fullmatch(row["name"])
     ]

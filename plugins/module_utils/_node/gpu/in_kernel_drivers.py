@@ -124,10 +124,19 @@ def _listed(tree: Root, path: str) -> list[str] | None:
 
 def _known(tree: Root) -> dict[str, Any]:
     try:
-        known = json.loads(tree.text(CACHE))
-    except (ValueError, RecursionError):
+        known = files.parsed(tree.text(CACHE))
+    except ValueError:
         return {}
-    return known if isinstance(known, dict) else {}
+    rows = known.items() if isinstance(known, dict) else ()
+    return {path: row for path, row in rows if _is_sound(row)}
+
+
+def _is_sound(row: object) -> bool:
+    """Say whether a row of the cache is one, whoever wrote it."""
+    if not isinstance(row, dict) or not isinstance(row.get("mark"), list):
+        return False
+    held = row.get("holds")
+    return held is None or (isinstance(held, list) and all(name in NAMES for name in held))
 
 
 def _remember(tree: Root, images: Mapping[str, Any]) -> None:

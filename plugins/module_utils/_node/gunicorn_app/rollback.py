@@ -20,6 +20,8 @@ from . import service
 
 # What is at a path: a link's target and None, a text and its mode; None for nothing.
 _Content = Optional[list[Any]]
+# That of each path, and what systemd says of each unit.
+_Noted = tuple[dict[str, _Content], dict[str, dict[str, str]]]
 
 # What is about to be started again served a moment ago.
 _AT_WORK = ("active", "reloading", "activating")
@@ -46,11 +48,12 @@ class Before:
         self._start_s = start_patience_s(app)
         self._units = service.own_units(app)
         self._note = note_of(app["name"])
-        noted = _read(self._note)
+        self._paths = [*map(service.unit_path, self._units), service.secrets_path(app["name"])]
+        noted = self._read()
         self.is_noted = noted is not None
         self._contents: dict[str, _Content]
         self._states: dict[str, dict[str, str]]
-        self._contents, self._states = noted or self._snapshot(app["name"])
+        self._contents, self._states = noted or self._snapshot()
 
     def note(self) -> None:
         """Note it on the host, before anything of it is changed."""
@@ -82,9 +85,23 @@ class Before:
             return "Its units are as they were before"
         return "Its units are gone again"
 
-    def _snapshot(self, name: str) -> tuple[dict[str, _Content], dict[str, dict[str, str]]]:
-        paths = [*map(service.unit_path, self._units), service.secrets_path(name)]
-        return {path: _content(path) for path in paths}, self._show()
+    def _read(self) -> _Noted | None:
+        """Return what the note says, None where there is none, or somebody broke it."""
+        try:
+            contents, states = files.read_json(self._note)
+            is_sound = (
+                contents.keys() == set(self._paths)
+                and all(map(_is_content, contents.values()))
+                and all(
+                    isinstance(value, str) for state in states.values() for value in state.values()
+                )
+            )
+        except (OSError, ValueError, TypeError, AttributeError):
+            return None
+        return (contents, states) if is_sound else None
+
+    def _snapshot(self) -> _Noted:
+        return {path: _content(path) for path in self._paths}, self._show()
 
     def _show(self) -> dict[str, dict[str, str]]:
         return systemd.show(self._units, ("ActiveState", "UnitFileState"), self._run)
@@ -163,13 +180,11 @@ def _is_socket(unit: str) -> bool:
     return unit.endswith(".socket")
 
 
-def _read(note: str) -> list[Any] | None:
-    """Return what a note says, None where there is none."""
-    try:
-        with open(note, encoding="utf-8") as handle:
-            return json.load(handle)
-    except FileNotFoundError:
-        return None
+def _is_content(content: object) -> bool:
+    """Say whether what somebody noted is a _Content."""
+    if not isinstance(content, list):
+        return content is None
+    return [type(part) for part in content] in ([str, int], [str, type(None)])
 
 
 def _content(path: str) -> _Content:

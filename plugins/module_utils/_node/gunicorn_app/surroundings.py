@@ -34,7 +34,7 @@ def found(app: Mapping[str, Any]) -> DropIns:
 def noted(app: Mapping[str, Any]) -> DropIns:
     """Return those that the application was started under, as far as that is noted."""
     try:
-        content = json.loads(files.read_text(note_of(app["name"])))
+        content = files.read_json(note_of(app["name"]))
         return {unit: dict(content.get(unit, {})) for unit in service.units_of(app)}
     except (OSError, ValueError, AttributeError, TypeError):
         return {unit: {} for unit in service.units_of(app)}

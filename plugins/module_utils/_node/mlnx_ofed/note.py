@@ -142,7 +142,7 @@ def _archives(
 
 def _noted(tree: Root) -> dict[str, Any]:
     with contextlib.suppress(ValueError):
-        noted = json.loads(tree.text(_NOTE))
+        noted = files.parsed(tree.text(_NOTE))
         if isinstance(noted, dict) and isinstance(noted.get("packages"), dict):
             return {"packages": noted["packages"], "symbols": bool(noted.get("symbols"))}
     return {"packages": {}, "symbols": False}

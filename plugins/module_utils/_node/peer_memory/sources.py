@@ -115,9 +115,8 @@ def note(made_from: str, folder: str) -> None:
 def noted(folder: str) -> str:
     """Return what sources were made from; '' where nobody noted it, or they were changed since."""
     try:
-        with open(os.path.join(folder, NOTE), encoding="utf-8") as handle:
-            words = handle.read().split()
-    except (OSError, UnicodeDecodeError):
+        words = files.read_text(os.path.join(folder, NOTE)).split()
+    except (OSError, ValueError):
         return ""
     is_unchanged = words[1:] == [files.sha256_of_tree(folder, (NOTE,))]
     return words[0] if is_unchanged else ""

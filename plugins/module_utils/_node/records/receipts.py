@@ -28,8 +28,8 @@ def read(component: str, state_dir: str = own_paths.STATE_DIR) -> dict[str, Any]
     looks at the host for itself, and writes a good one.
     """
     try:
-        receipt = json.loads(files.read_text(path_of(component, state_dir)))
-    except (OSError, ValueError, RecursionError):
+        receipt = files.read_json(path_of(component, state_dir))
+    except (OSError, ValueError):
         return None
     return receipt if _is_sound(receipt) else None
 
@@ -143,7 +143,7 @@ def _texts(value: object) -> dict[str, str]:
 def _is_note(path: str) -> bool:
     """Say whether what lies at a path is whole, and no receipt of this schema or an earlier one."""
     try:
-        content = json.loads(files.read_text(path))
-    except (OSError, ValueError, RecursionError):
+        content = files.read_json(path)
+    except (OSError, ValueError):
         return False
     return isinstance(content, dict) and "manifest" not in content

@@ -9,12 +9,13 @@ import errno
 import fnmatch
 import grp
 import hashlib
+import json
 import os
 import pwd
 import stat
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
-from typing import IO, Callable
+from typing import IO, Any, Callable
 
 _CHUNK = 1 << 20
 _TEMPORARY = ".gpunode-"
@@ -45,6 +46,23 @@ def read_text(path: str | os.PathLike[str]) -> str:
     if len(data) > TEXT_LIMIT:
         raise OSError(errno.EFBIG, f"it has more than {TEXT_LIMIT >> 20} MiB", os.fspath(path))
     return data.decode()
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Return what a small regular file of ours holds as JSON.
+
+    :raises OSError: as :func:`read_text` does.
+    :raises ValueError: it is no JSON that anybody would write.
+    """
+    return parsed(read_text(path))
+
+
+def parsed(text: str) -> Any:
+    """Return what a text is as JSON; ValueError where it is none that anybody would write."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is too deep") from error
 
 
 def sha256_of_file(path: str | os.PathLike[str]) -> str:
