@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import subprocess
 from collections.abc import Iterator
 
 from ansible.module_utils.basic import AnsibleModule
@@ -35,3 +37,12 @@ def at_work(module: AnsibleModule, purpose: str) -> Iterator[None]:
             yield
     except Refusal as refusal:
         module.fail_json(msg=str(refusal))
+    except subprocess.TimeoutExpired as error:
+        # Not all of it: its arguments may hold what nobody is to read.
+        program = error.cmd if isinstance(error.cmd, str) else error.cmd[0]
+        late = Refusal(
+            os.path.basename(program),
+            f"it did not end within {error.timeout:.0f} s",
+            "See on the host what it waits for, and run again",
+        )
+        module.fail_json(msg=str(late))

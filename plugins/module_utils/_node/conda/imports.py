@@ -25,6 +25,8 @@ from ..system.commands import Run
 TIMEOUT_S = 300
 # What timeout says of its own, see its manual.
 _TIMED_OUT, _NOT_RUN = 124, 126
+# So much of what an import prints is read.
+_LARGEST = 4 << 20
 _NOT_LOADED = re.compile(r"([^\s:'\"/]+\.so[.\w]*): cannot open shared object file")
 _NOT_FOUND = re.compile(r"^\s*(\S+) => not found$", re.MULTILINE)
 # A name that a distribution gives a library for good ends with the number of its interface.
@@ -143,8 +145,9 @@ def _attempt(
 
 
 def _text_of(file: IO[bytes]) -> str:
-    file.seek(0)
-    return file.read().decode(errors="replace")
+    """Return the end of what was printed: the answer is its last line, and an error as well."""
+    file.seek(max(0, file.seek(0, os.SEEK_END) - _LARGEST))
+    return file.read(_LARGEST).decode(errors="replace")
 
 
 def _answer(stdout: str) -> dict[str, Any] | None:

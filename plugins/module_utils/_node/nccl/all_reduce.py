@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..system import commands, safe_paths
+from ..system import commands, root, safe_paths
 from ..system.commands import Run
 from . import rank_process
 
@@ -21,6 +21,7 @@ _START_S = 120
 # A log is returned as far as it is about the network; the rest of NCCL's is as long as a book.
 _TELLING = (" via ", "NET/", "WARN", "NCCL version")
 _LOG_LINES = 400
+_LARGEST = 16 << 20
 _NCCL = {"NCCL_DEBUG": "INFO", "NCCL_DEBUG_SUBSYS": "INIT,NET"}
 
 
@@ -78,8 +79,7 @@ def _rank(python: str, order: Mapping[str, Any], folder: str, run: Run) -> dict[
             ended = f"it was still at it after {limit} s, and was ended"
         except OSError as error:
             ended = f"{python}: {error.strerror}"
-    with open(f"{base}.log", encoding="utf-8", errors="replace") as log:
-        lines = log.read().splitlines()
+    lines = root.Root().data(f"{base}.log", _LARGEST).decode("utf-8", "replace").splitlines()
     telling = [line for line in lines if any(word in line for word in _TELLING)]
     return {
         "rank": order["rank"],

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Collection, Iterator, Sequence
 
-from . import listening
+from . import files, listening, processes
 
 UNIT_DIR = "/etc/systemd/system"
 _DELETED = " (deleted)"
@@ -102,9 +103,14 @@ def _residents(folders: Sequence[str], proc: str) -> Iterator[tuple[str, str, st
     for pid in os.listdir(proc):
         if pid.isdigit():
             process = os.path.join(proc, pid)
-            places = _places_of(process)
-            for folder, real in real_paths.items():
-                if any(f"{place}{os.sep}".startswith(f"{real}{os.sep}") for place in places):
+            lived_in = {
+                folder
+                for place in _places_of(process)
+                for folder, real in real_paths.items()
+                if f"{place}{os.sep}".startswith(f"{real}{os.sep}")
+            }
+            for folder in real_paths:
+                if folder in lived_in:
                     unit = listening.unit_of(_text(os.path.join(process, "cgroup")))
                     yield folder, pid, _text(os.path.join(process, "comm")).strip(), unit
 
@@ -120,28 +126,27 @@ def _mentions(folders: Sequence[str], unit_dir: str) -> Iterator[tuple[str, str]
                     yield folder, os.path.relpath(path, unit_dir)
 
 
-def _places_of(process: str) -> set[str]:
-    """Return the paths of a process's working folder, and of the program and libraries it maps.
+def _places_of(process: str) -> Iterator[str]:
+    """Yield the paths of a process's working folder, and of the programs and libraries it maps.
 
-    Of those that were removed too (proc(5), "(deleted)").
+    Of those that were removed too (proc(5), "(deleted)"). One by one: whoever runs there may map
+    more of them, of longer names, than are to be held at once.
     """
-    try:
-        folder = os.readlink(os.path.join(process, "cwd"))
-    except OSError:
-        folder = ""
-    lines = _text(os.path.join(process, "maps")).split("\n")
-    # Behind address, perms, offset, dev and inode there is a path, or none.
-    rows = [line.split(maxsplit=5) for line in lines]
-    places = {folder, *(row[5] for row in rows if len(row) > 5)}
-    return {place[: -len(_DELETED)] if place.endswith(_DELETED) else place for place in places}
+    with contextlib.suppress(OSError):
+        yield os.readlink(os.path.join(process, "cwd")).removesuffix(_DELETED)
+    with contextlib.suppress(OSError), processes.opened(os.path.join(process, "maps")) as lines:
+        for line in lines:
+            # Behind address, perms, offset, dev and inode there is a path, or none.
+            row = line.rstrip("\n").split(maxsplit=5)
+            if len(row) > 5:
+                yield row[5].removesuffix(_DELETED)
 
 
 def _text(path: str) -> str:
     """Return a file's text; nothing for one that is gone, such as that of a process that ended."""
     try:
-        # Of all that ends lines elsewhere the kernel escapes line feeds alone in people's names.
-        with open(path, encoding="utf-8", errors="replace", newline="\n") as handle:
-            return handle.read()
+        with processes.opened(path) as handle:
+            return handle.read(files.TEXT_LIMIT)
     except OSError:
         return ""
 

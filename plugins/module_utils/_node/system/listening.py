@@ -17,7 +17,7 @@ import subprocess
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from . import commands, proc_net, unix_sockets
+from . import commands, files, proc_net, processes, unix_sockets
 from .commands import Run
 
 # Of the path of a unix socket, in bytes (unix(7), sun_path).
@@ -162,9 +162,8 @@ def _holders(proc: str, inodes: Collection[str], above: int = 0) -> dict[str, in
 def _text(proc: str, pid: int, name: str) -> str:
     """Return a file of a process, '' once the process is gone."""
     try:
-        path = os.path.join(proc, str(pid), name)
-        with open(path, encoding="utf-8", errors="replace", newline="\n") as handle:
-            return handle.read()
+        with processes.opened(os.path.join(proc, str(pid), name)) as handle:
+            return handle.read(files.TEXT_LIMIT)
     except OSError:
         return ""
 

@@ -9,6 +9,7 @@ import os
 import pwd
 import time
 from collections.abc import Iterable, Sequence
+from typing import IO
 
 
 def children(pid: int | str | None, proc: str = "/proc") -> set[int]:
@@ -44,9 +45,7 @@ def user_of(pid: int | str | None, proc: str = "/proc") -> str | None:
     if not int(pid or 0):
         return None
     with contextlib.suppress(OSError):
-        with open(
-            os.path.join(proc, str(pid), "status"), encoding="utf-8", errors="replace"
-        ) as text:
+        with opened(os.path.join(proc, str(pid), "status")) as text:
             # Real, effective, saved and file system's, proc_pid_status(5).
             uid = next(line for line in text if line.startswith("Uid:")).split()[2]
         try:
@@ -69,10 +68,21 @@ def started_before(pids: Iterable[int | str], path: str, proc: str = "/proc") ->
         return False
 
 
+def opened(path: str) -> IO[str]:
+    """Open what the kernel tells of a process, for reading.
+
+    Of all that ends lines elsewhere the kernel escapes line feeds alone in people's names.
+
+    :param path: below /proc.
+    :raises OSError: it is gone.
+    """
+    return open(path, encoding="utf-8", errors="replace", newline="\n")
+
+
 def _status(pid: int | str, proc: str) -> list[str]:
     """Return the fields of /proc/PID/stat from the state on, [] for a process that is gone."""
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        with open(os.path.join(proc, str(pid), "stat"), encoding="utf-8", errors="replace") as text:
+        with opened(os.path.join(proc, str(pid), "stat")) as text:
             # The name before may hold blanks and parentheses.
             fields = text.read().rpartition(")")[2].split()
         return [] if fields[0] == "Z" else fields

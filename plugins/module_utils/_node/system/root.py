@@ -14,6 +14,7 @@ import threading
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ..refusal import Refusal
 from . import commands
 from .commands import Run
 
@@ -166,7 +167,7 @@ class Root:
             )
         except subprocess.TimeoutExpired:
             return _late(patience_s)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, Refusal) as error:
             return Ended(None, "", str(error))
         texts = (
             part[:_TEXT_LIMIT].decode("utf-8", "replace") for part in (answer.stdout, answer.stderr)

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import subprocess
 
 import pytest
 from ansible.module_utils import basic
@@ -99,6 +100,15 @@ def test_nothing_that_is_told_holds_the_secret_of_an_address(brought):
     result = brought(converge)
     assert "HUNTER" not in json.dumps(result)
     assert result["changes"] == ["write https://***@h/t/***/x"]
+
+
+def test_a_command_that_hangs_is_told_without_what_it_was_given(brought):
+    def converge(*_asked):
+        raise subprocess.TimeoutExpired(["/usr/sbin/userdel", "https://jane:HUNTER@h/"], 600)
+
+    told = brought(converge)
+    assert told["msg"].startswith("userdel: it did not end within 600 s. ")
+    assert "HUNTER" not in json.dumps(told)
 
 
 def test_a_disk_that_fills_up_under_the_work_is_told(brought, tmp_path):

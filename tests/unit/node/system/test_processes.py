@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 import sys
 import time
@@ -84,3 +85,26 @@ def test_a_unit_that_runs_since_before_a_file_was_written_has_drifted(family, tm
     Path(path).touch()
     assert drift(main) == [f"unit web.service runs since before {path} was written"]
     assert drift(0) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["\rUid:\t0\t0\t0", "\nUid:\t0\t0", "\x0bUid: 0 0 0", "a) R 1 1 1"]
+)
+def test_no_process_says_by_its_name_whose_it_is(name):
+    """Its name is its own, and the kernel tells it in front of all else."""
+    code = f"""
+import ctypes, os, time
+ctypes.CDLL(None).prctl(15, {name.encode()!r}, 0, 0, 0)
+os.setuid(65534) if os.getuid() == 0 else None
+print("ready", flush=True)
+time.sleep(60)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "ready\n"
+        mine = pwd.getpwuid(65534 if os.getuid() == 0 else os.getuid()).pw_name
+        assert processes.user_of(process.pid) == mine
+        assert process.pid in processes.children(os.getpid())
+    finally:
+        process.kill()
+        process.communicate()
