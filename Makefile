@@ -33,7 +33,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 help:
 	@sed --quiet 's/^\([a-z-]*\):.* ## /\1\t/p' Makefile | expand --tabs=16
 
-.venv/complete: requirements.txt
+.venv/complete: requirements.txt tools/environment
 	tools/environment .venv $(PYTHON)
 
 site: .venv/complete ## converge every host; with the default inventory, boot the lab first

@@ -55,6 +55,7 @@ class Job:
     :ivar status: that of its pytest; None while there is none, and where it took too long.
     :ivar why: what ended it, where it did not end by itself.
     :ivar expected_s: how long it is expected to take.
+    :ivar cpu_s: seconds of CPU that it took, on the nodes too.
     """
 
     file: str
@@ -65,6 +66,7 @@ class Job:
     took_s: float = 0.0
     why: str = ""
     expected_s: float = 0.0
+    cpu_s: float = 0.0
 
     @property
     def is_good(self):
@@ -91,10 +93,11 @@ class Worker:
     job: Job | None = None
     process: subprocess.Popen | None = None
     began: float = field(default=0.0)
+    nodes_s: float = field(default=0.0)
 
     def start(self, job, argv):
         """Begin a job, in a session of its own."""
-        self.job, self.began = job, time.monotonic()
+        self.job, self.began, self.nodes_s = job, time.monotonic(), self._nodes_s()
         # Where this module was found is relative to this checkout.
         environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
         job.log.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +114,7 @@ class Worker:
 
     def ended(self):
         """Return the job where it has come to its end or took too long, else None."""
-        took_s = time.monotonic() - self.began
+        took_s, others_s = time.monotonic() - self.began, _children_s()
         if self.process.poll() is None:
             if took_s < self.job.limit_s:
                 return None
@@ -122,7 +125,17 @@ class Worker:
                 self.job.why = "was skipped as a whole; its log says why"
         job, self.job, self.process = self.job, None, None
         job.took_s = took_s
+        job.cpu_s = _children_s() - others_s + self._nodes_s() - self.nodes_s
         return job
+
+    def _nodes_s(self):
+        """Return the seconds of CPU that the nodes have taken; none where there are no groups."""
+        found = cgroup.hierarchy()
+        stat = found and found / LabPaths.of(self.folder).label / "cpu.stat"
+        if not stat or not stat.exists():
+            return 0.0
+        rows = dict(line.split() for line in stat.read_text(encoding="ascii").splitlines())
+        return int(rows["usage_usec"]) / 1e6
 
     def end(self, why):
         """Kill what the job started, but for what has a session of its own, such as nodes."""
@@ -169,7 +182,8 @@ def _all_skipped(report):
 
 def _tell(job, worker, count, say):
     told = job.why or {0: "passed", _NOTHING_COLLECTED: "nothing to do"}.get(job.status, "FAILED")
-    say(f"{count:>7}  worker {worker.number}  {job.took_s:6.0f} s  {job.file}  {told}")
+    took = f"{job.took_s:6.0f} s, {job.cpu_s:4.0f} s of CPU"
+    say(f"{count:>7}  worker {worker.number}  {took}  {job.file}  {told}")
     if not job.is_good:
         say(job.log.read_text(errors="replace"))
 
@@ -287,16 +301,10 @@ def dismiss(workers):
         mounts.remove_tree(worker.folder)
 
 
-def cpu_s(workers):
-    """Return the seconds of CPU that ended jobs and the workers' nodes have taken."""
-    mine = resource.getrusage(resource.RUSAGE_CHILDREN)
-    taken = mine.ru_utime + mine.ru_stime
-    for worker in workers:
-        stat = cgroup.hierarchy() / LabPaths.of(worker.folder).label / "cpu.stat"
-        if stat.exists():
-            rows = dict(line.split() for line in stat.read_text(encoding="ascii").splitlines())
-            taken += int(rows["usage_usec"]) / 1e6
-    return taken
+def _children_s():
+    """Return the seconds of CPU that what was started here and has ended took."""
+    taken = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return taken.ru_utime + taken.ru_stime
 
 
 def merge(reports, path):
@@ -359,7 +367,8 @@ def _done(options, jobs, argv_of):
         done, left = run(workers, jobs, argv_of, _say, options.within)
         took_s = time.monotonic() - began
         # Where others have the machine too, CPU time tells how long it takes where they have not.
-        _say(f"{took_s:.0f} s on {len(workers)} workers, {cpu_s(workers):.0f} s of CPU")
+        taken_s = sum(job.cpu_s for job in done)
+        _say(f"{took_s:.0f} s on {len(workers)} workers, {taken_s:.0f} s of CPU")
     except KeyboardInterrupt:
         _say("Ended from outside. Still running:", *still_running(workers))
         return 1

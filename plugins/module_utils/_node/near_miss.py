@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 # As many slips as a name of that length may have and still be told: one in four letters.
@@ -12,9 +13,13 @@ _LETTERS_PER_SLIP, _MOST_SLIPS, _SHORTEST = 4, 2, 3
 
 def of(name: str, known: Iterable[str]) -> str:
     """Return the known name that another one is a near miss of, '' where it is of none."""
-    slips = {each: _slips(name.lower(), each.lower()) for each in known}
-    near = [each for each in slips if slips[each] <= _bearable(name, each)]
-    return min(near, key=lambda each: (slips[each], each), default="")
+    slips = {}
+    for each in known:
+        pair, bearable = (name.lower(), each.lower()), _bearable(name, each)
+        # A plan asks for each variable of each host, with the names of all roles' options.
+        if _fewest_slips(*pair) <= bearable and _slips(*pair) <= bearable:
+            slips[each] = _slips(*pair)
+    return min(slips, key=lambda each: (slips[each], each), default="")
 
 
 def remedy(name: str, known: Iterable[str], otherwise: str) -> str:
@@ -31,6 +36,12 @@ def _bearable(one: str, other: str) -> int:
     if length < _SHORTEST:
         return 0
     return min(_MOST_SLIPS, max(1, length // _LETTERS_PER_SLIP))
+
+
+def _fewest_slips(one: str, other: str) -> int:
+    """Return how many slips there are at least: so many letters of the longer the other lacks."""
+    common = Counter(one) & Counter(other)
+    return max(len(one), len(other)) - sum(common.values())
 
 
 def _slips(one: str, other: str) -> int:

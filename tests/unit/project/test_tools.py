@@ -65,6 +65,20 @@ def test_an_install_that_failed_leaves_no_stamp_and_the_next_one_starts_over(tmp
     assert not (tmp_path / "env" / "left-over").exists()
 
 
+@pytest.mark.slow
+def test_what_runs_in_it_seldom_looks_for_garbage(tmp_path):
+    (tmp_path / "requirements.txt").write_text("# nothing\n")
+    assert run("environment", "env", sys.executable, cwd=tmp_path).returncode == 0
+    told = subprocess.run(
+        [tmp_path / "env" / "bin" / "python", "-c", "import gc; print(gc.get_threshold()[0])"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+    assert int(told) >= 1_000_000
+
+
 def test_a_command_that_only_stands_for_a_python_is_passed_over(program, tmp_path):
     for version in ("3.11", "3.12", "3.13", "3.14"):
         shim = program(f"python{version}", "echo command not found >&2; exit 127")

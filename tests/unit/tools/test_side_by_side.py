@@ -60,6 +60,14 @@ def test_workers_have_a_job_each_at_the_same_time(workers, jobs):
     assert all(job.is_good for job in done)
 
 
+def test_what_each_took_of_the_cpu_is_told_apart(workers, jobs):
+    script = "test $1 = rests && exec sleep 0.3; i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done"
+    done, _left, said = run(workers, jobs("works", "rests"), script)
+    took = {job.file: job.cpu_s for job in done}
+    assert took["works"] > 0.1 > took["rests"]
+    assert f"{took['works']:4.0f} s of CPU  works" in said
+
+
 def test_one_that_is_killed_has_failed_and_the_next_goes_on(workers, jobs):
     done, _left, said = run(workers[:1], jobs("dies", "lives"), "test $1 = lives || kill -9 $$")
     assert {job.file: job.is_good for job in done} == {"dies": False, "lives": True}
