@@ -9,6 +9,7 @@ hosts, and what is executable is run.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 
 from ansible.inventory.manager import IGNORED
@@ -18,8 +19,14 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import
 
 # Those of Ansible's own inventory plugins; a script that makes an inventory lies at the top.
 _INVENTORIES = ("", ".yml", ".yaml", ".json", ".toml")
-# A lock says in its first lines what it is.
+# At the top an inventory may have any name but one that says what else the file is.
+_ANOTHER_NAME = re.compile(
+    r".+\.(?:lock|run|tgz|gz|xz|bz2|zip|whl|deb|rpm|conda|pem|crt|cer|key|pub|gpg|asc|tok|in)"
+    r"|(?:Mini(?:forge|conda|mamba)|Mambaforge|Anaconda)\d.*\.sh"
+)
+# A lock says in its first lines what it is, and so does what has begun with something else.
 _HEAD = 4096
+_ANOTHER_BEGINNING = re.compile(rb"-----BEGIN |[^\0]*\0")
 
 
 def refusals(sources: Iterable[str], named: Iterable[str] = ()) -> list[Refusal]:
@@ -69,11 +76,14 @@ def _is_stranger(path: str, source: str) -> bool:
     if os.path.dirname(path) != source:
         ending = os.path.splitext(path)[1]
         return ending not in _INVENTORIES or os.access(path, os.X_OK)
+    if _ANOTHER_NAME.fullmatch(os.path.basename(path)):
+        return True
     try:
         with open(path, "rb") as handle:
-            return lock_file.HEADER.encode() in handle.read(_HEAD).split()
+            head = handle.read(_HEAD)
     except OSError:
         return False
+    return bool(_ANOTHER_BEGINNING.match(head)) or lock_file.HEADER.encode() in head.split()
 
 
 def _hosts_of(source: str) -> str:

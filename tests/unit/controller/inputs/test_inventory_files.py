@@ -55,6 +55,17 @@ STRANGERS = {
     "an application": ("app/main.py", "app = 1\n", 0o644),
     "a script of an application": ("app/bin/start", "#!/bin/sh\n", 0o755),
     "a certificate": ("tls/ca.pem", "-----BEGIN CERTIFICATE-----\n", 0o644),
+    "a certificate beside the hosts": ("ca.pem", "-----BEGIN CERTIFICATE-----\n", 0o644),
+    "a key without an ending": ("id_ed25519", "-----BEGIN OPENSSH PRIVATE KEY-----\n", 0o600),
+    "a driver, which would be run": ("NVIDIA-Linux-x86_64-535.run", "#! /bin/sh\n", 0o755),
+    "an installer of conda, too": ("Miniforge3-24.7.1-2-Linux-x86_64.sh", "#!/bin/sh\n", 0o755),
+    "a bundle": ("MLNX_OFED_LINUX-24.10.tgz", "\x1f\0", 0o644),
+    "an archive by another name": ("bundle", "PK\3\4\0", 0o644),
+    "what pip is asked for": ("requirements.in", "flask>=3\n", 0o644),
+    "a lock of another tool": ("uv.lock", "version = 1\n", 0o644),
+    "a token": ("client.tok", "eyJhbGciOi\n", 0o644),
+    "a wheel": ("web-1.0-py3-none-any.whl", "x", 0o644),
+    "a key of a repository": ("cuda.gpg", "x", 0o644),
 }
 
 
@@ -66,7 +77,7 @@ def test_what_would_be_read_as_an_inventory_is_refused_with_the_remedy(inventory
     assert f"such as {inventory.folder}/hosts.yml" in refusal.remedy
 
 
-@pytest.mark.parametrize("path", ["token.tok", "notes", "settings.json", "app/settings.yml"])
+@pytest.mark.parametrize("path", ["notes", "settings.json", "app/settings.yml"])
 def test_whatever_a_variable_names_is_no_inventory(inventory, path):
     place = inventory(path, "{}")
     assert told(inventory) == []
@@ -102,6 +113,9 @@ def test_a_folder_that_a_variable_names_is_told_once_and_not_by_each_file(invent
     [
         ("more.ini", "[gpus]\nweb2\n", 0o644),
         ("openstack.py", "#!/usr/bin/python3\n", 0o755),
+        ("inventory.sh", "#!/bin/sh\n", 0o755),
+        ("cloud", "#!/usr/bin/python3\n", 0o755),
+        ("vaulted", "$ANSIBLE_VAULT;1.1;AES256\n6162\n", 0o644),
         ("dc1/hosts.yml", "all: {}\n", 0o644),
         ("dc1/hosts", "[gpus]\nweb2\n", 0o644),
         ("dc1/hosts.yaml", "all: {}\n", 0o644),
