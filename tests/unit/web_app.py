@@ -16,6 +16,7 @@ APP = {
     "listen": "0.0.0.0:9001",
     "health_path": "/healthz",
     "health_headers": {},
+    "health_scheme": "http",
     "readable": [],
     "writable": [],
     "start_timeout_s": 5,

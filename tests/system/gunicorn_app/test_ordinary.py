@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
+import pathlib
+import ssl
+import subprocess
 
 import pytest
 
@@ -73,7 +77,10 @@ timeout = 45
 HEADERS = {"Host": "shop.example", "X-Forwarded-Proto": "https"}
 API_OPTIONS = {
     "name": "api", "listen": "0.0.0.0:9120", "entry": "api:create_app('production', debug=False)",
-    "worker_class": "uvicorn_worker.UvicornWorker", "settings": {"max_requests": 1000},
+    "worker_class": "uvicorn_worker.UvicornWorker",
+    "settings": {
+        "max_requests": 1000, "certfile": "/etc/api/cert.pem", "keyfile": "/etc/api/key.pem",
+    },
     "proc": True, "writable": ["/var/lib/api"], "readable": ["/home/jane/models"],
 }  # fmt: skip
 SHOP_OPTIONS = {
@@ -131,9 +138,26 @@ class Ordinary:
         assert answer.returncode == 0, answer.stderr
         return answer.stdout.strip()
 
-    def ask(self, port, path, **headers):
+    def certify(self):
+        """Give the node a certificate that nobody vouches for, and its key."""
+        paths = [str(self._folder / name) for name in ("key.pem", "cert.pem")]
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+             "-subj", "/CN=api.example", "-keyout", paths[0], "-out", paths[1]],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        for path in map(pathlib.Path, paths):
+            text = base64.b64encode(path.read_bytes()).decode()
+            self.root(f"mkdir -p /etc/api; echo {text} | base64 -d > /etc/api/{path.name}")
+
+    def ask(self, port, path, tls=False, **headers):
         """Return what an application says."""
-        connection = http.client.HTTPConnection(self._lab.node("node1").address, port, timeout=10)
+        address = self._lab.node("node1").address
+        connection = http.client.HTTPConnection(address, port, timeout=10)
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            connection = http.client.HTTPSConnection(address, port, timeout=10, context=context)
         connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
         assert answer.status == 200, answer.status
@@ -153,6 +177,7 @@ def ordinary(lab, tmp_path_factory):
         "chmod 700 /home/jane; echo weights > /home/jane/models/model.txt; "
         "echo hush > /home/jane/secret.txt; chmod 644 /home/jane/secret.txt"
     )
+    found.certify()
     yield found
     lab.fresh("node1")
 
@@ -174,7 +199,7 @@ def test_ordinary_applications_answer_and_a_second_run_changes_nothing(ordinary)
         "bind 0.0.0.0:8000 of gunicorn.conf.py is overruled by listen: 0.0.0.0:9121"
         in run.messages()
     )
-    said = ordinary.ask(9120, "/healthz")
+    said = ordinary.ask(9120, "/healthz", tls=True)
     assert (said["mode"], said["model"], said["beside"]) == ("production", "weights\n", False)
     assert (said["activated"], said["memory"] > 0) == (["here", "fast"], True)
     assert said["prefix"].startswith("/opt/gpunode/envs/ordinary-")

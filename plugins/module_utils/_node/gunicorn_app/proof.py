@@ -100,8 +100,8 @@ def _first_answer(
 
 
 def _ask(app: Mapping[str, Any], listen: str, patience_s: float, watch: _Watch) -> Answer:
-    path, headers = app["health_path"], app["health_headers"]
-    return http_probe.ask(listen, path, patience_s, watch.look, headers)
+    path, headers, tls = app["health_path"], app["health_headers"], app["health_scheme"] == "https"
+    return http_probe.ask(listen, path, patience_s, watch.look, headers, tls)
 
 
 class _Refused:

@@ -1,6 +1,6 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""One HTTP request to an address as systemd writes it: TCP or a unix socket."""
+"""One HTTP request to an address as systemd writes it, TCP or a unix socket; or over TLS."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import contextlib
 import http.client
 import select
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Mapping
@@ -28,6 +29,24 @@ class _Connection(http.client.HTTPConnection):
         self.was_hung_up = False
         super().__init__("localhost", port or None, timeout=timeout_s)
 
+    def take_up_tls(self, look: Callable[[], object], deadline: float) -> None:
+        """Have what follows encrypted, whoever vouches for the other side.
+
+        It is the address that was asked for: whom others would trust there is for them to check.
+        """
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        self.sock.settimeout(0)
+        self.sock = context.wrap_socket(self.sock, do_handshake_on_connect=False)
+        while True:
+            try:
+                self.sock.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                _wait(self.sock, deadline, look)
+        self.sock.settimeout(self.timeout)
+
     def connect(self) -> None:
         if self.port and not self._address.startswith("/"):
             self.sock = socket.create_connection((self._address, self.port), self.timeout)
@@ -40,7 +59,8 @@ class _Connection(http.client.HTTPConnection):
         """End the connection from here; whoever reads from it finds its end."""
         self.was_hung_up = True
         with contextlib.suppress(OSError):
-            self.sock.shutdown(socket.SHUT_RDWR)
+            # Not that of TLS, which would forget its state under whoever reads.
+            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
 
 
 class Answer(NamedTuple):
@@ -68,6 +88,7 @@ def ask(
     timeout_s: float,
     look: Callable[[], object] = lambda: None,
     headers: Mapping[str, str] | None = None,
+    tls: bool = False,
 ) -> Answer:
     """Return what is answered to GET ``path`` over ``listen``.
 
@@ -77,15 +98,20 @@ def ask(
     :param look: called several times a second while no answer has come; what it raises ends the
         wait. A request in the queue of a socket waits there although nobody is left to take it.
     :param headers: of the request; without a Host among them it is sent to localhost.
+    :param tls: whether it is asked over TLS.
     """
     connection = _Connection(listen, timeout_s)
+    deadline = time.monotonic() + timeout_s
     # Whoever drips an answer, or says "100 Continue" for ever, keeps each single wait short.
     ending = threading.Timer(timeout_s, connection.hang_up)
     ending.daemon = True
     try:
-        connection.request("GET", path, headers=dict(headers or {}))
+        connection.connect()
         ending.start()
-        _wait(connection.sock, timeout_s, look)
+        if tls:
+            connection.take_up_tls(look, deadline)
+        connection.request("GET", path, headers=dict(headers or {}))
+        _wait(connection.sock, deadline, look)
         answer = connection.getresponse()
         if connection.was_hung_up:
             # Headers that were cut off pass for headers.
@@ -99,8 +125,7 @@ def ask(
     return Answer(answer.status, location=answer.headers.get("Location", ""))
 
 
-def _wait(sock: socket.socket, timeout_s: float, look: Callable[[], object]) -> None:
-    deadline = time.monotonic() + timeout_s
+def _wait(sock: socket.socket, deadline: float, look: Callable[[], object]) -> None:
     while not select.select([sock], [], [], _LOOK_S)[0]:
         if time.monotonic() >= deadline:
             raise TimeoutError("timed out")

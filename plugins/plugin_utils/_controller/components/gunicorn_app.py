@@ -80,9 +80,9 @@ def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
     """Return the wanted state: what is to be served and how it is proven, and what is to go.
 
     ``applications`` is a list of {name, server, user, dir, release, digest,
-    size, prefix, listen, health_path, health_headers, start_timeout_s, readable,
-    writable, units, unit_digest, candidate, secrets_digest, decided, notices}:
-    ``release`` is the folder on the host,
+    size, prefix, listen, health_path, health_headers, health_scheme,
+    start_timeout_s, readable, writable, units, unit_digest, candidate,
+    secrets_digest, decided, notices}: ``release`` is the folder on the host,
     ``digest`` that of its content, or its first digits where a kept release
     was named, ``size`` its bytes, and the units are those of gunicorn/units.py.
     ``decided`` is {option: what the host made of it}, see inputs/asked.py.
@@ -254,7 +254,7 @@ def summary(state: Mapping[str, Any]) -> list[dict[str, Any]]:
                 key: app[key]
                 for key in (
                     *("name", "user", "release", "prefix"),
-                    *("listen", "health_path", "health_headers"),
+                    *("listen", "health_path", "health_headers", "health_scheme"),
                 )
             },
             "units": sorted(app["units"]),
@@ -366,6 +366,7 @@ def _application(item: Mapping[str, Any], secrets: Mapping[str, str], site: Site
     return {
         **app,
         **rendered,
+        "health_scheme": told.scheme,
         "decided": decided,
         "notices": [*reasons, *_exposed(item["environment_variables"]), *told.notices],
     }

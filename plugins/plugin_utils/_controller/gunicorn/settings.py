@@ -42,14 +42,12 @@ _ELSEWHERE = {
     "raw_env": "environment_variables",
     "chdir": "PYTHONPATH in environment_variables",
 }
-_TLS = "the health check and the socket speak plain HTTP, and TLS is for the proxy in front"
 _NEVER = {
     "daemon": "systemd looks after the process that it started, and no other",
     "pidfile": "systemd knows the process, and a candidate would find it taken",
-    "certfile": _TLS,
-    "keyfile": _TLS,
-    "ssl_context": _TLS,
 }
+# By one of these gunicorn speaks TLS and nothing else.
+_TLS = ("certfile", "keyfile")
 # gunicorn is to be the one that gives up.
 _MARGIN_S = 5
 _CLASS = re.compile(r"[A-Za-z_][\w.:#-]*")
@@ -77,6 +75,7 @@ class Told(NamedTuple):
     :ivar stop_s: how long it may take to stop.
     :ivar entry: what it serves.
     :ivar paths: folders of the release, relative, in which modules lie as well.
+    :ivar scheme: 'http' or 'https', by which it is asked.
     :ivar notices: what of the application's own settings does not hold.
     """
 
@@ -85,6 +84,7 @@ class Told(NamedTuple):
     stop_s: float
     entry: str
     paths: list[str]
+    scheme: str
     notices: list[str]
 
 
@@ -141,6 +141,7 @@ def resolve(item: Mapping[str, Any], release: str, source: str | None, entry: st
     ]
     for name, value in said.items():
         arguments += _arguments(name, value, what)
+    scheme = item.get("health_scheme") or _scheme(own, said)
     further = [
         _Rule(name, str(value), f"settings: {{{name}: {value}}}") for name, value in said.items()
     ]
@@ -150,7 +151,11 @@ def resolve(item: Mapping[str, Any], release: str, source: str | None, entry: st
         _graceful(item, own, said) + _MARGIN_S,
         item.get("entry") or own.text("wsgi_app") or entry,
         _paths(item, own, said),
-        _notices(item, own, [*(rule for rule in ruled if rule.name not in said), *further]),
+        scheme,
+        [
+            *_notices(item, own, [*(rule for rule in ruled if rule.name not in said), *further]),
+            *_unknown_scheme(item, own, scheme),
+        ],
     )
 
 
@@ -168,7 +173,8 @@ def of_program(item: Mapping[str, Any], entry: str) -> Told:
                 "Leave it out",
             )
     timeout = item["timeout_s"] or _DEFAULTS["timeout"]
-    return Told("", [], timeout + _MARGIN_S, item.get("entry") or entry, [], [])
+    scheme = item.get("health_scheme") or "http"
+    return Told("", [], timeout + _MARGIN_S, item.get("entry") or entry, [], scheme, [])
 
 
 def demand_packages(item: Mapping[str, Any], names: set[str] | None, what: str) -> None:
@@ -301,12 +307,13 @@ def _of_arguments(text: str) -> Iterator[tuple[str, object]]:
 
 def _refuse_own(own: _Own, said: Mapping[str, Any], what: str) -> None:
     """Refuse what an application says of itself and no command line takes back."""
-    for name in ("daemon", "certfile", "keyfile"):
-        value = own.values.get(name)
-        if value not in (None, False, "", python_source.UNKNOWN):
-            raise Refusal(
-                f"{name} {value} in {own.places[name]} of {what}", _NEVER[name], "Take it out there"
-            )
+    value = own.values.get("daemon")
+    if value not in (None, False, "", python_source.UNKNOWN):
+        raise Refusal(
+            f"daemon {value} in {own.places['daemon']} of {what}",
+            _NEVER["daemon"],
+            "Take it out there",
+        )
     group = own.values.get("group")
     if group not in (None, "") and "group" not in said:
         raise Refusal(
@@ -370,6 +377,24 @@ def _graceful(item: Mapping[str, Any], own: _Own, said: Mapping[str, Any]) -> fl
     told = (said.get("graceful_timeout"), own.values.get("graceful_timeout"), item["timeout_s"])
     known = filter(None, map(_number, (*told, own.values.get("timeout"))))
     return next(known, _DEFAULTS["timeout"])
+
+
+def _scheme(own: _Own, said: Mapping[str, Any]) -> str:
+    """Return by what gunicorn is asked, as far as it is known before it runs."""
+    told = [said.get(name) or own.values.get(name) for name in _TLS]
+    is_known = any(value not in (None, "", python_source.UNKNOWN) for value in told)
+    return "https" if is_known else "http"
+
+
+def _unknown_scheme(item: Mapping[str, Any], own: _Own, scheme: str) -> list[str]:
+    """Return a sentence where what gunicorn speaks cannot be known before it runs."""
+    unknown = [name for name in _TLS if own.values.get(name) is python_source.UNKNOWN]
+    return [
+        f"{name} of {own.places[name]} is not known before it is run, and its health is asked over "
+        "http: say health_scheme where it speaks TLS"
+        for name in unknown[:1]
+        if scheme == "http" and not item.get("health_scheme")
+    ]
 
 
 def _number(value: object) -> float | None:

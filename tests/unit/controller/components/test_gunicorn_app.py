@@ -371,6 +371,7 @@ def test_headers_of_the_health_check_are_known_to_every_proof(resolve):
     state = resolve({"health_headers": headers})
     assert state["applications"][0]["health_headers"] == headers
     assert gunicorn_app.summary(state)[0]["health_headers"] == headers
+    assert gunicorn_app.summary(state)[0]["health_scheme"] == "http"
     assert service(state) == service(resolve())
 
 

@@ -242,7 +242,6 @@ BAD = {
     "a function": ({"post_fork": "print"}, "Say it in gunicorn.conf.py"),
     "a table": ({"logconfig_dict": {}}, "Say it in gunicorn.conf.py"),
     "a daemon": ({"daemon": True}, "systemd looks after"),
-    "TLS": ({"certfile": "a.pem"}, "plain HTTP"),
     "a switch with a number": ({"preload_app": 1}, "Write true or false"),
     "a number that is on": ({"max_requests": True}, "one value"),
     "a list for one": ({"max_requests": [1, 2]}, "one value"),
@@ -265,8 +264,6 @@ def test_a_setting_that_cannot_be_is_refused_with_a_remedy(told, case):
     ("conf", "said"),
     [
         ("daemon = True", "systemd looks after"),
-        ("certfile = '/etc/ssl/a.pem'", "plain HTTP"),
-        ("keyfile = '/etc/ssl/a.key'", "plain HTTP"),
         ("group = 'www-data'", "settings: {group: ...}"),
         ("import os\ngroup = os.environ['G']", "settings: {group: ...}"),
     ],
@@ -285,7 +282,41 @@ def test_a_daemon_is_refused_in_a_command_line_of_its_own_too(told, arguments):
 
 
 def test_what_may_be_said_where_it_runs_is_not_refused(told):
-    told("import os\ncertfile = os.environ.get('C')\ndaemon = bool(os.environ.get('D'))")
+    told("import os\ndaemon = bool(os.environ.get('D'))")
+
+
+@pytest.mark.parametrize(
+    ("conf", "options", "scheme"),
+    [
+        ("", {}, "http"),
+        ("certfile = None\nkeyfile = ''", {}, "http"),
+        ("certfile = '/etc/ssl/a.pem'", {}, "https"),
+        ("keyfile = '/etc/ssl/a.key'", {}, "https"),
+        ("", {"settings": {"certfile": "/etc/ssl/a.pem", "keyfile": "/etc/ssl/a.key"}}, "https"),
+        ("", {"environment_variables": {"GUNICORN_CMD_ARGS": "--certfile=/a.pem"}}, "https"),
+        ("certfile = '/etc/ssl/a.pem'", {"health_scheme": "http"}, "http"),
+        ("", {"health_scheme": "https"}, "https"),
+    ],
+)
+def test_who_has_a_certificate_is_asked_over_tls(told, conf, options, scheme):
+    assert told(conf, **options).scheme == scheme
+
+
+def test_whether_a_certificate_is_there_may_be_known_by_the_running_application_alone(told):
+    conf = "import os\ncertfile = os.environ.get('C')"
+    found = told(conf)
+    assert found.scheme == "http"
+    assert found.notices == [
+        "certfile of gunicorn.conf.py is not known before it is run, and its health is asked over "
+        "http: say health_scheme where it speaks TLS"
+    ]
+    assert told(conf, health_scheme="https").notices == []
+
+
+def test_a_program_that_serves_by_itself_says_how_it_is_asked():
+    item = {"name": "web", "timeout_s": None, "entry": None}
+    for said, scheme in ((None, "http"), ("https", "https")):
+        assert settings.of_program({**item, "health_scheme": said}, "main.py").scheme == scheme
 
 
 def test_a_group_that_settings_say_goes_before_that_of_the_application(told):

@@ -6,6 +6,8 @@ import contextlib
 import http.server
 import socket
 import socketserver
+import ssl
+import subprocess
 import threading
 import time
 
@@ -38,6 +40,61 @@ class UnixServer(socketserver.UnixStreamServer):
     """Looks enough like a TCP server for BaseHTTPRequestHandler."""
 
     server_name, server_port = "localhost", 0
+
+
+def certified(folder):
+    """Return a server's TLS with a certificate that nobody vouches for."""
+    key, certificate = str(folder / "key.pem"), str(folder / "cert.pem")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+         "-nodes", "-days", "1", "-subj", "/CN=shop.example", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+def test_a_server_that_speaks_tls_is_asked_over_it_whoever_signed_its_certificate(listen_by):
+    listen = listen_by(certified)
+    headers = {"Host": "shop.example", "X-Scheme": "https"}
+    assert http_probe.ask(listen, "/healthz", 5, tls=True).complaint() == ""
+    assert http_probe.ask(listen, "/away", 5, headers=headers, tls=True).status == 301
+    assert http_probe.ask(listen, "/healthz", 5).status != 200
+
+
+def test_one_that_speaks_none_is_told_as_such(listen):
+    assert complaint(listen, "/healthz", 5, lambda: None, {}, True).startswith("gave no answer (")
+
+
+def test_a_handshake_that_nobody_takes_up_ends_when_the_look_says_so_or_the_time_is_over():
+    looks = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        listen = f"127.0.0.1:{server.getsockname()[1]}"
+        found = http_probe.ask(listen, "/healthz", 1, lambda: looks.append(1), tls=True)
+    assert (found.complaint(), len(looks) > 1) == ("gave no answer (timed out)", True)
+
+
+@pytest.fixture
+def listen_by(tmp_path):
+    """A function that starts a server on a unix socket whose connections are wrapped."""
+    stops = []
+
+    def start(context_of):
+        server = UnixServer(str(tmp_path / "tls.sock"), Answers)
+        server.socket = context_of(tmp_path).wrap_socket(server.socket, server_side=True)
+        # A client that speaks no TLS is none of the server's trouble.
+        server.handle_error = lambda *_arguments: None
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        stops.append((server, thread))
+        return str(tmp_path / "tls.sock")
+
+    yield start
+    for server, thread in stops:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
 
 
 @pytest.fixture(params=["tcp", "wildcard", "ipv6", "unix"])
