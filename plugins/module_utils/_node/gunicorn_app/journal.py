@@ -24,7 +24,8 @@ _VARIABLE = re.compile(
     re.MULTILINE,
 )
 
-
+# What is called with two arguments, as WSGI has it, and takes three.
+_IS_ASGI = re.compile(r"\(\) missing 1 required positional argument: 'send'$")
 # The line of an access log, of gunicorn, uvicorn and http.server alike, for a path.
 _ASKED = r'"(?:GET|HEAD) {} HTTP/[0-9.]+"'
 # gunicorn (workers/sync.py, gthread.py, base_async.py, gtornado.py) and uvicorn (server.py) on a
@@ -113,6 +114,8 @@ def cause(log: str) -> str:
     exceptions = _EXCEPTION.findall(log)
     if not exceptions:
         return ""
+    if _IS_ASGI.search(exceptions[-1]):
+        return f"{exceptions[-1]}: it is of ASGI, and needs a worker_class that is as well"
     variables = _VARIABLE.findall(log)
     if variables and exceptions[-1] == f"KeyError: '{variables[-1]}'":
         return f"environment variable {variables[-1]} is missing ({exceptions[-1]})"

@@ -422,8 +422,8 @@ def _told(
     default = _ENTRIES[server]
     if server == "gunicorn":
         _demand_gunicorn(environment, names, what)
-        settings.demand_packages(item, names, what)
         told = settings.resolve({**item, **app}, app["release"], source, default)
+        settings.demand_packages(told.worker_class, item["environment"], names, what)
     else:
         told = settings.of_program(item, default)
     folders = [] if source is None else [pathlib.Path(source, path) for path in ("", *told.paths)]

@@ -144,7 +144,8 @@ def _files_of(folder: pathlib.Path, module: str) -> list[pathlib.Path]:
     """Return the file of a module below a folder, in a list; [] where there is none."""
     place = folder.joinpath(*module.split("."))
     compiled = sorted(place.parent.glob(f"{place.name}.*.so")) if place.parent.is_dir() else []
-    candidates = [place / "__init__.py", place.with_name(f"{place.name}.py"), *compiled]
+    names = [f"{place.name}.py", f"{place.name}.so"]
+    candidates = [place / "__init__.py", *map(place.with_name, names), *compiled]
     return [path for path in candidates if path.is_file()][:1]
 
 

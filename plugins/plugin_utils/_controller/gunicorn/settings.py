@@ -56,20 +56,23 @@ _SHORT = {
     "-k": "worker_class", "-n": "proc_name", "-p": "pidfile", "-t": "timeout",
     "-u": "user", "-w": "workers",
 }  # fmt: skip
-# What workers of a class need in the environment, by what the class begins with.
+# What workers of a class need in the environment, by what is in the name or path of the class, such
+# as gunicorn.workers.ggevent.GeventWorker.
 _NEEDS = {
-    "aiohttp": "aiohttp",
-    "eventlet": "eventlet",
-    "gevent": "gevent",
-    "tornado": "tornado",
-    "uvicorn_worker": "uvicorn-worker",
-    "uvicorn.": "uvicorn",
+    r"\baiohttp\b": "aiohttp",
+    r"eventlet": "eventlet",
+    r"gevent(?!let)": "gevent",
+    r"tornado": "tornado",
+    r"\bmeinheld\b": "meinheld",
+    r"\buvicorn_worker\b": "uvicorn-worker",
+    r"\buvicorn\.": "uvicorn",
 }
 
 
 class Told(NamedTuple):
     """What gunicorn is told.
 
+    :ivar worker_class: of which class its workers are, '' where that is not said or not known.
     :ivar workers: the number of workers as an argument, '' where the application says it itself.
     :ivar arguments: all other arguments but the address and the entry.
     :ivar stop_s: how long it may take to stop.
@@ -79,6 +82,7 @@ class Told(NamedTuple):
     :ivar notices: what of the application's own settings does not hold.
     """
 
+    worker_class: str
     workers: str
     arguments: list[str]
     stop_s: float
@@ -146,6 +150,7 @@ def resolve(item: Mapping[str, Any], release: str, source: str | None, entry: st
         _Rule(name, str(value), f"settings: {{{name}: {value}}}") for name, value in said.items()
     ]
     return Told(
+        item.get("worker_class") or own.text("worker_class"),
         next((rule.value for rule in ruled if rule.name == "workers"), ""),
         arguments,
         _graceful(item, own, said) + _MARGIN_S,
@@ -174,26 +179,28 @@ def of_program(item: Mapping[str, Any], entry: str) -> Told:
             )
     timeout = item["timeout_s"] or _DEFAULTS["timeout"]
     scheme = item.get("health_scheme") or "http"
-    return Told("", [], timeout + _MARGIN_S, item.get("entry") or entry, [], scheme, [])
+    return Told("", "", [], timeout + _MARGIN_S, item.get("entry") or entry, [], scheme, [])
 
 
-def demand_packages(item: Mapping[str, Any], names: set[str] | None, what: str) -> None:
+def demand_packages(worker_class: str, environment: str, names: set[str] | None, what: str) -> None:
     """Refuse workers of a class whose package an environment lacks.
 
-    :param names: what the environment holds, None where that is not known.
+    :param worker_class: of a Told.
+    :param environment: the name of the environment.
+    :param names: what that holds, None where it is not known.
+    :raises Refusal: it is no class, or its package is lacking.
     """
-    worker_class = item.get("worker_class") or ""
     if worker_class and not _CLASS.fullmatch(worker_class):
         raise Refusal(
             f"worker_class '{worker_class}' of {what}",
             "it is neither one of gunicorn's nor the path of a class",
             "Write it such as gevent or uvicorn.workers.UvicornWorker",
         )
-    for begin, package in _NEEDS.items():
-        if worker_class.startswith(begin) and names is not None and package not in names:
+    for sign, package in _NEEDS.items():
+        if re.search(sign, worker_class) and names is not None and package not in names:
             raise Refusal(
                 f"worker_class {worker_class} of {what}",
-                f"neither the lock nor the requirements of environment {item['environment']} name "
+                f"neither the lock nor the requirements of environment {environment} name "
                 f"{package}",
                 f"Add {package} to the requirements",
             )
@@ -266,14 +273,17 @@ def _own(item: Mapping[str, Any], said: Mapping[str, Any], source: str | None, w
     unread = ""
     if _CONCURRENCY in variables:
         values["workers"], places["workers"] = variables[_CONCURRENCY], _CONCURRENCY
-    config = str(said.get("config", _CONFIG)).removeprefix("file:")
+    arguments = dict(_of_arguments(variables.get(_ARGUMENTS, "")))
+    named = said.get("config") or arguments.get("config")
+    config = str(named or _CONFIG).removeprefix("file:")
     if source is None or config.startswith("python:"):
         unread = config
     else:
         path = pathlib.Path(source, config)
-        if "config" in said and not path.is_file():
+        if named and not path.is_file():
+            place = "settings" if "config" in said else _ARGUMENTS
             raise Refusal(
-                f"settings of {what}: config: {config}",
+                f"{place} of {what}: config: {config}",
                 f"there is no {config} in {source}",
                 "Name a file of the source by its path there",
             )
@@ -284,7 +294,7 @@ def _own(item: Mapping[str, Any], said: Mapping[str, Any], source: str | None, w
             values.update(known)
             places.update(dict.fromkeys(known, config))
             unread = config if python_source.names_of(text) is None else ""
-    for name, value in _of_arguments(variables.get(_ARGUMENTS, "")):
+    for name, value in arguments.items():
         values[name], places[name] = value, _ARGUMENTS
     return _Own(values, places, unread)
 

@@ -118,8 +118,10 @@ def test_modules_lie_in_each_folder_that_python_is_told_of(tmp_path):
         entry_of(tmp_path, "web.asgi:app", (), tmp_path / "src")
 
 
-def test_a_module_that_was_compiled_is_not_read(tmp_path):
-    (tmp_path / "main.cpython-311-x86_64-linux-gnu.so").write_bytes(b"\x7fELF")
+# importlib.machinery.EXTENSION_SUFFIXES.
+@pytest.mark.parametrize("ending", [".cpython-311-x86_64-linux-gnu.so", ".abi3.so", ".so"])
+def test_a_module_that_was_compiled_is_not_read(tmp_path, ending):
+    (tmp_path / f"main{ending}").write_bytes(b"\x7fELF")
     assert entry_of(tmp_path, "main:anything") is False
 
 

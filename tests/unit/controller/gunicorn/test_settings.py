@@ -336,28 +336,54 @@ def test_a_group_that_settings_say_goes_before_that_of_the_application(told):
         ("gevent", "gevent"),
         ("geventwebsocket.gunicorn.workers.GeventWebSocketWorker", "gevent"),
         ("tornado", "tornado"),
+        ("gunicorn.workers.ggevent.GeventWorker", "gevent"),
+        ("gunicorn.workers.geventlet.EventletWorker", "eventlet"),
+        ("egg:gunicorn#gevent_pywsgi", "gevent"),
+        ("egg:meinheld#gunicorn_worker", "meinheld"),
+        ("aiohttp.GunicornUVLoopWebWorker", "aiohttp"),
     ],
 )
 def test_workers_of_a_class_need_its_package_in_the_environment(told, worker_class, package):
-    item = {"worker_class": worker_class, "environment": "env"}
+    found = told(worker_class=worker_class)
     with pytest.raises(Refusal, match=f"Add {package} to the requirements"):
-        settings.demand_packages(item, {"gunicorn"}, "application web")
-    settings.demand_packages(item, {"gunicorn", package}, "application web")
-    settings.demand_packages(item, None, "application web")
-    assert f"--worker-class {worker_class} " in line(told(worker_class=worker_class))
+        settings.demand_packages(found.worker_class, "env", {"gunicorn"}, "application web")
+    settings.demand_packages(found.worker_class, "env", {"gunicorn", package}, "application web")
+    settings.demand_packages(found.worker_class, "env", None, "application web")
+    assert f"--worker-class {worker_class} " in line(found)
+
+
+def test_workers_of_a_class_that_the_application_says_itself_need_its_package_as_well(told):
+    found = told("worker_class = 'gevent'")
+    with pytest.raises(Refusal, match="worker_class gevent of application web"):
+        settings.demand_packages(found.worker_class, "env", {"gunicorn"}, "application web")
+    unknown = told("import os\nworker_class = os.environ['K']")
+    settings.demand_packages(unknown.worker_class, "env", {"gunicorn"}, "application web")
+
+
+# gunicorn, app/base.py, load_config(): the command line's configuration, else that of the variable.
+def test_a_configuration_that_the_variable_names_is_the_applications(told):
+    variables = {"GUNICORN_CMD_ARGS": "-c deploy/settings.py"}
+    files = {"deploy/settings.py": "workers = 5\n"}
+    found = told("workers = 7", files, environment_variables=variables)
+    assert found.workers == ""
+    assert told(files=files, environment_variables=variables, workers=3).notices == [
+        "workers 5 of deploy/settings.py is overruled by workers: 3"
+    ]
+    with pytest.raises(Refusal, match=r"there is no gone\.py in"):
+        told(environment_variables={"GUNICORN_CMD_ARGS": "--config gone.py"})
 
 
 @pytest.mark.parametrize(
     "worker_class", ["sync", "gthread", "asgi", "mine.workers:Quick", "egg:a#b"]
 )
 def test_any_other_class_is_left_to_gunicorn(worker_class):
-    settings.demand_packages({"worker_class": worker_class}, {"gunicorn"}, "application web")
+    settings.demand_packages(worker_class, "env", {"gunicorn"}, "application web")
 
 
 @pytest.mark.parametrize("worker_class", ["a b", "-k", "x\n", "$HOME"])
 def test_what_is_no_class_is_refused(worker_class):
     with pytest.raises(Refusal, match="path of a class"):
-        settings.demand_packages({"worker_class": worker_class}, None, "application web")
+        settings.demand_packages(worker_class, "env", None, "application web")
 
 
 @pytest.mark.parametrize("option", [{"worker_class": "gevent"}, {"settings": {"backlog": 9}}])

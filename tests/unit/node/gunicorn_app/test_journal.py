@@ -51,6 +51,21 @@ def test_what_ended_a_program_is_read_from_its_last_traceback(kind):
     assert app_journal.cause(log) == said
 
 
+# FastAPI, Starlette and Django's ASGI under a worker that calls them as WSGI.
+@pytest.mark.parametrize(
+    "error",
+    [
+        "TypeError: FastAPI.__call__() missing 1 required positional argument: 'send'",
+        "TypeError: __call__() missing 1 required positional argument: 'send'",
+        "TypeError: app() missing 1 required positional argument: 'send'",
+    ],
+)
+def test_an_application_of_asgi_is_told_which_workers_it_needs(error):
+    said = app_journal.cause(f"Nov 22 10:00:00 node python[7]: {error}")
+    assert said.startswith(error)
+    assert "worker_class" in said
+
+
 def test_no_secret_is_told_nor_a_line_of_one_nor_one_that_holds_another():
     secrets = {"A": "abc", "B": "abcdef", "KEY": "-----\nline one\n-----", "EMPTY": ""}
     text = "abcdef abc line one ('-----\\nline one\\n-----')"
