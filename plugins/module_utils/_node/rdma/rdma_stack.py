@@ -44,8 +44,11 @@ _KINDS = {"MLNX_OFED_LINUX": "mlnx_ofed", "OFED-internal": "doca"}
 #: What each kind of stack is called for people.
 CALLED = {"mlnx_ofed": "MLNX_OFED", "doca": "DOCA-OFED", "inbox": "the distribution's own"}
 # DOCA Documentation 3.2.0, "DOCA Profiles". The package doca-host, which brings no more than their
-# repository, is none of them.
-_DOCA_PROFILE = re.compile(r"doca-(?:all|networking|ofed|roce|host-basic).*")
+# repository, is none of them. Of what Canonical has in the archive of Ubuntu 26.04 modules may be
+# there alone (packages.ubuntu.com, linux-modules-doca-ofed-3.4-generic), and drive the devices.
+_DOCA_PROFILE = re.compile(
+    r"doca-(?:all|networking|ofed|roce|host-basic).*|linux-modules-doca-ofed-.+"
+)
 
 # The package of its modules or of their sources, on Debian's family and on Enterprise Linux. Its
 # version is that of ofed_info: 25.10.OFED.25.10.1.7.1.1-1 with OFED-internal-25.10-1.7.1, and

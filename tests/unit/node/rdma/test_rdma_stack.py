@@ -94,6 +94,8 @@ def test_the_stack_is_the_one_that_ofed_info_names(tmp_path, answer, stack):
         ("doca-ofed", "doca"),
         ("doca-networking", "doca"),
         ("doca-ofed-generic", "doca"),
+        ("linux-modules-doca-ofed-3.4-generic", "doca"),
+        ("linux-modules-extra-7.0.0-31-generic", "inbox"),
         ("doca-host", "inbox"),
         ("rdma-core", "inbox"),
     ],
@@ -130,6 +132,7 @@ def test_without_ofed_info_the_package_of_the_modules_tells_the_version(
         ({"doca-ofed-26.01-dkms": "26.01.0-0ubuntu1"}, "26.01"),
         ({"doca-ofed-generic": "7.0.0.14", "linux-modules-doca-ofed-26.01-generic": "7.0.0-14.14"},
          "26.01"),
+        ({"linux-modules-doca-ofed-26.01-unsigned-generic-hwe-26.04": "7.0.0-29.29"}, "26.01"),
         # The version of a kernel, and that of DOCA, which is another one.
         ({"doca-ofed-generic": "7.0.0.14.14"}, ""),
         ({"doca-ofed": "3.2.1-044413", "doca-ofed-userspace-3.3": "3.3.0-1"}, ""),
