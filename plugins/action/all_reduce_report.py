@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import urls
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.nccl import rendezvous
 
 
@@ -27,7 +28,7 @@ class ActionModule(ActionBase):
         return {
             "changed": False,
             "failed": bool(refusals),
-            "msg": "\n".join(map(str, refusals)) or meeting.summary(),
+            "msg": urls.shown("\n".join(map(str, refusals)) or meeting.summary()),
             "gpus": meeting.gpus(),
             # As ansible.builtin.debug does: the message is what the task is for.
             "_ansible_verbose_always": True,

@@ -7,6 +7,7 @@ import os
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import urls
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import accounts
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
@@ -61,7 +62,7 @@ class ActionModule(ActionBase):
                 try:
                     site.look(answers.facts(seen))
                 except ValueError as error:
-                    raise AnsibleActionFail(str(error)) from error
+                    raise AnsibleActionFail(urls.shown(str(error))) from error
                 arguments = site.arguments(component, asked["part"])
             sendable = registry.COMPONENTS[component].sendable(arguments["wanted"])
             return sent_file.run_with(sendable, run, self._send)

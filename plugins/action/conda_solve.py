@@ -8,6 +8,7 @@ import pathlib
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import urls
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.conda import spec
@@ -25,13 +26,16 @@ class ActionModule(ActionBase):
         answer = self._execute_module(module_args={"order": order}, task_vars=task_vars)
         if answer.get("failed"):
             return answers.passed_on(answer)
-        result = {"changed": True, "changes": [f"solve {order['name']} into {order['files'][0]}"]}
+        changes = [f"solve {order['name']} into {order['files'][0]}"]
+        result = {"changed": True, "changes": urls.shown_in(changes)}
         if self._task.check_mode:
             return result
         try:
             texts = dict(zip(order["files"], spec.texts(order, answer), strict=True))
         except ValueError as error:
-            raise AnsibleActionFail(f"Solving {order['name']} gave no lock: {error}.") from error
+            raise AnsibleActionFail(
+                urls.shown(f"Solving {order['name']} gave no lock: {error}.")
+            ) from error
         before = {path: _read(path) for path in texts}
         for path, text in texts.items():
             try:
@@ -40,13 +44,17 @@ class ActionModule(ActionBase):
                 files.write_text(path, text, owner=None, group=None, mode=0o644)
             except OSError as error:
                 raise AnsibleActionFail(
-                    f"{path} cannot be written on the controller: {error}. Let it be written there "
-                    "and solve once more."
+                    urls.shown(
+                        f"{path} cannot be written on the controller: {error}. Let it be written "
+                        "there and solve once more."
+                    )
                 ) from error
         return {
             **result,
-            "diff": [_diff(path, before[path], text) for path, text in texts.items()],
-            "msg": spec.report(order, list(before.values()), list(texts.values())),
+            "diff": urls.shown_in(
+                [_diff(path, before[path], text) for path, text in texts.items()]
+            ),
+            "msg": urls.shown(spec.report(order, list(before.values()), list(texts.values()))),
             # As ansible.builtin.debug does: the message is what the task is for.
             "_ansible_verbose_always": True,
         }

@@ -6,6 +6,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node import releases as kept
+from ansible_collections.gpunode.stack.plugins.module_utils._node import urls
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import answers
@@ -32,7 +33,7 @@ class ActionModule(ActionBase):
         try:
             result["kept"] = answers.of_shape(answer, "kept", kept.Kept, "releases")
         except ValueError as error:
-            raise AnsibleActionFail(str(error)) from error
+            raise AnsibleActionFail(urls.shown(str(error))) from error
         result["refusals"] = [refusal.as_dict() for refusal in refusals]
         result["address"] = str(self._templar.template(task_vars.get("ansible_host", "")))
         return result

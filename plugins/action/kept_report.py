@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import urls
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.plan import releases
 
 
@@ -23,7 +24,7 @@ class ActionModule(ActionBase):
         )
         return {
             "changed": False,
-            "msg": releases.as_text(arguments["hosts"], arguments["unreachable"]),
+            "msg": urls.shown(releases.as_text(arguments["hosts"], arguments["unreachable"])),
             # As ansible.builtin.debug does: the message is what the task is for.
             "_ansible_verbose_always": True,
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import urls
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.conda import spec
 
@@ -30,11 +31,11 @@ class ActionModule(ActionBase):
         unknown = spec.unknown(orders, arguments["upgrade"])
         refusals = [*arguments["refusals"], *map(str, [*disagreements, *unknown])]
         if refusals:
-            raise AnsibleActionFail("\n".join(refusals))
+            raise AnsibleActionFail(urls.shown("\n".join(refusals)))
         return {
             "changed": False,
             "solves": solves,
-            "msg": spec.announcement(orders, solves, arguments["unreachable"]),
+            "msg": urls.shown(spec.announcement(orders, solves, arguments["unreachable"])),
             # As ansible.builtin.debug does: the message is what the task is for.
             "_ansible_verbose_always": True,
         }

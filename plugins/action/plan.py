@@ -5,6 +5,7 @@ from __future__ import annotations
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import urls
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import accounts
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
@@ -41,18 +42,20 @@ class ActionModule(ActionBase):
         try:
             facts = answers.facts(seen)
         except ValueError as error:
-            raise AnsibleActionFail(str(error)) from error
+            raise AnsibleActionFail(urls.shown(str(error))) from error
         if site.hangs_on_host():
             site.look(facts)
             asked = host_plan.wishes(site, task_vars)
-        answer = host_plan.plan(
-            asked,
-            facts,
-            address,
-            is_controller=self._connection.transport == "local",
+        answer = urls.shown_in(
+            host_plan.plan(
+                asked,
+                facts,
+                address,
+                is_controller=self._connection.transport == "local",
+            )
         )
         if arguments["expect_converged"] and not self._task.check_mode:
             unfinished = host_plan.unfinished(answer, arguments["components"])
             if unfinished:
-                raise AnsibleActionFail(unfinished)
+                raise AnsibleActionFail(urls.shown(unfinished))
         return {"changed": False, **answer}

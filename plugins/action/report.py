@@ -7,6 +7,7 @@ import pathlib
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import urls
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.plan import report
 
@@ -37,15 +38,17 @@ class ActionModule(ActionBase):
                 report.write(path, report.as_document(plans, unreachable))
             except OSError as error:
                 raise AnsibleActionFail(
-                    f"The plan as JSON, {path}, cannot be written: {error}. Nothing was changed on "
-                    "any host. Name another file in preflight_json."
+                    urls.shown(
+                        f"The plan as JSON, {path}, cannot be written: {error}. Nothing was "
+                        "changed on any host. Name another file in preflight_json."
+                    )
                 ) from error
         # Whoever fails here has Ansible print the message twice, and the task that it is from.
         stops = {"stops": True} if report.stops(plans, arguments["refused"]) else {}
         return {
             "changed": False,
             **stops,
-            "msg": report.as_text(plans, unreachable),
+            "msg": urls.shown(report.as_text(plans, unreachable)),
             # As ansible.builtin.debug does: the message is what the task is for.
             "_ansible_verbose_always": True,
         }

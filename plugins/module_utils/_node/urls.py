@@ -10,6 +10,7 @@ query, under a name that says so.
 from __future__ import annotations
 
 import re
+from typing import Any
 from urllib.parse import unquote
 
 # All up to the last '@' before the path: a password may have others in it, and so may a user.
@@ -56,6 +57,15 @@ _PLAIN = re.compile(r"[^\s\"'\\#]+")
 def shown(text: str) -> str:
     """Return a text with the secrets of every address in it left out."""
     return _without_secrets(text)[0]
+
+
+def shown_in(value: Any) -> Any:
+    """Return a value of dicts, lists and scalars with every text in it as :func:`shown` has it."""
+    if isinstance(value, str):
+        return shown(value)
+    if isinstance(value, dict):
+        return {shown_in(key): shown_in(item) for key, item in value.items()}
+    return [shown_in(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _without_secrets(text: str) -> tuple[str, set[str]]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from ansible.module_utils.basic import AnsibleModule
 
+from .. import urls
 from ..refusal import Refusal
 from ..system import files, node_lock, own_paths, systemd
 
@@ -38,11 +39,14 @@ def at_work(module: AnsibleModule, purpose: str) -> Iterator[None]:
     except Refusal as refusal:
         module.fail_json(msg=str(refusal))
     except subprocess.TimeoutExpired as error:
-        # Not all of it: its arguments may hold what nobody is to read.
-        program = error.cmd if isinstance(error.cmd, str) else error.cmd[0]
-        late = Refusal(
-            os.path.basename(program),
-            f"it did not end within {error.timeout:.0f} s",
-            "See on the host what it waits for, and run again",
-        )
-        module.fail_json(msg=str(late))
+        module.fail_json(msg=urls.shown(str(_hangs(error))))
+
+
+def _hangs(error: subprocess.TimeoutExpired) -> Refusal:
+    """Return the Refusal for a command that hangs, of whose arguments some may be secret."""
+    program = error.cmd if isinstance(error.cmd, str) else error.cmd[0]
+    return Refusal(
+        os.path.basename(program),
+        f"it did not end within {error.timeout:.0f} s",
+        "See on the host what it waits for, and run again",
+    )

@@ -102,8 +102,8 @@ def bring(
         module.warn(urls.shown(says))
     module.exit_json(
         changed=bool(result.changes) or is_noted,
-        changes=list(map(urls.shown, result.changes)),
-        diff=[{key: urls.shown(text) for key, text in shown.items()} for shown in result.diff],
+        changes=urls.shown_in(result.changes),
+        diff=urls.shown_in(result.diff),
         manifest=result.manifest,
         needs=result.needs,
     )

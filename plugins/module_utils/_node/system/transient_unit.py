@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Callable
 
+from .. import urls
 from ..refusal import Refusal
 from . import commands, confinement
 from .commands import Run
@@ -99,7 +100,7 @@ def execute(
         # The command itself may end like that as well. One that does nothing does not.
         tried = _run_in_unit(name, ["true"], {}, confining, timeout_s, run)
         if _began_nothing(tried):
-            warn(_LESS.format(tried.returncode))
+            warn(urls.shown(_LESS.format(tried.returncode)))
             confining = confined.without_namespaces()
             done = _run_in_unit(name, argv, environment, confining, timeout_s, run)
     own = _OWN_ERROR.search(done.stderr) if done.returncode else None

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import urls
 from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import shape
 
 # What a terminal obeys: C0 but for tabs and line ends, DEL, C1, and what turns the direction of
@@ -32,9 +33,14 @@ _NAMED, _LONGEST_WORDS = 5, 200
 def passed_on(answer: Mapping[str, Any], keys: Iterable[str] = ()) -> dict[str, Any]:
     """Return those parts of a module's answer that are its business, cleaned.
 
+    What Ansible makes of a module that fails may quote what that was given, and is shown without
+    the secrets of addresses.
+
     :param keys: what the module answers beside whether it failed, and why.
     """
-    return {key: cleaned(answer[key]) for key in (*_ANSIBLES, *keys) if key in answer}
+    told = {key: urls.shown_in(answer[key]) for key in _ANSIBLES if key in answer}
+    own = {key: answer[key] for key in keys if key in answer}
+    return {key: cleaned(value) for key, value in {**told, **own}.items()}
 
 
 def cleaned(value: Any, depth: int = 0) -> Any:
