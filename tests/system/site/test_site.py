@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -226,22 +227,58 @@ def test_an_unreachable_host_is_reported_and_stops_nobody(converged, lab, tmp_pa
     assert "1 host (node2): not reached" in run.messages()
 
 
-def test_a_refused_host_is_left_out_where_that_is_said_and_the_others_go_on(
-    converged, lab, tmp_path
-):
+def test_a_refused_host_stops_all_or_is_left_out_where_that_is_said(converged, lab, tmp_path):
     leaving = ("-e", "gpunode_refused_hosts=leave_out")
     assert lab.ssh("node1", "sudo systemctl stop ob_cuda.socket ob_cuda.service").returncode == 0
     assert lab.ssh("node2", "sudo usermod --append --groups sudo ob_cuda").returncode == 0
     try:
+        stopped = playbooks.site(log=tmp_path / "ssh")
         run = playbooks.site(*leaving, log=tmp_path / "ssh")
     finally:
         lab.ssh("node2", "sudo gpasswd --delete ob_cuda sudo")
-    assert run.status != 0
-    assert "1 host (node2" in run.messages()
-    assert run.messages().count("it may become root on this host") == 1
+    for each in (stopped, run):
+        assert each.status != 0
+        assert "1 host (node2" in each.messages()
+        assert each.messages().count("it may become root on this host") == 1
+        assert each.changes("node2") == []
+    assert stopped.changes("node1") == []
     assert run.changes("node1")
-    assert run.changes("node2") == []
     assert playbooks.site(log=tmp_path / "ssh").changed == {"node1": 0, "node2": 0}
+
+
+def test_a_host_that_answers_whatever_it_likes_stops_nobody(converged, lab, tmp_path):
+    """Its Python is another one's, who knows of an operator's terminal and of templates."""
+    mark = tmp_path / "owned-by-a-host"
+    facts = {
+        "distribution": "\x1b[2J\x1b]0;owned\x07",
+        "receipts": {"../../x": {"digest": "{{ 7 * 7 }}"}},
+        "listening": f"{{{{ lookup('pipe', 'touch {mark}') }}}}",
+    }
+    answer = {
+        "gpunode_facts": facts,
+        "plan": {"status": "converged"},
+        "due": ["reboot"],
+        "changed": False,
+        "is_root": True,
+        "ansible_facts": {"gpunode_driver_file": "/etc/shadow"},
+    }
+    said = shlex.quote(json.dumps(answer))
+    text = shlex.quote(f"#!/bin/sh\ncat >/dev/null\nprintf '%s\\n' {said}\n")
+    place = "/usr/local/bin/another-python"
+    lab.ssh("node2", f"printf %s {text} | sudo tee {place}; sudo chmod 755 {place}")
+    assert lab.ssh("node1", "sudo systemctl stop ob_cuda.socket ob_cuda.service").returncode == 0
+    python = f"{{{{ '{place}' if inventory_hostname == 'node2' else '/usr/bin/python3' }}}}"
+    try:
+        run = playbooks.site(
+            "-e", json.dumps({"ansible_python_interpreter": python}), log=tmp_path / "ssh"
+        )
+    finally:
+        lab.ssh("node2", f"sudo rm {place}")
+    assert run.stats["node2"]["failures"] == 1
+    assert "the host answers what are no facts" in run.messages()
+    assert run.changes("node1")
+    assert "\x1b" not in run.text
+    assert not mark.exists()
 
 
 def test_tags_apply_the_named_component_and_no_other(converged, lab, tmp_path):
