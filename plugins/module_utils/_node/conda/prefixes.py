@@ -24,22 +24,43 @@ def is_conda(prefix: str) -> bool:
 def refuse_unsafe(what: str, prefix: str, option: str, but: Collection[str] = ()) -> None:
     """Refuse to run anything of a prefix that somebody else than root could change.
 
-    What its Python imports by a .pth file from elsewhere, as packages that are being worked on have
-    it, is a part of it.
-
     :param what: what is to be done with it.
     :param option: the one that names the prefix.
     :param but: as for safe_paths.why_unsafe_tree.
-    :raises Refusal: somebody could.
+    :raises Refusal: somebody could; see :func:`why_unsafe`.
     """
-    safe_paths.refuse_unsafe_tree(what, prefix, option, but)
+    safe_paths.refuse(what, why_unsafe(prefix, but), prefix, option)
+
+
+def why_unsafe(prefix: str, but: Collection[str] = ()) -> str:
+    """Return why somebody else than root could change what is run of a prefix; '' where nobody.
+
+    What its Python imports by a .pth file from elsewhere, as packages that are being worked on have
+    it, is a part of it, and so is what reads its conda: a prefix that was copied has that of the
+    place it was copied from.
+
+    :param but: as for safe_paths.why_unsafe_tree.
+    """
+    flaw = safe_paths.why_unsafe_tree(prefix, but)
+    interpreter = "" if flaw else safe_paths.interpreter(os.path.join(prefix, "bin", "conda"))
+    if interpreter:
+        flaw = safe_paths.why_unsafe(interpreter)
+    for place in () if flaw else _imported_from(prefix):
+        flaw = flaw or safe_paths.why_unsafe_tree(place)
+    return flaw
+
+
+def _imported_from(prefix: str) -> Iterator[str]:
+    """Yield the places outside of a prefix that its Python imports from, by Python's site.py."""
     pattern = os.path.join(glob.escape(prefix), "lib", "python3.*", "site-packages", "*.pth")
     for path in glob.glob(pattern):
         with files.opened(path) as file:
             lines = file.read(files.TEXT_LIMIT).decode(errors="surrogateescape").splitlines()
-        # Others are relative, or code.
-        for line in filter(lambda line: line.startswith("/"), lines):
-            safe_paths.refuse_unsafe_tree(what, line.rstrip(), option)
+        for line in lines:
+            place = os.path.normpath(os.path.join(os.path.dirname(path), line.rstrip()))
+            is_path = "\0" not in line and not line.startswith(("#", "import ", "import\t"))
+            if is_path and not f"{place}/".startswith(f"{prefix}/"):
+                yield place
 
 
 def verdict(state: Mapping[str, Any]) -> str:

@@ -12,7 +12,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..system import commands, root, safe_paths
+from ..conda import prefixes
+from ..system import commands, root
 from ..system.commands import Run
 from . import rank_process
 
@@ -47,7 +48,7 @@ def take_part(
     :param run: what runs programs.
     """
     prefix = os.path.dirname(os.path.dirname(python))
-    flaw = safe_paths.why_unsafe_tree(prefix) if prefix else ""
+    flaw = prefixes.why_unsafe(prefix) if prefix else ""
     if flaw:
         says = f"{flaw}, so that others than root decide what is run"
         row = {"stage": "torch", "says": says, "log": []}

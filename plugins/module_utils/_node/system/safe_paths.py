@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 import struct
 from collections.abc import Collection, Iterator
@@ -20,11 +21,20 @@ from . import files
 
 # As many as the kernel follows, path_resolution(7).
 _MOST_LINKS = 40
+# No path is longer, nor what conda writes around it.
+_HEAD_OF_SCRIPT = 8192
+_INTERPRETER = re.compile(rb"#![ \t]*(/[^\s]+)")
+_BY_SHELL = re.compile(rb"#![ \t]*/bin/sh\n'''exec' \"?(/[^\"\n]+?)\"? \"\$0\"")
 # POSIX access control lists as the kernel hands them out: include/uapi/linux/posix_acl_xattr.h.
 _ACCESS, _DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
 _HEAD, _ENTRY = struct.Struct("<I"), struct.Struct("<HHI")
 _USER, _GROUP_OBJ, _GROUP, _MASK, _OTHER = 0x02, 0x04, 0x08, 0x10, 0x20
 _WRITES = 0x02
+# Those of NFS 4 as its client hands them out, in XDR: RFC 8881, 6.2.1, and nfs4-acl-tools,
+# libnfs4acl/acl_nfs4_xattr_load.c. Allowed, to write, append or put something in, delete what is
+# in there or itself, and change the list or the owner.
+_NFS4, _NFS4_HEAD, _NFS4_ENTRY = "system.nfs4_acl", struct.Struct(">I"), struct.Struct(">4I")
+_ALLOWS, _CHANGES = 0, 0x2 | 0x4 | 0x40 | 0x10000 | 0x40000 | 0x80000
 
 
 def why_unsafe(path: str) -> str:
@@ -89,6 +99,21 @@ def why_unsafe_tree(path: str, but: Collection[str] = ()) -> str:
     return flaw
 
 
+def interpreter(path: str) -> str:
+    """Return the program that runs a script, '' where none is named by its path.
+
+    Where that path is longer than the kernel takes, conda has a shell run it: the second line of
+    the script tells.
+    """
+    try:
+        with files.opened(path) as file:
+            head = file.read(_HEAD_OF_SCRIPT)
+    except OSError:
+        return ""
+    named = _BY_SHELL.match(head) or _INTERPRETER.match(head)
+    return os.fsdecode(named.group(1)) if named else ""
+
+
 def refuse_unsafe(what: str, path: str, option: str) -> None:
     """Refuse to work at a path that somebody else than root could turn or change.
 
@@ -96,7 +121,7 @@ def refuse_unsafe(what: str, path: str, option: str) -> None:
     :param option: the one that names the path.
     :raises Refusal: somebody could.
     """
-    _refuse(what, why_unsafe(path), path, option)
+    refuse(what, why_unsafe(path), path, option)
 
 
 def refuse_unsafe_tree(what: str, path: str, option: str, but: Collection[str] = ()) -> None:
@@ -105,7 +130,7 @@ def refuse_unsafe_tree(what: str, path: str, option: str, but: Collection[str] =
     :param but: as for :func:`why_unsafe_tree`.
     :raises Refusal: somebody could.
     """
-    _refuse(what, why_unsafe_tree(path, but=but), path, option)
+    refuse(what, why_unsafe_tree(path, but=but), path, option)
 
 
 @contextlib.contextmanager
@@ -191,8 +216,10 @@ def _flaw(path: str, status: os.stat_result) -> tuple[str, bool]:
     """
     flaw, mode = _foreign(path, status), status.st_mode
     is_shared = bool(mode & stat.S_IWOTH)
-    # The bits of the group are the mask of a list: without them nobody on it may write.
+    # The bits of the group are the mask of a list: without them nobody on it may write. With a list
+    # of NFS 4 they tell of nobody else.
     writer = _writer(path, status.st_gid) if mode & stat.S_IWGRP else ""
+    writer = writer or _nfs4_writer(path, status.st_gid)
     if flaw:
         return flaw, is_shared
     if stat.S_ISDIR(mode) and mode & stat.S_ISVTX and (is_shared or writer):
@@ -234,6 +261,39 @@ def _acl(path: str, name: str) -> list[tuple[int, int, int]]:
     return list(_ENTRY.iter_unpack(data[_HEAD.size :]))
 
 
+def _nfs4_writer(path: str, gid: int) -> str:
+    """Return who besides root may change something by a list of NFS 4; '' for nobody.
+
+    Here, or in what comes to be below.
+    """
+    try:
+        entries = list(_nfs4_entries(os.getxattr(path, _NFS4, follow_symlinks=False)))
+    except OSError:
+        return ""
+    except struct.error:
+        return "whom a list names that cannot be read"
+    for kind, bits, who in entries:
+        is_roots = who.partition("@")[0] in ("OWNER", "root", "0") or (who == "GROUP@" and not gid)
+        if kind == _ALLOWS and bits & _CHANGES and not is_roots:
+            return {"EVERYONE@": "all", "GROUP@": f"group {files.group_name(gid)}"}.get(who, who)
+    return ""
+
+
+def _nfs4_entries(data: bytes) -> Iterator[tuple[int, int, str]]:
+    """Yield the (type, mask, who) of a list of NFS 4.
+
+    :raises struct.error: it is none.
+    """
+    (count,), at = _NFS4_HEAD.unpack_from(data), _NFS4_HEAD.size
+    for _entry in range(count):
+        kind, _flags, bits, length = _NFS4_ENTRY.unpack_from(data, at)
+        at += _NFS4_ENTRY.size
+        (who,) = struct.unpack_from(f"{length}s", data, at)
+        yield kind, bits, who.decode(errors="replace")
+        # Padded to four bytes.
+        at += length + -length % 4
+
+
 def _writers(entries: list[tuple[int, int, int]], gid: int) -> str:
     """Return the first besides root whom a list lets write, in words; '' for nobody."""
     mask = next((bits for tag, bits, _who in entries if tag == _MASK), _WRITES)
@@ -248,7 +308,14 @@ def _writers(entries: list[tuple[int, int, int]], gid: int) -> str:
     return ""
 
 
-def _refuse(what: str, flaw: str, path: str, option: str) -> None:
+def refuse(what: str, flaw: str, path: str, option: str) -> None:
+    """Refuse to do something for a flaw that was found; nothing where there is none.
+
+    :param flaw: what :func:`why_unsafe` and its like returned.
+    :param path: what others decide over.
+    :param option: the one that names it.
+    :raises Refusal: there is one.
+    """
     if flaw:
         raise Refusal(
             what,

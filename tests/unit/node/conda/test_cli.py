@@ -234,14 +234,41 @@ def test_a_conda_that_others_could_change_is_not_run(base, part):
         cli.run(base, ["info"], execute)
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        "#!{}\nimport conda\n",
+        "#! \t{} -I\n",
+        """#!/bin/sh\n'''exec' {} "$0" "$@"\n' '''\n""",
+        """#!/bin/sh\n'''exec' "{}" "$0" "$@"\n' '''\n""",
+    ],
+)
+def test_a_conda_that_was_copied_from_a_user_is_not_run_by_what_the_user_has(
+    base, tmp_path_factory, head
+):
+    theirs = tmp_path_factory.mktemp("home") / "python"
+    theirs.write_text("")
+    conda = os.path.join(base, "bin", "conda")
+    with open(conda, "w", encoding="utf-8") as script:
+        script.write(head.format(theirs))
+    cli.run(base, ["info"], answering(0))
+    theirs.chmod(0o777)
+    with pytest.raises(Refusal, match=f"{theirs} is written by all, so that others"):
+        cli.run(base, ["info"], answering(0))
+
+
+@pytest.mark.parametrize("is_relative", [False, True])
 @pytest.mark.parametrize("tool", ["conda", "pip"])
-def test_what_is_imported_from_a_folder_of_others_is_not_run(base, tmp_path_factory, tool):
+def test_what_is_imported_from_a_folder_of_others_is_not_run(
+    base, tmp_path_factory, tool, is_relative
+):
     work = tmp_path_factory.mktemp("work")
     (work / "plugin.py").write_text("")
     packages = os.path.join(base, "lib", "python3.12", "site-packages")
     os.makedirs(packages)
     with open(os.path.join(packages, "__editable__.plugin.pth"), "w", encoding="utf-8") as pth:
-        pth.write(f"import sys\n# {work}\nrelative\n{work}\n")
+        place = os.path.relpath(work, packages) if is_relative else work
+        pth.write(f"import sys\n# {work}\nrelative\n\0\n{place}\n")
 
     def run():
         if tool == "conda":

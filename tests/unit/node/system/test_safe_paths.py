@@ -184,3 +184,49 @@ def test_what_a_link_in_a_tree_leads_to_is_a_part_of_it(place, tmp_path):
     assert safe_paths.why_unsafe_tree(tree) == ""
     elsewhere.chmod(0o777)
     assert safe_paths.why_unsafe_tree(tree) == f"{elsewhere} is written by all"
+
+
+def nfs4(*entries):
+    """Return a list of NFS 4 as its client hands it out: [(type, flags, mask, who)]."""
+    data = struct.pack(">I", len(entries))
+    for kind, flags, mask, who in entries:
+        data += struct.pack(">4I", kind, flags, mask, len(who)) + who.encode()
+        data += b"\0" * (-len(who) % 4)
+    return data
+
+
+# As a server of Linux makes them of the modes 0755 and 0775 (nfs4_getfacl: rwaDxtTnNcCoy, rxtncy).
+ROOTS = [(0, 0, 0x1F01FF, "OWNER@"), (0, 0, 0x1200A9, "GROUP@"), (0, 0, 0x1200A9, "EVERYONE@")]
+NFS4 = {
+    "the mode alone": ([], ""),
+    "a user who writes": ([(0, 0, 0x2, "jane@example.org")], "jane@example.org"),
+    "a number that appends": ([(0, 0, 0x4, "1000")], "1000"),
+    "a group that deletes": ([(0, 0x40, 0x40, "staff@example.org")], "staff@example.org"),
+    "a user who may change the list": ([(0, 0, 0x40000, "jane@x")], "jane@x"),
+    "a user who may take it": ([(0, 0, 0x80000, "jane@x")], "jane@x"),
+    "a user who may remove it": ([(0, 0, 0x10000, "jane@x")], "jane@x"),
+    "what comes below": ([(0, 0xB, 0x2, "jane@x")], "jane@x"),
+    "all": ([(0, 0, 0x2, "EVERYONE@")], "all"),
+    "a user who reads": ([(0, 0, 0x1200A9, "jane@x")], ""),
+    "a user who is denied": ([(1, 0, 0x1F01FF, "jane@x")], ""),
+    "root by name": ([(0, 0, 0x1F01FF, "root@example.org"), (0, 0, 0x2, "0")], ""),
+    "the group of root": ([(0, 0, 0x2, "GROUP@")], ""),
+}
+
+
+@pytest.mark.skipif(OWN != 0, reason="only root's group is no other")
+@pytest.mark.parametrize("case", NFS4)
+def test_a_list_of_nfs_4_lets_nobody_else_change_it(place, monkeypatch, case):
+    entries, writer = NFS4[case]
+    data = {str(place): nfs4(*ROOTS, *entries)}
+
+    def getxattr(path, name, *, follow_symlinks):
+        if name != "system.nfs4_acl" or str(path) not in data:
+            raise OSError
+        return data[str(path)]
+
+    monkeypatch.setattr(os, "getxattr", getxattr)
+    assert why(place / "conda") == (f"{place} is written by {writer}" if writer else "")
+    assert why(place / "to come") == (f"{place} is written by {writer}" if writer else "")
+    data[str(place)] = data[str(place)][:-8]
+    assert why(place / "conda") == f"{place} is written by whom a list names that cannot be read"
