@@ -16,6 +16,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed impo
     converge as ofed_converge,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed import (
+    kernel_modules,
     note,
     package_sets,
 )
@@ -776,6 +777,62 @@ def test_an_exchange_that_fails_goes_back_to_the_exact_versions_before(el):
     verb, names = transactions(el)[-1]
     assert (verb, set(names)) == ("install", exactly(OLD_RPMS))
     assert sources() == [False] * 4
+
+
+@pytest.mark.parametrize("lacks", [[], ["rdma-core"]])
+def test_a_repository_that_is_away_is_passed_over_where_all_that_comes_back_is_kept(
+    el, monkeypatch, lacks
+):
+    el.has_rpms(OLD_RPMS)
+    kept = {name: f"/kept/{name}.rpm" for name in OLD_RPMS if name not in lacks}
+    monkeypatch.setattr(note, "kept_packages", lambda *_: kept)
+    install = el.execute
+
+    def execute(argv, environment):
+        done = install(argv, environment)
+        if "doca-ofed-3.2.2-035000" in argv and not {"--assumeno", "--downloadonly"} & set(argv):
+            return subprocess.CompletedProcess(argv, 1, "", "Error: it does not work\n")
+        return done
+
+    el.execute = execute
+    with pytest.raises(Refusal, match="it does not work"):
+        el.converge(gpunode_ofed_version="25.10-2.4.1")
+    (back,) = [argv for argv in el.told(kept["doca-ofed"]) if "--assumeno" not in argv]
+    assert ("--setopt=*.skip_if_unavailable=True" in back) is (not lacks)
+    came = [argv for argv in el.told("doca-ofed-3.2.2-035000") if "--assumeno" not in argv]
+    assert not any("--setopt=*.skip_if_unavailable=True" in argv for argv in came)
+
+
+@pytest.mark.parametrize(("kind", "calls"), [("el", 1), ("host", 0)])
+def test_what_dkms_forgot_with_packages_of_rpm_is_added_once_they_came(
+    request, monkeypatch, kind, calls
+):
+    found, told = request.getfixturevalue(kind), []
+    monkeypatch.setattr(
+        kernel_modules, "add_forgotten", lambda host: told.append(len(found.commands))
+    )
+    found.converge()
+    assert len(told) == calls
+    came = [at for at, argv in enumerate(found.commands) if "install" in argv]
+    assert not told or told[0] > max(came)
+
+
+def test_modules_are_built_anew_where_other_sources_came_and_only_there(host, monkeypatch):
+    before, told = frozenset({("/var/lib/dkms/x.ko", 1, 1)}), []
+    monkeypatch.setattr(kernel_modules, "builds", lambda _tree: before)
+    monkeypatch.setattr(
+        kernel_modules, "complete_all", lambda _host, _rows, outdated=None: told.append(outdated)
+    )
+    host.has_doca("25.10")
+    host.converge()
+    told.clear()
+    # The same once more, since it was cut.
+    planted(host.folder, {f"{note.DIR}/at-work": ""})
+    host.converge()
+    assert told == [kernel_modules.NO_BUILDS]
+    host.offers = SERIES["26.01"]
+    host.converge(gpunode_ofed_version="26.01")
+    assert told[1:] == [before]
 
 
 def test_what_an_exchange_that_was_cut_left_goes_before_and_after_what_was_there_comes_back(el):

@@ -43,6 +43,28 @@ def tree(tmp_path):
     return found
 
 
+def test_of_what_dkms_forgot_the_stacks_own_trees_are_added_again(tmp_path, monkeypatch):
+    names = ("mlnx-ofed-kernel-25.10", "knem-1.1.4", "nvidia-580.105.08", "iser-25.10")
+    tree = planted(
+        tmp_path,
+        {
+            **{f"/usr/src/{name}/dkms.conf": "" for name in names},
+            "/var/lib/dkms/iser/25.10/source/dkms.conf": "",
+        },
+    )
+    added = []
+
+    def execute(argv, _environment):
+        added.append(argv)
+        return subprocess.CompletedProcess(argv, 0, "", "")
+
+    monkeypatch.setattr(dkms.stack_packages, "owns", lambda *_: True)
+    ofed_modules.add_forgotten(bring.Host(tree, dict, execute, tree.run))
+    asked = " ".join(" ".join(argv) for argv in added)
+    assert ("mlnx-ofed-kernel" in asked, "knem" in asked) == (True, True)
+    assert ("nvidia" in asked, "iser" in asked) == (False, False)
+
+
 def test_the_core_is_built_before_what_is_built_with_it():
     names = ("knem", "isert", "nvidia", "mlnx-ofed-kernel", "kernel-mft-dkms")
     rows = [{"name": name, "version": "1"} for name in names]
