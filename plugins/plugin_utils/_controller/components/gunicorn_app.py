@@ -57,6 +57,12 @@ _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _FRAMING = ("connection", "content-length", "expect", "te", "transfer-encoding", "upgrade")
 _CREDENTIALS = ("authorization", "cookie", "proxy-authorization")
 _MEMORY = re.compile(r"[1-9][0-9]*[KMGT]?")
+# How variables with secrets are called.
+_SECRET = re.compile(
+    r"(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|(?:API|ACCESS|SECRET|PRIVATE|ENCRYPTION)_?KEY)$"
+    r"|_(?:PASS|PWD)$",
+    re.IGNORECASE,
+)
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _OURS = ("PATH", systemd.UNIT_MARK, service.SECRETS_MARK)
@@ -387,14 +393,26 @@ def _decided(item: Mapping[str, Any], site: Site) -> tuple[dict[str, str], list[
 def _exposed(variables: Mapping[str, str]) -> list[str]:
     """Return a sentence for each variable with a secret, which anyone on the host can read.
 
-    It may be none, such as the user alone of an address: so it is told and not refused.
+    It may be none, such as the user alone of an address, or a word that is no secret here: so it is
+    told and not refused.
     """
-    return [
-        f"{name} in environment_variables has what may be a password or token in an address, and "
-        "anyone on the host can read it: say it in gunicorn_app_secrets"
-        for name, value in variables.items()
+    found = {
+        name: "has what may be a password or token in an address"
         if urls.has_password(value)
+        else "is called like a secret"
+        for name, value in variables.items()
+        if urls.has_password(value) or _is_called_secret(name, value)
+    }
+    return [
+        f"{name} in environment_variables {why}, and anyone on the host can read it: say it in "
+        "gunicorn_app_secrets"
+        for name, why in found.items()
     ]
+
+
+def _is_called_secret(name: str, value: str) -> bool:
+    # A path is where a secret lies, and none itself.
+    return bool(_SECRET.search(name)) and bool(value) and not value.startswith("/")
 
 
 def _whole_number(said: str, what: str) -> int:

@@ -265,6 +265,13 @@ def test_a_program_that_serves_itself_has_no_workers_to_decide(resolve, source):
         ("HOOK", "https://chat.example/x?token=geheim"),
         ("https_proxy", "jane:geheim@proxy.example:3128"),
         ("GUNICORN_CMD_ARGS", "--env=BROKER=amqp://shop:geheim@mq/"),
+        ("PGPASSWORD", "geheim"),
+        ("DB_PASS", "geheim"),
+        ("SECRET_KEY", "geheim"),
+        ("AWS_SECRET_ACCESS_KEY", "geheim"),
+        ("sentry_auth_token", "geheim"),
+        ("OPENAI_API_KEY", "geheim"),
+        ("SSL_KEY_PASSPHRASE", "geheim"),
     ],
 )
 def test_a_secret_that_anyone_on_the_host_can_read_is_named_without_it(resolve, name, value):
@@ -287,6 +294,23 @@ def test_a_secret_that_anyone_on_the_host_can_read_is_named_without_it(resolve, 
 )
 def test_a_variable_without_a_secret_is_not_told(resolve, value):
     assert notices(resolve({"environment_variables": {"A": value}})) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DB_PASSWORD_FILE", "geheim"),
+        ("DB_PASSWORD", "/run/secrets/db"),
+        ("SECRET_KEY", ""),
+        ("TOKEN_URL", "https://login.example/token"),
+        ("MAX_TOKENS", "4096"),
+        ("AWS_ACCESS_KEY_ID", "AKIA"),
+        ("COMPASS", "north"),
+        ("PUBLIC_KEY", "ssh-ed25519 AAAA"),
+    ],
+)
+def test_a_variable_that_only_leads_to_a_secret_is_not_told(resolve, name, value):
+    assert notices(resolve({"environment_variables": {name: value}})) == []
 
 
 def test_a_secret_among_the_secrets_is_not_told(resolve):
