@@ -19,6 +19,16 @@ OPEN = "Dual MIT/GPL"
 # Which rpm holds for as long as a transaction lasts.
 RPM_LOCK = "/var/lib/rpm/.rpm.lock"
 LOCK_S = 40
+# dnf-automatic(8): what it updates, and where it tells of it, which is by mail where nothing is
+# said; kernels arrive in a test of their own.
+AUTOMATIC = """\
+[commands]
+upgrade_type = default
+[emitters]
+emit_via = stdio
+[base]
+excludepkgs = kernel*
+"""
 
 
 @pytest.fixture(scope="module", params=el.SHAPES)
@@ -55,6 +65,25 @@ def test_an_update_of_the_host_leaves_the_driver_at_its_version(converge, host):
     assert (
         f"held at 3:{OLD}-1.{dist}, and the repository offers 3:{NEW}-1.{dist}" in told.messages()
     )
+
+
+def automatic(host, verb):
+    """Run dnf-automatic, as its timer does in time; return what it says."""
+    host.says(f"cat >/root/automatic.conf <<'end'\n{AUTOMATIC}end")
+    called = f'main(["/root/automatic.conf", "{verb}"])'
+    return host.says(f"python3 -c 'from dnf.automatic.main import main; exit({called})' 2>&1")
+
+
+def test_dnf_automatic_leaves_the_driver_at_its_version(converge, host):
+    before = host.versions(), host.modules()
+    assert "nvidia" not in automatic(host, "--installupdates")
+    assert (host.versions(), host.modules()) == before
+    # Without the pins it would have come.
+    host.says(f"cp {el_host.PINS} /root/pins; : >{el_host.PINS}")
+    told = automatic(host, "--downloadupdates")
+    host.says(f"cat /root/pins >{el_host.PINS}")
+    assert "nvidia-driver-cuda" in told
+    assert driver_runs.is_settled(converge(), NODE)
 
 
 def test_a_kernel_that_arrives_has_the_driver_and_keeps_it(converge, host):
