@@ -18,6 +18,12 @@ _ESPS = ("/efi", "/boot", "/boot/efi")
 _GRUB_FOLDERS = ("/boot/grub", "/boot/grub2")
 _GRUB_SETTINGS = "/etc/default/grub"
 _GRUB_SETTING = re.compile(r"""^\s*(?:export\s+)?(GRUB_\w+)=(["']?)(.*?)\2\s*(?:#.*)?$""")
+# In GRUB's menu, as grub-mkconfig writes it: what opens an entry or a submenu, with its title and
+# its id; what opens or closes any other block; and the image.
+_ITEM = re.compile(r"""\s*(?:menuentry|submenu)\s+(["'])(.*?)\1(.*)\{\s*$""")
+_ITEM_ID = re.compile(r"""(?:\$menuentry_id_option|--id)[ =]+(["']?)([^"']*?)\1(?:\s|$)""")
+_OPENS, _CLOSES = re.compile(r".*\{\s*$"), re.compile(r"\s*\}\s*$")
+_IMAGE = re.compile(r"\s*linux(?:16|efi)?\s+(\S+)")
 # In an entry's number the first part counts the menu, and the next one a submenu.
 _NUMBER = re.compile(r"[0-9]+(?:>[0-9]+)*")
 # systemd.io, "The Boot Loader Interface".
@@ -42,6 +48,20 @@ class Entry(NamedTuple):
     id: str
     fields: dict[str, str]
     has_failed: bool
+
+
+class Item:
+    """An item of GRUB's menu.
+
+    :ivar names: its title and its id.
+    :ivar image: the path of the kernel that it starts, '' of another system and of a submenu.
+    :ivar inside: the items of a submenu, [] of an entry.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
+        self.image = ""
+        self.inside: list[Item] = []
 
 
 def next_release(tree: Root, bootable: Sequence[str]) -> str:
@@ -81,8 +101,8 @@ def _next_of_grub(tree: Root, folders: Sequence[str], bootable: Sequence[str]) -
     util/grub.d/00_header.in). What names an entry carries the release, be it a title or an id such
     as gnulinux-advanced-UUID>gnulinux-6.1.0-40-amd64-advanced-UUID. A name without any stands for
     the first entry, and so does a name that is no longer there. Where the menu is made of entries
-    of the Boot Loader Specification, these say all that; else a number but 0 would take reading
-    the menu.
+    of the Boot Loader Specification, these say all that; else the menu does, where it can be
+    read.
     """
     settings = _grub_settings(tree)
     chosen = _grub_entry(tree, folders, settings)
@@ -99,9 +119,52 @@ def _next_of_grub(tree: Root, folders: Sequence[str], bootable: Sequence[str]) -
             if chosen in (entry.id, entry.id[: -len(".conf")], entry.fields.get("title")):
                 return _release(entry, bootable)
         return _named(chosen, bootable) or _release(menu[0], bootable)
+    items = next(filter(None, (_items(tree, f"{folder}/grub.cfg") for folder in folders)), [])
+    if items and (_at(items, chosen) is not None or not _named(chosen, bootable)):
+        image = _item(items, chosen).image
+        return next((release for release in bootable if image.endswith(f"-{release}")), "")
     if _NUMBER.fullmatch(chosen) and chosen.strip("0"):
         return ""
     return _named(chosen, bootable) or next(iter(_in_menu(bootable, settings)), "")
+
+
+def _items(tree: Root, path: str) -> list[Item]:
+    """Return the items of a menu of GRUB's, [] where it has none that are understood."""
+    top = Item(())
+    # What is open, a block that is no item as None.
+    open_now: list[Item | None] = [top]
+    for line in tree.lines(path):
+        opened, image = _ITEM.match(line), _IMAGE.match(line)
+        within = open_now[-1]
+        if opened and within:
+            told = _ITEM_ID.search(opened.group(3))
+            item = Item((opened.group(2), *([told.group(2)] if told else [])))
+            within.inside.append(item)
+            open_now.append(item)
+        elif _OPENS.match(line):
+            open_now.append(None)
+        elif _CLOSES.match(line) and len(open_now) > 1:
+            open_now.pop()
+        elif image and within:
+            within.image = image.group(1)
+    return top.inside
+
+
+def _at(items: Sequence[Item], chosen: str) -> int | None:
+    """Return the place of the item that the first part of a name or number means, None of none."""
+    part = chosen.partition(">")[0]
+    if part.isdecimal() and len(part) < 10:
+        return int(part) if int(part) < len(items) else None
+    return next((at for at, item in enumerate(items) if part in item.names), None)
+
+
+def _item(items: Sequence[Item], chosen: str) -> Item:
+    """Return the entry that GRUB starts: the first one where there is none that is meant."""
+    item = items[_at(items, chosen) or 0]
+    while item.inside:
+        chosen = chosen.partition(">")[2]
+        item = item.inside[_at(item.inside, chosen) or 0]
+    return item
 
 
 def _grub_settings(tree: Root) -> dict[str, str]:

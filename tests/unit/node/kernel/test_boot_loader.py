@@ -215,6 +215,65 @@ def test_what_only_leads_from_the_esp_to_boot_is_no_second_grub():
     assert upcoming(files) == [OLD]
 
 
+# As grub-mkconfig of Debian 12 writes it: util/grub.d/10_linux.in, 30_os-prober.in.
+MENU = f"""\
+if [ "${{next_entry}}" ] ; then
+   set default="${{next_entry}}"
+fi
+function load_video {{
+  insmod all_video
+}}
+menuentry 'Debian GNU/Linux' --class debian $menuentry_id_option 'gnulinux-simple-0f2f' {{
+\tload_video
+\tlinux\t/boot/vmlinuz-{NEW} root=UUID=0f2f ro quiet
+\tinitrd\t/boot/initrd.img-{NEW}
+}}
+submenu 'Advanced options for Debian GNU/Linux' $menuentry_id_option 'gnulinux-advanced-0f2f' {{
+\tmenuentry 'Debian GNU/Linux, with Linux {NEW}' $menuentry_id_option 'gnulinux-{NEW}-0f2f' {{
+\t\tlinux\t/boot/vmlinuz-{NEW} root=UUID=0f2f
+\t}}
+\tmenuentry 'Debian GNU/Linux, with Linux {OLD}' $menuentry_id_option 'gnulinux-{OLD}-0f2f' {{
+\t\tlinux\t/boot/vmlinuz-{OLD} root=UUID=0f2f
+\t}}
+}}
+menuentry 'Windows Boot Manager (on /dev/sda1)' --class windows --id 'osprober-efi-1' {{
+\tchainloader /EFI/Microsoft/Boot/bootmgfw.efi
+}}
+menuentry "Ours" --unrestricted {{
+\tlinuxefi /vmlinuz-{OLD} root=UUID=0f2f
+}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("chosen", "release"),
+    [
+        ("0", [NEW]),
+        ("1>0", [NEW]),
+        ("1>1", [OLD]),
+        ("1", [NEW]),
+        ("2", []),
+        ("3", [OLD]),
+        # Without such an entry GRUB takes the first one.
+        ("9", [NEW]),
+        ("1>9", [NEW]),
+        ("gone", [NEW]),
+        ("gnulinux-simple-0f2f", [NEW]),
+        (f"gnulinux-advanced-0f2f>gnulinux-{OLD}-0f2f", [OLD]),
+        (f"Advanced options for Debian GNU/Linux>Debian GNU/Linux, with Linux {OLD}", [OLD]),
+        ("Windows Boot Manager (on /dev/sda1)", []),
+        ("osprober-efi-1", []),
+        ("Ours", [OLD]),
+        # Of an entry in a submenu that is named alone its own name tells.
+        (f"gnulinux-{OLD}-0f2f", [OLD]),
+    ],
+)
+def test_grub_starts_the_entry_of_its_menu_by_number_name_or_id(chosen, release):
+    files = grub(OLD, NEW, settings=f"GRUB_DEFAULT='{chosen}'\n")
+    files["/boot/grub/grub.cfg"] = MENU
+    assert upcoming(files) == release
+
+
 # Fedora's grub2, 0020-blscfg: entries sorted by the names of their files, the newest first.
 def blscfg(saved, **names):
     """Return the files of a host with entries of the specification; names is {release: name}."""
@@ -278,6 +337,7 @@ def test_entries_are_no_menu_where_grub_does_not_read_them():
             f"/sys/firmware/efi/efivars/LoaderEntryOneShot-{EFI}",
             f"/sys/firmware/efi/efivars/LoaderInfo-{EFI}",
             "/boot/loader/entries/x.conf",
+            "/boot/grub2/grub.cfg",
         ]
     ),
 )
