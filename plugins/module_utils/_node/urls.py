@@ -28,8 +28,8 @@ _FORMS = tuple(
         # A password that ought to be quoted. A port is followed by the path.
         r"(?<=://)(?P<hidden>[^/?#:@\[\s\"']+:"
         r"(?P<secret>(?!\d*(?:[/?#\s\"']|$))[^\s\"'@]{1,199}))@",
-        # Without a scheme, as of proxies.
-        rf"{_BEGIN}(?P<hidden>[\w.%+@-]+:(?P<secret>[^\s\"'/]{{1,199}}))@(?=[\w-]+(?:\.[\w-]|:\d))",
+        # Without a scheme, as of proxies and of links on a page.
+        rf"{_BEGIN}(?://)?(?P<hidden>[\w.%+@-]+:(?P<secret>[^\s\"'/]{{1,199}}))@(?=[\w-]+(?:\.[\w-]|:\d))",
         # As part of another address.
         r"(?<=%3A%2F%2F)(?P<hidden>(?:(?!%2F)[^\s\"'&]){0,99}?"
         r"%3A(?P<secret>(?:(?!%2F%2F)[^\s\"'&]){1,199}?))(?=%40)",

@@ -65,6 +65,7 @@ def test_a_second_user_of_a_host_stays_in_the_address():
         ("https://bot:p#w?x@h/simple", "https://***@h/simple", {"p#w?x"}),
         # Without a scheme, as variables and options name a proxy.
         ("bot:pw@proxy.example:3128", "***@proxy.example:3128", {"pw"}),
+        ("see //bot:pw@h.example/x", "see //***@h.example/x", {"pw"}),
         ("--proxy=jane@acme.example:pw@proxy:3128", "--proxy=***@proxy:3128", {"pw"}),
         # Lines of requirements, from version control.
         ("git+https://x-access-token:ghs_abc@github.com/a/b@v1#egg=b",
