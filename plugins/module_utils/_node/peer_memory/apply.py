@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from ..kernel import modprobe
 from ..refusal import Refusal
 from ..system.commands import Run
 from ..system.root import Root
@@ -42,10 +43,10 @@ def load(name: str, run: Run) -> None:
 
     :raises Refusal: it is not let in.
     """
-    done = run(["modprobe", name], capture_output=True)
-    if done.returncode:
+    words = modprobe.load(name, run)
+    if words:
         raise Refusal(
             f"load {name}",
-            done.stderr.decode("utf-8", "replace").strip() or f"status {done.returncode}",
+            words,
             "It is in place. Look at the end of dmesg, mend that and run again",
         )
