@@ -96,6 +96,8 @@ def test_what_ansible_makes_of_a_module_that_fails_is_masked():
         "warnings": [address],
         "deprecations": [{"msg": address}],
     }
+    long = f"{'x ' * (answers._LONGEST // 2 - 7)}{address}"
+    assert "HUN" not in str(answers.passed_on({"msg": long}))
     told = answers.passed_on(answer)
     assert told.keys() == answer.keys()
     assert "HUNTER" not in json.dumps(told)

@@ -22,6 +22,7 @@ _OBEYED = re.compile(
 )
 _DEEPEST = 50
 _LONGEST = 1 << 20
+_LAST_WORD = re.compile(r"\S{1,999}\Z")
 # What Ansible itself makes of a module that fails, or warns.
 _ANSIBLES = (
     *("failed", "msg", "exception", "rc", "module_stdout", "module_stderr", "skipped"),
@@ -38,9 +39,8 @@ def passed_on(answer: Mapping[str, Any], keys: Iterable[str] = ()) -> dict[str, 
 
     :param keys: what the module answers beside whether it failed, and why.
     """
-    told = {key: urls.shown_in(answer[key]) for key in _ANSIBLES if key in answer}
-    own = {key: answer[key] for key in keys if key in answer}
-    return {key: cleaned(value) for key, value in {**told, **own}.items()}
+    told = {key: cleaned(answer[key]) for key in (*_ANSIBLES, *keys) if key in answer}
+    return {key: urls.shown_in(told[key]) if key in _ANSIBLES else told[key] for key in told}
 
 
 def cleaned(value: Any, depth: int = 0) -> Any:
@@ -51,8 +51,10 @@ def cleaned(value: Any, depth: int = 0) -> Any:
     if depth > _DEEPEST:
         return "..."
     if isinstance(value, str):
-        shown = _OBEYED.sub(_spelled, value[:_LONGEST])
-        return shown if len(value) <= _LONGEST else f"{shown}..."
+        if len(value) > _LONGEST:
+            # The last word may be half a secret, which nothing would know.
+            value = f"{_LAST_WORD.sub('', value[:_LONGEST])}..."
+        return _OBEYED.sub(_spelled, value)
     if isinstance(value, Mapping):
         return {cleaned(key): cleaned(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list):
