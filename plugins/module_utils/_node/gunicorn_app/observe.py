@@ -12,7 +12,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..conda import builds, contents
-from ..system import accounts, commands, files, folders, in_use, listening, processes, systemd
+from ..system import (
+    accounts,
+    commands,
+    files,
+    folders,
+    in_use,
+    listening,
+    processes,
+    safe_paths,
+    systemd,
+)
 from ..system.commands import Run
 from . import candidate, data, process, release, rollback, service, surroundings
 
@@ -198,7 +208,8 @@ def _release_state(app: dict[str, Any]) -> str:
         return "absent"
     owned = files.ownership(app["release"]) == ("root", "root", "0755")
     # A release that is named by its id is known by no more than that.
-    same = owned and release.digest_of(app["release"]).startswith(app["digest"])
+    is_roots = owned and not safe_paths.why_unsafe_below(app["release"])
+    same = is_roots and release.digest_of(app["release"]).startswith(app["digest"])
     return "intact" if same else "changed"
 
 

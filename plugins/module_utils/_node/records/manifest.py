@@ -16,7 +16,7 @@ from typing import Any
 
 from ..conda import prefixes
 from ..packages import database, stack_packages
-from ..system import accounts, commands, files, processes, systemd
+from ..system import accounts, commands, files, processes, safe_paths, systemd
 from ..system import drop_ins as system_drop_ins
 from ..system.commands import Run
 from ..system.root import Root
@@ -294,6 +294,9 @@ def _path_drift(entry: Mapping[str, Any]) -> list[str]:
             if sentences:
                 return sentences
         if entry["kind"] == "tree":
+            flaw = safe_paths.why_unsafe_below(path)
+            if flaw:
+                return [f"{subject} is not root's alone: {flaw}"]
             found = tree(path, entry["ignore"])
         else:
             found = {

@@ -81,7 +81,16 @@ def why_unsafe_tree(path: str, but: Collection[str] = ()) -> str:
     :param but: paths in the folder that are put right by whoever asks, and run by nobody.
     """
     flaw = why_unsafe(path)
-    for found in () if flaw or not os.path.isdir(path) else _below(path):
+    return flaw or (why_unsafe_below(path, but) if os.path.isdir(path) else "")
+
+
+def why_unsafe_below(path: str, but: Collection[str] = ()) -> str:
+    """Return why somebody else could change something in a folder, whatever leads there.
+
+    :param but: as for :func:`why_unsafe_tree`.
+    """
+    flaw = ""
+    for found in _below(path):
         if found.path in but:
             continue
         status = found.stat(follow_symlinks=False)

@@ -50,6 +50,11 @@ def test_a_release_is_known_by_its_digest_and_a_named_one_by_as_much_as_its_id(a
     assert seen({**app, "release": "/no/such"}).release == "absent"
 
 
+def test_a_release_in_which_a_file_is_anothers_is_a_changed_one(app):
+    os.chmod(os.path.join(app["release"], "main.py"), 0o666)
+    assert seen(app).release == "changed"
+
+
 @pytest.fixture
 def changed_by(tmp_path, monkeypatch):
     """Return a function that writes a drop-in of a unit, None for none."""

@@ -106,6 +106,32 @@ def test_a_tree_in_which_anything_changed_is_drift(tmp_path, damage):
     assert drift(entry) == [f"tree {tree} was changed"]
 
 
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda tree: (tree / "sub" / "a.py").chmod(0o666), "a.py is written by all"),
+        (lambda tree: (tree / "sub").chmod(0o777), "sub is written by all"),
+        (lambda tree: give_away(tree / "sub" / "a.py"), "a.py belongs to nobody"),
+        (lambda tree: give_away(tree / "sub"), "sub belongs to nobody"),
+    ],
+)
+def test_a_tree_in_which_something_was_given_away_is_drift(tmp_path, damage, said):
+    tree = tmp_path / "t"
+    (tree / "sub").mkdir(parents=True)
+    (tree / "sub" / "a.py").write_text("")
+    entry = manifest.tree(str(tree))
+    damage(tree)
+    (sentence,) = drift(entry)
+    assert sentence.startswith(f"tree {tree} is not root's alone: ")
+    assert sentence.endswith(said)
+
+
+def give_away(path):
+    if os.getuid():
+        pytest.skip("only root gives files away")
+    os.chown(path, 65534, -1)
+
+
 def test_ignored_names_in_a_tree_are_no_drift(tmp_path):
     entry = manifest.tree(str(tmp_path), ["__pycache__"])
     (tmp_path / "__pycache__").mkdir()
