@@ -8,6 +8,7 @@ import contextlib
 import grp
 import os
 import shutil
+import stat
 from typing import Any
 
 from ..refusal import Refusal
@@ -97,9 +98,8 @@ def place_release(app: dict[str, Any], archives: dict[str, str]) -> None:
 
 def remove(path: str) -> None:
     """Remove a release folder, or what is left of one; of no other folder than it is told."""
-    folder, name = os.path.split(path)
-    with contextlib.suppress(FileNotFoundError), safe_paths.held(folder) as place:
-        _remove(os.path.join(place, name))
+    with contextlib.suppress(FileNotFoundError), safe_paths.held_above(path) as place:
+        _remove(place)
 
 
 def _remove(path: str) -> None:
@@ -145,16 +145,17 @@ def restart(app: dict[str, Any], run: Run) -> None:
 
 def point_link(app: dict[str, Any]) -> None:
     """Show people which release is in service; its folder's time says since when."""
-    folder, name = os.path.split(app["release"])
-    with safe_paths.held(folder) as place:
-        os.utime(os.path.join(place, name))
-    folder, name = os.path.split(service.link_of(app))
-    with safe_paths.held(folder) as place:
-        files.point_link(os.path.join(place, name), app["release"])
+    with safe_paths.held_above(app["release"]) as place:
+        os.utime(place)
+    with safe_paths.held_above(service.link_of(app)) as place:
+        files.point_link(place, app["release"])
 
 
 def remove_socket(path: str) -> None:
     """Remove a unix socket, and the folder that systemd made for it, where that is empty."""
-    os.unlink(path)
+    with contextlib.suppress(FileNotFoundError), safe_paths.held_above(path) as place:
+        # It may be another's by now, and then is no socket of ours.
+        if stat.S_ISSOCK(os.lstat(place).st_mode):
+            os.unlink(place)
     if path.startswith("/run/"):
         folders.remove_if_empty(os.path.dirname(path))

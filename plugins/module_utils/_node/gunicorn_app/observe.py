@@ -251,13 +251,16 @@ def _listens(
 
 def _is_taken(listen: str) -> bool:
     """Say whether a path on which to listen is that of something that is no socket."""
-    if not listen.startswith("/") or not os.path.lexists(listen):
-        return False
-    return not stat.S_ISSOCK(os.lstat(listen).st_mode)
+    return listen.startswith("/") and os.path.lexists(listen) and not is_socket(listen)
 
 
 def _socket_left(app: dict[str, Any]) -> str:
     """Return the unix socket of an earlier address, a file that nobody needs after the change."""
     text = _text_of(service.unit_path(service.socket_of(app)), "0644") or ""
     path = service.unix_socket_of(text)
-    return path if path != app["listen"] and os.path.lexists(path) else ""
+    return path if path != app["listen"] and is_socket(path) else ""
+
+
+def is_socket(path: str) -> bool:
+    """Say whether a unix socket is at a path, links not followed."""
+    return os.path.lexists(path) and stat.S_ISSOCK(os.lstat(path).st_mode)

@@ -19,7 +19,7 @@ from ..system import commands, folders, in_use, systemd
 from ..system.commands import Run
 from . import candidate, rollback, service, surroundings
 from . import release as app_release
-from .observe import used_by_others
+from .observe import is_socket, used_by_others
 
 
 class Folder(NamedTuple):
@@ -133,7 +133,7 @@ def _remains(item: dict[str, Any], run: Run) -> Remains:
         dir=os.path.dirname(os.path.dirname(release)),
         states=systemd.show(units, ("ActiveState", "FragmentPath", "NeedDaemonReload"), run),
         unit_files={unit: _files_of(unit, unit_place(unit, item)) for unit in units},
-        socket=socket if os.path.lexists(socket) else "",
+        socket=socket if is_socket(socket) else "",
         notes=[path for path in notes if os.path.lexists(path)],
         releases=releases,
         users=used_by_others(releases, name),

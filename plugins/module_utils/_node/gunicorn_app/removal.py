@@ -15,7 +15,7 @@ from typing import Any, Callable
 
 from ..refusal import Refusal
 from ..steps import Step
-from ..system import commands, own_paths, systemd
+from ..system import commands, own_paths, safe_paths, systemd
 from ..system.commands import Run
 from . import actions, service
 from .remains import Remains, Seen, unit_place, units_of
@@ -110,7 +110,7 @@ def _folder_steps(item: dict[str, Any], remains: Remains) -> list[Step]:
     data = sorted(remains.data, key=lambda folder: folder.path, reverse=True)
     for folder in [*(each for each in data if each.is_ours), *remains.folders]:
         if folder.entries <= going:
-            todo.append(_removing(folder.path, os.rmdir))
+            todo.append(_removing(folder.path, safe_paths.rmdir))
             going.add(folder.path)
     for above in remains.parents:
         for parent in above:
@@ -118,7 +118,7 @@ def _folder_steps(item: dict[str, Any], remains: Remains) -> list[Step]:
                 break
             # Two may lie below the same one.
             if parent.path not in going:
-                todo.append(_removing(parent.path, os.rmdir))
+                todo.append(_removing(parent.path, safe_paths.rmdir))
                 going.add(parent.path)
     return todo
 
@@ -129,7 +129,8 @@ def _removing(path: str, action: Callable[[str], object]) -> Step:
 
 def _unlink(path: str) -> None:
     """Remove a file or link, and its folder where that was there for such files alone."""
-    os.unlink(path)
+    with safe_paths.held_above(path) as place:
+        os.unlink(place)
     folder = os.path.dirname(path)
     if folder in (service.SECRETS_DIR, own_paths.RUN_DIR) or folder.endswith((".d", ".wants")):
         with contextlib.suppress(OSError):

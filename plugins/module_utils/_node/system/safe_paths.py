@@ -165,6 +165,27 @@ def held(path: str) -> Iterator[str]:
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def held_above(path: str) -> Iterator[str]:
+    """Yield a name of what is at a path, whose folder is held meanwhile; see :func:`held`.
+
+    What is done by that name to a link is done to the link.
+    """
+    folder, name = os.path.split(path)
+    with held(folder) as place:
+        yield os.path.join(place, name)
+
+
+def rmdir(path: str) -> None:
+    """Remove an empty folder, led there by no link of somebody else's.
+
+    :raises Refusal: one is on the way.
+    :raises OSError: as os.rmdir does.
+    """
+    with held_above(path) as place:
+        os.rmdir(place)
+
+
 def _opened(path: str) -> int:
     """Return a descriptor of a folder, opened part by part."""
     flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

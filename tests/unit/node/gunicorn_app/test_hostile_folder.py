@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 
 import pytest
@@ -11,12 +12,13 @@ from web_app import APP
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
     actions,
     observe,
+    removal,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
     release as app_release,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import folders
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import folders, safe_paths
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root gives links away")
 
@@ -63,6 +65,25 @@ def test_nothing_is_placed_or_removed_through_a_link(app, tmp_path):
     with pytest.raises(Refusal, match=WORDS):
         actions.remove(f"{app['dir']}/releases/{'0' * 12}")
     assert elsewhere_of(app) == before
+
+
+def test_no_socket_link_or_folder_is_removed_through_a_link(app, tmp_path):
+    theirs = tmp_path / "theirs"
+    (theirs / "empty").mkdir(parents=True)
+    (theirs / "current").symlink_to("x")
+    with socket.socket(socket.AF_UNIX) as mine:
+        mine.bind(str(theirs / "http.sock"))
+    away = os.path.join(app["dir"], "away")
+    os.symlink(theirs, away)
+    os.chown(away, USER, USER, follow_symlinks=False)
+    for remove, name in (
+        (actions.remove_socket, "http.sock"),
+        (removal._unlink, "current"),
+        (safe_paths.rmdir, "empty"),
+    ):
+        with pytest.raises(Refusal, match=WORDS):
+            remove(os.path.join(away, name))
+    assert len(os.listdir(theirs)) == 3
 
 
 def test_what_lies_behind_a_link_is_none_of_its_releases(app):

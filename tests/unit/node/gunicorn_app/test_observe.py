@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 
 import pytest
 from web_app import APP, Systemd
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import builds
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
+    actions,
     observe,
     process,
     service,
@@ -178,6 +180,22 @@ def test_check_mode_foresees_the_repair_of_a_damaged_environment(app, tmp_path):
     assert not seen(damaged).repaired
 
 
+def bound(path):
+    """Leave a unix socket at a path, as somebody does who ends without removing it."""
+    with socket.socket(socket.AF_UNIX) as mine:
+        mine.bind(str(path))
+
+
+def test_what_took_the_place_of_an_earlier_socket_is_left_alone(app, tmp_path, monkeypatch):
+    monkeypatch.setattr(service.systemd, "UNIT_DIR", str(tmp_path))
+    monkeypatch.setattr(files, "ownership", lambda path: ("root", "root", "0644"))
+    (tmp_path / "web.socket").write_text(f"[Socket]\nListenStream={tmp_path}/old\n")
+    (tmp_path / "old").write_text("precious")
+    assert seen({**app, "listen": str(tmp_path / "new")}).socket_left == ""
+    actions.remove_socket(str(tmp_path / "old"))
+    assert (tmp_path / "old").read_text() == "precious"
+
+
 @pytest.mark.parametrize(
     ("listens", "exists", "left"),
     [("old", True, True), ("old", False, False), ("new", True, False)],
@@ -190,7 +208,7 @@ def test_the_unix_socket_of_an_earlier_address_is_left(
     path = tmp_path / listens
     (tmp_path / "web.socket").write_text(f"[Socket]\nListenStream={path}\n")
     if exists:
-        path.write_text("")
+        bound(path)
     found = seen({**app, "listen": str(tmp_path / "new")}).socket_left
     assert found == (str(path) if left else "")
 
