@@ -10,6 +10,7 @@ import platform
 import re
 import threading
 
+from ..system import files
 from ..system.root import Root
 from . import identity
 from .shape import Mount
@@ -55,8 +56,9 @@ def own_kernel(proc: str = "/proc") -> bool:
     """
     try:
         with open(os.path.join(proc, "1", "environ"), "rb") as handle:
-            if any(item.startswith(b"container=") for item in handle.read().split(b"\0")):
-                return False
+            variables = handle.read(files.TEXT_LIMIT).split(b"\0")
+        if any(variable.startswith(b"container=") for variable in variables):
+            return False
         mine, inits = (
             os.stat(os.path.join(proc, "self", "root")),
             os.stat(os.path.join(proc, "1", "root")),

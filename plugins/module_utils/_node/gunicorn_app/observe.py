@@ -223,10 +223,8 @@ def _secrets_state(app: dict[str, Any], text: str) -> str:
 def _text_of(path: str, mode: str) -> str | None:
     """Return the text of a regular file of root's that has this mode, None of anything else."""
     try:
-        with open(
-            os.open(path, os.O_RDONLY | os.O_NOFOLLOW), encoding="utf-8", errors="replace"
-        ) as handle:
-            return handle.read() if files.ownership(path) == ("root", "root", mode) else None
+        is_ours = not os.path.islink(path) and files.ownership(path) == ("root", "root", mode)
+        return files.read_text(path, "replace") if is_ours else None
     except OSError:
         return None
 

@@ -90,7 +90,7 @@ def _pack_member(tar: tarfile.TarFile, path: str, relative: str) -> None:
         tar.addfile(member)
     else:
         member.size, member.mode = status.st_size, _mode(status.st_mode)
-        with open(path, "rb") as content:
+        with files.opened(path) as content:
             tar.addfile(member, content)
 
 

@@ -15,7 +15,7 @@ import pwd
 from typing import Any, NamedTuple
 
 from ..records import manifest
-from ..system import commands, folders, in_use, systemd
+from ..system import commands, files, folders, in_use, systemd
 from ..system.commands import Run
 from . import candidate, rollback, service, surroundings
 from . import release as app_release
@@ -180,8 +180,8 @@ def _files_of(unit: str, path: str) -> list[str]:
 
 def _our_text(path: str) -> str:
     """Return the text of a unit's file or drop-in that we wrote, '' of any other and of none."""
-    with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as handle:
-        text = handle.read()
+    with contextlib.suppress(OSError):
+        text = files.read_text(path, "replace")
         return text if text.startswith(service.OURS) else ""
     return ""
 

@@ -192,8 +192,8 @@ def _content(path: str) -> _Content:
     if os.path.islink(path):
         return [os.readlink(path), None]
     try:
-        with open(path, "rb") as handle:
-            text = handle.read().decode(errors="surrogateescape")
+        with files.opened(path) as handle:
+            text = handle.read(files.TEXT_LIMIT).decode(errors="surrogateescape")
             return [text, os.fstat(handle.fileno()).st_mode & 0o777]
     except FileNotFoundError:
         return None

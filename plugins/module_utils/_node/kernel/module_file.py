@@ -28,7 +28,7 @@ from functools import cached_property
 from typing import Callable, TypeVar
 
 from ..refusal import Refusal
-from ..system import commands, root
+from ..system import commands, files
 from ..system.commands import Run
 
 # elf(5), of 64 bits and little-endian, as all machines have it that this project knows.
@@ -50,6 +50,8 @@ _EXPORTED = re.compile(r"0x([0-9a-fA-F]+)\t(\w+)\t([^\t]*)\t([^\t]*)")
 # By the first bytes, as kmod tells them (libkmod/libkmod-file.c).
 _XZ, _GZIP, _ZSTD = b"\xfd7zXZ\0", b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _UNPACK_S = 60
+# The largest modules, of the driver with its symbols, have a tenth of it.
+_LARGEST = 1 << 30
 
 _Found = TypeVar("_Found")
 
@@ -171,9 +173,8 @@ def read(path: str, run: Run = commands.run) -> KernelModule:
     :raises Refusal: it cannot be read.
     """
     try:
-        # A pipe in a file's place keeps nobody waiting.
-        with open(path, "rb", opener=root.without_waiting) as handle:
-            data = handle.read()
+        with files.opened(path) as handle:
+            data = handle.read(_LARGEST)
         return KernelModule(_unpacked(data, path, run), path)
     except (OSError, EOFError, lzma.LZMAError, zlib.error, subprocess.SubprocessError) as error:
         raise Refusal(

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..refusal import Refusal
-from ..system import commands, confinement, disk, safe_paths
+from ..system import commands, confinement, disk, files, safe_paths
 from ..system.commands import Execute
 from ..system.root import Root
 
@@ -150,7 +150,7 @@ def refuse_misfits(bundle: Bundle, version: str, host: str, machine: str) -> Non
 
 def _unpacked_size(archive: str) -> int:
     """Return how much a .gz holds, in bytes: its last four, RFC 1952, 2.3.1."""
-    with open(archive, "rb") as handle:
+    with files.opened(archive) as handle:
         size = handle.seek(0, os.SEEK_END)
         handle.seek(max(0, size - 4))
         told = struct.unpack("<I", handle.read(4).rjust(4, b"\0"))[0]

@@ -88,7 +88,7 @@ def keep(tree: Root, archive: str, version: str) -> None:
         return
     with (
         disk.watched(f"keep the bundle of MLNX_OFED {version}", copy),
-        open(archive, "rb") as source,
+        files.opened(archive) as source,
         files.replacing(copy, owner=None, group=None, mode=0o600) as handle,
     ):
         shutil.copyfileobj(source, handle)

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..conda import prefixes
-from ..system import commands, root
+from ..system import commands, files, root
 from ..system.commands import Run
 from . import rank_process
 
@@ -93,8 +93,7 @@ def _rank(python: str, order: Mapping[str, Any], folder: str, run: Run) -> dict[
 def _noted(path: str) -> dict[str, Any]:
     """Return what a rank noted; nothing where it could not even begin."""
     try:
-        with open(path, encoding="utf-8") as file:
-            noted = json.load(file)
+        noted = files.read_json(path)
     except (OSError, ValueError):
         return {"stage": "torch"}
     # A rank that ended well, or knows why it did not, said all there is to say.

@@ -149,8 +149,7 @@ def add(tree: Root, wanted: Modules, folder: str, modules: list[str]) -> None:
         folders.make(new)
         shutil.copytree(folder, new, symlinks=True, dirs_exist_ok=True)
         path = os.path.join(new, "dkms.conf")
-        with open(path, encoding="utf-8") as handle:
-            text = dkms.dkms_conf(handle.read(), wanted.version, modules, os.cpu_count() or 1)
+        text = dkms.dkms_conf(files.read_text(path), wanted.version, modules, os.cpu_count() or 1)
         files.write_text(path, text, owner=None, group=None, mode=0o644)
 
 

@@ -137,8 +137,7 @@ class PackageExchange:
                 folders.make(sources)
                 shutil.copytree(folder, sources, symlinks=True, dirs_exist_ok=True)
             conf = os.path.join(sources, "dkms.conf")
-            with open(conf, encoding="utf-8") as handle:
-                text = _NAME.sub(f'PACKAGE_NAME="{beside.name}"', handle.read())
+            text = _NAME.sub(f'PACKAGE_NAME="{beside.name}"', files.read_text(conf))
             files.write_text(conf, text, owner=None, group=None)
             kernel_modules.build(tree, beside, self._kernels.rows, execute)
         finally:

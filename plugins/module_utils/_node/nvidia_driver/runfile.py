@@ -277,7 +277,7 @@ def keep(path: str, identity: Identity, sha256: str, folder: str = driver_archiv
     if not os.path.isfile(copy) or files.sha256_of_file(copy) != sha256:
         with (
             disk.watched(f"keep {path}", copy),
-            open(path, "rb") as source,
+            files.opened(path) as source,
             files.replacing(copy, mode=0o600) as handle,
         ):
             shutil.copyfileobj(source, handle)
@@ -295,7 +295,7 @@ def _header(path: str) -> dict[str, str]:
     makeself 1.6.0-nv2, which a driver has in it as makeself.sh.
     """
     try:
-        with open(path, "rb") as handle:
+        with files.opened(path) as handle:
             head = handle.read(_HEADER_BYTES)
     except OSError as error:
         raise _refused(path, f"it cannot be read: {error.strerror}", "Name one that can") from error

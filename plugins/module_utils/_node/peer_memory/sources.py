@@ -53,8 +53,8 @@ def unpacked_tag(folder: str) -> tuple[str, ...]:
     texts = []
     for name, pattern in (("nv_peer_mem.c", _TAG), ("dkms.conf", _VERSION)):
         try:
-            with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as handle:
-                match = pattern.search(handle.read(_MOST_BYTES))
+            with files.opened(os.path.join(folder, name)) as handle:
+                match = pattern.search(handle.read(_MOST_BYTES).decode(errors="replace"))
         except OSError:
             match = None
         texts.append(match.group(1) if match else "")

@@ -35,9 +35,10 @@ def opened(path: str | os.PathLike[str]) -> IO[bytes]:
     return os.fdopen(descriptor, "rb")
 
 
-def read_text(path: str | os.PathLike[str]) -> str:
+def read_text(path: str | os.PathLike[str], errors: str = "strict") -> str:
     """Return the text of a small regular file of ours.
 
+    :param errors: what becomes of bytes that are not in UTF-8, as for bytes.decode.
     :raises OSError: it cannot be read, or has more than TEXT_LIMIT.
     :raises ValueError: it is not in UTF-8.
     """
@@ -45,7 +46,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
         data = handle.read(TEXT_LIMIT + 1)
     if len(data) > TEXT_LIMIT:
         raise OSError(errno.EFBIG, f"it has more than {TEXT_LIMIT >> 20} MiB", os.fspath(path))
-    return data.decode()
+    return data.decode(errors=errors)
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:

@@ -13,18 +13,20 @@ from collections.abc import Iterator
 from typing import IO
 
 from ..refusal import Refusal
+from . import files
 
 # Where only root makes files: in /run/lock anybody could have it, or hold it.
 LOCK_PATH = "/run/gpunode.lock"
 WAIT_S = 600
 _POLL_S = 0.2
+_LONGEST = 1 << 14
 
 
 def _holder(handle: IO[str]) -> str:
     """Return a sentence naming who holds the lock, from what they wrote into it."""
     handle.seek(0)
     try:
-        holder = json.loads(handle.read())
+        holder = files.parsed(handle.read(_LONGEST))
         return f"{holder['purpose']} (pid {holder['pid']}, since {holder['since']})"
     except (ValueError, KeyError, TypeError):
         return "another process that did not leave its name"

@@ -11,6 +11,9 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import IO
 
+# More than any line of /proc/PID/stat.
+_LONGEST = 1 << 14
+
 
 def children(pid: int | str | None, proc: str = "/proc") -> set[int]:
     """Return the ids of the living children of a process.
@@ -84,7 +87,7 @@ def _status(pid: int | str, proc: str) -> list[str]:
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         with opened(os.path.join(proc, str(pid), "stat")) as text:
             # The name before may hold blanks and parentheses.
-            fields = text.read().rpartition(")")[2].split()
+            fields = text.read(_LONGEST).rpartition(")")[2].split()
         return [] if fields[0] == "Z" else fields
     return []
 

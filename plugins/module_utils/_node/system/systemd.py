@@ -94,7 +94,7 @@ def environment_of(pid: int | str | None, proc: str = "/proc") -> dict[str, str]
         return None
     try:
         with open(os.path.join(proc, str(pid), "environ"), "rb") as handle:
-            items = handle.read().decode(errors="surrogateescape").split("\0")
+            items = handle.read(files.TEXT_LIMIT).decode(errors="surrogateescape").split("\0")
     except (FileNotFoundError, ProcessLookupError):
         return None
     return dict(item.split("=", 1) for item in items if "=" in item)

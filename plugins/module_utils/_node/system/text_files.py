@@ -136,8 +136,7 @@ def settling(
 def read(path: str) -> str | None:
     """Return the text of a file, None where there is none."""
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as handle:
-            return handle.read()
+        return files.read_text(path, "surrogateescape")
     except FileNotFoundError:
         return None
 
