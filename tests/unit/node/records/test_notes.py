@@ -7,6 +7,8 @@ import os
 import sys
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import builds, prefixes
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import (
@@ -153,3 +155,28 @@ def test_no_note_is_larger_than_a_host_can_hold(notes, name):
     with open(path, "wb") as file:
         file.truncate(4 << 40)
     assert found(name, path) == NOTES[name][2]
+
+
+# Names that mean something in one of the notes, and others.
+_KEYS = st.sampled_from(
+    [
+        *("schema", "digest", "manifest", "names", "asked", "kind", "path", "sha256", "triggers"),
+        *("services", "packages", "symbols", "lock", "dists", "web.service", "web.socket", "mark"),
+        *("holds", "name", "version", "flavour", "files", "/boot/initrd.img-6.1.0-1-amd64", ""),
+    ]
+)
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(2),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(value=_VALUES)
+def test_whatever_a_note_says_it_is_taken_or_is_none(notes, value):
+    for name in NOTES:
+        path = place(notes, name)
+        path.write_text(json.dumps(value), encoding="utf-8")
+        NOTES[name][1](str(path))
+        path.unlink()
