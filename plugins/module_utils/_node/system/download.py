@@ -11,6 +11,7 @@ import http.client
 import netrc
 import os
 import socket
+import threading
 import time
 import urllib.error
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,8 @@ from . import disk, files
 
 _CHUNK = 1 << 20
 _SILENCE_S = 60
+# With redirections and a proxy that has to fetch it first.
+_ANSWER_S = 5 * 60
 # The largest files here, bundles of an RDMA stack, have less than a tenth of it.
 _LONGEST_S = 2 * 60 * 60
 _LARGEST = 64 << 30
@@ -147,7 +150,7 @@ def _refuse_odd_netrc() -> None:
 def _opened(url: str, ca_bundle: str | None) -> Iterator[IO[bytes]]:
     _refuse_odd_netrc()
     try:
-        with contextlib.closing(open_url(url, timeout=_SILENCE_S, ca_path=ca_bundle)) as answer:
+        with contextlib.closing(_answer(url, ca_bundle)) as answer:
             yield answer
     except _BROKEN as error:
         raise Refusal(
@@ -155,6 +158,36 @@ def _opened(url: str, ca_bundle: str | None) -> Iterator[IO[bytes]]:
             f"the server cannot be reached or does not have it: {error}",
             "Correct the address, or the proxy and CA bundle on the way to it, and run again",
         ) from error
+
+
+def _answer(url: str, ca_bundle: str | None) -> IO[bytes]:
+    """Return the answer of a server once it has begun.
+
+    Each wait is bounded by itself, but a server may have us wait again and again: by headers that
+    come letter by letter, or by "100 Continue" for ever. Who is left waiting then ends with us.
+
+    :raises Refusal: it had not begun after a while.
+    """
+    found: list[IO[bytes] | Exception] = []
+
+    def ask() -> None:
+        try:
+            found.append(open_url(url, timeout=_SILENCE_S, ca_path=ca_bundle))
+        except Exception as error:
+            found.append(error)
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(_ANSWER_S)
+    if not found:
+        raise Refusal(
+            f"download {urls.shown(url)}",
+            f"it had not begun to answer after {_ANSWER_S} s",
+            "Look at the server and the way to it, or name a mirror that is nearer",
+        )
+    if isinstance(found[0], Exception):
+        raise found[0]
+    return found[0]
 
 
 @contextlib.contextmanager

@@ -24,6 +24,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if "missing" in self.path:
             self.send_error(404)
             return
+        slow = {"never": b"", "continue": b"HTTP/1.1 100 Continue\r\n\r\n", "header": b"x"}
+        for word in slow.keys() & {self.path.strip("/")}:
+            # A little again and again, so that no single wait is long.
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Name: " if word == "header" else b"")
+            for _moment in range(200):
+                self.wfile.write(slow[word])
+                time.sleep(0.05)
         self.send_response(200)
         self.send_header("Content-Length", str(len(CONTENT)))
         self.end_headers()
@@ -92,6 +99,18 @@ def test_a_proxy_is_asked_and_forgotten_again(server, path):
     download.fetch("http://nowhere.invalid/ok", str(path), SHA256, proxies={"http": server.url})
     assert server.asked == ["http://nowhere.invalid/ok"]
     assert "http_proxy" not in os.environ
+
+
+@pytest.mark.parametrize("way", ["never", "continue", "header"])
+def test_a_server_that_does_not_come_to_its_answer_is_waited_for_no_longer(
+    server, path, monkeypatch, way
+):
+    monkeypatch.setattr(download, "_ANSWER_S", 0.5)
+    began = time.monotonic()
+    with pytest.raises(Refusal, match="it had not begun to answer after"):
+        download.fetch(f"{server.url}/{way}", str(path), SHA256)
+    assert time.monotonic() - began < 5
+    assert os.listdir(path.parent) == []
 
 
 @pytest.mark.parametrize(
