@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Callable, TypeVar
 
 from ..kernel import kernels
-from ..system import listening
+from ..system import listening, processes
 from ..system.root import Root
 
 _Row = TypeVar("_Row", bound=Mapping[str, Any])
@@ -52,7 +52,7 @@ def who_opened(tree: Root, is_asked: Callable[[str], bool]) -> list[dict[str, An
             rows.append(
                 {
                     "pid": pid,
-                    "process": tree.text(f"/proc/{pid}/comm"),
+                    "process": processes.named(tree.text(f"/proc/{pid}/comm")),
                     "unit": listening.unit_of(tree.text(f"/proc/{pid}/cgroup")),
                     "devices": sorted(devices),
                 }

@@ -112,7 +112,8 @@ def _residents(folders: Sequence[str], proc: str) -> Iterator[tuple[str, str, st
             for folder in real_paths:
                 if folder in lived_in:
                     unit = listening.unit_of(_text(os.path.join(process, "cgroup")))
-                    yield folder, pid, _text(os.path.join(process, "comm")).strip(), unit
+                    program = processes.named(_text(os.path.join(process, "comm")))
+                    yield folder, pid, program, unit
 
 
 def _mentions(folders: Sequence[str], unit_dir: str) -> Iterator[tuple[str, str]]:

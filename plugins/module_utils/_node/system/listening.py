@@ -110,7 +110,7 @@ def survey(proc: str = "/proc", run: Run = commands.run) -> list[dict[str, Any]]
         unit = (
             by_systemd.get((address, port), "") if pid == 1 else unit_of(_text(proc, pid, "cgroup"))
         )
-        process = _text(proc, pid, "comm").strip()
+        process = processes.named(_text(proc, pid, "comm"))
         rows.append(
             {"address": address, "port": port, "pid": pid, "process": process, "unit": unit}
         )

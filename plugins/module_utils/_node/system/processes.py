@@ -7,12 +7,14 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import re
 import time
 from collections.abc import Iterable, Sequence
 from typing import IO
 
 # More than any line of /proc/PID/stat.
 _LONGEST = 1 << 14
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def children(pid: int | str | None, proc: str = "/proc") -> set[int]:
@@ -69,6 +71,14 @@ def started_before(pids: Iterable[int | str], path: str, proc: str = "/proc") ->
         return start is not None and start < os.stat(path).st_mtime <= time.time()
     except OSError:
         return False
+
+
+def named(comm: str) -> str:
+    """Return what a process calls itself, on one line: people are shown it among lines of ours.
+
+    :param comm: what /proc/PID/comm holds.
+    """
+    return _CONTROL.sub("?", comm.strip())
 
 
 def opened(path: str) -> IO[str]:

@@ -11,8 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import clients
 from ansible_collections.gpunode.stack.plugins.module_utils._node.records import manifest
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import processes
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
+    in_use,
+    listening,
+    processes,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Root
 
 # Above every process id that a kernel gives.
 NOBODY = 2**22 + 1
@@ -108,3 +114,30 @@ time.sleep(60)
     finally:
         process.kill()
         process.communicate()
+
+
+@pytest.mark.parametrize(
+    "name", ["a\n1 host", "a\r1 host", "a\x1b[2J", "a\x851 host", "a\u20281 host"]
+)
+def test_no_process_begins_a_line_of_ours_by_its_name(name):
+    assert processes.named(f"{name}\n") == f"a?{name[2:]}"
+
+
+def test_wherever_a_process_is_named_its_name_is_one_line(tmp_path):
+    proc = tmp_path / "proc"
+    process = proc / "7"
+    (process / "fd").mkdir(parents=True)
+    (process / "fd" / "3").symlink_to("/dev/nvidia0")
+    (process / "fd" / "4").symlink_to("socket:[42]")
+    (process / "cwd").symlink_to("/opt/e2")
+    (process / "comm").write_text("a\n1 host\n")
+    (process / "cgroup").write_text("0::/\n")
+    (proc / "net").mkdir()
+    row = "   0: 0100007F:2328 00000000:0000 0A 0:0 00:0 0 0 0 42"
+    (proc / "net" / "tcp").write_text(f"sl\n{row}\n")
+    used = in_use.by_processes(["/opt/e2"], str(proc))
+    assert used == {"/opt/e2": "process a?1 host (pid 7)"}
+    (heard,) = [row for row in listening.survey(str(proc)) if row["port"] == 9000]
+    assert heard["process"] == "a?1 host"
+    (client,) = clients.who_opened(Root(str(tmp_path)), lambda _path: True)
+    assert client["process"] == "a?1 host"
