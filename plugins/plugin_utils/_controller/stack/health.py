@@ -33,7 +33,7 @@ _GIVE_ADDRESSES = (
 _NONFATAL = re.compile(r"\bnon-?fatal\b", re.I)
 # Of an answer that is none: nvidia-smi stopped at the first GPU that it could not speak to.
 _LOST = re.compile(
-    r"GPU is lost|requires? (?:a )?(?:reset|restart)|reset (?:is )?required"
+    r"GPU is lost|fallen off the bus|requires? (?:a )?(?:reset|restart)|reset (?:is )?required"
     r"|Unable to determine the device handle",
     re.I,
 )
