@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from .. import steps
+from ..refusal import Refusal
 from . import files, folders
 
 
@@ -49,13 +50,21 @@ def of(text: str | None, mode: int = 0o644, is_secret: bool = False) -> TextFile
 
 
 def look(paths: Iterable[str]) -> dict[str, OnDisk]:
-    """Return {path: OnDisk} of what is at some paths now."""
+    """Return {path: OnDisk} of what is at some paths now.
+
+    :raises Refusal: a folder is.
+    """
     return {path: _on_disk(path) for path in paths}
 
 
 def _on_disk(path: str) -> OnDisk:
     if not os.path.lexists(path):
         return NOTHING
+    if os.path.isdir(path):
+        raise Refusal(path, "it is a folder, and a file is to lie there", "Move it away")
+    if os.path.exists(path) and not os.path.isfile(path):
+        # A pipe, a socket or a device: nothing is read from it.
+        return OnDisk("", is_own=False)
     text = read(path)
     if text is None:
         # A link that leads nowhere.

@@ -422,6 +422,12 @@ def test_a_changed_file_is_written_again(host, name):
     assert host.converge(host.wanted()).changes == []
 
 
+def in_place_of(path):
+    """Remove a file; return its path."""
+    path.unlink()
+    return path
+
+
 # How the configuration that is ours, or what it names, came to keep conda from answering.
 BROKEN = {
     "no YAML": lambda host: (host.prefix / ".condarc").write_text("[channels\n"),
@@ -431,6 +437,13 @@ BROKEN = {
     "certificates of an earlier option": lambda host: (host.prefix / ".condarc").write_text(
         "ssl_verify: /gone/own.pem\n"
     ),
+    "bytes that are no text": lambda host: (host.prefix / ".condarc").write_bytes(b"\xff\xfe\0x"),
+    "nothing": lambda host: (host.prefix / ".condarc").write_text(""),
+    "a link to nothing": lambda host: in_place_of(host.prefix / ".condarc").symlink_to("/gone"),
+    "a link to another file": lambda host: in_place_of(host.prefix / ".condarc").symlink_to(
+        host.prefix / "pip.conf"
+    ),
+    "settings of pip that are none": lambda host: (host.prefix / "pip.conf").write_text("[global"),
 }
 
 
@@ -444,6 +457,15 @@ def test_our_own_files_are_put_right_before_conda_is_asked_as_foretold(host, aut
     assert host.converge(asked).changes == predicted
     assert [sentence.split()[0] for sentence in predicted] == ["write"]
     assert host.converge(asked).changes == []
+
+
+@as_root
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_a_folder_in_the_place_of_our_own_files_is_refused_by_its_path(host, check_mode):
+    host.converge(host.wanted())
+    in_place_of(host.prefix / ".condarc").mkdir()
+    with pytest.raises(Refusal, match=r"\.condarc: it is a folder.* Move it away"):
+        host.converge(host.wanted(), check_mode=check_mode)
 
 
 @as_root

@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import folders, text_files
 
 
@@ -115,3 +116,19 @@ def test_what_was_there_can_be_put_back(path):
 def test_the_sentence_says_what_is_done():
     assert text_files.sentence("/a", text_files.of("x")) == "write /a"
     assert text_files.sentence("/a", text_files.of(None)) == "remove /a"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="the file is to be root's")
+def test_a_pipe_in_the_place_of_a_file_keeps_nobody_waiting_and_gives_way(tmp_path):
+    path = str(tmp_path / "a.conf")
+    os.mkfifo(path)
+    wanted = {path: text_files.of("text\n")}
+    assert text_files.stale(wanted) == [path]
+    text_files.put_all(wanted)
+    assert (tmp_path / "a.conf").read_text() == "text\n"
+    assert text_files.stale(wanted) == []
+
+
+def test_a_folder_in_the_place_of_a_file_is_refused_by_its_path(tmp_path):
+    with pytest.raises(Refusal, match="it is a folder, and a file is to lie there"):
+        text_files.look([str(tmp_path)])
