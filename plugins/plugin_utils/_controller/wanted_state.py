@@ -60,10 +60,6 @@ class Site:
         self._facts: dict[str, Any] | None = None
         self._hanging: set[str] = set()
 
-    def components(self) -> list[str]:
-        """Return the names of the components wanted on the host, in the order they are applied."""
-        return [name for name, resolver in COMPONENTS.items() if resolver.is_wanted(self)]
-
     def options(self, component: str) -> dict[str, Any]:
         """Return a component's options without their prefix: validated, with defaults applied.
 

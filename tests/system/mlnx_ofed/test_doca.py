@@ -1,23 +1,21 @@
 """DOCA-OFED on a node that is an image: from an apt repository, its modules built by DKMS.
 
-The catalog knows the vendor's key, with which nothing can be signed here, so that the wanted state
-is handed over with another fingerprint in it.
+The repository is signed with a key of the tests, see doca_state.py.
 """
 
 from __future__ import annotations
 
 import base64
-import json
 import shlex
 import shutil
 
 import pytest
 
-from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
 from lab import kernel
 from standins import doca
 from standins.repository import Repository
 from system import playbooks
+from system.mlnx_ofed import doca_state
 from system.mlnx_ofed.rdma_image import FIRST as BUNDLE
 from system.mlnx_ofed.rdma_image import KEPT, NEXT_KERNEL, PINS, Rdma
 
@@ -49,21 +47,11 @@ class Node(Rdma):
         self.says(f"systemd-run --quiet --collect --unit=mirror {server}")
         self.says(f"until (echo >/dev/tcp/127.0.0.1/{PORT}) 2>/dev/null; do sleep 0.2; done")
 
-    def state(self, version=NEW, fingerprint="", **variables):
-        said = {
-            "gpunode_ofed_kind": "doca",
-            "gpunode_ofed_version": SERIES.get(version, version),
-            "mlnx_ofed_repository_url": URL,
-            **variables,
-        }
-        state = wanted_state.Site(said, "/").wanted("mlnx_ofed")
-        parts = state["repository"].get("distributions", [])
-        parts = [{**part, "fingerprint": fingerprint or self.archive.fingerprint} for part in parts]
-        return {**state, "repository": {**state["repository"], "distributions": parts}}
-
-    def converge(self, *arguments, **said):
-        said = ["--limit", self.node, "-e", json.dumps({"state": self.state(**said)})]
-        return playbooks.run("tests/system/mlnx_ofed/role.yml", *said, *arguments, log=self._log)
+    def converge(self, *arguments, version=NEW, fingerprint="", **variables):
+        signed = {"fingerprint": fingerprint or self.archive.fingerprint}
+        series = SERIES.get(version, version)
+        said = doca_state.arguments(self.node, URL, series, signed, **variables)
+        return playbooks.run(doca_state.PLAY, *said, *arguments, log=self._log)
 
     def rests(self, **said):
         done = self.converge(**said)

@@ -1,25 +1,22 @@
 """DOCA-OFED on a node shaped as Enterprise Linux 9, with the real dnf and DKMS.
 
-The catalog knows the vendor's key, with which nothing can be signed here: the wanted state is
-handed over with another one in it. What such a node proves: docs/contributors.md, "Shapes".
+The repository is signed with a key of the tests, see doca_state.py. What such a node proves:
+docs/contributors.md, "Shapes".
 """
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
 from lab import shapes, shell
 from standins import doca_rpms, mlnx_ofed, rpms
 from system import cut_runs, playbooks
+from system.mlnx_ofed import doca_state
 from system.nvidia_driver import driver_runs
 
 NODE, SHAPE = "node1", "el9"
 pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.executes("doca", SHAPE)]
 
-PLAY = "tests/system/mlnx_ofed/role.yml"
 # Two builds of one series, whose trees have one version in DKMS, and another series.
 OLD, SAME, NEW = "3.2.1", "3.2.2", "3.4.1"
 SERIES = {OLD: "25.10", SAME: "25.10-2.4.1", NEW: "26.04"}
@@ -48,23 +45,12 @@ class Node(shell.Shell):
         self.says("dnf -q -y install rdma-core libibverbs", timeout_s=120)
         self.says(f"mkdir -p {doca_rpms.PATH}; {_SERVE}")
 
-    def state(self, release=NEW, **variables):
-        said = {
-            "gpunode_ofed_kind": "doca",
-            "gpunode_ofed_version": SERIES.get(release, release),
-            "mlnx_ofed_repository_url": URL,
-            **variables,
-        }
-        state = wanted_state.Site(said, "/").wanted("mlnx_ofed")
-        parts = state["repository"].get("distributions", [])
-        parts = [{**part, "key": rpms.KEY} for part in parts]
-        return {**state, "repository": {**state["repository"], "distributions": parts}}
-
-    def arguments(self, **said):
-        return "--limit", NODE, "-e", json.dumps({"state": self.state(**said)})
+    def arguments(self, release=NEW, **variables):
+        series = SERIES.get(release, release)
+        return doca_state.arguments(NODE, URL, series, {"key": rpms.KEY}, **variables)
 
     def converge(self, *arguments, **said):
-        return playbooks.run(PLAY, *self.arguments(**said), *arguments, log=self._log)
+        return playbooks.run(doca_state.PLAY, *self.arguments(**said), *arguments, log=self._log)
 
     def converged(self, **said):
         done = self.converge(**said)
@@ -212,7 +198,7 @@ def test_a_kernel_that_arrives_gets_its_modules(node):
 def test_a_transaction_that_was_cut_is_brought_to_its_end(node):
     node.repository.hold(OLD)
     at_work = "rpm -q mlnx-ofa_kernel-dkms | grep -q 25.10"
-    cut_runs.killed(node, at_work, "host", *node.arguments(release=OLD), playbook=PLAY)
+    cut_runs.killed(node, at_work, "host", *node.arguments(release=OLD), playbook=doca_state.PLAY)
     node.converged(release=OLD)
     is_there(node, OLD)
     assert node.says("dnf -q repoquery --duplicates") == ""

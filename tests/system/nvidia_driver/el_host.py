@@ -77,6 +77,18 @@ class EnterpriseLinuxHost(shell.Shell):
         (key,) = (line.split(":")[9] for line in told.splitlines() if line.startswith("fpr"))
         return {"nvidia_driver_repository_url": URL, "nvidia_driver_repository_key": key}
 
+    def converging(self, log):
+        """Return a function that runs the driver's play on the node, with the stack r580.
+
+        :param log: see playbooks.run.
+        """
+
+        def run(*arguments, **variables):
+            said = {"gpunode_stack": "r580", **self.said, **variables}
+            return driver_runs.converge(self.node, log, *arguments, **said)
+
+        return run
+
     def publish(self, *versions, faults=None, trees=None):
         """Let NVIDIA's repository offer these versions of the driver and no other.
 

@@ -45,11 +45,6 @@ def files(lab, machine, tmp_path_factory):
     return {**found, "killed": killed}
 
 
-@pytest.fixture
-def converge(tmp_path):
-    return driver_runs.converging(tmp_path / "ssh", NODE)
-
-
 def is_active(machine, *units):
     """Return which of some units run."""
     told = machine.tried(f"systemctl is-active {' '.join(units)}").stdout.split()

@@ -27,11 +27,8 @@ def host(lab):
 
 @pytest.fixture
 def converge(tmp_path, host):
-    def run(kind, *arguments):
-        said = {"gpunode_stack": "r580", "gpunode_driver_modules": kind, **host.said}
-        return driver_runs.converge(NODE, tmp_path / "ssh", *arguments, **said)
-
-    return run
+    run = host.converging(tmp_path / "ssh")
+    return lambda kind, *arguments: run(*arguments, gpunode_driver_modules=kind)
 
 
 def brought(converge, host, kind, license_of_kind):

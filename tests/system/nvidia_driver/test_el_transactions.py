@@ -39,11 +39,7 @@ def host(lab, request):
 
 @pytest.fixture
 def converge(tmp_path, host):
-    def run(*arguments, **variables):
-        said = {"gpunode_stack": "r580", **host.said, **variables}
-        return driver_runs.converge(NODE, tmp_path / "ssh", *arguments, **said)
-
-    return run
+    return host.converging(tmp_path / "ssh")
 
 
 def test_a_database_that_another_one_holds_is_waited_for(converge, host):

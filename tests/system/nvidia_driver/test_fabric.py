@@ -25,11 +25,6 @@ def machine(lab):
 
 
 @pytest.fixture(scope="module")
-def files(lab, machine, tmp_path_factory):
-    return driver_runs.files(tmp_path_factory.mktemp("files"), lab, machine, FIRST, SECOND)
-
-
-@pytest.fixture(scope="module")
 def offer(lab, machine):
     """Offer the host NVIDIA's packages of some versions."""
     repository = Repository(lab.tree(NODE), STANDIN / "bin")
@@ -42,11 +37,6 @@ def offer(lab, machine):
 
     yield publish
     repository.close()
-
-
-@pytest.fixture
-def converge(tmp_path):
-    return driver_runs.converging(tmp_path / "ssh", NODE)
 
 
 def package(machine):

@@ -26,16 +26,6 @@ def machine(lab):
     lab.fresh(NODE)
 
 
-@pytest.fixture(scope="module")
-def files(lab, machine, tmp_path_factory):
-    return driver_runs.files(tmp_path_factory.mktemp("files"), lab, machine, FIRST, SECOND)
-
-
-@pytest.fixture
-def converge(tmp_path):
-    return driver_runs.converging(tmp_path / "ssh", NODE)
-
-
 def image_holds(machine):
     return "nouveau" in machine.says("lsinitramfs /boot/initrd.img-$(uname -r)")
 

@@ -28,16 +28,6 @@ def machine(lab):
     lab.fresh(NODE)
 
 
-@pytest.fixture(scope="module")
-def files(lab, machine, tmp_path_factory):
-    return driver_runs.files(tmp_path_factory.mktemp("files"), lab, machine, FIRST, SECOND)
-
-
-@pytest.fixture
-def converge(tmp_path):
-    return driver_runs.converging(tmp_path / "ssh", NODE)
-
-
 def boot_id(machine):
     return machine.says("cat /proc/sys/kernel/random/boot_id")
 

@@ -73,6 +73,15 @@ class Peers(driver_image.Image):
         found, there = self.demanded(), self.exported(version)
         return found.keys() >= REQUIRED and {name: there[name] for name in found} == found
 
+    def has_it_built_again_for(self, version):
+        """Hold one run to bringing another version of the driver, and the module built for it."""
+        before = self.demanded()
+        changes = self.converged(**self.said(version))
+        assert f"build nv_peer_mem 1.1-0 for kernel {self.release}" in changes
+        assert self.demanded() != before
+        assert self.fits(version)
+        assert self.rests(**self.said(version))
+
     def exported(self, version):
         """Return what a version of the driver exports; see exported."""
         return exported(self.says, f"/usr/src/nvidia-{version}", self.release)

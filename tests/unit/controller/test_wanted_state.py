@@ -15,6 +15,7 @@ from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import (
 )
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.components import registry
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import asked
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.plan import host_plan
 
 LOCK = """\
 # platform: linux-64
@@ -52,11 +53,12 @@ def site(inventory, **changes):
 
 
 def test_a_host_that_asks_for_nothing_has_no_component(inventory):
-    assert wanted_state.Site({}, inventory).components() == []
+    assert host_plan.wishes(wanted_state.Site({}, inventory), ()).states == {}
 
 
 def test_environments_bring_miniforge_and_come_before_applications(inventory):
-    assert site(inventory).components() == ["miniforge", "conda_env", "gunicorn_app"]
+    wanted = host_plan.wishes(site(inventory), ()).states
+    assert list(wanted) == ["miniforge", "conda_env", "gunicorn_app"]
 
 
 def test_an_option_that_was_not_said_has_the_default_of_its_specification(inventory):
@@ -237,7 +239,7 @@ def test_nobody_changes_the_stack_that_all_are_told_of(inventory, component):
 
 def test_what_is_said_of_a_part_that_nobody_wants_is_no_reason_to_refuse():
     said = {"peer_memory_delivery": "by pigeon", "gpunode_ofed_kind": "inbox"}
-    assert wanted_state.Site(said, "/").components() == ["mlnx_ofed"]
+    assert list(host_plan.wishes(wanted_state.Site(said, "/"), ()).states) == ["mlnx_ofed"]
 
 
 FUNCTIONS = ["is_wanted", "resolve", "present", "absent", "probe", "refusals", "summary"]

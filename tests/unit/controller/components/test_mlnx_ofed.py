@@ -24,13 +24,13 @@ def state(**said):
 
 
 def test_without_a_word_of_it_the_stack_is_not_looked_after():
-    assert "mlnx_ofed" not in wanted_state.Site({}, "/").components()
+    assert not mlnx_ofed.is_wanted(wanted_state.Site({}, "/"))
     assert wanted_state.Site({}, "/").wanted("mlnx_ofed") == {"state": "unsaid"}
 
 
 def test_a_stack_that_is_named_is_wanted_with_its_row_of_the_catalog():
     found = state()
-    assert "mlnx_ofed" in site().components()
+    assert mlnx_ofed.is_wanted(site())
     assert (found["kind"], found["version"]) == ("mlnx_ofed", "24.10-1.1.4.0")
     assert found["release"]["url"].endswith("{distribution}-x86_64.tgz")
     assert found["inbox_packages"]["apt"] == ["rdma-core", "ibverbs-providers"]

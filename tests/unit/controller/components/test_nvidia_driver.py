@@ -25,9 +25,9 @@ def state(**variables):
 
 
 def test_a_host_of_which_no_stack_is_wanted_has_no_driver_component():
-    assert "nvidia_driver" not in site().components()
-    assert "nvidia_driver" in site(gpunode_stack="r535").components()
-    assert "nvidia_driver" in site(nvidia_driver_state="absent").components()
+    assert not nvidia_driver.is_wanted(site())
+    assert nvidia_driver.is_wanted(site(gpunode_stack="r535"))
+    assert nvidia_driver.is_wanted(site(nvidia_driver_state="absent"))
 
 
 def test_where_nothing_was_said_nothing_is_touched():

@@ -9,6 +9,9 @@ from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import w
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.components import (
     peer_memory,
 )
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.components.registry import (
+    COMPONENTS,
+)
 
 DIGEST = "0123456789abcdef" * 4
 
@@ -27,15 +30,15 @@ def tags(found):
 
 
 def test_nothing_is_wanted_where_nothing_is_said():
-    assert "peer_memory" not in site().components()
+    assert not peer_memory.is_wanted(site())
     assert site().wanted("peer_memory") == {"state": "unsaid"}
 
 
 def test_a_stack_brings_its_route():
     found = site(gpunode_stack="r535")
-    assert "peer_memory" in found.components()
+    assert peer_memory.is_wanted(found)
     assert found.wanted("peer_memory")["route"] == "auto"
-    order = [name for name in found.components() if name in ("nvidia_driver", "peer_memory")]
+    order = [name for name in COMPONENTS if name in ("nvidia_driver", "peer_memory")]
     assert order == ["nvidia_driver", "peer_memory"]
 
 
