@@ -338,7 +338,6 @@ def main(arguments=None):
     if not options.in_order:
         files = longest_first(files, seconds)
     folder = OUTPUT / options.name
-    shutil.rmtree(folder, ignore_errors=True)
     jobs = []
     for file in files:
         name = file.removesuffix(".py").replace("/", ".")
@@ -352,6 +351,7 @@ def main(arguments=None):
         return [*pytest, f"--junit-xml={job.report}", job.file]
 
     with lock.held(LabPaths.of(CHECKOUT).state / "workers.lock", _OTHER_RUN_S):
+        shutil.rmtree(folder, ignore_errors=True)
         return _done(options, jobs, argv_of)
 
 
