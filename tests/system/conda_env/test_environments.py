@@ -6,18 +6,20 @@ import json
 
 import pytest
 
-from system import playbooks
+from system import environments, playbooks
 from system.playbooks import PROJECT
 
 pytestmark = pytest.mark.lab
 
 LOCKS = PROJECT / "inventory" / "lab" / "generated"
-NODE = "node2"
+NODE = "node1"
 
 
-@pytest.fixture
-def converge(lab, tmp_path):
+@pytest.fixture(scope="module")
+def converge(lab, tmp_path_factory):
     """Run site.yml on one node with one environment of the given lock, and no application."""
+    environments.fresh(lab, NODE)
+    log = tmp_path_factory.mktemp("environments") / "ssh"
 
     def attempt(name, lock, **options):
         variables = {
@@ -26,7 +28,7 @@ def converge(lab, tmp_path):
             **options,
         }
         arguments = ("--limit", NODE, "-e", json.dumps(variables))
-        return playbooks.site(*arguments, log=tmp_path / "ssh")
+        return playbooks.site(*arguments, log=log)
 
     yield attempt
     lab.fresh(NODE)
@@ -59,11 +61,11 @@ def test_a_package_with_another_sha256_is_named_and_nothing_is_built(lab, conver
     flask = next(line for line in text.splitlines() if "/flask-" in line)
     lock = tmp_path / "wrong.lock"
     lock.write_text(text.replace(flask.split("#")[1], "sha256:" + "0" * 64))
-    run = converge("hashed", lock)
+    run = converge("wrong", lock)
     assert run.status != 0
     assert "flask" in run.messages()
     assert "0" * 64 in run.messages()
-    assert prefixes(lab, "hashed") == set()
+    assert prefixes(lab, "wrong") == set()
 
 
 def test_a_build_that_a_process_lives_in_stays_until_the_process_is_gone(lab, converge, tmp_path):

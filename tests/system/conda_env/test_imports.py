@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from system import playbooks
+from system import environments, playbooks
 from system.playbooks import PROJECT
 
 pytestmark = pytest.mark.lab
@@ -27,6 +27,8 @@ OPENCV = (
 )
 PACKAGES = ["libgl1", "libx11-6"]
 LINK = "/opt/gpunode/envs/gui"
+# Words of find.
+BUILDS = "/opt/gpunode/envs -mindepth 1 -maxdepth 1 -type d -name gui-*"
 
 
 @dataclass
@@ -68,7 +70,7 @@ class Host:
 @pytest.fixture(scope="module")
 def host(lab, tmp_path_factory):
     """A node with a first build in service, which needs nothing of the host."""
-    lab.fresh(NODE)
+    environments.fresh(lab, NODE)
     folder = tmp_path_factory.mktemp("gui")
     lines = [
         line
@@ -109,7 +111,7 @@ def test_all_missing_libraries_are_told_by_soname_module_and_package(failed):
 def test_what_cannot_be_imported_is_built_and_not_put_into_service(failed, host):
     _run, before = failed
     assert host.sh(f"readlink {LINK}") == before
-    assert len(host.sh("find /opt/gpunode/envs -mindepth 1 -maxdepth 1 -type d").split()) == 2
+    assert len(host.sh(f"find {BUILDS}").split()) == 2
 
 
 def test_the_packages_are_installed_and_the_build_is_taken_as_it_is(cured, host):
@@ -156,9 +158,7 @@ def test_what_was_broken_by_hand_is_reported_and_repaired(cured, host):
 
 def test_a_kept_build_is_gone_back_to_by_its_id_alone(cured, host):
     newer = host.sh(f"readlink {LINK}")
-    builds = host.sh(
-        "find /opt/gpunode/envs -mindepth 1 -maxdepth 1 -type d -printf '%f\\n'"
-    ).split()
+    builds = host.sh(f"find {BUILDS} -printf '%f\\n'").split()
     (older,) = set(builds) - {newer}
     back = {"build": older.removeprefix("gui-")}
     predicted, real = host.site("--check", "--diff", **back), host.site("--diff", **back)
@@ -167,7 +167,7 @@ def test_a_kept_build_is_gone_back_to_by_its_id_alone(cured, host):
     assert predicted.diffs(NODE) == real.diffs(NODE)
     assert "dearpygui==1.9.1" in json.dumps(real.diffs(NODE))
     assert host.sh(f"readlink {LINK}") == older
-    assert host.sh("ls /opt/gpunode/envs").split() == sorted(["gui", newer, older])
+    assert sorted(host.sh(f"find {BUILDS} -printf '%f\\n'").split()) == sorted([newer, older])
     unknown = host.site(build="0123456789ab")
     assert "gui-0123456789ab: it is not kept on the host" in unknown.messages()
 

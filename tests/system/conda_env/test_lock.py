@@ -142,6 +142,7 @@ def older(texts):
     return dict(zip(FILES, (aged, requirements.replace(*digests)), strict=True))
 
 
+@pytest.mark.slow
 def test_newer_versions_come_when_asked_for_and_the_difference_is_shown(converged, inventory):
     before = inventory.texts()
     inventory.ask(packages=["python=3", "pip", "flask"])

@@ -14,7 +14,7 @@ import pytest
 from system import environments, playbooks
 from system.playbooks import PROJECT
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
 LOCK = PROJECT / "inventory" / "lab" / "generated" / "ob_cuda.lock"
 REQUIREMENTS = PROJECT / "tests" / "system" / "gunicorn_app" / "ordinary.requirements.txt"
@@ -182,7 +182,6 @@ def ordinary(lab, tmp_path_factory):
     lab.fresh("node1")
 
 
-@pytest.mark.slow
 def test_django_that_knows_its_hosts_is_told_apart_from_one_that_is_broken(ordinary):
     options = {key: value for key, value in SHOP_OPTIONS.items() if key != "health_headers"}
     run = ordinary.run({**options, "start_timeout_s": 120})

@@ -128,6 +128,7 @@ def refused_while_it_serves(demo, item):
     return run.messages()
 
 
+@pytest.mark.slow
 def test_a_unix_socket_goes_with_the_address_and_with_the_application(demo, tmp_path):
     assert without_applications(tmp_path / "ssh").status == 0
     before = traces(demo)
@@ -155,6 +156,7 @@ def test_a_unix_socket_goes_with_the_address_and_with_the_application(demo, tmp_
     assert traces(demo) == before
 
 
+@pytest.mark.slow
 def test_an_address_goes_over_from_an_application_to_another_in_one_run(demo, tmp_path):
     demo.secrets = {}
     demo.converge()

@@ -205,6 +205,7 @@ def test_memory_that_is_written_and_run_is_for_those_that_ask(servers):
     assert set(pressure.answers) == {serving.encode()}
 
 
+@pytest.mark.slow
 def test_a_name_that_a_unit_of_the_distribution_has_is_refused_before_anything_is_touched(servers):
     serving = servers.ask("older")
     source = {"source": servers.source("older")}
@@ -227,6 +228,7 @@ def placed(servers, name):
     )
 
 
+@pytest.mark.slow
 def test_a_change_of_a_python_server_that_does_not_work_is_taken_back(servers):
     serving, before = servers.ask("plain"), placed(servers, "plain")
     servers.code("plain", BROKEN)

@@ -81,12 +81,14 @@ def test_without_become_root_is_asked_for_before_anything_else(refused):
     assert "receipt" not in said
 
 
+@pytest.mark.slow
 def test_a_misspelt_variable_is_refused_with_the_nearest_name(refused):
     said = refused({"gunicron_app_list": []}).messages()
     assert "gunicron_app_list" in said
     assert "gunicorn_app_list" in said
 
 
+@pytest.mark.slow
 def test_a_misspelt_key_of_an_item_is_refused(refused):
     assert "wokers" in refused(application(wokers=3)).messages()
 
@@ -97,6 +99,7 @@ def test_a_wrong_sha256_installs_nothing(refused, lab):
     assert lab.ssh("node1", "test -e /opt/other").returncode != 0
 
 
+@pytest.mark.slow
 def test_an_unreachable_mirror_is_named(refused):
     url = "http://127.0.0.1:9/Miniforge3.sh"
     assert url in refused({"miniforge_url": url, "miniforge_prefix": "/opt/other"}).messages()
@@ -118,6 +121,7 @@ def test_a_corrupted_package_is_named_and_leaves_no_environment(refused, tmp_pat
     assert "flask" in refused(environment(lock=lock)).messages()
 
 
+@pytest.mark.slow
 def test_a_spec_that_its_lock_was_not_solved_for_is_refused_with_the_command(refused, tmp_path):
     lock = tmp_path / "solved.lock"
     lock.write_text(f"# channel: conda-forge\n# package: python=3\n{LOCK.read_text()}")
@@ -127,17 +131,20 @@ def test_a_spec_that_its_lock_was_not_solved_for_is_refused_with_the_command(ref
     assert "Run `make lock`" in said
 
 
+@pytest.mark.slow
 def test_an_import_that_fails_in_the_served_environment_is_named(refused):
     said = refused(environment(imports=["flask", "nowhere_to_be_found"])).messages()
     assert "ob_cuda: nowhere_to_be_found: ModuleNotFoundError" in said
     assert "flask:" not in said
 
 
+@pytest.mark.slow
 def test_a_build_that_is_not_kept_is_refused_by_its_id(refused):
     said = refused({"conda_env_list": [{"name": "ob_cuda", "build": "0123456789ab"}]}).messages()
     assert "build ob_cuda-0123456789ab: it is not kept on the host" in said
 
 
+@pytest.mark.slow
 def test_a_system_package_that_would_do_harm_is_refused_by_name(refused):
     said = refused({"conda_env_system_packages": ["linux-image-amd64"]}).messages()
     assert "it would touch the kernel of the host: linux-image-" in said
@@ -166,24 +173,28 @@ def test_a_port_taken_by_another_process_names_it(refused):
     assert "squatter.service" in said
 
 
+@pytest.mark.slow
 def test_an_application_without_the_named_entry_point_is_refused(refused):
     said = refused(application(entry="main:aap")).messages()
     assert "aap" in said
     assert "main.py" in said
 
 
+@pytest.mark.slow
 def test_a_release_that_is_not_kept_is_refused_with_the_way_to_see_those_that_are(refused):
     said = refused(application(release="0123456789ab")).messages()
     assert "release 0123456789ab of application ob_cuda" in said
     assert "make releases" in said
 
 
+@pytest.mark.slow
 def test_an_unknown_environment_is_refused_with_the_nearest_name(refused):
     said = refused(application(environment="ob_cuad")).messages()
     assert "ob_cuad" in said
     assert "ob_cuda" in said
 
 
+@pytest.mark.slow
 def test_a_user_with_sudo_is_refused(refused):
     said = refused(application(user="ops")).messages()
     assert "ops" in said
@@ -208,6 +219,7 @@ def test_a_prefix_that_holds_something_else_is_refused(refused):
     assert "/opt/data" in said
 
 
+@pytest.mark.slow
 def test_an_application_that_cannot_start_leaves_the_previous_one_answering(refused, tmp_path):
     source = tmp_path / "broken"
     source.mkdir()
@@ -217,10 +229,10 @@ def test_an_application_that_cannot_start_leaves_the_previous_one_answering(refu
 
 
 def test_a_hand_made_service_of_the_same_name_is_taken_over(lab, tmp_path):
-    lab.fresh("node2")
-    unit = lab.tree("node2") / "etc/systemd/system/ob_cuda.service"
+    environments.fresh(lab, "node1")
+    unit = lab.tree("node1") / "etc/systemd/system/ob_cuda.service"
     unit.write_text("[Service]\nExecStart=/usr/bin/python3 -m http.server 9001\n")
-    assert lab.ssh("node2", "sudo systemctl start ob_cuda.service").returncode == 0
-    run = playbooks.site("--limit", "node2", log=tmp_path / "ssh")
+    assert lab.ssh("node1", "sudo systemctl start ob_cuda.service").returncode == 0
+    run = playbooks.site("--limit", "node1", log=tmp_path / "ssh")
     assert run.status == 0, run.messages()
-    assert playbooks.site("--limit", "node2", log=tmp_path / "ssh").changed == {"node2": 0}
+    assert playbooks.site("--limit", "node1", log=tmp_path / "ssh").changed == {"node1": 0}

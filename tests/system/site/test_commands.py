@@ -32,17 +32,22 @@ def make(*arguments):
     )
 
 
-def test_make_site_says_what_runs_where(lab):
+@pytest.fixture(scope="module")
+def site(lab):
+    """What `make site` says."""
     done = make("site")
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_make_site_says_what_runs_where(site, lab):
     for node in lab.nodes:
-        assert f"{node.name} at {node.address}" in done.stdout
-    assert "conda packages come from" in done.stdout
-    assert "application ob_cuda answers on 0.0.0.0:9001" in done.stdout
+        assert f"{node.name} at {node.address}" in site
+    assert "conda packages come from" in site
+    assert "application ob_cuda answers on 0.0.0.0:9001" in site
 
 
-def test_make_verify_proves_each_host_and_leaves_junit(lab):
-    assert make("site").returncode == 0
+def test_make_verify_proves_each_host_and_leaves_junit(site, lab):
     done = make("verify")
     assert done.returncode == 0, done.stdout + done.stderr
     suite = ET.parse(PROJECT / "tests" / "output" / "verify.xml").getroot().find("testsuite")

@@ -9,7 +9,7 @@ import urllib.request
 import pytest
 import yaml
 
-from system import playbooks
+from system import environments, playbooks
 from system.playbooks import PROJECT
 
 pytestmark = pytest.mark.lab
@@ -32,17 +32,17 @@ def example():
 
 @pytest.fixture(scope="module")
 def node(lab, example, tmp_path_factory):
-    """A fresh node on which the example was set up; a fresh one of the lab's own afterwards."""
+    """A node with Miniforge on which the example was set up; a fresh one afterwards."""
     log = tmp_path_factory.mktemp("example") / "ssh"
-    lab.fresh("node2")
-    run = playbooks.site("--limit", "node2", "-e", json.dumps(example), log=log)
+    environments.fresh(lab, "node1")
+    run = playbooks.site("--limit", "node1", "-e", json.dumps(example), log=log)
     assert run.status == 0, run.messages()
-    yield lab.nodes[1]
-    lab.fresh("node2")
+    yield lab.node("node1")
+    lab.fresh("node1")
 
 
 def root(lab, command):
-    answer = lab.ssh("node2", f"sudo sh -c '{command}'", timeout_s=60)
+    answer = lab.ssh("node1", f"sudo sh -c '{command}'", timeout_s=60)
     assert answer.returncode == 0, answer.stderr
     return answer.stdout
 
@@ -66,5 +66,5 @@ def test_systemd_finds_its_units_good(node, lab):
 
 
 def test_a_second_run_changes_nothing(node, example, tmp_path):
-    again = playbooks.site("--limit", "node2", "-e", json.dumps(example), log=tmp_path / "ssh")
-    assert (again.status, again.changed) == (0, {"node2": 0}), again.messages()
+    again = playbooks.site("--limit", "node1", "-e", json.dumps(example), log=tmp_path / "ssh")
+    assert (again.status, again.changed) == (0, {"node1": 0}), again.messages()

@@ -15,7 +15,7 @@ from system import environments, playbooks
 pytestmark = pytest.mark.lab
 
 PAGE = playbooks.PROJECT / "docs" / "security.md"
-NODE, USER, NAME = "node2", "mallory", "wanted"
+NODE, USER, NAME = "node1", "mallory", "wanted"
 SOCKET, PLACE = f"/run/{NAME}/http.sock", f"/srv/{NAME}"
 CODE = """\
 def app(environ, start_response):

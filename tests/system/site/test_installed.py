@@ -120,6 +120,7 @@ def test_the_example_works_in_check_mode_on_a_fresh_host(example, role):
         assert role in [task.split(" : ")[0].split(".")[-1] for task, _result in said.results(NODE)]
 
 
+@pytest.mark.slow
 def test_the_example_of_an_application_serves_it_and_once_more_changes_nothing(example, fresh):
     done = example("gunicorn_app")
     assert done.status == 0, done.messages()

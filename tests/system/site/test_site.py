@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from system import playbooks
+from lab.node import Lab
+from system import environments, playbooks
 
 pytestmark = [
     pytest.mark.lab,
@@ -293,14 +294,21 @@ def test_tags_apply_the_named_component_and_no_other(converged, lab, tmp_path):
     assert lab.ssh("node1", "readlink /srv/ob_cuda/current").stdout != "/tmp\n"
 
 
-def test_two_runs_at_once_both_end_well(converged, lab, tmp_path):
-    lab.fresh("node2")
+@pytest.mark.parametrize(
+    "made",
+    [
+        pytest.param(environments.fresh, id="for applications alone"),
+        pytest.param(Lab.fresh, id="for all", marks=pytest.mark.slow),
+    ],
+)
+def test_two_runs_at_once_both_end_well(converged, lab, tmp_path, made):
+    made(lab, "node1")
     with ThreadPoolExecutor() as pool:
         logs = [tmp_path / "one", tmp_path / "two"]
-        runs = list(pool.map(lambda log: playbooks.site("--limit", "node2", log=log), logs))
+        runs = list(pool.map(lambda log: playbooks.site("--limit", "node1", log=log), logs))
     for run in runs:
         assert run.status == 0, run.messages()
-    assert playbooks.site("--limit", "node2", log=tmp_path / "ssh").changed == {"node2": 0}
+    assert playbooks.site("--limit", "node1", log=tmp_path / "ssh").changed == {"node1": 0}
 
 
 # The task during which the controller dies, and how long into it.
@@ -311,6 +319,17 @@ KILLED_AT = {
     "while an application is set up": ("Bring the applications to their wanted state", 0.6),
     "while an application is proven": ("Bring the applications to their wanted state", 1.5),
 }
+
+
+def bring_to(lab, task):
+    """Make node1 what a run has made of it when it comes to a task."""
+    if "Miniforge" in task:
+        lab.fresh("node1")
+        return
+    environments.fresh(lab, "node1")
+    if "environments" in task:
+        gone = lab.ssh("node1", "sudo rm -r /opt/gpunode /var/lib/gpunode/conda_env.json")
+        assert gone.returncode == 0, gone.stderr
 
 
 # Half a minute each: these are for every run, the others for `make test-full`.
@@ -329,8 +348,9 @@ _OFTEN_KILLED = (
 )
 def test_a_killed_run_started_again_reaches_the_same_state(converged, lab, tmp_path, place):
     wanted = playbooks.fingerprint(lab, "node1")
-    lab.fresh("node1")
-    playbooks.site_killed_at(*KILLED_AT[place], "--limit", "node1")
+    task, delay_s = KILLED_AT[place]
+    bring_to(lab, task)
+    playbooks.site_killed_at(task, delay_s, "--limit", "node1")
     again = playbooks.site("--limit", "node1", log=tmp_path / "ssh")
     assert again.status == 0, again.messages()
     assert playbooks.fingerprint(lab, "node1") == wanted
