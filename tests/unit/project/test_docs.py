@@ -185,6 +185,16 @@ def test_each_path_that_a_page_names_is_there(page):
     assert [path for path in sorted(named) if not _is_there(page, path)] == []
 
 
+def test_the_walk_of_one_converge_passes_each_file_once():
+    """From an option of the driver to its receipt: who has to come back to a file is lost."""
+    text = text_of("docs/contributors.md").partition("## Anatomy of one converge\n")[2]
+    walk = text.partition("\n### Afterwards")[0]
+    passed = re.findall(r"`([^`<>]+/[^`<>]+\.(?:py|yml))`", walk)
+    assert passed[0] == "roles/preflight/meta/argument_specs.yml"
+    assert passed[-1] == "_node/records/receipts.py"
+    assert [path for path in set(passed) if passed.count(path) > 1] == []
+
+
 def _is_there(page, path):
     pattern = re.sub(r"<[^>]*>", "*", path)
     bases = [*(ROOT / base for base in _BASES), (ROOT / page).parent]
