@@ -14,23 +14,38 @@ from testrun import side_by_side
 ROOT = Path(__file__).resolve().parents[3]
 LISTED = yaml_file.load(ROOT / "tests" / "slow.yml")
 _TIMEOUT_S = 120
+# Collecting all tests takes its time, and once is enough.
+_COLLECT = """
+import sys
+import pytest
+class Tells:
+    def pytest_collection_finish(self, session):
+        for item in session.items:
+            print("slow" if item.get_closest_marker("slow") else "quick", item.nodeid)
+sys.exit(pytest.main(sys.argv[1:], [Tells()]))
+"""
 
 
-def collected(choice):
-    """Return the tests of a choice as FILE::TEST, the parameters left out."""
-    argv = [sys.executable, "-m", "pytest", "--collect-only", "--quiet", "-m", choice]
+@pytest.fixture(scope="module")
+def collected():
+    """{"slow" or "quick": tests as FILE::TEST, the parameters left out}."""
+    argv = [sys.executable, "-c", _COLLECT, "--collect-only", "--quiet", "tests/unit"]
     told = subprocess.run(
-        [*argv, "tests/unit", *side_by_side.FOLDERS],
+        [*argv, *side_by_side.FOLDERS],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=_TIMEOUT_S,
         check=True,
     ).stdout
+    rows = [
+        line.split(" ", 1) for line in told.splitlines() if line.startswith(("slow ", "quick "))
+    ]
     return {
-        line.partition("[")[0].removeprefix("tests/")
-        for line in told.splitlines()
-        if line.startswith("tests/")
+        speed: {
+            test.partition("[")[0].removeprefix("tests/") for found, test in rows if found == speed
+        }
+        for speed in ("slow", "quick")
     }
 
 
@@ -39,13 +54,13 @@ def files(tests):
 
 
 @pytest.fixture(scope="module")
-def slow():
-    return collected("slow")
+def slow(collected):
+    return collected["slow"]
 
 
 @pytest.fixture(scope="module")
-def quick():
-    return collected("not slow")
+def quick(collected):
+    return collected["quick"]
 
 
 def unlisted(listed, slow, quick):
