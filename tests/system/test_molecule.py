@@ -35,23 +35,25 @@ def guest_is_on(lab):
     return bool(list(Path("/sys/class/net").glob(lab.paths.host_interface(GUEST))))
 
 
-@pytest.mark.parametrize(
-    "scenario",
-    [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in SCENARIOS],
-)
-def test_a_scenario_passes_and_leaves_the_lab_as_it_was(lab, scenario, tmp_path):
-    path = SCENARIOS[scenario]
-    before = boot_ids(lab)
-    folder = Path(sys.executable).parent
-    done = subprocess.run(
-        [folder / "molecule", "test", "--scenario-name", path.parts[-2]],
+def molecule(path, folder, verb, **variables):
+    """Run a scenario as people do, or a part of it, and return the CompletedProcess.
+
+    :param path: its molecule.yml.
+    :param folder: for what molecule keeps meanwhile.
+    :param verb: such as "test".
+    :param variables: further ones of the environment.
+    """
+    programs = Path(sys.executable).parent
+    return subprocess.run(
+        [programs / "molecule", verb, "--scenario-name", path.parts[-2]],
         cwd=path.parents[2],
         env={
             **os.environ,
-            "PATH": f"{folder}:{os.environ['PATH']}",
+            "PATH": f"{programs}:{os.environ['PATH']}",
             # Named after the role alone by default, so that two checkouts would share it.
-            "MOLECULE_EPHEMERAL_DIRECTORY": str(tmp_path),
+            "MOLECULE_EPHEMERAL_DIRECTORY": str(folder),
             "NO_COLOR": "1",
+            **variables,
         },
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -59,10 +61,31 @@ def test_a_scenario_passes_and_leaves_the_lab_as_it_was(lab, scenario, tmp_path)
         timeout=_TEST_S,
         check=False,
     )
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in SCENARIOS],
+)
+def test_a_scenario_passes_and_leaves_the_lab_as_it_was(lab, scenario, tmp_path):
+    before = boot_ids(lab)
+    done = molecule(SCENARIOS[scenario], tmp_path, "test")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "no tests found" not in done.stdout + done.stderr
     assert not guest_is_on(lab)
     assert boot_ids(lab) == before
+
+
+@pytest.mark.slow
+def test_a_scenario_is_run_on_the_shape_that_is_asked_for(lab, tmp_path):
+    told = []
+    for verb in ("create", "converge", "verify"):
+        done = molecule(SCENARIOS["miniforge-default"], tmp_path, verb, LAB_SHAPE="el9")
+        assert done.returncode == 0, done.stdout + done.stderr
+        told.append(lab.node(f"node{GUEST}").ssh(". /etc/os-release; echo $ID").stdout.strip())
+    assert molecule(SCENARIOS["miniforge-default"], tmp_path, "destroy").returncode == 0
+    assert told == ["rocky"] * 3
+    assert not guest_is_on(lab)
 
 
 def test_a_lab_that_was_off_lends_a_node_and_is_off_afterwards(tmp_path):

@@ -18,6 +18,7 @@ class Peers(driver_image.Image):
     """The node, and what is asked of its peer memory.
 
     :param folder: an empty one, for what is made.
+    :param delivery: what is said of peer_memory_delivery.
     """
 
     def __init__(self, lab, node, folder, delivery="dkms"):
