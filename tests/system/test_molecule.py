@@ -72,6 +72,7 @@ def test_a_scenario_passes_and_leaves_the_lab_as_it_was(lab, scenario, tmp_path)
     done = molecule(SCENARIOS[scenario], tmp_path, "test")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "no tests found" not in done.stdout + done.stderr
+    assert "TASK [Add a node, and an inventory of it]" in done.stdout
     assert not guest_is_on(lab)
     assert boot_ids(lab) == before
 

@@ -253,7 +253,9 @@ def collect(arguments):
 def copy_checkout(source, target):
     """Make a folder a copy of a checkout: what git keeps or would, and the tool environment's.
 
-    Each entry of .venv is a link, and .venv none: who empties it takes nothing from the source.
+    It is a repository too: molecule looks for what its scenarios share where the repository begins,
+    and does nothing, without a word, where it finds none. Each entry of .venv is a link, and .venv
+    none: who empties it takes nothing from the source.
     """
     mounts.remove_tree(target)
     listed = subprocess.run(
@@ -268,6 +270,7 @@ def copy_checkout(source, target):
         if os.path.lexists(source / name):
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source / name, place, follow_symlinks=False)
+    subprocess.run(["git", "init", "--quiet"], cwd=target, check=True)
     (target / ".venv").mkdir()
     for entry in (source / ".venv").glob("*"):
         (target / ".venv" / entry.name).symlink_to(entry)

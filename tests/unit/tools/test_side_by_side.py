@@ -152,7 +152,7 @@ def test_a_copy_has_what_git_would_keep_and_a_lab_of_its_own(tmp_path):
     (target / "of the last run").touch()
     side_by_side.copy_checkout(source, target)
     assert {path.name for path in target.iterdir()} == {
-        "kept", "folder", ".gitignore", "link", ".venv"
+        "kept", "folder", ".git", ".gitignore", "link", ".venv"
     }  # fmt: skip
     assert (target / "link").readlink() == Path("folder")
     assert LabPaths.of(source).id != LabPaths.of(target).id
