@@ -19,10 +19,13 @@ def web(host):
     """Properties of the service that gunicorn serves."""
     names = (
         "User,MemoryMax,TimeoutStartUSec,PrivateDevices,DevicePolicy,DeviceAllow,"
-        "MemoryDenyWriteExecute,ExecStart"
+        "MemoryDenyWriteExecute"
     )
-    lines = host.check_output(f"systemctl show web.service --property={names}").splitlines()
-    return dict(line.split("=", 1) for line in lines)
+    show = "systemctl show web.service"
+    lines = host.check_output(f"{show} --property={names}").splitlines()
+    # The one of several lines.
+    command = host.check_output(f"{show} --property=ExecStart --value")
+    return {**dict(line.split("=", 1) for line in lines), "ExecStart": command}
 
 
 def ask(url, **headers):
