@@ -53,6 +53,7 @@ def by_file(tmp_path_factory):
 
 def drivers(host):
     """Return the versions that there are of the driver, wherever one shows."""
+    # ls complains of patterns that nothing matches, which is the answer "none".
     found = host.says(
         f"modinfo -k {host.release} -F version nvidia 2>/dev/null; dkms status; "
         "ls -d /usr/src/nvidia-* /usr/lib64/lib*.so.* /usr/lib/*-linux-gnu/lib*.so.* || true"

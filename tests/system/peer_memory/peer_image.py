@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 
 from standins import peer_sources
@@ -56,6 +57,17 @@ class Peers(driver_image.Image):
 
     def put(self, path, text):
         self.says(f"mkdir -p {path.rpartition('/')[0]}; printf %s {shlex.quote(text)} >{path}")
+
+    @contextlib.contextmanager
+    def unbuildable(self):
+        """Meanwhile the module that is there does not fit any longer, and no other one compiles."""
+        header = f"{OFED}/include/rdma/peer_mem.h"
+        self.says(
+            f"cp {OFED}/Module.symvers {header} /root; echo '#error gone' >>{header}; "
+            f"sed -i s/0x95d78b19/0x12345678/ {OFED}/Module.symvers"
+        )
+        yield
+        self.says(f"cp /root/Module.symvers {OFED}; cp /root/peer_mem.h {header}")
 
     def put_ofed(self, folder):
         for path in sorted(folder.rglob("*")):

@@ -173,6 +173,7 @@ def _answer(url: str, ca_bundle: str | None) -> IO[bytes]:
     def ask() -> None:
         try:
             found.append(open_url(url, timeout=_SILENCE_S, ca_path=ca_bundle))
+        # Whatever it is, it is raised where it is waited for.
         except Exception as error:
             found.append(error)
 

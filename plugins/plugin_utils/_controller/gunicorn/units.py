@@ -26,7 +26,8 @@ _PLAIN = re.compile(r"[A-Za-z0-9_.:,=/@+()\[\]-]+")
 # What the environment's Python does before it becomes the program that the arguments name behind
 # the prefix. A shell would keep variables such as IFS from what it starts, and C.UTF-8 is set by
 # Python itself at times: so the unit's are read as the kernel has them. conda 24, activate.py and
-# core/prefix_data.py: variables of packages, those of the environment, and then the scripts.
+# core/prefix_data.py: variables of packages, those of the environment, and then the scripts. A file
+# of these that is broken, however, is told in the journal and keeps no application from its start.
 _ACTIVATE = """\
 import glob, json, os, subprocess, sys
 prefix, *command = sys.argv[1:]

@@ -761,8 +761,8 @@ def test_what_the_other_series_has_no_more_goes_after_it_came(el):
     assert (verb, names[-1]) == ("remove", "mlnx-tools")
 
 
-def test_an_exchange_that_fails_goes_back_to_the_exact_versions_before(el):
-    el.has_rpms(OLD_RPMS)
+def fail_exchange(el):
+    """Have dnf fail once it has brought the packages of the newer release."""
     install = el.execute
 
     def execute(argv, environment):
@@ -772,6 +772,11 @@ def test_an_exchange_that_fails_goes_back_to_the_exact_versions_before(el):
         return done
 
     el.execute = execute
+
+
+def test_an_exchange_that_fails_goes_back_to_the_exact_versions_before(el):
+    el.has_rpms(OLD_RPMS)
+    fail_exchange(el)
     with pytest.raises(Refusal, match=r"doca 25\.10-1\.7\.1 is back"):
         el.converge(gpunode_ofed_version="25.10-2.4.1")
     verb, names = transactions(el)[-1]
@@ -786,15 +791,7 @@ def test_a_repository_that_is_away_is_passed_over_where_all_that_comes_back_is_k
     el.has_rpms(OLD_RPMS)
     kept = {name: f"/kept/{name}.rpm" for name in OLD_RPMS if name not in lacks}
     monkeypatch.setattr(note, "kept_packages", lambda *_: kept)
-    install = el.execute
-
-    def execute(argv, environment):
-        done = install(argv, environment)
-        if "doca-ofed-3.2.2-035000" in argv and not {"--assumeno", "--downloadonly"} & set(argv):
-            return subprocess.CompletedProcess(argv, 1, "", "Error: it does not work\n")
-        return done
-
-    el.execute = execute
+    fail_exchange(el)
     with pytest.raises(Refusal, match="it does not work"):
         el.converge(gpunode_ofed_version="25.10-2.4.1")
     (back,) = [argv for argv in el.told(kept["doca-ofed"]) if "--assumeno" not in argv]

@@ -17,14 +17,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.packages.packa
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 
 # What dpkg-query says, and apt-get install --simulate of Debian 12.
-INSTALLED = (
-    "ii \tlibc6\t\n"
-    "ii \tlibglib2.0-0t64\tlibglib2.0-0 (= 2.84.4-3~deb13u1)\n"
-    "hi \theld\ta-name, another (= 1)\n"
-    "rc \tgone\t\n"
-    "iF \thalf\t\n"
-    "un \tnever\t\n"
-)
+INSTALLED = "ii \tlibc6\t\n"
 SIMULATED = """\
 Reading package lists...
 The following NEW packages will be installed:
