@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..system import commands
 from ..system.http_probe import Answer
 
 _SHOWN = 200
@@ -62,7 +63,7 @@ def _remedy(app: Mapping[str, Any], answer: Answer) -> str:
 
 
 def _remedy_of_redirect(app: Mapping[str, Any], location: str) -> str:
-    shown = "".join(letter if letter.isprintable() else "?" for letter in location)[:_SHOWN]
+    shown = commands.one_line(location)[:_SHOWN]
     path = urlsplit(app["health_path"]).path
     try:
         target = urlsplit(location)

@@ -108,6 +108,11 @@ def run_long(
     return result
 
 
+def one_line(text: str) -> str:
+    """Return a text with '?' in place of what does not print: people see it among lines of ours."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def lines_of(text: str) -> list[str]:
     """Return the lines of an output that say something, without any password in a URL."""
     return [line.strip() for line in urls.shown(text).splitlines() if line.strip()]

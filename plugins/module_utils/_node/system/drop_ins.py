@@ -8,7 +8,7 @@ import os
 import re
 
 from .. import urls
-from . import files
+from . import commands, files
 from .root import Root
 
 # Where systemd looks for the files of system units, the first one first (systemd.unit(5)).
@@ -34,7 +34,6 @@ _LENGTH = 80
 _SETTING = re.compile(r"([A-Z]\w*)\s*=\s*(.*)")
 # What may hold a secret is told by its name alone.
 _SILENT = re.compile(r"Environment|SetCredential\w*|Exec\w+|StandardInput(?:Text|Data)")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def of(unit: str, tree: Root | None = None) -> dict[str, str]:
@@ -96,5 +95,5 @@ def _settings(text: str) -> list[tuple[str, str]]:
 def _shown(key: str, value: str) -> str:
     if _SILENT.fullmatch(key) and value:
         return f"{key}=..."
-    value = _CONTROL.sub("?", urls.shown(value))
+    value = commands.one_line(urls.shown(value))
     return f"{key}={value if len(value) <= _LENGTH else f'{value[:_LENGTH]}...'}"

@@ -7,14 +7,14 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
-import re
 import time
 from collections.abc import Iterable, Sequence
 from typing import IO
 
+from . import commands
+
 # More than any line of /proc/PID/stat.
 _LONGEST = 1 << 14
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def children(pid: int | str | None, proc: str = "/proc") -> set[int]:
@@ -78,7 +78,7 @@ def named(comm: str) -> str:
 
     :param comm: what /proc/PID/comm holds.
     """
-    return _CONTROL.sub("?", comm.strip())
+    return commands.one_line(comm.strip())
 
 
 def opened(path: str) -> IO[str]:

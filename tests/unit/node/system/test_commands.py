@@ -35,6 +35,11 @@ def test_what_is_no_text_keeps_nobody_from_the_rest():
     assert done.stdout == "\ufffdok"
 
 
+@pytest.mark.parametrize("letter", "\n\r\t\x1b\x7f\x85\u2028\u202e\ud800")
+def test_what_does_not_print_is_shown_as_a_question_mark(letter):
+    assert commands.one_line(f"a{letter}é 日") == "a?é 日"
+
+
 @pytest.mark.parametrize("where", ["", " >&2"])
 def test_a_command_that_prints_without_end_is_ended_and_named(monkeypatch, where):
     monkeypatch.setattr(commands, "_LARGEST", 3 << 20)
