@@ -26,7 +26,7 @@ Due = dict[str, dict[str, list[str]]]
 
 
 def ofed_not_installed(case: Case) -> Iterator[str]:
-    if case.facts["rdma_stack"]["kind"] == "inbox" and case.wants_ofed:
+    if case.facts["rdma_stack"]["kind"] == "inbox" and case.rdma.wants_vendors:
         yield f"{case.ofed['kind']} is not installed"
 
 
@@ -36,24 +36,24 @@ def ofed_other_version(case: Case) -> Iterator[str]:
         return
     if wanted["kind"] == "inbox":
         yield f"{rdma_stack.described(found)} is installed in place of the distribution's own"
-    elif not case.has_ofed:
+    elif not case.rdma.is_there:
         yield f"{rdma_stack.described(found)} is installed"
 
 
 def ofed_kernel_without_module(case: Case) -> Iterator[str]:
-    for kernel in case.lacking_ofed:
+    for kernel in case.rdma.lacking:
         yield f"kernel {kernel['release']} has no modules of {rdma_stack.called(case.ofed)}" + (
             ": with the next boot RDMA would be the distribution's" if kernel["next"] else ""
         )
 
 
 def ofed_other_loaded(case: Case) -> Iterator[str]:
-    if openibd_restart.CONSENT in case.consent and case.restarts_openibd:
+    if openibd_restart.CONSENT in case.consent and case.rdma.restarts_openibd:
         yield from _rdma_other_loaded(case)
 
 
 def ofed_not_loaded(case: Case) -> Iterator[str]:
-    if case.has_ofed and openibd_restart.starts(case.facts):
+    if case.rdma.is_there and openibd_restart.starts(case.facts):
         down = ", ".join(case.facts["rdma_stack"]["idle"])
         yield f"no driver has the adapter at {down}, and the RDMA modules are not loaded"
 
@@ -71,17 +71,17 @@ def exchanges_rdma(case: Case) -> bool:
     """
     rules = (ofed_not_installed, ofed_other_version, ofed_other_loaded)
     return case.ofed is not None and openibd_restart.exchanges_loaded(
-        case.facts, any(any(rule(case)) for rule in rules), case.lacking_ofed, case.has_ofed_tree
+        case.facts, any(any(rule(case)) for rule in rules), case.rdma.lacking, case.rdma.has_tree
     )
 
 
 def driver_not_installed(case: Case) -> Iterator[str]:
-    if not case.installed:
+    if not case.driver_there.installed:
         yield "no driver is installed"
 
 
 def driver_other_version(case: Case) -> Iterator[str]:
-    wanted, found = case.driver["version"], case.installed
+    wanted, found = case.driver["version"], case.driver_there.installed
     if not found:
         return
     differs = wanted != found if wanted else case.driver["branch"] != versions.branch(found)
@@ -90,31 +90,33 @@ def driver_other_version(case: Case) -> Iterator[str]:
 
 
 def driver_other_module_type(case: Case) -> Iterator[str]:
-    others = [name for name in case.installed_types if name != case.module_type]
+    wanted = case.driver_to_be.module_type
+    others = [name for name in case.driver_there.types if name != wanted]
     if others:
-        asks = case.architectures_that("never") or case.architectures_that("required")
-        yield f"its modules are {' and '.join(others)}, and {case.module_type} ones are wanted" + (
+        asks = case.host.architectures_that("never") or case.host.architectures_that("required")
+        yield f"its modules are {' and '.join(others)}, and {wanted} ones are wanted" + (
             f", as {asks[0].capitalize()} asks for" if asks else ""
         )
 
 
 def driver_other_method(case: Case) -> Iterator[str]:
-    if case.methods and case.driver["method"] not in case.methods:
+    if case.driver_there.methods and case.driver["method"] not in case.driver_there.methods:
         words = {"package": "by packages", "runfile": "by a .run file"}
-        found, wanted = words[case.methods[0]], words[case.driver["method"]]
+        found, wanted = words[case.driver_there.methods[0]], words[case.driver["method"]]
         yield f"it was installed {found}, and is to be {wanted}"
 
 
 def driver_mixed_methods(case: Case) -> Iterator[str]:
-    if len(case.methods) > 1:
-        beside = f"packages of {case.packaged}" if case.packaged else "the distribution's modules"
-        yield f"a .run file installed {case.runfile} beside {beside}"
+    there = case.driver_there
+    if len(there.methods) > 1:
+        beside = f"packages of {there.packaged}" if there.packaged else "the distribution's modules"
+        yield f"a .run file installed {there.runfile} beside {beside}"
 
 
 def driver_libraries_mismatch(case: Case) -> Iterator[str]:
     libraries = case.facts["driver"]["libraries"]
-    for kernel in case.targets if libraries else []:
-        version = case.modules_for(kernel["release"]).get("nvidia", {}).get("version")
+    for kernel in case.host.targets if libraries else []:
+        version = case.driver_there.modules_for(kernel["release"]).get("nvidia", {}).get("version")
         if version and {version} != set(libraries):
             yield (
                 f"the module for kernel {kernel['release']} is {version}, and there are libraries "
@@ -123,8 +125,8 @@ def driver_libraries_mismatch(case: Case) -> Iterator[str]:
 
 
 def driver_fabric_manager_mismatch(case: Case) -> Iterator[str]:
-    found = case.facts["fabric_manager"]["version"]
-    if case.facts["nvswitches"] and found and case.installed and found != case.installed:
+    found, driver = case.facts["fabric_manager"]["version"], case.driver_there.installed
+    if case.facts["nvswitches"] and found and driver and found != driver:
         yield f"Fabric Manager is {found}, and it works with a driver of its own version alone"
 
 
@@ -137,17 +139,17 @@ def driver_no_fabric_manager(case: Case) -> Iterator[str]:
     elif not found["enabled"]:
         yield "Fabric Manager is not started at boot: CUDA does not start without it"
     # It runs with a loaded module of its own version alone, which may take a reboot first.
-    elif not found["active"] and found["version"] == case.loaded:
+    elif not found["active"] and found["version"] == case.driver_there.loaded:
         yield "Fabric Manager does not run: CUDA does not start without it"
 
 
 def driver_kernel_without_module(case: Case) -> Iterator[str]:
-    if not case.installed:
+    if not case.driver_there.installed:
         return
     # What was said to be no obstacle is told by a notice alone.
     is_fine = case.driver.get("kernels_without_headers") == "report"
-    for kernel in [row for row in case.kernels if row["headers"] or not is_fine]:
-        if "nvidia" not in case.modules_for(kernel["release"]):
+    for kernel in [row for row in case.host.kernels if row["headers"] or not is_fine]:
+        if "nvidia" not in case.driver_there.modules_for(kernel["release"]):
             package = headers.package(kernel["release"], case.facts["pkg_mgr"])
             yield (
                 f"kernel {kernel['release']} has no nvidia module"
@@ -157,10 +159,10 @@ def driver_kernel_without_module(case: Case) -> Iterator[str]:
 
 
 def driver_rebuild_after_ofed(case: Case) -> Iterator[str]:
-    if case.route != "nvidia_peermem" or not case.facts["peer_memory"]["headers"]:
+    if case.peers.route != "nvidia_peermem" or not case.facts["peer_memory"]["headers"]:
         return
-    for kernel in case.targets:
-        module = case.modules_for(kernel["release"]).get("nvidia_peermem")
+    for kernel in case.host.targets:
+        module = case.driver_there.modules_for(kernel["release"]).get("nvidia_peermem")
         if module and "ib_core" not in module["depends"]:
             yield (
                 f"nvidia_peermem for kernel {kernel['release']} was built before the RDMA stack "
@@ -175,19 +177,19 @@ def driver_rebuild_after_ofed(case: Case) -> Iterator[str]:
 
 def driver_in_kernel(case: Case) -> Iterator[str]:
     """A module that is loaded, and would not be any more after a reboot, is not in the way."""
-    for name, driver in case.in_kernel_drivers.items():
+    for name, driver in case.driver_there.in_kernel.items():
         if driver["initramfs"]:
             yield f"{name} is in the initramfs of kernel {', '.join(driver['initramfs'])}"
         # An installation blacklists nouveau; nova is in few kernels, and matters where it is seen.
-        matters = driver["loaded"] or (case.installed and name == "nouveau")
+        matters = driver["loaded"] or (case.driver_there.installed and name == "nouveau")
         if matters and not driver["blacklisted"]:
             yield f"{name} is not blacklisted{' and is loaded' if driver['loaded'] else ''}"
 
 
 def driver_not_loaded(case: Case) -> Iterator[str]:
     """The node unloads the kernel's own that nobody uses; whether one is in use no facts tell."""
-    has_module = "nvidia" in case.modules_for(case.facts["kernel"])
-    is_alone = not case.loaded and not case.drivers_in_the_way
+    has_module = "nvidia" in case.driver_there.modules_for(case.facts["kernel"])
+    is_alone = not case.driver_there.loaded and not case.driver_there.in_the_way
     if has_module and is_alone and loaded_module.is_loadable(case.facts):
         rejected = case.facts["secure_boot"]["rejected"]
         yield "it is installed and not loaded" + (f": {rejected}" if rejected else "")
@@ -235,14 +237,14 @@ def is_driver_due(case: Case) -> bool:
 
 def peer_other_route(case: Case) -> Iterator[str]:
     facts = case.facts["peer_memory"]
-    for name in [] if _are_two(case) else peer_route.others(case.route):
+    for name in [] if _are_two(case) else peer_route.others(case.peers.route):
         where = [
             words
             for words, names in (("loaded", facts["loaded"]), ("loaded at boot", facts["at_boot"]))
             if name in names
         ]
         if where:
-            yield f"{name} is {' and '.join(where)}, and the route is {case.route}"
+            yield f"{name} is {' and '.join(where)}, and the route is {case.peers.route}"
 
 
 def peer_two_modules(case: Case) -> Iterator[str]:
@@ -251,29 +253,29 @@ def peer_two_modules(case: Case) -> Iterator[str]:
 
 
 def peer_not_installed(case: Case) -> Iterator[str]:
-    if case.route in peer_route.MODULES:
+    if case.peers.route in peer_route.MODULES:
         for kernel in _peer_kernels(case):
-            if case.route not in case.modules_for(kernel["release"]):
-                yield f"kernel {kernel['release']} has no {case.route} module"
+            if case.peers.route not in case.driver_there.modules_for(kernel["release"]):
+                yield f"kernel {kernel['release']} has no {case.peers.route} module"
 
 
 def peer_other_version(case: Case) -> Iterator[str]:
-    if case.route == "nv_peer_mem":
-        for kernel in case.targets:
-            module = case.modules_for(kernel["release"]).get("nv_peer_mem")
-            if module and module["version"] not in ("", case.tag):
+    if case.peers.route == "nv_peer_mem":
+        for kernel in case.host.targets:
+            module = case.driver_there.modules_for(kernel["release"]).get("nv_peer_mem")
+            if module and module["version"] not in ("", case.peers.tag):
                 yield f"nv_peer_mem {module['version']} is there for kernel {kernel['release']}"
 
 
 def peer_not_at_boot(case: Case) -> Iterator[str]:
-    if _is_installed(case) and case.route not in case.facts["peer_memory"]["at_boot"]:
-        yield f"{case.route} is not loaded at boot"
+    if _is_installed(case) and case.peers.route not in case.facts["peer_memory"]["at_boot"]:
+        yield f"{case.peers.route} is not loaded at boot"
 
 
 def peer_not_loaded(case: Case) -> Iterator[str]:
     # What was built for the driver on disk is not loaded with another one.
-    if _is_up(case) and case.route not in case.facts["peer_memory"]["loaded"]:
-        yield f"{case.route} is not loaded"
+    if _is_up(case) and case.peers.route not in case.facts["peer_memory"]["loaded"]:
+        yield f"{case.peers.route} is not loaded"
 
 
 def peer_other_loaded(case: Case) -> Iterator[str]:
@@ -283,21 +285,21 @@ def peer_other_loaded(case: Case) -> Iterator[str]:
 
 
 def _peer_other_loaded(case: Case) -> Iterator[str]:
-    if case.route in case.facts["peer_memory"]["stale"]:
+    if case.peers.route in case.facts["peer_memory"]["stale"]:
         in_use = ", and it is in use" if is_peer_in_use(case) else ""
-        yield f"the {case.route} that is loaded is not the one on disk{in_use}"
+        yield f"the {case.peers.route} that is loaded is not the one on disk{in_use}"
 
 
 def is_peer_in_use(case: Case) -> bool:
     """Say whether somebody uses the route's module, so that it stays loaded as it is."""
-    return case.route in case.facts["peer_memory"]["in_use"]
+    return case.peers.route in case.facts["peer_memory"]["in_use"]
 
 
 def _is_up(case: Case) -> bool:
     """Say whether the route's module is there, and all is loaded that it was built for."""
-    is_loadable = case.facts["own_kernel"] and bool(case.loaded) and not any(reboot_pending(case))
-    is_kept_out = peer_route.is_kept_out(case.route, case.facts["secure_boot"])
-    return is_loadable and not is_kept_out and _is_installed(case)
+    has_driver = case.facts["own_kernel"] and bool(case.driver_there.loaded)
+    is_kept_out = peer_route.is_kept_out(case.peers.route, case.facts["secure_boot"])
+    return has_driver and not any(reboot_pending(case)) and not is_kept_out and _is_installed(case)
 
 
 def _peer_kernels(case: Case) -> list[Mapping[str, Any]]:
@@ -305,13 +307,14 @@ def _peer_kernels(case: Case) -> list[Mapping[str, Any]]:
 
     The ones that have the driver; where a container brings it, the next one gets it when it boots.
     """
-    found = [row for row in case.targets if "nvidia" in case.modules_for(row["release"])]
-    return found or [row for row in case.targets if row["running"]] or case.targets
+    kernels, driver = case.host.targets, case.driver_there
+    found = [row for row in kernels if "nvidia" in driver.modules_for(row["release"])]
+    return found or [row for row in kernels if row["running"]] or kernels
 
 
 def _is_installed(case: Case) -> bool:
     """Say whether the route's module is there, and none that has to give way first."""
-    if case.route not in peer_route.MODULES or any(peer_not_installed(case)):
+    if case.peers.route not in peer_route.MODULES or any(peer_not_installed(case)):
         return False
     return not any(peer_other_route(case)) and not _are_two(case)
 
@@ -329,8 +332,8 @@ def reboot_pending(case: Case) -> Iterator[str]:
         yield from _driver_reboot(case)
     # What restarts openibd anyway ends that as well.
     # A stack of others matters to a module that is to be loaded with it.
-    matters = case.ofed or (case.route in peer_route.MODULES and _has_peers(case))
-    if matters and not (case.restarts_openibd and exchanges_rdma(case)):
+    matters = case.ofed or (case.peers.route in peer_route.MODULES and _has_peers(case))
+    if matters and not (case.rdma.restarts_openibd and exchanges_rdma(case)):
         yield from _rdma_other_loaded(case)
     if is_peer_in_use(case):
         yield from _peer_other_loaded(case)
@@ -339,17 +342,18 @@ def reboot_pending(case: Case) -> Iterator[str]:
 def _driver_reboot(case: Case) -> Iterator[str]:
     if not case.facts["own_kernel"]:
         return
-    if case.installed and case.drivers_in_the_way and not any(driver_in_kernel(case)):
-        yield f"{' and '.join(case.drivers_in_the_way)} has the GPU"
+    in_the_way = case.driver_there.in_the_way
+    if case.driver_there.installed and in_the_way and not any(driver_in_kernel(case)):
+        yield f"{' and '.join(in_the_way)} has the GPU"
     if not case.may_reload:
         yield from _other_loaded(case)
 
 
 def _other_loaded(case: Case) -> Iterator[str]:
     loaded = case.facts["driver"]["loaded"]
-    module = case.modules_for(case.facts["kernel"]).get("nvidia")
+    module = case.driver_there.modules_for(case.facts["kernel"]).get("nvidia")
     # The kernel that runs may have no module on disk, or be gone from there itself.
-    on_disk = module["version"] if module else case.installed
+    on_disk = module["version"] if module else case.driver_there.installed
     if loaded["version"] and on_disk and on_disk != loaded["version"]:
         yield f"the loaded module is {loaded['version']}, and {on_disk} is on disk"
     elif loaded["version"] and module and module["open"] != loaded["open"]:

@@ -168,13 +168,13 @@ def _unlisted(case: Case) -> Iterator[Finding]:
     if not answer["answered"]:
         return
     listed = {gpu["address"] for gpu in answer["gpus"]}
-    in_kernel = list(case.in_kernel_drivers)
+    in_kernel = list(case.driver_there.in_kernel)
     missing = [
         gpu
-        for gpu in case.own_gpus
+        for gpu in case.host.own_gpus
         if gpu["address"] not in listed and gpu["driver"] not in in_kernel
     ]
-    at_work = {gpu["architecture"] for gpu in case.own_gpus if gpu["address"] in listed}
+    at_work = {gpu["architecture"] for gpu in case.host.own_gpus if gpu["address"] in listed}
     for gpu in missing:
         says = f"{gpu['address']}: it is on the PCI bus, and nvidia-smi does not list it"
         yield Finding(says, _REBOOT, gpu["architecture"] in at_work)

@@ -30,8 +30,11 @@ _BY_HAND = {
 
 
 def unknown_driver(case: Case, due: Due) -> Iterator[str]:
-    if case.driver and not case.branch_row:
-        yield f"driver branch {case.branch} is not in the catalog: what it goes with is unknown"
+    if case.driver and not case.driver_to_be.branch_row:
+        yield (
+            f"driver branch {case.driver_to_be.branch} is not in the catalog: what it goes with is "
+            "unknown"
+        )
         return
     version = case.driver["version"] if case.driver else ""
     if version and not case.known.driver(version, case.driver["flavour"]):
@@ -52,23 +55,23 @@ def unknown_kernel(case: Case, due: Due) -> Iterator[str]:
     known = (refusals.kernel_too_new, refusals.kernel_real_time)
     if not due["nvidia_driver"] or any(any(rule(case, due)) for rule in known):
         return
-    for kernel in case.to_be_built_for:
+    for kernel in case.driver_to_be.to_be_built_for:
         release = kernel["release"]
         if kernel_limits.is_real_time(release):
             yield (
                 f"{release} is a real-time kernel, for which NVIDIA's modules build only where the "
                 "packages see to it"
             )
-        elif not kernel_limits.is_tested(case.kernel_tested, release):
-            limit = kernel_limits.tested(case.kernel_tested, release)
+        elif not kernel_limits.is_tested(case.driver_to_be.kernel_tested, release):
+            limit = kernel_limits.tested(case.driver_to_be.kernel_tested, release)
             yield (
-                f"whether driver branch {case.branch} builds for kernel {release} is unknown"
-                + (f": up to {limit} it is known to" if limit else "")
+                f"whether driver branch {case.driver_to_be.branch} builds for kernel {release} is "
+                "unknown" + (f": up to {limit} it is known to" if limit else "")
             )
 
 
 def unknown_cuda(case: Case, due: Due) -> Iterator[str]:
-    for need in case.cuda_needs if case.version else []:
+    for need in case.cuda_needs if case.driver_to_be.version else []:
         if not case.known.cuda(need["cuda"]):
             yield (
                 f"{need['by']}: CUDA {need['cuda']} is not in the catalog: which driver it needs "
@@ -77,7 +80,7 @@ def unknown_cuda(case: Case, due: Due) -> Iterator[str]:
 
 
 def unknown_ofed(case: Case, due: Due) -> Iterator[str]:
-    if case.wants_ofed and not case.known.ofed(case.ofed["version"]):
+    if case.rdma.wants_vendors and not case.known.ofed(case.ofed["version"]):
         yield (
             f"{case.ofed['kind']} {case.ofed['version']} is not in the catalog: what it goes with "
             "is unknown"
@@ -85,19 +88,19 @@ def unknown_ofed(case: Case, due: Due) -> Iterator[str]:
 
 
 def unknown_tag(case: Case, due: Due) -> Iterator[str]:
-    if case.route == "nv_peer_mem" and case.tag not in case.known.tags:
-        yield f"nv_peer_mem {case.tag} is not in the catalog: what it builds with is unknown"
+    if case.peers.route == "nv_peer_mem" and case.peers.tag not in case.known.tags:
+        yield f"nv_peer_mem {case.peers.tag} is not in the catalog: what it builds with is unknown"
 
 
 def unknown_distribution(case: Case, due: Due) -> Iterator[str]:
-    if case.driver and case.distribution not in case.known.distributions:
-        yield f"{case.distribution} is a distribution that gpunode does not know"
+    if case.driver and case.host.distribution not in case.known.distributions:
+        yield f"{case.host.distribution} is a distribution that gpunode does not know"
 
 
 def no_compiler(case: Case, due: Due) -> Iterator[str]:
     if not due["nvidia_driver"]:
         return
-    for kernel in case.targets:
+    for kernel in case.host.targets:
         if kernel["headers"] and kernel["compiler"] and not kernel["compiler_found"]:
             yield (
                 f"kernel {kernel['release']} was built with {kernel['compiler']}, which is not "
@@ -115,7 +118,7 @@ def held_security_update(case: Case, due: Due) -> Iterator[str]:
 
 def _held(case: Case, by_security: bool) -> Iterator[str]:
     alike: dict[tuple[str, str], list[str]] = {}
-    for package in case.driver_packages if case.driver else []:
+    for package in case.driver_there.packages if case.driver else []:
         if package["offered"] and package["offered_by_security"] == by_security:
             alike.setdefault((package["version"], package["offered"]), []).append(package["name"])
     for (version, offered), names in alike.items():
@@ -128,15 +131,15 @@ def _held(case: Case, by_security: bool) -> Iterator[str]:
 
 def way_back(case: Case, due: Due) -> Iterator[str]:
     """How the driver before is had again; it is kept on the host, with the installed one first."""
-    for row in case.facts["driver"]["kept"] if case.driver and case.installed else []:
-        if row["version"] in (case.installed, case.version):
+    for row in case.facts["driver"]["kept"] if case.driver and case.driver_there.installed else []:
+        if row["version"] in (case.driver_there.installed, case.driver_to_be.version):
             continue
         if row["sha256"]:
             says = (
                 f"gpunode_driver_version: {row['version']}, and "
                 f"gpunode_driver_file: file://{row['path']}#sha256={row['sha256']}"
             )
-        elif versions.branch(row["version"]) != case.branch:
+        elif versions.branch(row["version"]) != case.driver_to_be.branch:
             # By hand it would not last: the next run brings the branch that is wanted.
             says = f"gpunode_driver_version: {row['version']}"
         else:
@@ -145,10 +148,10 @@ def way_back(case: Case, due: Due) -> Iterator[str]:
 
 
 def end_of_life(case: Case, due: Due) -> Iterator[str]:
-    row = (case.branch_row if case.driver else None) or {}
+    row = (case.driver_to_be.branch_row if case.driver else None) or {}
     ends = row.get("end_of_life", "")
     if row.get("ended") or "" < ends < case.today:
-        yield f"NVIDIA supports driver branch {case.branch} no longer" + (
+        yield f"NVIDIA supports driver branch {case.driver_to_be.branch} no longer" + (
             f", since {ends}" if ends else ""
         )
 
@@ -162,7 +165,7 @@ def no_gpu(case: Case, due: Due) -> Iterator[str]:
 
 
 def no_headers(case: Case, due: Due) -> Iterator[str]:
-    if not case.driver and not case.wants_ofed:
+    if not case.driver and not case.rdma.wants_vendors:
         return
     for kernel in case.facts["kernels"]:
         if not kernel["headers"] and (kernel["running"] or kernel["next"]):
@@ -173,8 +176,8 @@ def no_headers(case: Case, due: Due) -> Iterator[str]:
 
 
 def key_not_enrolled(case: Case, due: Due) -> Iterator[str]:
-    builds = case.driver or case.wants_ofed or case.route == "nv_peer_mem"
-    if builds and case.lacks_key and "unenrolled_key" in case.consent:
+    builds = case.driver or case.rdma.wants_vendors or case.peers.route == "nv_peer_mem"
+    if builds and case.host.lacks_key and "unenrolled_key" in case.consent:
         _what, because, remedy = secure_boot.why_kept_out(case.facts["secure_boot"])
         yield f"{because}. {remedy}"
 
@@ -182,7 +185,8 @@ def key_not_enrolled(case: Case, due: Due) -> Iterator[str]:
 def module_rejected(case: Case, due: Due) -> Iterator[str]:
     # That a key is lacking is told by itself.
     found = case.facts["secure_boot"]
-    if case.driver and found["rejected"] and not case.loaded and not case.lacks_key:
+    is_told = case.driver_there.loaded or case.host.lacks_key
+    if case.driver and found["rejected"] and not is_told:
         key = found["key"] or "that the module is signed with"
         yield (
             f"the kernel did not take a module for its signature: {found['rejected']}. Where it "
@@ -191,10 +195,10 @@ def module_rejected(case: Case, due: Due) -> Iterator[str]:
 
 
 def prebuilt_modules(case: Case, due: Due) -> Iterator[str]:
-    if due["nvidia_driver"] and case.prebuilt and (case.has_prebuilt or case.lacks_key):
+    if due["nvidia_driver"] and case.driver_to_be.is_prebuilt:
         why = (
             "the host has such modules"
-            if case.has_prebuilt
+            if case.driver_there.has_prebuilt
             else "Secure Boot is on, and the firmware knows the key that they are signed with"
         )
         yield (
@@ -204,15 +208,15 @@ def prebuilt_modules(case: Case, due: Due) -> Iterator[str]:
 
 
 def restart_would_cut_the_connection(case: Case, due: Due) -> Iterator[str]:
-    if not case.wants_ofed or not case.is_over_rdma:
+    if not case.rdma.wants_vendors or not case.rdma.under_connection:
         return
     is_consented_to = openibd_restart.CONSENT in case.consent
     is_asked_for = case.facts["rdma_stack"]["stale"] and is_consented_to
     if is_asked_for or stack_due.exchanges_rdma(case):
         yield (
             f"the connection to this host runs over {case.facts['management']['interface']}, which "
-            f"stands on RDMA devices ({', '.join(case.is_over_rdma)}): openibd is not restarted, "
-            "the host is to be rebooted instead"
+            f"stands on RDMA devices ({', '.join(case.rdma.under_connection)}): openibd is not "
+            "restarted, the host is to be rebooted instead"
         )
 
 
@@ -258,10 +262,10 @@ def module_in_use(case: Case, due: Due) -> Iterator[str]:
 
 
 def loaded_from_elsewhere(case: Case, due: Due) -> Iterator[str]:
-    if case.driver and case.loaded and not case.installed:
+    if case.driver and case.driver_there.loaded and not case.driver_there.installed:
         yield (
-            f"driver {case.loaded} is loaded and is not on this host's disk; where a container "
-            "brings it, leave the driver out of what is wanted here"
+            f"driver {case.driver_there.loaded} is loaded and is not on this host's disk; where a "
+            "container brings it, leave the driver out of what is wanted here"
         )
 
 

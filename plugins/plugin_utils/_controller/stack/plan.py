@@ -86,26 +86,27 @@ def _reboots(case: Case, due: Due) -> dict[str, list[str]]:
         return {}
     why = []
     waits = _UNTIL_REBOOT.intersection(due["nvidia_driver"]) - _without_reboot(case)
-    if case.loaded and waits and not case.may_reload:
-        why.append(f"module {case.loaded} stays loaded until then")
-    if case.drivers_in_the_way and due["nvidia_driver"]:
-        why.append(f"{' and '.join(case.drivers_in_the_way)} has the GPU until then")
+    if case.driver_there.loaded and waits and not case.may_reload:
+        why.append(f"module {case.driver_there.loaded} stays loaded until then")
+    if case.driver_there.in_the_way and due["nvidia_driver"]:
+        why.append(f"{' and '.join(case.driver_there.in_the_way)} has the GPU until then")
     if _REBUILDING.intersection(due["peer_memory"]) and stack_due.is_peer_in_use(case):
-        why.append(f"{case.route} is in use, and stays loaded as it is until then")
-    if due["mlnx_ofed"] and stack_due.exchanges_rdma(case) and not case.restarts_openibd:
+        why.append(f"{case.peers.route} is in use, and stays loaded as it is until then")
+    if due["mlnx_ofed"] and stack_due.exchanges_rdma(case) and not case.rdma.restarts_openibd:
         why.append("the RDMA modules that are loaded now stay until then")
     return {"takes-effect-by-reboot": why} if why else {}
 
 
 def _without_reboot(case: Case) -> set[str]:
     """Return the rules that lead to no reboot, as the wanted module is loaded already."""
-    is_loaded = loaded_module.is_loaded(case.facts, case.version, case.module_type == "open")
+    wanted = case.driver_to_be
+    is_loaded = loaded_module.is_loaded(case.facts, wanted.version, wanted.module_type == "open")
     return {"libraries-mismatch"} if is_loaded else set()
 
 
 def _restarts_openibd(case: Case) -> bool:
     """Say whether the step of the RDMA stack restarts openibd, which interrupts RDMA."""
-    return case.restarts_openibd and stack_due.exchanges_rdma(case)
+    return case.rdma.restarts_openibd and stack_due.exchanges_rdma(case)
 
 
 def _missing_consents(steps: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
@@ -140,7 +141,7 @@ def _interrupts(component: str, reasons: Mapping[str, Sequence[str]], case: Case
         return ["RDMA traffic"]
     if component == "nvidia_driver" and stack_refusals.disturbs(case, reasons):
         # Programs that start find libraries and module of two versions.
-        return ["work on the GPUs"] if case.loaded else []
+        return ["work on the GPUs"] if case.driver_there.loaded else []
     return []
 
 
@@ -152,21 +153,22 @@ def _consents(component: str, reasons: Mapping[str, Sequence[str]], case: Case) 
     if component == "nvidia_driver":
         if {"other-method", "mixed-methods"}.intersection(reasons):
             yield "change_method"
-        if case.clients and stack_refusals.disturbs(case, reasons):
+        if case.host.clients and stack_refusals.disturbs(case, reasons):
             yield "stop_gpu_clients"
 
 
 def _driver_to_be(case: Case) -> str:
-    return f"{case.version} {case.module_type}"
+    return f"{case.driver_to_be.version} {case.driver_to_be.module_type}"
 
 
 def _route_to_be(case: Case) -> str:
-    return f"{case.route} {case.tag}" if case.route == "nv_peer_mem" else case.route
+    route = case.peers.route
+    return f"{route} {case.peers.tag}" if route == "nv_peer_mem" else route
 
 
 _FROM = {
     "mlnx_ofed": lambda case: rdma_stack.described(case.facts["rdma_stack"]),
-    "nvidia_driver": lambda case: case.installed,
+    "nvidia_driver": lambda case: case.driver_there.installed,
     "vgpu_license": lambda case: "",
     "peer_memory": lambda case: ", ".join(case.facts["peer_memory"]["loaded"]),
     "reboot": lambda case: "",

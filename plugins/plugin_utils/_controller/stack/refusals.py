@@ -55,7 +55,8 @@ _PROCESSOR = "x86_64"
 
 def processor_unsupported(case: Case, due: Due) -> Iterator[Words]:
     found = case.facts["architecture"]
-    if found in ("", _PROCESSOR) or not (case.driver or case.wants_ofed or case.route):
+    is_any_wanted = case.driver or case.rdma.wants_vendors or case.peers.route
+    if found in ("", _PROCESSOR) or not is_any_wanted:
         return
     yield (
         f"a GPU stack for {found}",
@@ -66,13 +67,13 @@ def processor_unsupported(case: Case, due: Due) -> Iterator[Words]:
 
 
 def kernel_too_old(case: Case, due: Due) -> Iterator[Words]:
-    row = case.branch_row
+    row = case.driver_to_be.branch_row
     if not case.driver or not row or "kernel_min" not in row:
         return
-    for kernel in case.targets:
+    for kernel in case.host.targets:
         if versions.is_below(kernel["release"], row["kernel_min"]):
             yield (
-                f"driver {case.version}",
+                f"driver {case.driver_to_be.version}",
                 f"it needs kernel {row['kernel_min']} or later, and this host has "
                 f"{kernel['release']}",
                 f"Choose a branch for this kernel{_branches_for_kernel(case, kernel['release'])}",
@@ -81,18 +82,19 @@ def kernel_too_old(case: Case, due: Due) -> Iterator[Words]:
 
 
 def kernel_too_new(case: Case, due: Due) -> Iterator[Words]:
-    for kernel in case.to_be_built_for if case.has_vendor_tree else []:
-        for limit in case.kernel_limits:
+    driver = case.driver_to_be
+    for kernel in driver.to_be_built_for if driver.has_vendor_tree else []:
+        for limit in driver.kernel_limits:
             first = kernel_limits.reached(limit["below"], kernel["release"])
             if not first:
                 continue
             kind, until = limit.get("modules", ""), limit.get("until", "")
             yield (
-                f"driver {case.version}",
+                f"driver {driver.version}",
                 f"{f'its {kind} modules do' if kind else 'it does'} not build for kernels from "
                 f"{first} on, and this host has {kernel['release']}",
                 (f"Choose a release after {until}" if until else "Choose a later branch")
-                + (", say gpunode_driver_modules: open" if case.may_be_open(kind) else "")
+                + (", say gpunode_driver_modules: open" if driver.may_be_open(kind) else "")
                 + (
                     ", or boot the host with an older kernel"
                     if kernel["running"] or kernel["next"]
@@ -103,10 +105,10 @@ def kernel_too_new(case: Case, due: Due) -> Iterator[Words]:
 
 
 def kernel_real_time(case: Case, due: Due) -> Iterator[Words]:
-    for kernel in case.to_be_built_for if case.has_vendor_tree else []:
+    for kernel in case.driver_to_be.to_be_built_for if case.driver_to_be.has_vendor_tree else []:
         if kernel_limits.is_real_time(kernel["release"]):
             yield (
-                f"driver {case.version}",
+                f"driver {case.driver_to_be.version}",
                 f"its modules do not build for real-time kernels, such as {kernel['release']}",
                 "Boot the host with another kernel of its distribution, and remove that one or its "
                 f"headers, {headers.package(kernel['release'], case.facts['pkg_mgr'])}",
@@ -117,18 +119,18 @@ def kernel_real_time(case: Case, due: Due) -> Iterator[Words]:
 def architecture_unsupported(case: Case, due: Due) -> Iterator[Words]:
     if not case.driver:
         return
-    for name in case.architectures:
+    for name in case.host.architectures:
         row = case.known.architectures.get(name, {})
         first, last = row.get("first_branch"), row.get("last_branch")
-        if first and versions.is_below(case.branch, first):
+        if first and versions.is_below(case.driver_to_be.branch, first):
             because = f"{name.capitalize()} needs branch {first} or later"
-        elif last and versions.is_below(last, case.branch):
+        elif last and versions.is_below(last, case.driver_to_be.branch):
             because = f"branch {last} is the last one for {name.capitalize()}"
         else:
             continue
-        where = ", ".join(address for address, found in case.gpus.items() if found == name)
+        where = ", ".join(address for address, found in case.host.gpus.items() if found == name)
         yield (
-            f"driver {case.version}",
+            f"driver {case.driver_to_be.version}",
             f"{because}, which is at {where}",
             "Choose another stack for this host",
         )
@@ -138,8 +140,8 @@ def open_modules_unsupported(case: Case, due: Due) -> Iterator[Words]:
     # Of itself, auto chooses them where they drive every GPU.
     if not case.driver or case.driver["modules"] != "open":
         return
-    never = case.architectures_that("never")
-    for name in case.not_open:
+    never = case.host.architectures_that("never")
+    for name in case.driver_to_be.not_open:
         yield (
             "gpunode_driver_modules: open",
             f"the open modules drive Turing and later, and this host has {name.capitalize()}"
@@ -147,17 +149,17 @@ def open_modules_unsupported(case: Case, due: Due) -> Iterator[Words]:
             else f"in a guest with a virtual GPU they do not drive {name.capitalize()}",
             "Say proprietary, or leave it out",
         )
-    if case.branch_row and "open" not in case.branch_row["module_types"]:
+    if case.driver_to_be.branch_row and "open" not in case.driver_to_be.branch_row["module_types"]:
         yield (
             "gpunode_driver_modules: open",
-            f"driver branch {case.branch} has proprietary modules alone",
+            f"driver branch {case.driver_to_be.branch} has proprietary modules alone",
             "Leave it out, or choose a later branch",
         )
 
 
 def open_modules_required(case: Case, due: Due) -> Iterator[Words]:
-    if case.driver and case.module_type == "proprietary" and not mixed(case):
-        for name in case.architectures_that("required"):
+    if case.driver and case.driver_to_be.module_type == "proprietary" and not mixed(case):
+        for name in case.host.architectures_that("required"):
             yield (
                 "gpunode_driver_modules: proprietary",
                 f"{name.capitalize()} is driven by the open modules alone",
@@ -167,7 +169,8 @@ def open_modules_required(case: Case, due: Due) -> Iterator[Words]:
 
 def mixed(case: Case) -> list[str]:
     """Return the architectures of a host that no one kind of modules can drive."""
-    never, required = case.architectures_that("never"), case.architectures_that("required")
+    host = case.host
+    never, required = host.architectures_that("never"), host.architectures_that("required")
     return [*never, *required] if never and required else []
 
 
@@ -192,9 +195,9 @@ def nvlink5(case: Case, due: Due) -> Iterator[Words]:
 
 
 def vgpu_needs_grid(case: Case, due: Due) -> Iterator[Words]:
-    if case.driver and case.driver["flavour"] != "grid" and case.is_vgpu:
+    if case.driver and case.driver["flavour"] != "grid" and case.host.is_vgpu:
         yield (
-            f"driver {case.version}",
+            f"driver {case.driver_to_be.version}",
             "this host has a virtual GPU (vGPU), which only the guest driver drives",
             f"Choose one of {', '.join(name for name in case.known.stacks if 'grid' in name)}",
         )
@@ -202,9 +205,9 @@ def vgpu_needs_grid(case: Case, due: Due) -> Iterator[Words]:
 
 def guest_newer_than_host(case: Case, due: Due) -> Iterator[Words]:
     host = (case.vgpu or {}).get("host")
-    if host and versions.is_below(versions.branch(host), case.branch):
+    if host and versions.is_below(versions.branch(host), case.driver_to_be.branch):
         yield (
-            f"guest driver {case.version}",
+            f"guest driver {case.driver_to_be.version}",
             f"it is newer than the host's vGPU manager {host}",
             f"Choose a guest of branch {versions.branch(host)} or older, or update the host first",
         )
@@ -213,24 +216,24 @@ def guest_newer_than_host(case: Case, due: Due) -> Iterator[Words]:
 def guest_too_old_for_host(case: Case, due: Due) -> Iterator[Words]:
     vgpu = case.vgpu or {}
     row = case.known.vgpu.get(vgpu.get("release"))
-    host = versions.branch(vgpu.get("host", ""))
-    if not row or not host or not versions.is_below(case.branch, host):
+    branch, host = case.driver_to_be.branch, versions.branch(vgpu.get("host", ""))
+    if not row or not host or not versions.is_below(branch, host):
         return
     if host in case.known.branches and host not in row.get("hosts", [host]):
         yield (
-            f"guest driver {case.version}",
+            f"guest driver {case.driver_to_be.version}",
             f"the host's vGPU manager {vgpu['host']} accepts guests of its own branch, the one "
             "before and the long-term one before",
-            f"Choose a later guest; {case.branch} is accepted by {', '.join(row['hosts'])}",
+            f"Choose a later guest; {branch} is accepted by {', '.join(row['hosts'])}",
         )
 
 
 def guest_rejected(case: Case, due: Due) -> Iterator[Words]:
     # Another driver, or the one that waits for a reboot, may be accepted.
-    if case.vgpu and case.rejected_by_host and not stack_due.is_driver_due(case):
+    if case.vgpu and case.host.rejected_by_host and not stack_due.is_driver_due(case):
         yield (
-            f"guest driver {case.loaded or case.version}",
-            f"the vGPU manager of its host does not accept it: {case.rejected_by_host}",
+            f"guest driver {case.driver_there.loaded or case.driver_to_be.version}",
+            f"the vGPU manager of its host does not accept it: {case.host.rejected_by_host}",
             "Choose the guest driver of the host's vGPU release, and say gpunode_vgpu_host to have "
             "that checked beforehand; no license would help",
         )
@@ -248,19 +251,20 @@ def license_protocol(case: Case, due: Due) -> Iterator[Words]:
 
 
 def cuda_needs_newer_driver(case: Case, due: Due) -> Iterator[Words]:
-    if not case.version:
+    version = case.driver_to_be.version
+    if not version:
         return
     for need in case.cuda_needs:
         row = case.known.cuda(need["cuda"])
         # Of packages only the branch is known beforehand.
         limit = row and (
-            row["driver_min"] if "." in case.version else versions.branch(row["driver_min"])
+            row["driver_min"] if "." in version else versions.branch(row["driver_min"])
         )
-        if row and limit and versions.is_below(case.version, limit):
+        if row and limit and versions.is_below(version, limit):
             yield (
                 f"{need['by']}: CUDA {need['cuda']}",
                 f"it needs driver {row['driver_min']} or later, and this host "
-                f"{'is to have' if case.driver else 'has'} {case.version}",
+                f"{'is to have' if case.driver else 'has'} {version}",
                 "Choose a later stack, or build the environment for an older CUDA",
             )
 
@@ -269,7 +273,7 @@ def build_lacks_architecture(case: Case, due: Due) -> Iterator[Words]:
     for need in case.cuda_needs:
         row = case.known.pytorch(need["pytorch"]) or {}
         lacking = row.get("lacks", {}).get(need["cuda"], [])
-        for name in [name for name in case.architectures if name in lacking]:
+        for name in [name for name in case.host.architectures if name in lacking]:
             others = [cuda for cuda in row["cuda"] if name not in row["lacks"].get(cuda, [])]
             yield (
                 f"{need['by']}: PyTorch {need['pytorch']} for CUDA {need['cuda']}",
@@ -280,20 +284,20 @@ def build_lacks_architecture(case: Case, due: Due) -> Iterator[Words]:
 
 def route_impossible(case: Case, due: Due) -> Iterator[Words]:
     # Of itself, auto chooses none that is impossible.
-    for lack in case.why_not(case.route):
+    for lack in case.peers.why_not(case.peers.route):
         yield (
-            f"gpunode_peer_memory_route: {case.route}",
+            f"gpunode_peer_memory_route: {case.peers.route}",
             lack,
             "Say auto to have what this host can do",
         )
 
 
 def tag_does_not_fit_ofed(case: Case, due: Due) -> Iterator[Words]:
-    if case.route == "nv_peer_mem" and case.misfit(case.tag):
-        tag = case.tag
+    if case.peers.route == "nv_peer_mem" and case.peers.misfit(case.peers.tag):
+        tag = case.peers.tag
         yield (
             f"gpunode_peer_memory_tag: {tag}",
-            f"it does not build with {case.ofed_kind} {case.ofed_version}, whose peer_mem.h has no "
+            f"it does not build with {case.rdma.kind} {case.rdma.version}, whose peer_mem.h has no "
             "struct peer_memory_client_ex",
             "Say 1.1-0, or leave it out",
         )
@@ -301,7 +305,7 @@ def tag_does_not_fit_ofed(case: Case, due: Due) -> Iterator[Words]:
 
 def delivery_impossible(case: Case, due: Due) -> Iterator[Words]:
     delivery = (case.peer_memory or {}).get("delivery", "")
-    if peer_route.cannot_sign(case.route, delivery, case.facts["secure_boot"]):
+    if peer_route.cannot_sign(case.peers.route, delivery, case.facts["secure_boot"]):
         yield peer_route.NO_SIGNED_PACKAGE
 
 
@@ -327,12 +331,12 @@ def file_needed(case: Case, due: Due) -> Iterator[Words]:
             case.known.driver(driver["version"], driver["flavour"]),
         )
     # Those that DKMS has are built, and those on disk loaded, without it.
-    keeping = {"other-loaded", *(["kernel-without-module"] if case.has_ofed_tree else [])}
+    keeping = {"other-loaded", *(["kernel-without-module"] if case.rdma.has_tree else [])}
     if ofed and ofed["kind"] == "mlnx_ofed" and due["mlnx_ofed"].keys() - keeping:
         yield from _unchecked(
             f"MLNX_OFED {ofed['version']}",
             "gpunode_ofed_file",
-            case.ofed_file,
+            case.rdma.file,
             f"/path/to/MLNX_OFED_LINUX-{ofed['version']}-….tgz",
         )
 
@@ -360,23 +364,23 @@ def _unchecked(
 
 
 def no_package(case: Case, due: Due) -> Iterator[Words]:
-    driver = case.driver
+    driver, modules = case.driver, case.driver_to_be.module_type
     if not driver or driver["method"] != "package" or not due["nvidia_driver"].keys() - _KEEPING:
         return
     # NVIDIA publishes no packages of the guest driver.
-    row = case.package_row if driver["flavour"] == "tesla" else None
+    row = case.driver_to_be.package_row if driver["flavour"] == "tesla" else None
     if not row:
         yield (
             f"driver branch {driver['branch']}",
             f"{driver['repository'] or 'no repository'} is "
             f"{'not ' if driver['repository'] else ''}known to have it as packages for "
-            f"{case.distribution}",
+            f"{case.host.distribution}",
             "Choose another stack, or name a .run file by gpunode_driver_version and _file",
         )
-    elif case.module_type not in row["packages"] and not _cannot_be_driven(case, due):
+    elif modules not in row["packages"] and not _cannot_be_driven(case, due):
         yield (
             f"driver branch {driver['branch']}",
-            f"{row['repository']} has no {case.module_type} modules of it for {case.distribution}",
+            f"{row['repository']} has no {modules} modules of it for {case.host.distribution}",
             "Choose another stack, or the other modules where the GPUs allow it",
         )
 
@@ -391,10 +395,10 @@ def secure_boot_key(case: Case, due: Due) -> Iterator[Words]:
     builds = (
         due["peer_memory"]
         # Whether there are built ones for every kernel the host's package lists tell alone.
-        or (drives and not case.prebuilt)
-        or (case.wants_ofed and due["mlnx_ofed"].keys() - {"other-loaded"})
+        or (drives and not case.driver_to_be.may_be_prebuilt)
+        or (case.rdma.wants_vendors and due["mlnx_ofed"].keys() - {"other-loaded"})
     )
-    if builds and case.lacks_key and "unenrolled_key" not in case.consent:
+    if builds and case.host.lacks_key and "unenrolled_key" not in case.consent:
         what, because, remedy = secure_boot.why_kept_out(case.facts["secure_boot"])
         yield what, because, f"{remedy}; {secure_boot.OR_BUILD}"
 
@@ -409,12 +413,12 @@ def disturbs(case: Case, rules: Container[str]) -> bool:
 
 
 def gpu_in_use(case: Case, due: Due) -> Iterator[Words]:
-    if not disturbs(case, due["nvidia_driver"]) or not case.clients:
+    if not disturbs(case, due["nvidia_driver"]) or not case.host.clients:
         return
     if "stop_gpu_clients" not in case.consent:
         yield (
             "GPU in use",
-            f"{_who(case.clients)} would be interrupted",
+            f"{_who(case.host.clients)} would be interrupted",
             "Stop them, or name their units in gpunode_drain and consent with gpunode_consent: "
             "[stop_gpu_clients]",
         )

@@ -52,7 +52,7 @@ def step(base, options, component, **changes):
 )
 def test_auto_takes_the_best_route_that_the_host_can_do(base, name, changes, route):
     options = {"stack": name, "peer_memory_route": "auto"}
-    assert case(base, options, **changes).route == route
+    assert case(base, options, **changes).peers.route == route
 
 
 @pytest.mark.parametrize(
@@ -64,30 +64,29 @@ def test_the_newest_tag_that_fits_the_rdma_stack_is_taken(version, tag):
         "ofed_kind": "mlnx_ofed",
         "ofed_version": version,
     }
-    assert case("el7-v100", options).tag == tag
+    assert case("el7-v100", options).peers.tag == tag
 
 
 def test_a_grid_guest_gets_open_modules_where_its_gpus_can_in_a_guest():
     options = {"stack": "grid-19"}
     turing = case("debian12-vgpu", options)
     ada = {"address": "0000:06:00.0", "device": "27b8", "driver": "", "architecture": "ada"}
-    assert (turing.module_type, case("debian12-vgpu", options, gpus=[ada]).module_type) == (
-        "proprietary",
-        "open",
-    )
+    newer = case("debian12-vgpu", options, gpus=[ada])
+    assert turing.driver_to_be.module_type == "proprietary"
+    assert newer.driver_to_be.module_type == "open"
 
 
 def test_the_bundle_of_a_distribution_comes_with_its_digest_where_one_is_published():
     options = {"ofed_kind": "mlnx_ofed", "ofed_version": "4.9-6.0.6.0"}
     ubuntu = {"distribution": "Ubuntu", "distribution_version": "20.04"}
-    file, digest = case("ubuntu2204-t4", options, **ubuntu).ofed_file
+    file, digest = case("ubuntu2204-t4", options, **ubuntu).rdma.file
     assert file.endswith("/MLNX_OFED_LINUX-4.9-6.0.6.0-ubuntu20.04-x86_64.tgz")
     assert len(digest) == 64
-    assert case("el7-v100", options).ofed_file[0].endswith("-rhel7.3-x86_64.tgz")
-    assert case("el7-v100", options).ofed_file[1] == ""
+    assert case("el7-v100", options).rdma.file[0].endswith("-rhel7.3-x86_64.tgz")
+    assert case("el7-v100", options).rdma.file[1] == ""
     # A version that is not in the catalog has no address either.
     unknown = {**options, "ofed_version": "4.9-9.9.9.9"}
-    assert case("el7-v100", unknown).ofed_file == ("", "")
+    assert case("el7-v100", unknown).rdma.file == ("", "")
 
 
 def test_the_line_to_add_names_what_google_publishes_for_machines_of_its_own():
@@ -274,7 +273,8 @@ def test_a_driver_that_a_container_brought_counts_for_the_cuda_of_environments()
     host = Case(
         selection.NOTHING, facts_of("el7-v100-r440", **changes), gpu_hosts.KNOWN, [], "2026-11"
     )
-    assert (host.installed, host.version, host.branch) == ("", "440.33.01", "440")
+    driver = host.driver_to_be
+    assert (host.driver_there.installed, driver.version, driver.branch) == ("", "440.33.01", "440")
 
 
 def test_the_driver_is_for_the_kernels_that_run_or_will_and_in_an_image_for_all():
@@ -284,10 +284,10 @@ def test_the_driver_is_for_the_kernels_that_run_or_will_and_in_an_image_for_all(
         {"release": "6.1.0-37-amd64", "running": False, "next": False, "headers": True},
         {"release": "5.10.0-1-amd64", "running": False, "next": False, "headers": False},
     ]
-    host = case("debian12-h100", {"stack": "r580"}, kernels=rows)
-    assert [row["release"] for row in host.targets] == ["6.1.0-40-amd64", "6.1.0-41-amd64"]
+    found = case("debian12-h100", {"stack": "r580"}, kernels=rows)
+    assert [row["release"] for row in found.host.targets] == ["6.1.0-40-amd64", "6.1.0-41-amd64"]
     image = case("debian12-h100", {"stack": "r580"}, kernels=rows[2:])
-    assert [row["release"] for row in image.targets] == ["6.1.0-37-amd64"]
+    assert [row["release"] for row in image.host.targets] == ["6.1.0-37-amd64"]
 
 
 @pytest.mark.parametrize(("policy", "due"), [("refuse", ["6.9.0"]), ("report", [])])
@@ -344,4 +344,5 @@ def test_auto_keeps_a_kind_that_all_kernels_have_as_the_node_does():
     options = {"driver_version": "580.105.08", "driver_file": f"/x.run{DIGEST}"}
     alone = case("debian12-t4-r535", options)
     beside = case("debian12-t4-r535", options, kernels=[kernel, older], driver={"modules": both})
-    assert (alone.module_type, beside.module_type) == ("proprietary", "open")
+    assert alone.driver_to_be.module_type == "proprietary"
+    assert beside.driver_to_be.module_type == "open"

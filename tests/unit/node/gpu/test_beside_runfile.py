@@ -68,7 +68,7 @@ def is_mixed_by_plan(name, version):
     facts["packages"] = [row]
     known = stack_catalog.of_project()
     host = case.Case(selection.resolve({"stack": "r580"}, known), facts, known, [], "")
-    return host.methods == ["runfile", "package"]
+    return host.driver_there.methods == ["runfile", "package"]
 
 
 def is_removed_by_node(name, version):

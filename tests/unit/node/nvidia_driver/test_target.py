@@ -48,7 +48,7 @@ def test_the_kind_of_modules_is_the_plans_own_choice():
             [],
             "2026-11",
         )
-        assert here.module_type == known.module_type
+        assert here.module_type == known.driver_to_be.module_type
 
 
 def test_the_kind_that_is_there_is_kept():
