@@ -45,6 +45,7 @@ _EXPECTED_FACTOR, _EXPECTED_S = 1.5, 1800
 _POLL_S = 0.2
 _KILL_S = 10
 _NOTHING_COLLECTED = 5
+_FAILURE_CHARACTERS = 1500
 
 
 @dataclass
@@ -178,6 +179,25 @@ def _all_skipped(report):
         return False
     tests, skipped = (sum(int(one.get(what, 0)) for one in suites) for what in ("tests", "skipped"))
     return 0 < tests == skipped
+
+
+def failures(report):
+    """Return lines on the tests of a JUnit file that failed: what each says of why, shortened.
+
+    The end of what CI prints is all that some see of it.
+    """
+    try:
+        cases = list(ET.parse(report).iter("testcase"))
+    except (FileNotFoundError, ET.ParseError):
+        return []
+    lines = []
+    for case in cases:
+        found = case.find("failure")
+        found = case.find("error") if found is None else found
+        if found is not None:
+            told = found.get("message", "")[:_FAILURE_CHARACTERS].splitlines()
+            lines += [f"  {case.get('name')}", *(f"      {line}" for line in told)]
+    return lines
 
 
 def _tell(job, worker, count, say):
@@ -384,8 +404,9 @@ def _done(options, jobs, argv_of):
         note(options.note, done)
     for job in left:
         _say(f"left out: {job.file}")
-    bad = [job.file for job in done if not job.is_good]
-    _say(*(f"FAILED: {file}" for file in bad))
+    bad = [job for job in done if not job.is_good]
+    for job in bad:
+        _say(f"FAILED: {job.file}", *failures(job.report))
     return 1 if bad else 0
 
 

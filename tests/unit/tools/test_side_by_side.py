@@ -174,6 +174,21 @@ def test_reports_become_one_and_a_missing_one_is_no_error(tmp_path):
     assert [case.get("name") for case in cases] == ["a", "b"]
 
 
+def test_what_failed_is_told_with_why_and_shortened(tmp_path):
+    report = tmp_path / "a.xml"
+    report.write_text(
+        '<testsuites><testsuite><testcase name="test_good"/>'
+        '<testcase name="test_bad"><failure message="assert 1 == 2&#10;because">long</failure>'
+        f'</testcase><testcase name="test_ill"><error message="{"x" * 9000}"/></testcase>'
+        "</testsuite></testsuites>"
+    )
+    lines = side_by_side.failures(report)
+    assert lines[:3] == ["  test_bad", "      assert 1 == 2", "      because"]
+    assert lines[3] == "  test_ill"
+    assert len(lines[4]) < 2000
+    assert side_by_side.failures(tmp_path / "none.xml") == []
+
+
 def test_the_files_of_a_choice_are_collected():
     assert side_by_side.collect(["-m", "slow", "tests/lab/test_channel.py"]) == []
     found = side_by_side.collect(["tests/lab", "tests/system/nccl"])
