@@ -273,11 +273,13 @@ def collect(arguments):
 def copy_checkout(source, target):
     """Make a folder a copy of a checkout: what git keeps or would, and the tool environment's.
 
-    It is a repository too: molecule looks for what its scenarios share where the repository begins,
-    and does nothing, without a word, where it finds none. Each entry of .venv is a link, and .venv
-    none: who empties it takes nothing from the source.
+    It is a repository with the same history: molecule looks for what its scenarios share where the
+    repository begins, and does nothing, without a word, where it finds none. Each entry of .venv is
+    a link, and .venv none: who empties it takes nothing from the source.
     """
     mounts.remove_tree(target)
+    clone = ["git", "clone", "--quiet", "--shared", "--no-checkout", source, target]
+    subprocess.run(clone, check=True, stderr=subprocess.DEVNULL)
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=source,
@@ -290,7 +292,6 @@ def copy_checkout(source, target):
         if os.path.lexists(source / name):
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source / name, place, follow_symlinks=False)
-    subprocess.run(["git", "init", "--quiet"], cwd=target, check=True)
     (target / ".venv").mkdir()
     for entry in (source / ".venv").glob("*"):
         (target / ".venv" / entry.name).symlink_to(entry)

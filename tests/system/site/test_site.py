@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from lab.node import Lab
-from system import environments, playbooks
+from system import commit_before, environments, playbooks
 
 pytestmark = [
     pytest.mark.lab,
@@ -87,6 +87,7 @@ OTHER_VERSION = r"""
 sed -i 's/"digest": "[0-9a-f]*"/"digest": "0"/' /var/lib/gpunode/*.json
 grep -c '"digest": "0"' /var/lib/gpunode/*.json
 """
+UNITS = "systemctl cat ob_cuda.socket ob_cuda.service"
 STARTED = "systemctl show --property=MainPID,ActiveEnterTimestampMonotonic ob_cuda.service"
 
 
@@ -107,6 +108,30 @@ def test_what_another_version_converged_is_adopted_and_nothing_is_restarted(
     assert receipts() == own
     again = playbooks.site("--limit", "node1", log=tmp_path / "ssh")
     assert again.changed == {"node1": 0}
+
+
+@pytest.mark.slow
+def test_what_the_commit_before_converged_is_adopted_and_nothing_is_restarted(
+    converged, lab, tmp_path
+):
+    earlier = commit_before.unpacked(tmp_path / "before")
+    lab.fresh("node2")
+    first = commit_before.site(earlier, "--limit", "node2", log=tmp_path / "ssh")
+    assert first.status == 0, first.messages()
+    built = "sudo sh -c 'ls -di /opt/miniforge3 /opt/gpunode/envs/* /srv/ob_cuda/releases/*'"
+    builds, units, started = (
+        lab.ssh("node2", command).stdout for command in (built, UNITS, STARTED)
+    )
+    assert len(builds.splitlines()) >= 3
+    adopted = playbooks.site("--limit", "node2", log=tmp_path / "ssh")
+    assert adopted.status == 0, adopted.messages()
+    assert lab.ssh("node2", built).stdout == builds
+    # A commit may be there for another text of a unit.
+    if lab.ssh("node2", UNITS).stdout == units:
+        assert adopted.changes("node2") == []
+        assert lab.ssh("node2", STARTED).stdout == started
+    again = playbooks.site("--limit", "node2", log=tmp_path / "ssh")
+    assert again.changed == {"node2": 0}
 
 
 # An older conda, as its record and its code have it.

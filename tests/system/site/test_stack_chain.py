@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lab import kernel
+from system import commit_before
 from system.mlnx_ofed.rdma_image import FIRST, NEXT_KERNEL, SECOND, Rdma
 from system.peer_memory.peer_image import FIRST as DRIVER
 from system.peer_memory.peer_image import Peers
@@ -93,4 +94,17 @@ def test_all_of_it_goes_in_one_run(node):
     said |= {"gpunode_peer_memory_route": "none", "gpunode_ofed_kind": "inbox"}
     node.converged(**said)
     assert list(node.builds()) == ["nvidia"]
+    assert node.rests(**said)
+
+
+def test_what_the_commit_before_converged_is_adopted_and_nothing_is_built_again(node, tmp_path):
+    said = node.all_of()
+    earlier = commit_before.unpacked(tmp_path / "before")
+    first = commit_before.site(earlier, *node.arguments(**said), log=tmp_path / "ssh")
+    assert first.status == 0, first.messages()
+    builds, packages = node.builds(), node.rdma.packages()
+    assert {"ib_core", "nvidia", "nv_peer_mem"} <= set(builds)
+    node.converged(**said)
+    assert node.builds() == builds
+    assert node.rdma.packages() == packages
     assert node.rests(**said)

@@ -146,7 +146,9 @@ def test_a_copy_has_what_git_would_keep_and_a_lab_of_its_own(tmp_path):
     (source / "link").symlink_to("folder")
     (source / ".venv" / "bin").mkdir(parents=True)
     (source / ".venv" / "bin" / "python").touch()
-    subprocess.run(["git", "-C", source, "add", "kept", "gone"], check=True)
+    git = ["git", "-C", source, "-c", "user.name=a", "-c", "user.email=a@example.com"]
+    subprocess.run([*git, "add", "kept", "gone"], check=True)
+    subprocess.run([*git, "commit", "--quiet", "--message", "Begin"], check=True)
     (source / "gone").unlink()
     target.mkdir()
     (target / "of the last run").touch()
@@ -155,6 +157,10 @@ def test_a_copy_has_what_git_would_keep_and_a_lab_of_its_own(tmp_path):
         "kept", "folder", ".git", ".gitignore", "link", ".venv"
     }  # fmt: skip
     assert (target / "link").readlink() == Path("folder")
+    logged = subprocess.run(
+        ["git", "log", "--format=%s"], cwd=target, capture_output=True, text=True, check=True
+    )
+    assert logged.stdout == "Begin\n"
     assert LabPaths.of(source).id != LabPaths.of(target).id
     # As `python -m venv --clear` does.
     venv.EnvBuilder().clear_directory(target / ".venv")
