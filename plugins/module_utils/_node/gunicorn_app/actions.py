@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import grp
 import os
-import shutil
 import stat
 from typing import Any
 
@@ -56,7 +55,7 @@ def make_releases(app: dict[str, Any]) -> None:
     folders.make(app["dir"])
     with safe_paths.held(app["dir"]) as above:
         folders.take_back(above)
-        folders.make(os.path.join(above, os.path.basename(path)))
+    folders.make(path)
     with safe_paths.held(path) as place:
         descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -104,7 +103,7 @@ def remove(path: str) -> None:
 
 def _remove(path: str) -> None:
     if os.path.lexists(path):
-        shutil.rmtree(path)
+        folders.remove(path)
 
 
 def write_secrets(app: dict[str, Any], secrets: dict[str, str]) -> None:

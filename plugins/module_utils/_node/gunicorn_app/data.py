@@ -59,10 +59,7 @@ def make(app: Mapping[str, Any], path: str) -> None:
 
     :raises Refusal: a link of somebody else's is on the way.
     """
-    above, name = os.path.split(path)
-    folders.make(above)
-    with safe_paths.held(above) as place:
-        folders.make(os.path.join(place, name))
+    folders.make(path)
     with safe_paths.held(path) as place:
         descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
         try:

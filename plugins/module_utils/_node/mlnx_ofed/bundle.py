@@ -8,16 +8,16 @@ Enterprise Linux alike.
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import re
-import shutil
 import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..refusal import Refusal
-from ..system import commands, confinement, disk, files, safe_paths
+from ..system import commands, confinement, disk, files, folders, safe_paths
 from ..system.commands import Execute
 from ..system.root import Root
 
@@ -53,7 +53,8 @@ def discard_unpacked(tmpdir: str) -> None:
     """
     for path in glob.glob(os.path.join(glob.escape(tmpdir), f"{UNPACKED}*")):
         # What cannot go now does when the same is unpacked again, or that says why not.
-        shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            folders.remove(path)
 
 
 def refuse_without_room(archive: str, tmpdir: str, adds_kernel: bool) -> None:
@@ -88,7 +89,7 @@ def unpack(archive: str, folder: str, execute: Execute) -> Bundle:
     with disk.watched(what, folder):
         # Of a run that was killed.
         if os.path.isdir(folder):
-            shutil.rmtree(folder)
+            folders.remove(folder)
         os.makedirs(folder, mode=0o755)
     argv = ["tar", "--extract", "--gzip", "--no-same-owner", "--strip-components=1"]
     argv = confinement.confined([*argv, "--directory", folder, "--file", archive], [])

@@ -5,24 +5,33 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 
-from . import files
+from ..refusal import Refusal
+from . import files, safe_paths
 
 # An extended attribute: what tells a folder that we made from one that was empty before.
 _MARK = "user.gpunode"
+_OPENED = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def make(path: str) -> None:
-    """Make a folder and those above it that are lacking, open to all; each is marked as ours."""
+    """Make a folder and those above it that are lacking, open to all; each is marked as ours.
+
+    :param path: an absolute path.
+    :raises Refusal: a link of somebody else's is on the way.
+    """
     if os.path.isdir(path):
         return
     make(os.path.dirname(path))
-    os.mkdir(path, 0o700)
-    # Below a folder of a user another one, or a link, may lie there by now.
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    with safe_paths.held_above(path) as place:
+        os.mkdir(place, 0o700)
+        # Below a folder of a user another one, or a link, may lie there by now.
+        descriptor = os.open(place, _OPENED)
     try:
         os.fchmod(descriptor, 0o755)
         # A file system without such attributes keeps the folder.
@@ -86,6 +95,52 @@ def replacing(place: str) -> Iterator[str]:
 
 
 def remove_if_empty(path: str) -> None:
-    """Remove a folder that has nothing in it; leave any other, and what is no folder."""
-    with contextlib.suppress(OSError):
-        os.rmdir(path)
+    """Remove a folder that has nothing in it; leave any other, and what is no folder.
+
+    Nor does anything go to which a link of somebody else's leads.
+    """
+    with contextlib.suppress(OSError, Refusal):
+        safe_paths.rmdir(path)
+
+
+def remove(path: str) -> None:
+    """Remove a folder and all that is in it, however deep somebody made that.
+
+    :raises OSError: as shutil.rmtree does.
+    """
+    try:
+        shutil.rmtree(path)
+    except (RecursionError, OSError) as error:
+        # It has a frame and a descriptor open for each folder on its way down.
+        if isinstance(error, OSError) and error.errno != errno.EMFILE:
+            raise
+        _dissolve(path)
+
+
+def _dissolve(path: str) -> None:
+    """Remove a folder whose depth has no bound: what is in one of its folders is moved up first."""
+    # Names that nobody can have taken before.
+    prefix, moved = secrets.token_hex(8), 0
+    top = os.open(path, _OPENED)
+    try:
+        ahead = os.listdir(top)
+        while ahead:
+            name = ahead.pop()
+            try:
+                folder = os.open(name, _OPENED, dir_fd=top)
+            except OSError as error:
+                if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+                    raise
+                os.unlink(name, dir_fd=top)
+                continue
+            try:
+                for below in os.listdir(folder):
+                    moved += 1
+                    ahead.append(f"{prefix}-{moved}")
+                    os.rename(below, ahead[-1], src_dir_fd=folder, dst_dir_fd=top)
+            finally:
+                os.close(folder)
+            os.rmdir(name, dir_fd=top)
+    finally:
+        os.close(top)
+    os.rmdir(path)

@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Iterator
 
-from . import files, own_paths, safe_paths
+from . import files, folders, own_paths, safe_paths
 
 _FOLDER = "building"
 
@@ -77,6 +76,6 @@ def _remove(path: str) -> None:
     with contextlib.suppress(FileNotFoundError), safe_paths.held(folder) as place:
         held = os.path.join(place, name)
         if os.path.isdir(held) and not os.path.islink(held):
-            shutil.rmtree(held)
+            folders.remove(held)
         elif os.path.lexists(held):
             os.unlink(held)

@@ -7,6 +7,7 @@ import socket
 import stat
 
 import pytest
+from trees import deepened
 from web_app import APP
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
@@ -120,3 +121,9 @@ def test_a_folder_of_a_user_stays_that_users(app):
     actions.make_releases(app)
     assert os.stat(app["dir"]).st_uid == USER
     assert not folders.is_given_away(app["dir"])
+
+
+def test_a_release_that_a_user_made_deep_goes_as_well(tmp_path):
+    path = deepened(tmp_path / ("0" * 12))
+    actions.remove(path)
+    assert not os.path.lexists(path)

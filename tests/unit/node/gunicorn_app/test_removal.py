@@ -132,7 +132,7 @@ def test_a_unix_socket_goes_and_what_lies_beside_it_stays(host, tmp_path):
 
 def test_the_folder_that_systemd_made_for_a_socket_goes_with_it(monkeypatch):
     removed = []
-    monkeypatch.setattr(actions.os, "rmdir", removed.append)
+    monkeypatch.setattr(actions.folders, "remove_if_empty", removed.append)
     actions.remove_socket("/run/gpunode-none/web.sock")
     actions.remove_socket("/srv/gpunode-none/web.sock")
     assert removed == ["/run/gpunode-none"]

@@ -7,6 +7,7 @@ import os
 import subprocess
 
 import pytest
+from trees import deepened
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed import bundle
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
@@ -136,3 +137,10 @@ def test_nothing_is_unpacked_where_others_could_change_the_installer(unpacked, t
     with pytest.raises(Refusal, match="mlnx_ofed_tmpdir"):
         bundle.unpack("bundle.tgz", str(folder / "bundle"), execute)
     assert not (folder / "bundle").exists()
+
+
+def test_what_a_user_made_deep_beside_the_bundles_keeps_nobody_from_work(tmp_path):
+    deepened(tmp_path / f"{bundle.UNPACKED}{VERSION}")
+    (tmp_path / f"{bundle.UNPACKED}file").touch()
+    bundle.discard_unpacked(str(tmp_path))
+    assert os.listdir(tmp_path) == [f"{bundle.UNPACKED}file"]

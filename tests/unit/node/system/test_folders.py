@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
+from trees import deepened
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import folders
 
 
@@ -49,6 +52,79 @@ def test_only_what_is_empty_goes(place):
     folders.remove_if_empty(f"{place}/a/b")
     folders.remove_if_empty(f"{place}/nowhere")
     assert os.listdir(place / "a") == []
+
+
+def turned(tmp_path):
+    """Return (a user's folder with links to another one, that one)."""
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    (elsewhere / "empty").mkdir(parents=True)
+    home.mkdir()
+    for name, target in (("near", elsewhere), ("nowhere", elsewhere / "new"), ("back", "..")):
+        (home / name).symlink_to(target)
+        os.lchown(home / name, 65534, 65534)
+    os.chown(home, 65534, 65534)
+    return home, elsewhere
+
+
+@pytest.mark.parametrize(
+    "below", ["near/new", "near/a/b", "nowhere/a", "near/empty/a", "back/elsewhere/a"]
+)
+def test_no_folder_is_made_where_a_link_of_a_user_leads(tmp_path, below):
+    home, elsewhere = turned(tmp_path)
+    with pytest.raises((Refusal, FileExistsError)) as caught:
+        folders.make(f"{home}/{below}")
+    assert f"{home}" in str(caught.value)
+    assert os.listdir(elsewhere) == ["empty"]
+    assert os.listdir(elsewhere / "empty") == []
+
+
+def test_a_folder_that_a_user_exchanges_for_a_link_meanwhile_leads_nowhere(tmp_path, monkeypatch):
+    home, elsewhere = turned(tmp_path)
+    mkdir = os.mkdir
+
+    def exchanged(path, *arguments, **options):
+        if os.path.basename(path) == "b":
+            os.rename(home / "a", home / "gone")
+            os.symlink(elsewhere, home / "a")
+        mkdir(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "mkdir", exchanged)
+    folders.make(f"{home}/a/b")
+    assert os.listdir(elsewhere) == ["empty"]
+    assert os.listdir(home / "gone") == ["b"]
+
+
+def test_no_empty_folder_goes_to_which_a_link_of_a_user_leads(tmp_path):
+    home, elsewhere = turned(tmp_path)
+    folders.remove_if_empty(f"{home}/near/empty")
+    assert os.listdir(elsewhere) == ["empty"]
+
+
+def test_a_folder_goes_however_deep_somebody_made_it(tmp_path):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "file").touch()
+    deep = tmp_path / "deep"
+    deepened(deep)
+    deepened(deep / "d" / "beside", 1200)
+    (deep / "d" / "link").symlink_to(tmp_path / "kept")
+    (deep / "file").touch()
+    folders.remove(str(deep))
+    assert os.listdir(tmp_path) == ["kept"]
+    assert os.listdir(tmp_path / "kept") == ["file"]
+
+
+def test_a_folder_goes_that_is_deeper_than_files_may_be_open(tmp_path, monkeypatch):
+    def opens_too_many(path):
+        raise OSError(24, "Too many open files", path)
+
+    monkeypatch.setattr(shutil, "rmtree", opens_too_many)
+    folders.remove(deepened(tmp_path / "deep", 10))
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_that_cannot_go_says_which(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        folders.remove(str(tmp_path / "nowhere"))
 
 
 def filled(place, text):

@@ -4,6 +4,7 @@ import getpass
 import os
 
 import pytest
+from trees import deepened
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import unfinished_folder
@@ -61,3 +62,9 @@ def test_no_link_of_a_user_leads_a_removal_elsewhere(tmp_path):
     with pytest.raises(Refusal, match="is a link that others than root could turn"):
         unfinished_folder.remove(str(home / "mine" / "prefix"), state)
     assert (elsewhere / "prefix").exists()
+
+
+def test_a_build_goes_however_deep_it_became(tmp_path):
+    deepened(tmp_path / "prefix")
+    unfinished_folder.remove(str(tmp_path / "prefix"), str(tmp_path / "state"))
+    assert os.listdir(tmp_path) == ["state"]
