@@ -13,7 +13,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app i
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 
 from .. import wanted_state
-from ..components import gunicorn_app
+from ..gunicorn import application
 from ..inputs import host_folder
 from . import report
 
@@ -32,7 +32,7 @@ def places(variables: Mapping[str, Any]) -> tuple[dict[str, Any], list[Refusal]]
     given = variables.get("gunicorn_app_list")
     for number, items in enumerate(_alone(given), start=1):
         try:
-            found = map(gunicorn_app.identity, _option("gunicorn_app", "list", items))
+            found = map(application.identity, _option("gunicorn_app", "list", items))
             applications += [{"name": app["name"], "dir": app["dir"]} for app in found]
         except Refusal as refusal:
             what = f"item {number} of gunicorn_app_list: {refusal.what}"

@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import pytest
+from applications import lines
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import systemd
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import project, wanted_state
@@ -52,10 +53,6 @@ def service(**changes):
 
 def candidate(**changes):
     return rendered(**changes)["candidate"]
-
-
-def lines(text, key):
-    return re.findall(rf"^{key}=(.*)$", text, re.MULTILINE)
 
 
 def differences(one, other):
