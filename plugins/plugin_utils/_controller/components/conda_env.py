@@ -5,8 +5,7 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node import urls
@@ -23,21 +22,12 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import disk, systemd
 
-from .. import project
-from ..conda import channels, mirrors, pip_requirements, spec
+from ..conda import channels, environment, mirrors, spec
 from ..inputs import catalog, host_folder, sent_file
 from ..inputs.site import Site
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
-_MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
-# What is kept free in the files of packages for the path that they come to lie in
-# (docs.conda.io/projects/conda-build, "--prefix-length": 255).
-_PREFIX_MAX = 255
 # What a lock will take is not in it: a floor under which no environment is begun.
 _ROOM = disk.GIB
-# Platforms of conda, by the architecture that Linux names.
-_PLATFORMS = {"x86_64": "linux-64", "aarch64": "linux-aarch64", "ppc64le": "linux-ppc64le"}
-_MACHINES = {platform: machine for machine, platform in _PLATFORMS.items()}
 
 
 def is_wanted(site: Site) -> bool:
@@ -59,7 +49,9 @@ def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
     collected.ask(mirrors.check, options["mirrors"])
     miniforge = collected.ask(site.wanted, "miniforge") or {}
     items = [item for item in options["list"] if item["state"] == "present"]
-    asked = [collected.ask(_wanted, item, options["mirrors"], folder, site) for item in items]
+    asked = [
+        collected.ask(environment.wanted, item, options["mirrors"], folder, site) for item in items
+    ]
     collected.refuse()
     environments = [env for env in asked if env]
     return {
@@ -101,7 +93,7 @@ def probe(state: Mapping[str, Any]) -> dict[str, list[str]]:
 def refusals(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Refusal]:
     """Return a Refusal for each thing that cannot work on this host."""
     found = []
-    platform = _PLATFORMS.get(facts["architecture"], f"linux-{facts['architecture']}")
+    platform = environment.platform_of(facts["architecture"])
     if facts["paths"][state["dir"]]["kind"] not in ("absent", "directory"):
         found.append(
             Refusal(
@@ -219,7 +211,7 @@ def _room_needed(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[tup
 def _check_names(names: Sequence[str]) -> None:
     collected = Collected()
     for name in names:
-        collected.ask(_check_name, name)
+        collected.ask(environment.check_name, name)
     collected.refuse()
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -227,22 +219,6 @@ def _check_names(names: Sequence[str]) -> None:
             f"conda_env_list: {', '.join(twice)}",
             "two environments have that name",
             "Give each its own name",
-        )
-
-
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise Refusal(
-            f"environment name '{name}'",
-            "it is to be made of up to 100 letters, digits, '.', '_' and '-', and to begin with "
-            "neither '.' nor '-'",
-            "Rename it in conda_env_list",
-        )
-    if builds.name_of(name):
-        raise Refusal(
-            f"environment name '{name}'",
-            "it ends like the folder of a build does",
-            "Rename it in conda_env_list",
         )
 
 
@@ -265,102 +241,3 @@ def _units_leaving(site: Site) -> list[str]:
         item for item in site.options("gunicorn_app")["list"] if item.get("state") == "absent"
     ]
     return [unit for item in leaving for unit in systemd.units_of(item["name"])]
-
-
-def _wanted(
-    item: Mapping[str, Any], replaced: Mapping[str, str], folder: str, site: Site
-) -> dict[str, Any]:
-    for module in item["imports"]:
-        if not _MODULE.fullmatch(module):
-            raise Refusal(
-                f"environment {item['name']}: imports: '{module}'",
-                "it is no name of a Python module",
-                "Name it as in an import statement, such as cv2",
-            )
-    if item.get("build"):
-        return _kept(item, folder)
-    return _environment(item, replaced, folder, site)
-
-
-def _kept(item: Mapping[str, Any], folder: str) -> dict[str, Any]:
-    """Return what is wanted of an environment of which a build on the host is named."""
-    if not builds.ID.fullmatch(item["build"]):
-        raise Refusal(
-            f"environment {item['name']}: build '{item['build']}'",
-            "a build is named by the 12 digits of 0-9 and a-f at the end of its folder's name",
-            "Correct it",
-        )
-    content = {"platform": None, "lock": None, "dists": None}
-    return _described(item, folder, item["build"], content)
-
-
-def _described(
-    item: Mapping[str, Any], folder: str, build_id: str, content: Mapping[str, Any]
-) -> dict[str, Any]:
-    prefix = os.path.join(folder, builds.folder_of(item["name"], build_id))
-    if len(prefix.encode()) > _PREFIX_MAX:
-        raise Refusal(
-            f"environment {item['name']}",
-            f"its folder {prefix} has {len(prefix.encode())} bytes, and packages of conda leave "
-            f"room for {_PREFIX_MAX}",
-            "Choose a shorter name or conda_env_dir",
-        )
-    return {
-        "name": item["name"],
-        "prefix": prefix,
-        "link": os.path.join(folder, item["name"]),
-        "imports": item["imports"],
-        **content,
-    }
-
-
-def _environment(
-    item: Mapping[str, Any], replaced: Mapping[str, str], folder: str, site: Site
-) -> dict[str, Any]:
-    item = spec.located(item, site)
-    lock = mirrors.of_packages(_parsed(item, "lock", site, lock_file.parse), replaced)
-    dists = _dists(item, lock, site)
-    content = {
-        "platform": lock_file.platform(lock),
-        "lock": lock,
-        "dists": dists,
-    }
-    return _described(item, folder, builds.id_of(lock, dists), content)
-
-
-def _dists(
-    item: Mapping[str, Any], lock: Sequence[Mapping[str, Any]], site: Site
-) -> list[dict[str, str]]:
-    if not item.get("requirements"):
-        return []
-    versions = {package["name"]: package["version"] for package in lock}
-    lacking = [name for name in ("python", "pip") if name not in versions]
-    if lacking:
-        raise Refusal(
-            f"environment {item['name']}: {item['requirements']}",
-            f"pip is to install it, and the lock has no {' and no '.join(lacking)}",
-            f"Add {' and '.join(lacking)} to the lock or drop the requirements",
-        )
-    pip = site.options("miniforge")
-    indexes = [pip["pip_index_url"] or "", *pip["pip_extra_index_urls"]]
-    machine = _MACHINES.get(lock_file.platform(lock), "")
-    return _parsed(
-        item,
-        "requirements",
-        site,
-        lambda text: pip_requirements.parse(text, versions["python"], machine, indexes),
-    )
-
-
-def _parsed(
-    item: Mapping[str, Any], key: str, site: Site, parse: Callable[[str], list[dict[str, str]]]
-) -> list[dict[str, str]]:
-    text = site.read_text(item[key], f"conda_env_list: {item['name']}: {key}")
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise Refusal(
-            f"environment {item['name']}: {item[key]}",
-            str(error),
-            f"See {project.page('roles/conda_env/README.md')} for how to write the {key}",
-        ) from error
