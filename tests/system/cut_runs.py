@@ -13,14 +13,15 @@ from system import playbooks
 _REACHED_WITHIN_S = 300
 # The module on the node, which holds the node's lock.
 _MODULE = """kill -KILL $(sed 's/.*"pid": \\([0-9]*\\).*/\\1/' /run/gpunode.lock)"""
+_UNITS = "systemctl kill -s KILL 'gpunode-*.service' || true"
 #: What dies on the node, beside the run itself.
 WAYS = {
     # The operator's machine goes away.
     "controller": "true",
     # The module dies, and what it has set going goes on.
     "module": _MODULE,
-    # All dies, as when the host goes down.
-    "host": f"systemctl kill -s KILL 'gpunode-*.service'; {_MODULE}",
+    # All dies, as when the host goes down: the module first, which would go on to its next step.
+    "host": f"{_MODULE} && {{ pkill -KILL -x systemd-run; {_UNITS}; }}",
 }
 
 
