@@ -15,7 +15,8 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import
 
 from . import python_source
 
-_MODULE = re.compile(r"(?:[^\W\d]\w*\.)*[^\W\d]\w*")
+# A file's name need not be one of Python's for import_module(): my-shop, 2048. Nor is it an option.
+_MODULE = re.compile(r"\w[\w-]*(?:\.\w[\w-]*)*")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]*\.py")
 # What gunicorn serves of a module that is named alone, gunicorn/util.py: import_app.
 _OBJECT = "application"

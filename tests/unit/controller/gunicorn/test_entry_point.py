@@ -68,8 +68,8 @@ TAKEN = (
 NOT_TAKEN = (
     "main:", ":app", "main:app()x", "../main:app", "main:a b", "main:make.app", "main:make().app",
     "main:make(os.environ)", "main:make(open('x'))", "main:make(*args)", "main:make(1 + x)",
-    "main:lambda: 1", "main:make('a\n')", "main:make(**{'a': 1})x", "main:[make][0]", "ma-in:app",
-    "main: make",
+    "main:lambda: 1", "main:make('a\n')", "main:make(**{'a': 1})x", "main:[make][0]", "ma in:app",
+    "main: make", "-main:app", "main..web:app", ".main:app", "main.:app", "main/web:app",
 )  # fmt: skip
 SOURCE = "def make(*args, **more):\n    return print\napplication = print\n"
 
@@ -83,6 +83,17 @@ def test_what_gunicorn_takes_is_an_entry(tmp_path, entry):
 def test_what_gunicorn_does_not_take_is_refused(tmp_path, entry):
     with pytest.raises(Refusal, match=r"module:object|plain texts"):
         checked(tmp_path, SOURCE, entry)
+
+
+# What import_module() is given need not be a name, as an import statement would have it.
+@pytest.mark.parametrize("module", ["my-shop", "2048", "my-shop.wsgi", "shop.wsgi-prod", "class"])
+def test_a_module_is_called_as_its_file_is(tmp_path, module):
+    path = tmp_path.joinpath(*module.split(".")).with_suffix(".py")
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("app = 1")
+    assert entry_of(tmp_path, f"{module}:app") is False
+    with pytest.raises(Refusal, match=r"\.py defines no 'site'"):
+        entry_of(tmp_path, f"{module}:site")
 
 
 def entry_of(tmp_path, entry, installed=(), *more):
