@@ -15,6 +15,9 @@ _MAY_STAY = re.compile(
     # The driver's programs by themselves, which work with drivers of other versions: Debian's
     # contrib and Ubuntu have them apart from the driver.
     r"nvidia-(?:persistenced|modprobe|settings|xconfig)(?:-.+)?"
+    # Preferences for apt alone, named after a branch or a version (NVIDIA Driver Installation
+    # Guide, "Version locking").
+    r"|nvidia-driver-pinning-.+"
     # What comes of nvidia-settings, which no .run brings, by NVIDIA's packages for dnf.
     r"|nvidia-libXNVCtrl(?:-.+)?"
     # What looks at the hardware, and what Debian has for whichever driver comes.

@@ -31,6 +31,7 @@ NAMES = sorted(
         *("libnvsdm", "libnvsdm-580", "nvlsm", "nvidia-imex-580", "nvidia-fabricmanager-580"),
         *("libnvidia-nscq-580", "nvidia-firmware-580", "nvidia-kernel-common-580", "nvidia-open"),
         *("kmod-nvidia-open-dkms", "nvidia-driver-cuda", "nvidia-kmod-common", "cuda-drivers"),
+        *("nvidia-driver-pinning-580", "nvidia-driver-pinning-580.105.08"),
     }
 )
 REPOSITORIES = {row["name"]: row for row in catalog.rows("repositories")}
@@ -50,6 +51,8 @@ REPOSITORIES = {row["name"]: row for row in catalog.rows("repositories")}
         ("nvidia-imex-580", True),
         ("nvidia-libXNVCtrl", True),
         ("nvidia-libXNVCtrl-devel", True),
+        ("nvidia-driver-pinning-580.105.08", True),
+        ("nvidia-driver-pinning-595", True),
         ("libnvidia-ml1", False),
         ("nvidia-smi", False),
         ("nvidia-kernel-dkms", False),
