@@ -111,14 +111,7 @@ def run(
     :raises Refusal: there is no conda, or it failed, with its own reason.
     """
     what = f"conda {arguments[0]} in {prefix or base}"
-    conda = os.path.join(base, "bin", "conda")
-    if not os.path.isfile(conda):
-        raise Refusal(
-            what,
-            f"there is no {conda}",
-            "Run the miniforge role first, or correct miniforge_prefix",
-        )
-    refuse_unsafe(what, base)
+    conda = _program(what, base)
     place = ["--prefix", prefix] if prefix else []
     settings = {
         **_ENVIRONMENT,
@@ -141,6 +134,19 @@ def run(
     if result.returncode:
         raise _refusal(what, result)
     return _answer(result.stdout)
+
+
+def _program(what: str, base: str) -> str:
+    """Return the path of an installation's conda, once it is known to be there and root's."""
+    conda = os.path.join(base, "bin", "conda")
+    if not os.path.isfile(conda):
+        raise Refusal(
+            what,
+            f"there is no {conda}",
+            "Run the miniforge role first, or correct miniforge_prefix",
+        )
+    refuse_unsafe(what, base)
+    return conda
 
 
 def refuse_unsafe(what: str, base: str) -> None:

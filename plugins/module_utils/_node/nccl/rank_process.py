@@ -91,8 +91,41 @@ def _take_part(order: dict[str, Any], notes: Notes) -> None:
         torch=torch.__version__,
         gpus=torch.cuda.device_count() if torch.cuda.is_available() else 0,
     )
+    within_s = order["timeout_s"] + _GRACE_S
+    store, here = _met(order, notes, dist)
+    if notes.found["missing"]:
+        return
+    # Gloo would take the address of the host's own name, often 127.0.1.1.
+    interface = interface_of(here)
+    if interface:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
+    notes.begin("group", within_s)
+    dist.init_process_group(
+        order["backend"],
+        store=dist.PrefixStore("group", store),
+        rank=order["rank"],
+        world_size=order["world_size"],
+        timeout=datetime.timedelta(seconds=order["timeout_s"]),
+    )
+    notes.begin("sum", within_s)
+    _sum(order, torch, dist)
+    notes.begin("done", within_s)
+    store.add("finished", 1)
+    if order["rank"] == 0:
+        # The store goes with this process.
+        deadline = time.monotonic() + _FAREWELL_S
+        while store.add("finished", 0) < order["world_size"] and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+
+
+def _met(order: dict[str, Any], notes: Notes, dist: Any) -> tuple[Any, str]:
+    """Return (the store, the address here by which ranks reach each other), all having come there.
+
+    Those that have not are noted as missing, and then there may be no such address.
+    """
     wait = datetime.timedelta(seconds=order["timeout_s"])
     within_s = order["timeout_s"] + _GRACE_S
+    here = ""
     notes.begin("name", within_s)
     deadline = time.monotonic() + order["timeout_s"]
     addresses = resolve(order["host"], order["port"])
@@ -112,31 +145,9 @@ def _take_part(order: dict[str, Any], notes: Notes) -> None:
     store.add(f"rank{order['rank']}", 1)
     notes.begin("meet", within_s)
     notes.add(missing=_missing(store, order["world_size"], deadline))
-    if notes.found["missing"]:
-        return
-    if order["rank"] == 0:
+    if order["rank"] == 0 and not notes.found["missing"]:
         here = store.get("served").decode()
-    # Gloo would take the address of the host's own name, often 127.0.1.1.
-    interface = interface_of(here)
-    if interface:
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
-    notes.begin("group", within_s)
-    dist.init_process_group(
-        order["backend"],
-        store=dist.PrefixStore("group", store),
-        rank=order["rank"],
-        world_size=order["world_size"],
-        timeout=wait,
-    )
-    notes.begin("sum", within_s)
-    _sum(order, torch, dist)
-    notes.begin("done", within_s)
-    store.add("finished", 1)
-    if order["rank"] == 0:
-        # The store goes with this process.
-        deadline = time.monotonic() + _FAREWELL_S
-        while store.add("finished", 0) < order["world_size"] and time.monotonic() < deadline:
-            time.sleep(_POLL_S)
+    return store, here
 
 
 def _sum(order: dict[str, Any], torch: Any, dist: Any) -> None:

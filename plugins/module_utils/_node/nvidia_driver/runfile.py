@@ -12,6 +12,7 @@ import contextlib
 import os
 import re
 import shutil
+import subprocess
 from typing import Callable, NamedTuple
 
 from ..gpu import driver_archive, installed_driver
@@ -197,6 +198,14 @@ def install(
         installs=True,
     )
     done = commands.run_long(what, argv, {"LC_ALL": "C.UTF-8"}, execute, "/usr")
+    _refuse_unplaced(what, version, done, tree, log)
+    os.unlink(mark)
+
+
+def _refuse_unplaced(
+    what: str, version: str, done: subprocess.CompletedProcess[str], tree: Root, log: str
+) -> None:
+    """Refuse what the installer did where it has not placed the whole driver."""
     errors = _errors(tree, log)
     if disk.is_full("\n".join(errors)):
         raise disk.full(what, "/usr")
@@ -207,7 +216,6 @@ def install(
         told = [commands.last_words(done, done.stderr or done.stdout)] if done.returncode else []
         because = " / ".join((errors or told or lacking)[:_QUOTED])
         raise Refusal(what, f"{because} ({log})", "Mend that and run again")
-    os.unlink(mark)
 
 
 def uninstall(

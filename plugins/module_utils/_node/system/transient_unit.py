@@ -90,19 +90,10 @@ def execute(
             text=True,
             timeout=timeout_s,
         )
-    confined = argv if isinstance(argv, confinement.Confined) else None
-    confining = confined.settings if confined else []
-    done = _run_in_unit(name, argv, environment, confining, timeout_s, run)
-    if confined and done.returncode and _UNKNOWN.search(done.stderr):
-        # A systemd that is too old for it ran nothing.
+    if isinstance(argv, confinement.Confined):
+        done = _run_confined(name, argv, environment, timeout_s, run, warn)
+    else:
         done = _run_in_unit(name, argv, environment, [], timeout_s, run)
-    elif confined and _began_nothing(done):
-        # The command itself may end like that as well. One that does nothing does not.
-        tried = _run_in_unit(name, ["true"], {}, confining, timeout_s, run)
-        if _began_nothing(tried):
-            warn(urls.shown(_LESS.format(tried.returncode)))
-            confining = confined.without_namespaces()
-            done = _run_in_unit(name, argv, environment, confining, timeout_s, run)
     own = _OWN_ERROR.search(done.stderr) if done.returncode else None
     if own:
         raise NotRun(
@@ -111,6 +102,29 @@ def execute(
             "Look at `systemctl status dbus` and the journal, and run again",
         )
     return done
+
+
+def _run_confined(
+    name: str,
+    argv: confinement.Confined,
+    environment: Mapping[str, str],
+    timeout_s: float,
+    run: Run,
+    warn: Callable[[str], object],
+) -> subprocess.CompletedProcess[str]:
+    """Run a command confined as far as systemd can on this host; see :func:`execute`."""
+    done = _run_in_unit(name, argv, environment, argv.settings, timeout_s, run)
+    if done.returncode and _UNKNOWN.search(done.stderr):
+        # A systemd that is too old for it ran nothing.
+        return _run_in_unit(name, argv, environment, [], timeout_s, run)
+    if not _began_nothing(done):
+        return done
+    # The command itself may end like that as well. One that does nothing does not.
+    tried = _run_in_unit(name, ["true"], {}, argv.settings, timeout_s, run)
+    if not _began_nothing(tried):
+        return done
+    warn(urls.shown(_LESS.format(tried.returncode)))
+    return _run_in_unit(name, argv, environment, argv.without_namespaces(), timeout_s, run)
 
 
 def _began_nothing(done: subprocess.CompletedProcess[str]) -> bool:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node import urls
@@ -93,7 +93,6 @@ def probe(state: Mapping[str, Any]) -> dict[str, list[str]]:
 def refusals(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Refusal]:
     """Return a Refusal for each thing that cannot work on this host."""
     found = []
-    platform = environment.platform_of(facts["architecture"])
     if facts["paths"][state["dir"]]["kind"] not in ("absent", "directory"):
         found.append(
             Refusal(
@@ -115,29 +114,32 @@ def refusals(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Refusal
     keys = imports.catalog_keys(facts)
     found += imports.without_package(state["system_packages"], state["libraries"], keys)
     for env in state["environments"]:
-        what = f"environment {env['name']}"
-        is_named = env["lock"] is None
-        if is_named and prefixes.verdict(facts["paths"][env["prefix"]]) != "conda":
-            found.append(builds.not_kept(env))
-        if not is_named and env["platform"] not in (lock_file.NOARCH, platform):
-            found.append(
-                Refusal(
-                    what,
-                    f"its lock is for another platform, {env['platform']}; the host is {platform}",
-                    f"Make a lock for {platform}",
-                )
-            )
-        if prefixes.verdict(facts["paths"][env["prefix"]]) == "foreign":
-            found.append(prefixes.foreign(what, env["prefix"], "conda_env_dir"))
-        if facts["paths"][env["link"]]["kind"] not in ("absent", "link"):
-            found.append(
-                Refusal(
-                    what,
-                    f"{env['link']} is not a link, and the link to the environment is to lie there",
-                    "Move it away or choose another name",
-                )
-            )
+        found += _unfit(env, facts)
     return found + disk.refusals(_room_needed(state, facts), facts["mounts"])
+
+
+def _unfit(env: Mapping[str, Any], facts: Mapping[str, Any]) -> Iterator[Refusal]:
+    """Yield a Refusal for each thing that keeps one environment from this host."""
+    what = f"environment {env['name']}"
+    platform = environment.platform_of(facts["architecture"])
+    there = prefixes.verdict(facts["paths"][env["prefix"]])
+    is_named = env["lock"] is None
+    if is_named and there != "conda":
+        yield builds.not_kept(env)
+    if not is_named and env["platform"] not in (lock_file.NOARCH, platform):
+        yield Refusal(
+            what,
+            f"its lock is for another platform, {env['platform']}; the host is {platform}",
+            f"Make a lock for {platform}",
+        )
+    if there == "foreign":
+        yield prefixes.foreign(what, env["prefix"], "conda_env_dir")
+    if facts["paths"][env["link"]]["kind"] not in ("absent", "link"):
+        yield Refusal(
+            what,
+            f"{env['link']} is not a link, and the link to the environment is to lie there",
+            "Move it away or choose another name",
+        )
 
 
 def only_absent(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import ipaddress
 import itertools
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
@@ -62,6 +62,23 @@ def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
             "fewer than none cannot be kept",
             "Say 0 or more",
         )
+    applications, gone = _each(options, site)
+    _refuse_together(applications, gone, site)
+    return {
+        "applications": applications,
+        "absent": gone,
+        "leaving": [unit for app in gone for unit in service.own_units(app)],
+        "keep": options["keep"],
+    }
+
+
+def _each(
+    options: Mapping[str, Any], site: Site
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return (rows of those that are to be in place, rows of those that are to go).
+
+    :raises Refusal: one cannot be as it is described, with all others that cannot.
+    """
     collected = Collected()
     names = [item["name"] for item in options["list"]]
     for name in options["secrets"]:
@@ -76,7 +93,13 @@ def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
     ]
     leave = [collected.ask(application.identity, item) for item in unwanted]
     collected.refuse()
-    applications, gone = ([app for app in apps if app] for apps in (asked, leave))
+    return [app for app in asked if app], [app for app in leave if app]
+
+
+def _refuse_together(
+    applications: Sequence[Mapping[str, Any]], gone: Sequence[Mapping[str, Any]], site: Site
+) -> None:
+    """Refuse what each application could be by itself, and all together cannot."""
     _refuse_both({app["name"] for app in applications} & {app["name"] for app in gone})
     for key in ("name", "dir"):
         _refuse_twice(key, [app[key] for app in [*applications, *gone]])
@@ -92,13 +115,6 @@ def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
                 f"application {one['name']} has {one['listen']}",
                 "Give each its own",
             )
-    leaving = [unit for app in gone for unit in service.own_units(app)]
-    return {
-        "applications": applications,
-        "absent": gone,
-        "leaving": leaving,
-        "keep": options["keep"],
-    }
 
 
 def present(state: Mapping[str, Any]) -> list[str]:
@@ -154,10 +170,15 @@ def refusals(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Refusal
             for path in app[option]
             if facts["paths"][path]["kind"] in kinds
         ]
-    lacking = [
-        app for app in state["applications"] if facts["paths"][app["release"]]["kind"] == "absent"
-    ]
-    found += [
+    return found + _without_release(state["applications"], facts)
+
+
+def _without_release(
+    applications: Iterable[Mapping[str, Any]], facts: Mapping[str, Any]
+) -> list[Refusal]:
+    """Return a Refusal for each release that lacks, and is neither kept nor has room to come."""
+    lacking = [app for app in applications if facts["paths"][app["release"]]["kind"] == "absent"]
+    not_kept = [
         Refusal(
             f"release {app['digest']} of application {app['name']}",
             f"the host does not keep it in {os.path.dirname(app['release'])}",
@@ -168,7 +189,7 @@ def refusals(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Refusal
         if release.is_id(app["digest"])
     ]
     needs = [(f"application {app['name']}", app["release"], app["size"]) for app in lacking]
-    return found + disk.refusals(needs, facts["mounts"])
+    return not_kept + disk.refusals(needs, facts["mounts"])
 
 
 def notices(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[dict[str, str]]:

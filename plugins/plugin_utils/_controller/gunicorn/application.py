@@ -49,9 +49,28 @@ class _Files(NamedTuple):
 
 def identity(item: Mapping[str, Any]) -> dict[str, Any]:
     """Return {name, user, dir}: what tells an application on a host from others."""
-    name = item["name"]
+    name, user = item["name"], item.get("user") or item["name"]
     what = f"application {name}"
-    longest = _LONGEST_NAME[item["state"]]
+    _check_name(name, item["state"])
+    options.demand(
+        _USER,
+        user,
+        f"user of {what}",
+        "a user's name is made of lower-case letters, digits, '_' and '-'",
+    )
+    folder = host_folder.checked(f"dir of {what}:", item.get("dir") or f"/srv/{name}")
+    options.demand(
+        options.PATH,
+        folder,
+        f"dir of {what}",
+        "it is an absolute path of letters, digits and '._+@-'",
+    )
+    return {"name": name, "user": user, "dir": folder}
+
+
+def _check_name(name: str, state: str) -> None:
+    """Refuse a name that would be that of something else on the host, or is too long for it."""
+    longest = _LONGEST_NAME[state]
     rule = f"a name is made of up to {longest} letters, digits, '_' and '-'"
     options.demand(_NAME, name, "application name", rule)
     if len(name) > longest:
@@ -74,21 +93,6 @@ def identity(item: Mapping[str, Any]) -> dict[str, Any]:
             f"a name that ends in {candidate.SUFFIX} is that of another one's candidate",
             "Rename it in gunicorn_app_list",
         )
-    user = item.get("user") or name
-    options.demand(
-        _USER,
-        user,
-        f"user of {what}",
-        "a user's name is made of lower-case letters, digits, '_' and '-'",
-    )
-    folder = host_folder.checked(f"dir of {what}:", item.get("dir") or f"/srv/{name}")
-    options.demand(
-        options.PATH,
-        folder,
-        f"dir of {what}",
-        "it is an absolute path of letters, digits and '._+@-'",
-    )
-    return {"name": name, "user": user, "dir": folder}
 
 
 def wanted(item: Mapping[str, Any], secrets: Mapping[str, str], site: Site) -> dict[str, Any]:

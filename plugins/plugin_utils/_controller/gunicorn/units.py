@@ -76,7 +76,6 @@ def render(values: Mapping[str, Any]) -> dict[str, Any]:
     :param values: the options of the application and what was resolved from them.
     """
     by_gunicorn = values["server"] == "gunicorn"
-    secret = bool(values["secrets_digest"])
     name = values["name"]
     service = {
         **values,
@@ -85,21 +84,12 @@ def render(values: Mapping[str, Any]) -> dict[str, Any]:
         "bind": "",
         # Of its own: a unix socket at /run/<name>/ would be removed with a folder of the service.
         "runtime_directory": os.path.basename(app_service.runtime_folder(name)),
-        "secrets_file": app_service.secrets_path(name) if secret else "",
+        "secrets_file": app_service.secrets_path(name) if values["secrets_digest"] else "",
         "unit_mark": systemd.UNIT_MARK,
         "unit_digest": "",
     }
     digest = files.sha256_of_text(_rendered("app.service.j2", service))
     service["unit_digest"] = digest
-    candidate = {
-        **service,
-        "candidate": True,
-        "socket": "",
-        "bind": f"unix:{app_candidate.socket_path(name)}",
-        "runtime_directory": app_candidate.runtime_directory(name),
-        "secrets_file": app_candidate.secrets_path(name) if secret else "",
-        "workers": "1",
-    }
     units = {app_service.service_of(values): _rendered("app.service.j2", service)}
     if by_gunicorn:
         # In the order of their start.
@@ -108,7 +98,21 @@ def render(values: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "units": units,
         "unit_digest": digest,
-        "candidate": _rendered("app.service.j2", candidate) if wants_candidate else None,
+        "candidate": _rendered("app.service.j2", _candidate(service)) if wants_candidate else None,
+    }
+
+
+def _candidate(service: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the service of a candidate is rendered from, by what its application's is."""
+    name = service["name"]
+    return {
+        **service,
+        "candidate": True,
+        "socket": "",
+        "bind": f"unix:{app_candidate.socket_path(name)}",
+        "runtime_directory": app_candidate.runtime_directory(name),
+        "secrets_file": app_candidate.secrets_path(name) if service["secrets_digest"] else "",
+        "workers": "1",
     }
 
 

@@ -46,6 +46,32 @@ def orders(asked: Mapping[str, Any], name: str, forks: int) -> list[dict[str, An
     :raises Refusal: this cannot become a meeting.
     """
     hosts = asked["hosts"]
+    counts, world_size = _ranks(asked)
+    _refuse_no_meeting(hosts, name, world_size, forks)
+    index = hosts.index(name)
+    first = sum(counts[:index])
+    return [
+        {
+            "backend": asked["backend"],
+            "rank": first + device,
+            "world_size": world_size,
+            "host": asked["host"],
+            "port": asked["port"],
+            "timeout_s": asked["timeout"],
+            "device": device,
+        }
+        for device in range(counts[index])
+    ]
+
+
+def _ranks(asked: Mapping[str, Any]) -> tuple[Sequence[int], int]:
+    """Return (how many ranks each host has, how many there are to be of all hosts together).
+
+    With NCCL each GPU is a rank.
+
+    :raises Refusal: NCCL is asked for, and a host has none.
+    """
+    hosts = asked["hosts"]
     if asked["backend"] == "nccl":
         blind = [host for host, gpus in zip(hosts, asked["gpus"], strict=True) if not gpus]
         if blind:
@@ -56,9 +82,11 @@ def orders(asked: Mapping[str, Any], name: str, forks: int) -> list[dict[str, An
                 "(torch.version.cuda), leave the host out with --limit, or prove the rendezvous "
                 "alone with --tags rendezvous",
             )
-        counts, world_size = asked["gpus"], sum(asked["gpus"])
-    else:
-        counts, world_size = [1] * len(hosts), asked["world_size"] or len(hosts)
+        return asked["gpus"], sum(asked["gpus"])
+    return [1] * len(hosts), asked["world_size"] or len(hosts)
+
+
+def _refuse_no_meeting(hosts: Sequence[str], name: str, world_size: int, forks: int) -> None:
     if max(world_size, len(hosts)) < 2:
         raise Refusal(
             f"{name} alone",
@@ -77,20 +105,6 @@ def orders(asked: Mapping[str, Any], name: str, forks: int) -> list[dict[str, An
             f"ranks wait for each other, and {len(hosts)} hosts are to meet at once",
             f"Run again with --forks {len(hosts)}",
         )
-    index = hosts.index(name)
-    first = sum(counts[:index])
-    return [
-        {
-            "backend": asked["backend"],
-            "rank": first + device,
-            "world_size": world_size,
-            "host": asked["host"],
-            "port": asked["port"],
-            "timeout_s": asked["timeout"],
-            "device": device,
-        }
-        for device in range(counts[index])
-    ]
 
 
 def python(environment: str, options: Mapping[str, Any]) -> str:
