@@ -19,7 +19,7 @@ _BEGIN, _END = "<nvidia_smi_log", "</nvidia_smi_log>"
 _NO_CHARACTER = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _REPLACEMENT = "\ufffd"
 # An element that ends on the line on which it ends its text, as each that has a value does.
-_VALUE = re.compile(r"(<(\w+)>)(?=\S)(.*?)(</\2>[ \t]*$)", re.M | re.S)
+_VALUE = re.compile(r"(<(\w+)>)(?!\s*$)(.*?)(</\2>[ \t]*$)", re.M | re.S)
 _BARE = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)|[<>]")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 # Values of NVML's virtualization mode that a guest can have.

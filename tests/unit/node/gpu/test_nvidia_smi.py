@@ -254,7 +254,8 @@ def test_what_a_healthy_gpu_or_its_processes_are_called_is_no_complaint(element)
 @pytest.mark.parametrize(
     "name",
     ["a\x01b", "a\0b", "R&D", "a & b", "a <b> c", "a<b", "1 > 0 && <", "\x1b[31m", "a\ufffeb",
-     "</process_name>", "<!ENTITY x>", "</nvidia_smi_log>", "&#0;", "line\nbreak & more"],
+     "</process_name>", "<!ENTITY x>", "</nvidia_smi_log>", "&#0;", "line\nbreak & more",
+     " begins & ends with blanks ", "\tR&D"],
 )  # fmt: skip
 def test_whatever_a_process_is_called_the_rest_is_read(name):
     process = (
