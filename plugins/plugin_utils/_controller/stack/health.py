@@ -134,6 +134,11 @@ def _of_answer(case: Case) -> Iterator[Finding]:
         yield Finding(f"nvidia-smi says {answer['says']}", _RESET, True)
     for gpu in answer["gpus"]:
         at = gpu["address"] or "a GPU"
+        # Later drivers have a word for whether anything is to be done about them.
+        if gpu["ecc_uncorrected"] and not gpu["recovery_action"]:
+            number = gpu["ecc_uncorrected"]
+            says = f"{at}: {number} error{'s' * (number > 1)} of its memory could not be corrected"
+            yield Finding(f"{says} since the driver was loaded", _RESET, False)
         if gpu["remapping_failed"]:
             says = f"{at}: its memory has no rows left to replace broken ones"
             yield Finding(says, _REPLACE, True)

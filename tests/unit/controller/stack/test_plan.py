@@ -104,6 +104,18 @@ def test_a_real_combination_has_the_right_verdict(row):
     assert missing == [], text_of(plan)
 
 
+# NVIDIA GPU Memory Error Management, "Recovery action flag": it is set after such errors.
+@pytest.mark.parametrize(("action", "is_told"), [("", True), ("None", False), ("Reset", False)])
+def test_errors_that_were_not_corrected_are_told_where_the_driver_says_nothing_of_them(
+    action, is_told
+):
+    facts = combinations.facts_of(combinations.BASES["debian12-h100-r580"])
+    facts["nvidia_smi"]["gpus"][0].update(ecc_uncorrected=3, recovery_action=action)
+    wanted = selection.resolve({"stack": "r580"}, gpu_hosts.KNOWN)
+    said = [notice["says"] for notice in planned(wanted, facts)["notices"]]
+    assert any("could not be corrected" in words for words in said) is is_told
+
+
 def test_a_module_that_is_held_is_no_news_where_no_other_one_is_to_be_loaded():
     held = [{"name": "nvidia", "permanent": True, "above": [], "clients": []}]
     rules = [
