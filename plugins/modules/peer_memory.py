@@ -16,6 +16,15 @@ author:
 extends_documentation_fragment:
   - gpunode.stack.attributes
   - gpunode.stack.component
+  - gpunode.stack.component.consent
+options:
+  drain:
+    description:
+      - Units that are stopped while the driver is exchanged; C(gpunode_drain). As the consents do,
+        they decide what is loaded when it is peer memory's turn, and matter in check mode.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     support: full
@@ -56,7 +65,10 @@ _COMPONENT = bring.Component("peer_memory", "peer memory", "bring peer memory to
 
 
 def main():
-    bring.bring(_COMPONENT, converge.converge, lambda _wanted: "/usr and /var")
+    names = {"type": "list", "elements": "str", "default": []}
+    bring.bring(
+        _COMPONENT, converge.converge, lambda _wanted: "/usr and /var", consent=names, drain=names
+    )
 
 
 if __name__ == "__main__":

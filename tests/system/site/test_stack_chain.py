@@ -43,10 +43,7 @@ def place(changes, words):
 
 
 def test_one_run_brings_all_three_each_before_what_stands_on_it(node):
-    predicted = node.converge("--check", **node.all_of())
-    assert predicted.status == 0, predicted.messages()
-    changes = node.converged(**node.all_of())
-    assert predicted.changes(NODE) == changes
+    changes = node.converged_as_foretold(**node.all_of())
     places = [
         place(changes, words)
         for words in (
@@ -63,7 +60,7 @@ def test_one_run_brings_all_three_each_before_what_stands_on_it(node):
 def test_another_rdma_stack_has_peer_memory_built_again_and_leaves_the_driver(node):
     before = node.builds()
     said = node.all_of(SECOND, ["other-symbols"])
-    node.converged(**said)
+    node.converged_as_foretold(**said)
     after = node.builds()
     assert after["nvidia"] == before["nvidia"]
     assert after["ib_core"] != before["ib_core"]
@@ -75,7 +72,7 @@ def test_another_rdma_stack_has_peer_memory_built_again_and_leaves_the_driver(no
 def test_a_further_kernel_gets_all_three_in_one_run(node):
     said = node.all_of(SECOND, ["other-symbols"])
     node.add_kernel(NEXT_KERNEL)
-    node.converged(**said)
+    node.converged_as_foretold(**said)
     names = node.says(f"ls /lib/modules/{NEXT_KERNEL}/updates/dkms")
     assert {"ib_core.ko", "nvidia.ko", "nv_peer_mem.ko"} <= set(names.split())
     assert node.rests(**said)

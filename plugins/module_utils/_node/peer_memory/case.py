@@ -16,6 +16,7 @@ from ..refusal import Refusal
 from . import nv_peer_mem, sources
 from .delivery import Delivery
 from .observe import DELIVERIES, Kernel, Seen, modules_of
+from .outlook import Outlook
 from .target import Target
 
 _NAME = nv_peer_mem.NAME
@@ -29,12 +30,14 @@ class Case:
     :ivar seen: what is there.
     :ivar ways: {key of observe.DELIVERIES: the Delivery}, in that order.
     :ivar delivery: the key of the one that is wanted.
+    :ivar outlook: what is loaded by then.
     """
 
     target: Target
     seen: Seen
     ways: dict[str, Delivery[Any]]
     delivery: str
+    outlook: Outlook
 
     @property
     def way(self) -> Delivery[Any]:
@@ -58,8 +61,6 @@ class Case:
         """The releases of the kernels whose nv_peer_mem is not as wanted, or would not load."""
         if not self.target.is_built:
             return []
-        if self.target.is_foretold:
-            return self.target.releases
         return [kernel.row["release"] for kernel in self.seen.kernels if not self._fits(kernel)]
 
     @cached_property
@@ -79,10 +80,12 @@ class Case:
         row = rows[0]
         is_signed = bool(row["signer"]) or not secure_boot.needs_signature(facts["secure_boot"])
         is_tag = row["version"] == self.way.order.tag
-        return is_tag and is_signed and kernel.misfits[row["path"]] is None
+        # Of what comes first the version alone can be told, and what was built for it fits.
+        is_foretold = release in self.target.foretold
+        return is_tag and is_signed and (is_foretold or kernel.misfits[row["path"]] is None)
 
 
-def case(wanted: dict[str, Any], target: Target, seen: Seen, host: Host) -> Case:
+def case(wanted: dict[str, Any], target: Target, seen: Seen, outlook: Outlook, host: Host) -> Case:
     """Return the Case of a host.
 
     :param wanted: the state of plugin_utils/_controller/components/peer_memory.py.
@@ -98,7 +101,7 @@ def case(wanted: dict[str, Any], target: Target, seen: Seen, host: Host) -> Case
         )
         for key, kind in DELIVERIES.items()
     }
-    return Case(target, seen, ways, wanted["delivery"])
+    return Case(target, seen, ways, wanted["delivery"], outlook)
 
 
 def had(found: Any) -> Any:
@@ -119,9 +122,14 @@ def _order(wanted: dict[str, Any], target: Target, seen: Seen, host: Host) -> nv
         tag=tag,
         made_from=sources.made_from(row["sha256"], patches),
         patches=patches,
-        driver=target.driver,
+        built_for=target.basis.called,
+        driver=target.basis.driver.version,
         releases=target.releases,
         # Of what is foretold they are not known yet.
-        inputs=[] if target.is_foretold else [had(kernel.inputs) for kernel in seen.kernels],
+        inputs=[
+            had(kernel.inputs)
+            for kernel in seen.kernels
+            if kernel.row["release"] not in target.foretold
+        ],
         unpack=functools.partial(sources.make, row, patches, host.sent),
     )

@@ -14,7 +14,7 @@ from ..component.bring import Host
 from ..rdma import peer_route
 from ..records import manifest
 from ..refusal import Refusal
-from . import observe, plan, refusals, sources
+from . import observe, outlook, plan, refusals, sources
 from .case import Case, had
 from .case import case as case_of
 from .target import target as target_of
@@ -27,32 +27,38 @@ def converge(host: Host, asked: dict[str, Any], check_mode: bool) -> steps.Resul
         plugin_utils/_controller/components/peer_memory.py.
     :raises Refusal: it cannot be done; what was there is there.
     """
-    wanted = asked["wanted"]
-    case = _case(wanted, host, host.found, check_mode)
+    case = _case(asked, host, host.found, check_mode)
     planned = plan.plan(case, host)
     changes = steps.sentences(planned.steps)
     if check_mode:
-        return steps.Result(changes, planned.diff, [] if changes else _manifest(planned, case))
+        is_there = not changes and not case.target.foretold
+        return steps.Result(changes, planned.diff, _manifest(planned, case) if is_there else [])
     if planned.needs:
         return steps.Result(needs=planned.needs)
     steps.run(planned.steps)
-    after = _case(wanted, host, host.survey(), check_mode)
+    after = _case(asked, host, host.survey(), check_mode)
     _refuse_unfinished(plan.plan(after, host), after)
     sources.forget()
     return steps.Result(changes, planned.diff, _manifest(planned, after))
 
 
-def _case(wanted: dict[str, Any], host: Host, facts: dict[str, Any], check_mode: bool) -> Case:
+def _case(asked: dict[str, Any], host: Host, facts: dict[str, Any], check_mode: bool) -> Case:
     """Look at the host, and return its Case.
 
     :param facts: what was seen of it just now.
     :raises Refusal: it cannot be brought to what is wanted.
     """
+    wanted = asked["wanted"]
     drivers = observe.drivers(host.tree, facts, wanted["driver"]["module"])
-    target = target_of(wanted, facts, drivers, check_mode)
+    target = target_of(wanted, facts, drivers, asked["consent"], check_mode)
     seen = observe.observe(host, facts, target, wanted)
     refusals.refuse_in_use(target, seen)
-    case = case_of(wanted, target, seen, host)
+    ahead = (
+        outlook.to_be(wanted, facts, target.basis, asked["consent"], asked["drain"])
+        if check_mode
+        else outlook.of_host(facts)
+    )
+    case = case_of(wanted, target, seen, ahead, host)
     refusals.refuse(case)
     return case
 

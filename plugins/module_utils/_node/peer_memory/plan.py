@@ -19,7 +19,6 @@ from ..steps import Step
 from ..system import text_files
 from . import apply, boot
 from .case import Case
-from .observe import modules_of
 
 
 class Plan(NamedTuple):
@@ -48,8 +47,9 @@ def plan(case: Case, host: Host) -> Plan:
     """
     files = _files(case)
     stale = text_files.stale(files, case.seen.there)
-    # Where modules are built, that comes first.
-    stale = [path for path in stale if path not in case.way.files or not case.unfit]
+    # Where modules are built, that comes first; what is still to come says what is in them.
+    is_to_come = bool(case.unfit or case.target.foretold)
+    stale = [path for path in stale if path not in case.way.files or not is_to_come]
     there = case.seen.there
     steps = [
         *_building(case, host),
@@ -69,8 +69,7 @@ def plan(case: Case, host: Host) -> Plan:
 
 def _needs(case: Case, host: Host) -> list[str]:
     """Return the names of the files of the controller that the host lacks."""
-    is_built = not case.target.is_foretold and case.unfit
-    if not is_built or not case.way.lacks_sources:
+    if not case.unfit or not case.way.lacks_sources:
         return []
     file = case.target.tags[0]["file"]
     return [] if "://" in file or file in host.sent else [file]
@@ -109,7 +108,7 @@ def _unloading(case: Case, host: Host) -> list[Step]:
     return [
         Step(f"unload {name}", functools.partial(modprobe.unload, name, host.run))
         for name in [*peer_route.others(route), *([route] if _reloads(case) else [])]
-        if name in case.seen.facts["peer_memory"]["loaded"]
+        if name in case.outlook.modules
     ]
 
 
@@ -122,14 +121,14 @@ def _removing(case: Case, host: Host) -> list[Step]:
 def _loading(case: Case, host: Host) -> list[Step]:
     """Return what loads the module, as far as it can be now."""
     route = case.target.route
-    is_there = route in case.seen.facts["peer_memory"]["loaded"] and not _reloads(case)
+    is_there = route in case.outlook.modules and not _reloads(case)
     if is_there or not _can_load(case):
         return []
     return [Step(f"load {route}", functools.partial(apply.load, route, host.run))]
 
 
 def _files(case: Case) -> dict[str, text_files.TextFile]:
-    is_legacy = case.seen.facts["rdma_stack"]["version"].startswith("4.")
+    is_legacy = case.target.basis.stack_version.startswith("4.")
     return {
         **boot.wanted_files(case.seen.at_boot, case.target.route, is_legacy),
         **{path: file for way in case.ways.values() for path, file in way.files.items()},
@@ -139,13 +138,11 @@ def _files(case: Case) -> dict[str, text_files.TextFile]:
 def _can_load(case: Case) -> bool:
     """Say whether driver and RDMA stack that are loaded are those that the module is for."""
     route, facts = case.target.route, case.seen.facts
-    running, loaded = facts["kernel"], facts["driver"]["loaded"]["version"]
-    if not (facts["own_kernel"] and loaded and route in peer_route.MODULES):
+    if not (facts["own_kernel"] and case.outlook.driver_runs and route in peer_route.MODULES):
         return False
-    if peer_route.is_kept_out(route, facts["secure_boot"]) or facts["rdma_stack"]["stale"]:
+    if peer_route.is_kept_out(route, facts["secure_boot"]) or case.outlook.stack_is_stale:
         return False
-    rows = modules_of(facts, "nvidia", running)
-    return running in case.target.releases and (not rows or rows[0]["version"] == loaded)
+    return facts["kernel"] in case.target.releases
 
 
 def _reloads(case: Case) -> bool:
@@ -155,5 +152,5 @@ def _reloads(case: Case) -> bool:
     """
     route, peers = case.target.route, case.seen.facts["peer_memory"]
     is_changed = case.seen.facts["kernel"] in case.unfit or route in peers["stale"]
-    is_unused = route in peers["loaded"] and route not in peers["in_use"]
+    is_unused = route in case.outlook.modules and route not in peers["in_use"]
     return is_changed and is_unused and _can_load(case)

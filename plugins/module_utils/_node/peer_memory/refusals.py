@@ -9,7 +9,7 @@ from ..rdma import peer_route
 from ..refusal import Refusal
 from . import nv_peer_mem
 from .case import Case, had
-from .observe import Seen, modules_of
+from .observe import Kernel, Seen, modules_of
 from .target import Target
 
 _NAME = nv_peer_mem.NAME
@@ -40,21 +40,26 @@ def refuse(case: Case) -> None:
     secure_boot = case.seen.facts["secure_boot"]
     if peer_route.cannot_sign(case.target.route, case.delivery, secure_boot):
         raise Refusal(*peer_route.NO_SIGNED_PACKAGE)
-    if case.target.is_foretold:
-        return
     if case.target.is_built:
         _refuse_build(case)
     elif case.target.route in peer_route.MODULES:
         _refuse_drivers_own(case)
 
 
+def _seen_kernels(case: Case) -> list[Kernel]:
+    """Return the kernels for which all is there that a module is to fit."""
+    kernels = case.seen.kernels
+    return [kernel for kernel in kernels if kernel.row["release"] not in case.target.foretold]
+
+
 def _refuse_build(case: Case) -> None:
     row = case.target.tags[0]
-    folders = {had(kernel.ofed): kernel.has_client_ex for kernel in case.seen.kernels}
+    kernels = _seen_kernels(case)
+    folders = {had(kernel.ofed): kernel.has_client_ex for kernel in kernels}
     nv_peer_mem.refuse_tag(row["tag"], row["needs_client_ex"], folders)
-    for kernel in case.target.kernels:
-        release = kernel["release"]
-        if not kernel["headers"] and release in case.unfit:
+    for kernel in kernels:
+        release = kernel.row["release"]
+        if not kernel.row["headers"] and release in case.unfit:
             raise Refusal(
                 f"nv_peer_mem for kernel {release}",
                 "the kernel has no headers to build it with",
@@ -73,8 +78,11 @@ def _refuse_build(case: Case) -> None:
 
 
 def _refuse_drivers_own(case: Case) -> None:
-    """Refuse a module that the driver did not bring, or that would not load."""
-    for kernel in case.seen.kernels:
+    """Refuse a module that the driver did not bring, or that would not load.
+
+    A run that brings the driver builds it again where it was built with another RDMA stack.
+    """
+    for kernel in _seen_kernels(case):
         release = kernel.row["release"]
         rows = modules_of(case.seen.facts, case.target.route, release)
         if not rows:
@@ -83,4 +91,5 @@ def _refuse_drivers_own(case: Case) -> None:
                 "the driver that is there has not brought it",
                 "Install a driver of branch 470 or later with it",
             )
-        had(kernel.misfits[rows[0]["path"]])
+        if not case.target.basis.brings_driver:
+            had(kernel.misfits[rows[0]["path"]])

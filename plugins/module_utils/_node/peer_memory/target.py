@@ -7,12 +7,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ..kernel import kernels
-from ..packages import versions
 from ..rdma import peer_route
-from . import nv_peer_mem
-
-# No RDMA stack that comes first.
-_NOTHING: dict[str, Any] = {"kind": "", "client_ex": None}
+from . import basis, nv_peer_mem
+from .basis import Basis
 
 
 class Target(NamedTuple):
@@ -20,17 +17,17 @@ class Target(NamedTuple):
 
     :ivar route: one of peer_route.ROUTES, or 'none'.
     :ivar kernels: the rows of kernels.survey that a module is wanted for.
-    :ivar driver: the version of the driver.
+    :ivar basis: the driver and the RDMA stack that it is for.
     :ivar tags: the rows of nv_peer_mem's tags that can be taken, the first of which is.
-    :ivar is_foretold: whether the run that is foretold brings an RDMA stack or a driver first, of
-        which nothing can be seen yet.
+    :ivar foretold: the releases of those kernels for which the run that is foretold brings an RDMA
+        stack or a driver first, of which nothing can be seen yet.
     """
 
     route: str
     kernels: list[dict[str, Any]]
-    driver: str
+    basis: Basis
     tags: list[dict[str, Any]]
-    is_foretold: bool
+    foretold: list[str]
 
     @property
     def is_built(self) -> bool:
@@ -44,40 +41,56 @@ class Target(NamedTuple):
 
 
 def target(
-    wanted: dict[str, Any], facts: dict[str, Any], drivers: dict[str, str], check_mode: bool
+    wanted: dict[str, Any],
+    facts: dict[str, Any],
+    drivers: dict[str, str],
+    consent: list[str],
+    check_mode: bool,
 ) -> Target:
     """Return the Target of a host.
 
     :param wanted: the state of plugin_utils/_controller/components/peer_memory.py.
     :param facts: of the host.
     :param drivers: {release: path of the driver's module for that kernel, '' for none}.
+    :param consent: names of gpunode_consent.
     :param check_mode: whether a run is foretold that brings what else is wanted first.
     """
-    coming = wanted["rdma_stack"] if check_mode else _NOTHING
-    peers, modules = facts["peer_memory"], facts["driver"]["modules"]
-    rows = kernels.served(facts["kernels"])
-    # Those that have the driver; one that has none yet gets it first, be it by a container when it
-    # boots.
-    rows = [row for row in rows if drivers[row["release"]]] or rows
-    lacks_driver = not any(drivers[row["release"]] for row in rows)
-    lacks_stack = coming["kind"] not in ("", "inbox") and not peers["headers"]
-    found = [row for row in modules if row["name"] == "nvidia"]
-    version = found[0]["version"] if found else facts["driver"]["loaded"]["version"]
+    peers, coming = facts["peer_memory"], wanted["rdma_stack"]
+    found = basis.to_be(wanted, facts, consent) if check_mode else basis.of_host(facts)
+    rows = _rows(wanted, facts, drivers, found.brings_driver)
     can = peer_route.abilities(
         facts,
-        coming["kind"] or facts["rdma_stack"]["kind"],
-        peer_route.Driver(versions.branch(version), version, any(row["open"] for row in found)),
+        found.stack,
+        found.driver,
         [row["release"] for row in kernels.in_service(facts["kernels"])],
         wanted["branches"],
         wanted["architectures"],
     )
-    told = coming["client_ex"]
+    told = coming["client_ex"] if found.stack_comes else None
     return Target(
         peer_route.chosen(wanted["route"], bool(facts["rdma_devices"]), can),
         rows,
-        version,
+        found,
         peer_route.fitting(
             wanted["tag"], wanted["tags"], peers["client_ex"] if told is None else told
         ),
-        check_mode and (lacks_stack or lacks_driver),
+        [
+            row["release"]
+            for row in rows
+            if check_mode and (found.comes or not drivers[row["release"]])
+        ],
     )
+
+
+def _rows(
+    wanted: dict[str, Any], facts: dict[str, Any], drivers: dict[str, str], brings_driver: bool
+) -> list[dict[str, Any]]:
+    """Return the rows of the kernels that have the driver, or get it first.
+
+    One that has none yet, and nobody brings it here, gets it by a container when it boots.
+    """
+    rows = kernels.served(facts["kernels"])
+    if brings_driver:
+        leaves = wanted["nvidia_driver"]["leaves_headerless"]
+        return [row for row in rows if drivers[row["release"]] or row["headers"] or not leaves]
+    return [row for row in rows if drivers[row["release"]]] or rows

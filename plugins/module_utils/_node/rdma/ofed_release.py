@@ -52,6 +52,22 @@ def first(rows: list[_Row]) -> list[_Row]:
     return (named or rows)[:1]
 
 
+def is_there(wanted: Mapping[str, Any], release: str, facts: Mapping[str, Any]) -> bool:
+    """Say whether a vendor's RDMA stack is wanted, and there in the version that is wanted.
+
+    :param wanted: its {kind, version}.
+    :param release: see :func:`is_doca`.
+    :param facts: those of gpu_host.survey.
+    """
+    found = facts["rdma_stack"]
+    if not found["kind"] == wanted["kind"] != "inbox":
+        return False
+    if wanted["kind"] == "mlnx_ofed":
+        return bool(found["version"] == wanted["version"])
+    packages = {row["name"]: row["version"] for row in facts["packages"]}
+    return is_doca(wanted["version"], release, found["version"], packages.get(PROFILE, ""))
+
+
 def is_doca(version: str, release: str, told: str, profile: str) -> bool:
     """Say whether DOCA-OFED is of the wanted version.
 

@@ -53,9 +53,13 @@ def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
         },
         "branches": known.routes,
         "architectures": known.architectures,
-        # What the same run brings before: whether its clients are known, None where that is not.
+        # What the same run brings before.
+        "nvidia_driver": _driver_before(site, known),
         "rdma_stack": {
             "kind": ofed["kind"] if ofed else "",
+            "version": ofed["version"] if ofed else "",
+            "release": known.doca(ofed["version"]).get("doca", "") if ofed else "",
+            # Whether its clients are known; None where that is not.
             "client_ex": row["peer_client_ex"] if row else None,
         },
     }
@@ -107,9 +111,9 @@ def in_stack(stack: dict[str, Any], options: Callable[[], dict[str, Any]]) -> di
     return {**stack, "peer_memory": {**stack["peer_memory"], "delivery": delivery}}
 
 
-def arguments(_state: Mapping[str, Any], _site: Site) -> dict[str, Any]:
-    """Return what the module takes besides: nothing."""
-    return {}
+def arguments(_state: Mapping[str, Any], site: Site) -> dict[str, Any]:
+    """Return what the module takes besides: what decides what is loaded when it is its turn."""
+    return {name: site.stack()[name] for name in ("consent", "drain")}
 
 
 def sendable(state: Mapping[str, Any]) -> dict[str, sent_file.File]:
@@ -126,6 +130,20 @@ def summary(state: Mapping[str, Any]) -> list[dict[str, Any]]:
     if state["state"] != "present":
         return [{"says": "no peer memory", "route": "none"}]
     return [{"says": f"peer memory by {state['route']}", "route": state["route"]}]
+
+
+def _driver_before(site: Site, known: stack_catalog.StackCatalog) -> dict[str, Any]:
+    """Return what is said of the driver that the same run brings, {} where it brings none."""
+    driver = site.stack()["driver"]
+    if not driver:
+        return {}
+    return {
+        **{name: driver[name] for name in ("version", "branch", "method", "modules")},
+        "guest": driver["flavour"] == "grid",
+        "offered": known.branches.get(driver["branch"], {}).get("module_types", []),
+        # Whether kernels that modules cannot be built for are left as they are.
+        "leaves_headerless": driver.get("kernels_without_headers") == "report",
+    }
 
 
 def _tags(archives: Mapping[str, Any], site: Site) -> list[dict[str, Any]]:

@@ -62,15 +62,10 @@ class Rdma:
     @cached_property
     def is_there(self) -> bool:
         """Whether a vendor's RDMA stack is wanted, and there in the version that is wanted."""
-        found, wanted = self._facts["rdma_stack"], self._ofed or {"kind": "inbox"}
-        if not found["kind"] == wanted["kind"] != "inbox":
+        if not self.wants_vendors:
             return False
-        if wanted["kind"] == "mlnx_ofed":
-            return found["version"] == wanted["version"]
-        packages = {row["name"]: row["version"] for row in self._facts["packages"]}
-        profile = packages.get(ofed_release.PROFILE, "")
-        release = self._known.doca(wanted["version"]).get("doca", "")
-        return ofed_release.is_doca(wanted["version"], release, found["version"], profile)
+        release = self._known.doca(self._ofed["version"]).get("doca", "")
+        return ofed_release.is_there(self._ofed, release, self._facts)
 
     @cached_property
     def lacking(self) -> list[Mapping[str, Any]]:

@@ -116,3 +116,37 @@ def test_another_patch_is_another_wish(tmp_path, monkeypatch):
     assert list(state()["patches"]) == sorted(wish["patches"])
     (tmp_path / name).write_text(f"{text}\n")
     assert state() != wish
+
+
+def test_the_driver_that_the_same_run_brings_is_known():
+    file = f"/NVIDIA-Linux-x86_64-535.161.08-grid.run#sha256={DIGEST}"
+    assert state(gpunode_driver_file=file, gpunode_driver_flavour="grid")["nvidia_driver"] == {
+        **{"version": "535.161.08", "branch": "535", "method": "runfile", "modules": "auto"},
+        **{"guest": True, "offered": ["proprietary", "open"], "leaves_headerless": False},
+    }
+    found = state(
+        gpunode_driver_version="550.54.15",
+        gpunode_driver_method="package",
+        nvidia_driver_kernels_without_headers="report",
+    )["nvidia_driver"]
+    assert (found["version"], found["branch"]) == ("", "550")
+    assert found["leaves_headerless"]
+
+
+def test_where_no_driver_is_wanted_the_same_run_brings_none():
+    assert state()["nvidia_driver"] == {}
+    said = {"gpunode_driver_version": "550.54.15", "nvidia_driver_state": "absent"}
+    assert state(**said)["nvidia_driver"] == {}
+
+
+def test_the_rdma_stack_that_the_same_run_brings_is_known():
+    found = state(gpunode_ofed_kind="doca", gpunode_ofed_version="25.10")["rdma_stack"]
+    assert (found["kind"], found["version"], found["release"]) == ("doca", "25.10", "3.2")
+    assert (state()["rdma_stack"]["kind"], state()["rdma_stack"]["version"]) == ("", "")
+
+
+def test_what_decides_what_is_loaded_when_it_is_its_turn_is_told_beside_the_wanted_state():
+    said = {"gpunode_consent": ["stop_gpu_clients"], "gpunode_drain": ["web.service"]}
+    told = peer_memory.arguments(state(**said), site(**said))
+    assert told == {"consent": ["stop_gpu_clients"], "drain": ["web.service"]}
+    assert state(**said) == state()

@@ -17,6 +17,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.packages impor
     stack_packages,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.peer_memory import (
+    basis,
     boot,
     fit,
     nv_peer_mem,
@@ -71,6 +72,7 @@ class Host:
         self.surveys = 0
         self.commands = []
         self.is_owned = ""
+        self.consent = []
         # Where another module is made than for the rest.
         self.made_for = {}
         symvers = (peer_sources.STANDIN / "ofed" / "Module.symvers").read_text()
@@ -82,13 +84,17 @@ class Host:
         }
         self.tree = planted(self.folder, files)
         archive = peer_sources.archive(folder / "a.tar.gz", "1.1-0")
-        said = {"gpunode_peer_memory_route": "nv_peer_mem", "peer_memory_archives": {
+        self.said = {"gpunode_peer_memory_route": "nv_peer_mem", "peer_memory_archives": {
             "1.1-0": f"file://{archive}"}, **variables}  # fmt: skip
-        self.wanted = wanted_state.Site(said, "/").wanted("peer_memory")
+        self.want()
         self.facts = {**copy.deepcopy(case.EMPTY), "pkg_mgr": "apt"}
         self.facts["kernels"] = [self.kernel()]
         self.facts["peer_memory"]["headers"] = True
         self.facts["driver"]["modules"] = [self.module("nvidia", DRIVER)]
+
+    def want(self, **variables):
+        """Have something more said of the host."""
+        self.wanted = wanted_state.Site({**self.said, **variables}, "/").wanted("peer_memory")
 
     def kernel(self, headers=True):
         return {
@@ -119,7 +125,8 @@ class Host:
 
     def converge(self, check_mode=True):
         host = bring.Host(self.tree, self.survey, self.execute, self.run)
-        return peer_memory.converge(host, {"wanted": self.wanted}, check_mode)
+        asked = {"wanted": self.wanted, "consent": self.consent, "drain": []}
+        return peer_memory.converge(host, asked, check_mode)
 
     def packed(self, argv):
         """Yield (path, content) of what a command of the way to an RPM makes."""
@@ -158,8 +165,15 @@ class Host:
         self.facts["driver"]["modules"].append({**row, "kernel": NEXT})
 
     def origin(self):
+        return rpm_build.origin(
+            nv_peer_mem.NO_ORDER._replace(
+                made_from=self.made_from(), built_for=basis.of_host(self.facts).called
+            )
+        )
+
+    def made_from(self):
         row = next(row for row in self.wanted["tags"] if row["tag"] == "1.1-0")
-        return f"gpunode:{sources.made_from(row['sha256'], self.wanted['patches'])}"
+        return sources.made_from(row["sha256"], self.wanted["patches"])
 
     def text(self, path):
         place = Path(self.tree.path(path))
@@ -205,7 +219,7 @@ def test_it_is_foretold_too_where_the_rdma_stack_is_still_to_come(host, client_e
     named = {"file": "file:///a.tar.gz", "sha256": "0" * 64}
     host.wanted["tags"] = [{**row, **named} for row in NEWER_AND_OLDER]
     assert host.converge().changes == []
-    host.wanted["rdma_stack"] = {"kind": "mlnx_ofed", "client_ex": client_ex}
+    host.wanted["rdma_stack"].update(kind="mlnx_ofed", version="5.8-1", client_ex=client_ex)
     assert f"build nv_peer_mem {tag} for kernel {K}" in host.converge().changes
 
 
@@ -214,7 +228,7 @@ def test_without_the_rdma_stack_that_goes_in_the_same_run_there_is_no_route(host
     host.facts["rdma_devices"] = [{"name": "mlx5_0", "interfaces": []}]
     host.wanted["route"] = "auto"
     assert host.converge().changes
-    host.wanted["rdma_stack"] = {"kind": "inbox", "client_ex": None}
+    host.wanted["rdma_stack"].update(kind="inbox")
     assert host.converge().changes == []
 
 
@@ -608,9 +622,8 @@ def by_dkms(host, is_made=True):
     """Have DKMS that built and installed the module, of the wanted sources or of others."""
     folder = Path(host.tree.path("/usr/src/nv_peer_mem-1.1"))
     folder.mkdir(parents=True)
-    row = next(row for row in host.wanted["tags"] if row["tag"] == "1.1-0")
-    made_from = sources.made_from(row["sha256"], host.wanted["patches"])
-    sources.note(made_from if is_made else "other", folder)
+    note = sources.Note(host.made_from() if is_made else "other", basis.of_host(host.facts).called)
+    sources.note(note, folder)
     path = f"/lib/modules/{K}/updates/dkms/nv_peer_mem.ko"
     host.facts["driver"]["modules"].append(host.module("nv_peer_mem", path, GOOD, "1.1-0"))
     host.facts["driver"]["dkms"] = [
@@ -793,3 +806,313 @@ def test_a_module_that_would_not_be_let_in_leaves_the_one_that_is_loaded(host, c
         host.facts[name].update(values)
     done = host.converge().changes
     assert not [row for row in done if row.endswith("load nv_peer_mem")]
+
+
+# What other kinds of hosts are and become, to be held against what was foretold.
+OTHER_VERSION = "450.236.01"
+OTHER_EXPORTS = [(symbol, version + 1) for symbol, version in EXPORTS]
+
+
+def run_of(version):
+    return {"gpunode_driver_file": f"/NVIDIA-Linux-x86_64-{version}.run#sha256={'0' * 64}"}
+
+
+def packages_of(branch):
+    return {"gpunode_driver_version": branch, "gpunode_driver_method": "package"}
+
+
+def have_driver(host, version=VERSION, exports=EXPORTS, is_open=False, by_run=True):
+    """Have a driver in place of what there was, for each kernel."""
+    others = [row for row in host.facts["driver"]["modules"] if row["name"] != "nvidia"]
+    found = []
+    for kernel in host.facts["kernels"]:
+        release = kernel["release"]
+        info = [
+            ("version", version),
+            ("vermagic", f"{release} SMP preempt mod_unload modversions "),
+        ]
+        content = elf.module(exports=exports, info=info, layout="__kcrctab")
+        row = host.module("nvidia", DRIVER.replace(K, release), content, version)
+        found.append({**row, "kernel": release, "open": is_open})
+    host.facts["driver"].update(modules=[*found, *others], runfile=version if by_run else "")
+    host.facts["driver"]["dkms"] = [
+        {**row, "version": version if row["name"] == "nvidia" else row["version"]}
+        for row in host.facts["driver"]["dkms"]
+    ]
+    planted(host.folder, {f"/usr/src/nvidia-{version}/nvidia/nv-p2p.h": ""})
+
+
+def have_stack(host, kind, version, registers=CLIENTS[0][1]):
+    """Have a vendor's RDMA stack, whose clients register in a version."""
+    host.facts["rdma_stack"].update(kind=kind, version=version)
+    path = Path(host.tree.path(f"{OFED}/Module.symvers"))
+    path.write_text(path.read_text().replace(f"{CLIENTS[0][1]:#010x}", f"{registers:#010x}"))
+
+
+def without_driver(host):
+    host.facts["driver"].update(runfile="", modules=host.facts["driver"]["modules"][1:])
+
+
+def built(host, delivery):
+    """Have the module for what is there, by a delivery, and nothing left to do."""
+    if delivery == "rpm":
+        host.said["peer_memory_delivery"] = "rpm"
+        host.have(host.origin())
+    else:
+        by_dkms(host)
+    host.want()
+    done = host.converge()
+    assert [row for row in done.changes if not row.startswith("write")] == []
+    for row in done.diff:
+        Path(row["after_header"]).write_text(row["after"])
+    assert host.converge().changes == []
+
+
+@pytest.fixture
+def ran(host, monkeypatch):
+    """Return what tells the changes of a run, of which nothing is done."""
+    monkeypatch.setattr(peer_memory.steps, "run", lambda _steps: None)
+    monkeypatch.setattr(peer_memory, "_refuse_unfinished", lambda *_: None)
+    monkeypatch.setattr(peer_memory, "_manifest", lambda *_: [])
+    return lambda: host.converge(check_mode=False).changes
+
+
+def arrive(host):
+    host.facts["kernels"].append({**host.kernel(), "release": NEXT, "next": False})
+
+
+MLNX = {"gpunode_ofed_kind": "mlnx_ofed", "gpunode_peer_memory_tag": "1.1-0"}
+DOCA = {**MLNX, "gpunode_ofed_kind": "doca"}
+OLD_OFED, NEW_OFED = "5.8-1.1.2.1", "5.8-2.0.3.0"
+# (what there is, what is said, what it brings before, the kernels that nv_peer_mem is built for).
+EXCHANGES = {
+    "another .run": (
+        *(have_driver, run_of(OTHER_VERSION)),
+        *(lambda host: have_driver(host, OTHER_VERSION, OTHER_EXPORTS), [K]),
+    ),
+    "another .run whose symbols are the same": (
+        *(have_driver, run_of(OTHER_VERSION)),
+        *(lambda host: have_driver(host, OTHER_VERSION), [K]),
+    ),
+    "the same .run": (have_driver, run_of(VERSION), have_driver, []),
+    "a .run after another version was installed by hand": (
+        *(lambda host: have_driver(host, OTHER_VERSION), run_of(VERSION), have_driver, [K]),
+    ),
+    "packages of another branch": (
+        *(lambda host: have_driver(host, by_run=False), packages_of("535.161.08")),
+        *(lambda host: have_driver(host, "535.183.01", by_run=False), [K]),
+    ),
+    "packages of the branch that is there": (
+        *(lambda host: have_driver(host, by_run=False), packages_of("450.80.02")),
+        *(lambda host: None, []),
+    ),
+    "open modules of the same version": (
+        *(lambda host: have_driver(host, "535.161.08"),),
+        *({**run_of("535.161.08"), "gpunode_driver_modules": "open"},),
+        *(lambda host: have_driver(host, "535.161.08", is_open=True), [K]),
+    ),
+    "packages in place of a .run of the same version": (
+        *(have_driver, {**packages_of(VERSION), "gpunode_consent": ["change_method"]}),
+        *(lambda host: have_driver(host, by_run=False), [K]),
+    ),
+    "packages in place of a .run that nobody consented to": (
+        *(have_driver, packages_of(VERSION), lambda host: None, []),
+    ),
+    "another MLNX_OFED": (
+        *(lambda host: have_stack(host, "mlnx_ofed", OLD_OFED),),
+        *({**MLNX, "gpunode_ofed_version": NEW_OFED},),
+        *(lambda host: have_stack(host, "mlnx_ofed", NEW_OFED, 0x12345678), [K]),
+    ),
+    "another MLNX_OFED whose symbols are the same": (
+        *(lambda host: have_stack(host, "mlnx_ofed", OLD_OFED),),
+        *({**MLNX, "gpunode_ofed_version": NEW_OFED},),
+        *(lambda host: have_stack(host, "mlnx_ofed", NEW_OFED), [K]),
+    ),
+    "the MLNX_OFED that is there": (
+        *(lambda host: have_stack(host, "mlnx_ofed", OLD_OFED),),
+        *({**MLNX, "gpunode_ofed_version": OLD_OFED}, lambda host: None, []),
+    ),
+    "another series of DOCA-OFED": (
+        *(lambda host: have_stack(host, "doca", "25.07-0.9.7"),),
+        *({**DOCA, "gpunode_ofed_version": "25.10"},),
+        *(lambda host: have_stack(host, "doca", "25.10-1.7.1"), [K]),
+    ),
+    "a series of DOCA-OFED that is there": (
+        *(lambda host: have_stack(host, "doca", "25.10-1.7.1"),),
+        *({**DOCA, "gpunode_ofed_version": "25.10"}, lambda host: None, []),
+    ),
+}
+
+
+@pytest.mark.parametrize("delivery", ["dkms", "rpm"])
+@pytest.mark.parametrize("what", EXCHANGES)
+def test_what_a_run_does_for_what_it_brings_before_is_foretold(host, ran, delivery, what):
+    there, said, bring_it, releases = EXCHANGES[what]
+    there(host)
+    built(host, delivery)
+    host.consent = said.get("gpunode_consent", [])
+    host.want(**said)
+    foretold = host.converge().changes
+    bring_it(host)
+    assert foretold == ran()
+    expected = [f"build nv_peer_mem 1.1-0 for kernel {name}" for name in releases]
+    assert [row for row in foretold if row.startswith("build")] == expected
+
+
+@pytest.mark.parametrize("delivery", ["dkms", "rpm"])
+@pytest.mark.parametrize("version", [VERSION, OTHER_VERSION])
+def test_what_a_run_does_for_a_kernel_that_has_come_is_foretold(host, ran, delivery, version):
+    have_driver(host)
+    built(host, delivery)
+    host.facts["kernels"].append({**host.kernel(), "release": NEXT, "next": False})
+    # As long as nobody says what driver it is to have, it gets none here.
+    assert host.converge().changes == []
+    host.want(**run_of(version))
+    foretold = host.converge().changes
+    have_driver(host, version)
+    assert foretold == ran()
+    releases = NEXT if version == VERSION else f"{K}, {NEXT}"
+    assert foretold[0] == f"build nv_peer_mem 1.1-0 for kernel {releases}"
+
+
+@pytest.mark.usefixtures("manifest")
+@pytest.mark.parametrize("policy", ["refuse", "report"])
+def test_a_kernel_without_headers_is_served_where_the_driver_gets_some(host, policy):
+    have_driver(host)
+    built(host, "dkms")
+    row = {**host.kernel(headers=False), "release": NEXT, "running": True}
+    host.facts["kernels"].append(row)
+    host.want(**run_of(VERSION), nvidia_driver_kernels_without_headers=policy)
+    is_served = f"build nv_peer_mem 1.1-0 for kernel {NEXT}" in host.converge().changes
+    assert is_served is (policy == "refuse")
+
+
+@pytest.mark.parametrize("delivery", ["dkms", "rpm"])
+@pytest.mark.parametrize("version", [VERSION, OTHER_VERSION])
+def test_what_a_run_does_for_a_driver_that_comes_back_is_foretold(host, ran, delivery, version):
+    have_driver(host)
+    built(host, delivery)
+    host.facts["driver"].update(runfile="", modules=host.facts["driver"]["modules"][1:])
+    host.want(**run_of(version))
+    foretold = host.converge().changes
+    have_driver(host, version)
+    assert foretold == ran()
+    assert bool(foretold) is (version != VERSION)
+
+
+def test_a_route_is_chosen_for_the_driver_that_comes(host):
+    have_driver(host)
+    host.facts["rdma_devices"] = [{"name": "mlx5_0", "interfaces": []}]
+    host.said["gpunode_peer_memory_route"] = "auto"
+    host.want(**run_of("580.95.05"), gpunode_driver_modules="open")
+    foretold = host.converge().changes
+    assert foretold == []
+    host.want(**run_of(VERSION))
+    assert f"build nv_peer_mem 1.1-0 for kernel {K}" in host.converge().changes
+
+
+def running(host):
+    """Have the host run with a GPU, the driver that is there and nv_peer_mem."""
+    have_driver(host)
+    built(host, "dkms")
+    loaded(host, uses=0)
+    host.facts["kernels"][0]["running"] = True
+    gpu = {"address": "0000:3b:00.0", "driver": "nvidia", "architecture": "ampere"}
+    host.facts["gpus"] = [gpu]
+    # The one that is built is loaded as it is.
+    assert host.converge().changes == []
+
+
+@pytest.mark.parametrize(
+    ("consent", "reloads"),
+    [([], False), (["stop_gpu_clients"], True), (["stop_gpu_clients", "reboot"], False)],
+)
+def test_what_a_run_loads_after_a_driver_that_it_brings_is_foretold(host, ran, consent, reloads):
+    """Without an exchange in memory it stays loaded with the driver that does, until a reboot."""
+    running(host)
+    host.consent = consent
+    host.want(**run_of(OTHER_VERSION))
+    foretold = host.converge().changes
+    have_driver(host, OTHER_VERSION)
+    if reloads:
+        host.facts["driver"]["loaded"]["version"] = OTHER_VERSION
+        host.facts["peer_memory"]["loaded"] = []
+    assert foretold == ran()
+    assert ("load nv_peer_mem" in foretold) is reloads
+    assert "unload nv_peer_mem" not in foretold
+
+
+@pytest.mark.parametrize(
+    ("consent", "restarts"), [(["reboot"], False), (["restart_openibd", "reboot"], True)]
+)
+def test_what_a_run_loads_after_a_stack_that_it_brings_is_foretold(host, ran, consent, restarts):
+    """Without a restart of openibd it stays loaded with the RDMA core that does."""
+    have_stack(host, "mlnx_ofed", OLD_OFED)
+    running(host)
+    host.facts["rdma_stack"]["loaded"] = True
+    host.consent = consent
+    host.want(**MLNX, gpunode_ofed_version=NEW_OFED)
+    foretold = host.converge().changes
+    have_stack(host, "mlnx_ofed", NEW_OFED)
+    host.facts["rdma_stack"]["stale"] = not restarts
+    if restarts:
+        host.facts["peer_memory"]["loaded"] = []
+    assert foretold == ran()
+    assert f"build nv_peer_mem 1.1-0 for kernel {K}" in foretold
+    assert ("load nv_peer_mem" in foretold) is restarts
+
+
+@pytest.mark.usefixtures("manifest")
+@pytest.mark.parametrize(
+    ("said", "facts"),
+    [
+        (run_of(OTHER_VERSION), {"gpu_clients": [{"process": "python3", "unit": "", "pid": 7}]}),
+        ({**MLNX, "gpunode_ofed_version": NEW_OFED}, {"rdma_stack": {"loaded": True}}),
+    ],
+)
+def test_nothing_is_foretold_of_what_waits_for_a_consent(host, said, facts):
+    have_stack(host, "mlnx_ofed", OLD_OFED)
+    running(host)
+    for key, value in facts.items():
+        host.facts[key] = {**host.facts[key], **value} if isinstance(value, dict) else value
+    host.want(**said)
+    assert host.converge().changes == []
+    host.consent = ["stop_gpu_clients", "restart_openibd"]
+    assert f"build nv_peer_mem 1.1-0 for kernel {K}" in host.converge().changes
+
+
+@pytest.mark.usefixtures("manifest")
+def test_a_kernel_gets_nothing_for_a_driver_that_waits_for_a_consent(host):
+    running(host)
+    host.facts["kernels"].append({**host.kernel(), "release": NEXT, "next": False})
+    host.want(**packages_of(VERSION))
+    assert host.converge().changes == []
+    host.consent = ["change_method"]
+    assert f"build nv_peer_mem 1.1-0 for kernel {K}, {NEXT}" in host.converge().changes
+
+
+@pytest.mark.usefixtures("manifest")
+def test_a_driver_that_lies_elsewhere_is_told_by_its_symbols_alone(host, ran):
+    """A container's is loaded, or not yet, while the module rests."""
+    path = "/var/k8s/nvidia.ko"
+    driver = Path(host.tree.path(DRIVER)).read_bytes()
+    planted(host.folder, {path: driver})
+    host.facts["driver"]["modules"] = []
+    host.said["peer_memory_driver_module"] = path
+    built(host, "dkms")
+    host.facts["driver"]["loaded"]["version"] = OTHER_VERSION
+    assert ran() == []
+    other = elf.module(exports=OTHER_EXPORTS, info=INFO, layout="__kcrctab")
+    planted(host.folder, {path: other})
+    assert f"build nv_peer_mem 1.1-0 for kernel {K}" in ran()
+
+
+@pytest.mark.usefixtures("manifest")
+def test_the_drivers_own_module_that_it_is_about_to_build_again_refuses_nothing(host):
+    have_driver(host)
+    host.said["gpunode_peer_memory_route"] = "nvidia_peermem"
+    host.facts["driver"]["modules"].append(host.module("nvidia_peermem", PEERMEM, NO_CLIENT))
+    host.want(**run_of(VERSION))
+    assert host.converge().changes == [f"write {boot.LOAD}"]
+    with pytest.raises(Refusal, match="it does not use ib_register_peer_memory_client"):
+        host.converge(check_mode=False)

@@ -10,8 +10,10 @@ import pytest
 from ansible_collections.gpunode.stack.plugins.module_utils._node.component import bring
 from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import shape
 from ansible_collections.gpunode.stack.plugins.module_utils._node.peer_memory import (
+    basis,
     boot,
     nv_peer_mem,
+    outlook,
     plan,
     refusals,
 )
@@ -103,12 +105,14 @@ def case(route="nv_peer_mem", misfit=None, way=None, other=None, tag=None, is_fo
         at_boot,
         there,
     )
-    target = Target(route, [row], VERSION, [tag or TAG], is_foretold)
+    target = Target(route, [row], basis.of_host(facts), [tag or TAG], [K] if is_foretold else [])
     way = way or ByHand("1.1-0", puts=[path_of(K)])
-    return Case(target, seen, {"hand": way, "other": other or ByHand()}, "hand")
+    ways = {"hand": way, "other": other or ByHand()}
+    return Case(target, seen, ways, "hand", outlook.of_host(facts))
 
 
 def planned(made):
+    made.outlook = outlook.of_host(made.seen.facts)
     refusals.refuse_in_use(made.target, made.seen)
     refusals.refuse(made)
     return plan.plan(made, HOST)
@@ -124,7 +128,7 @@ def test_what_is_as_wanted_rests():
         (case(misfit=MISFIT), "1.1-0"),
         (case(way=ByHand("1.1-0", has=False, puts=[path_of(K)])), "1.1-0"),
         (case(way=ByHand("1.3-0", puts=[path_of(K)])), "1.3-0"),
-        (case(is_foretold=True), "1.1-0"),
+        (case(way=ByHand("1.1-0", has=False), is_foretold=True), "1.1-0"),
     ],
     ids=["it would not load", "of other sources", "another tag", "all is still to come"],
 )
@@ -136,6 +140,10 @@ def test_what_is_not_as_wanted_is_built_anew_for_its_kernel(made, tag):
         f"install nv_peer_mem {tag} for kernel {K}",
         "load nv_peer_mem",
     ]
+
+
+def test_what_was_built_for_that_which_is_to_come_back_rests_though_it_fits_nothing_now():
+    assert planned(case(misfit=MISFIT, is_foretold=True)).steps == []
 
 
 def test_the_other_way_goes_before_and_what_is_old_of_the_wanted_one_after():

@@ -70,9 +70,10 @@ def test_an_archive_with_names_that_no_folder_can_have_is_refused_and_leaves_lit
 def test_sources_are_told_from_others_and_from_changed_ones(tmp_path):
     made_from = sources.made_from("0" * 64, {"1.patch": "text\n"})
     (tmp_path / "Makefile").write_text("all:\n")
-    assert sources.noted(tmp_path) != made_from
-    sources.note(made_from, tmp_path)
-    assert sources.noted(tmp_path) == made_from
-    assert sources.noted(tmp_path) != sources.made_from("0" * 64, {})
+    assert sources.noted(tmp_path) == ("", "")
+    note = sources.Note(made_from, "driver 550.1 open")
+    sources.note(note, tmp_path)
+    assert sources.noted(tmp_path) == note
+    assert made_from != sources.made_from("0" * 64, {})
     (tmp_path / "Makefile").write_text("all: none\n")
-    assert sources.noted(tmp_path) != made_from
+    assert sources.noted(tmp_path) == note._replace(made_from="")
