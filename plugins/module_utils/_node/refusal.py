@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Callable, TypeVar
 
-from . import urls
+from . import terminal, urls
 
 _Answer = TypeVar("_Answer")
 
@@ -17,7 +17,8 @@ class Refusal(Exception):
 
     Raised by pure functions and modules alike; the planner collects
     refusals of a whole fleet, a module turns its own into a failure. Whatever
-    it quotes, of files or of programs, it shows without the secrets of addresses.
+    it quotes, of files, servers or programs, it shows without the secrets of addresses, and without
+    what a terminal obeys.
 
     :param what: the thing refused, naming the offending value.
     :param because: the reason, as observed.
@@ -26,7 +27,9 @@ class Refusal(Exception):
     """
 
     def __init__(self, what: str, because: str, remedy: str, rule: str = "") -> None:
-        self.what, self.because, self.remedy = map(urls.shown, (what, because, remedy))
+        self.what, self.because, self.remedy = (
+            terminal.without_orders(urls.shown(text)) for text in (what, because, remedy)
+        )
         super().__init__(f"{self.what}: {self.because}. {self.remedy}")
         self.rule = rule
 

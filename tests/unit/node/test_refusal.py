@@ -52,3 +52,14 @@ def test_what_is_refused_on_the_way_is_raised_in_the_end_each_text_once():
 def test_what_is_no_refusal_is_not_collected():
     with pytest.raises(ValueError, match="broken"):
         Collected().ask(refused, ValueError("broken"))
+
+
+@pytest.mark.parametrize("part", range(3))
+@pytest.mark.parametrize("order", ["\x1b[2J", "\x9b2J", "\r", "\0", "\x7f", "\u202e", "\udc9b"])
+def test_what_it_quotes_moves_no_cursor(order, part):
+    parts = ["what", "because", "remedy"]
+    parts[part] += f"{order}more\tand\nmore"
+    shown = str(Refusal(*parts))
+    assert order not in shown
+    assert "more\tand\nmore" in shown
+    assert order.encode("unicode_escape", "surrogatepass").decode() in shown

@@ -13,7 +13,7 @@ import tarfile
 from typing import Callable
 
 from ..refusal import Refusal
-from ..system import disk, files
+from ..system import archives, files
 
 IGNORED = (".git", "__pycache__", "*.pyc")
 LeaveOut = Callable[[str, bool], bool]
@@ -103,26 +103,19 @@ def unpack(archive: str | os.PathLike[str], folder: str) -> None:
     """
     os.mkdir(folder)
     os.chmod(folder, 0o755)
+    remedy = "Give a whole tar archive (.tar, .tar.gz, .tar.xz)"
     try:
-        with tarfile.open(archive) as tar:
-            for member in tar:
+        with archives.reading(f"archive {archive}", remedy), tarfile.open(archive) as tar:
+            for member in archives.members(tar, folder):
                 _unpack_member(tar, member, folder)
         # Where a link leads is known once all are there.
         for path, relative in files.walk(folder):
             if os.path.islink(path):
                 _check_link(folder, relative, os.readlink(path))
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except BaseException as error:
         shutil.rmtree(folder)
-        if isinstance(error, OSError) and disk.ran_out(error):
+        if isinstance(error, OSError):
             error.filename = folder
-            raise
-        raise Refusal(
-            f"archive {archive}",
-            f"it cannot be unpacked: {error}",
-            "Give a whole tar archive (.tar, .tar.gz, .tar.xz)",
-        ) from error
-    except Refusal:
-        shutil.rmtree(folder)
         raise
 
 

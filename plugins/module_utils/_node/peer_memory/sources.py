@@ -11,11 +11,10 @@ import os
 import re
 import shutil
 import tarfile
-import zlib
 from typing import IO, Any, NamedTuple, cast
 
 from ..refusal import Refusal
-from ..system import disk, download, files, own_paths
+from ..system import archives, disk, download, files, own_paths
 
 #: Among the sources: what they were made from, and what they were like then.
 NOTE = "gpunode.txt"
@@ -82,10 +81,8 @@ def unpack(archive: str, folder: str, tag: str, patches: dict[str, str]) -> None
     what = f"the archive of nv_peer_mem {tag}"
     with disk.watched(f"unpack {what}", folder):
         os.mkdir(folder, 0o755)
-        try:
+        with archives.reading(what, "Name a whole .tar.gz"):
             _extract(archive, folder)
-        except (tarfile.TarError, EOFError, zlib.error) as error:
-            raise Refusal(what, f"it is no whole .tar.gz: {error}", "Name another one") from error
         found = unpacked_tag(folder)[0]
         if found != tag:
             raise Refusal(
@@ -102,7 +99,7 @@ def unpack(archive: str, folder: str, tag: str, patches: dict[str, str]) -> None
 def _extract(archive: str, folder: str) -> None:
     """Write the files of an archive without its first folder, and nothing but plain files."""
     with tarfile.open(archive) as packed:
-        for row in packed:
+        for row in archives.members(packed, folder):
             parts = row.name.split("/")[1:]
             if not row.isfile() or not parts or ".." in parts:
                 continue

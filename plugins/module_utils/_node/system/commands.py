@@ -21,6 +21,7 @@ PATIENCE_S = 600
 _LARGEST = 256 << 20
 _CHUNK = 1 << 16
 _TAIL = 5
+_SHOWN = 300
 
 # What runs a command, with the signature of run: its answer is text or bytes, as the options say.
 Run = Callable[..., "subprocess.CompletedProcess[Any]"]
@@ -111,6 +112,12 @@ def run_long(
 def one_line(text: str) -> str:
     """Return a text with '?' in place of what does not print: people see it among lines of ours."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def said(error: BaseException) -> str:
+    """Return in one short line what an error says, which may quote whatever a server sends."""
+    words = one_line(" ".join(str(error).split())) or type(error).__name__
+    return words if len(words) <= _SHOWN else f"{words[:_SHOWN]}..."
 
 
 def lines_of(text: str) -> list[str]:

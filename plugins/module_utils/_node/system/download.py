@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gzip
 import hashlib
 import http.client
 import netrc
@@ -14,6 +15,7 @@ import socket
 import threading
 import time
 import urllib.error
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import IO
 
@@ -22,7 +24,7 @@ from ansible.module_utils.urls import open_url
 
 from .. import urls
 from ..refusal import Refusal
-from . import disk, files
+from . import commands, disk, files
 
 _CHUNK = 1 << 20
 _SILENCE_S = 60
@@ -32,12 +34,15 @@ _ANSWER_S = 5 * 60
 _LONGEST_S = 2 * 60 * 60
 _LARGEST = 64 << 30
 _NETRC_LIMIT = 256 << 10
+# What a server does not have, or sends so that nobody can read it: packed by gzip, which open_url
+# takes apart, or a redirection that leads to no address.
 _BROKEN = (
     urllib.error.URLError,
     http.client.HTTPException,
     UrlsError,
     ConnectionError,
     socket.timeout,
+    *(gzip.BadGzipFile, zlib.error, EOFError, ValueError),
 )
 
 
@@ -155,7 +160,7 @@ def _opened(url: str, ca_bundle: str | None) -> Iterator[IO[bytes]]:
     except _BROKEN as error:
         raise Refusal(
             f"download {urls.shown(url)}",
-            f"the server cannot be reached or does not have it: {error}",
+            f"the server cannot be reached or does not have it: {commands.said(error)}",
             "Correct the address, or the proxy and CA bundle on the way to it, and run again",
         ) from error
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from typing import Callable, NamedTuple
 
-from . import listening
+from . import commands, listening
 
 _LOOK_S = 0.25
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -118,7 +118,7 @@ def ask(
             raise TimeoutError("timed out")
     except (OSError, http.client.HTTPException) as error:
         late = "timed out" if connection.was_hung_up else ""
-        return Answer(0, late or str(error) or type(error).__name__)
+        return Answer(0, late or commands.said(error))
     finally:
         ending.cancel()
         connection.close()

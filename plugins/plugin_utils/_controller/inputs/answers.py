@@ -12,14 +12,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node import urls
+from ansible_collections.gpunode.stack.plugins.module_utils._node import terminal, urls
 from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import shape
 
-# What a terminal obeys: C0 but for tabs and line ends, DEL, C1, and what turns the direction of
-# writing (Unicode, "Trojan Source", CVE-2021-42574); lone surrogates cannot be written at all.
-_OBEYED = re.compile(
-    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]"
-)
 _DEEPEST = 50
 _LONGEST = 1 << 20
 _LAST_WORD = re.compile(r"\S{1,999}\Z")
@@ -54,7 +49,7 @@ def cleaned(value: Any, depth: int = 0) -> Any:
         if len(value) > _LONGEST:
             # The last word may be half a secret, which nothing would know.
             value = f"{_LAST_WORD.sub('', value[:_LONGEST])}..."
-        return _OBEYED.sub(_spelled, value)
+        return terminal.without_orders(value)
     if isinstance(value, Mapping):
         return {cleaned(key): cleaned(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list):
@@ -84,7 +79,3 @@ def of_shape(answer: Mapping[str, Any], key: str, wanted: Any, called: str) -> d
         words = "; ".join(sentence[:_LONGEST_WORDS] for sentence in wrong[:_NAMED])
         raise ValueError(f"the host answers what are no {called}: {words}{more}")
     return found
-
-
-def _spelled(match: re.Match[str]) -> str:
-    return match.group().encode("unicode_escape", "surrogatepass").decode()

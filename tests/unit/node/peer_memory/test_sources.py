@@ -50,7 +50,7 @@ def test_an_archive_that_is_cut_off_is_refused(tmp_path):
     path = tmp_path / "a.tar.gz"
     peer_sources.archive(path, "1.1-0")
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(Refusal, match="no whole"):
+    with pytest.raises(Refusal, match="it cannot be unpacked: "):
         sources.unpack(str(path), str(tmp_path / "s"), "1.1-0", {})
 
 
@@ -62,9 +62,18 @@ def test_an_archive_with_names_that_no_folder_can_have_is_refused_and_leaves_lit
     member.pax_headers = {"path": name}
     with tarfile.open(tmp_path / "a.tar.gz", "w:gz", format=tarfile.PAX_FORMAT) as packed:
         packed.addfile(member, io.BytesIO())
-    with pytest.raises(Refusal, match=r"it is no whole \.tar\.gz: "):
+    with pytest.raises(Refusal, match="it cannot be unpacked: "):
         sources.unpack(str(tmp_path / "a.tar.gz"), str(tmp_path / "out"), "1.1-0", {})
     assert list((tmp_path / "out").rglob("d")) == []
+
+
+@pytest.mark.parametrize("names", [("top/a", "top/a/b"), ("top/a/b", "top/a"), ("top//", "top//x")])
+def test_an_archive_whose_files_lie_in_files_is_refused(tmp_path, names):
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as packed:
+        for name in names:
+            packed.addfile(tarfile.TarInfo(name))
+    with pytest.raises(Refusal, match=r"the archive of nv_peer_mem 1\.1-0"):
+        sources.unpack(str(tmp_path / "a.tar.gz"), str(tmp_path / "out"), "1.1-0", {})
 
 
 def test_sources_are_told_from_others_and_from_changed_ones(tmp_path):

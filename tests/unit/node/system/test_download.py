@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import http.server
 import os
@@ -15,10 +16,35 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
 
 CONTENT = b"#!/bin/sh\n" * 5000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
+_OK, _MOVED, _PACKED = (
+    b"HTTP/1.1 200 OK\r\n",
+    b"HTTP/1.1 302 Found\r\nLocation: ",
+    b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n",
+)
+# Whole answers of a server that means no good, or is broken.
+HOSTILE = {
+    "no-gzip": _PACKED + b"plain",
+    "gzip-cut": _PACKED + gzip.compress(os.urandom(9000))[:500],
+    "gzip-broken": _PACKED + gzip.compress(CONTENT)[:12] + b"\xff" * 400,
+    "gzip-of-another-sum": _PACKED + gzip.compress(CONTENT)[:-8] + b"\xff" * 8,
+    "to-no-address": _MOVED + b"http://[::1/x\r\n\r\n",
+    "to-no-port": _MOVED + b"http://127.0.0.1:abc/x\r\n\r\n",
+    "to-no-letters": _MOVED + b"http://\xff\xfe/x\r\n\r\n",
+    "to-no-name": _MOVED + b"http://" + b"a" * 100 + b".example/x\r\n\r\n",
+    "to-a-file": _MOVED + b"file:///etc/passwd\r\n\r\n",
+    "to-itself": _MOVED + b"\r\n\r\n",
+    "no-http": b"\x1b[2J\x1b]0;x\x07" + b"x" * 9000 + b"\r\n\r\n",
+    "orders": b"HTTP/1.1 404 \x1b[31mX\xc2\x9b2J\r\n\r\n",
+    "headers": _OK + b"X: y\r\n" * 500 + b"\r\n",
+    "chunks": _OK + b"Transfer-Encoding: chunked\r\n\r\n-5\r\nx",
+}
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
+        if self.path.strip("/") in HOSTILE:
+            self.wfile.write(HOSTILE[self.path.strip("/")])
+            return
         self.server.asked.append(self.path)
         self.server.heard.append(self.headers.get("Authorization"))
         if "missing" in self.path:
@@ -83,6 +109,18 @@ def test_another_file_leaves_nothing_behind(server, path, name, sha256, words):
         download.fetch(f"{server.url}/{name}", str(path), sha256)
     assert f"{server.url}/{name}" in str(refused.value)
     assert os.listdir(path.parent) == []
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_whatever_a_server_answers_is_refused_in_one_short_line(server, path, name, is_whole):
+    ask = (lambda url: download.fetch(url, str(path), SHA256)) if is_whole else download.read
+    with pytest.raises(Refusal) as caught:
+        ask(f"{server.url}/{name}")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 600
+    assert f"{server.url}/{name}" in str(caught.value)
+    assert not path.parent.exists() or not os.listdir(path.parent)
 
 
 def test_a_dead_server_is_named_without_its_password(server, path):

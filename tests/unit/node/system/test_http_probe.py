@@ -162,6 +162,25 @@ def test_a_server_that_speaks_no_http_is_a_complaint():
         thread.join(5)
 
 
+def test_what_a_server_says_that_speaks_no_http_is_shown_in_one_short_line(tmp_path):
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "s"))
+        server.listen()
+
+        def answer():
+            connection = server.accept()[0]
+            connection.sendall(b"\x1b[2J\xc2\x9b" + b"x" * 9000 + b"\r\n\r\n")
+            connection.recv(9000)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        found = complaint(str(tmp_path / "s"), "/healthz", 5)
+        thread.join(5)
+    assert found.startswith("gave no answer (?[2J")
+    assert found.isprintable()
+    assert len(found) < 400
+
+
 def test_a_wait_in_vain_ends_when_the_look_says_so():
     class GoneError(Exception):
         pass

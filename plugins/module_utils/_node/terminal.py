@@ -1,0 +1,22 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Texts of others, shown so that no terminal obeys them."""
+
+from __future__ import annotations
+
+import re
+
+# What a terminal obeys: C0 but for tabs and line ends, DEL, C1, and what turns the direction of
+# writing (Unicode, "Trojan Source", CVE-2021-42574); lone surrogates cannot be written at all.
+_OBEYED = re.compile(
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]"
+)
+
+
+def without_orders(text: str) -> str:
+    """Return a text without the characters that a terminal obeys, which are spelled out."""
+    return _OBEYED.sub(_spelled, text)
+
+
+def _spelled(match: re.Match[str]) -> str:
+    return match.group().encode("unicode_escape", "surrogatepass").decode()
