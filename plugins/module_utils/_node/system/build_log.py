@@ -54,6 +54,7 @@ _SIGNS = (
         r"|(?:scripts|tools)/\S+: (?:not found|No such file|cannot execute|Exec format error"
         r"|Permission denied)|modules_prepare|make oldconfig|not been (?:configured|prepared)"
         r"|kernel headers for .* cannot be found|find the kernel source tree"
+        r"|fatal error: generated/\S+: No such file"
         r"|kernel header file .* does not exist|/lib/modules/\S+/build: No such file"
         r"|No rule to make target ['`](?:modules'|scripts/|tools/|arch/)|no makefile found",
         "Install {package} anew ({again}); of a kernel of your own, prepare the sources: make -C "
@@ -65,6 +66,8 @@ _SIGNS = (
     ),
     (r"modpost: GPL-incompatible module", ""),
     (_ABSENT.format(r"(?P<tool>[\w.+-]+)", _NOT_THERE), "Install {tool}"),
+    (r"\bplease install (?P<tool>libelf[\w, -]*\w)", "Install {tool}"),
+    (r"\bld: cannot find -l(?P<tool>[\w+.-]*\w)", "Install the library {tool}, to build with"),
     (r"(?i:(?<!SSL )\berror:)|\bFATAL: |: not found", ""),
     (r"SSL error:|\bsign-file: ", "Look at the key that modules are signed with"),
     (r"\*\*\*", ""),

@@ -74,6 +74,9 @@ UNPREPARED = [
     "/bin/bash: line 1: scripts/mod/modpost: Permission denied",
     "make[1]: *** /lib/modules/6.1.0-40-amd64/build: No such file or directory.  Stop.",
     "make[1]: *** No rule to make target 'modules'.  Stop.",
+    # What `make modules_prepare` makes: linux v6.1, Makefile and Kbuild.
+    "include/linux/vermagic.h:6:10: fatal error: generated/utsrelease.h: No such file or directory",
+    "include/linux/page-flags.h:13:10: fatal error: generated/bounds.h: No such file or directory",
     # nvidia-installer, kernel.c.
     "ERROR: Unable to find the kernel source tree for the currently running kernel.",
     "ERROR: The kernel header file '/lib/modules/x/build/include/linux/kernel.h' does not exist.",
@@ -149,6 +152,13 @@ def test_a_kernel_that_does_not_tell_its_compiler_is_no_reason_to_be_silent(tmp_
         ("/bin/sh: line 1: bc: command not found", "bc"),
         ("make[4]: bison: No such file or directory", "bison"),
         ("/bin/sh: 1: pahole: not found", "pahole"),
+        # linux v4.19, Makefile: the second.
+        ("/usr/bin/ld: cannot find -lelf: No such file or directory", "the library elf"),
+        (
+            'Makefile:1078: *** "Cannot generate ORC metadata for CONFIG_UNWINDER_ORC=y, please '
+            'install libelf-dev, libelf-devel or elfutils-libelf-devel".  Stop.',
+            "libelf-dev, libelf-devel or elfutils-libelf-devel",
+        ),
     ],
 )
 def test_a_tool_that_a_build_lacks_is_to_be_installed(tmp_path, line, name):
@@ -165,6 +175,9 @@ def test_a_tool_that_a_build_lacks_is_to_be_installed(tmp_path, line, name):
         "nvidia.o: warning: objtool: _nv044971rm+0x28: naked return found in RETHUNK build",
         "make[1]: warning:  Clock skew detected.  Your build may be incomplete.",
         "warning: the compiler differs from the one used to build the kernel",
+        # nvidia-installer, of every host without the X Window System.
+        "WARNING: nvidia-installer was forced to guess the X library path; please install the "
+        "`pkg-config` utility and the X.Org SDK package",
     ],
 )
 def test_what_only_warns_is_not_quoted(tmp_path, line):
