@@ -61,6 +61,7 @@ _INSTEAD = {
     ("-r", "--requirement", "-c", "--constraint"): "write all into one file, as pip-compile does",
     ("-e", "--editable"): "build a wheel of it, put that on an index, and ask for its version",
 }
+_LEAVE_OUT = "leave it out"
 # Nobody can know these before the host runs; they are no ground for what is installed.
 _UNKNOWABLE = ("platform_release", "platform_version")
 
@@ -111,8 +112,11 @@ def is_wish(text: str, indexes: Iterable[str] = ()) -> bool:
         return False
     if _VERSION_CONTROL.match(text):
         raise ValueError(f"it {_NO_HASH}")
+    _refuse_option_behind("it", text)
     if _PATH.match(text):
         raise ValueError(f"it is {_IS_PATH}")
+    if _URL.match(text):
+        raise ValueError(f"it is {_IS_ADDRESS}")
     try:
         requirement = _requirement(text)
     except ValueError as error:
@@ -158,11 +162,21 @@ def _refuse_option(says: str, line: str, indexes: Collection[str]) -> None:
     names_index = short in ("-i", "--index-url", "--extra-index-url")
     if names_index and urls.bare(value.strip(" \"'")).rstrip("/") in indexes:
         return
-    raise ValueError(f"{says}: {_instead_of(short)}, and leave the line out")
+    instead = _instead_of(short)
+    besides = "" if instead == _LEAVE_OUT else ", and leave the line out"
+    raise ValueError(f"{says}: {instead}{besides}")
+
+
+def _refuse_option_behind(subject: str, text: str) -> None:
+    """Refuse a requirement with something for pip behind it; see _refuse_option."""
+    option = _OPTION.search(text)
+    if option:
+        name = option.group(1)
+        raise ValueError(f"{subject} has {name} for pip itself: {_instead_of(name)}")
 
 
 def _instead_of(option: str) -> str:
-    return next((says for names, says in _INSTEAD.items() if option in names), "leave it out")
+    return next((says for names, says in _INSTEAD.items() if option in names), _LEAVE_OUT)
 
 
 def _dist(number: int, line: str, environment: Mapping[str, str]) -> dict[str, str] | None:
@@ -170,10 +184,7 @@ def _dist(number: int, line: str, environment: Mapping[str, str]) -> dict[str, s
     if _VERSION_CONTROL.match(line):
         raise ValueError(f"line {number} {_NO_HASH}: {line}")
     bare = _OTHER_HASH.sub("", _HASH.sub("", line)).strip()
-    option = _OPTION.search(bare.replace("--hash", ""))
-    if option:
-        name = option.group(1)
-        raise ValueError(f"line {number} has {name} for pip itself: {_instead_of(name)}")
+    _refuse_option_behind(f"line {number}", bare.replace("--hash", ""))
     if _PATH.match(bare):
         raise ValueError(f"line {number} names {_IS_PATH}: {line}")
     if _URL.match(bare):
