@@ -140,7 +140,10 @@ def test_a_release_that_is_named_serves_again_and_the_newer_one_stays(demo):
 
 @pytest.mark.slow
 def test_an_environment_that_was_repaired_is_what_the_workers_have_loaded(demo):
-    """A reload would not do: with preload_app, workers are forks of what has loaded the code."""
+    """A reload would not do: with preload_app, workers are forks of what has loaded the code.
+
+    benoitc/gunicorn#2449, galaxyproject/gravity#54: the old code goes on after HUP.
+    """
     demo.options["environment_variables"] = {"GUNICORN_CMD_ARGS": "--preload"}
     demo.code(TELLS_OF_CLICK)
     demo.converge()
@@ -164,6 +167,7 @@ def test_an_environment_that_was_repaired_is_what_the_workers_have_loaded(demo):
 
 @pytest.mark.slow
 def test_a_release_under_load_is_not_taken_back_since_its_workers_are_recycled(demo):
+    """benoitc/gunicorn#1318, #3038: max_requests under load."""
     demo.options["environment_variables"] = {"GUNICORN_CMD_ARGS": "--max-requests 20"}
     demo.code(f"{CODE}# recycles\n")
     with load(demo.address, demo.port(), "/release", clients=8, pause_s=0.02) as pressure:

@@ -1,4 +1,12 @@
-"""Applications as people have them, on a real host: FastAPI, and Django set up for production."""
+"""Applications as people have them, on a real host: FastAPI, and Django set up for production.
+
+Workers of uvicorn, benoitc/gunicorn#2154; a configuration of its own,
+nickjj/docker-django-example#50; a factory with arguments and a src layout, apache/superset#9910;
+ALLOWED_HOSTS and a redirect to https, freelawproject/courtlistener#2059 and
+mdn/developer-portal#233; what activation sets, conda-forge/pytorch-cpu-feedstock#424 and
+Anaconda-Platform/anaconda-project#349; a database and models in folders of data,
+gramps-project/gramps-web-api#435; /proc/meminfo under ProcSubset=pid, marcpope/borgbackupserver#485.
+"""
 
 from __future__ import annotations
 

@@ -75,6 +75,7 @@ def refused(lab, converged, tmp_path):
 
 
 def test_without_become_root_is_asked_for_before_anything_else(refused):
+    """poanetwork/deployment-playbooks#83: the playbooks without become."""
     said = refused({"ansible_become": False, "gunicron_app_list": []}).messages()
     assert "needs root: the host is reached as another user and without become" in said
     assert "gunicron_app_list" not in said

@@ -101,7 +101,8 @@ WHEEL = "https://files.pythonhosted.org/packages/flask-3.1.3-py3-none-any.whl"
 @pytest.mark.parametrize(
     "comment",
     [
-        # conda-lock 2 (render_lockfile_for_platform), for what pip is to install.
+        # conda-lock 2 (render_lockfile_for_platform), for what pip is to install: conda/conda-lock
+        # #161 and #285, where it came to nothing.
         f"# pip flask @ {WHEEL}#sha256={SHA256}",
         f"# pip flask @ {WHEEL} --hash=sha256:{SHA256}",
         f"#pip flask[async] @ {WHEEL}",
