@@ -5,7 +5,7 @@ nickjj/docker-django-example#50; a factory with arguments and a src layout, apac
 ALLOWED_HOSTS and a redirect to https, freelawproject/courtlistener#2059 and
 mdn/developer-portal#233; what activation sets, conda-forge/pytorch-cpu-feedstock#424 and
 Anaconda-Platform/anaconda-project#349; a database and models in folders of data,
-gramps-project/gramps-web-api#435; /proc/meminfo under ProcSubset=pid, marcpope/borgbackupserver#485.
+gramps-project/gramps-web-api#435; /proc/meminfo that is hidden, marcpope/borgbackupserver#485.
 """
 
 from __future__ import annotations
