@@ -3,8 +3,8 @@
 """Addresses that may carry secrets: shown without them.
 
 A secret stands before the host, as RFC 3986 (3.2.1) has it and as people write it, with an '@' in
-the user's name and whatever in the password; in the path, as tokens of package indexes; or in the
-query, under a name that says so.
+the user's name and whatever in the password; in the path, as tokens of package indexes; in the
+query, under a name that says so; or in a header of who asks.
 """
 
 from __future__ import annotations
@@ -18,13 +18,17 @@ _USER_INFO = re.compile(r"(?<=://)([^/?#:\s\"']*)(?::([^/?#\s]*))?@")
 _USER_AND_HOST = re.compile(rf"{_USER_INFO.pattern}([^/:\s\[]+)")
 # What may stand before an address that has no scheme.
 _BEGIN = r"(?<![^\s\"'(\[,=])"
+# JSON may have a backslash before each slash.
+_AUTHORITY = r"(?:(?<=://)|(?<=:\\/\\/))"
 _SEGMENT = r"(?P<secret>[^/?#\s\"']+)"
 # Each hides its group "hidden", or the "secret" in it where there is none of that name. What could
 # begin at many places of a text has a bound, so that a long one is read in a moment.
 _FORMS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        r"(?<=://)(?P<hidden>(?P<user>[^/?#:\s\"']*)(?::(?P<secret>[^/?#\s]*))?)@",
+        rf"{_AUTHORITY}(?P<hidden>(?P<user>[^/?#:\s\"']*)(?::(?P<secret>[^/?#\s]*))?)@",
+        # With a slash too few.
+        r"(?:(?<=http:/)|(?<=https:/))(?P<hidden>[^/?#:\s\"']{1,99}:(?P<secret>[^/?#\s]{1,199}))@",
         # A password that ought to be quoted. A port is followed by the path.
         r"(?<=://)(?P<hidden>[^/?#:@\[\s\"']+:"
         r"(?P<secret>(?!\d*(?:[/?#\s\"']|$))[^\s\"'@]{1,199}))@",
@@ -45,8 +49,11 @@ _FORMS = tuple(
         # Those of GitHub, GitLab, PyPI and Hugging Face tell themselves by how they begin.
         r"(?<![\w-])(?P<secret>gh[oprsu]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}"
         r"|pypi-AgE[\w-]{16,}|hf_\w{20,})",
-        r"[?&;#](?:[\w.-]*(?:token|key|secret|passw|pwd|auth|sig|credential)[\w.-]*)="
+        r"[?&;#](?:[\w.-]*(?:token|key|secret|passw|pwd|auth|sig|credential|jwt)[\w.-]*)="
         r"(?P<secret>[^&;#\s\"']+)",
+        # Headers, as they are sent, or as Python shows a dict of them.
+        r"(?<![\w-])(?:(?:proxy-)?authorization|private-token|x-(?:\w{1,19}-){0,4}(?:key|token|api|auth))"
+        r"[\"']?:\s{1,9}(?:b?[\"'])?(?:(?:basic|bearer|token|apikey)\s{1,9})?(?P<secret>[^\s\"',]+)",
     )
 )
 _HIDDEN = "***"

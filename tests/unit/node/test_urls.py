@@ -92,7 +92,24 @@ def test_a_second_user_of_a_host_stays_in_the_address():
         # Quoted once more, within another address.
         ("https://h/go?to=https%3A%2F%2Fbot%3Apw%40m%2Fx", "https://h/go?to=https%3A%2F%2F***%40m%2Fx",
          {"pw"}),
+        # As JSON may write a slash, and as people mistype it.
+        (r"https:\/\/u:secret@h\/x", r"https:\/\/***@h\/x", {"secret"}),
+        (r"https:\/\/token@h\/x@y", r"https:\/\/***@h\/x@y", {"token"}),
+        ("https:/u:secret@h/x", "https:/***@h/x", {"secret"}),
+        ("https://h/x?jwt=ab.cd.ef", "https://h/x?jwt=***", {"ab.cd.ef"}),
+        # As programs tell of what they asked for.
+        ("> Authorization: Basic dTpw", "> Authorization: Basic ***", {"dTpw"}),
+        ("proxy-authorization: Bearer ab.cd", "proxy-authorization: Bearer ***", {"ab.cd"}),
+        ("{'Authorization': 'token abc'}", "{'Authorization': 'token ***'}", {"abc"}),
+        ("{'authorization': b'abc'}", "{'authorization': b'***'}", {"abc"}),
+        ("PRIVATE-TOKEN: abc", "PRIVATE-TOKEN: ***", {"abc"}),
+        ("X-JFrog-Art-Api: abc", "X-JFrog-Art-Api: ***", {"abc"}),
         # No secret: nothing is lost.
+        ("authorization is asked for", "authorization is asked for", set()),
+        ("leave Authorization out: it", "leave Authorization out: it", set()),
+        ("X-Forwarded-Proto: https", "X-Forwarded-Proto: https", set()),
+        ("file:/srv/a:b@c", "file:/srv/a:b@c", set()),
+        (r"C:\/\/x", r"C:\/\/x", set()),
         ("https://h:8080/a@b/c:d@e", "https://h:8080/a@b/c:d@e", set()),
         ("http://[2001:db8::1]:80/a@b", "http://[2001:db8::1]:80/a@b", set()),
         ("/srv/t/releases/0123456789ab", "/srv/t/releases/0123456789ab", set()),
@@ -115,7 +132,20 @@ def test_an_address_is_shown_without_its_secrets(address, shown, secrets):
 
 
 @pytest.mark.parametrize(
-    "part", ["://", "%3A%2F%2F", "://a@", "://a:b", "/t/", "a.a:", ",a:b", "?token"]
+    "part",
+    [
+        "://",
+        "%3A%2F%2F",
+        "://a@",
+        "://a:b",
+        "/t/",
+        "a.a:",
+        ",a:b",
+        "?token",
+        "authorization:",
+        "x-a-key:",
+        "https:/a:",
+    ],
 )
 def test_a_long_answer_of_a_host_is_read_in_a_moment(part):
     begin = time.monotonic()
