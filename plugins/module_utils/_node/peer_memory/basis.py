@@ -21,7 +21,8 @@ class Basis(NamedTuple):
     :ivar driver: the peer_route.Driver.
     :ivar stack: the kind of the RDMA stack.
     :ivar stack_version: its version, or as much of it as is said.
-    :ivar called: both in words that tell them from any others; '' where it takes the run to know.
+    :ivar called: both in words that tell them from any others; of what takes the run to know, such
+        as the newest version of a branch, in words that nothing there is called by.
     :ivar brings_driver: whether a run that is foretold looks after the driver first.
     :ivar driver_comes: whether it exchanges it for another one.
     :ivar stack_comes: whether it exchanges the RDMA stack.
@@ -42,14 +43,14 @@ class Basis(NamedTuple):
 
 
 class _Driver(NamedTuple):
-    """A driver, and its name in words; '' for that where its version is not known yet."""
+    """A driver, and its name in words."""
 
     route: peer_route.Driver
     called: str
 
 
 class _Stack(NamedTuple):
-    """The kind and version of an RDMA stack, and its name in words; see _Driver."""
+    """The kind and version of an RDMA stack, and its name in words."""
 
     kind: str
     version: str
@@ -99,8 +100,7 @@ def _basis(
     driver_comes: bool = False,
     stack_comes: bool = False,
 ) -> Basis:
-    is_known = driver.called and stack.called
-    called = f"driver {driver.called}, RDMA stack {stack.called}" if is_known else ""
+    called = f"driver {driver.called}, RDMA stack {stack.called}"
     comes = (brings_driver, driver_comes, stack_comes)
     return Basis(driver.route, stack.kind, stack.version, called, *comes)
 
@@ -149,9 +149,9 @@ def _waits(said: dict[str, Any], facts: dict[str, Any], consent: list[str]) -> b
 
 
 def _driver_to_be(said: dict[str, Any], wanted: dict[str, Any], facts: dict[str, Any]) -> _Driver:
-    version, is_open = said["version"], _is_open(said, wanted, facts)
-    route = peer_route.Driver(said["branch"], version or said["branch"], is_open)
-    return _Driver(route, f"{_called(version, is_open)} by {said['method']}" if version else "")
+    version, is_open = said["version"] or said["branch"], _is_open(said, wanted, facts)
+    route = peer_route.Driver(said["branch"], version, is_open)
+    return _Driver(route, f"{_called(version, is_open)} by {said['method']}")
 
 
 def _is_open(said: dict[str, Any], wanted: dict[str, Any], facts: dict[str, Any]) -> bool:
@@ -169,8 +169,7 @@ def _method(facts: dict[str, Any]) -> str:
 
 
 def _stack_there(facts: dict[str, Any]) -> _Stack:
-    found = facts["rdma_stack"]
-    return _Stack(found["kind"], found["version"], f"{found['kind']} {found['version']}".rstrip())
+    return _named(facts["rdma_stack"]["kind"], facts["rdma_stack"]["version"])
 
 
 def _is_stack_there(said: dict[str, Any], facts: dict[str, Any]) -> bool:
@@ -189,7 +188,8 @@ def _stack_waits(said: dict[str, Any], facts: dict[str, Any], consent: list[str]
 
 
 def _stack_to_be(said: dict[str, Any]) -> _Stack:
-    kind, version = said["kind"], said["version"]
-    # Of a series the newest build comes.
-    is_known = kind != "doca" or version != versions.ofed_series(version)
-    return _Stack(kind, version, f"{kind} {version}".rstrip() if is_known else "")
+    return _named(said["kind"], said["version"])
+
+
+def _named(kind: str, version: str) -> _Stack:
+    return _Stack(kind, version, f"{kind} {version}".rstrip())

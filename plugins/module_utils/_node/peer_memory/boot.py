@@ -2,6 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Which peer memory module is loaded at boot: one at most, whoever asked for the other one.
 
+The file that says so notes as well for what driver and RDMA stack nv_peer_mem was built.
+
 nv_peer_memory brings no unit, and its init script does nothing under systemd
 (Mellanox/nv_peer_memory issue 46); nothing loads nvidia_peermem.
 """
@@ -9,6 +11,7 @@ nv_peer_memory brings no unit, and its init script does nothing under systemd
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from ..rdma import peer_route, rdma_stack
@@ -18,6 +21,7 @@ from ..system.root import Root
 LOAD = "/etc/modules-load.d/gpunode-peer-memory.conf"
 PARAMETERS = "/etc/modprobe.d/gpunode-peer-memory.conf"
 _MARK = "# Written by gpunode; what is changed here by hand is lost.\n"
+_BUILT_FOR = "# Built for "
 _FOLDER = os.path.dirname(LOAD)
 
 
@@ -48,9 +52,22 @@ def places(seen: AtBoot) -> list[str]:
     return [LOAD, PARAMETERS, *map(_place, seen.lines)]
 
 
-def wanted_files(seen: AtBoot, route: str, is_legacy: bool) -> dict[str, text_files.TextFile]:
+def noted(there: Mapping[str, text_files.OnDisk]) -> str:
+    """Return for what nv_peer_mem was built, as it is noted; '' where it is not.
+
+    :param there: {path: OnDisk} of the files that may be changed.
+    """
+    lines = (there[LOAD].text or "").splitlines()
+    return next((row[len(_BUILT_FOR) :] for row in lines if row.startswith(_BUILT_FOR)), "")
+
+
+def wanted_files(
+    seen: AtBoot, route: str, is_legacy: bool, built_for: str
+) -> dict[str, text_files.TextFile]:
     """Return {path: text_files.TextFile} of what is to be there for a route.
 
+    :param built_for: what driver and RDMA stack are called, see basis.Basis; noted of what is built
+        here, '' where nothing is.
     :param is_legacy: whether the RDMA stack is one of 4.x, for which nvidia_peermem has to be told
         so (NVIDIA driver README, "GPUDirect RDMA Peer Memory Client").
     """
@@ -60,7 +77,8 @@ def wanted_files(seen: AtBoot, route: str, is_legacy: bool) -> dict[str, text_fi
         if any(_is_other(line, route) for line in lines)
     }
     is_module = route in peer_route.MODULES
-    found[LOAD] = text_files.of(f"{_MARK}{route}\n" if is_module else None)
+    note = f"{_BUILT_FOR}{built_for}\n" if built_for else ""
+    found[LOAD] = text_files.of(f"{_MARK}{note}{route}\n" if is_module else None)
     needs_told = route == "nvidia_peermem" and is_legacy
     options = f"{_MARK}options nvidia_peermem peerdirect_support=1\n" if needs_told else None
     found[PARAMETERS] = text_files.of(options)

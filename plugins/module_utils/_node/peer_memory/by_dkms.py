@@ -31,12 +31,12 @@ class Trees(NamedTuple):
     """What DKMS has.
 
     :ivar rows: rows of dkms_status.survey, of whatever it belongs to.
-    :ivar notes: {version: the sources.Note of the sources of nv_peer_mem that lie there}.
+    :ivar made_from: {version: what the sources of nv_peer_mem were made from that lie there}.
     :ivar packaged: the paths of sources of nv_peer_mem that a package has placed.
     """
 
     rows: list[dict[str, Any]]
-    notes: dict[str, sources.Note]
+    made_from: dict[str, str]
     packaged: list[str]
 
     @property
@@ -63,7 +63,7 @@ class ByDkms(Delivery[Trees]):
         for name in tree.names(dkms.SOURCES):
             if name.startswith(f"{_NAME}-"):
                 version = name[len(_NAME) + 1 :]
-                found.notes[version] = sources.noted(tree.path(dkms.sources_of(_NAME, version)))
+                found.made_from[version] = sources.noted(tree.path(dkms.sources_of(_NAME, version)))
         for which in _trees(found):
             path = _code_of(*which)
             if tree.exists(path) and stack_packages.owns(tree, path):
@@ -73,7 +73,7 @@ class ByDkms(Delivery[Trees]):
     @property
     def lacks_sources(self) -> bool:
         """Whether the sources there are others, or were changed."""
-        return self._note.made_from != self.order.made_from
+        return self.there.made_from.get(self._which[1]) != self.order.made_from
 
     @property
     def foreign(self) -> str:
@@ -92,13 +92,12 @@ class ByDkms(Delivery[Trees]):
         return {nv_peer_mem.CONF: text_files.of(text)}
 
     def has(self, release: str) -> bool:
-        """Say whether it has installed the module of a kernel, of the wanted sources for these."""
-        order = sources.Note(self.order.made_from, self.order.built_for)
+        """Say whether it has installed the module of a kernel, from the wanted sources."""
         wanted = (*self._which, release, "installed")
         rows = [
             (row["name"], row["version"], row["kernel"], row["state"]) for row in self.there.own
         ]
-        return bool(order.built_for) and self._note == order and wanted in rows
+        return not self.lacks_sources and wanted in rows
 
     def has_put(self, row: dict[str, Any]) -> bool:
         """Say whether a module is for a kernel that DKMS knows of; it tells no more."""
@@ -115,11 +114,10 @@ class ByDkms(Delivery[Trees]):
             if self.lacks_sources:
                 with folders.replacing(folder) as new:
                     self.order.unpack(new)
-                    sources.note(sources.Note(self.order.made_from, ""), new)
+                    sources.note(self.order.made_from, new)
             text_files.put_all(self.files)
             for kernel in kernels:
                 hold(self._build_for(kernel), kernel["release"])
-            sources.note(sources.Note(self.order.made_from, self.order.built_for), folder)
 
     def install(self, releases: list[str]) -> None:
         """Have DKMS put in place what it built."""
@@ -144,11 +142,6 @@ class ByDkms(Delivery[Trees]):
     def _which(self) -> tuple[str, str]:
         """(name, version) in DKMS, where the version is the tag without its release."""
         return _NAME, self.order.tag.partition("-")[0]
-
-    @property
-    def _note(self) -> sources.Note:
-        """What is noted among the wanted version's sources."""
-        return self.there.notes.get(self._which[1], sources.Note("", ""))
 
     @property
     def _unwanted(self) -> list[tuple[str, str]]:

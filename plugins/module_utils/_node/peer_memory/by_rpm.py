@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """nv_peer_mem as RPMs, one for each kernel.
 
-Who built a package stands in itself: its DISTURL is the digest of what it was made from and for, so
-that nothing else has to remember it.
+Who built a package stands in itself: its DISTURL is the digest of what it was made from, so that
+nothing else has to remember it.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class ByRpm(Delivery["list[Package]"]):
         return {}
 
     def has(self, release: str) -> bool:
-        """Say whether a package has the module of a kernel, of the wanted sources for these."""
+        """Say whether a package has the module of a kernel, made from the wanted sources."""
         return any(self._is_wanted(package) for package in self._of(release))
 
     def has_put(self, row: dict[str, Any]) -> bool:
@@ -130,7 +130,7 @@ class ByRpm(Delivery["list[Package]"]):
         return [package for package in self.there if rpm_build.module_of(release) in package.paths]
 
     def _is_wanted(self, package: Package) -> bool:
-        return package.origin == rpm_build.origin(self.order)
+        return package.origin == f"{ORIGIN}{self.order.made_from}"
 
     def _is_kept(self, package: Package) -> bool:
         """Say whether a package is wanted, or gives way when the wanted one is installed.

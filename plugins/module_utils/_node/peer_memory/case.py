@@ -13,7 +13,7 @@ from ..component.bring import Host
 from ..kernel import secure_boot
 from ..rdma import peer_route
 from ..refusal import Refusal
-from . import nv_peer_mem, sources
+from . import boot, nv_peer_mem, sources
 from .delivery import Delivery
 from .observe import DELIVERIES, Kernel, Seen, modules_of
 from .outlook import Outlook
@@ -80,9 +80,18 @@ class Case:
         row = rows[0]
         is_signed = bool(row["signer"]) or not secure_boot.needs_signature(facts["secure_boot"])
         is_tag = row["version"] == self.way.order.tag
-        # Of what comes first the version alone can be told, and what was built for it fits.
-        is_foretold = release in self.target.foretold
-        return is_tag and is_signed and (is_foretold or kernel.misfits[row["path"]] is None)
+        return is_tag and is_signed and self._is_for_basis(kernel, row["path"])
+
+    def _is_for_basis(self, kernel: Kernel, path: str) -> bool:
+        """Say whether a module is for the driver and the RDMA stack that there are, or will be.
+
+        Of those that come first the names alone are known, and what was built for them fits.
+        """
+        noted, called = boot.noted(self.seen.there), self.target.basis.called
+        if kernel.row["release"] in self.target.foretold:
+            return noted == called
+        # Where nobody noted it, the symbols have to tell.
+        return noted in ("", called) and kernel.misfits[path] is None
 
 
 def case(wanted: dict[str, Any], target: Target, seen: Seen, outlook: Outlook, host: Host) -> Case:
@@ -122,7 +131,6 @@ def _order(wanted: dict[str, Any], target: Target, seen: Seen, host: Host) -> nv
         tag=tag,
         made_from=sources.made_from(row["sha256"], patches),
         patches=patches,
-        built_for=target.basis.called,
         driver=target.basis.driver.version,
         releases=target.releases,
         # Of what is foretold they are not known yet.

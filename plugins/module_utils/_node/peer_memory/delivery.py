@@ -71,10 +71,7 @@ class Delivery(abc.ABC, Generic[There]):
 
     @abc.abstractmethod
     def has(self, release: str) -> bool:
-        """Say whether the module of a kernel is there by it, of the wanted sources for these.
-
-        See nv_peer_mem.Order.
-        """
+        """Say whether the module of a kernel is there by it, and from the wanted sources."""
 
     @abc.abstractmethod
     def has_put(self, row: dict[str, Any]) -> bool:

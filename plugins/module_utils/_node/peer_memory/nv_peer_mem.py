@@ -49,8 +49,6 @@ class Order(NamedTuple):
 
     :ivar tag: '' where nothing is.
     :ivar made_from: the digest of its archive and patches.
-    :ivar built_for: what the driver and the RDMA stack are called, see basis.Basis; '' where it
-        takes the run to know, and what was built before is for others.
     :ivar patches: {name: text}.
     :ivar driver: the version of the driver.
     :ivar releases: those of the kernels.
@@ -60,7 +58,6 @@ class Order(NamedTuple):
 
     tag: str
     made_from: str
-    built_for: str
     patches: dict[str, str]
     driver: str
     releases: list[str]
@@ -69,7 +66,7 @@ class Order(NamedTuple):
 
 
 #: Nothing is to be built.
-NO_ORDER = Order("", "", "", {}, "", [], [], len)
+NO_ORDER = Order("", "", {}, "", [], [], len)
 
 
 def build_inputs(

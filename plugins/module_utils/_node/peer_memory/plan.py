@@ -129,8 +129,9 @@ def _loading(case: Case, host: Host) -> list[Step]:
 
 def _files(case: Case) -> dict[str, text_files.TextFile]:
     is_legacy = case.target.basis.stack_version.startswith("4.")
+    built_for = case.target.basis.called if case.target.is_built else ""
     return {
-        **boot.wanted_files(case.seen.at_boot, case.target.route, is_legacy),
+        **boot.wanted_files(case.seen.at_boot, case.target.route, is_legacy, built_for),
         **{path: file for way in case.ways.values() for path, file in way.files.items()},
     }
 

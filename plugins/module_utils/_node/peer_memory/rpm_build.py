@@ -16,7 +16,7 @@ from typing import Any
 from ..component.bring import Host
 from ..kernel import build_failure, kernels
 from ..refusal import Refusal
-from ..system import commands, confinement, files, own_paths
+from ..system import commands, confinement, own_paths
 from ..system.commands import Execute
 from . import nv_peer_mem
 from .delivery import Hold
@@ -48,11 +48,6 @@ _NO_REASON = re.compile(r"^.*Bad exit status.*\n?", re.MULTILINE)
 def module_of(release: str) -> str:
     """Return where a package puts the module for a kernel: Makefile, install."""
     return f"{kernels.MODULES}/{release}/extra/{nv_peer_mem.NAME}.ko"
-
-
-def origin(order: nv_peer_mem.Order) -> str:
-    """Return the DISTURL of what is built here, told by what it is made from and for."""
-    return ORIGIN + files.sha256_of_text(f"{order.made_from}\n{order.built_for}")
 
 
 def name_of(tag: str, release: str) -> str:
@@ -163,7 +158,7 @@ class RpmBuild:
             "_topdir": self._work(release, "topdir"),
             "KVERSION": release,
             "_release": _release_of(self._order.tag, release),
-            "disturl": origin(self._order),
+            "disturl": f"{ORIGIN}{self._order.made_from}",
             # Links that would be left behind when the package goes.
             "_build_id_links": "none",
         }

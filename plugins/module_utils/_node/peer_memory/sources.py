@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import tarfile
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, Any, cast
 
 from ..refusal import Refusal
 from ..system import archives, disk, download, files, own_paths
@@ -26,17 +26,6 @@ _VERSION = re.compile(r'^PACKAGE_VERSION="?([\w.]+)"?', re.MULTILINE)
 _MOST_BYTES = 1 << 20
 # More folders within each other than sources have, and the longest name of a file (limits.h).
 _DEEPEST, _LONGEST = 100, 255
-
-
-class Note(NamedTuple):
-    """What is noted among sources; '' for what nobody noted.
-
-    :ivar made_from: what they were made from; '' as well where they were changed since.
-    :ivar built_for: what the modules that were last built of them are for.
-    """
-
-    made_from: str
-    built_for: str
 
 
 def make(row: dict[str, Any], patches: dict[str, str], sent: dict[str, str], folder: str) -> None:
@@ -114,22 +103,20 @@ def _extract(archive: str, folder: str) -> None:
             os.chmod(path, 0o755 if row.mode & 0o100 else 0o644)
 
 
-def note(found: Note, folder: str) -> None:
-    """Note something among the sources, so that :func:`noted` can tell."""
-    digest = files.sha256_of_tree(folder, (NOTE,))
-    text = f"{found.made_from}\n{digest}\n{found.built_for}\n"
+def note(made_from: str, folder: str) -> None:
+    """Note among the sources what they were made from, so that :func:`noted` can tell."""
+    text = f"{made_from}\n{files.sha256_of_tree(folder, (NOTE,))}\n"
     files.write_text(os.path.join(folder, NOTE), text, None, None, mode=0o644)
 
 
-def noted(folder: str) -> Note:
-    """Return the Note of sources."""
+def noted(folder: str) -> str:
+    """Return what sources were made from; '' where nobody noted it, or they were changed since."""
     try:
-        lines = files.read_text(os.path.join(folder, NOTE)).splitlines()
+        words = files.read_text(os.path.join(folder, NOTE)).split()
     except (OSError, ValueError):
-        lines = []
-    made_from, digest, built_for = [*lines, "", "", ""][:3]
-    is_unchanged = digest == files.sha256_of_tree(folder, (NOTE,))
-    return Note(made_from if is_unchanged else "", built_for)
+        return ""
+    is_unchanged = words[1:] == [files.sha256_of_tree(folder, (NOTE,))]
+    return words[0] if is_unchanged else ""
 
 
 def made_from(sha256: str, patches: dict[str, str]) -> str:

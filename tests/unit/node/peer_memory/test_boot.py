@@ -6,12 +6,13 @@ import pytest
 from trees import planted
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.peer_memory import boot
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import text_files
 
 ROUTES = ["nv_peer_mem", "nvidia_peermem", "dmabuf", "none"]
 
 
 def wanted(tmp_path, files, route, is_legacy=False):
-    found = boot.wanted_files(boot.observe(planted(tmp_path, files)), route, is_legacy)
+    found = boot.wanted_files(boot.observe(planted(tmp_path, files)), route, is_legacy, "")
     return {path: file.text for path, file in found.items()}
 
 
@@ -55,3 +56,13 @@ def test_whoever_asked_for_the_other_module_is_overruled(tmp_path, files, change
 def test_without_a_module_neither_is_loaded(tmp_path, route):
     files = {"/etc/modules-load.d/a.conf": "nv_peer_mem\nnvidia_peermem\n"}
     assert wanted(tmp_path, files, route)["/etc/modules-load.d/a.conf"] is None
+
+
+def test_what_the_module_was_built_for_is_noted_where_it_is_loaded(tmp_path):
+    seen = boot.observe(planted(tmp_path, {}))
+    built_for = "driver 550.54.15 open by runfile, RDMA stack mlnx_ofed 5.8-1.1.2.1"
+    for noted in (built_for, ""):
+        text = boot.wanted_files(seen, "nv_peer_mem", False, noted)[boot.LOAD].text
+        assert text.endswith("\nnv_peer_mem\n")
+        assert boot.noted({boot.LOAD: text_files.OnDisk(text)}) == noted
+    assert boot.noted({boot.LOAD: text_files.NOTHING}) == ""

@@ -17,7 +17,6 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.packages impor
     stack_packages,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.peer_memory import (
-    basis,
     boot,
     fit,
     nv_peer_mem,
@@ -165,11 +164,7 @@ class Host:
         self.facts["driver"]["modules"].append({**row, "kernel": NEXT})
 
     def origin(self):
-        return rpm_build.origin(
-            nv_peer_mem.NO_ORDER._replace(
-                made_from=self.made_from(), built_for=basis.of_host(self.facts).called
-            )
-        )
+        return f"gpunode:{self.made_from()}"
 
     def made_from(self):
         row = next(row for row in self.wanted["tags"] if row["tag"] == "1.1-0")
@@ -622,8 +617,7 @@ def by_dkms(host, is_made=True):
     """Have DKMS that built and installed the module, of the wanted sources or of others."""
     folder = Path(host.tree.path("/usr/src/nv_peer_mem-1.1"))
     folder.mkdir(parents=True)
-    note = sources.Note(host.made_from() if is_made else "other", basis.of_host(host.facts).called)
-    sources.note(note, folder)
+    sources.note(host.made_from() if is_made else "other", folder)
     path = f"/lib/modules/{K}/updates/dkms/nv_peer_mem.ko"
     host.facts["driver"]["modules"].append(host.module("nv_peer_mem", path, GOOD, "1.1-0"))
     host.facts["driver"]["dkms"] = [

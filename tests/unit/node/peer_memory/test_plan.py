@@ -93,7 +93,8 @@ def case(route="nv_peer_mem", misfit=None, way=None, other=None, tag=None, is_fo
     facts["driver"]["modules"] = [module("nvidia", VERSION), module("nv_peer_mem", "1.1-0")]
     facts["peer_memory"]["loaded"] = [route] if route == "nv_peer_mem" else []
     at_boot = boot.AtBoot({}, set())
-    wanted = boot.wanted_files(at_boot, route, is_legacy=False)
+    built_for = basis.of_host(facts).called if route == "nv_peer_mem" else ""
+    wanted = boot.wanted_files(at_boot, route, False, built_for)
     there = {path: text_files.OnDisk(file.text) for path, file in wanted.items()}
     inputs = nv_peer_mem.BuildInputs(K, path_of(K, "nvidia"), "/usr/src/nvidia", OFED)
     seen = Seen(

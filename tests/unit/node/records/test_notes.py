@@ -69,7 +69,7 @@ NOTES = {
         lambda place: prefixes.conda_records(os.path.dirname(os.path.dirname(place))),
         {},
     ),
-    "sources": (sources.NOTE, lambda place: sources.noted(os.path.dirname(place)).made_from, ""),
+    "sources": (sources.NOTE, lambda place: sources.noted(os.path.dirname(place)), ""),
 }
 TEXTS = {
     "nothing": "",
