@@ -15,6 +15,7 @@ from ..system.http_probe import Answer
 _SHOWN = 200
 # An application that is still getting ready, or has too much to do, may answer these.
 _PASSING = (
+    http.HTTPStatus.ACCEPTED,
     http.HTTPStatus.REQUEST_TIMEOUT,
     425,
     http.HTTPStatus.TOO_MANY_REQUESTS,
@@ -45,8 +46,7 @@ def complaint(app: Mapping[str, Any], listen: str, answer: Answer) -> str:
 
 def is_definite(answer: Answer) -> bool:
     """Say whether an answer is none that waiting changes."""
-    refuses = answer.status >= http.HTTPStatus.MULTIPLE_CHOICES
-    return refuses and answer.status not in _PASSING
+    return bool(answer.complaint()) and answer.status not in (0, *_PASSING)
 
 
 def _remedy(app: Mapping[str, Any], answer: Answer) -> str:
@@ -57,6 +57,8 @@ def _remedy(app: Mapping[str, Any], answer: Answer) -> str:
             f"it may not serve the host {given.get('host', 'localhost')}: "
             "say one that it serves with health_headers: {Host: ...}"
         )
+    if http.HTTPStatus.OK <= answer.status < http.HTTPStatus.MULTIPLE_CHOICES:
+        return "name a health_path that answers 200"
     if answer.location:
         return _remedy_of_redirect(app, answer.location)
     return _REMEDIES.get(answer.status, "")

@@ -42,6 +42,8 @@ ANSWERS = {
     "no such path": (Answer(404), {}, "404: name the path that it has with health_path"),
     "path that is gone": (Answer(410), {}, "410: name the path that it has with health_path"),
     "no GET": (Answer(405), {}, "405: name a health_path that can be read with GET"),
+    "nothing to show": (Answer(204), {}, "204: name a health_path that answers 200"),
+    "something made": (Answer(201, location="/jobs/7"), {}, "201: name a health_path that answers"),
     "broken": (Answer(500), {}, "500"),
     "not of the list": (Answer(599), {}, "599"),
 }  # fmt: skip
@@ -71,7 +73,7 @@ def test_what_is_asked_behind_a_path_makes_it_no_other_one(location, said):
     assert said in health.complaint(app, "0.0.0.0:9001", Answer(301, location=location))
 
 
-@pytest.mark.parametrize("status", [408, 425, 429, 502, 503, 504])
+@pytest.mark.parametrize("status", [202, 408, 425, 429, 502, 503, 504])
 def test_an_application_that_is_getting_ready_is_waited_for(status):
     assert not health.is_definite(Answer(status))
 
@@ -80,4 +82,5 @@ def test_no_answer_is_waited_for_and_a_good_one_is_no_complaint():
     assert not health.is_definite(Answer(0, "refused"))
     assert not health.is_definite(Answer(200))
     assert health.complaint(APP, "/run/a.sock", Answer(200)) == ""
-    assert "gave no answer (refused)" in health.complaint(APP, "/run/a.sock", Answer(0, "refused"))
+    said = health.complaint(APP, "/run/a.sock", Answer(0, "refused"))
+    assert said.endswith("gave no answer (refused)")
