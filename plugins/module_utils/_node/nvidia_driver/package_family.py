@@ -10,6 +10,13 @@ from typing import Any, NamedTuple
 
 # Which row of the repositories says what belongs to a driver whose repository nobody knows.
 _ARCHIVES = {"Debian": "debian", "Ubuntu": "ubuntu"}
+# What brings a driver from repositories of Enterprise Linux that no driver is taken from here:
+# ELRepo (kmod-nvidia, nvidia-x11-drv), RPM Fusion (akmod-nvidia, xorg-x11-drv-nvidia), negativo17
+# and, in its time, NVIDIA's own (negativo17/nvidia-driver, nvidia-driver.spec; dkms-nvidia).
+_OF_OTHERS = (
+    *("kmod-nvidia", "nvidia-x11-drv*", "akmod-nvidia*", "xorg-x11-drv-nvidia*"),
+    *("dkms-nvidia", "nvidia-driver-NVML", "nvidia-driver-NvFBCOpenGL"),
+)
 
 
 class Family(NamedTuple):
@@ -59,12 +66,13 @@ def of(repositories: dict[str, Any], name: str) -> Family:
 
 
 def of_unknown(facts: dict[str, Any], repositories: dict[str, Any]) -> Family:
-    """Return the Family of packages whose repository nobody knows.
+    """Return the Family of packages whose repository nobody knows, those of others among them.
 
     :param facts: the general facts.
     :param repositories: {name: row} of the catalog.
     """
-    return of(repositories, _ARCHIVES.get(facts["distribution"], "cuda"))
+    family = of(repositories, _ARCHIVES.get(facts["distribution"], "cuda"))
+    return family._replace(versioned=[*family.versioned, *_OF_OTHERS])
 
 
 def belongs(name: str, family: Family) -> bool:

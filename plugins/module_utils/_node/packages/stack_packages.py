@@ -26,7 +26,7 @@ RDMA = re.compile(
 _FAMILY = re.compile(
     # The driver, its libraries and daemons: not CUDA, not what runs containers.
     r"(?:lib)?nvidia(?!-(?:container|cuda(?!-mps)|docker|nsight|visual|profiler))(?:[-_].+)?"
-    r"|(?:kmod|dkms|akmod|firmware)-nvidia(?:-.+)?|xserver-xorg-video-nvidia(?:-.+)?"
+    r"|(?:kmod|dkms|akmod|firmware)-nvidia(?:-.+)?|(?:xserver-xorg-video|xorg-x11-drv)-nvidia(?:-.+)?"
     r"|linux-(?:modules|objects|signatures)-nvidia-.+"
     r"|lib(?:egl|gl1|gles|glx)-nvidia.*|glx-alternative-nvidia"
     r"|cuda-drivers(?:-.+)?|libcuda1|libcudadebugger1|libnvcuvid1|libnvoptix1|libnvsdm.*|nvlsm"

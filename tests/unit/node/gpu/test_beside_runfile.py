@@ -7,6 +7,7 @@ import copy
 import pytest
 import yaml
 from combinations import BASES, facts_of
+from trees import planted
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import beside_runfile
 from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver import (
@@ -14,6 +15,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver 
     fabric_packages,
     package_family,
 )
+from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import stack_packages
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import project
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import catalog
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.stack import (
@@ -32,6 +34,10 @@ NAMES = sorted(
         *("libnvidia-nscq-580", "nvidia-firmware-580", "nvidia-kernel-common-580", "nvidia-open"),
         *("kmod-nvidia-open-dkms", "nvidia-driver-cuda", "nvidia-kmod-common", "cuda-drivers"),
         *("nvidia-driver-pinning-580", "nvidia-driver-pinning-580.105.08"),
+        # Of ELRepo, of RPM Fusion, and of negativo17 and NVIDIA's own repository for 7.
+        *("kmod-nvidia", "nvidia-x11-drv", "nvidia-x11-drv-libs", "nvidia-x11-drv-470xx"),
+        *("akmod-nvidia", "akmod-nvidia-470xx", "xorg-x11-drv-nvidia"),
+        *("xorg-x11-drv-nvidia-cuda-libs", "dkms-nvidia", "nvidia-driver-NVML"),
     }
 )
 REPOSITORIES = {row["name"]: row for row in catalog.rows("repositories")}
@@ -89,6 +95,12 @@ def is_removed_by_node(name, version):
 @pytest.mark.parametrize("name", NAMES)
 def test_plan_and_node_agree_on_a_package_of_the_drivers_version(name):
     assert is_mixed_by_plan(name, f"{VERSION}-1") is is_removed_by_node(name, f"{VERSION}-1")
+
+
+def test_the_facts_tell_of_each_of_them(tmp_path):
+    block = "Package: {}\nStatus: install ok installed\nVersion: 580.105.08-1\n"
+    tree = planted(tmp_path, {"/var/lib/dpkg/status": "\n".join(map(block.format, NAMES))})
+    assert sorted(stack_packages.installed(tree)) == NAMES
 
 
 @pytest.mark.parametrize(
