@@ -22,6 +22,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
     own_paths,
 )
 
+from ..conda import channels
 from ..inputs import addresses, catalog, host_folder, sent_file
 from ..inputs.site import Site
 
@@ -33,7 +34,7 @@ _VERSION = re.compile(r"\d+(?:\.\d+)+-\d+")
 # Miniforge 26 unpacked with its package cache takes some 700 MiB, its installer some 100 MiB.
 _ROOM = disk.GIB
 _INSTALLER_ROOM = disk.GIB // 4
-_CONDARC = ("channels", "default_channels", "custom_channels", "channel_alias")
+_CONDARC = ("channels", "default_channels", "channel_alias")
 
 
 def is_wanted(site: Site) -> bool:
@@ -267,6 +268,8 @@ def _proxies(options: Mapping[str, Any]) -> dict[str, str]:
 
 def _condarc(options: Mapping[str, Any]) -> str:
     settings = {key: options[key] for key in _CONDARC if options.get(key)}
+    if channels.custom(options):
+        settings["custom_channels"] = channels.custom(options)
     settings.update(auto_update_conda=False, notify_outdated_conda=False, show_channel_urls=True)
     if _proxies(options):
         settings["proxy_servers"] = _proxies(options)

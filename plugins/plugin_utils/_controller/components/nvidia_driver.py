@@ -125,7 +125,8 @@ def summary(state: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _parameters(given: Mapping[str, Any]) -> dict[str, str]:
     """Return {name: value as modprobe takes it}; YAML's true is 1."""
     for name, value in given.items():
-        if not _PARAMETER.fullmatch(name) or not _VALUE.fullmatch(str(value)):
+        is_value = value is not None and _VALUE.fullmatch(str(value))
+        if not _PARAMETER.fullmatch(name) or not is_value:
             raise Refusal(
                 f"nvidia_driver_parameters {name}: {value}",
                 "a parameter of a module is a name of letters, digits and _ with one value",

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node import urls
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 
 # conda/base/constants.py: DEFAULT_CHANNEL_ALIAS, DEFAULT_CHANNELS.
 _ALIAS = "https://conda.anaconda.org"
@@ -30,10 +31,27 @@ def addresses(channels: Iterable[str], options: Mapping[str, Any]) -> list[str]:
     return [f"{urls.bare(address).rstrip('/')}/" for address in found]
 
 
+def custom(options: Mapping[str, Any]) -> dict[str, str]:
+    """Return {channel: the address above it} of those that lie below no alias.
+
+    :param options: those of miniforge.
+    :raises Refusal: an address is no text.
+    """
+    given: dict[str, str] = options.get("custom_channels") or {}
+    for name, address in given.items():
+        if not isinstance(address, str):
+            raise Refusal(
+                f"{name} of miniforge_custom_channels",
+                "its value is no text, and is to be an address",
+                "Write the address above the channel, in quotes",
+            )
+    return given
+
+
 def _address(channel: str, options: Mapping[str, Any]) -> str:
     if "://" in channel:
         return channel
     name = channel.strip("/")
-    above = (options.get("custom_channels") or {}).get(name.split("/")[0])
+    above = custom(options).get(name.split("/")[0])
     above = above or options.get("channel_alias") or _ALIAS
     return f"{above.rstrip('/')}/{name}"

@@ -20,6 +20,8 @@ from ansible.parsing.vault import is_encrypted
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 
+# What a message shows of a value.
+_SHOWN = 40
 # What YAML makes of a word without quotes, in words.
 _MADE = {
     bool: "true or false",
@@ -29,12 +31,18 @@ _MADE = {
     bytes: "bytes",
     list: "a list",
     dict: "a dict",
+    set: "a set",
 }
+# Of those, what no option takes, be it a text or not.
+_NEVER = (datetime.date, bytes, set)
 _TEXTS = ("str", "path")
 # The lines of YAML (yaml.org/spec/1.1, b-generic), and a whole number behind its anchor and tag.
 _LINE = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _NUMBER = re.compile(r"(?:[&!]\S*\s+)*([-+]?\d(?:\w|:(?=\w))*)")
-_OCTAL = re.compile(r"[-+]?0[\d_]+")
+# Octal, and of base 60.
+_OTHER_BASE = re.compile(r"[-+]?(?:0[\d_]+|\d[\d_]*(?::\d+)+)")
+# Nobody counts further: it is what 64 bits hold.
+_COUNTABLE = 1 << 63
 
 
 def refuse(spec: Mapping[str, Any], given: Mapping[str, Any]) -> None:
@@ -100,7 +108,7 @@ def _lines(path: str) -> list[str]:
 def _refuse_misread(where: str, spec: Mapping[str, Any], value: Any) -> None:
     kind, made = spec.get("type", "str"), _made(value)
     if kind in _TEXTS and made:
-        shown = "" if isinstance(value, (list, dict, bytes)) else f": {_written(value)}"
+        shown = "" if isinstance(value, (list, dict, set, bytes)) else f": {_written(value)}"
         raise Refusal(
             f"{where}{shown}",
             f"YAML reads it as {made}, and it is to be a text",
@@ -108,17 +116,37 @@ def _refuse_misread(where: str, spec: Mapping[str, Any], value: Any) -> None:
         )
     if kind == "int" and isinstance(value, bool):
         raise Refusal(f"{where}: {value}", f"YAML reads it as {made}", "Write a number")
-    if kind == "int" and _OCTAL.fullmatch(_written(value)) and made:
+    if kind == "int" and _OTHER_BASE.fullmatch(_written(value)) and made:
         shown = f"{where}: {_written(value)}"
-        raise Refusal(shown, f"YAML reads it as {made}", "Write it without the 0 in front")
+        raise Refusal(shown, f"YAML reads it as {made}", "Write it with no 0 in front nor a colon")
+    if kind == "int" and not _is_countable(value):
+        shown = f"{where}: {str(value)[:_SHOWN]}"
+        raise Refusal(shown, "it is no whole number of 64 bits", "Write one")
     if isinstance(value, list):
         for item in value:
             element = {"type": spec.get("elements", "raw"), "options": spec.get("options")}
             _refuse_misread(where, element, item)
     elif isinstance(value, dict):
-        for key, option in (spec.get("options") or {}).items():
+        options = spec.get("options")
+        for key, option in (options or {}).items():
             if value.get(key) is not None:
                 _refuse_misread(f"{key} of {where}", option, value[key])
+        for key, item in ({} if options else value).items():
+            if isinstance(item, _NEVER):
+                _refuse_misread(f"{key} of {where}", {}, item)
+
+
+def _is_countable(value: object) -> bool:
+    """Say whether a number, or a text of one, is whole and none that overflows; all else counts."""
+    if not isinstance(value, (int, float, str)):
+        return True
+    try:
+        number = float(value)
+    except OverflowError:
+        return False
+    except ValueError:
+        return True
+    return number.is_integer() and abs(number) < _COUNTABLE
 
 
 def _texts(value: Any) -> Iterator[str]:

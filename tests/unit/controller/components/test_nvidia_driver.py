@@ -94,7 +94,7 @@ def test_what_can_be_no_parameter_is_refused(name):
         state(gpunode_stack="r535", nvidia_driver_parameters={name: 1})
 
 
-@pytest.mark.parametrize("value", ["a\nb", "a b", '"'])
+@pytest.mark.parametrize("value", ["a\nb", "a b", '"', None, [1]])
 def test_what_modprobe_would_read_as_more_is_refused(value):
     with pytest.raises(Refusal, match="nvidia_driver_parameters"):
         state(gpunode_stack="r535", nvidia_driver_parameters={"NVreg_A": value})

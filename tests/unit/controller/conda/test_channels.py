@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.conda import channels
 
 
@@ -36,3 +37,9 @@ from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.conda im
 )
 def test_a_channel_lies_where_conda_looks_for_it(named, options, addresses):
     assert channels.addresses(named, options) == addresses
+
+
+@pytest.mark.parametrize("value", [True, 5, 1.5, None, ["https://h"], {"a": "b"}])
+def test_an_address_that_is_no_text_is_refused_by_its_name(value):
+    with pytest.raises(Refusal, match="own of miniforge_custom_channels: its value is no text"):
+        channels.addresses(["own"], {"custom_channels": {"own": value}})

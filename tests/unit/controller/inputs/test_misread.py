@@ -22,6 +22,7 @@ WORDS = [
     *("no", "No", "NO", "off", "Off", "false", "yes", "on", "ON", "true"),
     *("1.10", "1.", "6.02e+23", ".5", ".inf", "-.inf", ".nan", "190:20:30.15"),
     *("2024-01-31", "2001-12-14t21:59:43.10-05:00", "!!binary aGk="),
+    "!!set {a}",
 ]
 
 
@@ -130,6 +131,40 @@ def test_a_number_with_a_zero_in_front_is_no_number_but_another(of_file):
     with pytest.raises(Refusal, match="conda_env_keep: 010: YAML reads it as the number 8"):
         misread.refuse(options, {"conda_env_keep": of_file("010")})
     misread.refuse(options, {"conda_env_keep": of_file("0x10")})
+
+
+@pytest.mark.parametrize("written", ["1:30", "12:30:00", "-1:30"])
+def test_a_number_of_base_60_is_no_number_but_another(of_file, written):
+    value = of_file(written)
+    words = f"conda_env_keep: {written}: YAML reads it as the number {value}"
+    with pytest.raises(Refusal, match=words):
+        misread.refuse(wanted_state.options_of("conda_env"), {"conda_env_keep": value})
+
+
+@pytest.mark.parametrize(
+    "text", [".inf", "-.inf", ".nan", "2.5", "'1e400'", "9" * 30, "'" + "9" * 5000 + "'"]
+)
+def test_what_nobody_counts_to_is_no_number(of_file, text):
+    with pytest.raises(
+        Refusal, match=r"conda_env_keep: .*it is no whole number of 64 bits"
+    ) as said:
+        misread.refuse(wanted_state.options_of("conda_env"), {"conda_env_keep": of_file(text)})
+    assert len(str(said.value)) < 200
+
+
+@pytest.mark.parametrize("text", ["'2'", "1_000", "0x10", "3.0", "0", "-1"])
+def test_what_is_a_whole_number_is_one(of_file, text):
+    misread.refuse(wanted_state.options_of("conda_env"), {"conda_env_keep": of_file(text)})
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-01-01", "2001-12-14 21:59:43", "!!binary aGk=", "!!set {a}"]
+)
+def test_no_dict_has_what_no_option_takes(of_file, text):
+    spec = {"x": {"type": "dict"}}
+    with pytest.raises(Refusal, match=r"a of x.*YAML reads it as"):
+        misread.refuse(spec, {"x": {"a": of_file(text)}})
+    misread.refuse(spec, {"x": {"a": True, "b": 1.5, "c": None, "d": ["x"], "e": 1}})
 
 
 def test_a_name_that_is_a_number_and_reads_otherwise_is_none(of_file):
