@@ -4,9 +4,14 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import json
 import re
+import shlex
 from collections.abc import Iterable, Mapping
+from typing import Callable
+from urllib.parse import quote, quote_plus
 
 from ..refusal import Refusal
 from ..system import commands, disk, systemd
@@ -31,6 +36,19 @@ _ASKED = r'"(?:GET|HEAD) {} HTTP/[0-9.]+"'
 # gunicorn (workers/sync.py, gthread.py, base_async.py, gtornado.py) and uvicorn (server.py) on a
 # worker that has answered as many requests as it is to.
 _RENEWS = ("Autorestarting worker", "Maximum request count of", "Maximum request limit of")
+
+# How they write them.
+_QUOTED: tuple[Callable[[str], str], ...] = (
+    lambda text: repr(text)[1:-1],
+    lambda text: json.dumps(text)[1:-1],
+    lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
+    quote,
+    lambda text: quote(text, safe=""),
+    quote_plus,
+    html.escape,
+    shlex.quote,
+    lambda text: base64.b64encode(text.encode()).decode(),
+)
 
 
 def read(unit: str, after: str, health_path: str, run: Run = commands.run) -> str:
@@ -125,12 +143,13 @@ def cause(log: str) -> str:
 def redacted(text: str, secrets: Mapping[str, str]) -> str:
     """Return a text without the values of secrets, nor any line of one of several lines.
 
-    Programs write them as they are, or quoted as Python and JSON do.
+    Programs write them as they are, or quoted as Python, JSON, addresses, pages, shells and basic
+    authentication have them.
     """
     hidden: set[str] = set()
     for value in secrets.values():
         for part in (value, *value.splitlines()):
-            hidden.update((part, repr(part)[1:-1], json.dumps(part)[1:-1]))
+            hidden.update((part, *(quoted(part) for quoted in _QUOTED)))
     # The longest first: one may be part of another.
     told = [value for value in hidden if value.strip()]
     for value in sorted(told, key=len, reverse=True):

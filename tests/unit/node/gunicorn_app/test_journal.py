@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import errno
+import html
 import json
+import shlex
+import urllib.parse
 
 import pytest
 from web_app import Systemd
@@ -72,10 +76,23 @@ def test_no_secret_is_told_nor_a_line_of_one_nor_one_that_holds_another():
     assert app_journal.redacted(text, secrets) == "******** ******** ******** ('********')"
 
 
-@pytest.mark.parametrize("written", [str, repr, json.dumps])
+@pytest.mark.parametrize(
+    "written",
+    [
+        *(str, repr, json.dumps, html.escape, shlex.quote),
+        *(urllib.parse.quote, urllib.parse.quote_plus),
+        lambda text: urllib.parse.quote(text, safe=""),
+        lambda text: f"postgres://u:{urllib.parse.quote(text, safe='')}@h/db",
+        lambda text: json.dumps(text, ensure_ascii=False),
+        lambda text: base64.b64encode(text.encode()).decode(),
+    ],
+)
 def test_no_secret_is_told_however_a_program_quotes_it(written):
-    secret = "back\\slash \"odd\" and 'so' on"
-    assert "odd" not in app_journal.redacted(written(secret), {"ODD": secret})
+    secret = "back\\slash/ \"odd\" & 'sö' on"
+    told = app_journal.redacted(written(secret), {"ODD": secret})
+    assert "odd" not in told
+    assert "b2Rk" not in told
+    assert "********" in told
 
 
 def test_the_end_of_what_was_logged_is_read():
