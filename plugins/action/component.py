@@ -16,6 +16,7 @@ from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs i
     answers,
     sent_file,
 )
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.plan import probe
 
 
 class ActionModule(ActionBase):
@@ -52,9 +53,7 @@ class ActionModule(ActionBase):
             site.refuse_unread(task_vars)
             arguments = site.arguments(component, asked["part"])
             if site.hangs_on_host() and asked["part"] != "absent":
-                seen = self._execute_module(
-                    "gpunode.stack.node_info", module_args={}, task_vars=task_vars
-                )
+                seen = probe.node_info(self, {}, task_vars)
                 if seen.get("is_root") is False:
                     raise accounts.NOT_ROOT
                 if "gpunode_facts" not in seen:

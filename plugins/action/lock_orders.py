@@ -8,6 +8,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.components import conda_env
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import answers
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.plan import probe
 
 
 class ActionModule(ActionBase):
@@ -28,11 +29,7 @@ class ActionModule(ActionBase):
             orders, refusals = [], [str(refusal)]
         if any(order["why"] for order in orders):
             # Who is to solve has to be there.
-            answer = self._execute_module(
-                "gpunode.stack.node_info",
-                module_args={"paths": [], "users": []},
-                task_vars=task_vars,
-            )
+            answer = probe.node_info(self, {}, task_vars)
             if "gpunode_facts" not in answer:
                 return {"failed": True, **answers.passed_on(answer)}
         return {"changed": False, "orders": orders, "refusals": refusals}

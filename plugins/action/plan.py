@@ -10,7 +10,10 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import accounts
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import answers
-from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.plan import host_plan
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.plan import host_plan, probe
+
+# This file is read before the run divides among those who work for a host each.
+probe.prepare()
 
 
 class ActionModule(ActionBase):
@@ -32,9 +35,7 @@ class ActionModule(ActionBase):
         except Refusal as refusal:
             return {"changed": False, **host_plan.refused(refusal, address)}
         asked = host_plan.wishes(site, task_vars)
-        seen = self._execute_module(
-            "gpunode.stack.node_info", module_args=asked.probe(), task_vars=task_vars
-        )
+        seen = probe.node_info(self, asked.probe(), task_vars)
         if seen.get("is_root") is False:
             return {"changed": False, **host_plan.refused(accounts.NOT_ROOT, address)}
         if "gpunode_facts" not in seen:

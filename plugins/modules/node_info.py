@@ -66,45 +66,10 @@ gpunode_facts:
     receipts: {conda_env: {digest: 2c26b46b, drift: []}}
 """
 
-import os
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import path_state
-from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import general as host
-from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import gpu_host, guards
-from ansible_collections.gpunode.stack.plugins.module_utils._node.records import receipts
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
-    accounts,
-    commands,
-    listening,
-    own_paths,
-    systemd,
-)
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system.root import Root
-
-
-def collect(paths, users, units, root):
-    """Return all facts of this host; see docs/architecture.md for their shape."""
-    general = host.general(Root())
-    own_kernel = host.own_kernel()
-    running = general["kernel"] if own_kernel else ""
-    run = commands.run if root == "/" else gpu_host.no_programs
-    return {
-        **general,
-        **gpu_host.survey(root, running, os.getpid(), run),
-        "own_kernel": own_kernel,
-        "processor_nproc": host.processors(Root()),
-        "memtotal_mb": host.memory_mib(Root()),
-        "selinux": guards.selinux(Root()),
-        "firewalld": guards.firewalld(Root()),
-        "mounts": host.mounts(),
-        "paths": {path: path_state.of(path, own_paths.STATE_DIR) for path in paths},
-        "users": accounts.survey(users),
-        "units": systemd.files_of(units),
-        "listening": listening.survey(),
-        "receipts": receipts.survey(),
-    }
+from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import look
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 
 
 def main():
@@ -117,10 +82,10 @@ def main():
         },
         supports_check_mode=True,
     )
-    asked = module.params
-    if asked["root"] == "/" and not accounts.is_root():
+    try:
+        facts = look.facts(**module.params)
+    except Refusal:
         module.exit_json(changed=False, is_root=False)
-    facts = collect(asked["paths"], asked["users"], asked["units"], asked["root"])
     module.exit_json(changed=False, gpunode_facts=facts)
 
 

@@ -20,6 +20,7 @@ find /etc/apt /etc/modprobe.d /etc/modules-load.d /etc/systemd /etc/gpunode /etc
     /var/lib/gpunode /var/lib/dkms /var/lib/nvidia /var/cache/gpunode /usr/src \
     -mindepth 1 -maxdepth 3 \
     -not -path '/usr/src/linux-*' -not -name '*.json' -not -name 'mok.*' \
+    -not -path '/var/cache/gpunode/code*' \
     -printf '%p %y %u:%g %m -> %l;\n' 2>/dev/null | sort
 find /usr/bin /usr/lib /lib/firmware /lib/modules -xdev -not -type d -path '*nvidia*' \
     2>/dev/null | sort

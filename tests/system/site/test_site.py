@@ -6,6 +6,7 @@ import json
 import shlex
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -30,10 +31,26 @@ def first(lab, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def converged(first, lab, tmp_path_factory):
-    """The run after that, with nothing to do."""
+def second(first, lab, tmp_path_factory):
+    """The run after that, with nothing to do, and {node: bytes that it sent there, with ssh's}."""
     assert first[1].status == 0, first[1].text
-    return playbooks.site(log=tmp_path_factory.mktemp("second") / "ssh")
+    before = sent(lab)
+    run = playbooks.site(log=tmp_path_factory.mktemp("second") / "ssh")
+    return run, {name: count - before[name] for name, count in sent(lab).items()}
+
+
+def sent(lab):
+    """Return {node: bytes that this machine has sent to it}."""
+    counters = "/sys/class/net/{}/statistics/tx_bytes"
+    return {
+        node.name: int(Path(counters.format(lab.paths.host_interface(node.number))).read_text())
+        for node in lab.nodes
+    }
+
+
+@pytest.fixture(scope="module")
+def converged(second):
+    return second[0]
 
 
 def test_the_first_run_ends_well(first):
@@ -65,6 +82,12 @@ def test_the_second_run_changes_nothing_on_any_host(converged, lab):
 def test_the_second_run_costs_each_host_one_round_trip(converged, lab):
     counted = {node.address: converged.round_trips.count(node.address) for node in lab.nodes}
     assert counted == {node.address: 1 for node in lab.nodes}
+
+
+def test_the_second_run_sends_each_host_little_but_names(second, lab):
+    _run, sent_bytes = second
+    assert sorted(sent_bytes) == [node.name for node in lab.nodes]
+    assert max(sent_bytes.values()) <= 20_000
 
 
 def test_the_second_run_plays_nothing_after_preflight(converged):

@@ -8,6 +8,7 @@ import os
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import look
 from ansible_collections.gpunode.stack.plugins.modules import kept_info, node_info
 
 
@@ -24,14 +25,14 @@ def _somebody(monkeypatch):
 
 
 def test_a_host_is_not_looked_at_without_root(capsys, monkeypatch):
-    monkeypatch.setattr(node_info, "collect", lambda *_asked: pytest.fail("it was looked at"))
+    monkeypatch.setattr(look.host, "general", lambda *_asked: pytest.fail("it was looked at"))
     answer = asked(node_info, capsys)
     assert (answer["is_root"], answer["changed"]) == (False, False)
     assert "gpunode_facts" not in answer
 
 
 def test_an_image_can_be_looked_at_by_anybody(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(node_info, "collect", lambda *_asked: {"kernel": "6.1"})
+    monkeypatch.setattr(look, "facts", lambda **_asked: {"kernel": "6.1"})
     answer = asked(node_info, capsys, root=str(tmp_path))
     assert answer["gpunode_facts"] == {"kernel": "6.1"}
 

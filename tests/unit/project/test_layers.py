@@ -17,7 +17,7 @@ COMPONENTS = (
 # parts of one layer know nothing of each other; within a part, too, imports go to the left alone.
 LAYERS = {
     "plugins/module_utils/_node": (
-        ("urls terminal refusal", "steps", "near_miss"),
+        ("urls terminal refusal", "steps", "near_miss", "kept_code"),
         ("system",),
         ("packages",),
         ("kernel gpu rdma", "conda"),

@@ -60,7 +60,7 @@ def unmasked(text, answers_people=True):
 
 # What is no speaker although it is called like one: programs that run by themselves and answer us,
 # and what makes the address of a log.
-_PROGRAMS = {"module_utils/_node/gpu/cuda_allocation.py"}
+_PROGRAMS = {"module_utils/_node/gpu/cuda_allocation.py", "module_utils/_node/kept_code.py"}
 
 
 @pytest.mark.parametrize("path", _FILES, ids=lambda path: str(path.relative_to(PLUGINS)))

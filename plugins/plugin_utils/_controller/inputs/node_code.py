@@ -1,13 +1,20 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Which code of this project does a component's work on a host: its module and all it imports."""
+"""Which code of this project does a component's work on a host: its module and all it imports.
+
+And that code as one archive, for hosts that are sent it once and keep it.
+"""
 
 from __future__ import annotations
 
 import ast
 import functools
+import hashlib
+import io
 import pathlib
 import re
+import zipfile
+from typing import NamedTuple
 
 from .. import project
 
@@ -17,14 +24,53 @@ _COLLECTION = "ansible_collections.gpunode.stack."
 _IMPORT = re.compile(r"^[ \t]*((?:from|import)\b[^\n(]*(?:\([^)]*\))?)", re.MULTILINE)
 
 
+class Archive(NamedTuple):
+    """A module and all it imports of this project.
+
+    :ivar module: its name.
+    :ivar digest: the sha256 of the content.
+    :ivar content: a zip file of {name of a module: its source}.
+    """
+
+    module: str
+    digest: str
+    content: bytes
+
+
 def files_of(component: str) -> list[pathlib.Path]:
     """Return the paths of a component's module and of all files it imports, sorted."""
-    found, left = set(), {project.ROOT / "plugins" / "modules" / f"{component}.py"}
+    return with_imports(project.ROOT / "plugins" / "modules" / f"{component}.py")
+
+
+def with_imports(start: pathlib.Path) -> list[pathlib.Path]:
+    """Return the paths of a Python file and of all of this project that it imports, sorted."""
+    found, left = set(), {start}
     while left:
         path = left.pop()
         found.add(path)
         left |= _imported(path) - found
     return sorted(found)
+
+
+@functools.cache
+def archive_of(module: str) -> Archive:
+    """Return a module below plugins/module_utils/_node with all it imports.
+
+    :param module: its name there, such as 'facts.look'.
+    """
+    start = project.ROOT.joinpath("plugins", "module_utils", "_node", *module.split("."))
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in with_imports(start.with_suffix(".py")):
+            # With the same date, the same sources make the same archive.
+            archive.writestr(zipfile.ZipInfo(_name(path)), path.read_bytes(), zipfile.ZIP_DEFLATED)
+    digest = hashlib.sha256(content.getvalue()).hexdigest()
+    return Archive(_name(start), digest, content.getvalue())
+
+
+def _name(path: pathlib.Path) -> str:
+    """Return the dotted name of a module by its path."""
+    return _COLLECTION + ".".join(path.relative_to(project.ROOT).with_suffix("").parts)
 
 
 @functools.cache

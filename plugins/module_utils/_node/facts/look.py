@@ -1,0 +1,48 @@
+# Copyright: gpunode contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The one look at a host that a plan takes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ..conda import path_state
+from ..records import receipts
+from ..system import accounts, commands, listening, own_paths, systemd
+from ..system.root import Root
+from . import general as host
+from . import gpu_host, guards
+
+
+def facts(
+    paths: Iterable[str] = (), users: Iterable[str] = (), units: Sequence[str] = (), root: str = "/"
+) -> dict[str, Any]:
+    """Return all facts of this host; see docs/architecture.md for their shape.
+
+    :param root: the folder that stands for / in what is said of GPUs, driver, kernels and RDMA; no
+        program of another one than / is run.
+    :raises Refusal: this does not run as root, and / is looked at.
+    """
+    if root == "/" and not accounts.is_root():
+        raise accounts.NOT_ROOT
+    general = host.general(Root())
+    own_kernel = host.own_kernel()
+    running = general["kernel"] if own_kernel else ""
+    run = commands.run if root == "/" else gpu_host.no_programs
+    return {
+        **general,
+        **gpu_host.survey(root, running, os.getpid(), run),
+        "own_kernel": own_kernel,
+        "processor_nproc": host.processors(Root()),
+        "memtotal_mb": host.memory_mib(Root()),
+        "selinux": guards.selinux(Root()),
+        "firewalld": guards.firewalld(Root()),
+        "mounts": host.mounts(),
+        "paths": {path: path_state.of(path, own_paths.STATE_DIR) for path in paths},
+        "users": accounts.survey(users),
+        "units": systemd.files_of(units),
+        "listening": listening.survey(),
+        "receipts": receipts.survey(),
+    }

@@ -1,0 +1,126 @@
+"""Looking at a host quickly: what is sent, and what is done where that is no way."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+
+import pytest
+
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import project
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import node_code
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.plan import probe
+
+# What may be sent to a host that is as it was left: the goal is a twentieth of an ordinary module.
+MOST_BYTES = 20_000
+ASKED = {"paths": [f"/srv/application-{number}" for number in range(50)], "users": [], "units": []}
+
+
+class Action:
+    """An action plugin's side of a host.
+
+    :param printed: what the host prints, in turn.
+    """
+
+    def __init__(self, *printed, python="/usr/bin/python3", pipelining=True, environment=""):
+        self.printed, self.fed, self.modules = list(printed), [], []
+        self.python, self.environment = python, environment
+        self._templar = self._connection = self
+        self.is_pipelining_enabled = lambda: pipelining
+
+    def template(self, said):
+        return {"{{ python }}": "/opt/python/bin/python"}.get(said, said)
+
+    def _compute_environment_string(self):
+        return self.environment
+
+    def _low_level_execute_command(self, command, in_data):
+        self.fed.append((command, in_data))
+        return {"stdout": self.printed.pop(0), "rc": 0, "stderr": ""}
+
+    def _execute_module(self, name, module_args, task_vars):
+        self.modules.append((name, module_args))
+        return {"gpunode_facts": {"by": "module"}}
+
+    def seen(self, arguments=ASKED):
+        return probe.node_info(self, arguments, {"ansible_python_interpreter": self.python})
+
+
+def test_what_is_sent_to_a_host_that_keeps_the_code_is_little():
+    action = Action(json.dumps({"answer": {"kernel": "6.1"}}))
+    assert action.seen() == {"gpunode_facts": {"kernel": "6.1"}}
+    ((command, text),) = action.fed
+    assert len(command) + len(text) <= MOST_BYTES
+    assert command == "/usr/bin/python3 -I -S -"
+    assert action.modules == []
+
+
+def test_a_host_that_lacks_the_code_is_sent_it_once():
+    action = Action(json.dumps({"lacks": True}), json.dumps({"answer": {"kernel": "6.1"}}))
+    assert action.seen() == {"gpunode_facts": {"kernel": "6.1"}}
+    without, with_code = (text for _command, text in action.fed)
+    assert len(without) <= MOST_BYTES < len(with_code)
+
+
+def test_others_may_say_what_they_like_around_the_answer():
+    answer = json.dumps({"answer": {}})
+    assert Action(f"Welcome!\n{{ not this\n{answer}\nlast login: today\n").seen() == {
+        "gpunode_facts": {}
+    }
+
+
+DEEP = '{"answer": ' + "[" * 100_000
+BAD = ["", "sudo: a password is required\n", "{", "[]", '{"other": 1}', DEEP, "{}"]
+
+
+@pytest.mark.parametrize("printed", BAD, ids=lambda printed: printed[:20])
+def test_where_there_is_no_answer_an_ordinary_module_looks_and_tells(printed):
+    action = Action(printed)
+    assert action.seen() == {"gpunode_facts": {"by": "module"}}
+    assert action.modules == [("gpunode.stack.node_info", ASKED)]
+
+
+def test_a_host_that_never_has_enough_is_asked_twice_and_no_more():
+    lacks = json.dumps({"lacks": True})
+    action = Action(lacks, lacks)
+    assert action.seen() == {"gpunode_facts": {"by": "module"}}
+    assert len(action.fed) == 2
+
+
+@pytest.mark.parametrize(
+    "settings", [{"python": "auto"}, {"python": ""}, {"pipelining": False}], ids=str
+)
+def test_where_nothing_can_be_fed_to_a_known_python_an_ordinary_module_looks(settings):
+    action = Action(**settings)
+    assert action.seen() == {"gpunode_facts": {"by": "module"}}
+    assert action.fed == []
+
+
+def test_the_python_and_the_environment_that_were_said_are_used():
+    action = Action(
+        json.dumps({"answer": {}}), python="{{ python }}", environment="http_proxy=http://p"
+    )
+    action.seen()
+    assert action.fed[0][0] == "http_proxy=http://p /opt/python/bin/python -I -S -"
+
+
+def test_the_code_is_all_that_is_imported_and_nothing_of_ansible_core():
+    files = node_code.with_imports(
+        pathlib.Path(project.ROOT, "plugins/module_utils/_node/facts/look.py")
+    )
+    imported = [
+        line
+        for path in files
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.match(r"\s*(?:from|import) ansible\b", line)
+    ]
+    assert imported == []
+    assert 20 < len(files) < 80
+
+
+def test_the_same_sources_make_the_same_archive(monkeypatch):
+    first = node_code.archive_of("facts.look")
+    node_code.archive_of.cache_clear()
+    assert node_code.archive_of("facts.look") == first
+    assert first.module.endswith("_node.facts.look")
