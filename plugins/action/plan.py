@@ -13,6 +13,7 @@ from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs i
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.plan import host_plan, probe
 
 # This file is read before the run divides among those who work for a host each.
+wanted_state.prepare()
 probe.prepare()
 
 

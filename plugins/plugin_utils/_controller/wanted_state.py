@@ -292,6 +292,14 @@ def work_of(component: str) -> str:
     )
 
 
+def prepare() -> None:
+    """Make now what is the same for all hosts, for those who work on one each to have it."""
+    known_variables()
+    stack_catalog.of_project()
+    for component in COMPONENTS:
+        work_of(component)
+
+
 def plain(value: Any, where: str = "") -> Any:
     """Return a value of Ansible's templating as plain dicts, lists and scalars.
 
