@@ -18,6 +18,10 @@ _BEGIN, _END = "<nvidia_smi_log", "</nvidia_smi_log>"
 # What XML 1.0 has no place for ("Characters"), and what stands for it here.
 _NO_CHARACTER = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _REPLACEMENT = "\ufffd"
+_GPU = "<gpu id="
+# All of a GPU from where its processes begin to where they end for the last time.
+_PROCESSES = re.compile(r"<processes>.*</processes>", re.S)
+_ATTACHED = re.compile(r"<attached_gpus>(\d{1,4})</attached_gpus>")
 # An element that ends on the line on which it ends its text, as each that has a value does.
 _VALUE = re.compile(r"(<(\w+)>)(?!\s*$)(.*?)(</\2>[ \t]*$)", re.M | re.S)
 _BARE = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)|[<>]")
@@ -78,13 +82,13 @@ def _parsed(output: str) -> ElementTree.Element:
 
     The real answer names a document type and declares nothing: one that does is refused, since
     entities that are made of one another can fill any memory. In it stand names of processes as
-    whoever started them chose, which nvidia-smi does not escape.
+    whoever started them chose, which nvidia-smi does not escape, and of which nothing is needed.
     """
     if "<!ENTITY" in output.partition(_BEGIN)[0]:
         raise ElementTree.ParseError("it declares entities")
     document = output[max(output.find("<?xml"), 0) :]
     document = document[: document.rfind(_END) + len(_END)] if _END in document else document
-    document = _NO_CHARACTER.sub(_REPLACEMENT, document.strip())
+    document = _without_processes(_NO_CHARACTER.sub(_REPLACEMENT, document.strip()))
     try:
         log = ElementTree.fromstring(document)
     except ElementTree.ParseError:
@@ -92,6 +96,18 @@ def _parsed(output: str) -> ElementTree.Element:
     if log.tag != "nvidia_smi_log":
         raise ElementTree.ParseError(f"it is of the type {log.tag}")
     return log
+
+
+def _without_processes(document: str) -> str:
+    """Return an answer without what it says of processes.
+
+    :raises ElementTree.ParseError: it has more GPUs than it says: one is a process's name.
+    """
+    head, *gpus = document.split(_GPU)
+    attached = _ATTACHED.search(head)
+    if attached and len(gpus) > int(attached[1]):
+        raise ElementTree.ParseError(f"it has {len(gpus)} GPUs where {attached[1]} are attached")
+    return _GPU.join([head, *(_PROCESSES.sub("", gpu) for gpu in gpus)])
 
 
 def _escaped(value: re.Match[str]) -> str:

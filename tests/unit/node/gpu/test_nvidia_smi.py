@@ -255,7 +255,8 @@ def test_what_a_healthy_gpu_or_its_processes_are_called_is_no_complaint(element)
     "name",
     ["a\x01b", "a\0b", "R&D", "a & b", "a <b> c", "a<b", "1 > 0 && <", "\x1b[31m", "a\ufffeb",
      "</process_name>", "<!ENTITY x>", "</nvidia_smi_log>", "&#0;", "line\nbreak & more",
-     " begins & ends with blanks ", "\tR&D"],
+     " begins & ends with blanks ", "\tR&D", "a</process_name>\nb", "<!--", "<![CDATA[", "<?",
+     "a</process_name></process_info></processes><ecc_errors><volatile>"],
 )  # fmt: skip
 def test_whatever_a_process_is_called_the_rest_is_read(name):
     process = (
@@ -265,6 +266,29 @@ def test_whatever_a_process_is_called_the_rest_is_read(name):
     facts = answered(xml(gpu(process), gpu(address="00000000:5E:00.0")))
     assert facts["answered"], facts["says"]
     assert [row["address"] for row in facts["gpus"]] == ["0000:3b:00.0", "0000:5e:00.0"]
+
+
+FORGED = "a</process_name></process_info></processes>{}<processes><process_info><process_name>b"
+
+
+def named(name):
+    return (
+        f"<processes>\n<process_info>\n<process_name>{name}</process_name>\n</process_info>\n"
+        "</processes>\n"
+    )
+
+
+def test_no_process_says_by_its_name_how_its_gpu_is():
+    says = "<gpu_recovery_action>Reset</gpu_recovery_action><ecc_errors>GPU is lost</ecc_errors>"
+    row = of_gpu(named(FORGED.format(says)))
+    assert (row["recovery_action"], row["complaints"]) == ("", [])
+
+
+def test_no_process_is_a_gpu_by_its_name():
+    another = "</gpu>" + gpu(address="00000000:5E:00.0").replace("</gpu>", "")
+    facts = answered(xml(gpu(named(FORGED.format(another)))))
+    assert (facts["answered"], facts["gpus"]) == (False, [])
+    assert "it has 2 GPUs where 1 are attached" in facts["says"]
 
 
 def test_a_bad_byte_in_any_value_costs_that_value_alone():
