@@ -75,7 +75,7 @@ def main(order: str) -> None:
     codes = _read(path)
     if codes is None:
         if said["code"] is None:
-            print(json.dumps({"lacks": True}))
+            _say({"lacks": True})
             return
         codes = _compiled(base64.b64decode(said["code"]), said["digest"])
         # On a full disk, say, it is sent again the next time.
@@ -84,7 +84,11 @@ def main(order: str) -> None:
     finder: Any = _Finder(codes)
     sys.meta_path.insert(0, finder)
     function = getattr(importlib.import_module(said["module"]), said["function"])
-    print(json.dumps({"answer": function(**said["arguments"])}))
+    _say({"answer": function(**said["arguments"])})
+
+
+def _say(answer: dict[str, Any]) -> None:
+    sys.stdout.write(f"{json.dumps(answer)}\n")
 
 
 def _read(path: str) -> dict[str, Any] | None:

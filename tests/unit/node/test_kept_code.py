@@ -39,11 +39,11 @@ class Host:
         self.folder = folder / "code"
         self.cwd = folder
 
-    def ask(self, sources=None, digest=None, kept=SOURCES):
+    def ask(self, sources=None, kept=None):
         """Return what is printed; (sources) are sent along, (kept) are those that are meant."""
         order = {
             "folder": str(self.folder),
-            "digest": digest or hashlib.sha256(packed(kept)).hexdigest(),
+            "digest": hashlib.sha256(packed(kept or SOURCES)).hexdigest(),
             "code": sources and base64.b64encode(packed(sources)).decode(),
             "module": "first.inner.entry",
             "function": "ask",

@@ -43,8 +43,8 @@ class Action:
         self.modules.append((name, module_args))
         return {"gpunode_facts": {"by": "module"}}
 
-    def seen(self, arguments=ASKED):
-        return probe.node_info(self, arguments, {"ansible_python_interpreter": self.python})
+    def seen(self):
+        return probe.node_info(self, ASKED, {"ansible_python_interpreter": self.python})
 
 
 def test_what_is_sent_to_a_host_that_keeps_the_code_is_little():

@@ -815,7 +815,7 @@ def packages_of(branch):
     return {"gpunode_driver_version": branch, "gpunode_driver_method": "package"}
 
 
-def have_driver(host, version=VERSION, exports=EXPORTS, is_open=False, by_run=True):
+def have_driver(host, version=VERSION, exports=(), is_open=False, by_run=True):
     """Have a driver in place of what there was, for each kernel."""
     others = [row for row in host.facts["driver"]["modules"] if row["name"] != "nvidia"]
     found = []
@@ -825,7 +825,7 @@ def have_driver(host, version=VERSION, exports=EXPORTS, is_open=False, by_run=Tr
             ("version", version),
             ("vermagic", f"{release} SMP preempt mod_unload modversions "),
         ]
-        content = elf.module(exports=exports, info=info, layout="__kcrctab")
+        content = elf.module(exports=exports or EXPORTS, info=info, layout="__kcrctab")
         row = host.module("nvidia", DRIVER.replace(K, release), content, version)
         found.append({**row, "kernel": release, "open": is_open})
     host.facts["driver"].update(modules=[*found, *others], runfile=version if by_run else "")
