@@ -8,7 +8,7 @@ import pathlib
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node import urls
+from ansible_collections.gpunode.stack.plugins.module_utils._node import steps, urls
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.conda import spec
@@ -52,7 +52,7 @@ class ActionModule(ActionBase):
         return {
             **result,
             "diff": urls.shown_in(
-                [_diff(path, before[path], text) for path, text in texts.items()]
+                [steps.diff(path, before[path], text) for path, text in texts.items()]
             ),
             "msg": urls.shown(spec.report(order, list(before.values()), list(texts.values()))),
             # As ansible.builtin.debug does: the message is what the task is for.
@@ -62,12 +62,3 @@ class ActionModule(ActionBase):
 
 def _read(path):
     return pathlib.Path(path).read_text(encoding="utf-8") if os.path.exists(path) else ""
-
-
-def _diff(path, before, after):
-    return {
-        "before_header": path,
-        "before": before,
-        "after_header": path,
-        "after": after,
-    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path, PurePath
 
 import pytest
@@ -129,6 +130,23 @@ def test_imports_go_down_and_from_no_component_to_another(path):
 def test_a_module_imports_nothing_that_does_not_go_to_the_host_with_it(path):
     found = imported(path, Path(project.ROOT, path).read_text(encoding="utf-8"))
     assert [target for target in found if place_of(target)[0] != NODE] == []
+
+
+@pytest.mark.parametrize("path", files_below("plugins/modules"))
+def test_a_module_only_wires_what_lies_in_the_rooms(path):
+    tree = ast.parse(Path(project.ROOT, path).read_text(encoding="utf-8"))
+    made = [node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+    assert made in ([], ["main"])
+
+
+def test_steps_are_run_and_differences_made_in_one_place():
+    texts = {
+        path: Path(project.ROOT, path).read_text(encoding="utf-8")
+        for path in files_below("plugins")
+    }
+    for pattern in (r"\.action\(\)", "before_header"):
+        found = [path for path, text in texts.items() if re.search(pattern, text)]
+        assert found == [f"{NODE}/steps.py"], pattern
 
 
 @pytest.mark.parametrize("path", files_below("plugins/modules", NODE))

@@ -21,9 +21,9 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.conda_env impo
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda_env import (
     converge,
+    solve,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.modules import conda_solve
 
 as_root = pytest.mark.skipif(
     getpass.getuser() != "root", reason="files belong to root; run as root"
@@ -131,7 +131,7 @@ def asked(built, conda):
     for attempt in (
         lambda: builder.repair(web),
         lambda: builder.build({**web, "prefix": f"{built.prefix}-other"}),
-        lambda: conda_solve.solve(order, conda, built.state_dir),
+        lambda: solve.solve(order, conda, built.state_dir),
     ):
         with pytest.raises(Refusal):  # since nothing happened
             attempt()

@@ -12,9 +12,9 @@ import pytest
 import recordings
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import pip as pip_cli
+from ansible_collections.gpunode.stack.plugins.module_utils._node.conda_env import solve
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import unfinished_folder
-from ansible_collections.gpunode.stack.plugins.modules import conda_solve
 
 pytestmark = pytest.mark.skipif(
     getpass.getuser() != "root", reason="files belong to root; run as root"
@@ -66,7 +66,7 @@ class Node:
                 "prefix": str(self.prefix),
             },
         }
-        return conda_solve.solve(order, execute or self, self.state_dir, str(self.cache))
+        return solve.solve(order, execute or self, self.state_dir, str(self.cache))
 
     def is_clean(self):
         left = os.listdir(self.prefix.parent)
