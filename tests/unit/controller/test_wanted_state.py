@@ -214,7 +214,7 @@ def test_consents_and_units_to_drain_reach_the_modules_that_ask_for_them(invento
     assert site(inventory, nvidia_driver_state="absent").arguments("nvidia_driver")["drain"] == []
 
 
-@pytest.mark.parametrize("component", ["nvidia_driver", "mlnx_ofed"])
+@pytest.mark.parametrize("component", ["nvidia_driver", "mlnx_ofed", "peer_memory"])
 def test_a_consent_that_is_none_is_refused_by_each_that_reads_it(inventory, component):
     with pytest.raises(Refusal, match="everything"):
         site(inventory, gpunode_consent=["everything"]).arguments(component)

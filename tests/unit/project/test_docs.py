@@ -275,6 +275,13 @@ def test_what_a_module_says_itself_stands_beside_what_the_fragment_says(document
     assert changes["details"].startswith("The files, apart from")
 
 
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_a_role_says_which_consents_and_units_to_drain_its_module_goes_by(component, documentation):
+    taken = {"consent", "drain"} & set(documentation[component]["options"])
+    said = {name for name in main_of(component)["options"] if name.startswith("gpunode_")}
+    assert said == {f"gpunode_{name}" for name in taken}
+
+
 def test_an_option_of_a_fragment_is_an_option_of_the_module(documentation):
     assert documentation["conda_env"]["options"]["wanted"]["required"] is True
     assert documentation["nvidia_driver"]["options"]["consent"]["elements"] == "str"

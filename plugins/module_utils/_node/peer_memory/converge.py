@@ -59,7 +59,7 @@ def _case(asked: dict[str, Any], host: Host, facts: dict[str, Any], check_mode: 
         else outlook.of_host(facts)
     )
     case = case_of(wanted, target, seen, ahead, host)
-    refusals.refuse(case)
+    refusals.refuse(case, asked["consent"])
     return case
 
 

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
-from ..kernel import headers
+from collections.abc import Container
+
+from ..kernel import headers, secure_boot
 from ..rdma import peer_route
 from ..refusal import Refusal
 from . import nv_peer_mem
@@ -25,9 +27,10 @@ def refuse_in_use(target: Target, seen: Seen) -> None:
             raise Refusal(f"unload {name}", "it is in use", "End who uses RDMA here, and run again")
 
 
-def refuse(case: Case) -> None:
+def refuse(case: Case, consent: Container[str]) -> None:
     """Refuse what would not come to its end.
 
+    :param consent: names of gpunode_consent.
     :raises Refusal: something would not.
     """
     foreign = [way.foreign for way in case.ways.values()]
@@ -37,9 +40,11 @@ def refuse(case: Case) -> None:
             "it belongs to a package that gpunode has not installed, and is not wanted so",
             "Remove the package nvidia-peer-memory or nvidia_peer_memory and what goes with it",
         )
-    secure_boot = case.seen.facts["secure_boot"]
-    if peer_route.cannot_sign(case.target.route, case.delivery, secure_boot):
+    found = case.seen.facts["secure_boot"]
+    if peer_route.cannot_sign(case.target.route, case.delivery, found):
         raise Refusal(*peer_route.NO_SIGNED_PACKAGE)
+    if case.unfit:
+        secure_boot.refuse_unenrolled_key(found, consent)
     if case.target.is_built:
         _refuse_build(case)
     elif case.target.route in peer_route.MODULES:

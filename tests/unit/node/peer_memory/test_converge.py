@@ -751,6 +751,19 @@ def test_no_package_is_built_where_modules_have_to_be_signed(host):
     assert host.converge().changes == []
 
 
+def test_a_module_that_the_firmware_would_keep_out_is_built_with_consent_alone(host):
+    host.facts["secure_boot"].update(enabled=True, key_enrolled=False)
+    for check_mode in (True, False):
+        with pytest.raises(Refusal, match="mokutil") as caught:
+            host.converge(check_mode)
+        assert "gpunode_consent: [unenrolled_key]" in caught.value.remedy
+    assert host.commands == []
+    host.consent = ["unenrolled_key"]
+    assert f"build nv_peer_mem 1.1-0 for kernel {K}" in host.converge().changes
+    host.consent, host.wanted["route"] = [], "none"
+    assert host.converge().changes == []
+
+
 def loaded(host, uses, stale=()):
     """Have a kernel that runs with the driver and nv_peer_mem, which some use, loaded."""
     host.facts.update(own_kernel=True, kernel=K)
@@ -795,6 +808,7 @@ def test_a_loaded_module_that_was_replaced_gives_way_once_nobody_uses_it(host):
 def test_a_module_that_would_not_be_let_in_leaves_the_one_that_is_loaded(host, changes):
     """The RDMA core that is loaded is another than it was built for, or its key is unknown."""
     loaded(host, uses=0)
+    host.consent = ["unenrolled_key"]
     assert "unload nv_peer_mem" in host.converge().changes
     for name, values in changes.items():
         host.facts[name].update(values)

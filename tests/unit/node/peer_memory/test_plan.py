@@ -115,7 +115,7 @@ def case(route="nv_peer_mem", misfit=None, way=None, other=None, tag=None, is_fo
 def planned(made):
     made.outlook = outlook.of_host(made.seen.facts)
     refusals.refuse_in_use(made.target, made.seen)
-    refusals.refuse(made)
+    refusals.refuse(made, [])
     return plan.plan(made, HOST)
 
 
