@@ -19,6 +19,7 @@ from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.componen
 )
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import (
     catalog,
+    node_code,
     yaml_file,
 )
 
@@ -185,14 +186,26 @@ def test_each_path_that_a_page_names_is_there(page):
     assert [path for path in sorted(named) if not _is_there(page, path)] == []
 
 
+def walk():
+    """Return the files that the walk of one converge passes, in its order."""
+    text = text_of("docs/contributors.md").partition("## Anatomy of one converge\n")[2]
+    told = text.partition("\n### Afterwards")[0]
+    return re.findall(r"`([^`<>]+/[^`<>]+\.(?:py|yml))`", told)
+
+
 def test_the_walk_of_one_converge_passes_each_file_once():
     """From an option of the driver to its receipt: who has to come back to a file is lost."""
-    text = text_of("docs/contributors.md").partition("## Anatomy of one converge\n")[2]
-    walk = text.partition("\n### Afterwards")[0]
-    passed = re.findall(r"`([^`<>]+/[^`<>]+\.(?:py|yml))`", walk)
+    passed = walk()
     assert passed[0] == "roles/preflight/meta/argument_specs.yml"
     assert passed[-1] == "_node/records/receipts.py"
     assert [path for path in set(passed) if passed.count(path) > 1] == []
+
+
+@pytest.mark.parametrize("path", [path for path in walk() if path.endswith(".py")])
+def test_the_walk_of_one_converge_passes_files_that_a_run_has_at_work(path):
+    begun = [*ROOT.glob("plugins/action/*.py"), *ROOT.glob("plugins/modules/n*.py")]
+    at_work = {file for start in begun for file in node_code.with_imports(start)}
+    assert {file for base in _BASES for file in (ROOT / base).glob(path)} <= at_work
 
 
 def _is_there(page, path):

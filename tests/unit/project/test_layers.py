@@ -45,6 +45,17 @@ OWNERS = {
     **{name: name for name in COMPONENTS},
     **{f"components/{name}": name for name in COMPONENTS},
 }
+# Which folder of unit tests is about which of the project; each has the folders of that.
+MIRRORS = {
+    "node": NODE,
+    "controller": CONTROLLER,
+    "modules": "plugins/modules",
+    "tools": "tools",
+    "lab": "tests/lab",
+    "standins": "tests/standins",
+}
+# Those about the tree as a whole, about what roles hold besides, and what tests were recorded from.
+OF_THEIR_OWN = {"project", "roles", "fixtures"}
 # What looks at several components at once.
 ABOVE_COMPONENTS = ("releases", "components/registry", "wanted_state", "plan")
 
@@ -119,6 +130,20 @@ def files_below(*folders):
 def test_every_module_lies_in_a_room_that_has_its_layer():
     found = {place_of(path) for path in files_below(*LAYERS)}
     assert found == {(side, room) for side in LAYERS for room in below(side)}
+
+
+def test_the_page_for_contributors_names_every_room_of_the_node_from_the_bottom():
+    page = Path(project.ROOT, "docs/contributors.md").read_text(encoding="utf-8")
+    table = page.partition("## Which way imports go")[2].partition("\n## ")[0]
+    named = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`[^|]+) \|", table, re.MULTILINE)))
+    rooms = [
+        room
+        for layer in LAYERS[NODE]
+        if layer != COMPONENTS
+        for part in layer
+        for room in part.split()
+    ]
+    assert named == rooms
 
 
 @pytest.mark.parametrize("path", files_below(*LAYERS))
@@ -204,3 +229,32 @@ def test_an_import_that_breaks_a_law_is_found(path, line):
 )
 def test_an_import_that_keeps_to_the_laws_is_none_of_those(path, line):
     assert forbidden(path, line) == []
+
+
+def test_unit_tests_lie_where_what_they_test_lies():
+    unit = Path(project.ROOT, "tests/unit")
+    tops = {path.name for path in unit.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert tops == OF_THEIR_OWN | set(MIRRORS)
+    folders = {path.parent for top in MIRRORS for path in (unit / top).rglob("test_*.py")}
+    places = {}
+    for folder in folders:
+        top, *parts = folder.relative_to(unit).parts
+        places[folder] = Path(project.ROOT, MIRRORS[top], *parts)
+    assert [folder for folder, place in places.items() if not place.is_dir()] == []
+
+
+def test_tests_on_nodes_lie_by_component():
+    system = Path(project.ROOT, "tests/system")
+    found = {path.parent.name for path in system.rglob("test_*.py")} - {"system"}
+    assert found - set(COMPONENTS) == {"preflight", "site"}
+
+
+@pytest.mark.parametrize("path", files_below("tests/lab", "tests/standins"))
+def test_the_lab_and_builders_of_stand_ins_know_nothing_of_tests(path):
+    text = Path(project.ROOT, path).read_text(encoding="utf-8")
+    tops = {name.partition(".")[0] for name in names_imported(path, text)}
+    # A shape's packages are stand-ins; a test runs what it needs.
+    above = set() if Path(path).name.startswith("test_") else {"system", "testrun"}
+    if path.startswith("tests/lab/") and not path.startswith("tests/lab/shapes/"):
+        above.add("standins")
+    assert not tops & above
