@@ -1,4 +1,8 @@
-"""The list of slow tests, tests/slow.yml, says of each which quick tests guard its claim."""
+"""What `make test` leaves out is guarded by what it runs: the core claims of each component.
+
+The list of slow tests, tests/slow.yml, says of each which quick tests guard its claim; and
+tests/claims.yml which quick tests hold a component to its core claims.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.components import registry
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import yaml_file
 from testrun import side_by_side
 
 ROOT = Path(__file__).resolve().parents[3]
 LISTED = yaml_file.load(ROOT / "tests" / "slow.yml")
+CLAIMS = yaml_file.load(ROOT / "tests" / "claims.yml")
+CORE = ("fresh", "rest", "upgrade", "failed", "killed", "damaged", "removed")
+#: What is held to on no node, but by unit tests alone.
+NOT_ON_A_NODE = {("miniforge", "killed")}
 _TIMEOUT_S = 120
 # Collecting all tests takes its time, and once is enough.
 _COLLECT = """
@@ -92,3 +101,14 @@ def test_a_slow_test_without_a_row_is_found():
     assert unlisted({"a.py::test_a", "b.py"}, slow, quick) == {"a.py::test_b"}
     # That of a file which has quick tests as well would hide what comes later.
     assert unlisted({"a.py", "b.py"}, slow, quick) == {"a.py::test_a", "a.py::test_b"}
+
+
+def test_each_component_is_held_to_each_core_claim_by_a_quick_test_on_a_node(quick):
+    assert {name: tuple(claims) for name, claims in CLAIMS.items()} == dict.fromkeys(
+        registry.COMPONENTS, CORE
+    )
+    rows = {(name, claim): CLAIMS[name][claim] for name in CLAIMS for claim in CORE}
+    assert {test for tests in rows.values() for test in tests} - quick == set()
+    on_nodes = {row for row, tests in rows.items() if any(t.startswith("system/") for t in tests)}
+    assert set(rows) - on_nodes == NOT_ON_A_NODE
+    assert all(rows[row] for row in NOT_ON_A_NODE)
