@@ -35,15 +35,15 @@ def mount_of(path: str, mounts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any
 
 
 def refusals(
-    needs: Iterable[tuple[str, str, int]], mounts: Sequence[Mapping[str, Any]]
+    demands: Iterable[tuple[str, str, int]], mounts: Sequence[Mapping[str, Any]]
 ) -> list[Refusal]:
     """Return a Refusal for each file system without room for what is to be put on it.
 
-    :param needs: list of (what, path, bytes).
+    :param demands: list of (what, path, bytes).
     :param mounts: the ``mounts`` of node_info.
     """
     per_mount: dict[str, tuple[Mapping[str, Any], list[tuple[str, int]]]] = {}
-    for what, path, size in needs:
+    for what, path, size in demands:
         row = mount_of(path, mounts)
         if row is not None:
             per_mount.setdefault(row["mount"], (row, []))[1].append((what, size))

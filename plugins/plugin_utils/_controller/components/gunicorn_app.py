@@ -188,8 +188,8 @@ def _without_release(
         for app in lacking
         if release.is_id(app["digest"])
     ]
-    needs = [(f"application {app['name']}", app["release"], app["size"]) for app in lacking]
-    return not_kept + disk.refusals(needs, facts["mounts"])
+    demands = [(f"application {app['name']}", app["release"], app["size"]) for app in lacking]
+    return not_kept + disk.refusals(demands, facts["mounts"])
 
 
 def notices(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[dict[str, str]]:

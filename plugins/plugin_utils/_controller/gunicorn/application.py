@@ -142,7 +142,7 @@ def _decided(item: Mapping[str, Any], site: Site) -> tuple[dict[str, str], list[
     if facts is None:
         # A program has none, and before the host was looked at nothing is done by it.
         return {"workers": "1"}, []
-    number, why = sizing.workers(item, sizing.host_of(facts))
+    number, why = sizing.workers(item, sizing.resources_of(facts))
     return {"workers": str(number)}, [f"workers: {sizing.AUTO} is {number} here: {why}"]
 
 

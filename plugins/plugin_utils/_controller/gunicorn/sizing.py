@@ -16,7 +16,7 @@ _MIB = 1 << 20
 _UNITS = {"K": 1 << 10, "M": _MIB, "G": 1 << 30, "T": 1 << 40}
 
 
-class Host(NamedTuple):
+class Resources(NamedTuple):
     """What a host has for workers.
 
     :ivar processors: how many services may use, 0 where the host does not tell.
@@ -29,12 +29,12 @@ class Host(NamedTuple):
     gpus: int
 
 
-def host_of(facts: Mapping[str, Any]) -> Host:
-    """Return the Host that facts tell of."""
-    return Host(facts["processor_nproc"], facts["memtotal_mb"], len(pci.own(facts["gpus"])))
+def resources_of(facts: Mapping[str, Any]) -> Resources:
+    """Return the Resources that facts tell of."""
+    return Resources(facts["processor_nproc"], facts["memtotal_mb"], len(pci.own(facts["gpus"])))
 
 
-def workers(item: Mapping[str, Any], host: Host) -> tuple[int, str]:
+def workers(item: Mapping[str, Any], has: Resources) -> tuple[int, str]:
     """Return (how many workers, why).
 
     An application that uses GPUs gets one for each. Any other gets what gunicorn recommends,
@@ -42,16 +42,17 @@ def workers(item: Mapping[str, Any], host: Host) -> tuple[int, str]:
     memory has room for. What is said tells no amount that changes while the number does not.
 
     :param item: the options of the application: gpu, and memory_max, None where it has none.
+    :param has: what the host has for them.
     """
     if item["gpu"]:
-        if not host.gpus:
+        if not has.gpus:
             return 1, "it uses GPUs, and no GPU is there"
-        return host.gpus, f"one for each of {_counted(host.gpus, 'GPU')}"
-    processors = max(host.processors, 1)
+        return has.gpus, f"one for each of {_counted(has.gpus, 'GPU')}"
+    processors = max(has.processors, 1)
     limits = [(2 * processors + 1, f"(2 x {_counted(processors, 'processor')}) + 1")]
     room = f"{_WORKER_MIB} MiB for each in"
-    if host.memory_mib > 0:
-        limits.append((host.memory_mib // _WORKER_MIB, f"{room} the memory of the host"))
+    if has.memory_mib > 0:
+        limits.append((has.memory_mib // _WORKER_MIB, f"{room} the memory of the host"))
     limit = item.get("memory_max")
     if limit:
         limits.append((_mib(limit) // _WORKER_MIB, f"{room} memory_max {limit}"))

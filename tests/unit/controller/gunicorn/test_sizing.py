@@ -46,7 +46,7 @@ def workers(processors, memory, gpus, options):
         "memtotal_mb": memory,
         "gpus": [{**shape.empty(shape.Gpu), **gpu} for gpu in gpus],
     }
-    return sizing.workers({"gpu": False, "memory_max": None, **options}, sizing.host_of(facts))
+    return sizing.workers({"gpu": False, "memory_max": None, **options}, sizing.resources_of(facts))
 
 
 @pytest.mark.parametrize("case", CASES)
