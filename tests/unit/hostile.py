@@ -26,6 +26,7 @@ TEXTS = st.sampled_from(
             "1:",
             "~",
             "\n",
+            "a\n9 hosts (a, b): converged\u2028",
             "\0",
             "\x1b[2J",
         ),
@@ -88,7 +89,7 @@ ANY = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
     max_leaves=10,
 )
-_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff]")
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\ud800-\udfff]")
 
 
 def obeyed(text):

@@ -20,14 +20,16 @@ import marshal
 import os
 import stat
 import sys
-import tempfile
 import zipfile
+from collections.abc import Iterator
 from typing import Any
 
 # Of several controllers, versions of this project or of Python, each has its own for a while.
 _KEPT = 4
 _LARGEST = 16 << 20
 _DIGEST_BYTES = hashlib.sha256().digest_size
+# As the client of NFS 4 hands out its access control lists.
+_NFS4 = "system.nfs4_acl"
 
 
 class Unfit(Exception):
@@ -94,25 +96,18 @@ def _say(answer: dict[str, Any]) -> None:
 def _read(path: str) -> dict[str, Any] | None:
     """Return what is kept in a file; None where it is not there, or not root's own and whole."""
     try:
-        folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        with _folder_of(path) as folder:
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+            number = os.open(os.path.basename(path), flags, dir_fd=folder)
+            try:
+                seen = os.fstat(number)
+                if not (stat.S_ISREG(seen.st_mode) and _is_own(number)):
+                    return None
+                text = os.read(number, _LARGEST)
+            finally:
+                os.close(number)
     except OSError:
         return None
-    try:
-        if not _is_own(os.fstat(folder)):
-            return None
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-        number = os.open(os.path.basename(path), flags, dir_fd=folder)
-        try:
-            seen = os.fstat(number)
-            if not (stat.S_ISREG(seen.st_mode) and _is_own(seen) and seen.st_size <= _LARGEST):
-                return None
-            text = os.read(number, seen.st_size)
-        finally:
-            os.close(number)
-    except OSError:
-        return None
-    finally:
-        os.close(folder)
     digest, kept = text[:_DIGEST_BYTES], text[_DIGEST_BYTES:]
     # Damaged, it could do anything.
     if hashlib.sha256(kept).digest() != digest:
@@ -121,8 +116,48 @@ def _read(path: str) -> dict[str, Any] | None:
     return found
 
 
-def _is_own(seen: os.stat_result) -> bool:
-    return seen.st_uid == os.geteuid() and not seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+@contextlib.contextmanager
+def _folder_of(path: str, make: bool = False) -> Iterator[int]:
+    """Open the folder that a path is in, to which nobody else can lead, nor change what is there.
+
+    :param make: make those on the way that are lacking.
+    :raises OSError: there is none, a link is on the way, or somebody else could.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+    parts = os.path.dirname(path).strip("/").split("/")
+    at = os.open("/", flags)
+    try:
+        for left, part in enumerate(parts, 1 - len(parts)):
+            if make:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(part, 0o755 if left else 0o700, dir_fd=at)
+            below = os.open(part, flags, dir_fd=at)
+            os.close(at)
+            at = below
+            if not _is_own(at, may_be_shared=bool(left)):
+                raise PermissionError(f"{part} on the way to {path} is another user's too")
+        yield at
+    finally:
+        os.close(at)
+
+
+def _is_own(number: int, may_be_shared: bool = False) -> bool:
+    """Say whether what is open is root's, or whose program this is, and written by nobody else.
+
+    :param may_be_shared: it may be a folder in which nobody moves what is another's.
+    """
+    seen, lists = os.fstat(number), []
+    is_written = seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    is_shared = may_be_shared and seen.st_mode & stat.S_ISVTX
+    # A file system may have no such attributes.
+    with contextlib.suppress(OSError):
+        lists = os.listxattr(number)
+    # The bits of the group hold those of a list of POSIX. One of NFS 4 is left unread.
+    return (
+        seen.st_uid in (0, os.geteuid())
+        and bool(is_shared or not is_written)
+        and _NFS4 not in lists
+    )
 
 
 def _compiled(code: bytes, digest: str) -> dict[str, Any]:
@@ -144,19 +179,19 @@ def _keep(path: str, text: bytes) -> None:
 
     :raises OSError: the folder is not ours alone, or has no room.
     """
-    folder = os.path.dirname(path)
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    if not _is_own(os.lstat(folder)) or os.path.islink(folder):
-        raise PermissionError(f"{folder} is another user's too")
-    # Made for its user alone.
-    number, new = tempfile.mkstemp(dir=folder)
-    try:
-        with open(number, "wb") as file:
-            file.write(hashlib.sha256(text).digest() + text)
-        os.rename(new, path)
-    except OSError:
-        os.unlink(new)
-        raise
-    found = sorted(os.scandir(folder), key=lambda entry: -entry.stat().st_mtime)
-    for entry in found[_KEPT:]:
-        os.unlink(entry.path)
+    with _folder_of(path, make=True) as folder:
+        name, new = os.path.basename(path), os.urandom(8).hex()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        number = os.open(new, flags, 0o600, dir_fd=folder)
+        try:
+            with open(number, "wb") as file:
+                file.write(hashlib.sha256(text).digest() + text)
+            os.rename(new, name, src_dir_fd=folder, dst_dir_fd=folder)
+        except OSError:
+            os.unlink(new, dir_fd=folder)
+            raise
+        # By the clock of the host, which may have gone back: this one stays whatever it says.
+        others = set(os.listdir(folder)) - {name}
+        changed = {other: os.stat(other, dir_fd=folder).st_mtime for other in others}
+        for other in sorted(others, key=lambda other: -changed[other])[_KEPT - 1 :]:
+            os.unlink(other, dir_fd=folder)

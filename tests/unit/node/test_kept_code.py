@@ -36,11 +36,14 @@ class Host:
     """Runs the program as a host would, with a folder for what it keeps."""
 
     def __init__(self, folder):
-        self.folder = folder / "code"
+        self.folder = folder / "cache" / "code"
         self.cwd = folder
 
-    def ask(self, sources=None, kept=None):
-        """Return what is printed; (sources) are sent along, (kept) are those that are meant."""
+    def ask(self, sources=None, kept=None, before=""):
+        """Return what is printed; (sources) are sent along, (kept) are those that are meant.
+
+        (before) is what a host does otherwise than this one, as Python.
+        """
         order = {
             "folder": str(self.folder),
             "digest": hashlib.sha256(packed(kept or SOURCES)).hexdigest(),
@@ -51,7 +54,7 @@ class Host:
         }
         done = subprocess.run(
             [sys.executable, "-I", "-S", "-"],
-            input=f"{RUNNER}\n\nmain({json.dumps(order)!r})\n",
+            input=f"{RUNNER}\n\n{before}\nmain({json.dumps(order)!r})\n",
             cwd=self.cwd,
             capture_output=True,
             text=True,
@@ -121,9 +124,24 @@ def _folder_is_everybodys(path):
     path.parent.chmod(0o777)
 
 
+def _folder_is_the_groups(path):
+    # Where nobody moves what is another's, anybody still puts something beside it.
+    path.parent.chmod(0o1775)
+
+
 def _folder_is_a_link(path):
     path.parent.rename(path.parent.parent / "elsewhere")
     path.parent.symlink_to(path.parent.parent / "elsewhere")
+
+
+def _folder_above_is_everybodys(path):
+    path.parent.parent.chmod(0o777)
+
+
+def _folder_above_is_a_link(path):
+    above = path.parent.parent
+    above.rename(above.parent / "elsewhere")
+    above.symlink_to(above.parent / "elsewhere")
 
 
 MADE_BY_OTHERS = [
@@ -132,7 +150,10 @@ MADE_BY_OTHERS = [
     _is_a_pipe,
     _is_a_folder,
     _folder_is_everybodys,
+    _folder_is_the_groups,
     _folder_is_a_link,
+    _folder_above_is_everybodys,
+    _folder_above_is_a_link,
 ]
 
 
@@ -155,6 +176,45 @@ def test_what_another_user_owns_is_not_run(host):
     assert host.ask() == LACKS
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_below_a_folder_of_another_user_nothing_is_kept_or_run(host):
+    host.ask(SOURCES)
+    os.chown(host.folder.parent, 65534, 65534)
+    assert host.ask() == LACKS
+    host.files()[0].unlink()
+    assert host.ask(SOURCES) == ANSWER
+    assert host.files() == []
+
+
+def test_nothing_is_made_where_a_link_leads(host):
+    (host.cwd / "elsewhere").mkdir()
+    host.folder.parent.symlink_to(host.cwd / "elsewhere")
+    assert host.ask(SOURCES) == ANSWER
+    assert list((host.cwd / "elsewhere").iterdir()) == []
+
+
+def test_what_a_list_of_nfs_may_give_to_others_is_not_run(host):
+    host.ask(SOURCES)
+    assert host.ask(before="os.listxattr = lambda number: ['system.nfs4_acl']") == LACKS
+
+
+def test_whatever_the_umask_nobody_else_writes_what_is_made(host):
+    assert host.ask(SOURCES, before="os.umask(0)") == ANSWER
+    made = [host.folder.parent, host.folder, *host.files()]
+    assert [path.stat().st_mode & 0o777 for path in made] == [0o755, 0o700, 0o600]
+
+
+def test_a_clock_that_went_back_loses_nothing_that_was_just_kept(host):
+    versions = [{**SOURCES, "first.other": f"TWICE = 2\n# {number}\n"} for number in range(5)]
+    for version in versions:
+        assert host.ask(version, kept=version) == ANSWER
+        for path in host.files():
+            os.utime(path, (2**32, 2**32))
+    assert host.ask(SOURCES) == ANSWER
+    assert host.ask() == ANSWER
+    assert len(host.files()) == 4
+
+
 def test_other_code_than_was_named_is_not_run(host):
     told = host.ask({**SOURCES, "first.other": "TWICE = 3\n"})
     assert "the code that came is not that of" in told
@@ -162,6 +222,7 @@ def test_other_code_than_was_named_is_not_run(host):
 
 
 def test_where_nothing_can_be_kept_the_answer_comes_all_the_same(host):
+    host.folder.parent.mkdir()
     host.folder.write_text("a file stands there")
     assert host.ask() == LACKS
     assert host.ask(SOURCES) == ANSWER

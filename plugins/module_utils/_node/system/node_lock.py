@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import json
 import os
+import stat
 import time
 from collections.abc import Iterator
 from typing import IO
@@ -32,6 +33,37 @@ def _holder(handle: IO[str]) -> str:
         return "another process that did not leave its name"
 
 
+def _opened(path: str, purpose: str) -> int:
+    """Return a descriptor of the lock's file, which nobody else can open: who can may hold it.
+
+    :raises Refusal: there is none, and none can be made; or it is none of ours.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    except OSError as error:
+        raise _unfit(path, purpose, error.strerror or str(error)) from error
+    seen = os.fstat(descriptor)
+    if not stat.S_ISREG(seen.st_mode):
+        flaw = "it is no regular file"
+    elif seen.st_uid != os.geteuid():
+        flaw = f"it belongs to {files.user_name(seen.st_uid)}"
+    else:
+        flaw = "it has another name as well" if seen.st_nlink > 1 else ""
+    if flaw:
+        os.close(descriptor)
+        raise _unfit(path, purpose, flaw)
+    os.fchmod(descriptor, 0o600)
+    return descriptor
+
+
+def _unfit(path: str, purpose: str, flaw: str) -> Refusal:
+    return Refusal(
+        purpose,
+        f"the node's lock cannot be had at {path}: {flaw}",
+        "Remove it, or make room for it, and run again",
+    )
+
+
 @contextlib.contextmanager
 def held(purpose: str, path: str = LOCK_PATH, wait_s: float = WAIT_S) -> Iterator[None]:
     """Hold the node's lock for the duration of a ``with`` block.
@@ -42,10 +74,9 @@ def held(purpose: str, path: str = LOCK_PATH, wait_s: float = WAIT_S) -> Iterato
     :param purpose: what the holder does, shown to whoever waits in vain.
     :param path: the lock file.
     :param wait_s: seconds to wait before giving up.
-    :raises Refusal: the lock was still held after ``wait_s`` seconds.
+    :raises Refusal: the lock was still held after ``wait_s`` seconds, or cannot be had at all.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-    with open(os.open(path, flags, 0o600), "r+", encoding="utf-8") as handle:
+    with open(_opened(path, purpose), "r+", encoding="utf-8") as handle:
         deadline = time.monotonic() + wait_s
         while True:
             try:

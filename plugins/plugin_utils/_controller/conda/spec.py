@@ -32,15 +32,21 @@ _PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==(\S+)", re.MULTILINE)
 # What a node's answer has in each row, None being no text; the largest environments have some
 # thousand packages.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
-_VISIBLE = re.compile(r"[!-~]+")
+_CONDA_NAME = re.compile(r"[a-z0-9_][a-z0-9._-]*")
+# PEP 440, appendix B, as pip writes one.
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_-]*")
+# What is behind a channel, and nothing that leads out of it; an epoch is quoted there.
+_IN_CHANNEL = re.compile(
+    r"(?:noarch|[a-z]+-[a-z0-9_]+)/(?:[A-Za-z0-9_.!+=~-]|%21|%2[Bb])+\.(?:conda|tar\.bz2)"
+)
 _ANSWER = {
     "packages": {
         "url": re.compile(r"[a-z]+://[!-~]+"),
-        "name": _NAME,
+        "name": _CONDA_NAME,
         "sha256": re.compile(r"(?:[0-9a-f]{64})?"),
         "md5": re.compile(r"(?:[0-9a-f]{32})?"),
     },
-    "dists": {"name": _NAME, "version": _VISIBLE, "sha256": re.compile(r"[0-9a-f]{64}")},
+    "dists": {"name": _NAME, "version": _VERSION, "sha256": re.compile(r"[0-9a-f]{64}")},
 }
 _MOST = 20_000
 _SHOWN = 200
@@ -218,17 +224,21 @@ def texts(order: Mapping[str, Any], solution: Mapping[str, Any]) -> list[str]:
     :raises ValueError: the node found what no lock or requirements can say, or what lies in none
         of the channels that were asked for.
     """
-    _check_answer(solution, order["channels"])
+    _check_answer(solution)
     lock = lock_text(order["spec"], solution["packages"])
-    versions = {package["name"]: package["version"] for package in lock_file.parse(lock)}
+    packages = lock_file.parse(lock)
+    _check_packages(packages, solution["packages"], order["channels"])
+    versions = {package["name"]: package["version"] for package in packages}
     if not order["spec"]["pip"]:
         return [lock]
+    if "python" not in versions:
+        raise ValueError("there is no python among them, to which pip is to add")
     requirements = requirements_text(order["spec"], lock, solution["dists"])
     pip_requirements.parse(requirements, versions["python"], "")
     return [lock, requirements]
 
 
-def _check_answer(solution: Mapping[str, Any], channels: Sequence[str]) -> None:
+def _check_answer(solution: Mapping[str, Any]) -> None:
     """Raise a ValueError where a node's answer is not what solving gives: a host may be hostile.
 
     What it says becomes lines of files that other hosts are built from.
@@ -244,12 +254,29 @@ def _check_answer(solution: Mapping[str, Any], channels: Sequence[str]) -> None:
                 if not (isinstance(said, str) and pattern.fullmatch(said)):
                     shown = json.dumps(text)[:_SHOWN]
                     raise ValueError(f"{kind} has a {field} that is none: {shown}")
-    for package in solution["packages"]:
-        if not package["url"].startswith(tuple(channels)):
+
+
+def _check_packages(
+    packages: Iterable[Mapping[str, str]],
+    answered: Iterable[Mapping[str, Any]],
+    channels: Sequence[str],
+) -> None:
+    """Raise a ValueError where a package lies in no channel that was asked for, or is another.
+
+    :param packages: what the lock says of each.
+    :param answered: what the node does, each with its address.
+    """
+    names = {package["url"]: package["name"] for package in answered}
+    for package in packages:
+        url, name = package["url"], names[package["url"]]
+        ends = (url[len(channel) :] for channel in channels if url.startswith(channel))
+        if not any(map(_IN_CHANNEL.fullmatch, ends)):
             raise ValueError(
-                f"{urls.shown(package['url'])} lies in none of the channels that were asked for: "
+                f"{urls.shown(url)} lies in none of the channels that were asked for: "
                 f"{', '.join(map(urls.shown, channels))}"
             )
+        if package["name"] != name:
+            raise ValueError(f"{urls.shown(url)} is {package['name']} and no {name}")
 
 
 def announcement(

@@ -38,10 +38,13 @@ def passed_on(answer: Mapping[str, Any], keys: Iterable[str] = ()) -> dict[str, 
     return {key: urls.shown_in(told[key]) if key in _ANSIBLES else told[key] for key in told}
 
 
-def cleaned(value: Any, depth: int = 0) -> Any:
+def cleaned(value: Any, lines: bool = True, depth: int = 0) -> Any:
     """Return a value of JSON without the characters that a terminal obeys, which are spelled out.
 
     What is no JSON is left to Ansible, which put it there.
+
+    :param lines: whether a text may have several. One that stands among those of other hosts would
+        say some of its own in their place.
     """
     if depth > _DEEPEST:
         return "..."
@@ -49,11 +52,11 @@ def cleaned(value: Any, depth: int = 0) -> Any:
         if len(value) > _LONGEST:
             # The last word may be half a secret, which nothing would know.
             value = f"{_LAST_WORD.sub('', value[:_LONGEST])}..."
-        return terminal.without_orders(value)
+        return terminal.without_orders(value) if lines else terminal.one_line(value)
     if isinstance(value, Mapping):
-        return {cleaned(key): cleaned(item, depth + 1) for key, item in value.items()}
+        return {cleaned(key, lines): cleaned(item, lines, depth + 1) for key, item in value.items()}
     if isinstance(value, list):
-        return [cleaned(item, depth + 1) for item in value]
+        return [cleaned(item, lines, depth + 1) for item in value]
     return value
 
 
@@ -66,13 +69,13 @@ def facts(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def of_shape(answer: Mapping[str, Any], key: str, wanted: Any, called: str) -> dict[str, Any]:
-    """Return a part of an answer, cleaned, that has a shape.
+    """Return a part of an answer, cleaned, that has a shape, each text of one line.
 
     :param wanted: the shape, such as shape.Facts.
     :param called: what such parts are, for the message.
     :raises ValueError: with a sentence, where it has not.
     """
-    found: dict[str, Any] = cleaned(answer.get(key))
+    found: dict[str, Any] = cleaned(answer.get(key), lines=False)
     wrong = shape.misfits(found, wanted, key)
     if wrong:
         more = f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""

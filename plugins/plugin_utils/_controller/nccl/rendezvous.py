@@ -327,7 +327,7 @@ def _sound(rows: Any, answer: Mapping[str, Any]) -> list[dict[str, Any]]:
     :param answer: what rank_orders returned for it.
     """
     own = {order["rank"] for order in answer["orders"]}
-    cleaned = answers.cleaned(rows)
+    cleaned = answers.cleaned(rows, lines=False)
     return [
         row
         for row in (cleaned if isinstance(cleaned, list) else [])

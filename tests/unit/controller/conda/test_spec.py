@@ -52,7 +52,7 @@ class Inventory:
 
     def solve(self, item=None, version="22.0.0", dists=(SIX,)):
         """Do what `make lock` does, with a node that finds these, in whichever channels."""
-        order = {**self.order(item), "channels": ["https://conda.anaconda.org/"]}
+        order = {**self.order(item), "channels": ["https://conda.anaconda.org/conda-forge/"]}
         solution = {"packages": packages(version), "dists": list(dists)}
         for path, text in zip(order["files"], conda_spec.texts(order, solution), strict=True):
             os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -361,6 +361,16 @@ OWN = "https://conda.anaconda.org/conda-forge/noarch/six-1-0.conda"
         ({"name": "six\n@EXPLICIT"}, "packages has a name that is none"),
         ({"sha256": 5}, "packages has a sha256 that is none"),
         ({"md5": "0" * 31}, "packages has a md5 that is none"),
+        # What begins like a channel, and leads elsewhere.
+        ({"url": OWN.replace("noarch", "../evil/noarch")}, "lies in none of the channels"),
+        ({"url": OWN.replace("noarch", "%2e%2E/evil/noarch")}, "lies in none of the channels"),
+        ({"url": OWN.replace("noarch", "..\\evil/noarch")}, "lies in none of the channels"),
+        ({"url": OWN.replace("noarch", "label/evil/noarch")}, "lies in none of the channels"),
+        ({"url": OWN.replace("noarch", "x?to=http://evil/noarch")}, "in none of the channels"),
+        ({"url": OWN.replace("six-1", "..%2F..%2Fevil-1")}, "lies in none of the channels"),
+        # Another package than it says.
+        ({"url": OWN.replace("six-", "evil-")}, "is evil and no gunicorn"),
+        ({"name": "Python", "url": OWN.replace("six-", "Python-")}, "a name that is none"),
     ],
 )
 def test_what_a_hostile_node_answers_is_in_no_lock(inventory, change, words):
@@ -373,11 +383,26 @@ def test_what_a_hostile_node_answers_is_in_no_lock(inventory, change, words):
 @pytest.mark.parametrize(
     "change",
     [{"dists": [{**SIX, "version": "1.17.0 \\\n  --index-url=http://evil"}]}, {"dists": None},
+     {"dists": [{**SIX, "version": "1.17.0;python_version<'3'"}]},
+     {"dists": [{**SIX, "version": "1.17.0--hash=sha256:" + "b" * 64}]},
      {"packages": {}}, {"packages": ["six"]}, {"packages": [None] * 20_001}],
 )  # fmt: skip
 def test_an_answer_of_another_shape_is_none(inventory, change):
     with pytest.raises(ValueError, match=r"that is none|is no list"):
         conda_spec.texts(inventory.order(), {"packages": packages(), "dists": [SIX], **change})
+
+
+def test_an_answer_without_the_python_that_pip_adds_to_is_none(inventory):
+    rows = [row for row in packages() if row["name"] != "python"]
+    with pytest.raises(ValueError, match="there is no python among them"):
+        conda_spec.texts(inventory.order(), {"packages": rows, "dists": [SIX]})
+
+
+def test_a_version_with_an_epoch_is_taken_as_conda_quotes_it(inventory):
+    rows = packages()
+    rows[0] = {**rows[0], "url": rows[0]["url"].replace("gunicorn-22.0.0", "gunicorn-1%2122.0.0")}
+    lock, _requirements = conda_spec.texts(inventory.order(), {"packages": rows, "dists": [SIX]})
+    assert "noarch/gunicorn-1%2122.0.0" in lock
 
 
 def test_a_channel_that_denies_the_defaults_is_none(inventory):

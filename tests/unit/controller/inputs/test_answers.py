@@ -65,6 +65,13 @@ def test_what_are_no_facts_is_refused_in_a_sentence(facts, words):
     assert len(str(caught.value)) < 2000
 
 
+def test_a_fact_is_of_one_line():
+    forged = "train\n9 hosts (a, b): converged, nothing to do\u2028x\u2029y\vz\x85"
+    facts = answers.facts({"gpunode_facts": {**EMPTY, "kernel": forged}})
+    assert facts["kernel"].splitlines() == [facts["kernel"]]
+    assert facts["kernel"].startswith("train\\n9 hosts")
+
+
 def test_facts_enter():
     assert answers.facts({"gpunode_facts": EMPTY}) == EMPTY
 

@@ -44,21 +44,31 @@ def wishes(claim):
     return host_plan.wishes(wanted_state.Site(said, "/"), said)
 
 
+def is_its_own(text):
+    """Assert that all of a text stands in the paragraph of the one host that it is about."""
+    first, *others = text.split("\n")
+    assert first.startswith("1 host (n1)")
+    assert [line for line in others if not line.startswith("    ")] == []
+
+
 @given(answered())
 def test_whatever_a_host_answers_in_shape_it_is_planned_for_or_refused(answer):
     claim, facts = answer
     facts = answers.facts({"gpunode_facts": facts})
     found = host_plan.plan(wishes(claim), facts, today=TODAY)
     assert found["plan"]["status"] in ("converged", "changes", "refused")
-    said = json.dumps(found, ensure_ascii=False) + report.as_text({"n1": found["plan"]}, [])
-    assert not hostile.obeyed(said)
+    text = report.as_text({"n1": found["plan"]}, [])
+    assert not hostile.obeyed(json.dumps(found, ensure_ascii=False) + text)
+    is_its_own(text)
 
 
 @given(hostile.answers_of(kept.Kept))
 def test_whatever_a_host_keeps_in_shape_is_shown(found):
     found = answers.of_shape({"kept": found}, "kept", kept.Kept, "releases")
     hosts = {"n1": {"kept": found, "refusals": [], "address": ""}}
-    assert not hostile.obeyed(releases.as_text(hosts, []))
+    text = releases.as_text(hosts, [])
+    assert not hostile.obeyed(text)
+    is_its_own(text)
 
 
 @given(hostile.ANY)

@@ -73,12 +73,51 @@ def test_the_lock_lies_where_only_root_makes_files():
     assert os.path.dirname(node_lock.LOCK_PATH) == "/run"
 
 
-def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path):
+def test_whoever_could_read_it_once_cannot_hold_it(tmp_path):
+    path = tmp_path / "lock"
+    path.touch(0o666)
+    path.chmod(0o666)
+    with node_lock.held("test", str(path)):
+        assert path.stat().st_mode & 0o777 == 0o600
+
+
+def _link(path):
+    path.symlink_to("precious")
+
+
+def _other_name(path):
+    os.link(path.parent / "precious", path)
+
+
+def _anothers(path):
+    path.touch()
+    os.chown(path, 65534, 65534)
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (_link, "symbolic links"),
+        (_other_name, "another name"),
+        (os.mkfifo, "no regular file"),
+        (os.mkdir, "[Ii]s a directory"),
+        pytest.param(
+            _anothers,
+            "belongs to",
+            marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away"),
+        ),
+    ],
+)
+def test_what_lies_in_the_place_of_the_lock_is_refused_and_stays(tmp_path, made, words):
     (tmp_path / "precious").write_text("precious")
-    (tmp_path / "lock").symlink_to("precious")
-    with (
-        pytest.raises(OSError, match="symbolic links"),
-        node_lock.held("x", str(tmp_path / "lock")),
-    ):
+    path = tmp_path / "lock"
+    made(path)
+    refused = pytest.raises(Refusal, match=rf"x: .*{path}.*{words}.* Remove it")
+    with refused, node_lock.held("x", str(path)):
         pass
     assert (tmp_path / "precious").read_text() == "precious"
+
+
+def test_where_no_file_can_be_made_the_lock_is_refused_with_its_path(tmp_path):
+    with pytest.raises(Refusal, match="No such file"), node_lock.held("x", f"{tmp_path}/no/lock"):
+        pass
