@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 import pytest
 
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import project
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.components import registry
 
 COMPONENTS = (
     *("nvidia_driver", "mlnx_ofed", "peer_memory", "vgpu_license"),
@@ -162,6 +163,15 @@ def test_a_module_only_wires_what_lies_in_the_rooms(path):
     tree = ast.parse(Path(project.ROOT, path).read_text(encoding="utf-8"))
     made = [node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
     assert made in ([], ["main"])
+
+
+@pytest.mark.parametrize("component", registry.COMPONENTS)
+def test_a_component_is_looked_at_planned_and_brought_in_files_of_those_names(component):
+    folder = Path(project.ROOT, NODE, component)
+    assert (folder / "plan.py").is_file()
+    for name in ("observe", "converge"):
+        tree = ast.parse((folder / f"{name}.py").read_text(encoding="utf-8"))
+        assert name in [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
 
 
 def test_steps_are_run_and_differences_made_in_one_place():
