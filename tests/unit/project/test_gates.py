@@ -170,6 +170,23 @@ def test_mypy_passes_over_nothing_of_ours():
     assert configuration.sections() == ["mypy", "mypy-ansible.*,torch.*"]
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("galaxy.yml", "README.md", "docs/facts.md", "tests/support.yml"),
+        *("roles/miniforge/README.md", "roles/miniforge/meta/argument_specs.yml"),
+        "plugins/module_utils/_node/facts/shape.py",
+        *("tools/docs", "tools/facts.py", "tools/support.py", "tools/support.yml"),
+        "tools/role-readme.md.j2",
+    ],
+)
+def test_a_commit_of_what_pages_are_generated_from_has_them_checked(path):
+    hooks = yaml_file.load(project.ROOT / ".pre-commit-config.yaml")["repos"][0]["hooks"]
+    (files,) = [hook["files"] for hook in hooks if hook["id"] == "docs"]
+    assert (project.ROOT / path).is_file()
+    assert re.search(files, path)
+
+
 def test_every_variable_of_ours_in_an_inventory_is_an_option_of_a_role():
     prefixes = [path.name for path in project.ROOT.glob("roles/*")] + ["gpunode"]
     refusals = {}
