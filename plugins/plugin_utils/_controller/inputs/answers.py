@@ -8,8 +8,10 @@ answer gives what was asked of it and nothing else, and no character that a term
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node import terminal, urls
@@ -24,39 +26,106 @@ _ANSIBLES = (
     *("warnings", "deprecations"),
 )
 _NAMED, _LONGEST_WORDS = 5, 200
+# What Ansible takes them for once it shows an answer, or counts it.
+_TRUTHS = ("failed", "skipped", "changed")
+_TEXTS = ("msg", "exception", "module_stdout", "module_stderr")
+_LISTS = {"warnings": str, "changes": str, "deprecations": dict, "diff": dict}
+# Of several lines, which are printed as they are: the others stand behind the first.
+_PRINTED = ("msg", "exception", "warnings", "deprecations")
+_BEHIND = "\n    "
 
 
 def passed_on(answer: Mapping[str, Any], keys: Iterable[str] = ()) -> dict[str, Any]:
     """Return those parts of a module's answer that are its business, cleaned.
 
     What Ansible makes of a module that fails may quote what that was given, and is shown without
-    the secrets of addresses.
+    the secrets of addresses. What is not of the kind that Ansible takes it for is left out, or
+    shown as it came.
 
     :param keys: what the module answers beside whether it failed, and why.
     """
-    told = {key: cleaned(answer[key]) for key in (*_ANSIBLES, *keys) if key in answer}
-    return {key: urls.shown_in(told[key]) if key in _ANSIBLES else told[key] for key in told}
+    told = {
+        key: _of_kind(key, cleaned(answer[key])) for key in (*_ANSIBLES, *keys) if key in answer
+    }
+    if not isinstance(told.get("rc", 0), int):
+        del told["rc"]
+    for keys_of, change in ((_ANSIBLES, urls.shown), (_PRINTED, _hanging)):
+        told |= {key: _each_text(told[key], change) for key in keys_of if key in told}
+    return told
 
 
-def cleaned(value: Any, lines: bool = True, depth: int = 0) -> Any:
-    """Return a value of JSON without the characters that a terminal obeys, which are spelled out.
+def _of_kind(key: str, value: Any) -> Any:
+    """Return a part of an answer as what Ansible takes that for."""
+    if key in _TRUTHS:
+        return bool(value)
+    if key in _TEXTS and _is_of_json(value):
+        return value if isinstance(value, str) else json.dumps(value)
+    if key in _LISTS:
+        items = value if isinstance(value, list) else [value]
+        return [item for item in items if _is_sound(key, item)]
+    return value
 
-    What is no JSON is left to Ansible, which put it there.
+
+def _is_sound(key: str, item: Any) -> bool:
+    """Say whether something can stand in a list of an answer: texts, or dicts of them."""
+    if not _is_of_json(item):
+        return True
+    if not isinstance(item, dict) or _LISTS[key] is not dict:
+        return isinstance(item, _LISTS[key])
+    is_plain = all(isinstance(text, (str, type(None))) for text in item.values())
+    return is_plain and (key != "deprecations" or isinstance(item.get("msg"), str))
+
+
+def _is_of_json(value: Any) -> bool:
+    return isinstance(value, (str, int, float, list, dict, type(None)))
+
+
+def _hanging(text: str) -> str:
+    return text.replace("\n", _BEHIND)
+
+
+def cleaned(value: Any, lines: bool = True) -> Any:
+    """Return a value without the characters that a terminal obeys, which are spelled out.
 
     :param lines: whether a text may have several. One that stands among those of other hosts would
         say some of its own in their place.
     """
+    return _each_text(value, _clean if lines else lambda text: terminal.one_line(_clean(text)))
+
+
+def _clean(text: str) -> str:
+    if len(text) > _LONGEST:
+        # The last word may be half a secret, which nothing would know.
+        text = f"{_LAST_WORD.sub('', text[:_LONGEST])}..."
+    return terminal.without_orders(text)
+
+
+def _each_text(value: Any, change: Callable[[str], str], depth: int = 0) -> Any:
+    """Return a value with each text in it changed, also in what Ansible has made of an answer."""
     if depth > _DEEPEST:
         return "..."
     if isinstance(value, str):
-        if len(value) > _LONGEST:
-            # The last word may be half a secret, which nothing would know.
-            value = f"{_LAST_WORD.sub('', value[:_LONGEST])}..."
-        return terminal.without_orders(value) if lines else terminal.one_line(value)
+        return change(value)
     if isinstance(value, Mapping):
-        return {cleaned(key, lines): cleaned(item, lines, depth + 1) for key, item in value.items()}
-    if isinstance(value, list):
-        return [cleaned(item, lines, depth + 1) for item in value]
+        return {
+            _each_text(key, change): _each_text(item, change, depth + 1)
+            for key, item in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        items = [_each_text(item, change, depth + 1) for item in value]
+        return items if isinstance(value, list) else tuple(items)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        # Its errors and warnings, which hold what the host says.
+        parts = {
+            field.name: _each_text(getattr(value, field.name), change, depth + 1)
+            for field in dataclasses.fields(value)
+            if field.init
+        }
+        try:
+            return dataclasses.replace(value, **parts)
+        except TypeError:
+            # Too deep in it stands a text in the place of something else.
+            return "..."
     return value
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,6 +21,10 @@ ANY = st.recursive(
     max_leaves=20,
 )
 
+# What a module of a component answers, and what ansible-core has made of an answer by then.
+OWN = ("changed", "changes", "diff")
+OF_ANSIBLE = object()
+
 
 def test_an_answer_gives_what_was_asked_of_it_and_nothing_else():
     answer = {
@@ -29,6 +35,70 @@ def test_an_answer_gives_what_was_asked_of_it_and_nothing_else():
     assert answers.passed_on(answer, ("changed", "needs")) == {
         "changed": True, "needs": [], "msg": "m",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("key", "said", "passed"),
+    [
+        ("failed", "no", True),
+        ("changed", [], False),
+        ("skipped", {"x": 1}, True),
+        ("msg", {"a": 1}, '{"a": 1}'),
+        ("msg", None, "null"),
+        ("exception", 5, "5"),
+        ("module_stderr", ["x"], '["x"]'),
+        ("rc", "x", None),
+        ("rc", 4, 4),
+        ("warnings", 5, []),
+        ("warnings", "one", ["one"]),
+        ("warnings", ["old", 5, None, {"x": 1}], ["old"]),
+        ("deprecations", ["x", None, {"msg": "a", "version": {}}, {"msg": "b"}], [{"msg": "b"}]),
+        ("deprecations", [{"msg": 5}, {"version": "2"}], []),
+        ("changes", {}, []),
+        ("diff", 5, []),
+        ("diff", [5, {"before": 7}, {"before": "a"}], [{"before": "a"}]),
+        ("diff", {"prepared": "x"}, [{"prepared": "x"}]),
+        # What Ansible put there.
+        ("exception", OF_ANSIBLE, OF_ANSIBLE),
+        ("warnings", [OF_ANSIBLE], [OF_ANSIBLE]),
+    ],
+)  # fmt: skip
+def test_an_answer_is_passed_on_in_the_shape_that_ansible_shows(key, said, passed):
+    assert answers.passed_on({key: said}, OWN) == ({} if passed is None else {key: passed})
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """As ansible-core has errors and warnings since 2.19 (ansible.module_utils._internal)."""
+
+    event: Any
+    follows: tuple[Any, ...] = ()
+
+
+def test_what_ansible_makes_of_an_error_says_no_more_than_the_error():
+    said = "no https://jane:HUNTER@mirror\nok: [n2]\x1b[2J"
+    shown = "no https://***@mirror\n    ok: [n2]\\x1b[2J"
+    told = answers.passed_on(
+        {"exception": Summary(said, (Summary(said),)), "warnings": [Summary(said)]}
+    )
+    assert told["exception"] == Summary(shown, (Summary(shown),))
+    assert told["warnings"] == [Summary(shown)]
+
+
+def test_no_host_says_lines_that_could_be_those_of_another():
+    forged = "no room\nok: [n2]\n\nPLAY RECAP"
+    told = answers.passed_on({"failed": True, "msg": forged, "warnings": [forged]})
+    lines = [*told["msg"].split("\n"), *told["warnings"][0].split("\n")]
+    assert [line for line in lines if not line.startswith("    ")] == ["no room", "no room"]
+
+
+@given(st.dictionaries(st.sampled_from([*answers._ANSIBLES, *OWN]), ANY))
+def test_whatever_is_answered_is_passed_on_in_that_shape(answer):
+    told = answers.passed_on(answer, OWN)
+    assert {type(told[key]) for key in ("failed", "skipped", "changed") if key in told} <= {bool}
+    assert isinstance(told.get("msg", ""), str)
+    for diff in told.get("diff", []):
+        assert {type(text) for text in diff.values()} <= {str, type(None)}
 
 
 @pytest.mark.parametrize(
