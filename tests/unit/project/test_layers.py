@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import typing
 from pathlib import Path, PurePath
 
 import pytest
@@ -57,6 +58,8 @@ MIRRORS = {
 }
 # Those about the tree as a whole, about what roles hold besides, and what tests were recorded from.
 OF_THEIR_OWN = {"project", "roles", "fixtures"}
+# The components whose wanted state is any dict still.
+UNTYPED = {"mlnx_ofed", "nvidia_driver", "peer_memory", "vgpu_license", "conda_env", "gunicorn_app"}
 # What looks at several components at once.
 ABOVE_COMPONENTS = ("releases", "components/registry", "wanted_state", "plan")
 
@@ -172,6 +175,23 @@ def test_a_component_is_looked_at_planned_and_brought_in_files_of_those_names(co
     for name in ("observe", "converge"):
         tree = ast.parse((folder / f"{name}.py").read_text(encoding="utf-8"))
         assert name in [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+
+
+@pytest.mark.parametrize("component", registry.COMPONENTS)
+def test_what_a_wanted_state_has_is_written_once_and_both_sides_know_it_by_that(component):
+    returned = typing.get_type_hints(registry.COMPONENTS[component].resolve)["return"]
+    home = f".{NODE}.{component}.wanted".replace("/", ".")
+    is_typed = all(
+        typing.is_typeddict(kind) and kind.__module__.endswith(home)
+        for kind in typing.get_args(returned) or [returned]
+    )
+    loose = re.compile(r"\bwanted: (?:dict|Mapping)\[str, Any\]")
+    found = [
+        path
+        for path in files_below(f"{NODE}/{component}")
+        if loose.search(Path(project.ROOT, path).read_text(encoding="utf-8"))
+    ]
+    assert (is_typed and not found) == (component not in UNTYPED), found
 
 
 def test_steps_are_run_and_differences_made_in_one_place():

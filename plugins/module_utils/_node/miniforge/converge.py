@@ -15,6 +15,7 @@ from ..system import own_paths, text_files
 from ..system.commands import Execute
 from . import observe, plan, removal
 from .installer import Installer
+from .wanted import Present, State
 
 _WORK_DIR = os.path.join(own_paths.CACHE_DIR, "miniforge")
 
@@ -23,11 +24,10 @@ def converge(host: bring.Host, asked: dict[str, Any], check_mode: bool) -> steps
     """Bring Miniforge to the wanted state, or away; return the steps.Result.
 
     :param host: the bring.Host.
-    :param asked: the parameters of the module; what is wanted is the state of
-        plugin_utils/_controller/components/miniforge.py.
+    :param asked: the parameters of the module; what is wanted is a wanted.State.
     :raises Refusal: as :func:`converge_present` and removal.converge do.
     """
-    wanted = asked["wanted"]
+    wanted: State = asked["wanted"]
     host.hide(wanted)
     if wanted["state"] == "absent":
         return removal.converge(wanted["prefix"], check_mode)
@@ -35,7 +35,7 @@ def converge(host: bring.Host, asked: dict[str, Any], check_mode: bool) -> steps
 
 
 def converge_present(
-    wanted: dict[str, Any],
+    wanted: Present,
     execute: Execute,
     check_mode: bool,
     state_dir: str = own_paths.STATE_DIR,
@@ -62,7 +62,7 @@ def converge_present(
     return steps.Result(steps.sentences(todo), plan.diffs(wanted, seen), _manifest(wanted))
 
 
-def _manifest(wanted: dict[str, Any]) -> list[dict[str, Any]]:
+def _manifest(wanted: Present) -> list[dict[str, Any]]:
     """Return what is in place.
 
     Of conda's own record the name counts, which tells its version; what is in it differs with

@@ -9,12 +9,12 @@ import os
 import pwd
 import shutil
 from collections.abc import Iterator
-from typing import Any
 
 from ..conda import cli
 from ..refusal import Refusal
 from ..system import commands, confinement, download, text_files, unfinished_folder
 from ..system.commands import Execute
+from .wanted import Present
 
 
 def ask_version(prefix: str, execute: Execute) -> str | None:
@@ -36,7 +36,7 @@ class Installer:
 
     def __init__(
         self,
-        wanted: dict[str, Any],
+        wanted: Present,
         certificates: dict[str, text_files.TextFile],
         execute: Execute,
         state_dir: str,

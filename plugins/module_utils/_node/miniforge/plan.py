@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import Any
 
 from .. import steps, urls
 from ..conda import prefixes
@@ -14,14 +13,15 @@ from ..refusal import Refusal
 from ..system import folders, text_files
 from .installer import Installer
 from .observe import Seen
+from .wanted import Present
 
 
-def certificates(wanted: dict[str, Any]) -> dict[str, text_files.TextFile]:
+def certificates(wanted: Present) -> dict[str, text_files.TextFile]:
     """Return {path: TextFile} of the certificates that the controller hands over."""
     return {wanted["ca_path"]: _file(wanted["ca_text"])}
 
 
-def configured(wanted: dict[str, Any]) -> dict[str, text_files.TextFile]:
+def configured(wanted: Present) -> dict[str, text_files.TextFile]:
     """Return {path: TextFile} of the certificates, and of what configures the installation."""
     return {
         **certificates(wanted),
@@ -30,14 +30,14 @@ def configured(wanted: dict[str, Any]) -> dict[str, text_files.TextFile]:
     }
 
 
-def obstacles(wanted: dict[str, Any], seen: Seen) -> list[Refusal]:
+def obstacles(wanted: Present, seen: Seen) -> list[Refusal]:
     """Return a Refusal for something else that lies at the prefix."""
     if seen.verdict == "foreign":
         return [prefixes.foreign("Miniforge", wanted["prefix"], "miniforge_prefix")]
     return []
 
 
-def plan(wanted: dict[str, Any], seen: Seen, installer: Installer) -> list[steps.Step]:
+def plan(wanted: Present, seen: Seen, installer: Installer) -> list[steps.Step]:
     """Return the steps that bring Miniforge and the files around it to the wanted state.
 
     The files come first where there is a conda: it reads them whatever it is told.
@@ -56,7 +56,7 @@ def plan(wanted: dict[str, Any], seen: Seen, installer: Installer) -> list[steps
     return writing + installing if seen.verdict == "conda" else installing + writing
 
 
-def diffs(wanted: dict[str, Any], seen: Seen) -> list[dict[str, str]]:
+def diffs(wanted: Present, seen: Seen) -> list[dict[str, str]]:
     """Return what changes in the files, without the passwords in their addresses."""
     wanted_files = configured(wanted)
     return [
@@ -67,7 +67,7 @@ def diffs(wanted: dict[str, Any], seen: Seen) -> list[dict[str, str]]:
     ]
 
 
-def _installation(wanted: dict[str, Any], seen: Seen, installer: Installer) -> list[steps.Step]:
+def _installation(wanted: Present, seen: Seen, installer: Installer) -> list[steps.Step]:
     """Return the step that brings conda itself to the wanted version, if it is of another."""
     prefix, version = wanted["prefix"], wanted["version"]
     if seen.verdict != "conda":

@@ -15,6 +15,7 @@ import yaml
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node import urls
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import prefixes
+from ansible_collections.gpunode.stack.plugins.module_utils._node.miniforge import wanted
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
     disk,
@@ -42,12 +43,8 @@ def is_wanted(site: Site) -> bool:
     return bool(_environments(site)) or site.options("miniforge")["state"] == "absent"
 
 
-def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
-    """Return the wanted state: installer, prefix, certificates, and the text of its configuration.
-
-    ``ca_bundle`` is the path of the certificates to trust, '' for the host's own; ``ca_text`` is
-    what is to lie in ``ca_path``, None for nothing.
-    """
+def resolve(options: Mapping[str, Any], site: Site) -> wanted.State:
+    """Return the wanted state."""
     prefix = host_folder.checked("miniforge_prefix", options["prefix"])
     if options["state"] == "absent":
         return _absent(prefix, _environments(site))
@@ -78,7 +75,7 @@ def _environments(site: Site) -> list[str]:
     ]
 
 
-def _absent(prefix: str, environments: Sequence[str]) -> dict[str, Any]:
+def _absent(prefix: str, environments: Sequence[str]) -> wanted.Absent:
     if environments:
         raise Refusal(
             "miniforge_state absent",
@@ -92,23 +89,23 @@ def _pip_config(prefix: str) -> str:
     return os.path.join(prefix, "pip.conf")
 
 
-def present(state: Mapping[str, Any]) -> list[str]:
+def present(state: wanted.State) -> list[str]:
     """Return the names of what is to be in place."""
     return [state["prefix"]] if state["state"] == "present" else []
 
 
-def absent(state: Mapping[str, Any]) -> list[str]:
+def absent(state: wanted.State) -> list[str]:
     """Return the names of what is to be removed."""
     return [state["prefix"]] if state["state"] == "absent" else []
 
 
-def probe(state: Mapping[str, Any]) -> dict[str, list[str]]:
+def probe(state: wanted.State) -> dict[str, list[str]]:
     """Return what the plan must know of the host."""
     paths = [state["prefix"], *_expected_bundle(state), *_settings(state)]
     return {"paths": paths, "users": []}
 
 
-def _settings(state: Mapping[str, Any]) -> dict[str, str]:
+def _settings(state: wanted.State) -> dict[str, str]:
     """Return {path: text} of what configures an installation, {} where there is to be none."""
     if state["state"] == "absent":
         return {}
@@ -116,7 +113,7 @@ def _settings(state: Mapping[str, Any]) -> dict[str, str]:
     return {condarc: state["condarc"], state["pip_config"]: state["pip_conf"]}
 
 
-def notices(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[dict[str, str]]:
+def notices(state: wanted.State, facts: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return {rule, says} of settings that were there before us, and are about to be replaced."""
     if "miniforge" in facts["receipts"]:
         return []
@@ -133,7 +130,7 @@ def notices(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[dict[str
     ]
 
 
-def refusals(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Refusal]:
+def refusals(state: wanted.State, facts: Mapping[str, Any]) -> list[Refusal]:
     """Return a Refusal for each thing that cannot work on this host."""
     found = []
     verdict = prefixes.verdict(facts["paths"][state["prefix"]])
@@ -170,24 +167,24 @@ def refusals(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Refusal
     return found
 
 
-def arguments(_state: Mapping[str, Any], _site: Site) -> dict[str, Any]:
+def arguments(_state: wanted.State, _site: Site) -> dict[str, Any]:
     """Return what the module takes besides: nothing."""
     return {}
 
 
-def sendable(_state: Mapping[str, Any]) -> dict[str, sent_file.File]:
+def sendable(_state: wanted.State) -> dict[str, sent_file.File]:
     """Return the files of the controller that the host may ask for: none."""
     return {}
 
 
-def summary(state: Mapping[str, Any]) -> list[dict[str, Any]]:
+def summary(state: wanted.State) -> list[dict[str, Any]]:
     """Return a line for people about what is on a converged host."""
     if state["state"] == "absent":
         return [{"says": f"no conda in {state['prefix']}"}]
     return [{"says": f"conda {state['conda_version']} in {state['prefix']}"}]
 
 
-def _installer(options: Mapping[str, Any]) -> tuple[str, str, dict[str, str]]:
+def _installer(options: Mapping[str, Any]) -> tuple[str, str, wanted.Installer]:
     """Return (version, architecture or "", {url, sha256}) of the installer to use."""
     rows = {row["version"]: row for row in catalog.rows("miniforge")}
     if options.get("url"):
@@ -207,7 +204,7 @@ def _installer(options: Mapping[str, Any]) -> tuple[str, str, dict[str, str]]:
 
 def _own_installer(
     options: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]]
-) -> tuple[str, str, dict[str, str]]:
+) -> tuple[str, str, wanted.Installer]:
     """Return the same of an installer that the user names, which may be one of the catalog's."""
     url = addresses.checked("miniforge_url", options["url"])
     version, sha256 = options.get("version") or "", options.get("sha256")
@@ -232,7 +229,7 @@ def _own_installer(
     return version, rows[version]["architecture"], {"url": url, "sha256": rows[version]["sha256"]}
 
 
-def _expected_bundle(state: Mapping[str, Any]) -> list[str]:
+def _expected_bundle(state: wanted.State) -> list[str]:
     """Return [path] of the certificates that the host is to have before we come, [] for none."""
     if state["state"] == "absent" or not state["ca_bundle"] or state["ca_text"] is not None:
         return []
