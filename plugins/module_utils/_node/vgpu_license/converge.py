@@ -17,6 +17,7 @@ from ..refusal import Refusal
 from ..system import systemd
 from ..system.commands import Run
 from . import apply, observe, plan
+from .wanted import State
 
 
 def converge(
@@ -27,15 +28,13 @@ def converge(
 ) -> steps.Result:
     """Bring the licence to the wanted state; return the steps.Result.
 
-    :param asked: the parameters of the module; what is wanted is the state of
-        plugin_utils/_controller/components/vgpu_license.py.
+    :param asked: the parameters of the module; what is wanted is a wanted.State.
     :param sleep: waits some seconds for a licence.
     :raises Refusal: the daemon is not there, or gets no licence.
     """
-    wanted = asked["wanted"]
-    is_present = wanted["state"] == "present"
-    seen = observe.observe(host.tree, host.run, asks_gpus=is_present)
-    if not is_present:
+    wanted: State = asked["wanted"]
+    seen = observe.observe(host.tree, host.run, asks_gpus=wanted["state"] == "present")
+    if wanted["state"] != "present":
         going = plan.absent(seen, host.run)
         if not check_mode:
             steps.run(going.steps)

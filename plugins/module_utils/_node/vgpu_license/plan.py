@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..gpu import gridd
 from ..refusal import Refusal
@@ -15,6 +15,7 @@ from ..system import systemd, text_files
 from ..system.commands import Run
 from . import apply
 from .observe import Seen
+from .wanted import Present
 
 # The first line of each configuration that we write.
 MARK = "# Written by gpunode; what is changed here by hand is lost.\n"
@@ -51,7 +52,7 @@ def refuse(seen: Seen) -> None:
         )
 
 
-def present(wanted: dict[str, Any], token: str | None, seen: Seen, run: Run) -> Plan:
+def present(wanted: Present, token: str | None, seen: Seen, run: Run) -> Plan:
     """Return the Plan of how a licence comes to a host.
 
     :param wanted: the wanted state.
@@ -100,7 +101,7 @@ def absent(seen: Seen, run: Run) -> Plan:
     return Plan(steps, diff, files, {})
 
 
-def _files(wanted: dict[str, Any], token: str | None, seen: Seen) -> dict[str, text_files.TextFile]:
+def _files(wanted: Present, token: str | None, seen: Seen) -> dict[str, text_files.TextFile]:
     """Return {path: TextFile} of what is to be there, tokens of others going first."""
     # The daemon takes a token before a server, and is to find no other beside ours.
     found = {path: text_files.of(None, is_secret=True) for path in seen.tokens}

@@ -12,7 +12,10 @@ from typing import Any
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import gridd
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files
-from ansible_collections.gpunode.stack.plugins.module_utils._node.vgpu_license import plan
+from ansible_collections.gpunode.stack.plugins.module_utils._node.vgpu_license import (
+    plan,
+    wanted,
+)
 
 from ..inputs import sent_file
 from ..inputs.site import Site
@@ -32,20 +35,16 @@ def is_wanted(site: Site) -> bool:
     return options["state"] == "absent" or _is_said(options)
 
 
-def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
-    """Return the wanted state: the text of gridd.conf, and of a token its name and digest.
-
-    ``state`` is "unsaid" where nothing is wanted, and nothing is to be removed either.
-    ``token`` is {name, sha256}, None where there is none: what is in it goes to the host by
-    another way; see :func:`token_text`.
-    """
+def resolve(options: Mapping[str, Any], site: Site) -> wanted.State:
+    """Return the wanted state; what is in a token comes from :func:`token_text`."""
     if options["state"] == "absent":
         return {"state": "absent"}
     if not _is_said(options):
         return {"state": "unsaid"}
     text = token_text(options, site)
+    token: wanted.Token | None = None
     if text is None:
-        settings, token, source = _legacy(options), None, options["server"]
+        settings, source = _legacy(options), options["server"]
     else:
         name = os.path.basename(options["token"])
         settings, token, source = {}, {"name": name, "sha256": files.sha256_of_text(text)}, name
@@ -90,39 +89,39 @@ def token_text(options: Mapping[str, Any], site: Site) -> str | None:
     return text
 
 
-def present(state: Mapping[str, Any]) -> list[str]:
+def present(state: wanted.State) -> list[str]:
     """Return the names of what is to be in place."""
     return ["licence"] if state["state"] == "present" else []
 
 
-def absent(state: Mapping[str, Any]) -> list[str]:
+def absent(state: wanted.State) -> list[str]:
     """Return the names of what is to be removed."""
     return ["licence"] if state["state"] == "absent" else []
 
 
-def probe(_state: Mapping[str, Any]) -> dict[str, list[str]]:
+def probe(_state: wanted.State) -> dict[str, list[str]]:
     """Return what the plan must know of the host."""
     return {"paths": [], "users": [], "units": [gridd.UNIT]}
 
 
-def refusals(_state: Mapping[str, Any], _facts: Mapping[str, Any]) -> list[Refusal]:
+def refusals(_state: wanted.State, _facts: Mapping[str, Any]) -> list[Refusal]:
     """Return []: whether the daemon is there is seen once the driver is."""
     return []
 
 
-def arguments(state: Mapping[str, Any], site: Site) -> dict[str, Any]:
+def arguments(state: wanted.State, site: Site) -> dict[str, Any]:
     """Return what the module takes besides: the token, as nothing that is kept or shown has it."""
     if not state.get("token"):
         return {}
     return {"token": token_text(site.options("vgpu_license"), site)}
 
 
-def sendable(_state: Mapping[str, Any]) -> dict[str, sent_file.File]:
+def sendable(_state: wanted.State) -> dict[str, sent_file.File]:
     """Return the files of the controller that the host may ask for: none."""
     return {}
 
 
-def summary(state: Mapping[str, Any]) -> list[dict[str, Any]]:
+def summary(state: wanted.State) -> list[dict[str, Any]]:
     """Return one line for people."""
     if state["state"] == "present":
         return [{"says": f"vGPU licence by {state['source']}"}]
