@@ -57,7 +57,7 @@ import functools
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.component import at_work
-from ansible_collections.gpunode.stack.plugins.module_utils._node.conda_env import solve
+from ansible_collections.gpunode.stack.plugins.module_utils._node.conda_env import remains, solve
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
     disk,
     transient_unit,
@@ -80,6 +80,7 @@ def main():
         disk.watched(f"environment {order['name']}", order["node"]["prefix"]),
     ):
         transient_unit.settle(_UNIT, _SETTLE_S)
+        remains.clear()
         execute = functools.partial(transient_unit.execute, _UNIT, warn=module.warn)
         result = solve.solve(order, execute)
     module.exit_json(changed=False, **result)

@@ -12,11 +12,15 @@ from collections.abc import Iterator
 from ansible.module_utils.basic import AnsibleModule
 
 from .. import urls
+from ..gpu import gridd
 from ..refusal import Refusal
 from ..system import files, node_lock, own_paths, systemd
 
 # Where a run that was killed may have left what it had not put in place.
-_FOLDERS = (own_paths.ETC_DIR, own_paths.STATE_DIR, own_paths.RUN_DIR, systemd.UNIT_DIR)
+_FOLDERS = (
+    *(own_paths.ETC_DIR, own_paths.STATE_DIR, own_paths.RUN_DIR, systemd.UNIT_DIR),
+    gridd.TOKENS,
+)
 
 
 @contextlib.contextmanager

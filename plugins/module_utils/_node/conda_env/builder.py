@@ -16,8 +16,7 @@ from ..conda import builds, cli, contents, lock_file, package_cache, pip, prefix
 from ..refusal import Refusal
 from ..system import files, own_paths, unfinished_folder
 from ..system.commands import Execute
-
-_WORK_DIR = os.path.join(own_paths.CACHE_DIR, "conda_env")
+from . import remains
 
 
 class Builder:
@@ -34,7 +33,7 @@ class Builder:
         wanted: dict[str, Any],
         execute: Execute,
         state_dir: str = own_paths.STATE_DIR,
-        work_dir: str = _WORK_DIR,
+        work_dir: str = remains.FILES_DIR,
     ) -> None:
         self._base = wanted["conda"]
         self._pip_config = wanted["pip_config"]
@@ -74,8 +73,8 @@ class Builder:
         unfinished_folder.discard(path, self.state_dir)
 
     def _repair_once(self, prefix: str, found: contents.Contents) -> None:
-        for remains in prefixes.dist_info_remains(prefix):
-            shutil.rmtree(os.path.join(prefix, remains))
+        for folder in prefixes.dist_info_remains(prefix):
+            shutil.rmtree(os.path.join(prefix, folder))
         if found.extra_dists and found.has_pip:
             names = sorted({name for name, _version in found.extra_dists})
             pip.uninstall(prefix, names, self._pip_config, self.execute)

@@ -19,7 +19,7 @@ from ..packages import package_manager
 from ..refusal import refuse
 from ..system import commands, own_paths
 from ..system.commands import Run
-from . import observe
+from . import observe, remains
 from . import plan as env_plan
 from .builder import Builder
 
@@ -32,6 +32,8 @@ def converge(host: bring.Host, asked: dict[str, Any], check_mode: bool) -> steps
         plugin_utils/_controller/components/conda_env.py.
     :raises Refusal: as :func:`settle` does.
     """
+    if not check_mode:
+        remains.clear()
     wanted = observe.complete(asked["wanted"], own_paths.STATE_DIR)
     host.hide(wanted)
     keys = imports.catalog_keys(host.general())

@@ -15,8 +15,8 @@ from ..conda import cli, path_state, pip, prefixes
 from ..refusal import Refusal
 from ..system import own_paths, unfinished_folder
 from ..system.commands import Execute
+from . import remains
 
-_CACHE_DIR = os.path.join(own_paths.CACHE_DIR, "conda_solve")
 _KEPT = ("name", "version", "build", "url", "md5", "sha256")
 
 
@@ -24,7 +24,7 @@ def solve(
     order: Mapping[str, Any],
     execute: Execute,
     state_dir: str = own_paths.STATE_DIR,
-    cache_dir: str = _CACHE_DIR,
+    cache_dir: str = remains.PACKAGES_DIR,
 ) -> dict[str, Any]:
     """Return {packages, dists} that a spec is solved into, and leave nothing on the host.
 

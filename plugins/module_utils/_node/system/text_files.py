@@ -112,8 +112,11 @@ def diff(path: str, file: TextFile, there: OnDisk | None = None) -> dict[str, st
 def put(path: str, file: TextFile) -> None:
     """Bring a path to what is to be there.
 
+    What a run that was killed had not put in place there goes as well: it may hold a secret.
+
     :raises OSError: as writing does.
     """
+    files.discard_temporary(os.path.dirname(path))
     if file.text is None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)

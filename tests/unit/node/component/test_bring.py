@@ -13,6 +13,7 @@ from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.component import bring
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import gridd
 from ansible_collections.gpunode.stack.plugins.module_utils._node.records import receipts
 from ansible_collections.gpunode.stack.plugins.module_utils._node.steps import Result
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
@@ -22,6 +23,8 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
 
 COMPONENT = bring.Component("mlnx_ofed", "RDMA stack", "bring it", 7)
 NOTHING = {"changed": False, "changes": [], "diff": [], "manifest": [], "needs": []}
+# As it is before a test replaces it.
+SWEPT = bring.at_work._FOLDERS
 RECEIPT = {"digest": "d1", "present": ["one"], "absent": []}
 
 
@@ -206,6 +209,10 @@ def test_where_nothing_is_was_or_is_to_be_there_is_no_receipt(brought, here):
     receipt = {"digest": "d", "present": [], "absent": ["gone"]}
     assert not brought(lambda *_asked: Result(), receipt=receipt)["changed"]
     assert list(here.iterdir()) == []
+
+
+def test_tokens_are_swept_as_well():
+    assert gridd.TOKENS in SWEPT
 
 
 def test_what_a_killed_run_had_not_put_in_place_goes_and_nothing_else(brought, here):

@@ -15,6 +15,16 @@ def path(tmp_path):
     return str(tmp_path / "etc" / "made" / "a.conf")
 
 
+@pytest.mark.parametrize("text", ["text\n", None])
+def test_what_a_killed_run_had_not_put_in_place_goes(path, text):
+    text_files.put(path, text_files.of("before\n"))
+    left = os.path.join(os.path.dirname(path), ".gpunode-abc123")
+    with open(left, "w", encoding="utf-8") as handle:
+        handle.write("password")
+    text_files.put(path, text_files.of(text))
+    assert not os.path.exists(left)
+
+
 def test_a_file_that_is_as_wanted_is_left_alone(path):
     wanted = {path: text_files.of("text\n")}
     assert text_files.stale(wanted) == [path]
