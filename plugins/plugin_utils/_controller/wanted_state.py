@@ -21,6 +21,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
 from . import project
 from .components.registry import COMPONENTS, IN_STACK, OF_ITEMS
 from .inputs import addresses, asked, inventory_files, misread, node_code, variables, yaml_file
+from .inputs.wanted_stack import Stack
 from .stack import selection, stack_catalog
 
 # What the variables begin with that belong to no component alone.
@@ -56,7 +57,7 @@ class Site:
         self._base = pathlib.Path(base)
         self._named: set[str] = set()
         self._resolved: dict[str, dict[str, Any]] = {}
-        self._stack: dict[str, Any] | None = None
+        self._stack: Stack | None = None
         self._facts: dict[str, Any] | None = None
         self._hanging: set[str] = set()
 
@@ -67,7 +68,7 @@ class Site:
         """
         return self._validated(component, f"{component}_")
 
-    def stack(self) -> dict[str, Any]:
+    def stack(self) -> Stack:
         """Return the GPU stack that is wanted, as selection.resolve does; nobody may change it.
 
         What the options of a part's own role say of it is in it too.

@@ -13,6 +13,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import
 
 from ..inputs import addresses, catalog, repository_keys, sent_file
 from ..inputs.site import Site
+from ..inputs.wanted_stack import Stack
 from ..stack import stack_catalog
 
 NAME = "NVIDIA driver"
@@ -42,7 +43,7 @@ def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
     if driver is None:
         return {"state": "unsaid"}
     known = stack_catalog.of_project()
-    route = (site.stack()["peer_memory"] or {}).get("route")
+    peers = site.stack()["peer_memory"]
     branch = known.branches.get(driver["branch"], {})
     return {
         "state": "present",
@@ -56,7 +57,7 @@ def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
         "repository_url": addresses.checked(
             "nvidia_driver_repository_url", options.get("repository_url")
         ),
-        "peermem": route in ("auto", "nvidia_peermem"),
+        "peermem": peers is not None and peers["route"] in ("auto", "nvidia_peermem"),
         "parameters": _parameters(options["parameters"]),
         "persistence": options["persistence"],
     }
@@ -86,10 +87,10 @@ def refusals(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Refusal
     return sent_file.refusals("gpunode_driver_file", state["file"])
 
 
-def in_stack(stack: dict[str, Any], options: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def in_stack(stack: Stack, options: Callable[[], dict[str, Any]]) -> Stack:
     """Return the wanted GPU stack with what this role's options say of its driver.
 
-    :param stack: what selection.resolve returned.
+    :param stack: what is wanted besides.
     :param options: returns those of this component, which are asked for where they matter.
     """
     said = options()
@@ -105,7 +106,8 @@ def in_stack(stack: dict[str, Any], options: Callable[[], dict[str, Any]]) -> di
 
 def arguments(_state: Mapping[str, Any], site: Site) -> dict[str, Any]:
     """Return what the module takes besides: the consents, and the units to be drained."""
-    return {name: site.stack()[name] for name in ("consent", "drain")}
+    stack = site.stack()
+    return {"consent": stack["consent"], "drain": stack["drain"]}
 
 
 def sendable(state: Mapping[str, Any]) -> dict[str, sent_file.File]:

@@ -14,6 +14,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import
 from .. import project
 from ..inputs import catalog, sent_file
 from ..inputs.site import Site
+from ..inputs.wanted_stack import Stack
 from ..stack import stack_catalog
 
 NAME = "peer memory"
@@ -99,10 +100,10 @@ def refusals(state: Mapping[str, Any], _facts: Mapping[str, Any]) -> list[Refusa
     return []
 
 
-def in_stack(stack: dict[str, Any], options: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def in_stack(stack: Stack, options: Callable[[], dict[str, Any]]) -> Stack:
     """Return the wanted GPU stack with what this role's options say of its peer memory.
 
-    :param stack: what selection.resolve returned.
+    :param stack: what is wanted besides.
     :param options: returns those of this component, which are asked for where they matter.
     """
     if not stack["peer_memory"]:
@@ -113,7 +114,8 @@ def in_stack(stack: dict[str, Any], options: Callable[[], dict[str, Any]]) -> di
 
 def arguments(_state: Mapping[str, Any], site: Site) -> dict[str, Any]:
     """Return what the module takes besides: what decides what is loaded when it is its turn."""
-    return {name: site.stack()[name] for name in ("consent", "drain")}
+    stack = site.stack()
+    return {"consent": stack["consent"], "drain": stack["drain"]}
 
 
 def sendable(state: Mapping[str, Any]) -> dict[str, sent_file.File]:

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from .wanted_stack import Stack
+
 
 class Site(Protocol):
     """What one host's variables ask for.
@@ -18,7 +20,7 @@ class Site(Protocol):
     def options(self, component: str) -> dict[str, Any]:
         """Return a component's options without their prefix."""
 
-    def stack(self) -> dict[str, Any]:
+    def stack(self) -> Stack:
         """Return the GPU stack that is wanted."""
 
     def wanted(self, component: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 
 from ..inputs import answers
+from ..inputs.wanted_stack import PeerMemory
 from . import log as nccl_log
 
 _FIREWALL = (
@@ -116,7 +117,7 @@ def python(environment: str, options: Mapping[str, Any]) -> str:
     return os.path.join(options["dir"], environment, "bin", "python") if environment else "python3"
 
 
-def wants_peer_memory(peer_memory: Mapping[str, Any] | None) -> bool:
+def wants_peer_memory(peer_memory: PeerMemory | None) -> bool:
     """Return whether RDMA devices are to reach the memory of GPUs.
 
     :param peer_memory: that part of the wanted stack, None where nothing is said of it.

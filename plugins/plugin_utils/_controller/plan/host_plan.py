@@ -17,6 +17,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import
 from .. import wanted_state
 from ..components.registry import COMPONENTS, STANDS_ON, TELLING
 from ..conda import cuda_needs
+from ..inputs.wanted_stack import Stack
 from ..stack import plan as stack_plan
 from ..stack import selection, stack_catalog
 from . import planner
@@ -38,7 +39,7 @@ class Wishes:
     states: dict[str, dict[str, Any]]
     digests: dict[str, str]
     asked: dict[str, dict[str, str]]
-    stack: dict[str, Any]
+    stack: Stack
     refusals: list[Refusal]
 
     def probe(self) -> dict[str, list[str]]:

@@ -15,6 +15,7 @@ from typing import Any, cast
 from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import shape
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import loaded_module
 
+from ..inputs.wanted_stack import Stack
 from .driver_there import DriverThere
 from .driver_to_be import DriverToBe
 from .host import Host
@@ -45,7 +46,7 @@ class Case:
     ours; who asks what is wanted of it has seen to that before. What follows from that and the
     facts is asked of ``host``, ``driver_there``, ``driver_to_be``, ``rdma`` and ``peers``.
 
-    :param wanted: what selection.resolve returned.
+    :param wanted: the wanted stack.
     :param facts: of node_info.
     :param known: the StackCatalog.
     :param cuda_needs: [{by, cuda, pytorch}]: what environments were built for, '' where not told.
@@ -54,7 +55,7 @@ class Case:
 
     def __init__(
         self,
-        wanted: Mapping[str, Any],
+        wanted: Stack,
         facts: Mapping[str, Any],
         known: StackCatalog,
         cuda_needs: Sequence[Mapping[str, str]],

@@ -11,6 +11,7 @@ from typing import Any, cast
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import module_types
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import versions
 
+from ..inputs.wanted_stack import Driver
 from .driver_there import DriverThere
 from .host import Host
 from .stack_catalog import StackCatalog
@@ -29,7 +30,12 @@ class DriverToBe:
     """
 
     def __init__(
-        self, driver: Any, is_guest: bool, host: Host, there: DriverThere, known: StackCatalog
+        self,
+        driver: Driver | None,
+        is_guest: bool,
+        host: Host,
+        there: DriverThere,
+        known: StackCatalog,
     ) -> None:
         self._driver = driver
         self._is_guest = is_guest
@@ -92,7 +98,7 @@ class DriverToBe:
     @cached_property
     def may_be_prebuilt(self) -> bool:
         """Whether the distribution may have built and signed the wanted modules for this host."""
-        is_packaged = bool(self._driver) and self._driver["method"] == "package"
+        is_packaged = self._driver is not None and self._driver["method"] == "package"
         row = (self.package_row if is_packaged else None) or {}
         return self.module_type in row.get("prebuilt", {})
 

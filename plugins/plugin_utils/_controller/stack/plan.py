@@ -14,6 +14,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import (
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 
+from ..inputs.wanted_stack import Stack
 from . import case as stack_case
 from . import due as stack_due
 from . import notices as stack_notices
@@ -29,7 +30,7 @@ _REBUILDING = {"not-installed", "other-version"}
 
 
 def plan(
-    wanted: Mapping[str, Any],
+    wanted: Stack,
     facts: Mapping[str, Any],
     known: StackCatalog,
     cuda_needs: Sequence[Mapping[str, str]] = (),
@@ -42,7 +43,7 @@ def plan(
     the last one may be the reboot. A notice is {rule, says}. A refused host has no steps: nothing
     of it is touched. ``inapplicable`` are the components that are not for this host.
 
-    :param wanted: what selection.resolve returned.
+    :param wanted: the wanted stack.
     :param known: the StackCatalog.
     :param cuda_needs: [{by, cuda, pytorch}], see case.Case.
     :param today: the date as 'YYYY-MM'.

@@ -12,6 +12,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node import near_mi
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import versions
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 
+from ..inputs.wanted_stack import Driver, File, Ofed, PeerMemory, Stack, Vgpu
 from .stack_catalog import StackCatalog
 
 # What a host's variables may say otherwise: gpunode_driver_version, and so on.
@@ -24,7 +25,7 @@ _RUNFILE = re.compile(r"-(?P<version>\d+(?:\.\d+)+)(?:-grid)?\.run$")
 _UNIT = re.compile(r"[\w@:.\\-]+\.(?:service|socket|timer|path|target|mount|scope|slice)")
 
 # What is wanted where nothing is said.
-NOTHING: dict[str, Any] = {
+NOTHING: Stack = {
     "name": "",
     "driver": None,
     "ofed": None,
@@ -35,13 +36,8 @@ NOTHING: dict[str, Any] = {
 }
 
 
-def resolve(options: Mapping[str, Any], known: StackCatalog) -> dict[str, Any]:
-    """Return the wanted stack, a dict that JSON can carry; a part that is not ours is None.
-
-    Keys: ``name``; ``driver`` {branch, version, flavour, method, modules, repository, file,
-    sha256}, whose version is '' for packages, which are chosen by branch, and whose repository is
-    '' for the one the catalog names first; ``ofed`` {kind, version, file, sha256}; ``peer_memory``
-    {route, tag}; ``vgpu`` {release, host, license}; ``consent``: names; ``drain``: units.
+def resolve(options: Mapping[str, Any], known: StackCatalog) -> Stack:
+    """Return the wanted stack, without what the options of a part's own role say of it.
 
     :param options: the gpunode_* variables without that prefix.
     :param known: the StackCatalog.
@@ -109,7 +105,7 @@ def _named(name: str, known: StackCatalog) -> dict[str, Any]:
 
 def _driver(
     row: Mapping[str, Any] | None, said: Mapping[str, Any], known: StackCatalog
-) -> dict[str, Any] | None:
+) -> Driver | None:
     if row is None and not said:
         return None
     of_file = _RUNFILE.search(said.get("file", ""))
@@ -137,19 +133,26 @@ def _driver(
         )
     # GRID drivers are handed to NVIDIA's customers, each of whom names an own copy.
     release = known.driver(driver["version"], "tesla") if driver["flavour"] == "tesla" else None
-    keys = ("branch", "version", "flavour", "method", "modules", "repository")
-    return {**{key: driver[key] for key in keys}, **_file(said, release)}
+    return {
+        "branch": driver["branch"],
+        "version": driver["version"],
+        "flavour": driver["flavour"],
+        "method": driver["method"],
+        "modules": driver["modules"],
+        "repository": driver["repository"],
+        **_file(said, release),
+    }
 
 
-def _file(said: Mapping[str, Any], release: Mapping[str, Any] | None) -> dict[str, str]:
-    """Return {file, sha256}: as said, else as the catalog's row has it, '' where there is none."""
+def _file(said: Mapping[str, Any], release: Mapping[str, Any] | None) -> File:
+    """Return the File: as said, else as the catalog's row has it, '' where there is none."""
     if "file" in said:
-        return {key: said[key] for key in ("file", "sha256")}
+        return {"file": said["file"], "sha256": said["sha256"]}
     release = release or {}
     return {"file": release.get("url", ""), "sha256": release.get("sha256", "")}
 
 
-def _ofed(row: Mapping[str, Any] | None, said: Mapping[str, Any]) -> dict[str, Any] | None:
+def _ofed(row: Mapping[str, Any] | None, said: Mapping[str, Any]) -> Ofed | None:
     if row is None and not said:
         return None
     ofed = {**(row or {}), **said}
@@ -164,15 +167,14 @@ def _ofed(row: Mapping[str, Any] | None, said: Mapping[str, Any]) -> dict[str, A
     return {"kind": ofed["kind"], "version": version, **_file(said, None)}
 
 
-def _peer_memory(row: Mapping[str, Any] | None, said: Mapping[str, Any]) -> dict[str, Any] | None:
+def _peer_memory(row: Mapping[str, Any] | None, said: Mapping[str, Any]) -> PeerMemory | None:
     if row is None and not said:
         return None
-    return {"route": "auto", "tag": "", **(row or {}), **said}
+    wanted = {"route": "auto", "tag": "", **(row or {}), **said}
+    return {"route": wanted["route"], "tag": wanted["tag"]}
 
 
-def _vgpu(
-    driver: Mapping[str, Any] | None, said: Mapping[str, Any], known: StackCatalog
-) -> dict[str, Any] | None:
+def _vgpu(driver: Driver | None, said: Mapping[str, Any], known: StackCatalog) -> Vgpu | None:
     if not driver or driver["flavour"] != "grid":
         return None
     release = known.driver(driver["version"], "grid") or {}
