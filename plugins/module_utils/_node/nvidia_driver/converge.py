@@ -9,17 +9,18 @@ from typing import Any
 from ..component.bring import Host
 from ..steps import Result
 from . import apply, observe, plan, removal, services
+from .wanted import Absent, Present
 
 
 def converge(host: Host, asked: dict[str, Any], check_mode: bool) -> Result:
     """Bring the driver to the wanted state; return the steps.Result.
 
-    :param asked: the parameters of the module; what is wanted is the state of
-        plugin_utils/_controller/components/nvidia_driver.py.
+    :param asked: the parameters of the module; what is unsaid does not come here.
     :raises Refusal: it cannot be done, or would interrupt whom nobody consented to interrupt; the
         driver that was there is there.
     """
-    wanted, consent = asked["wanted"], asked["consent"]
+    wanted: Absent | Present = asked["wanted"]
+    consent = asked["consent"]
     if wanted["state"] == "absent":
         return removal.converge(host, wanted["repositories"], check_mode)
     seen = observe.observe(host, wanted, consent, asked["drain"])

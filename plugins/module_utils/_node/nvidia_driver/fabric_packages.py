@@ -14,6 +14,7 @@ from ..refusal import Refusal
 from ..steps import Step
 from ..system import text_files
 from . import package_choice, package_family, package_sets, pins
+from .wanted import Present
 
 
 class Seen(NamedTuple):
@@ -31,9 +32,7 @@ class Seen(NamedTuple):
     there: dict[str, text_files.OnDisk]
 
 
-def observe(
-    wanted: dict[str, Any], facts: dict[str, Any], there: dict[str, str], host: Host
-) -> Seen:
+def observe(wanted: Present, facts: dict[str, Any], there: dict[str, str], host: Host) -> Seen:
     """Return what there is to do on a host.
 
     :param wanted: the wanted state.
@@ -79,7 +78,7 @@ def _is_lacking(version: str, facts: dict[str, Any], there: dict[str, str]) -> b
 
 
 def _choice(
-    wanted: dict[str, Any], manager: str, there: dict[str, str], host: Host
+    wanted: Present, manager: str, there: dict[str, str], host: Host
 ) -> package_choice.Choice:
     """Return what has to be installed.
 

@@ -14,6 +14,7 @@ from ..system import text_files
 from . import by_packages, by_runfile, drain, modprobe_conf, services
 from .method import Method
 from .target import Target
+from .wanted import Present
 
 _METHODS: dict[str, Callable[[Target, Host], Method]] = {
     "runfile": by_runfile.of_host,
@@ -42,9 +43,7 @@ class Seen(NamedTuple):
     unused: list[str]
 
 
-def observe(
-    host: Host, wanted: dict[str, Any], consent: Container[str], asked_units: list[str]
-) -> Seen:
+def observe(host: Host, wanted: Present, consent: Container[str], asked_units: list[str]) -> Seen:
     """Look at a host.
 
     :param wanted: the wanted state.

@@ -11,6 +11,7 @@ from ..gpu import installed_driver, module_types, pci
 from ..kernel import secure_boot
 from ..refusal import Refusal
 from ..system import distribution
+from .wanted import Present
 
 
 class Demands(NamedTuple):
@@ -30,11 +31,11 @@ class Demands(NamedTuple):
 class Target:
     """The wanted driver, held against one host.
 
-    :param wanted: what plugin_utils/_controller/components/nvidia_driver.py resolved.
+    :param wanted: the wanted state.
     :param facts: general facts and those of gpu_host.survey.
     """
 
-    def __init__(self, wanted: dict[str, Any], facts: dict[str, Any]) -> None:
+    def __init__(self, wanted: Present, facts: dict[str, Any]) -> None:
         self.wanted = wanted
         self.facts = facts
 

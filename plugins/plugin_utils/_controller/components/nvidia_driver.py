@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver import wanted
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 
 from ..inputs import addresses, catalog, repository_keys, sent_file
@@ -27,12 +28,8 @@ def is_wanted(site: Site) -> bool:
     return site.options("nvidia_driver")["state"] == "absent" or bool(site.stack()["driver"])
 
 
-def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
-    """Return the wanted state: which driver, by what means, and how it is to be set up.
-
-    What follows from the host, such as which of the packages are its own, is left to the node.
-    ``state`` is "unsaid" where neither a driver nor its absence is wanted.
-    """
+def resolve(options: Mapping[str, Any], site: Site) -> wanted.State:
+    """Return the wanted state: which driver, by what means, and how it is to be set up."""
     held = functools.partial(
         repository_keys.held_to, "nvidia_driver_repository_key", options.get("repository_key")
     )
@@ -48,6 +45,8 @@ def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
     return {
         "state": "present",
         **driver,
+        # By now in_stack has said it.
+        "kernels_without_headers": driver["kernels_without_headers"],
         "file": site.source(driver["file"]),
         "guest": driver["flavour"] == "grid",
         "offered": branch.get("module_types", []),
@@ -63,22 +62,22 @@ def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
     }
 
 
-def present(state: Mapping[str, Any]) -> list[str]:
+def present(state: wanted.State) -> list[str]:
     """Return the names of what is to be in place."""
     return [NAME] if state["state"] == "present" else []
 
 
-def absent(state: Mapping[str, Any]) -> list[str]:
+def absent(state: wanted.State) -> list[str]:
     """Return the names of what is to be removed."""
     return [NAME] if state["state"] == "absent" else []
 
 
-def probe(state: Mapping[str, Any]) -> dict[str, list[str]]:
+def probe(state: wanted.State) -> dict[str, list[str]]:
     """Return what the plan must know of the host: what it always knows is enough."""
     return {}
 
 
-def refusals(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Refusal]:
+def refusals(state: wanted.State, facts: Mapping[str, Any]) -> list[Refusal]:
     """Return a Refusal for each thing that cannot work on this host; see stack/refusals.py too."""
     if state["state"] != "present" or state["method"] != "runfile":
         return []
@@ -104,18 +103,20 @@ def in_stack(stack: Stack, options: Callable[[], dict[str, Any]]) -> Stack:
     return {**stack, "driver": {**stack["driver"], "kernels_without_headers": policy}}
 
 
-def arguments(_state: Mapping[str, Any], site: Site) -> dict[str, Any]:
+def arguments(_state: wanted.State, site: Site) -> dict[str, Any]:
     """Return what the module takes besides: the consents, and the units to be drained."""
     stack = site.stack()
     return {"consent": stack["consent"], "drain": stack["drain"]}
 
 
-def sendable(state: Mapping[str, Any]) -> dict[str, sent_file.File]:
+def sendable(state: wanted.State) -> dict[str, sent_file.File]:
     """Return the files of the controller that the host may ask for: the .run."""
-    return sent_file.of("gpunode_driver_file", state.get("file", ""), state.get("sha256", ""))
+    if state["state"] != "present":
+        return {}
+    return sent_file.of("gpunode_driver_file", state["file"], state["sha256"])
 
 
-def summary(state: Mapping[str, Any]) -> list[dict[str, Any]]:
+def summary(state: wanted.Absent | wanted.Present) -> list[dict[str, Any]]:
     """Return a line for people about what is on a converged host."""
     if state["state"] == "absent":
         return [{"says": "no NVIDIA driver"}]
