@@ -14,6 +14,7 @@ from ..rdma import ofed_release
 from ..refusal import Refusal
 from ..system import download, files, own_paths
 from . import note
+from .wanted import Present
 
 _WORK_DIR = os.path.join(own_paths.CACHE_DIR, "mlnx_ofed")
 
@@ -29,10 +30,10 @@ class Source(NamedTuple):
     sha256: str
 
 
-def source(wanted: dict[str, Any], facts: dict[str, Any]) -> Source:
+def source(wanted: Present, facts: dict[str, Any]) -> Source:
     """Return the Source of the wanted bundle.
 
-    :param wanted: the wanted state of plugin_utils/_controller/components/mlnx_ofed.py.
+    :param wanted: the wanted state.
     :param facts: the general facts.
     :raises Refusal: none is known whose digest is.
     """

@@ -21,6 +21,7 @@ from . import archive, installer, kernel_modules, note, package_sets, removal
 from . import bundle as ofed_bundle
 from .method import Method
 from .observe import Packages
+from .wanted import Present
 
 _ENVIRONMENT = {"LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
 
@@ -140,7 +141,7 @@ def reinstall(method: Method, version: str) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _folder_of(wanted: dict[str, Any], version: str) -> str:
+def _folder_of(wanted: Present, version: str) -> str:
     return os.path.join(wanted["tmpdir"], f"{ofed_bundle.UNPACKED}{version}")
 
 

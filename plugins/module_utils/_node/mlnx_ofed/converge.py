@@ -19,6 +19,7 @@ from .by_repository import ByRepository
 from .method import Method
 from .observe import Seen, observe
 from .plan import plan
+from .wanted import Present
 
 _METHODS: dict[str, type[Method]] = {
     "mlnx_ofed": ByBundle,
@@ -31,11 +32,11 @@ def converge(host: Host, asked: dict[str, Any], check_mode: bool) -> Result:
     """Bring the RDMA stack to the wanted state.
 
     :param host: the bring.Host.
-    :param asked: the parameters of the module; what is wanted is the state of
-        plugin_utils/_controller/components/mlnx_ofed.py.
+    :param asked: the parameters of the module; what is unsaid does not come here.
     :raises Refusal: it cannot be done; the stack that was there is there.
     """
-    wanted, consent = asked["wanted"], asked["consent"]
+    wanted: Present = asked["wanted"]
+    consent = asked["consent"]
     seen = observe(wanted, host, host.found)
     method = _METHODS[wanted["kind"]](wanted, seen, host)
     method.refuse(consent)

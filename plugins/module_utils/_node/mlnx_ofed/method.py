@@ -19,6 +19,7 @@ from ..system import text_files
 from ..system.text_files import TextFile
 from . import kernel_modules
 from .observe import Packages, Seen
+from .wanted import Present
 
 
 class Method(abc.ABC):
@@ -27,12 +28,12 @@ class Method(abc.ABC):
     What is planned follows from what is wanted and what was seen. The host is for the actions
     alone, which are carried out later; what those must see of it they look at themselves.
 
-    :param wanted: the wanted state of plugin_utils/_controller/components/mlnx_ofed.py.
+    :param wanted: the wanted state.
     :param seen: what was seen of the host when the work began.
     :param host: the bring.Host.
     """
 
-    def __init__(self, wanted: dict[str, Any], seen: Seen, host: Host) -> None:
+    def __init__(self, wanted: Present, seen: Seen, host: Host) -> None:
         self.wanted = wanted
         self.seen = seen
         self.host = host

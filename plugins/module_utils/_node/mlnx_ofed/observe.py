@@ -16,6 +16,7 @@ from ..system import text_files
 from ..system.root import Root
 from ..system.text_files import OnDisk, TextFile
 from . import kernel_modules, note, openibd, package_sets
+from .wanted import Present
 
 # The symbols of the RDMA core, with which modules of others are built.
 _SYMBOLS = "/usr/src/ofa_kernel/default/Module.symvers"
@@ -83,10 +84,10 @@ class Seen:
     is_own_build: bool
 
 
-def observe(wanted: dict[str, Any], host: Host, facts: dict[str, Any]) -> Seen:
+def observe(wanted: Present, host: Host, facts: dict[str, Any]) -> Seen:
     """Return what is to be seen of a host now.
 
-    :param wanted: the wanted state of plugin_utils/_controller/components/mlnx_ofed.py.
+    :param wanted: the wanted state.
     :param host: the bring.Host.
     :param facts: what its survey told last.
     :raises Refusal: it is not known where the wanted repository is.
@@ -131,7 +132,7 @@ def stack(tree: Root) -> dict[str, str]:
     return rdma_stack.stack(tree, [{"name": name, "version": version} for name, version in rows])
 
 
-def sources(wanted: dict[str, Any], facts: dict[str, Any], tree: Root) -> Sources:
+def sources(wanted: Present, facts: dict[str, Any], tree: Root) -> Sources:
     """Return the Sources of the wanted DOCA-OFED."""
     where, address = wanted["repository"], wanted["repository_url"]
     return repositories.Sources(repositories.RDMA, where, facts, tree, address)
@@ -146,7 +147,7 @@ def _modules(tree: Root, facts: dict[str, Any]) -> dict[tuple[tuple[str, str], s
     }
 
 
-def _needed(wanted: dict[str, Any], manager: str) -> list[str]:
+def _needed(wanted: Present, manager: str) -> list[str]:
     """Return the names of the packages that a way needs before it begins.
 
     :param manager: 'apt' or 'dnf', as node_info names it.

@@ -7,13 +7,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed import installer
+from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed import (
+    installer,
+    wanted,
+)
 from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import rdma_stack
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import distribution
 
 from ..inputs import addresses, catalog, host_folder, repository_keys, sent_file
 from ..inputs.site import Site
+from ..inputs.wanted_stack import Ofed
 from ..stack import stack_catalog
 
 NAME = "RDMA stack"
@@ -24,12 +28,8 @@ def is_wanted(site: Site) -> bool:
     return bool(site.stack()["ofed"])
 
 
-def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
-    """Return the wanted state: which stack, from where, and how its installer is to be told.
-
-    ``state`` is "unsaid" where nothing is wanted. Which bundle it is, where none was named, follows
-    from the host's distribution and is left to the node.
-    """
+def resolve(options: Mapping[str, Any], site: Site) -> wanted.State:
+    """Return the wanted state: which stack, from where, and how its installer is to be told."""
     ofed = site.stack()["ofed"]
     if not ofed:
         return {"state": "unsaid"}
@@ -52,9 +52,9 @@ def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
 
 
 def _packages(
-    options: Mapping[str, Any], ofed: Mapping[str, Any], row: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return {doca, repository, repository_url} of DOCA-OFED: its release, and where that is.
+    options: Mapping[str, Any], ofed: Ofed, row: Mapping[str, Any]
+) -> wanted.DocaPackages:
+    """Return what DOCA-OFED comes from: its release, and where that is.
 
     :param ofed: the stack that is wanted.
     :param row: the catalog's row of its series.
@@ -87,22 +87,22 @@ def _packages(
     }
 
 
-def present(state: Mapping[str, Any]) -> list[str]:
+def present(state: wanted.State) -> list[str]:
     """Return the names of what is to be in place."""
     return [NAME] if state["state"] == "present" else []
 
 
-def absent(_state: Mapping[str, Any]) -> list[str]:
+def absent(_state: wanted.State) -> list[str]:
     """Return the names of what is to be removed: a host always has one stack or the other."""
     return []
 
 
-def probe(_state: Mapping[str, Any]) -> dict[str, list[str]]:
+def probe(_state: wanted.State) -> dict[str, list[str]]:
     """Return what the plan must know of the host: what it always knows is enough."""
     return {}
 
 
-def refusals(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Refusal]:
+def refusals(state: wanted.State, facts: Mapping[str, Any]) -> list[Refusal]:
     """Return a Refusal for each thing that cannot work on this host; see stack/refusals.py too."""
     if state["state"] != "present":
         return []
@@ -113,7 +113,7 @@ def refusals(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Refusal
     return sent_file.refusals("gpunode_ofed_file", state["file"])
 
 
-def _unknown_distribution(state: Mapping[str, Any], distribution: str) -> list[Refusal]:
+def _unknown_distribution(state: wanted.Present, distribution: str) -> list[Refusal]:
     """Return [Refusal] where DOCA-OFED has no packages for a distribution, as far as is known."""
     if distribution in [part["distribution"] for part in state["repository"]["distributions"]]:
         return []
@@ -126,17 +126,19 @@ def _unknown_distribution(state: Mapping[str, Any], distribution: str) -> list[R
     ]
 
 
-def arguments(_state: Mapping[str, Any], site: Site) -> dict[str, Any]:
+def arguments(_state: wanted.State, site: Site) -> dict[str, Any]:
     """Return what the module takes besides: the consents."""
     return {"consent": site.stack()["consent"]}
 
 
-def sendable(state: Mapping[str, Any]) -> dict[str, sent_file.File]:
+def sendable(state: wanted.State) -> dict[str, sent_file.File]:
     """Return the files of the controller that the host may ask for: the bundle."""
-    return sent_file.of("gpunode_ofed_file", state.get("file", ""), state.get("sha256", ""))
+    if state["state"] != "present":
+        return {}
+    return sent_file.of("gpunode_ofed_file", state["file"], state["sha256"])
 
 
-def summary(state: Mapping[str, Any]) -> list[dict[str, Any]]:
+def summary(state: wanted.Present) -> list[dict[str, Any]]:
     """Return a line for people about what is on a converged host."""
     says = f"RDMA stack {rdma_stack.called(state)}"
     return [{"says": says, "kind": state["kind"], "version": state["version"]}]
