@@ -15,12 +15,12 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable
 
 from ..refusal import Refusal
 from ..system import files
 from . import lock_file
+from .wanted import Content, Dist, Named
 
 RECORD = ".gpunode.lock"
 ID = re.compile(r"[0-9a-f]{12}")
@@ -30,7 +30,7 @@ _ID_LENGTH = 12
 _RECORD_MODE = 0o600
 
 
-def id_of(lock: Iterable[Mapping[str, Any]], dists: Iterable[Mapping[str, Any]]) -> str:
+def id_of(lock: Iterable[lock_file.Package], dists: Iterable[Dist]) -> str:
     """Return what tells builds apart: the packages, wherever they come from, and the pins."""
     packages = sorted(
         [lock_file.label(package), package.get("md5") or package["sha256"]] for package in lock
@@ -70,7 +70,7 @@ def record_of(prefix: str) -> str:
     return os.path.join(prefix, RECORD)
 
 
-def read_record(prefix: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def read_record(prefix: str) -> tuple[list[lock_file.Package], list[Dist]]:
     """Return the (lock, dists) that a build says it was built from.
 
     :raises ValueError: with a sentence, where it does not, or its folder is called otherwise.
@@ -89,7 +89,7 @@ def read_record(prefix: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]
     return lock, dists
 
 
-def not_kept(env: Mapping[str, Any]) -> Refusal:
+def not_kept(env: Named) -> Refusal:
     """Return the Refusal for a build that is named and not on the host."""
     return Refusal(
         f"environment {env['name']}: build {os.path.basename(env['prefix'])}",
@@ -98,7 +98,7 @@ def not_kept(env: Mapping[str, Any]) -> Refusal:
     )
 
 
-def is_recorded(env: Mapping[str, Any]) -> bool:
+def is_recorded(env: Content) -> bool:
     """Say whether a build carries what it is to be built from, readable by root alone."""
     path = record_of(env["prefix"])
     try:
@@ -108,12 +108,12 @@ def is_recorded(env: Mapping[str, Any]) -> bool:
     return text == _text(env) and files.ownership(path) == ("root", "root", f"{_RECORD_MODE:04o}")
 
 
-def record(env: Mapping[str, Any]) -> None:
+def record(env: Content) -> None:
     """Write down what a build was built from, now."""
     files.write_text(record_of(env["prefix"]), _text(env), mode=_RECORD_MODE)
 
 
-def mend_record(env: Mapping[str, Any]) -> None:
+def mend_record(env: Content) -> None:
     """Put right what a build says it was built from; when it was last changed stays said."""
     path = record_of(env["prefix"])
     times = (os.stat(path).st_atime_ns, os.stat(path).st_mtime_ns) if os.path.isfile(path) else None
@@ -122,5 +122,5 @@ def mend_record(env: Mapping[str, Any]) -> None:
         os.utime(path, ns=times)
 
 
-def _text(env: Mapping[str, Any]) -> str:
+def _text(env: Content) -> str:
     return json.dumps({"lock": env["lock"], "dists": env["dists"]}, indent=1, sort_keys=True) + "\n"

@@ -6,18 +6,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from . import lock_file, prefixes
+from .wanted import Content, Dist
 
 
-def dist_label(dist: Mapping[str, Any]) -> str:
+def dist_label(dist: Dist) -> str:
     """Return how people name a pinned Python distribution: 'name==version'."""
     return f"{dist['name']}=={dist['version']}"
 
 
-def wanted_labels(environment: Mapping[str, Any]) -> list[str]:
+def wanted_labels(environment: Content) -> list[str]:
     """Return the sorted names of everything an environment is to hold."""
     return sorted(
         [lock_file.label(package) for package in environment["lock"]]
@@ -51,7 +51,7 @@ def _by_name(labels: Iterable[str]) -> dict[str, set[str]]:
 class Contents:
     """What an environment's prefix holds, seen against what is wanted of it.
 
-    :param environment: ``prefix``, ``lock`` (packages) and ``dists`` of the wanted state.
+    :param environment: what is wanted.
     :ivar records: {name: record} of the conda packages there.
     :ivar missing: packages of the lock that are to be linked: absent, another one, or damaged.
     :ivar damaged: names of those that conda believes in place, but whose distribution is not.
@@ -61,7 +61,7 @@ class Contents:
     :ivar has_pip: whether there is a pip to remove distributions with.
     """
 
-    def __init__(self, environment: Mapping[str, Any]) -> None:
+    def __init__(self, environment: Content) -> None:
         self._environment = environment
         self.records = prefixes.conda_records(environment["prefix"])
         self._infos = prefixes.dist_infos(environment["prefix"])
@@ -153,7 +153,7 @@ class Contents:
         return found
 
 
-def _python_home(lock: Iterable[Mapping[str, Any]]) -> re.Pattern[str]:
+def _python_home(lock: Iterable[lock_file.Package]) -> re.Pattern[str]:
     """Return the pattern of paths in the library of a lock's Python; any, where it has none."""
     version = next((package["version"] for package in lock if package["name"] == "python"), None)
     return re.compile(

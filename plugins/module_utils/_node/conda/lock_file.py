@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypedDict
 from urllib.parse import unquote
 
 HEADER = "@EXPLICIT"
@@ -36,11 +36,29 @@ _DISTRIBUTION = re.compile(
 )
 
 
-def parse(text: str) -> list[dict[str, str]]:
-    """Return the packages of a lock: a list of dicts, in the order of the file.
+class Digest(TypedDict, total=False):
+    """The digest of a package: one of the two."""
 
-    Each has ``url`` (without digest), ``name, version, build, subdir``, and
-    ``md5`` or ``sha256``.
+    md5: str
+    sha256: str
+
+
+class Package(Digest):
+    """A package of a lock.
+
+    :ivar url: its address, without the digest.
+    :ivar subdir: the platform it is for, as conda calls it.
+    """
+
+    url: str
+    name: str
+    version: str
+    build: str
+    subdir: str
+
+
+def parse(text: str) -> list[Package]:
+    """Return the packages of a lock, in the order of the file.
 
     :raises ValueError: with a sentence, when this is no lock that can be
         trusted: not explicit, a package without digest, named twice, of
@@ -90,7 +108,7 @@ def _passed_over(lines: Iterable[tuple[int, str]]) -> list[int]:
     return found
 
 
-def _package(number: int, line: str) -> dict[str, str]:
+def _package(number: int, line: str) -> Package:
     match = _PACKAGE.fullmatch(line)
     # An epoch is quoted in an address: 1%211.0 is 1!1.0.
     parts = unquote(match.group("file")).rsplit("-", 2) if match else []
@@ -107,7 +125,7 @@ def _package(number: int, line: str) -> dict[str, str]:
     }
 
 
-def _digest(number: int, line: str, digest: str) -> dict[str, str]:
+def _digest(number: int, line: str, digest: str) -> Digest:
     digest = digest.lower()
     if _MD5.fullmatch(digest):
         return {"md5": digest}
@@ -117,12 +135,12 @@ def _digest(number: int, line: str, digest: str) -> dict[str, str]:
     return {"sha256": match.group(1)}
 
 
-def platform(packages: Iterable[Mapping[str, Any]]) -> str:
+def platform(packages: Iterable[Package]) -> str:
     """Return the platform a lock is for, such as 'linux-64'; 'noarch' when it fits any."""
     return next((package["subdir"] for package in packages if package["subdir"] != NOARCH), NOARCH)
 
 
-def render(packages: Iterable[Mapping[str, Any]]) -> str:
+def render(packages: Iterable[Package]) -> str:
     """Return the lock file for conda.
 
     A sha256 is left out: conda reads it only since version 25, and

@@ -9,14 +9,15 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from .. import urls
 from ..conda import builds, cli, contents, lock_file, package_cache, pip, prefixes
+from ..conda.wanted import Dist, Environment
 from ..refusal import Refusal
 from ..system import files, own_paths, unfinished_folder
 from ..system.commands import Execute
 from . import remains
+from .wanted import Around
 
 
 class Builder:
@@ -30,7 +31,7 @@ class Builder:
 
     def __init__(
         self,
-        wanted: dict[str, Any],
+        wanted: Around,
         execute: Execute,
         state_dir: str = own_paths.STATE_DIR,
         work_dir: str = remains.FILES_DIR,
@@ -41,7 +42,7 @@ class Builder:
         self.state_dir = state_dir
         self._work_dir = work_dir
 
-    def build(self, env: dict[str, Any]) -> None:
+    def build(self, env: Environment) -> None:
         """Build an environment at its prefix, or leave nothing there."""
         with unfinished_folder.building(env["prefix"], self.state_dir):
             self._link("create", env["prefix"], env["lock"])
@@ -50,7 +51,7 @@ class Builder:
             _prove(env)
             builds.record(env)
 
-    def repair(self, env: dict[str, Any]) -> None:
+    def repair(self, env: Environment) -> None:
         """Bring a finished environment back to its lock, touching only what differs.
 
         Twice if need be: what pip removes can be what conda has to put back. Recorded before as
@@ -87,7 +88,7 @@ class Builder:
         if found.missing_dists:
             self._pip_install(prefix, found.missing_dists, again=True)
 
-    def _link(self, verb: str, prefix: str, packages: list[dict[str, Any]]) -> None:
+    def _link(self, verb: str, prefix: str, packages: list[lock_file.Package]) -> None:
         """Have conda fetch packages, prove them, and link them without the network."""
         cache = cli.cache_of(self._base)
         package_cache.drop_unproven(packages, cache)
@@ -108,7 +109,7 @@ class Builder:
             package_cache.check(packages, cache)
             self._conda(prefix, [*arguments, "--offline"])
 
-    def _pip_install(self, prefix: str, dists: list[dict[str, Any]], again: bool = False) -> None:
+    def _pip_install(self, prefix: str, dists: list[Dist], again: bool = False) -> None:
         text = "".join(f"{dist['line']}\n" for dist in dists)
         with self._file(prefix, "requirements", text) as requirements:
             pip.install(prefix, requirements, self._pip_config, self.execute, again)
@@ -135,7 +136,7 @@ class Builder:
         cli.run(self._base, arguments, execute, prefix)
 
 
-def _prove(env: dict[str, Any]) -> None:
+def _prove(env: Environment) -> None:
     found = contents.Contents(env)
     if not found.is_as_wanted():
         raise Refusal(

@@ -22,14 +22,14 @@ from ..system.commands import Run
 from . import observe, remains
 from . import plan as env_plan
 from .builder import Builder
+from .wanted import Complete
 
 
 def converge(host: bring.Host, asked: dict[str, Any], check_mode: bool) -> steps.Result:
     """Bring all environments to the wanted state; return the steps.Result.
 
     :param host: the bring.Host.
-    :param asked: the parameters of the module; what is wanted is the state of
-        plugin_utils/_controller/components/conda_env.py.
+    :param asked: the parameters of the module; what is wanted is a wanted.State.
     :raises Refusal: as :func:`settle` does.
     """
     if not check_mode:
@@ -41,7 +41,7 @@ def converge(host: bring.Host, asked: dict[str, Any], check_mode: bool) -> steps
 
 
 def settle(
-    wanted: dict[str, Any],
+    wanted: Complete,
     builder: Builder,
     keys: tuple[str, ...],
     check_mode: bool,
@@ -78,7 +78,7 @@ def settle(
     )
 
 
-def _try_imports(wanted: dict[str, Any], keys: tuple[str, ...], run: Run) -> None:
+def _try_imports(wanted: Complete, keys: tuple[str, ...], run: Run) -> None:
     failures = {
         env["name"]: imports.check(env["prefix"], env["imports"], run)
         for env in wanted["environments"]

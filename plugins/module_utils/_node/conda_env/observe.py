@@ -9,11 +9,14 @@ import stat
 from typing import Any, NamedTuple
 
 from ..conda import builds, contents, path_state, prefixes
+from ..conda.wanted import Environment as Wanted
+from ..conda.wanted import Kept
 from ..packages import database
 from ..records import manifest
 from ..refusal import Collected, Refusal
 from ..system import files, folders, in_use, safe_paths, unfinished_folder
 from ..system.commands import Run
+from .wanted import Absent, Complete, State
 
 _OPEN = ("root", "root", "0755")
 
@@ -89,7 +92,7 @@ class Seen(NamedTuple):
     earlier: list[Build]
 
 
-def complete(wanted: dict[str, Any], state_dir: str) -> dict[str, Any]:
+def complete(wanted: State, state_dir: str) -> Complete:
     """Return the wanted state with the locks of builds that are only named, read from them.
 
     :param state_dir: where the notes on unfinished builds lie.
@@ -101,10 +104,10 @@ def complete(wanted: dict[str, Any], state_dir: str) -> dict[str, Any]:
         for env in wanted["environments"]
     ]
     collected.refuse()
-    return {**wanted, "environments": environments}
+    return {**wanted, "environments": [env for env in environments if env]}
 
 
-def _recorded(env: dict[str, Any], state_dir: str) -> dict[str, Any]:
+def _recorded(env: Kept, state_dir: str) -> Wanted:
     if _verdict(env["prefix"], state_dir) != "conda":
         raise builds.not_kept(env)
     try:
@@ -118,7 +121,7 @@ def _recorded(env: dict[str, Any], state_dir: str) -> dict[str, Any]:
     return {**env, "lock": lock, "dists": dists}
 
 
-def observe(wanted: dict[str, Any], check_mode: bool, state_dir: str, run: Run) -> Seen:
+def observe(wanted: Complete, check_mode: bool, state_dir: str, run: Run) -> Seen:
     """Look at all that planning needs.
 
     :param wanted: the wanted state, complete.
@@ -129,7 +132,7 @@ def observe(wanted: dict[str, Any], check_mode: bool, state_dir: str, run: Run) 
     folder = wanted["dir"]
     has_folder = os.path.isdir(folder)
     is_open = has_folder and files.ownership(folder) == _OPEN
-    gone: list[str] = wanted["leaving"] if check_mode else []
+    gone = wanted["leaving"] if check_mode else []
     return Seen(
         _lacking(wanted, run),
         has_folder,
@@ -144,7 +147,7 @@ def observe(wanted: dict[str, Any], check_mode: bool, state_dir: str, run: Run) 
     )
 
 
-def in_place(wanted: dict[str, Any], state_dir: str, run: Run) -> list[dict[str, Any]]:
+def in_place(wanted: Complete, state_dir: str, run: Run) -> list[dict[str, Any]]:
     """Return what is in place now, as entries of records/manifest.py.
 
     The parameters are those of :func:`observe`.
@@ -195,14 +198,14 @@ def _is_ours(path: str, state_dir: str) -> bool:
     )
 
 
-def _lacking(wanted: dict[str, Any], run: Run) -> list[str]:
+def _lacking(wanted: Complete, run: Run) -> list[str]:
     """Return the packages of the distribution that are missing; none where nothing is built."""
     if not wanted["environments"]:
         return []
     return database.missing(wanted["system_packages"], run)
 
 
-def _environment(env: dict[str, Any], state_dir: str) -> Environment:
+def _environment(env: Wanted, state_dir: str) -> Environment:
     verdict = _verdict(env["prefix"], state_dir)
     link = os.readlink(env["link"]) if os.path.islink(env["link"]) else None
     serving = _serving(env, link)
@@ -217,7 +220,7 @@ def _environment(env: dict[str, Any], state_dir: str) -> Environment:
     )
 
 
-def _serving(env: dict[str, Any], link: str | None) -> str | None:
+def _serving(env: Wanted, link: str | None) -> str | None:
     if link is None:
         return None
     path = os.path.join(os.path.dirname(env["link"]), link)
@@ -225,7 +228,7 @@ def _serving(env: dict[str, Any], link: str | None) -> str | None:
     return path if is_another and prefixes.is_conda(path) else None
 
 
-def _leaving(env: dict[str, Any], folder: str, gone: list[str], state_dir: str) -> Leaving:
+def _leaving(env: Absent, folder: str, gone: list[str], state_dir: str) -> Leaving:
     paths = [
         path
         for path in builds.builds_of({env["name"]}, folder)
@@ -238,7 +241,7 @@ def _leaving(env: dict[str, Any], folder: str, gone: list[str], state_dir: str) 
     return Leaving(paths, os.path.islink(env["link"]), users)
 
 
-def _earlier(wanted: dict[str, Any], state_dir: str) -> list[Build]:
+def _earlier(wanted: Complete, state_dir: str) -> list[Build]:
     current = {env["prefix"] for env in wanted["environments"]}
     names = {env["name"] for env in wanted["environments"]}
     paths = [path for path in builds.builds_of(names, wanted["dir"]) if path not in current]

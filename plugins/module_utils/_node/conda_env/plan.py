@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..conda import builds, contents, prefixes
+from ..conda.wanted import Environment as Wanted
 from ..packages import package_manager
 from ..refusal import Refusal
 from ..steps import Step, diff, together
@@ -16,6 +17,7 @@ from ..system.commands import Run
 from . import apply
 from .builder import Builder
 from .observe import Environment, Seen
+from .wanted import Complete
 
 
 class Plan(NamedTuple):
@@ -31,7 +33,7 @@ class Plan(NamedTuple):
     diff: list[dict[str, str]]
 
 
-def obstacles(wanted: dict[str, Any], seen: Seen) -> list[Refusal]:
+def obstacles(wanted: Complete, seen: Seen) -> list[Refusal]:
     """Return a Refusal for each thing that keeps environments from being made or removed.
 
     :param wanted: the wanted state, complete.
@@ -70,7 +72,7 @@ def obstacles(wanted: dict[str, Any], seen: Seen) -> list[Refusal]:
     return found
 
 
-def plan(wanted: dict[str, Any], seen: Seen, builder: Builder, run: Run) -> Plan:
+def plan(wanted: Complete, seen: Seen, builder: Builder, run: Run) -> Plan:
     """Return the Plan.
 
     :param wanted: the wanted state, complete.
@@ -94,7 +96,7 @@ def plan(wanted: dict[str, Any], seen: Seen, builder: Builder, run: Run) -> Plan
     )
 
 
-def _removal_steps(wanted: dict[str, Any], seen: Seen, builder: Builder) -> list[Step]:
+def _removal_steps(wanted: Complete, seen: Seen, builder: Builder) -> list[Step]:
     """Return a step for each build and link of an environment that is to go, and their folder."""
     folder, todo = wanted["dir"], []
     going: set[str] = set()
@@ -116,7 +118,7 @@ def _package_steps(lacking: list[str], builder: Builder, run: Run) -> list[Step]
     return together([f"install {name}" for name in lacking], install)
 
 
-def _folder_steps(wanted: dict[str, Any], seen: Seen) -> list[Step]:
+def _folder_steps(wanted: Complete, seen: Seen) -> list[Step]:
     folder = wanted["dir"]
     if not wanted["environments"] or seen.is_open:
         return []
@@ -124,7 +126,7 @@ def _folder_steps(wanted: dict[str, Any], seen: Seen) -> list[Step]:
     return [Step(says, functools.partial(apply.make_folder, folder))]
 
 
-def _build_steps(env: dict[str, Any], here: Environment, builder: Builder) -> list[Step]:
+def _build_steps(env: Wanted, here: Environment, builder: Builder) -> list[Step]:
     """Return the steps that bring the build of an environment to its lock, if it is not there."""
     if here.contents is None:
         return [Step(_build_sentence(env, here), functools.partial(builder.build, env))]
@@ -136,7 +138,7 @@ def _build_steps(env: dict[str, Any], here: Environment, builder: Builder) -> li
     return []
 
 
-def _build_sentence(env: dict[str, Any], here: Environment) -> str:
+def _build_sentence(env: Wanted, here: Environment) -> str:
     counts = [f"{len(env['lock'])} packages", f"{len(env['dists'])} distributions"]
     if here.serving:
         difference = contents.difference(here.serving_labels, contents.wanted_labels(env))
@@ -144,7 +146,7 @@ def _build_sentence(env: dict[str, Any], here: Environment) -> str:
     return f"build environment {env['name']} ({', '.join(counts)}) in {env['prefix']}"
 
 
-def _link_steps(env: dict[str, Any], here: Environment) -> list[Step]:
+def _link_steps(env: Wanted, here: Environment) -> list[Step]:
     target = os.path.basename(env["prefix"])
     if here.link == target:
         return []
@@ -152,7 +154,7 @@ def _link_steps(env: dict[str, Any], here: Environment) -> list[Step]:
     return [Step(f"point {env['link']} to {target}", point)]
 
 
-def _collection_steps(wanted: dict[str, Any], seen: Seen, builder: Builder) -> list[Step]:
+def _collection_steps(wanted: Complete, seen: Seen, builder: Builder) -> list[Step]:
     """Return a step for each earlier build that nobody needs, and each that never was finished.
 
     Of those that nothing lives in, the ones that were in service last are kept: the one that the
@@ -181,7 +183,7 @@ def _removing(path: str, builder: Builder) -> Step:
     return Step(f"remove {path}", functools.partial(builder.remove, path))
 
 
-def _diffs(env: dict[str, Any], here: Environment) -> list[dict[str, str]]:
+def _diffs(env: Wanted, here: Environment) -> list[dict[str, str]]:
     """Return what is shown of an environment that changes: its build, and what is in service."""
     wanted = _lines(contents.wanted_labels(env))
     shown = []

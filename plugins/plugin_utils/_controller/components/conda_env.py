@@ -15,6 +15,11 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import (
     lock_file,
     prefixes,
 )
+from ansible_collections.gpunode.stack.plugins.module_utils._node.conda.wanted import (
+    Environment,
+    Kept,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils._node.conda_env import wanted
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import package_manager
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import (
     Collected,
@@ -35,8 +40,8 @@ def is_wanted(site: Site) -> bool:
     return bool(site.options("conda_env")["list"])
 
 
-def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
-    """Return the wanted state: for each environment its prefix, its link and what it is to hold."""
+def resolve(options: Mapping[str, Any], site: Site) -> wanted.State:
+    """Return the wanted state."""
     folder = host_folder.checked("conda_env_dir", options["dir"])
     if options["keep"] < 0:
         raise Refusal(
@@ -74,23 +79,23 @@ def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
     }
 
 
-def present(state: Mapping[str, Any]) -> list[str]:
+def present(state: wanted.State) -> list[str]:
     """Return the names of the environments that are to be in place."""
     return [env["name"] for env in state["environments"]]
 
 
-def absent(state: Mapping[str, Any]) -> list[str]:
+def absent(state: wanted.State) -> list[str]:
     """Return the names of the environments that are to be removed."""
     return [env["name"] for env in state["absent"]]
 
 
-def probe(state: Mapping[str, Any]) -> dict[str, list[str]]:
+def probe(state: wanted.State) -> dict[str, list[str]]:
     """Return what the plan must know of the host."""
     paths = [path for env in state["environments"] for path in (env["prefix"], env["link"])]
     return {"paths": [state["dir"], *paths], "users": []}
 
 
-def refusals(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Refusal]:
+def refusals(state: wanted.State, facts: Mapping[str, Any]) -> list[Refusal]:
     """Return a Refusal for each thing that cannot work on this host."""
     found = []
     if facts["paths"][state["dir"]]["kind"] not in ("absent", "directory"):
@@ -118,7 +123,7 @@ def refusals(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Refusal
     return found + disk.refusals(_room_needed(state, facts), facts["mounts"])
 
 
-def _unfit(env: Mapping[str, Any], facts: Mapping[str, Any]) -> Iterator[Refusal]:
+def _unfit(env: Environment | Kept, facts: Mapping[str, Any]) -> Iterator[Refusal]:
     """Yield a Refusal for each thing that keeps one environment from this host."""
     what = f"environment {env['name']}"
     platform = environment.platform_of(facts["architecture"])
@@ -142,27 +147,27 @@ def _unfit(env: Mapping[str, Any], facts: Mapping[str, Any]) -> Iterator[Refusal
         )
 
 
-def only_absent(state: Mapping[str, Any]) -> dict[str, Any]:
+def only_absent(state: wanted.State) -> wanted.State:
     """Return the wanted state without what is to be in place."""
     return {**state, "environments": []}
 
 
-def without_absent(state: Mapping[str, Any]) -> dict[str, Any]:
+def without_absent(state: wanted.State) -> wanted.State:
     """Return the wanted state without what is to be removed."""
     return {**state, "absent": []}
 
 
-def arguments(_state: Mapping[str, Any], _site: Site) -> dict[str, Any]:
+def arguments(_state: wanted.State, _site: Site) -> dict[str, Any]:
     """Return what the module takes besides: nothing."""
     return {}
 
 
-def sendable(_state: Mapping[str, Any]) -> dict[str, sent_file.File]:
+def sendable(_state: wanted.State) -> dict[str, sent_file.File]:
     """Return the files of the controller that the host may ask for: none."""
     return {}
 
 
-def summary(state: Mapping[str, Any]) -> list[dict[str, Any]]:
+def summary(state: wanted.State) -> list[dict[str, Any]]:
     """Return a line for people about each environment of a converged host."""
     return [
         {"says": f"environment {env['name']} in {env['prefix']}"} for env in state["environments"]
@@ -201,7 +206,7 @@ def orders(site: Site, upgrade: Collection[str] = ()) -> list[dict[str, Any]]:
     return found
 
 
-def _room_needed(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[tuple[str, str, int]]:
+def _room_needed(state: wanted.State, facts: Mapping[str, Any]) -> list[tuple[str, str, int]]:
     return [
         (f"environment {env['name']}", env["prefix"], _ROOM)
         for env in state["environments"]

@@ -7,9 +7,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import builds, lock_file
+from ansible_collections.gpunode.stack.plugins.module_utils._node.conda.wanted import (
+    Dist,
+    Environment,
+    Kept,
+    Named,
+)
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 
 from .. import project
@@ -24,6 +30,8 @@ _PREFIX_MAX = 255
 # Platforms of conda, by the architecture that Linux names.
 _PLATFORMS = {"x86_64": "linux-64", "aarch64": "linux-aarch64", "ppc64le": "linux-ppc64le"}
 _MACHINES = {platform: machine for machine, platform in _PLATFORMS.items()}
+
+_Row = TypeVar("_Row")
 
 
 def check_name(name: str) -> None:
@@ -50,7 +58,7 @@ def platform_of(architecture: str) -> str:
 
 def wanted(
     item: Mapping[str, Any], replaced: Mapping[str, str], folder: str, site: Site
-) -> dict[str, Any]:
+) -> Environment | Kept:
     """Return what is wanted of an environment that is to be in place.
 
     :param item: of conda_env_list.
@@ -70,7 +78,7 @@ def wanted(
     return _environment(item, replaced, folder, site)
 
 
-def _kept(item: Mapping[str, Any], folder: str) -> dict[str, Any]:
+def _kept(item: Mapping[str, Any], folder: str) -> Kept:
     """Return what is wanted of an environment of which a build on the host is named."""
     if not builds.ID.fullmatch(item["build"]):
         raise Refusal(
@@ -78,27 +86,24 @@ def _kept(item: Mapping[str, Any], folder: str) -> dict[str, Any]:
             "a build is named by the 12 digits of 0-9 and a-f at the end of its folder's name",
             "Correct it",
         )
-    content = {"platform": None, "lock": None, "dists": None}
-    return _described(item, folder, item["build"], content)
+    return {**_named(item, folder, item["build"]), "platform": None, "lock": None, "dists": None}
 
 
 def _environment(
     item: Mapping[str, Any], replaced: Mapping[str, str], folder: str, site: Site
-) -> dict[str, Any]:
+) -> Environment:
     item = spec.located(item, site)
     lock = mirrors.of_packages(_parsed(item, "lock", site, lock_file.parse), replaced)
     dists = _dists(item, lock, site)
-    content = {
+    return {
+        **_named(item, folder, builds.id_of(lock, dists)),
         "platform": lock_file.platform(lock),
         "lock": lock,
         "dists": dists,
     }
-    return _described(item, folder, builds.id_of(lock, dists), content)
 
 
-def _dists(
-    item: Mapping[str, Any], lock: Sequence[Mapping[str, Any]], site: Site
-) -> list[dict[str, str]]:
+def _dists(item: Mapping[str, Any], lock: Sequence[lock_file.Package], site: Site) -> list[Dist]:
     if not item.get("requirements"):
         return []
     versions = {package["name"]: package["version"] for package in lock}
@@ -121,8 +126,8 @@ def _dists(
 
 
 def _parsed(
-    item: Mapping[str, Any], key: str, site: Site, parse: Callable[[str], list[dict[str, str]]]
-) -> list[dict[str, str]]:
+    item: Mapping[str, Any], key: str, site: Site, parse: Callable[[str], list[_Row]]
+) -> list[_Row]:
     text = site.read_text(item[key], f"conda_env_list: {item['name']}: {key}")
     try:
         return parse(text)
@@ -134,9 +139,7 @@ def _parsed(
         ) from error
 
 
-def _described(
-    item: Mapping[str, Any], folder: str, build_id: str, content: Mapping[str, Any]
-) -> dict[str, Any]:
+def _named(item: Mapping[str, Any], folder: str, build_id: str) -> Named:
     prefix = os.path.join(folder, builds.folder_of(item["name"], build_id))
     if len(prefix.encode()) > _PREFIX_MAX:
         raise Refusal(
@@ -150,5 +153,4 @@ def _described(
         "prefix": prefix,
         "link": os.path.join(folder, item["name"]),
         "imports": item["imports"],
-        **content,
     }

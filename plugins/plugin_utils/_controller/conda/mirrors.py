@@ -9,9 +9,9 @@ default_channels hold for channels by name alone.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node import urls
+from ansible_collections.gpunode.stack.plugins.module_utils._node.conda.lock_file import Package
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 
 from ..inputs import addresses
@@ -32,9 +32,7 @@ def check(mirrors: Mapping[str, str]) -> None:
             )
 
 
-def of_packages(
-    packages: Iterable[Mapping[str, Any]], mirrors: Mapping[str, str]
-) -> list[dict[str, Any]]:
+def of_packages(packages: Iterable[Package], mirrors: Mapping[str, str]) -> list[Package]:
     """Return the packages of a lock with the addresses that the mirrors give them."""
     return [{**package, "url": of(package["url"], mirrors)} for package in packages]
 

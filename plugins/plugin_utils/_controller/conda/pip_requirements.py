@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node import urls
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import prefixes
+from ansible_collections.gpunode.stack.plugins.module_utils._node.conda.wanted import Dist
 
 if TYPE_CHECKING:
     from packaging.markers import Marker
@@ -66,13 +67,8 @@ _LEAVE_OUT = "leave it out"
 _UNKNOWABLE = ("platform_release", "platform_version")
 
 
-def parse(
-    text: str, python_version: str, machine: str, indexes: Iterable[str] = ()
-) -> list[dict[str, str]]:
-    """Return the distributions that a requirements file asks for on a Linux host.
-
-    A list of dicts ``name`` (as PEP 503 compares it), ``version`` and ``line``
-    (the requirement with its hashes, for pip), in the order of the names.
+def parse(text: str, python_version: str, machine: str, indexes: Iterable[str] = ()) -> list[Dist]:
+    """Return the distributions that a requirements file asks for on a Linux host, by their names.
 
     :param text: the file.
     :param python_version: the environment's Python, such as '3.11.7', for markers.
@@ -179,7 +175,7 @@ def _instead_of(option: str) -> str:
     return next((says for names, says in _INSTEAD.items() if option in names), _LEAVE_OUT)
 
 
-def _dist(number: int, line: str, environment: Mapping[str, str]) -> dict[str, str] | None:
+def _dist(number: int, line: str, environment: Mapping[str, str]) -> Dist | None:
     hashes = {digest.lower() for digest in _HASH.findall(line)}
     if _VERSION_CONTROL.match(line):
         raise ValueError(f"line {number} {_NO_HASH}: {line}")

@@ -257,7 +257,7 @@ def _check_answer(solution: Mapping[str, Any]) -> None:
 
 
 def _check_packages(
-    packages: Iterable[Mapping[str, str]],
+    packages: Iterable[lock_file.Package],
     answered: Iterable[Mapping[str, Any]],
     channels: Sequence[str],
 ) -> None:
