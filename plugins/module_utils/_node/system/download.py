@@ -11,6 +11,7 @@ import hashlib
 import http.client
 import netrc
 import os
+import queue
 import socket
 import threading
 import time
@@ -33,6 +34,8 @@ _ANSWER_S = 5 * 60
 # The largest files here, bundles of an RDMA stack, have less than a tenth of it.
 _LONGEST_S = 2 * 60 * 60
 _LARGEST = 64 << 30
+# Of chunks that have come and are not written yet.
+_AHEAD = 4
 _NETRC_LIMIT = 256 << 10
 # What a server does not have, or sends so that nobody can read it: packed by gzip, which open_url
 # takes apart, or a redirection that leads to no address.
@@ -80,9 +83,9 @@ def read(url: str, ca_bundle: str | None = None) -> bytes:
 
     :raises Refusal: it cannot be had.
     """
-    with _opened(url, ca_bundle) as answer:
+    with _arriving(url, ca_bundle) as chunks:
         data = b""
-        for chunk in _chunks(url, answer):
+        for chunk in chunks:
             data += chunk
             if len(data) >= _CHUNK:
                 break
@@ -91,8 +94,8 @@ def read(url: str, ca_bundle: str | None = None) -> bytes:
 
 def _stream(url: str, handle: IO[bytes], sha256: str, ca_bundle: str | None) -> None:
     digest = hashlib.sha256()
-    with _opened(url, ca_bundle) as answer:
-        for chunk in _chunks(url, answer):
+    with _arriving(url, ca_bundle) as chunks:
+        for chunk in chunks:
             digest.update(chunk)
             handle.write(chunk)
     if digest.hexdigest() != sha256:
@@ -103,27 +106,54 @@ def _stream(url: str, handle: IO[bytes], sha256: str, ca_bundle: str | None) -> 
         )
 
 
-def _chunks(url: str, answer: IO[bytes]) -> Iterator[bytes]:
+def _chunks(url: str, arrived: queue.Queue[bytes | Exception]) -> Iterator[bytes]:
     """Yield what a server sends, as it comes.
 
+    :param arrived: what :func:`_read_all` puts there.
     :raises Refusal: it takes too long, or has no end.
     """
     began, size = time.monotonic(), 0
-    # One that waits for a whole chunk waits for as long as the server likes.
-    read = getattr(answer, "read1", answer.read)
-    for chunk in iter(lambda: read(_CHUNK), b""):
-        size += len(chunk)
+    while True:
+        chunk: bytes | Exception | None = None
+        with contextlib.suppress(queue.Empty):
+            chunk = arrived.get(timeout=max(0, began + _LONGEST_S - time.monotonic()))
+        if isinstance(chunk, Exception):
+            raise chunk
+        if chunk == b"":
+            return
+        size += len(chunk or b"")
         took_s = time.monotonic() - began
-        if took_s > _LONGEST_S or size > _LARGEST:
-            limit = (
-                f"{_LONGEST_S // 60} minutes" if took_s > _LONGEST_S else f"{_LARGEST >> 30} GiB"
-            )
+        if chunk is None or took_s > _LONGEST_S or size > _LARGEST:
+            limit = f"{_LONGEST_S // 60} minutes" if size <= _LARGEST else f"{_LARGEST >> 30} GiB"
             raise Refusal(
                 f"download {urls.shown(url)}",
                 f"it was not at its end after {limit}: {size >> 10} KiB in {took_s:.0f} s",
                 "Look at the server and the way to it, or name a mirror that is nearer",
             )
         yield chunk
+
+
+def _read_all(
+    answer: IO[bytes], arrived: queue.Queue[bytes | Exception], is_over: threading.Event
+) -> None:
+    """Put what a server sends where it is waited for, up to its empty end or an error.
+
+    A single reading may last for ever, as that of one empty part of a packed body after the other.
+
+    :param is_over: set once nobody waits any more.
+    """
+    # One that waits for a whole chunk waits for as long as the server likes.
+    read = getattr(answer, "read1", answer.read)
+    with contextlib.closing(answer):
+        try:
+            for chunk in iter(lambda: read(_CHUNK), b""):
+                arrived.put(chunk)
+                if is_over.is_set():
+                    return
+            arrived.put(b"")
+        # Whatever it is, it is raised where it is waited for.
+        except Exception as error:
+            arrived.put(error)
 
 
 def _refuse_odd_netrc() -> None:
@@ -152,17 +182,28 @@ def _refuse_odd_netrc() -> None:
 
 
 @contextlib.contextmanager
-def _opened(url: str, ca_bundle: str | None) -> Iterator[IO[bytes]]:
+def _arriving(url: str, ca_bundle: str | None) -> Iterator[Iterator[bytes]]:
+    """Yield what :func:`_chunks` yields of what is at a URL."""
     _refuse_odd_netrc()
+    arrived: queue.Queue[bytes | Exception] = queue.Queue(_AHEAD)
+    is_over = threading.Event()
     try:
-        with contextlib.closing(_answer(url, ca_bundle)) as answer:
-            yield answer
+        answer = _answer(url, ca_bundle)
+        threading.Thread(
+            target=_read_all, args=(answer, arrived, is_over), name="arriving", daemon=True
+        ).start()
+        yield _chunks(url, arrived)
     except _BROKEN as error:
         raise Refusal(
             f"download {urls.shown(url)}",
             f"the server cannot be reached or does not have it: {commands.said(error)}",
             "Correct the address, or the proxy and CA bundle on the way to it, and run again",
         ) from error
+    finally:
+        is_over.set()
+        # Who has no room for what has come goes on, and ends.
+        with contextlib.suppress(queue.Empty):
+            arrived.get_nowait()
 
 
 def _answer(url: str, ca_bundle: str | None) -> IO[bytes]:

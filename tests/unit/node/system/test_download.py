@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import gzip
 import hashlib
 import http.server
@@ -40,10 +42,29 @@ HOSTILE = {
 }
 
 
+# Ways in which a body goes on without a byte of it: (headers, what it begins with, what follows).
+_PACKED = b"Content-Encoding: gzip\r\n\r\n"
+_CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+WITHOUT_END = {
+    "empty-members": (_PACKED, b"", gzip.compress(b"")),
+    "long-name": (_PACKED, b"\x1f\x8b\x08\x08" + bytes(6), b"x"),
+    "chunk-says": (_CHUNKED, b"1;", b"x"),
+    "trailers": (_CHUNKED, b"1\r\nx\r\n0\r\n", b"X: y\r\n"),
+}
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path.strip("/") in HOSTILE:
             self.wfile.write(HOSTILE[self.path.strip("/")])
+            return
+        if self.path.strip("/") in WITHOUT_END:
+            headers, begins, follows = WITHOUT_END[self.path.strip("/")]
+            self.wfile.write(b"HTTP/1.1 200 OK\r\n" + headers + begins)
+            with contextlib.suppress(OSError):
+                for _moment in range(100):
+                    self.wfile.write(follows)
+                    time.sleep(0.05)
             return
         self.server.asked.append(self.path)
         self.server.heard.append(self.headers.get("Authorization"))
@@ -164,6 +185,31 @@ def test_what_does_not_end_names_the_limit_and_leaves_nothing(
     assert os.listdir(path.parent) == []
     with pytest.raises(Refusal, match=f"not at its end {words}"):
         download.read(f"{server.url}/drip")
+
+
+@pytest.mark.parametrize("way", WITHOUT_END)
+def test_a_body_that_goes_on_without_a_byte_of_it_is_waited_for_no_longer(
+    server, path, monkeypatch, way
+):
+    monkeypatch.setattr(download, "_LONGEST_S", 0.5)
+    began = time.monotonic()
+    with pytest.raises(Refusal, match="not at its end after"):
+        download.fetch(f"{server.url}/{way}", str(path), SHA256)
+    assert time.monotonic() - began < 4
+    assert os.listdir(path.parent) == []
+
+
+def test_what_fails_on_the_disk_keeps_no_server_waiting(server, path, monkeypatch):
+    def full(*_asked):
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(download.hashlib, "sha256", full)
+    with pytest.raises(Refusal):
+        download.fetch(f"{server.url}/ok", str(path), SHA256)
+    deadline = time.monotonic() + 5
+    while threading.active_count() > 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert [one.name for one in threading.enumerate() if "arriving" in one.name] == []
 
 
 @pytest.mark.parametrize(
