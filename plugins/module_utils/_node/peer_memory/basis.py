@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from ..gpu import clients, installed_driver, module_types
 from ..packages import versions
 from ..rdma import ofed_release, openibd_restart, peer_route
+from .wanted import NvidiaDriver, RdmaStack, Said
 
 
 class Basis(NamedTuple):
@@ -65,12 +66,12 @@ def of_host(facts: dict[str, Any]) -> Basis:
     return _basis(_driver_there(facts), _stack_there(facts))
 
 
-def to_be(wanted: dict[str, Any], facts: dict[str, Any], consent: list[str]) -> Basis:
+def to_be(wanted: Said, facts: dict[str, Any], consent: list[str]) -> Basis:
     """Return the Basis that a host has once a run has brought what else is wanted of it.
 
     What waits for a consent is not brought.
 
-    :param wanted: the state of plugin_utils/_controller/components/peer_memory.py.
+    :param wanted: the wanted state.
     :param facts: as they are now.
     :param consent: names of gpunode_consent.
     """
@@ -118,7 +119,7 @@ def _driver_there(facts: dict[str, Any]) -> _Driver:
     return _Driver(peer_route.Driver(versions.branch(version), version, is_open), called)
 
 
-def _is_there(said: dict[str, Any], wanted: dict[str, Any], facts: dict[str, Any]) -> bool:
+def _is_there(said: NvidiaDriver, wanted: Said, facts: dict[str, Any]) -> bool:
     """Say whether the driver that is wanted is on disk, for every kernel that has one.
 
     Of packages any version of the branch is it: what is there is held.
@@ -138,7 +139,7 @@ def _is_there(said: dict[str, Any], wanted: dict[str, Any], facts: dict[str, Any
     )
 
 
-def _waits(said: dict[str, Any], facts: dict[str, Any], consent: list[str]) -> bool:
+def _waits(said: NvidiaDriver, facts: dict[str, Any], consent: list[str]) -> bool:
     """Say whether the driver is not exchanged before somebody consents to it."""
     is_there = bool(installed_driver.main_modules(facts))
     changes_method = is_there and _method(facts) != said["method"]
@@ -148,13 +149,13 @@ def _waits(said: dict[str, Any], facts: dict[str, Any], consent: list[str]) -> b
     )
 
 
-def _driver_to_be(said: dict[str, Any], wanted: dict[str, Any], facts: dict[str, Any]) -> _Driver:
+def _driver_to_be(said: NvidiaDriver, wanted: Said, facts: dict[str, Any]) -> _Driver:
     version, is_open = said["version"] or said["branch"], _is_open(said, wanted, facts)
     route = peer_route.Driver(said["branch"], version, is_open)
     return _Driver(route, f"{_called(version, is_open)} by {said['method']}")
 
 
-def _is_open(said: dict[str, Any], wanted: dict[str, Any], facts: dict[str, Any]) -> bool:
+def _is_open(said: NvidiaDriver, wanted: Said, facts: dict[str, Any]) -> bool:
     named = (said["modules"], wanted["architectures"], said["guest"], said["offered"])
     return module_types.of_host(facts, *named, said["branch"]) == "open"
 
@@ -172,7 +173,7 @@ def _stack_there(facts: dict[str, Any]) -> _Stack:
     return _named(facts["rdma_stack"]["kind"], facts["rdma_stack"]["version"])
 
 
-def _is_stack_there(said: dict[str, Any], facts: dict[str, Any]) -> bool:
+def _is_stack_there(said: RdmaStack, facts: dict[str, Any]) -> bool:
     """Say whether the RDMA stack that is wanted is there, with what modules are built with."""
     if said["kind"] == "inbox":
         return bool(facts["rdma_stack"]["kind"] == "inbox")
@@ -180,14 +181,14 @@ def _is_stack_there(said: dict[str, Any], facts: dict[str, Any]) -> bool:
     return is_it and bool(facts["peer_memory"]["headers"])
 
 
-def _stack_waits(said: dict[str, Any], facts: dict[str, Any], consent: list[str]) -> bool:
+def _stack_waits(said: RdmaStack, facts: dict[str, Any], consent: list[str]) -> bool:
     """Say whether the RDMA stack is not exchanged before somebody consents to it."""
     exchanges = openibd_restart.exchanges_loaded(facts, True, [], has_tree=True)
     is_the_way = openibd_restart.is_the_way(said["kind"], facts, consent)
     return exchanges and is_the_way and openibd_restart.CONSENT not in consent
 
 
-def _stack_to_be(said: dict[str, Any]) -> _Stack:
+def _stack_to_be(said: RdmaStack) -> _Stack:
     return _named(said["kind"], said["version"])
 
 

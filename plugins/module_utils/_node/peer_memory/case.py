@@ -18,6 +18,7 @@ from .delivery import Delivery
 from .observe import DELIVERIES, Kernel, Seen, modules_of
 from .outlook import Outlook
 from .target import Target
+from .wanted import Said
 
 _NAME = nv_peer_mem.NAME
 
@@ -94,10 +95,10 @@ class Case:
         return noted in ("", called) and kernel.misfits[path] is None
 
 
-def case(wanted: dict[str, Any], target: Target, seen: Seen, outlook: Outlook, host: Host) -> Case:
+def case(wanted: Said, target: Target, seen: Seen, outlook: Outlook, host: Host) -> Case:
     """Return the Case of a host.
 
-    :param wanted: the state of plugin_utils/_controller/components/peer_memory.py.
+    :param wanted: the wanted state.
     :param host: what is built is built there.
     :raises Refusal: there is no archive of the tag that is wanted, or not all that a build needs.
     """
@@ -123,7 +124,7 @@ def had(found: Any) -> Any:
     return found
 
 
-def _order(wanted: dict[str, Any], target: Target, seen: Seen, host: Host) -> nv_peer_mem.Order:
+def _order(wanted: Said, target: Target, seen: Seen, host: Host) -> nv_peer_mem.Order:
     tag = target.tags[0]["tag"] if target.tags else wanted["tag"]
     peer_route.refuse_without_archive(tag, target.tags)
     row, patches = target.tags[0], wanted["patches"]

@@ -18,13 +18,13 @@ from . import observe, outlook, plan, refusals, sources
 from .case import Case, had
 from .case import case as case_of
 from .target import target as target_of
+from .wanted import Said
 
 
 def converge(host: Host, asked: dict[str, Any], check_mode: bool) -> steps.Result:
     """Bring peer memory to the wanted route; return the steps.Result.
 
-    :param asked: the parameters of the module; what is wanted is the state of
-        plugin_utils/_controller/components/peer_memory.py.
+    :param asked: the parameters of the module; what is unsaid does not come here.
     :raises Refusal: it cannot be done; what was there is there.
     """
     case = _case(asked, host, host.found, check_mode)
@@ -48,7 +48,7 @@ def _case(asked: dict[str, Any], host: Host, facts: dict[str, Any], check_mode: 
     :param facts: what was seen of it just now.
     :raises Refusal: it cannot be brought to what is wanted.
     """
-    wanted = asked["wanted"]
+    wanted: Said = asked["wanted"]
     drivers = observe.drivers(host.tree, facts, wanted["driver"]["module"])
     target = target_of(wanted, facts, drivers, asked["consent"], check_mode)
     seen = observe.observe(host, facts, target, wanted)

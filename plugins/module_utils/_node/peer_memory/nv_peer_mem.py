@@ -16,6 +16,7 @@ from ..rdma import symbols
 from ..refusal import Refusal
 from ..system import safe_paths
 from ..system.root import Root
+from .wanted import DriverParts
 
 NAME = "nv_peer_mem"
 CONF = f"/etc/dkms/{NAME}.conf"
@@ -70,13 +71,13 @@ NO_ORDER = Order("", "", {}, "", [], [], len)
 
 
 def build_inputs(
-    tree: Root, release: str, modules: list[dict[str, Any]], said: dict[str, str]
+    tree: Root, release: str, modules: list[dict[str, Any]], said: DriverParts
 ) -> BuildInputs:
     """Return the BuildInputs of one kernel.
 
     :param tree: the host.
     :param modules: rows of installed_driver.modules.
-    :param said: {"module": path, "source": folder}, '' for what is to be found.
+    :param said: what the options say of the driver.
     :raises Refusal: something is not there.
     """
     module = driver_module(tree, release, modules, said["module"])

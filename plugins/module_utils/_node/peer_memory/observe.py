@@ -16,6 +16,7 @@ from ..system.root import Root
 from . import boot, by_dkms, by_rpm, fit, nv_peer_mem
 from .delivery import Delivery
 from .target import Target
+from .wanted import DriverParts, Said
 
 #: What nv_peer_mem comes by; who knows best which modules are its own comes first.
 DELIVERIES: dict[str, type[Delivery[Any]]] = {"rpm": by_rpm.ByRpm, "dkms": by_dkms.ByDkms}
@@ -79,7 +80,7 @@ def drivers(tree: Root, facts: dict[str, Any], said: str) -> dict[str, str]:
     return found
 
 
-def observe(host: Host, facts: dict[str, Any], target: Target, wanted: dict[str, Any]) -> Seen:
+def observe(host: Host, facts: dict[str, Any], target: Target, wanted: Said) -> Seen:
     """Return what a host has, as far as the target's route makes it matter.
 
     Drivers are large, and read only where a module is held against them.
@@ -113,7 +114,7 @@ def _kernel(
     row: dict[str, Any],
     target: Target,
     facts: dict[str, Any],
-    said: dict[str, str],
+    said: DriverParts,
 ) -> Kernel:
     release, modules = row["release"], facts["driver"]["modules"]
     driver = _or_refusal(nv_peer_mem.driver_module, tree, release, modules, said["module"])

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from ..gpu import loaded_module
 from ..rdma import openibd_restart
 from .basis import Basis
+from .wanted import Said
 
 
 class Outlook(NamedTuple):
@@ -43,7 +44,7 @@ def of_host(facts: dict[str, Any]) -> Outlook:
 
 
 def to_be(
-    wanted: dict[str, Any],
+    wanted: Said,
     facts: dict[str, Any],
     basis: Basis,
     consent: list[str],
@@ -51,7 +52,7 @@ def to_be(
 ) -> Outlook:
     """Return what is loaded once a run has brought what else is wanted of a host.
 
-    :param wanted: the state of plugin_utils/_controller/components/peer_memory.py.
+    :param wanted: the wanted state.
     :param facts: as they are now.
     :param basis: basis.to_be.
     :param consent: names of gpunode_consent.

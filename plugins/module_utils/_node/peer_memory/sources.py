@@ -11,10 +11,11 @@ import os
 import re
 import shutil
 import tarfile
-from typing import IO, Any, cast
+from typing import IO, cast
 
 from ..refusal import Refusal
 from ..system import archives, disk, download, files, own_paths
+from .wanted import Tag
 
 #: Among the sources: what they were made from, and what they were like then.
 NOTE = "gpunode.txt"
@@ -28,10 +29,10 @@ _MOST_BYTES = 1 << 20
 _DEEPEST, _LONGEST = 100, 255
 
 
-def make(row: dict[str, Any], patches: dict[str, str], sent: dict[str, str], folder: str) -> None:
+def make(row: Tag, patches: dict[str, str], sent: dict[str, str], folder: str) -> None:
     """Make the sources of a tag with their patches in a folder that is not there yet.
 
-    :param row: {tag, file, sha256} of the wanted state.
+    :param row: the tag.
     :param patches: {name: text}.
     :param sent: {name: path} of the files of the controller that were sent along.
     :raises Refusal: the archive is not to be had, is another one, or none.

@@ -10,6 +10,7 @@ from ..kernel import kernels
 from ..rdma import peer_route
 from . import basis, nv_peer_mem
 from .basis import Basis
+from .wanted import Said, Tag
 
 
 class Target(NamedTuple):
@@ -26,7 +27,7 @@ class Target(NamedTuple):
     route: str
     kernels: list[dict[str, Any]]
     basis: Basis
-    tags: list[dict[str, Any]]
+    tags: list[Tag]
     foretold: list[str]
 
     @property
@@ -41,7 +42,7 @@ class Target(NamedTuple):
 
 
 def target(
-    wanted: dict[str, Any],
+    wanted: Said,
     facts: dict[str, Any],
     drivers: dict[str, str],
     consent: list[str],
@@ -49,7 +50,7 @@ def target(
 ) -> Target:
     """Return the Target of a host.
 
-    :param wanted: the state of plugin_utils/_controller/components/peer_memory.py.
+    :param wanted: the wanted state.
     :param facts: of the host.
     :param drivers: {release: path of the driver's module for that kernel, '' for none}.
     :param consent: names of gpunode_consent.
@@ -83,7 +84,7 @@ def target(
 
 
 def _rows(
-    wanted: dict[str, Any], facts: dict[str, Any], drivers: dict[str, str], brings_driver: bool
+    wanted: Said, facts: dict[str, Any], drivers: dict[str, str], brings_driver: bool
 ) -> list[dict[str, Any]]:
     """Return the rows of the kernels that have the driver, or get it first.
 

@@ -5,13 +5,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from ..gpu import architectures, module_types, pci
 from ..kernel import secure_boot
 from ..packages import versions
 from ..refusal import Refusal
+
+_Row = TypeVar("_Row", bound=Mapping[str, Any])
 
 #: The modules that register GPU memory with the RDMA core; one of them at most is there.
 MODULES = ("nv_peer_mem", "nvidia_peermem")
@@ -153,7 +155,7 @@ def cannot_sign(route: str, delivery: str, found: Mapping[str, Any]) -> bool:
     return route == "nv_peer_mem" and delivery == "rpm" and secure_boot.needs_signature(found)
 
 
-def fitting(said: str, rows: Iterable[dict[str, Any]], has_client_ex: bool) -> list[dict[str, Any]]:
+def fitting(said: str, rows: Iterable[_Row], has_client_ex: bool) -> list[_Row]:
     """Return those tags of nv_peer_mem that can be taken: the one that is said, else all that fit.
 
     :param said: a tag, '' for none.
@@ -170,7 +172,7 @@ def is_fit(row: Mapping[str, Any], has_client_ex: bool) -> bool:
     return has_client_ex or not row["needs_client_ex"]
 
 
-def refuse_without_archive(tag: str, rows: list[dict[str, Any]]) -> None:
+def refuse_without_archive(tag: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Refuse a tag of nv_peer_mem of which no archive is known.
 
     :param rows: its row of the wanted state, [] where the catalog does not know the tag.

@@ -8,13 +8,14 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node.peer_memory import wanted
 from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import peer_route
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 
 from .. import project
 from ..inputs import catalog, sent_file
 from ..inputs.site import Site
-from ..inputs.wanted_stack import Stack
+from ..inputs.wanted_stack import File, Stack
 from ..stack import stack_catalog
 
 NAME = "peer memory"
@@ -27,12 +28,8 @@ def is_wanted(site: Site) -> bool:
     return bool(site.stack()["peer_memory"])
 
 
-def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
-    """Return the wanted state: the route, and with what nv_peer_mem would be built.
-
-    ``state`` is "unsaid" where nothing is wanted, and "absent" where the route is none. What
-    follows from the host, such as what ``auto`` comes to, is left to the node.
-    """
+def resolve(options: Mapping[str, Any], site: Site) -> wanted.State:
+    """Return the wanted state: the route, and with what nv_peer_mem would be built."""
     said = site.stack()["peer_memory"]
     if not said:
         return {"state": "unsaid"}
@@ -54,34 +51,32 @@ def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
         },
         "branches": known.routes,
         "architectures": known.architectures,
-        # What the same run brings before.
         "nvidia_driver": _driver_before(site, known),
         "rdma_stack": {
             "kind": ofed["kind"] if ofed else "",
             "version": ofed["version"] if ofed else "",
             "release": known.doca(ofed["version"]).get("doca", "") if ofed else "",
-            # Whether its clients are known; None where that is not.
             "client_ex": row["peer_client_ex"] if row else None,
         },
     }
 
 
-def present(state: Mapping[str, Any]) -> list[str]:
+def present(state: wanted.State) -> list[str]:
     """Return the names of what is to be in place."""
     return [NAME] if state["state"] == "present" else []
 
 
-def absent(state: Mapping[str, Any]) -> list[str]:
+def absent(state: wanted.State) -> list[str]:
     """Return the names of what is to be removed."""
     return [NAME] if state["state"] == "absent" else []
 
 
-def probe(_state: Mapping[str, Any]) -> dict[str, list[str]]:
+def probe(_state: wanted.State) -> dict[str, list[str]]:
     """Return what the plan must know of the host: what it always knows is enough."""
     return {}
 
 
-def refusals(state: Mapping[str, Any], _facts: Mapping[str, Any]) -> list[Refusal]:
+def refusals(state: wanted.State, _facts: Mapping[str, Any]) -> list[Refusal]:
     """Return a Refusal where nv_peer_mem is said and there is no archive to build it from.
 
     What else cannot work is told by the plan of the stack, see stack/refusals.py.
@@ -112,44 +107,48 @@ def in_stack(stack: Stack, options: Callable[[], dict[str, Any]]) -> Stack:
     return {**stack, "peer_memory": {**stack["peer_memory"], "delivery": delivery}}
 
 
-def arguments(_state: Mapping[str, Any], site: Site) -> dict[str, Any]:
+def arguments(_state: wanted.State, site: Site) -> dict[str, Any]:
     """Return what the module takes besides: what decides what is loaded when it is its turn."""
     stack = site.stack()
     return {"consent": stack["consent"], "drain": stack["drain"]}
 
 
-def sendable(state: Mapping[str, Any]) -> dict[str, sent_file.File]:
+def sendable(state: wanted.State) -> dict[str, sent_file.File]:
     """Return the files of the controller that the host may ask for: the archives of nv_peer_mem."""
+    if state["state"] == "unsaid":
+        return {}
     return {
         name: file
-        for row in state.get("tags", [])
+        for row in state["tags"]
         for name, file in sent_file.of("peer_memory_archives", row["file"], row["sha256"]).items()
     }
 
 
-def summary(state: Mapping[str, Any]) -> list[dict[str, Any]]:
+def summary(state: wanted.State) -> list[dict[str, Any]]:
     """Return a line for people about what is on a converged host."""
     if state["state"] != "present":
         return [{"says": "no peer memory", "route": "none"}]
     return [{"says": f"peer memory by {state['route']}", "route": state["route"]}]
 
 
-def _driver_before(site: Site, known: stack_catalog.StackCatalog) -> dict[str, Any]:
-    """Return what is said of the driver that the same run brings, {} where it brings none."""
+def _driver_before(site: Site, known: stack_catalog.StackCatalog) -> wanted.NvidiaDriver:
+    """Return what is said of the driver that the same run brings."""
     driver = site.stack()["driver"]
     if not driver:
         return {}
     return {
-        **{name: driver[name] for name in ("version", "branch", "method", "modules")},
+        "version": driver["version"],
+        "branch": driver["branch"],
+        "method": driver["method"],
+        "modules": driver["modules"],
         "guest": driver["flavour"] == "grid",
         "offered": known.branches.get(driver["branch"], {}).get("module_types", []),
-        # Whether kernels that modules cannot be built for are left as they are.
         "leaves_headerless": driver.get("kernels_without_headers") == "report",
     }
 
 
-def _tags(archives: Mapping[str, Any], site: Site) -> list[dict[str, Any]]:
-    """Return [{tag, needs_client_ex, file, sha256}] of nv_peer_mem's tags, newest first.
+def _tags(archives: Mapping[str, Any], site: Site) -> list[wanted.Tag]:
+    """Return nv_peer_mem's tags, newest first.
 
     The archive is what was said, else the catalog's where that has its digest; '' for none.
     """
@@ -171,7 +170,7 @@ def _tags(archives: Mapping[str, Any], site: Site) -> list[dict[str, Any]]:
     ]
 
 
-def _archive(row: Mapping[str, Any], said: object, site: Site) -> dict[str, str]:
+def _archive(row: Mapping[str, Any], said: object, site: Site) -> File:
     if not said:
         sha256 = row.get("sha256", "")
         return {"file": row["url"] if sha256 else "", "sha256": sha256}
