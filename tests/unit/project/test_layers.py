@@ -59,7 +59,7 @@ MIRRORS = {
 # Those about the tree as a whole, about what roles hold besides, and what tests were recorded from.
 OF_THEIR_OWN = {"project", "roles", "fixtures"}
 # The components whose wanted state is any dict still.
-UNTYPED = {"peer_memory", "gunicorn_app"}
+UNTYPED = {"gunicorn_app"}
 # What looks at several components at once.
 ABOVE_COMPONENTS = ("releases", "components/registry", "wanted_state", "plan")
 
