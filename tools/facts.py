@@ -1,4 +1,4 @@
-"""Write the tables of a page on facts anew, from what facts/shape.py says of them.
+"""Write the tables of a page on facts anew, from what facts_shape.py says of them.
 
 python tools/facts.py FILE
 """
@@ -9,24 +9,24 @@ import sys
 import textwrap
 from pathlib import Path
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import shape
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
 
-BEGIN, END = "<!-- From plugins/module_utils/_node/facts/shape.py -->\n", "<!-- End -->\n"
+BEGIN, END = "<!-- From plugins/module_utils/_node/facts_shape.py -->\n", "<!-- End -->\n"
 _WIDTH = 118
 _INDENT = " " * 4
 
 
 def tables() -> str:
     """Return the tables, a part each: name and type of each fact, and what is said of it."""
-    return "\n".join(_table(part) for part in shape.PARTS)
+    return "\n".join(_table(part) for part in facts_shape.PARTS)
 
 
 def _table(part) -> str:
-    rows = shape.fields(part)
+    rows = facts_shape.fields(part)
     column = max(map(len, rows)) + 2
     lines = [f"## {part.__doc__.rstrip('.')}", ""]
     for name, (field, says) in rows.items():
-        lines += _wrapped(f"{name:{column}}", shape.called(field), column)
+        lines += _wrapped(f"{name:{column}}", facts_shape.called(field), column)
         lines += _wrapped(" " * column, says, column) if says else []
     return "\n".join(lines) + "\n"
 

@@ -7,7 +7,7 @@ import typing
 
 from hypothesis import strategies as st
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import shape
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
 
 TEXTS = st.sampled_from(
     [
@@ -72,9 +72,9 @@ def _inside(value, draw):
 
 
 def answers_of(wanted):
-    """Return a strategy of what has a shape, such as shape.Facts."""
+    """Return a strategy of what has a shape, such as facts_shape.Facts."""
     if hasattr(wanted, "__total__"):
-        fields = shape.fields(wanted).items()
+        fields = facts_shape.fields(wanted).items()
         return st.fixed_dictionaries({name: answers_of(field) for name, (field, _says) in fields})
     outer, inner = typing.get_origin(wanted) or wanted, typing.get_args(wanted)
     if outer is list:

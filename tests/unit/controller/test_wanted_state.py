@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import shape
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import (
     project,
@@ -373,7 +373,11 @@ def test_a_file_that_is_no_text_is_refused(tmp_path, data):
 
 
 def sized(processors):
-    return {**shape.empty(shape.Facts), "processor_nproc": processors, "memtotal_mb": 64_000}
+    return {
+        **facts_shape.empty(facts_shape.Facts),
+        "processor_nproc": processors,
+        "memtotal_mb": 64_000,
+    }
 
 
 def of_auto(inventory):

@@ -175,7 +175,7 @@ def test_mypy_passes_over_nothing_of_ours():
     [
         *("galaxy.yml", "README.md", "docs/facts.md", "tests/support.yml"),
         *("roles/miniforge/README.md", "roles/miniforge/meta/argument_specs.yml"),
-        "plugins/module_utils/_node/facts/shape.py",
+        "plugins/module_utils/_node/facts_shape.py",
         *("tools/docs", "tools/facts.py", "tools/support.py", "tools/support.yml"),
         "tools/role-readme.md.j2",
     ],

@@ -20,7 +20,7 @@ COMPONENTS = (
 # parts of one layer know nothing of each other; within a part, too, imports go to the left alone.
 LAYERS = {
     "plugins/module_utils/_node": (
-        ("urls terminal refusal", "steps", "near_miss", "kept_code"),
+        ("urls terminal refusal", "steps", "near_miss", "kept_code", "facts_shape"),
         ("system",),
         ("packages",),
         ("kernel gpu rdma", "conda"),

@@ -8,7 +8,7 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from combinations import BASES, ROWS, RULES, facts_of, merged
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import shape
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
 
 # What a host's variables may say of it as a whole, and of the delivery of a part of its stack.
@@ -104,12 +104,12 @@ def test_what_a_row_wants_is_what_a_host_can_want(row):
 
 @each_base
 def test_a_base_is_a_whole_host_of_the_right_types(name):
-    assert shape.misfits(facts_of(BASES[name]), shape.Facts) == []
+    assert facts_shape.misfits(facts_of(BASES[name]), facts_shape.Facts) == []
 
 
 @each_row
 def test_a_row_is_a_whole_host_of_the_right_types(row):
-    assert shape.misfits(facts_of(row), shape.Facts) == []
+    assert facts_shape.misfits(facts_of(row), facts_shape.Facts) == []
 
 
 @each_row

@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ET
 import hosts
 import pytest
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import shape
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
 
 
 def says_something(value):
@@ -25,7 +25,7 @@ def each_host(request):
 
 
 def test_a_host_has_every_fact_in_its_shape(host):
-    assert shape.misfits(host["facts"], shape.GpuHost) == []
+    assert facts_shape.misfits(host["facts"], facts_shape.GpuHost) == []
 
 
 def test_a_host_says_what_it_is_and_where_it_comes_from(host):

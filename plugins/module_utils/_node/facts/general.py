@@ -10,10 +10,10 @@ import platform
 import re
 import threading
 
+from ..facts_shape import Mount
 from ..system import files
 from ..system.root import Root
 from . import identity
-from .shape import Mount
 
 _FILESYSTEMS = (
     "btrfs",

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NoReturn, cast
 
+from ..facts_shape import GpuHost
 from ..gpu import (
     clients,
     drained,
@@ -26,7 +27,6 @@ from ..system import commands, management_interface, systemd
 from ..system.commands import Run
 from ..system.root import Root
 from . import general
-from .shape import GpuHost
 
 _UNITS = (fabric_manager.UNIT, gridd.UNIT)
 # systemd.unit(5); what is generated late stands for a script in /etc/init.d.

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 
+from ..facts_shape import Firewalld, Selinux
 from ..system.root import Root
-from .shape import Firewalld, Selinux
 
 _ENFORCE = "/sys/fs/selinux/enforce"
 _MODES = {"1": "enforcing", "0": "permissive"}

@@ -14,8 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node import terminal, urls
-from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import shape
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape, terminal, urls
 
 _DEEPEST = 50
 _LONGEST = 1 << 20
@@ -134,18 +133,18 @@ def facts(answer: Mapping[str, Any]) -> dict[str, Any]:
 
     :raises ValueError: with a sentence, where they have not the shape of facts.
     """
-    return of_shape(answer, "gpunode_facts", shape.Facts, "facts")
+    return of_shape(answer, "gpunode_facts", facts_shape.Facts, "facts")
 
 
 def of_shape(answer: Mapping[str, Any], key: str, wanted: Any, called: str) -> dict[str, Any]:
     """Return a part of an answer, cleaned, that has a shape, each text of one line.
 
-    :param wanted: the shape, such as shape.Facts.
+    :param wanted: the shape, such as facts_shape.Facts.
     :param called: what such parts are, for the message.
     :raises ValueError: with a sentence, where it has not.
     """
     found: dict[str, Any] = cleaned(answer.get(key), lines=False)
-    wrong = shape.misfits(found, wanted, key)
+    wrong = facts_shape.misfits(found, wanted, key)
     if wrong:
         more = f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
         words = "; ".join(sentence[:_LONGEST_WORDS] for sentence in wrong[:_NAMED])

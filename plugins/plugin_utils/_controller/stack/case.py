@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, cast
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import shape
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import loaded_module
 
 from ..inputs.wanted_stack import Stack
@@ -24,7 +24,7 @@ from .rdma import Rdma
 from .stack_catalog import StackCatalog
 
 # What a host tells of itself where it tells nothing: facts of an older version lack keys.
-EMPTY = shape.empty(shape.Facts)
+EMPTY = facts_shape.empty(facts_shape.Facts)
 
 
 def completed(facts: Mapping[str, Any], empty: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class Case:
         today: str,
     ) -> None:
         self.wanted = wanted
-        self.facts = cast(shape.Facts, completed(facts))
+        self.facts = cast(facts_shape.Facts, completed(facts))
         self.known = known
         self.cuda_needs = cuda_needs
         self.today = today

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, cast
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import shape
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import (
     beside_runfile,
     module_types,
@@ -42,9 +42,9 @@ class DriverThere:
         return [name for name, driver in found if driver["loaded"] and lacks]
 
     @cached_property
-    def in_kernel(self) -> dict[str, shape.InKernelDriver]:
+    def in_kernel(self) -> dict[str, facts_shape.InKernelDriver]:
         """{name: what is seen of it} of the kernel's own drivers for the same devices."""
-        return cast(dict[str, shape.InKernelDriver], self._facts["in_kernel_drivers"])
+        return cast(dict[str, facts_shape.InKernelDriver], self._facts["in_kernel_drivers"])
 
     @cached_property
     def packaged(self) -> str:
@@ -55,7 +55,7 @@ class DriverThere:
         return versions.ordered(found)[-1] if found else ""
 
     @cached_property
-    def packages(self) -> list[shape.Package]:
+    def packages(self) -> list[facts_shape.Package]:
         """The packages that carry the driver's version, without those of no driver of their own."""
         return [
             package

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import shape
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
 
 from .case import Case
 
@@ -157,7 +157,7 @@ def _of_answer(case: Case) -> Iterator[Finding]:
         yield from _of_fabric(at, gpu)
 
 
-def _of_fabric(at: str, gpu: shape.SmiGpu) -> Iterator[Finding]:
+def _of_fabric(at: str, gpu: facts_shape.SmiGpu) -> Iterator[Finding]:
     if gpu["fabric_health"] not in ("", "Healthy"):
         yield Finding(f"{at}: its fabric is {gpu['fabric_health']}", _RESET, True, True)
     if gpu["fabric_state"] == "Completed" and gpu["fabric_status"] not in ("", "Success"):

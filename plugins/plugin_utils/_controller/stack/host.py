@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import shape
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import (
     architectures as gpu_architectures,
 )
@@ -34,7 +34,7 @@ class Host:
     :param known: the catalog.
     """
 
-    def __init__(self, facts: shape.Facts, known: StackCatalog) -> None:
+    def __init__(self, facts: facts_shape.Facts, known: StackCatalog) -> None:
         self.facts = facts
         self._architectures = known.architectures
 
@@ -49,7 +49,7 @@ class Host:
         return {gpu["address"]: gpu["architecture"] for gpu in self.own_gpus if gpu["architecture"]}
 
     @cached_property
-    def own_gpus(self) -> list[shape.Gpu]:
+    def own_gpus(self) -> list[facts_shape.Gpu]:
         """The GPUs that the host has for itself: none that it hands on to a guest."""
         return pci.own(self.facts["gpus"])
 

@@ -7,7 +7,7 @@ import re
 import pytest
 from applications import LOCK, lines, service
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import shape
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import fabric_manager, gridd
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
     candidate,
@@ -86,9 +86,9 @@ def test_workers_of_another_class_are_those_of_a_package_in_the_environment(reso
 
 def of_host(processors=4, memory_mib=64_000, gpus=0):
     """Return the facts of a host of that size."""
-    gpu = {**shape.empty(shape.Gpu), "driver": "nvidia"}
+    gpu = {**facts_shape.empty(facts_shape.Gpu), "driver": "nvidia"}
     size = {"processor_nproc": processors, "memtotal_mb": memory_mib, "gpus": [gpu] * gpus}
-    return {**shape.empty(shape.Facts), **size}
+    return {**facts_shape.empty(facts_shape.Facts), **size}
 
 
 def test_workers_that_the_host_decides_are_in_the_unit_and_told_with_the_reason(resolve):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import shape
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.gunicorn import sizing
 
 NVIDIA = {"driver": "nvidia"}
@@ -41,10 +41,10 @@ CASES = {
 
 def workers(processors, memory, gpus, options):
     facts = {
-        **shape.empty(shape.Facts),
+        **facts_shape.empty(facts_shape.Facts),
         "processor_nproc": processors,
         "memtotal_mb": memory,
-        "gpus": [{**shape.empty(shape.Gpu), **gpu} for gpu in gpus],
+        "gpus": [{**facts_shape.empty(facts_shape.Gpu), **gpu} for gpu in gpus],
     }
     return sizing.workers({"gpu": False, "memory_max": None, **options}, sizing.resources_of(facts))
 

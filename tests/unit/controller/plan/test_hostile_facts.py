@@ -16,8 +16,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
 from ansible_collections.gpunode.stack.plugins.module_utils._node import releases as kept
-from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import shape
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import answers
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.plan import (
@@ -33,7 +33,7 @@ TODAY = datetime.date(2026, 11, 29)
 def answered(draw):
     """A host's whole answer, and the row of what is wanted of it."""
     row = draw(st.sampled_from(combinations.ROWS))
-    facts = {**shape.empty(shape.Facts), **combinations.facts_of(row)}
+    facts = {**facts_shape.empty(facts_shape.Facts), **combinations.facts_of(row)}
     return row["claim"], hostile.mangled(facts, draw)
 
 

@@ -11,7 +11,8 @@ import hosts
 import pytest
 from trees import planted
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import gpu_host, shape
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
+from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import gpu_host
 
 NOBODY = 1 << 22
 
@@ -59,7 +60,8 @@ def test_rubbish_in_every_file_is_no_error_and_changes_no_type(name, tmp_path):
                 with open(file, "wb") as handle:
                     handle.write(dice.randbytes(dice.randrange(200)))
     running = host["facts"]["kernels"][0]["release"] if host["facts"]["kernels"] else ""
-    assert shape.misfits(gpu_host.survey(str(tmp_path), running, NOBODY, run), shape.GpuHost) == []
+    found = gpu_host.survey(str(tmp_path), running, NOBODY, run)
+    assert facts_shape.misfits(found, facts_shape.GpuHost) == []
 
 
 @pytest.mark.parametrize("name", hosts.NAMES)
@@ -77,12 +79,13 @@ def test_programs_that_answer_rubbish_fail_or_hang_are_no_error(name, tmp_path):
         printed = printed.decode("latin-1") if options.get("text") else printed
         return subprocess.CompletedProcess(argv, fate, printed, printed)
 
-    assert shape.misfits(gpu_host.survey(str(tmp_path), "", NOBODY, run), shape.GpuHost) == []
+    found = gpu_host.survey(str(tmp_path), "", NOBODY, run)
+    assert facts_shape.misfits(found, facts_shape.GpuHost) == []
 
 
 def test_a_host_with_nothing_on_it_is_no_error(tmp_path):
     found = gpu_host.survey(str(tmp_path), "", NOBODY, gpu_host.no_programs)
-    assert shape.misfits(found, shape.GpuHost) == []
+    assert facts_shape.misfits(found, facts_shape.GpuHost) == []
 
 
 def calls_of_systemctl(tmp_path, *units):

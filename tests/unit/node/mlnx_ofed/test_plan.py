@@ -7,9 +7,8 @@ import dataclasses
 import gpu_hosts
 import pytest
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node import steps
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape, steps
 from ansible_collections.gpunode.stack.plugins.module_utils._node.component import bring
-from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import shape
 from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed import (
     by_bundle,
     by_distribution,
@@ -45,7 +44,7 @@ def kernel(release, running=True, headers=True):
 
 def facts(**changes):
     """A host of Debian with a kernel of its own, and MLNX_OFED loaded as it is wanted."""
-    found = shape.empty(shape.Facts)
+    found = facts_shape.empty(facts_shape.Facts)
     found.update(own_kernel=True, pkg_mgr="apt", kernels=[kernel(K)])
     found["rdma_stack"].update(kind="mlnx_ofed", version=VERSION, kernels=[K], loaded=True)
     found["driver"]["dkms"] = [{"name": TREE[0], "version": TREE[1]}]

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import pytest
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
 from ansible_collections.gpunode.stack.plugins.module_utils._node.component import bring
-from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import shape
 from ansible_collections.gpunode.stack.plugins.module_utils._node.peer_memory import (
     basis,
     boot,
@@ -88,7 +88,7 @@ def module(name, version, path=None):
 def case(route="nv_peer_mem", misfit=None, way=None, other=None, tag=None, is_foretold=False):
     """A host with a driver, an RDMA stack and, of the wanted way, the module of the route."""
     row = {"release": K, "running": True, "next": True, "headers": True}
-    facts = {**shape.empty(shape.Facts), "own_kernel": True, "kernel": K}
+    facts = {**facts_shape.empty(facts_shape.Facts), "own_kernel": True, "kernel": K}
     facts["driver"]["loaded"]["version"] = VERSION
     facts["driver"]["modules"] = [module("nvidia", VERSION), module("nv_peer_mem", "1.1-0")]
     facts["peer_memory"]["loaded"] = [route] if route == "nv_peer_mem" else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import shape
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
 from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import openibd_restart
 
 RESTART, REBOOT = openibd_restart.CONSENT, "reboot"
@@ -13,7 +13,7 @@ RESTART, REBOOT = openibd_restart.CONSENT, "reboot"
 @pytest.fixture
 def facts():
     """A host with a kernel of its own, whose connection comes over Ethernet of another adapter."""
-    found = shape.empty(shape.Facts)
+    found = facts_shape.empty(facts_shape.Facts)
     found["own_kernel"] = True
     found["rdma_stack"]["loaded"] = True
     found["rdma_devices"] = [{"name": "mlx5_0", "interfaces": ["ib0"]}]
@@ -38,7 +38,7 @@ def test_the_distributions_own_stack_has_no_openibd(facts):
         {"own_kernel": False},
         {"management": {"lower": ["bond0", "ib0"], "drivers": {}}},
         {"management": {"lower": ["ens1"], "drivers": {"ens1": "mlx5_core"}}},
-        {"secure_boot": {**shape.empty(shape.Facts)["secure_boot"], "enabled": True}},
+        {"secure_boot": {**facts_shape.empty(facts_shape.Facts)["secure_boot"], "enabled": True}},
     ],
     ids=["an image", "below a bond", "Ethernet of the adapter", "a key that is not enrolled"],
 )

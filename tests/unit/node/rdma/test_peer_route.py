@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import shape
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
 from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import peer_route
 
 BRANCHES = {"580": ["dmabuf", "nvidia_peermem"], "450": ["nv_peer_mem"]}
@@ -61,7 +61,7 @@ def test_of_tags_those_are_taken_that_build_unless_one_is_said(said, has_client_
 
 @pytest.mark.parametrize("route", peer_route.ROUTES)
 def test_only_what_is_built_here_has_to_be_let_in_by_the_firmware(route):
-    found = {**shape.empty(shape.Facts)["secure_boot"], "enabled": True}
+    found = {**facts_shape.empty(facts_shape.Facts)["secure_boot"], "enabled": True}
     is_built = route == "nv_peer_mem"
     assert peer_route.is_kept_out(route, found) is is_built
     assert peer_route.cannot_sign(route, "rpm", found) is is_built

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import shape
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
 
 
 def test_a_host_that_tells_nothing_has_every_fact_in_its_shape():
-    assert shape.misfits(shape.empty(shape.Facts), shape.Facts) == []
+    assert facts_shape.misfits(facts_shape.empty(facts_shape.Facts), facts_shape.Facts) == []
 
 
 def test_what_tells_nothing_is_nobody_elses():
-    shape.empty(shape.Facts)["gpus"].append("mine")
-    assert shape.empty(shape.Facts)["gpus"] == []
+    facts_shape.empty(facts_shape.Facts)["gpus"].append("mine")
+    assert facts_shape.empty(facts_shape.Facts)["gpus"] == []
 
 
 def test_a_host_has_a_vendors_rdma_stack_only_where_it_says_so():
-    assert shape.empty(shape.GpuHost)["rdma_stack"]["kind"] == "inbox"
+    assert facts_shape.empty(facts_shape.GpuHost)["rdma_stack"]["kind"] == "inbox"
 
 
 NOUVEAU = {"loaded": False, "blacklisted": False, "initramfs": ["6.1"]}
@@ -34,12 +34,12 @@ NOUVEAU = {"loaded": False, "blacklisted": False, "initramfs": ["6.1"]}
     ],
 )
 def test_another_shape_is_told(changed, misfit):
-    found = shape.misfits({**NOUVEAU, **changed}, shape.InKernelDriver, "nouveau")
+    found = facts_shape.misfits({**NOUVEAU, **changed}, facts_shape.InKernelDriver, "nouveau")
     assert found == [misfit]
 
 
 def test_what_is_missing_is_told():
-    assert shape.misfits({}, shape.LoadedDriver, "loaded") == [
+    assert facts_shape.misfits({}, facts_shape.LoadedDriver, "loaded") == [
         "loaded.version is missing",
         "loaded.open is missing",
     ]
@@ -47,22 +47,22 @@ def test_what_is_missing_is_told():
 
 def test_a_truth_value_is_no_number():
     rows = [{"address": "", "xid": True, "says": ""}]
-    assert shape.misfits(rows, list[shape.GpuFault]) == ["[0].xid is True, no int"]
+    assert facts_shape.misfits(rows, list[facts_shape.GpuFault]) == ["[0].xid is True, no int"]
 
 
 def test_names_of_the_hosts_own_may_be_any_and_their_values_may_not():
     one = {"exists": True, "uid": 0, "home": "", "shell": "", "sudo": False}
     users = {"root": one, "ob": {**one, "uid": "0"}}
-    assert shape.misfits(users, dict[str, shape.Account]) == ["[ob].uid is '0', no int"]
+    assert facts_shape.misfits(users, dict[str, facts_shape.Account]) == ["[ob].uid is '0', no int"]
 
 
 def test_a_type_is_called_as_people_write_it():
-    assert shape.called(shape.fields(shape.GpuHost)["driver"][0]).startswith(
+    assert facts_shape.called(facts_shape.fields(facts_shape.GpuHost)["driver"][0]).startswith(
         "{loaded: {version: str, open: bool}, modules: [{kernel: str, "
     )
-    assert shape.called(dict[str, str]) == "{str: str}"
+    assert facts_shape.called(dict[str, str]) == "{str: str}"
 
 
 def test_every_fact_stands_on_the_page_once():
-    named = [name for part in shape.PARTS for name in shape.fields(part)]
-    assert sorted(named) == sorted(shape.fields(shape.Facts))
+    named = [name for part in facts_shape.PARTS for name in facts_shape.fields(part)]
+    assert sorted(named) == sorted(facts_shape.fields(facts_shape.Facts))
