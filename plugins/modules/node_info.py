@@ -11,8 +11,8 @@ description:
   - Returns the general facts under the names Ansible's own facts use, disk room, listening ports
     with their owner, GPUs, driver, kernels and RDMA, and for every receipt whether the host still
     matches it.
-  - Changes nothing but a cache of its own, C(/var/cache/gpunode/initramfs.json). A tool that is
-    missing is an empty answer, never a failure, and types never change.
+  - Changes nothing but caches of its own below C(/var/cache/gpunode). A tool that is missing is an
+    empty answer, never a failure, and types never change.
 author:
   - gpunode contributors (@gpunode)
 extends_documentation_fragment:
@@ -70,6 +70,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import look
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import accounts
 
 
 def main():
@@ -84,8 +85,10 @@ def main():
     )
     try:
         facts = look.facts(**module.params)
-    except Refusal:
-        module.exit_json(changed=False, is_root=False)
+    except Refusal as refusal:
+        if refusal is accounts.NOT_ROOT:
+            module.exit_json(changed=False, is_root=False)
+        module.fail_json(msg=str(refusal))
     module.exit_json(changed=False, gpunode_facts=facts)
 
 

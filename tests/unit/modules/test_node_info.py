@@ -9,6 +9,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import look
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.modules import kept_info, node_info
 
 
@@ -29,6 +30,17 @@ def test_a_host_is_not_looked_at_without_root(capsys, monkeypatch):
     answer = asked(node_info, capsys)
     assert (answer["is_root"], answer["changed"]) == (False, False)
     assert "gpunode_facts" not in answer
+
+
+def test_what_else_is_refused_is_not_told_as_a_lack_of_root(capsys, monkeypatch):
+    def refuse(**_asked):
+        raise Refusal("systemctl", "it printed more than 256 MiB", "See")
+
+    monkeypatch.setattr(look, "facts", refuse)
+    answer = asked(node_info, capsys)
+    assert answer["failed"]
+    assert answer["msg"].startswith("systemctl: it printed more")
+    assert "is_root" not in answer
 
 
 def test_an_image_can_be_looked_at_by_anybody(capsys, monkeypatch, tmp_path):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ..conda import cli, path_state, prefixes
 from ..refusal import Refusal
-from ..system import safe_paths, text_files, transient_unit
+from ..system import commands, safe_paths, text_files
 from ..system.commands import Execute
 from .installer import ask_version
 
@@ -80,7 +80,7 @@ def _is_base(prefix: str) -> bool:
 def _version(prefix: str, execute: Execute) -> str | None:
     try:
         return ask_version(prefix, execute)
-    except transient_unit.NotRun:
+    except commands.NotRun:
         raise
     except Refusal:
         return None

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Sequence
 from typing import Callable
 
@@ -21,7 +22,7 @@ Installed = Callable[[Sequence[str], Run], set[str]]
 def missing(
     names: Sequence[str], run: Run = commands.run, installed: Installed | None = None
 ) -> list[str]:
-    """Return those packages that are not installed whole, in order; all, where nobody can tell.
+    """Return those packages that are not installed whole, in order; all, where none is known here.
 
     A name that an installed package provides counts as installed: a library keeps its old name
     as one of those when it is renamed.
@@ -29,10 +30,23 @@ def missing(
     :param names: package names.
     :param run: what runs the package database.
     :param installed: what asks it, where that is not the host's own.
+    :raises commands.NotRun: the database does not answer.
     """
     installed = installed or own()
     found = installed(names, run) if names and installed else set()
     return [name for name in names if name not in found]
+
+
+def _refuse_silence(answer: subprocess.CompletedProcess[str], program: str) -> None:
+    """Refuse what a database that cannot be read says: of no package that it is there, or not.
+
+    :raises commands.NotRun: always.
+    """
+    raise commands.NotRun(
+        "packages of this host",
+        f"{program} does not tell them: {commands.last_words(answer, answer.stderr)}",
+        "Mend the package database and run again",
+    )
 
 
 def by_dpkg(_names: Sequence[str], run: Run) -> set[str]:
@@ -43,6 +57,8 @@ def by_dpkg(_names: Sequence[str], run: Run) -> set[str]:
         text=True,
         timeout=_ASK_S,
     )
+    if answer.returncode:
+        _refuse_silence(answer, "dpkg-query")
     found = set()
     for line in answer.stdout.splitlines():
         status, name, provides = line.split("\t")
@@ -61,6 +77,9 @@ def by_rpm(names: Sequence[str], run: Run) -> set[str]:
         text=True,
         timeout=_ASK_S,
     )
+    # It says something of each.
+    if len(answer.stdout.splitlines()) < len(names):
+        _refuse_silence(answer, "rpm")
     lacking = re.findall(r"^no package provides (\S+)$", answer.stdout, re.MULTILINE)
     return set(names).difference(lacking)
 

@@ -193,12 +193,16 @@ def drift(entries: Sequence[Mapping[str, Any]], run: Run = commands.run) -> list
     :param run: what runs ``systemctl`` and the package database, as commands.run does.
     """
     packages = [entry["name"] for entry in entries if entry["kind"] == "package"]
-    lacking = database.missing(packages, run)
+    sentences, lacking = [], []
+    try:
+        lacking = database.missing(packages, run)
+    except commands.NotRun as refusal:
+        # Whoever is to see to it asks again, and ends there.
+        sentences.append(str(refusal))
     names = [entry["name"] for entry in entries if entry["kind"] in _OF_UNITS]
     units = systemd.show(
         names, ("ActiveState", "UnitFileState", "NeedDaemonReload", "MainPID"), run
     )
-    sentences = []
     for entry in entries:
         if entry["kind"] == "unit":
             sentences += _unit_drift(entry, units.get(entry["name"], {}))

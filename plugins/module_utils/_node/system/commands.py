@@ -29,6 +29,10 @@ Run = Callable[..., "subprocess.CompletedProcess[Any]"]
 Execute = Callable[[Sequence[str], Mapping[str, str]], "subprocess.CompletedProcess[str]"]
 
 
+class NotRun(Refusal):
+    """A command was not run to its own end, which says nothing about what it works on."""
+
+
 def run(argv: Sequence[str], **options: Any) -> subprocess.CompletedProcess[Any]:
     """Run a command as subprocess.run does, whatever its status; see there for options and errors.
 
@@ -94,18 +98,19 @@ def run_long(
     :param what: what it does, for the messages.
     :param writes_to: the path whose file system it fills, for the messages.
     :returns: its CompletedProcess.
-    :raises Refusal: it ran too long, or a file system was full.
+    :raises NotRun: it ran too long, or a file system was full.
     """
     try:
         result = execute(argv, environment)
     except subprocess.TimeoutExpired as error:
-        raise Refusal(
+        raise NotRun(
             what,
             f"it did not end within {error.timeout:.0f} s",
             "Look at the network and the disk, and run again",
         ) from error
     if result.returncode != 0 and disk.is_full(result.stdout + result.stderr):
-        raise disk.full(what, writes_to)
+        full = disk.full(what, writes_to)
+        raise NotRun(full.what, full.because, full.remedy)
     return result
 
 

@@ -36,10 +36,6 @@ _LESS = (
 )
 
 
-class NotRun(Refusal):
-    """A command was not run at all, which says nothing about what it works on."""
-
-
 def settle(name: str, timeout_s: float, run: Run = commands.run) -> None:
     """Wait for a command of an earlier, cut run to end, so that its result can be looked at.
 
@@ -77,7 +73,7 @@ def execute(
     :param environment: its additional environment.
     :param warn: told in a sentence where it was confined less than it was to be.
     :raises subprocess.TimeoutExpired: it ran longer than ``timeout_s``.
-    :raises NotRun: systemd did not run it.
+    :raises commands.NotRun: systemd did not run it.
     """
     environment = environment or {}
     if not _has_systemd():
@@ -96,7 +92,7 @@ def execute(
         done = _run_in_unit(name, argv, environment, [], timeout_s, run)
     own = _OWN_ERROR.search(done.stderr) if done.returncode else None
     if own:
-        raise NotRun(
+        raise commands.NotRun(
             f"run {os.path.basename(argv[0])} in {_unit(name)}",
             own.group().strip(),
             "Look at `systemctl status dbus` and the journal, and run again",

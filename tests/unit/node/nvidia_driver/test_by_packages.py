@@ -55,7 +55,7 @@ def method(root, facts, files=None, answers=None, **variables):
     def run(argv, **_options):
         asked = [] if argv[0] == "dpkg-query" else argv[argv.index("--whatprovides") + 1 :]
         says = "".join(f"no package provides {name}\n" for name in asked)
-        return subprocess.CompletedProcess(argv, 1, says, "")
+        return subprocess.CompletedProcess(argv, len(asked), says, "")
 
     tree = planted(root, files, answers=answers)
     host = Host(tree, lambda: facts, execute, run)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import shutil
 import subprocess
 
+import pytest
+
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import database
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import commands
 
 # What dpkg-query of Debian says.
 INSTALLED = (
@@ -42,6 +45,18 @@ def test_a_name_that_an_installed_package_provides_is_not_missing():
 def test_rpm_tells_what_is_missing():
     run = answering("libSM-1.2.3-10.el9.x86_64\nno package provides libXft\n")
     assert database.missing(["libSM", "libXft"], run, database.by_rpm) == ["libXft"]
+
+
+@pytest.mark.parametrize("ask", [database.by_dpkg, database.by_rpm])
+@pytest.mark.parametrize("said", ["", "half an answ"], ids=["nothing", "half"])
+def test_a_database_that_does_not_answer_is_told_and_says_of_no_package_that_it_is_there_or_not(
+    ask, said
+):
+    def run(argv, **_options):
+        return subprocess.CompletedProcess(argv, 2, said, "error: rpmdb open failed\n")
+
+    with pytest.raises(commands.NotRun, match="rpmdb open failed"):
+        database.missing(["libSM", "libXft"], run, ask)
 
 
 def test_nothing_is_asked_where_nothing_is_wanted():

@@ -14,7 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.records import manifest, receipts
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import drop_ins, systemd
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
+    commands,
+    drop_ins,
+    systemd,
+)
 
 
 def distribution(prefix, name):
@@ -148,6 +152,15 @@ def test_a_package_of_the_distribution_that_was_removed_is_drift(monkeypatch):
     assert manifest.drift(entries) == ["package libgl1 is gone"]
     there.append("libgl1")
     assert manifest.drift(entries) == []
+
+
+def test_packages_of_which_nobody_can_tell_are_drift_with_the_reason(monkeypatch):
+    def cannot_tell(*_asked):
+        raise commands.NotRun("packages", "rpmdb open failed", "Mend it")
+
+    monkeypatch.setattr(manifest.database, "missing", cannot_tell)
+    entries = [manifest.package("libc6"), manifest.package("libgl1")]
+    assert manifest.drift(entries) == ["packages: rpmdb open failed. Mend it"]
 
 
 def test_packages_that_were_replaced_or_removed_are_drift(monkeypatch):

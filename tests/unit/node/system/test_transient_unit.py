@@ -8,6 +8,7 @@ import pytest
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.miniforge import observe
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
+    commands,
     confinement,
     transient_unit,
 )
@@ -35,7 +36,7 @@ def executed(status, errors):
     ],
 )
 def test_what_systemd_did_not_run_is_told_in_its_words(errors):
-    with pytest.raises(transient_unit.NotRun) as caught:
+    with pytest.raises(commands.NotRun) as caught:
         executed(1, errors)
     assert errors.strip() in caught.value.because
     assert "systemctl status dbus" in caught.value.remedy
@@ -46,7 +47,24 @@ def test_a_command_that_failed_has_its_end():
     assert executed(1, words).stderr == words
 
 
-def test_a_conda_that_was_not_run_is_none_that_is_broken(tmp_path):
+def _not_run():
+    raise commands.NotRun("run conda", "Failed to connect to bus", "Look")
+
+
+def _takes_too_long():
+    raise subprocess.TimeoutExpired("conda", 600)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        _not_run,
+        _takes_too_long,
+        lambda: subprocess.CompletedProcess([], 1, "", "[Errno 28] No space left on device"),
+    ],
+    ids=["not run", "too long", "full disk"],
+)
+def test_a_conda_that_was_not_run_to_its_end_is_none_that_is_broken(tmp_path, end):
     (tmp_path / "conda-meta").mkdir()
     (tmp_path / "conda-meta" / "history").write_text("")
     (tmp_path / "conda-meta" / "conda-26.1-0.json").write_text("{}")
@@ -54,9 +72,9 @@ def test_a_conda_that_was_not_run_is_none_that_is_broken(tmp_path):
     (tmp_path / "bin" / "conda").write_text("")
 
     def execute(_argv, _environment):
-        raise transient_unit.NotRun("run conda", "Failed to connect to bus", "Look")
+        return end()
 
-    with pytest.raises(transient_unit.NotRun):
+    with pytest.raises(commands.NotRun):
         observe.observe(str(tmp_path), [], execute, str(tmp_path / "state"))
 
 
