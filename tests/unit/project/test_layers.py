@@ -58,8 +58,6 @@ MIRRORS = {
 }
 # Those about the tree as a whole, about what roles hold besides, and what tests were recorded from.
 OF_THEIR_OWN = {"project", "roles", "fixtures"}
-# The components whose wanted state is any dict still.
-UNTYPED = {"gunicorn_app"}
 # What looks at several components at once.
 ABOVE_COMPONENTS = ("releases", "components/registry", "wanted_state", "plan")
 
@@ -191,7 +189,8 @@ def test_what_a_wanted_state_has_is_written_once_and_both_sides_know_it_by_that(
         for path in files_below(f"{NODE}/{component}")
         if loose.search(Path(project.ROOT, path).read_text(encoding="utf-8"))
     ]
-    assert (is_typed and not found) == (component not in UNTYPED), found
+    assert is_typed
+    assert found == []
 
 
 def test_steps_are_run_and_differences_made_in_one_place():

@@ -8,15 +8,15 @@ import contextlib
 import grp
 import os
 import stat
-from typing import Any
 
 from ..refusal import Refusal
 from ..system import accounts, files, folders, safe_paths, systemd
 from ..system.commands import Run
 from . import observe, release, rollback, service
+from .wanted import Application
 
 
-def create_user(app: dict[str, Any], has_group: bool, run: Run) -> None:
+def create_user(app: Application, has_group: bool, run: Run) -> None:
     """Create the system user, who owns nothing and cannot log in.
 
     :param has_group: whether there is a group of that name already.
@@ -29,12 +29,12 @@ def create_user(app: dict[str, Any], has_group: bool, run: Run) -> None:
     _account_tool(app, ["useradd", *options, app["user"]], run)
 
 
-def forbid_login(app: dict[str, Any], run: Run) -> None:
+def forbid_login(app: Application, run: Run) -> None:
     """Give a service's account the shell that lets nobody in."""
     _account_tool(app, ["usermod", "--shell", service.NOLOGIN, app["user"]], run)
 
 
-def _account_tool(app: dict[str, Any], argv: list[str], run: Run) -> None:
+def _account_tool(app: Application, argv: list[str], run: Run) -> None:
     done = run(argv, capture_output=True, text=True)
     if done.returncode:
         raise Refusal(
@@ -44,7 +44,7 @@ def _account_tool(app: dict[str, Any], argv: list[str], run: Run) -> None:
         )
 
 
-def make_releases(app: dict[str, Any]) -> None:
+def make_releases(app: Application) -> None:
     """Make the folder of the releases: root writes, the application reads, nobody else.
 
     The folder above may be a user's, who could put a link in its place at any moment.
@@ -66,7 +66,7 @@ def make_releases(app: dict[str, Any]) -> None:
             os.close(descriptor)
 
 
-def place_release(app: dict[str, Any], archives: dict[str, str]) -> None:
+def place_release(app: Application, archives: dict[str, str]) -> None:
     """Unpack a release aside and move it to its place, after a changed one was moved away.
 
     :param archives: {digest of a release: path of its archive}.
@@ -106,14 +106,14 @@ def _remove(path: str) -> None:
         folders.remove(path)
 
 
-def write_secrets(app: dict[str, Any], secrets: dict[str, str]) -> None:
+def write_secrets(app: Application, secrets: dict[str, str]) -> None:
     """Write the secrets, for root's eyes: systemd reads them before it drops privileges."""
     folders.make(service.SECRETS_DIR)
     text = service.secrets_text(secrets, app["secrets_digest"])
     files.write_text(service.secrets_path(app["name"]), text, mode=0o600)
 
 
-def remove_secrets(app: dict[str, Any]) -> None:
+def remove_secrets(app: Application) -> None:
     """Remove the secrets of an application that has none any more."""
     os.unlink(service.secrets_path(app["name"]))
     folders.remove_if_empty(service.SECRETS_DIR)
@@ -130,19 +130,19 @@ def write_unit(unit: str, text: str) -> None:
     files.write_text(service.unit_path(unit), text, mode=0o644)
 
 
-def open_socket(app: dict[str, Any], run: Run) -> None:
+def open_socket(app: Application, run: Run) -> None:
     """Have systemd listen on the address; the service of this name is stopped before."""
     systemd.tell("stop", *service.units_of(app), timeout_s=service.STOP_S, run=run)
     systemd.tell("start", service.socket_of(app), run=run)
 
 
-def restart(app: dict[str, Any], run: Run) -> None:
+def restart(app: Application, run: Run) -> None:
     """Start or restart the service; the socket keeps requests waiting meanwhile."""
     patience_s = rollback.start_patience_s(app)
     systemd.tell("restart", service.service_of(app), timeout_s=patience_s, run=run)
 
 
-def point_link(app: dict[str, Any]) -> None:
+def point_link(app: Application) -> None:
     """Show people which release is in service; its folder's time says since when."""
     with safe_paths.held_above(app["release"]) as place:
         os.utime(place)

@@ -5,16 +5,16 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from .. import steps
 from ..refusal import Refusal
 from ..system import systemd
 from . import actions, journal, observe, process, proof, rollback, service, surroundings
 from .plan import Means, Plan
+from .wanted import Application
 
 
-def apply(app: dict[str, Any], seen: observe.Seen, plan: Plan, means: Means) -> None:
+def apply(app: Application, seen: observe.Seen, plan: Plan, means: Means) -> None:
     """Do an application's steps; what was in service before is so again where it fails.
 
     :param seen: what observe.observe() found.
@@ -41,7 +41,7 @@ def apply(app: dict[str, Any], seen: observe.Seen, plan: Plan, means: Means) -> 
     steps.run(plan.cleaning)
 
 
-def _verify(app: dict[str, Any], plan: Plan, means: Means) -> None:
+def _verify(app: Application, plan: Plan, means: Means) -> None:
     """Have systemd read the units that are about to be put in place."""
     try:
         if plan.units:
@@ -52,7 +52,7 @@ def _verify(app: dict[str, Any], plan: Plan, means: Means) -> None:
         ) from error
 
 
-def _switch_over(app: dict[str, Any], seen: observe.Seen, plan: Plan, means: Means) -> None:
+def _switch_over(app: Application, seen: observe.Seen, plan: Plan, means: Means) -> None:
     # What an operator did since is to stay, unless a run before this one was killed in its midst.
     before = seen.before if seen.before.is_noted else rollback.Before(app, means.run)
     after = systemd.journal_end(means.run)
@@ -76,7 +76,7 @@ def _switch_over(app: dict[str, Any], seen: observe.Seen, plan: Plan, means: Mea
     surroundings.note(app, seen.drop_ins)
 
 
-def _prove(app: dict[str, Any], means: Means) -> None:
+def _prove(app: Application, means: Means) -> None:
     main = proof.prove(app, service.service_of(app), app["listen"], means.run)
     reason = process.reasons_to_restart(app, process.process(main, app["release"]))
     if observe.is_older_than_environment(app, main):

@@ -14,11 +14,12 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, Callable
+from typing import Callable
 
 from ..system import commands, drop_ins, files, own_paths, root, systemd
 from ..system.commands import Run
 from . import journal, proof, service, surroundings
+from .wanted import Application
 
 UNIT_DIR = "/run/systemd/system"
 # What the name of a candidate has behind that of its application.
@@ -57,7 +58,8 @@ def is_left(name: str, run: Run = commands.run) -> bool:
 
 
 def try_out(
-    app: Mapping[str, Any],
+    app: Application,
+    text: str,
     secrets: Mapping[str, str],
     outcome: Callable[[], str],
     run: Run = commands.run,
@@ -65,13 +67,14 @@ def try_out(
 ) -> None:
     """Start an application's candidate, prove that it does its work, and leave no trace of it.
 
+    :param text: the text of the candidate's service.
     :param secrets: its secrets, {variable: value}.
     :param outcome: returns how the host is left where it does not, as a sentence without its end.
     :raises Refusal: it does not; the text ends with what it logged.
     """
     unit, after = unit_of(app["name"]), systemd.journal_end(run)
     try:
-        with _started(app, secrets, run):
+        with _started(app, text, secrets, run):
             proof.prove(app, unit, socket_path(app["name"]), run, sleep)
     except (systemd.UnitError, proof.NotServing, OSError) as error:
         raise journal.failure(
@@ -107,14 +110,14 @@ def remove(name: str, run: Run = commands.run) -> None:
 
 
 @contextlib.contextmanager
-def _started(app: Mapping[str, Any], secrets: Mapping[str, str], run: Run) -> Iterator[None]:
+def _started(app: Application, text: str, secrets: Mapping[str, str], run: Run) -> Iterator[None]:
     name = app["name"]
     try:
-        text = service.secrets_text(secrets, app["secrets_digest"])
-        if text:
+        variables = service.secrets_text(secrets, app["secrets_digest"])
+        if variables:
             os.makedirs(own_paths.RUN_DIR, mode=0o755, exist_ok=True)
-            files.write_text(secrets_path(name), text, mode=0o600)
-        files.write_text(unit_path(name), app["candidate"], mode=0o644)
+            files.write_text(secrets_path(name), variables, mode=0o600)
+        files.write_text(unit_path(name), text, mode=0o644)
         _take_drop_ins(app)
         systemd.tell("daemon-reload", run=run)
         systemd.tell("start", "--no-block", unit_of(name), run=run)
@@ -123,7 +126,7 @@ def _started(app: Mapping[str, Any], secrets: Mapping[str, str], run: Run) -> It
         remove(name, run)
 
 
-def _take_drop_ins(app: Mapping[str, Any]) -> None:
+def _take_drop_ins(app: Application) -> None:
     """Change the candidate's unit as that of the service is changed.
 
     What changes all units of a kind changes the candidate's as it is.

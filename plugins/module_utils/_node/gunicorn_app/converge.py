@@ -16,9 +16,10 @@ from ..refusal import Collected, refuse
 from ..system import folders, listening, safe_paths, systemd
 from . import apply, data, observe, release, remains, removal, service
 from . import plan as app_plan
+from .wanted import Application, State
 
 # An application, what is seen of it, and what is to be done.
-_Planned = tuple[dict[str, Any], observe.Seen, app_plan.Plan]
+_Planned = tuple[Application, observe.Seen, app_plan.Plan]
 
 
 def converge(host: bring.Host, asked: dict[str, Any], check_mode: bool) -> steps.Result:
@@ -30,14 +31,14 @@ def converge(host: bring.Host, asked: dict[str, Any], check_mode: bool) -> steps
     its turn.
 
     :param host: the bring.Host.
-    :param asked: the parameters of the module; what is wanted is the state of
-        plugin_utils/_controller/components/gunicorn_app.py, ``secrets`` are
-        {application: {variable: value}} as JSON. The archives of releases are sent along
-        by their digests.
+    :param asked: the parameters of the module; what is wanted is a wanted.State, ``secrets``
+        are {application: {variable: value}} as JSON. The archives of releases are sent along by
+        their digests.
     :returns: the steps.Result.
     :raises Refusal: something stands in the way, or applications do not do their work.
     """
-    wanted, run = asked["wanted"], host.run
+    wanted: State = asked["wanted"]
+    run = host.run
     means = app_plan.Means(json.loads(asked["secrets"]), host.sent, run)
     applications, going = wanted["applications"], wanted["absent"]
     left = remains.observe(going, run)
@@ -61,14 +62,14 @@ def converge(host: bring.Host, asked: dict[str, Any], check_mode: bool) -> steps
     )
 
 
-def _apply(wanted: dict[str, Any], planned: list[_Planned], means: app_plan.Means) -> None:
+def _apply(wanted: State, planned: list[_Planned], means: app_plan.Means) -> None:
     """Set up one application after the other.
 
     :raises Refusal: some do not do their work, all of which are told.
     """
     collected = Collected()
 
-    def set_up(app: dict[str, Any], seen: observe.Seen, plan: app_plan.Plan) -> None:
+    def set_up(app: Application, seen: observe.Seen, plan: app_plan.Plan) -> None:
         if collected.refusals:
             # One that failed may not have done what this one was to find done.
             ((app, seen, plan),) = _planned({**wanted, "applications": [app]}, means, False)
@@ -79,7 +80,7 @@ def _apply(wanted: dict[str, Any], planned: list[_Planned], means: app_plan.Mean
     collected.refuse()
 
 
-def _planned(wanted: dict[str, Any], means: app_plan.Means, check_mode: bool) -> list[_Planned]:
+def _planned(wanted: State, means: app_plan.Means, check_mode: bool) -> list[_Planned]:
     """Return what is seen of each application that is to be in place, and its plan.
 
     :raises Refusal: something stands in the way of one of them.
@@ -115,7 +116,7 @@ def _planned(wanted: dict[str, Any], means: app_plan.Means, check_mode: bool) ->
     return planned
 
 
-def _refuse_links(app: dict[str, Any]) -> None:
+def _refuse_links(app: Application) -> None:
     """Refuse folders that are to be made where a link of another user leads, in check mode as well.
 
     :raises Refusal: one leads to the releases, or to one that the application is to write to.
@@ -126,7 +127,7 @@ def _refuse_links(app: dict[str, Any]) -> None:
             pass
 
 
-def _manifest(app: dict[str, Any]) -> list[dict[str, Any]]:
+def _manifest(app: Application) -> list[dict[str, Any]]:
     """Return the manifest of what is in place of an application: all, once it is converged."""
     paths = [service.unit_path(unit) for unit in app["units"]]
     if app["secrets_digest"]:

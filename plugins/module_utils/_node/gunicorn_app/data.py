@@ -10,21 +10,20 @@ from __future__ import annotations
 import os
 import pwd
 import stat
-from collections.abc import Mapping
-from typing import Any
 
 from ..refusal import Refusal
 from ..system import files, folders, safe_paths
+from .wanted import Application
 
 _ACL = "system.posix_acl_access"
 
 
-def lacking(app: Mapping[str, Any]) -> list[str]:
+def lacking(app: Application) -> list[str]:
     """Return the folders that an application writes to and that are to be made."""
     return [path for path in app["writable"] if not os.path.lexists(path)]
 
 
-def obstacles(app: Mapping[str, Any]) -> list[Refusal]:
+def obstacles(app: Application) -> list[Refusal]:
     """Return a Refusal for each folder that an application could not read or write."""
     found = [
         Refusal(
@@ -54,7 +53,7 @@ def obstacles(app: Mapping[str, Any]) -> list[Refusal]:
     return found
 
 
-def make(app: Mapping[str, Any], path: str) -> None:
+def make(app: Application, path: str) -> None:
     """Make a folder that the application alone may enter, and those above it that are lacking.
 
     :raises Refusal: a link of somebody else's is on the way.

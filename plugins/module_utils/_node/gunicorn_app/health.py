@@ -5,12 +5,11 @@
 from __future__ import annotations
 
 import http
-from collections.abc import Mapping
-from typing import Any
 from urllib.parse import urlsplit
 
 from ..system import commands
 from ..system.http_probe import Answer
+from .wanted import Application
 
 _SHOWN = 200
 # An application that is still getting ready, or has too much to do, may answer these.
@@ -32,7 +31,7 @@ _REMEDIES: dict[int, str] = {
 }
 
 
-def complaint(app: Mapping[str, Any], listen: str, answer: Answer) -> str:
+def complaint(app: Application, listen: str, answer: Answer) -> str:
     """Return what is wrong with an answer, and what mends it where that is plain; '' for nothing.
 
     :param listen: where it was asked.
@@ -49,7 +48,7 @@ def is_definite(answer: Answer) -> bool:
     return bool(answer.complaint()) and answer.status not in (0, *_PASSING)
 
 
-def _remedy(app: Mapping[str, Any], answer: Answer) -> str:
+def _remedy(app: Application, answer: Answer) -> str:
     if answer.status in (http.HTTPStatus.BAD_REQUEST, 421):
         # Django's ALLOWED_HOSTS and its like.
         given = {name.lower(): value for name, value in app["health_headers"].items()}
@@ -64,7 +63,7 @@ def _remedy(app: Mapping[str, Any], answer: Answer) -> str:
     return _REMEDIES.get(answer.status, "")
 
 
-def _remedy_of_redirect(app: Mapping[str, Any], location: str) -> str:
+def _remedy_of_redirect(app: Application, location: str) -> str:
     shown = commands.one_line(location)[:_SHOWN]
     path = urlsplit(app["health_path"]).path
     try:

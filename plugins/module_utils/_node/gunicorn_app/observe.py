@@ -25,6 +25,7 @@ from ..system import (
 )
 from ..system.commands import Run
 from . import candidate, data, process, release, rollback, service, surroundings
+from .wanted import Application
 
 # The time of a release's folder that never was in service.
 NEVER = 0
@@ -82,7 +83,7 @@ class Seen(NamedTuple):
 
 
 def observe(
-    app: dict[str, Any],
+    app: Application,
     secrets: dict[str, str],
     rows: Sequence[Mapping[str, Any]],
     check_mode: bool = False,
@@ -136,7 +137,7 @@ def observe(
     )
 
 
-def is_older_than_environment(app: dict[str, Any], main: str) -> bool:
+def is_older_than_environment(app: Application, main: str) -> bool:
     """Say whether an application was started before its environment was last changed by us.
 
     Its main process counts. Workers of gunicorn are forks of it, and have what it has loaded:
@@ -171,7 +172,7 @@ def releases_on_disk(folder: str) -> list[str]:
     return []
 
 
-def served(app: dict[str, Any]) -> list[str]:
+def served(app: Application) -> list[str]:
     """Return the releases that ever were in service, the last one first.
 
     The first one is what the link names, since that was put there after its proof.
@@ -203,7 +204,7 @@ def _is_private(folder: str, account: dict[str, Any]) -> bool:
     return files.ownership(folder) == ("root", group, "0750")
 
 
-def _release_state(app: dict[str, Any]) -> str:
+def _release_state(app: Application) -> str:
     if not os.path.isdir(app["release"]):
         return "absent"
     owned = files.ownership(app["release"]) == ("root", "root", "0755")
@@ -213,7 +214,7 @@ def _release_state(app: dict[str, Any]) -> str:
     return "intact" if same else "changed"
 
 
-def _secrets_state(app: dict[str, Any], text: str) -> str:
+def _secrets_state(app: Application, text: str) -> str:
     path = service.secrets_path(app["name"])
     if not text:
         return "unwanted" if os.path.lexists(path) else "as wanted"
@@ -234,7 +235,7 @@ def _target_of(path: str) -> str | None:
 
 
 def _listens(
-    app: dict[str, Any], rows: Sequence[Mapping[str, Any]], states: dict[str, dict[str, str]]
+    app: Application, rows: Sequence[Mapping[str, Any]], states: dict[str, dict[str, str]]
 ) -> bool:
     """Say whether the socket unit holds the address, or none is to."""
     socket = service.socket_of(app)
@@ -252,7 +253,7 @@ def _is_taken(listen: str) -> bool:
     return listen.startswith("/") and os.path.lexists(listen) and not is_socket(listen)
 
 
-def _socket_left(app: dict[str, Any]) -> str:
+def _socket_left(app: Application) -> str:
     """Return the unix socket of an earlier address, a file that nobody needs after the change."""
     text = _text_of(service.unit_path(service.socket_of(app)), "0644") or ""
     path = service.unix_socket_of(text)

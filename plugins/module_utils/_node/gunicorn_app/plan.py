@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import Any, Callable, NamedTuple
+from typing import Callable, NamedTuple
 
 from ..refusal import Refusal
 from ..steps import Step, diff
@@ -20,6 +20,7 @@ from ..system import systemd
 from ..system.commands import Run
 from . import actions, candidate, data, release, rollback, service
 from .observe import Seen
+from .wanted import Application
 
 # Lower user ids belong to services, which never log in; a person's account is left as it is.
 _FIRST_PERSON = 1000
@@ -37,7 +38,7 @@ class Means(NamedTuple):
     archives: dict[str, str]
     run: Run
 
-    def secrets_of(self, app: dict[str, Any]) -> dict[str, str]:
+    def secrets_of(self, app: Application) -> dict[str, str]:
         """Return the secrets of an application, {variable: value}."""
         return self.secrets.get(app["name"], {})
 
@@ -66,7 +67,7 @@ class Plan(NamedTuple):
         return [*self.preparing, *self.trying, *self.switching, *self.cleaning]
 
 
-def obstacles(app: dict[str, Any], seen: Seen) -> list[Refusal]:
+def obstacles(app: Application, seen: Seen) -> list[Refusal]:
     """Return a Refusal for each thing that an application cannot be had for on this host.
 
     :param seen: what observe.observe() found.
@@ -79,7 +80,7 @@ def obstacles(app: dict[str, Any], seen: Seen) -> list[Refusal]:
     return [*([taken] if seen.is_taken else []), *_of_release(app, seen), *data.obstacles(app)]
 
 
-def _of_release(app: dict[str, Any], seen: Seen) -> list[Refusal]:
+def _of_release(app: Application, seen: Seen) -> list[Refusal]:
     """Return a Refusal for a release that is named by its id and cannot be had from this host."""
     if seen.release == "intact" or not release.is_id(app["digest"]):
         return []
@@ -98,12 +99,12 @@ def _of_release(app: dict[str, Any], seen: Seen) -> list[Refusal]:
     ]
 
 
-def needs(app: dict[str, Any], seen: Seen) -> list[str]:
+def needs(app: Application, seen: Seen) -> list[str]:
     """Return the digest of the release that is to be placed, if any."""
     return [] if seen.release == "intact" else [app["digest"]]
 
 
-def plan(app: dict[str, Any], seen: Seen, keep: int, means: Means) -> Plan:
+def plan(app: Application, seen: Seen, keep: int, means: Means) -> Plan:
     """Return the Plan.
 
     :param seen: what observe.observe() found.
@@ -113,7 +114,7 @@ def plan(app: dict[str, Any], seen: Seen, keep: int, means: Means) -> Plan:
     fallback = functools.partial(rollback.before_the_switch, seen.before, is_mended)
     trying = _trying(app, seen, means, fallback)
     units = dict(app["units"]) if _written(app, seen) else {}
-    if trying:
+    if trying and app["candidate"] is not None:
         units[candidate.unit_of(app["name"])] = app["candidate"]
     return Plan(
         _preparing(app, seen, means),
@@ -125,7 +126,7 @@ def plan(app: dict[str, Any], seen: Seen, keep: int, means: Means) -> Plan:
     )
 
 
-def _preparing(app: dict[str, Any], seen: Seen, means: Means) -> list[Step]:
+def _preparing(app: Application, seen: Seen, means: Means) -> list[Step]:
     todo, account = [], seen.account
     if seen.candidate_left:
         says = f"remove the candidate of {app['name']} that an earlier run left"
@@ -149,17 +150,16 @@ def _preparing(app: dict[str, Any], seen: Seen, means: Means) -> list[Step]:
     return todo
 
 
-def _trying(
-    app: dict[str, Any], seen: Seen, means: Means, fallback: Callable[[], str]
-) -> list[Step]:
-    if app["candidate"] is None or (_is_active(app, seen) and not _changed(seen)):
+def _trying(app: Application, seen: Seen, means: Means, fallback: Callable[[], str]) -> list[Step]:
+    text = app["candidate"]
+    if text is None or (_is_active(app, seen) and not _changed(seen)):
         return []
     secrets = means.secrets_of(app)
-    try_out = functools.partial(candidate.try_out, app, secrets, fallback, means.run)
+    try_out = functools.partial(candidate.try_out, app, text, secrets, fallback, means.run)
     return [Step(f"try release {app['release']} as a candidate", try_out)]
 
 
-def _switching(app: dict[str, Any], seen: Seen, means: Means) -> list[Step]:
+def _switching(app: Application, seen: Seen, means: Means) -> list[Step]:
     removed, written = seen.unwanted_units, _written(app, seen)
     todo = _secret_steps(app, seen, means)
     for unit in removed:
@@ -180,7 +180,7 @@ def _switching(app: dict[str, Any], seen: Seen, means: Means) -> list[Step]:
     return todo + _starting(app, seen, means)
 
 
-def _secret_steps(app: dict[str, Any], seen: Seen, means: Means) -> list[Step]:
+def _secret_steps(app: Application, seen: Seen, means: Means) -> list[Step]:
     path = service.secrets_path(app["name"])
     if seen.secrets == "differs":
         write = functools.partial(actions.write_secrets, app, means.secrets_of(app))
@@ -190,7 +190,7 @@ def _secret_steps(app: dict[str, Any], seen: Seen, means: Means) -> list[Step]:
     return []
 
 
-def _starting(app: dict[str, Any], seen: Seen, means: Means) -> list[Step]:
+def _starting(app: Application, seen: Seen, means: Means) -> list[Step]:
     """Return the step that starts or restarts the service, if any."""
     unit = service.service_of(app)
     restart = functools.partial(actions.restart, app, means.run)
@@ -200,7 +200,7 @@ def _starting(app: dict[str, Any], seen: Seen, means: Means) -> list[Step]:
     return [Step(f"restart {unit}: {reason}", restart)] if reason else []
 
 
-def _cleaning(app: dict[str, Any], seen: Seen, keep: int) -> list[Step]:
+def _cleaning(app: Application, seen: Seen, keep: int) -> list[Step]:
     todo = []
     if seen.link != app["release"]:
         says = f"point {service.link_of(app)} at {app['release']}"
@@ -213,7 +213,7 @@ def _cleaning(app: dict[str, Any], seen: Seen, keep: int) -> list[Step]:
     return todo
 
 
-def diffs(app: dict[str, Any], seen: Seen) -> list[dict[str, str]]:
+def diffs(app: Application, seen: Seen) -> list[dict[str, str]]:
     """Return what changes in the units, as Ansible shows differences."""
     return [
         diff(service.unit_path(unit), seen.units[unit], app["units"][unit])
@@ -221,7 +221,7 @@ def diffs(app: dict[str, Any], seen: Seen) -> list[dict[str, str]]:
     ]
 
 
-def superfluous(app: dict[str, Any], seen: Seen, keep: int) -> list[str]:
+def superfluous(app: Application, seen: Seen, keep: int) -> list[str]:
     """Return the release folders to be removed.
 
     Those are unfinished ones, ones that never were in service, and earlier ones beyond ``keep``;
@@ -240,7 +240,7 @@ def _is_ours(path: str) -> bool:
     return release.is_id(name) or name.startswith(service.TEMPORARY)
 
 
-def _is_active(app: dict[str, Any], seen: Seen) -> bool:
+def _is_active(app: Application, seen: Seen) -> bool:
     return seen.states.get(service.service_of(app), {}).get("ActiveState") == "active"
 
 
@@ -253,7 +253,7 @@ def _changed(seen: Seen) -> str:
     return "its environment was repaired after it started" if seen.repaired else ""
 
 
-def _written(app: dict[str, Any], seen: Seen) -> list[str]:
+def _written(app: Application, seen: Seen) -> list[str]:
     """Return the units whose files are to be written."""
     return [unit for unit in app["units"] if seen.units[unit] != app["units"][unit]]
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..system import accounts, files, processes, systemd
 from . import service
+from .wanted import Application
 
 _MAX_REQUESTS = re.compile(r"\bmax[-_]requests\b")
 
@@ -45,7 +46,7 @@ def process(pid: int | str | None, release: str, proc: str = "/proc") -> dict[st
         return None
 
 
-def misplaced(app: Mapping[str, Any], found: Mapping[str, Any] | None) -> str:
+def misplaced(app: Application, found: Mapping[str, Any] | None) -> str:
     """Return what is wrong with where a process runs, as the end of a sentence; '' for nothing.
 
     :param found: what :func:`process` returned.
@@ -61,7 +62,7 @@ def misplaced(app: Mapping[str, Any], found: Mapping[str, Any] | None) -> str:
     return ""
 
 
-def reasons_to_restart(app: Mapping[str, Any], found: Mapping[str, Any] | None) -> str:
+def reasons_to_restart(app: Application, found: Mapping[str, Any] | None) -> str:
     """Return why a running main process is not the one that is wanted; '' when it is.
 
     :param found: what :func:`process` returned.
@@ -76,7 +77,7 @@ def reasons_to_restart(app: Mapping[str, Any], found: Mapping[str, Any] | None) 
     return f"it {wrong}" if wrong else ""
 
 
-def is_recycling(app: Mapping[str, Any], main: int | str | None, proc: str = "/proc") -> bool:
+def is_recycling(app: Application, main: int | str | None, proc: str = "/proc") -> bool:
     """Say whether gunicorn is told to end each worker after so many requests (max_requests).
 
     By its command line, its variables, secret ones too, or the configuration in the release: where
@@ -91,7 +92,7 @@ def is_recycling(app: Mapping[str, Any], main: int | str | None, proc: str = "/p
     return any(_MAX_REQUESTS.search(text) for text in texts)
 
 
-def workers(app: Mapping[str, Any], pid: int | str | None, proc: str = "/proc") -> set[int]:
+def workers(app: Application, pid: int | str | None, proc: str = "/proc") -> set[int]:
     """Return the ids of the processes that answer for an application, besides its main one.
 
     Those of gunicorn are the children of the main process. What ``python

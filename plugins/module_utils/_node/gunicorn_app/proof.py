@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any, Callable
+from typing import Callable
 
 from ..system import commands, http_probe, listening, systemd
 from ..system.commands import Run
 from ..system.http_probe import Answer
 from . import health, journal, process
+from .wanted import Application
 
 _POLL_S = 0.25
 _ANSWER_S = 10
@@ -31,7 +32,7 @@ class NotServing(Exception):
 
 
 def prove(
-    app: Mapping[str, Any],
+    app: Application,
     unit: str,
     listen: str,
     run: Run = commands.run,
@@ -70,7 +71,7 @@ def prove(
 
 
 def _first_answer(
-    app: Mapping[str, Any], listen: str, watch: _Watch, sleep: Callable[[float], object]
+    app: Application, listen: str, watch: _Watch, sleep: Callable[[float], object]
 ) -> set[int]:
     """Return the workers there were before and after the first answer.
 
@@ -99,7 +100,7 @@ def _first_answer(
         sleep(_POLL_S)
 
 
-def _ask(app: Mapping[str, Any], listen: str, patience_s: float, watch: _Watch) -> Answer:
+def _ask(app: Application, listen: str, patience_s: float, watch: _Watch) -> Answer:
     path, headers, tls = app["health_path"], app["health_headers"], app["health_scheme"] == "https"
     return http_probe.ask(listen, path, patience_s, watch.look, headers, tls)
 
@@ -177,7 +178,7 @@ class _Watch:
         }.get(self.phase, "it dies as soon as it is started")
 
 
-def _check_processes(app: Mapping[str, Any], main: str, workers: Iterable[int]) -> None:
+def _check_processes(app: Application, main: str, workers: Iterable[int]) -> None:
     named: list[tuple[str, int | str]] = [
         ("main process", main),
         *(("worker", pid) for pid in sorted(workers)),
@@ -192,7 +193,7 @@ def _check_processes(app: Mapping[str, Any], main: str, workers: Iterable[int]) 
             raise NotServing(f"its {kind} (pid {pid}) {wrong}")
 
 
-def _check_listeners(app: Mapping[str, Any], unit: str, listen: str, run: Run) -> None:
+def _check_listeners(app: Application, unit: str, listen: str, run: Run) -> None:
     """Demand that nobody but the unit, or its socket, has the address."""
     expected = (unit, unit.replace(".service", ".socket"))
     address = listening.parse(listen)

@@ -1,9 +1,6 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a host has of applications that are to go.
-
-``item`` is always one of the wanted state's ``absent``: {name, user, dir}.
-"""
+"""What a host has of applications that are to go."""
 
 from __future__ import annotations
 
@@ -20,6 +17,7 @@ from ..system.commands import Run
 from . import candidate, rollback, service, surroundings
 from . import release as app_release
 from .observe import is_socket, used_by_others
+from .wanted import Identity
 
 
 class Folder(NamedTuple):
@@ -78,7 +76,7 @@ class Seen(NamedTuple):
     own_users: set[str]
 
 
-def observe(items: list[dict[str, Any]], run: Run = commands.run) -> Seen:
+def observe(items: list[Identity], run: Run = commands.run) -> Seen:
     """Look at all that planning needs."""
     own = [unit for item in items for unit in units_of(item)]
     users = {item["user"] for item in items}
@@ -88,7 +86,7 @@ def observe(items: list[dict[str, Any]], run: Run = commands.run) -> Seen:
     )
 
 
-def entries(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def entries(items: list[Identity]) -> list[dict[str, Any]]:
     """Return the manifest of what is not there any more of some applications."""
     paths = [
         path
@@ -101,19 +99,19 @@ def entries(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [manifest.absence(path) for path in paths if not os.path.lexists(path)]
 
 
-def units_of(item: dict[str, Any]) -> list[str]:
+def units_of(item: Identity) -> list[str]:
     """Return the names of all units that an application may have left."""
     return [*service.own_units(item), candidate.unit_of(item["name"])]
 
 
-def unit_place(unit: str, item: dict[str, Any]) -> str:
+def unit_place(unit: str, item: Identity) -> str:
     """Return where the file of one of these units lies."""
     if unit == candidate.unit_of(item["name"]):
         return candidate.unit_path(item["name"])
     return service.unit_path(unit)
 
 
-def _remains(item: dict[str, Any], run: Run) -> Remains:
+def _remains(item: Identity, run: Run) -> Remains:
     name, units = item["name"], units_of(item)
     own_files = list(map(service.unit_path, service.own_units(item)))
     socket_text, service_text = map(_our_text, own_files)
@@ -163,7 +161,7 @@ def _entries(folder: str) -> list[str]:
     return [os.path.join(folder, name) for name in os.listdir(folder)]
 
 
-def _releases(item: dict[str, Any]) -> list[str]:
+def _releases(item: Identity) -> list[str]:
     return sorted(
         path
         for path in _entries(service.releases_in(item["dir"]))

@@ -1,9 +1,6 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Removing applications: everything that was ever set up for one, and nothing else.
-
-``item`` is always one of the wanted state's ``absent``: {name, user, dir}.
-"""
+"""Removing applications: everything that was ever set up for one, and nothing else."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ import contextlib
 import functools
 import os
 from collections.abc import Collection, Iterator
-from typing import Any, Callable
+from typing import Callable
 
 from ..refusal import Refusal
 from ..steps import Step
@@ -19,9 +16,10 @@ from ..system import commands, own_paths, safe_paths, systemd
 from ..system.commands import Run
 from . import actions, service
 from .remains import Remains, Seen, unit_place, units_of
+from .wanted import Identity
 
 
-def obstacles(items: list[dict[str, Any]], seen: Seen) -> list[Refusal]:
+def obstacles(items: list[Identity], seen: Seen) -> list[Refusal]:
     """Return a Refusal for each thing that keeps applications from being removed.
 
     :param seen: what remains.observe() found.
@@ -39,12 +37,13 @@ def obstacles(items: list[dict[str, Any]], seen: Seen) -> list[Refusal]:
             for path, who in remains.users.items()
         ]
         # The units tell, which go first: what an item does not name would be left and never found.
+        asked = {"user": item["user"], "dir": item["dir"]}
         deployed = {"user": remains.user, "dir": remains.dir}
-        deployed = {key: value for key, value in deployed.items() if value not in ("", item[key])}
+        deployed = {key: value for key, value in deployed.items() if value not in ("", asked[key])}
         if deployed:
             said, found_on_host = (
                 " and ".join(f"{key}: {place[key]}" for key in deployed)
-                for place in (item, deployed)
+                for place in (asked, deployed)
             )
             found.append(
                 Refusal(
@@ -57,7 +56,7 @@ def obstacles(items: list[dict[str, Any]], seen: Seen) -> list[Refusal]:
 
 
 def steps(
-    items: list[dict[str, Any]],
+    items: list[Identity],
     seen: Seen,
     wanted_users: Collection[str] = (),
     run: Run = commands.run,
@@ -80,7 +79,7 @@ def steps(
     return todo
 
 
-def _unit_steps(item: dict[str, Any], remains: Remains, run: Run) -> list[Step]:
+def _unit_steps(item: Identity, remains: Remains, run: Run) -> list[Step]:
     units, todo = units_of(item), []
     for unit in units:
         state = remains.states.get(unit, {})
@@ -98,7 +97,7 @@ def _unit_steps(item: dict[str, Any], remains: Remains, run: Run) -> list[Step]:
     return todo
 
 
-def _folder_steps(item: dict[str, Any], remains: Remains) -> list[Step]:
+def _folder_steps(item: Identity, remains: Remains) -> list[Step]:
     """Return the steps that remove releases, the link, and the folders that are empty then."""
     todo = [_removing(path, actions.remove) for path in remains.releases]
     going = set(remains.releases)

@@ -11,12 +11,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Optional
 
 from ..system import files, folders, own_paths, systemd
 from ..system.commands import Run
 from . import service
+from .wanted import Application
 
 # What is at a path: a link's target and None, a text and its mode; None for nothing.
 _Content = Optional[list[Any]]
@@ -27,7 +28,7 @@ _Noted = tuple[dict[str, _Content], dict[str, dict[str, str]]]
 _AT_WORK = ("active", "reloading", "activating")
 
 
-def start_patience_s(app: Mapping[str, Any]) -> float:
+def start_patience_s(app: Application) -> float:
     """Return the seconds a restart may take: the old process ends, the new one says it is ready."""
     return app["start_timeout_s"] + service.STOP_S
 
@@ -43,7 +44,7 @@ class Before:
     :ivar is_noted: whether a change was begun and not proven, by this run or one that was killed.
     """
 
-    def __init__(self, app: Mapping[str, Any], run: Run) -> None:
+    def __init__(self, app: Application, run: Run) -> None:
         self._run = run
         self._start_s = start_patience_s(app)
         self._units = service.own_units(app)

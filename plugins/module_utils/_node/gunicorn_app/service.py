@@ -2,8 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A gunicorn application on a host: its names and places, and what stands in its way.
 
-``app`` is always one item of the wanted state's ``applications``, see
-plugin_utils/_controller/components/gunicorn_app.py.
+``app`` is an application of the wanted state; where its name alone counts, anything that has one.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from typing import Any
 
 from ..refusal import Refusal
 from ..system import accounts, listening, own_paths, systemd
+from .wanted import Application, Identity, Release
 
 SECRETS_DIR = own_paths.ETC_DIR
 NOLOGIN = "/usr/sbin/nologin"
@@ -46,7 +46,7 @@ def own_units(app: Mapping[str, Any]) -> list[str]:
     return systemd.units_of(app["name"])
 
 
-def units_of(app: Mapping[str, Any]) -> list[str]:
+def units_of(app: Application) -> list[str]:
     """Return the names of the units that an application is to have, in the order of their start."""
     return [unit for unit in own_units(app) if unit in app["units"]]
 
@@ -61,7 +61,7 @@ def secrets_path(name: str) -> str:
     return os.path.join(SECRETS_DIR, f"{name}.env")
 
 
-def releases_of(app: Mapping[str, Any]) -> str:
+def releases_of(app: Release) -> str:
     """Return the folder of an application's releases."""
     return os.path.dirname(app["release"])
 
@@ -88,7 +88,7 @@ def unix_socket_of(text: str) -> str:
     return listen if listen.startswith(os.sep) else ""
 
 
-def link_of(app: Mapping[str, Any]) -> str:
+def link_of(app: Identity) -> str:
     """Return the link that shows people the release in service; nothing is started through it."""
     return os.path.join(app["dir"], "current")
 
@@ -126,7 +126,7 @@ def rows_besides(
 
 
 def obstacles(
-    app: Mapping[str, Any],
+    app: Application,
     account: Mapping[str, Any],
     rows: Iterable[Mapping[str, Any]],
     unit_files: Mapping[str, str],

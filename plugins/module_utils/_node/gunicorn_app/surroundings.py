@@ -12,10 +12,10 @@ import contextlib
 import json
 import os
 from collections.abc import Mapping
-from typing import Any
 
 from ..system import drop_ins, files, own_paths
 from . import service
+from .wanted import Application
 
 # {unit: {path: sha256}}.
 DropIns = dict[str, dict[str, str]]
@@ -26,12 +26,12 @@ def note_of(name: str) -> str:
     return os.path.join(own_paths.STATE_DIR, f"{name}.drop-ins")
 
 
-def found(app: Mapping[str, Any]) -> DropIns:
+def found(app: Application) -> DropIns:
     """Return the drop-ins that change an application's units now."""
     return {unit: drop_ins.of(unit) for unit in service.units_of(app)}
 
 
-def noted(app: Mapping[str, Any]) -> DropIns:
+def noted(app: Application) -> DropIns:
     """Return those that the application was started under, as far as that is noted."""
     try:
         content = files.read_json(note_of(app["name"]))
@@ -40,7 +40,7 @@ def noted(app: Mapping[str, Any]) -> DropIns:
         return {unit: {} for unit in service.units_of(app)}
 
 
-def note(app: Mapping[str, Any], now: DropIns) -> None:
+def note(app: Application, now: DropIns) -> None:
     """Note what the application was started under; no note says that there was none."""
     if now == noted(app):
         return
@@ -68,7 +68,7 @@ def difference(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     return f"it was started under {gone[0]}, which is gone" if gone else ""
 
 
-def says(app: Mapping[str, Any]) -> str:
+def says(app: Application) -> str:
     """Return what changes an application's units, as a phrase; '' for nothing."""
     paths = dict.fromkeys(path for unit in found(app).values() for path in unit)
     return f"its units are changed by {', '.join(map(drop_ins.says, paths))}" if paths else ""

@@ -10,11 +10,12 @@ import itertools
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
     release,
     service,
+    wanted,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import (
     Collected,
@@ -33,7 +34,7 @@ from ..inputs import sent_file
 from ..inputs.site import Site
 
 # What keeps a folder from being read or written: (option, kinds of paths, why, remedy).
-_UNFIT = (
+_UNFIT: tuple[tuple[Literal["readable", "writable"], tuple[str, ...], str, str], ...] = (
     ("writable", ("file", "other"), "it is not a folder", "Move it away or choose another folder"),
     ("readable", ("absent",), "it is not there", "Bring it to the host before, or leave it out"),
 )
@@ -44,18 +45,8 @@ def is_wanted(site: Site) -> bool:
     return bool(site.options("gunicorn_app")["list"])
 
 
-def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
-    """Return the wanted state: what is to be served and how it is proven, and what is to go.
-
-    ``applications`` is a list of {name, server, user, dir, release, digest,
-    size, prefix, listen, health_path, health_headers, health_scheme,
-    start_timeout_s, readable, writable, units, unit_digest, candidate,
-    secrets_digest, decided, notices}: ``release`` is the folder on the host,
-    ``digest`` that of its content, or its first digits where a kept release
-    was named, ``size`` its bytes, and the units are those of gunicorn/units.py.
-    ``decided`` is {option: what the host made of it}, see inputs/asked.py.
-    ``absent`` is a list of {name, user, dir}, and ``leaving`` are their units.
-    """
+def resolve(options: Mapping[str, Any], site: Site) -> wanted.State:
+    """Return the wanted state."""
     if options["keep"] < 0:
         raise Refusal(
             f"gunicorn_app_keep {options['keep']}",
@@ -74,7 +65,7 @@ def resolve(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
 
 def _each(
     options: Mapping[str, Any], site: Site
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+) -> tuple[list[wanted.Application], list[wanted.Identity]]:
     """Return (rows of those that are to be in place, rows of those that are to go).
 
     :raises Refusal: one cannot be as it is described, with all others that cannot.
@@ -83,26 +74,26 @@ def _each(
     names = [item["name"] for item in options["list"]]
     for name in options["secrets"]:
         collected.ask(app_options.known, name, names, "gunicorn_app_secrets", "gunicorn_app_list")
-    wanted, unwanted = (
+    staying, going = (
         [item for item in options["list"] if item["state"] == state]
         for state in ("present", "absent")
     )
     asked = [
         collected.ask(application.wanted, item, options["secrets"].get(item["name"]) or {}, site)
-        for item in wanted
+        for item in staying
     ]
-    leave = [collected.ask(application.identity, item) for item in unwanted]
+    leave = [collected.ask(application.identity, item) for item in going]
     collected.refuse()
     return [app for app in asked if app], [app for app in leave if app]
 
 
 def _refuse_together(
-    applications: Sequence[Mapping[str, Any]], gone: Sequence[Mapping[str, Any]], site: Site
+    applications: Sequence[wanted.Application], gone: Sequence[wanted.Identity], site: Site
 ) -> None:
     """Refuse what each application could be by itself, and all together cannot."""
     _refuse_both({app["name"] for app in applications} & {app["name"] for app in gone})
-    for key in ("name", "dir"):
-        _refuse_twice(key, [app[key] for app in [*applications, *gone]])
+    _refuse_twice("name", [app["name"] for app in [*applications, *gone]])
+    _refuse_twice("dir", [app["dir"] for app in [*applications, *gone]])
     envs = site.options("conda_env")
     env_dir, conda = map(os.path.normpath, (envs["dir"], site.options("miniforge")["prefix"]))
     env_names = [env["name"] for env in envs["list"]]
@@ -117,17 +108,17 @@ def _refuse_together(
             )
 
 
-def present(state: Mapping[str, Any]) -> list[str]:
+def present(state: wanted.State) -> list[str]:
     """Return the names of the applications that are to be in place."""
     return [app["name"] for app in state["applications"]]
 
 
-def absent(state: Mapping[str, Any]) -> list[str]:
+def absent(state: wanted.State) -> list[str]:
     """Return the names of the applications that are to be removed."""
     return [app["name"] for app in state["absent"]]
 
 
-def probe(state: Mapping[str, Any]) -> dict[str, list[str]]:
+def probe(state: wanted.State) -> dict[str, list[str]]:
     """Return what the plan must know of the host."""
     applications = state["applications"]
     return {
@@ -141,7 +132,7 @@ def probe(state: Mapping[str, Any]) -> dict[str, list[str]]:
     }
 
 
-def refusals(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Refusal]:
+def refusals(state: wanted.State, facts: Mapping[str, Any]) -> list[Refusal]:
     """Return a Refusal for each thing that cannot work on this host."""
     found = []
     if facts["service_mgr"] != "systemd":
@@ -174,7 +165,7 @@ def refusals(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Refusal
 
 
 def _without_release(
-    applications: Iterable[Mapping[str, Any]], facts: Mapping[str, Any]
+    applications: Iterable[wanted.Application], facts: Mapping[str, Any]
 ) -> list[Refusal]:
     """Return a Refusal for each release that lacks, and is neither kept nor has room to come."""
     lacking = [app for app in applications if facts["paths"][app["release"]]["kind"] == "absent"]
@@ -192,7 +183,7 @@ def _without_release(
     return not_kept + disk.refusals(demands, facts["mounts"])
 
 
-def notices(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[dict[str, str]]:
+def notices(state: wanted.State, facts: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return {rule, says} of what people should know of applications, and what stops nothing."""
     return [
         {"rule": "application", "says": f"application {app['name']}: {says}"}
@@ -201,17 +192,17 @@ def notices(state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[dict[str
     ]
 
 
-def only_absent(state: Mapping[str, Any]) -> dict[str, Any]:
+def only_absent(state: wanted.State) -> wanted.State:
     """Return the wanted state without what is to be in place."""
     return {**state, "applications": []}
 
 
-def without_absent(state: Mapping[str, Any]) -> dict[str, Any]:
+def without_absent(state: wanted.State) -> wanted.State:
     """Return the wanted state without what is to be removed."""
     return {**state, "absent": []}
 
 
-def arguments(state: Mapping[str, Any], site: Site) -> dict[str, Any]:
+def arguments(state: wanted.State, site: Site) -> dict[str, Any]:
     """Return what the module takes besides: the secrets, of which the state has digests alone."""
     given = site.options("gunicorn_app")["secrets"]
     names = [app["name"] for app in state["applications"] if app["secrets_digest"]]
@@ -219,7 +210,7 @@ def arguments(state: Mapping[str, Any], site: Site) -> dict[str, Any]:
     return {"secrets": json.dumps({name: given[name] for name in names})}
 
 
-def sendable(state: Mapping[str, Any]) -> dict[str, sent_file.File]:
+def sendable(state: wanted.State) -> dict[str, sent_file.File]:
     """Return the files of the controller that the host may ask for: archives of its releases."""
     return {
         app["digest"]: sent_file.File(
@@ -230,7 +221,7 @@ def sendable(state: Mapping[str, Any]) -> dict[str, sent_file.File]:
     }
 
 
-def summary(state: Mapping[str, Any]) -> list[dict[str, Any]]:
+def summary(state: wanted.State) -> list[dict[str, Any]]:
     """Return for each application a line for people, and what a proof needs.
 
     ``port`` is the one that answers from outside of the host, None where none does.
@@ -239,13 +230,14 @@ def summary(state: Mapping[str, Any]) -> list[dict[str, Any]]:
         {
             "says": f"application {app['name']} answers on {app['listen']} from {app['release']}",
             "port": _outside_port(app["listen"]),
-            **{
-                key: app[key]
-                for key in (
-                    *("name", "user", "release", "prefix"),
-                    *("listen", "health_path", "health_headers", "health_scheme"),
-                )
-            },
+            "name": app["name"],
+            "user": app["user"],
+            "release": app["release"],
+            "prefix": app["prefix"],
+            "listen": app["listen"],
+            "health_path": app["health_path"],
+            "health_headers": app["health_headers"],
+            "health_scheme": app["health_scheme"],
             "units": sorted(app["units"]),
         }
         for app in state["applications"]

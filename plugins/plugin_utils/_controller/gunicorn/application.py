@@ -10,9 +10,19 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node.conda.wanted import (
+    Environment,
+    Kept,
+)
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
     candidate,
     release,
+)
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app.wanted import (
+    Application,
+    Described,
+    Identity,
+    Release,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import transient_unit
@@ -32,8 +42,6 @@ _DAEMONS = ("nvidia-persistenced", "nvidia-fabricmanager", "nvidia-gridd", "open
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
 # By what serves an application.
 _ENTRIES = {"gunicorn": "main:app", "python": "main.py"}
-# The options that the wanted state has as they were said.
-_AS_SAID = ("server", "listen", "health_path", "health_headers", "start_timeout_s")
 
 
 class _Files(NamedTuple):
@@ -47,8 +55,8 @@ class _Files(NamedTuple):
     leave_out: release.LeaveOut
 
 
-def identity(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Return {name, user, dir}: what tells an application on a host from others."""
+def identity(item: Mapping[str, Any]) -> Identity:
+    """Return what tells an application on a host from others."""
     name, user = item["name"], item.get("user") or item["name"]
     what = f"application {name}"
     _check_name(name, item["state"])
@@ -95,15 +103,15 @@ def _check_name(name: str, state: str) -> None:
         )
 
 
-def wanted(item: Mapping[str, Any], secrets: Mapping[str, str], site: Site) -> dict[str, Any]:
-    """Return what is wanted of an application, a row of components/gunicorn_app.py's resolve.
+def wanted(item: Mapping[str, Any], secrets: Mapping[str, str], site: Site) -> Application:
+    """Return what is wanted of an application.
 
     :param item: of gunicorn_app_list.
     :param secrets: its own, of gunicorn_app_secrets.
     :raises Refusal: something in there cannot be.
     """
-    app = identity(item)
-    what = f"application {app['name']}"
+    named = identity(item)
+    what = f"application {named['name']}"
     options.check(item, what)
     decided, reasons = _decided(item, site)
     item = options.numbered({**item, **decided}, what)
@@ -113,14 +121,19 @@ def wanted(item: Mapping[str, Any], secrets: Mapping[str, str], site: Site) -> d
     variables.check(secrets, f"gunicorn_app_secrets of {what}")
     environment = _environment_of(item["environment"], what, site)
     sent = None if item.get("release") else _files_of(item, site)
-    app.update(
-        {key: item[key] for key in _AS_SAID},
-        prefix=environment["prefix"],
-        readable=[options.data_folder("readable", path, what) for path in item["readable"]],
-        writable=[options.data_folder("writable", path, what) for path in item["writable"]],
-        secrets_digest=variables.digest(secrets, app["name"]),
-        **(_sent(sent, app) if sent else _kept(item, app, site)),
-    )
+    app: Described = {
+        **named,
+        "server": item["server"],
+        "listen": item["listen"],
+        "health_path": item["health_path"],
+        "health_headers": item["health_headers"],
+        "start_timeout_s": item["start_timeout_s"],
+        "prefix": environment["prefix"],
+        "readable": [options.data_folder("readable", path, what) for path in item["readable"]],
+        "writable": [options.data_folder("writable", path, what) for path in item["writable"]],
+        "secrets_digest": variables.digest(secrets, named["name"]),
+        **(_sent(sent, named) if sent else _kept(item, named, site)),
+    }
     told = _told(item, app, environment, sent.folder if sent else None)
     if sent:
         app_source.pack(sent.folder, app["digest"], sent.leave_out)
@@ -146,7 +159,7 @@ def _decided(item: Mapping[str, Any], site: Site) -> tuple[dict[str, str], list[
     return {"workers": str(number)}, [f"workers: {sizing.AUTO} is {number} here: {why}"]
 
 
-def _environment_of(name: str, what: str, site: Site) -> dict[str, Any]:
+def _environment_of(name: str, what: str, site: Site) -> Environment | Kept:
     """Return the wanted state of the environment that an application runs from."""
     state = site.wanted("conda_env")
     if name in [env["name"] for env in state["absent"]]:
@@ -176,8 +189,8 @@ def _files_of(item: Mapping[str, Any], site: Site) -> _Files:
     return _Files(folder, leave_out)
 
 
-def _sent(sent: _Files, app: Mapping[str, Any]) -> dict[str, Any]:
-    """Return {release, digest, size} of the release that files make."""
+def _sent(sent: _Files, app: Identity) -> Release:
+    """Return the release that files make."""
     digest = release.digest_of(*sent)
     return {
         "release": _release_folder(app, release.id_of(digest)),
@@ -186,8 +199,8 @@ def _sent(sent: _Files, app: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _kept(item: Mapping[str, Any], app: Mapping[str, Any], site: Site) -> dict[str, Any]:
-    """Return {release, digest, size} of a release that is named, of which only its id is known."""
+def _kept(item: Mapping[str, Any], app: Identity, site: Site) -> Release:
+    """Return a release that is named, of which only its id is known."""
     name = item["release"]
     if not release.is_id(name):
         raise Refusal(
@@ -198,14 +211,14 @@ def _kept(item: Mapping[str, Any], app: Mapping[str, Any], site: Site) -> dict[s
     return {"release": _release_folder(app, name), "digest": name, "size": 0}
 
 
-def _release_folder(app: Mapping[str, Any], name: str) -> str:
+def _release_folder(app: Identity, name: str) -> str:
     return os.path.join(app["dir"], "releases", name)
 
 
 def _told(
     item: Mapping[str, Any],
-    app: Mapping[str, Any],
-    environment: Mapping[str, Any],
+    app: Described,
+    environment: Environment | Kept,
     source: str | None,
 ) -> settings.Told:
     """Return what the server is told, once it is known to have what it is to serve.
@@ -230,7 +243,7 @@ def _told(
     return told
 
 
-def _demand_gunicorn(environment: Mapping[str, Any], names: set[str] | None, what: str) -> None:
+def _demand_gunicorn(environment: Environment | Kept, names: set[str] | None, what: str) -> None:
     """Refuse an environment whose description lacks gunicorn; a kept build is known to its host."""
     if names is not None and "gunicorn" not in names:
         raise Refusal(
@@ -240,7 +253,7 @@ def _demand_gunicorn(environment: Mapping[str, Any], names: set[str] | None, wha
         )
 
 
-def _names_in(environment: Mapping[str, Any]) -> set[str] | None:
+def _names_in(environment: Environment | Kept) -> set[str] | None:
     """Return the names of all that an environment holds; None for a build that is known by name."""
     if environment["lock"] is None:
         return None

@@ -9,6 +9,9 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app.wanted import (
+    Application,
+)
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import listening
 
 # What the targeted policy lets a service run programs from.
@@ -16,11 +19,10 @@ _PROGRAMS = ("/usr", "/opt")
 
 
 def notices(
-    app: Mapping[str, Any], selinux: Mapping[str, Any], firewalld: Mapping[str, Any]
+    app: Application, selinux: Mapping[str, Any], firewalld: Mapping[str, Any]
 ) -> Iterator[str]:
     """Yield a sentence for each that stands between an application and those who ask it.
 
-    :param app: of the wanted state.
     :param selinux: the fact of that name, and so is ``firewalld``.
     """
     folder = os.path.dirname(app["prefix"])

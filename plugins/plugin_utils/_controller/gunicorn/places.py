@@ -7,15 +7,20 @@ What lies in a release is no part of it, and goes with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Literal
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import builds
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import service
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app.wanted import (
+    Application,
+    Identity,
+)
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import own_paths
 
+_DATA: tuple[Literal["readable"], Literal["writable"]] = ("readable", "writable")
 _OWN = (own_paths.STATE_DIR, own_paths.CACHE_DIR, own_paths.RUN_DIR, own_paths.ETC_DIR)
 
 # Of the file system hierarchy (hier(7)): what the kernel shows, what the system runs from, and what
@@ -29,11 +34,11 @@ _SHARED = (
 
 
 def refuse_nested(
-    apps: Sequence[Mapping[str, Any]], env_dir: str, env_names: Iterable[str], conda: str
+    apps: Sequence[Identity], env_dir: str, env_names: Iterable[str], conda: str
 ) -> None:
     """Refuse a folder that lies where another thing of this project comes and goes.
 
-    :param apps: {name, dir, ...} of the applications that are to be there or to go.
+    :param apps: the applications that are to be there or to go.
     :param env_dir: the folder of environments.
     :param env_names: the names of those.
     :param conda: the prefix of Miniforge.
@@ -56,17 +61,17 @@ def refuse_nested(
                 raise _refused(what, f"it lies among the environments of {env_dir}")
 
 
-def refuse_data(apps: Sequence[Mapping[str, Any]], env_dir: str, conda: str) -> None:
+def refuse_data(apps: Sequence[Application], env_dir: str, conda: str) -> None:
     """Refuse to open a folder to an application that is the system's, or comes and goes with it.
 
-    :param apps: {name, readable, writable, dir, ...} of the applications that are to be there.
+    :param apps: the applications that are to be there.
     :param env_dir: the folder of environments.
     :param conda: the prefix of Miniforge.
     :raises Refusal: one is.
     """
     ours = [*_OWN, env_dir, conda, *(place for _who, place in _of_releases(apps))]
     for app in apps:
-        for option in ("readable", "writable"):
+        for option in _DATA:
             for path in app[option]:
                 what = f"{option} {path} of application {app['name']}"
                 if any(_is_within(path, place) for place in _KERNELS):
@@ -82,7 +87,7 @@ def refuse_data(apps: Sequence[Mapping[str, Any]], env_dir: str, conda: str) -> 
                     raise _refused(what, f"what it runs from, or another one, lies there: {place}")
 
 
-def _of_releases(apps: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+def _of_releases(apps: Iterable[Identity]) -> Iterator[tuple[str, str]]:
     """Yield (who, folder) of what holds the releases of each application, or leads to one."""
     for app in apps:
         for place in (service.releases_in(app["dir"]), service.link_of(app)):

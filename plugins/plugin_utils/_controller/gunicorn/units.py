@@ -17,6 +17,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app i
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
     service as app_service,
 )
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app.wanted import Units
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files, systemd
 
 from .. import project
@@ -65,13 +66,12 @@ os.execve(command[0], command, found)
 _TEMPLATES = project.ROOT / "roles/gunicorn_app/templates/etc/systemd/system"
 
 
-def render(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return {units, unit_digest, candidate} of an application.
+def render(values: Mapping[str, Any]) -> Units:
+    """Return the units of an application.
 
-    ``units`` is {unit: text}; the service holds ``unit_digest``, that of its own text.
-    ``candidate`` is the text of a service that differs from it only in having one worker, another
-    address and no restart; None where the application asks for none, and for ``server: python``,
-    which binds an address of its own choice and so cannot run twice.
+    The candidate's service differs from the application's only in having one worker, another
+    address and no restart; there is none where the application asks for none, and for
+    ``server: python``, which binds an address of its own choice and so cannot run twice.
 
     :param values: the options of the application and what was resolved from them.
     """

@@ -70,7 +70,7 @@ def test_a_candidate_is_changed_as_the_service_is_and_leaves_nothing(
         assert candidate.is_left("web", host.run)
 
     monkeypatch.setattr(app_proof, "prove", prove)
-    candidate.try_out(APP, {}, lambda: "All is well", host.run)
+    candidate.try_out(APP, APP["candidate"], {}, lambda: "All is well", host.run)
     # What is of all services is of the candidate too, as it is.
     assert found == [("web.service.d.conf", "[Service]\nMemoryMax=9M\n")]
     assert nothing_left(tmp_path)
@@ -79,7 +79,7 @@ def test_a_candidate_is_changed_as_the_service_is_and_leaves_nothing(
 def test_what_changes_its_units_is_told_of_a_candidate_that_fails(host, proof, changes):
     proof["complaint"] = "it dies"
     with pytest.raises(Refusal) as refused:
-        candidate.try_out(APP, {}, lambda: "All is well", host.run)
+        candidate.try_out(APP, APP["candidate"], {}, lambda: "All is well", host.run)
     assert refused.value.because == (
         f"it dies: its units are changed by {changes}/service.d/service.d.conf (Nice=5), "
         f"{changes}/web.service.d/web.service.d.conf (MemoryMax=9M)"
@@ -94,7 +94,9 @@ def nothing_left(tmp_path):
 
 
 def test_a_candidate_is_proven_on_its_own_socket_and_leaves_nothing(host, proof, tmp_path):
-    candidate.try_out(WITH_SECRETS, {"TOKEN": "abc"}, lambda: "All is well", host.run)
+    candidate.try_out(
+        WITH_SECRETS, APP["candidate"], {"TOKEN": "abc"}, lambda: "All is well", host.run
+    )
     assert proof["unit"] == (UNIT, "/run/web-candidate/http.sock", APP["candidate"])
     assert proof["secrets"] == ('GPUNODE_SECRETS="s1"\nTOKEN="abc"\n', 0o600)
     assert host.told == [
@@ -107,7 +109,9 @@ def test_a_candidate_is_proven_on_its_own_socket_and_leaves_nothing(host, proof,
 def test_a_candidate_that_fails_is_told_without_secrets_and_leaves_nothing(host, proof, tmp_path):
     proof["complaint"], host.log = "it dies", "node python[7]: ValueError: abc"
     with pytest.raises(Refusal) as refused:
-        candidate.try_out(WITH_SECRETS, {"TOKEN": "abc"}, lambda: "All is well", host.run)
+        candidate.try_out(
+            WITH_SECRETS, APP["candidate"], {"TOKEN": "abc"}, lambda: "All is well", host.run
+        )
     said = str(refused.value)
     assert "it dies: ValueError: ********. All is well" in said
     assert "abc" not in said
@@ -118,7 +122,7 @@ def test_a_candidate_that_fails_is_told_without_secrets_and_leaves_nothing(host,
 def test_a_systemd_that_does_not_as_told_is_a_refusal(host, proof, told):
     host.refuses = (told,)
     with pytest.raises(Refusal, match=told):
-        candidate.try_out(APP, {}, str, host.run)
+        candidate.try_out(APP, APP["candidate"], {}, str, host.run)
 
 
 def test_what_cannot_be_removed_of_a_candidate_is_told(host, tmp_path):
