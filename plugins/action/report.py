@@ -25,7 +25,8 @@ class ActionModule(ActionBase):
                 "plans": {"type": "dict", "required": True},
                 "unreachable": {"type": "list", "elements": "str", "default": []},
                 "json": {"type": "str", "default": ""},
-                "refused": {"type": "str", "choices": ["stop", "leave_out"], "default": "stop"},
+                # Where it is neither, the plans refuse it, which are what is told here.
+                "refused": {"type": "str", "default": "stop"},
             }
         )
         plans, unreachable = arguments["plans"], arguments["unreachable"]

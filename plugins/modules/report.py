@@ -32,9 +32,8 @@ options:
     type: str
     default: ""
   refused:
-    description: Whether to V(stop) where a host is refused, or to go on with the others.
+    description: Whether to V(stop) where a host is refused, or to V(leave_out) it and go on.
     type: str
-    choices: [stop, leave_out]
     default: stop
 """
 

@@ -92,7 +92,7 @@ class Site:
         :raises Refusal: what people list as their own cannot be understood.
         """
         own = self._validated("preflight", FLEET_PREFIX).get("own_variables") or ()
-        known = known_variables().union(*(options_of(role) for role in ("preflight", *roles)))
+        known = known_variables().union(*(options_of(role) for role in roles))
         return variables.unknown(names, known, [*COMPONENTS, _FLEET, *roles], own)
 
     def refuse_unread(self, names: Iterable[str], roles: Collection[str] = ()) -> None:
@@ -261,21 +261,13 @@ def options_of(component: str) -> dict[str, Any]:
     return yaml_file.load(path)["argument_specs"]["main"]["options"]
 
 
-@functools.cache
-def fleet_options() -> dict[str, Any]:
-    """Return {option: specification} of what is said of a host as a whole, not of one component."""
-    return _beginning_with(FLEET_PREFIX, options_of("preflight"))
-
-
 def _beginning_with(prefix: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: option for name, option in options.items() if name.startswith(prefix)}
 
 
 def known_variables() -> set[str]:
     """Return the names of all variables that the roles of this project read."""
-    return {name for component in COMPONENTS for name in options_of(component)} | set(
-        fleet_options()
-    )
+    return {name for role in (*COMPONENTS, "preflight") for name in options_of(role)}
 
 
 @functools.cache

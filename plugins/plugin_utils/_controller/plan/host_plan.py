@@ -68,6 +68,7 @@ def wishes(site: wanted_state.Site, names: Iterable[str]) -> Wishes:
         state = collected.ask(resolver.is_wanted, site) and collected.ask(site.wanted, component)
         if state:
             states[component] = state
+    collected.ask(site.options, "preflight")
     stack = collected.ask(site.stack) or selection.NOTHING
     unread = [*(collected.ask(site.unread, names) or []), *site.not_inventory()]
     digests = {component: site.digest(component) for component in states}

@@ -25,7 +25,7 @@ def stops(plans: Mapping[str, Mapping[str, Any]], refused: str) -> bool:
     :param refused: 'stop', or 'leave_out' to go on with those that are not, where there are any.
     """
     found = [plan["status"] == "refused" for plan in plans.values()]
-    return any(found) and (refused == "stop" or all(found))
+    return any(found) and (refused != "leave_out" or all(found))
 
 
 def as_document(

@@ -8,12 +8,11 @@ import re
 
 import pytest
 
+import costs
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import project
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import node_code
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.plan import probe
 
-# What may be sent to a host that is as it was left: the goal is a twentieth of an ordinary module.
-MOST_BYTES = 20_000
 ASKED = {"paths": [f"/srv/application-{number}" for number in range(50)], "users": [], "units": []}
 
 
@@ -51,7 +50,7 @@ def test_what_is_sent_to_a_host_that_keeps_the_code_is_little():
     action = Action(json.dumps({"answer": {"kernel": "6.1"}}))
     assert action.seen() == {"gpunode_facts": {"kernel": "6.1"}}
     ((command, text),) = action.fed
-    assert len(command) + len(text) <= MOST_BYTES
+    assert len(command) + len(text) <= costs.MOST["sent_bytes"]
     assert command == "/usr/bin/python3 -I -S -"
     assert action.modules == []
 
@@ -60,7 +59,7 @@ def test_a_host_that_lacks_the_code_is_sent_it_once():
     action = Action(json.dumps({"lacks": True}), json.dumps({"answer": {"kernel": "6.1"}}))
     assert action.seen() == {"gpunode_facts": {"kernel": "6.1"}}
     without, with_code = (text for _command, text in action.fed)
-    assert len(without) <= MOST_BYTES < len(with_code)
+    assert len(without) <= costs.MOST["sent_bytes"] < len(with_code)
 
 
 def test_others_may_say_what_they_like_around_the_answer():
@@ -116,7 +115,7 @@ def test_the_code_is_all_that_is_imported_and_nothing_of_ansible_core():
         if re.match(r"\s*(?:from|import) ansible\b", line)
     ]
     assert imported == []
-    assert 20 < len(files) < 80
+    assert 20 < len(files) <= costs.MOST["imported_files"]
 
 
 def test_the_same_sources_make_the_same_archive(monkeypatch):
