@@ -26,6 +26,7 @@ from ..inputs import node_code
 
 _display = Display()
 _FOLDER = f"{own_paths.CACHE_DIR}/code"
+_USUAL_PYTHON = "/usr/bin/python3"
 _MODULE, _FUNCTION = "facts.look", "facts"
 # It neither reads variables and folders of whoever it runs for, nor what a site has put into
 # Python's start: root's Python takes nothing from the folder it stands in.
@@ -45,6 +46,9 @@ def node_info(
     """
     said = constants.config.get_config_value("INTERPRETER_PYTHON", variables=task_vars)
     python = str(action._templar.template(said))
+    if python.startswith("auto"):
+        # Where that is another's, it says nothing, and the module has it discovered.
+        python = _USUAL_PYTHON
 
     def feed(text: str) -> str:
         words = (action._compute_environment_string(), command(python))
@@ -52,8 +56,7 @@ def node_info(
         done = action._low_level_execute_command(line, in_data=text.encode())
         return str(done["stdout"])
 
-    # One that is yet to be discovered is discovered for modules.
-    if python.startswith("/") and action._connection.is_pipelining_enabled():
+    if _can_be_fed(action._connection):
         try:
             return {"gpunode_facts": look(arguments, feed)}
         except Unanswered as why:
@@ -62,6 +65,22 @@ def node_info(
         "gpunode.stack.node_info", module_args=dict(arguments), task_vars=task_vars
     )
     return found
+
+
+def _can_be_fed(connection: Any) -> bool:
+    """Say whether commands of a connection can be given a program, and nobody said otherwise.
+
+    Pipelining, which is just that, is off unless somebody turns it on, for the sake of hosts whose
+    sudo asks for a terminal; those say so, and nothing is lost.
+    """
+    if not connection.has_pipelining or (connection.become and not connection.become.pipelining):
+        return False
+    try:
+        is_on, origin = connection.get_option_and_origin("pipelining")
+    except KeyError:
+        # Some connections know of no such setting.
+        return bool(connection.is_pipelining_enabled())
+    return bool(is_on) or origin == "default"
 
 
 def command(python: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pathlib
 import re
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,17 +17,37 @@ from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.plan imp
 ASKED = {"paths": [f"/srv/application-{number}" for number in range(50)], "users": [], "units": []}
 
 
+class Connection:
+    """What is asked of a connection before it is fed.
+
+    :param pipelining: (the setting, where it is from).
+    """
+
+    def __init__(self, pipelining=(True, "ansible.cfg"), has_pipelining=True, become=None):
+        self.has_pipelining, self.become = has_pipelining, become
+        self.pipelining = pipelining
+
+    def get_option_and_origin(self, name):
+        assert name == "pipelining"
+        if self.pipelining is None:
+            raise KeyError(name)
+        return self.pipelining
+
+    def is_pipelining_enabled(self):
+        return False
+
+
 class Action:
     """An action plugin's side of a host.
 
     :param printed: what the host prints, in turn.
     """
 
-    def __init__(self, *printed, python="/usr/bin/python3", pipelining=True, environment=""):
+    def __init__(self, *printed, python="/usr/bin/python3", environment="", **connection):
         self.printed, self.fed, self.modules = list(printed), [], []
         self.python, self.environment = python, environment
-        self._templar = self._connection = self
-        self.is_pipelining_enabled = lambda: pipelining
+        self._templar = self
+        self._connection = Connection(**connection)
 
     def template(self, said):
         return {"{{ python }}": "/opt/python/bin/python"}.get(said, said)
@@ -87,13 +108,36 @@ def test_a_host_that_never_has_enough_is_asked_twice_and_no_more():
     assert len(action.fed) == 2
 
 
-@pytest.mark.parametrize(
-    "settings", [{"python": "auto"}, {"python": ""}, {"pipelining": False}], ids=str
-)
-def test_where_nothing_can_be_fed_to_a_known_python_an_ordinary_module_looks(settings):
+UNFED = [
+    {"pipelining": (False, "ansible.cfg")},
+    {"pipelining": None},
+    {"has_pipelining": False},
+    {"become": SimpleNamespace(pipelining=False)},
+]
+
+
+@pytest.mark.parametrize("settings", UNFED, ids=str)
+def test_where_nothing_can_or_shall_be_fed_an_ordinary_module_looks(settings):
     action = Action(**settings)
     assert action.seen() == {"gpunode_facts": {"by": "module"}}
     assert action.fed == []
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"pipelining": (False, "default")},
+        {"become": SimpleNamespace(pipelining=True)},
+        {"python": "auto"},
+        {"python": "auto_silent"},
+    ],
+    ids=str,
+)
+def test_what_nobody_said_keeps_no_host_from_being_fed(settings):
+    action = Action(json.dumps({"answer": {}}), **settings)
+    assert action.seen() == {"gpunode_facts": {}}
+    assert [command for command, _text in action.fed] == ["/usr/bin/python3 -I -S -"]
+    assert action.modules == []
 
 
 def test_the_python_and_the_environment_that_were_said_are_used():
