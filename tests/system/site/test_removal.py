@@ -30,10 +30,11 @@ ABSENT = {
     "gunicorn_app_list": [{"name": "serving", "state": "absent"}],
     "miniforge_state": "absent",
 }
-# What every host writes as it runs, what says what was asked for, a lock of the lab's installer.
+# What every host writes as it runs, what says what was asked for, the code that looks at the host,
+# a lock of the lab's installer.
 NOT_OURS = (
     *("/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp", "/var/log", "/var/lib/systemd"),
-    *("/var/lib/gpunode", "/home", "/opt/.miniforge3.conda-ship.lock"),
+    *("/var/lib/gpunode", "/var/cache/gpunode", "/home", "/opt/.miniforge3.conda-ship.lock"),
 )
 _FIND = " ".join(
     ["sudo", "find", "/", "-xdev"]
@@ -94,7 +95,10 @@ def present(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def converged(bare, present, site):
-    """The node with Miniforge, an environment and an application."""
+    """The node with Miniforge, an environment and an application, by the run after a killed one."""
+    playbooks.site_killed_at(
+        "Bring Miniforge to its wanted state", 1.0, "--limit", NODE, "-e", json.dumps(present)
+    )
     run = site(present)
     assert run.status == 0, run.messages()
 
@@ -112,6 +116,12 @@ def polled(converged, lab):
         yield
     assert pressure.lost == []
     assert set(pressure.answers) == {b"ok"}
+
+
+def test_a_run_that_is_killed_while_miniforge_installs_is_brought_to_its_end_by_the_next_one(
+    converged, present, site
+):
+    assert site(present).changed == {NODE: 0}
 
 
 def test_an_environment_in_use_does_not_go_and_who_uses_it_is_named(polled, present, lab, site):
