@@ -31,6 +31,7 @@ class Environment(NamedTuple):
     :ivar is_blocked: whether something else lies where that link is to be.
     :ivar serving: the other build that the link points to, None for none.
     :ivar serving_labels: the names of what that holds.
+    :ivar flaw: why others could change the build that is there, '' where nobody could.
     """
 
     verdict: str
@@ -40,6 +41,7 @@ class Environment(NamedTuple):
     is_blocked: bool
     serving: str | None
     serving_labels: list[str]
+    flaw: str = ""
 
 
 class Leaving(NamedTuple):
@@ -217,6 +219,7 @@ def _environment(env: Wanted, state_dir: str) -> Environment:
         link is None and os.path.lexists(env["link"]),
         serving,
         contents.labels_of(serving) if serving else [],
+        safe_paths.why_unsafe(env["prefix"]) if verdict == "conda" else "",
     )
 
 

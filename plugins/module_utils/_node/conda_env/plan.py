@@ -52,6 +52,14 @@ def obstacles(wanted: Complete, seen: Seen) -> list[Refusal]:
         what, here = f"environment {env['name']}", seen.environments[env["name"]]
         if here.verdict == "foreign":
             found.append(prefixes.foreign(what, env["prefix"], "conda_env_dir"))
+        if here.flaw and not seen.flaw:
+            found.append(
+                Refusal(
+                    f"{what}: {env['prefix']}",
+                    f"{here.flaw}, and may have changed what runs from there",
+                    f"Remove {env['prefix']}, for it to be built anew",
+                )
+            )
         if here.is_blocked:
             found.append(
                 Refusal(

@@ -114,13 +114,13 @@ def link(path: str) -> dict[str, Any]:
 
 
 def environment(path: str) -> dict[str, Any]:
-    """Return the entry of a conda prefix: its conda packages and Python distributions."""
-    return {
-        "kind": "environment",
-        "path": path,
-        "conda": prefixes.conda_package_names(path),
-        "dists": prefixes.dist_names(path),
-    }
+    """Return the entry of a conda prefix: whose it is, its conda packages and distributions."""
+    return dict(
+        directory(path),
+        kind="environment",
+        conda=prefixes.conda_package_names(path),
+        dists=prefixes.dist_names(path),
+    )
 
 
 def unit(
@@ -313,9 +313,8 @@ def _path_drift(entry: Mapping[str, Any]) -> list[str]:
         return [f"{subject} is gone"]
     except OSError as error:
         return [f"{subject} cannot be read: {error.strerror}"]
-    if entry["kind"] == "environment":
-        return _set_drift(subject, entry, found)
-    return _differences(subject, entry, found, ("target", "owner", "group", "mode", "sha256"))
+    differing = _differences(subject, entry, found, ("target", "owner", "group", "mode", "sha256"))
+    return differing + (_set_drift(subject, entry, found) if entry["kind"] == "environment" else [])
 
 
 def _differences(

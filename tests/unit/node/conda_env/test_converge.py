@@ -386,6 +386,22 @@ def test_a_removed_or_turned_link_is_pointed_again(host):
 
 
 @as_root
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda path: os.chown(path, 65534, -1), "belongs to nobody"),
+        (lambda path: os.chmod(path, 0o777), "is written by all"),
+    ],
+)
+def test_a_build_that_others_could_change_serves_nobody(host, change, words):
+    host.converge(host.wanted())
+    prefix = only(host.wanted())["prefix"]
+    change(prefix)
+    with pytest.raises(Refusal, match=rf"{prefix} {words}, and may have.* Remove {prefix}"):
+        host.converge(host.wanted(), check_mode=True)
+
+
+@as_root
 def test_a_closed_folder_is_opened_again(host):
     state = host.wanted()
     host.converge(state)

@@ -176,6 +176,26 @@ def test_packages_that_were_replaced_or_removed_are_drift(monkeypatch):
     ]
 
 
+@pytest.mark.skipif(getpass.getuser() != "root", reason="only root gives folders away")
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda path: os.chown(path, 65534, -1), "has owner nobody, should be root"),
+        (lambda path: os.chown(path, -1, 65534), "has group nogroup, should be root"),
+        (lambda path: os.chmod(path, 0o777), "has mode 0777, should be 0755"),
+    ],
+)
+def test_an_environment_that_was_given_away_is_drift(prefix, change, words):
+    os.chmod(prefix, 0o755)
+    entry = manifest.environment(str(prefix))
+    assert manifest.drift([entry]) == []
+    change(prefix)
+    assert manifest.drift([entry]) == [f"environment {prefix} {words}"]
+    # As an earlier version of this project noted it.
+    old = {key: entry[key] for key in ("kind", "path", "conda", "dists")}
+    assert manifest.drift([old]) == []
+
+
 def test_a_package_taken_out_of_an_environment_is_drift(prefix):
     entry = manifest.environment(str(prefix))
     assert drift(entry) == []
