@@ -23,12 +23,13 @@ NOT_ROOT = Refusal(
 )
 #: The groups whose members are root where they like, by name or in effect: they start containers
 #: and machines that see the host's disks (docs.docker.com, "Linux post-installation steps";
-#: documentation.ubuntu.com/lxd, "Access control"; libvirt.org, "polkit"), or reach the disks, the
-#: memory or everybody's digests of passwords themselves (wiki.debian.org/SystemGroups).
+#: documentation.ubuntu.com/lxd, "Access control"; libvirt.org, "polkit"; microk8s.io, "Getting
+#: started"), or reach the disks, the memory, everybody's digests of passwords or what root finds
+#: first, below /usr/local, themselves (wiki.debian.org/SystemGroups).
 ROOT_GROUPS = (
     *("root", "sudo", "wheel", "admin"),
-    *("docker", "lxd", "incus-admin", "libvirt"),
-    *("disk", "kmem", "shadow"),
+    *("docker", "lxd", "incus-admin", "libvirt", "libvirtd", "microk8s"),
+    *("disk", "kmem", "shadow", "staff"),
 )
 
 
@@ -97,6 +98,10 @@ def _may_become_root(account: pwd.struct_passwd, run: Run) -> bool:
             text=True,
             timeout=30,
         ).stdout
-    except (OSError, subprocess.TimeoutExpired):
+    except OSError:
+        # There is none.
         return False
+    except subprocess.TimeoutExpired:
+        # One that asks a directory which does not answer may allow anything.
+        return True
     return "may run the following commands" in answer

@@ -65,12 +65,21 @@ def is_full(text: str) -> bool:
 
 @contextlib.contextmanager
 def watched(what: str, path: str) -> Iterator[None]:
-    """Turn a write that found the file system of ``path`` full into the Refusal that says so."""
+    """Turn a write that found the file system of ``path`` full into the Refusal that says so.
+
+    Or one that can only be read.
+    """
     try:
         yield
     except OSError as error:
         if ran_out(error):
             raise full(what, error.filename or path) from error
+        if error.errno == errno.EROFS:
+            raise Refusal(
+                what,
+                f"the file system of {error.filename or path} can only be read",
+                "See with `dmesg` and in /etc/fstab why, mend that, and run again",
+            ) from error
         raise
 
 

@@ -51,6 +51,9 @@ def refuse_nested(
             if _is_within(folder, place):
                 raise _refused(what, f"it lies where {owner} has its releases")
     for what, folder in asked:
+        # Below /proc there are other names of every folder.
+        if any(_is_within(folder, place) for place in _KERNELS):
+            raise _refused(what, "it is the kernel's, and keeps nothing")
         if any(_is_within(folder, place) for place in _OWN):
             raise _refused(what, "it lies in a folder of gpunode's own")
         if _is_within(folder, conda):

@@ -56,6 +56,7 @@ def test_any_sudo_rule_counts(says, status, allowed):
     [
         *(("wheel", True), ("docker", True), ("disk", True), ("lxd", True), ("libvirt", True)),
         *(("incus-admin", True), ("shadow", True), ("kmem", True)),
+        *(("libvirtd", True), ("microk8s", True), ("staff", True)),
         *(("users", False), ("video", False), ("render", False), ("dialout", False)),
         *(("docker-users", False), ("adm", False)),
     ],
@@ -64,3 +65,10 @@ def test_a_member_of_a_root_group_counts_without_sudo_being_there(monkeypatch, g
     monkeypatch.setattr(accounts.files, "group_name", {998: group, 65534: "nogroup"}.get)
     monkeypatch.setattr(accounts.os, "getgrouplist", lambda *_: [65534, 998])
     assert accounts.survey(["nobody"], no_sudo)["nobody"]["sudo"] is expected
+
+
+def test_sudo_that_does_not_answer_vouches_for_nobody():
+    def hangs(argv, timeout, **_options):
+        raise subprocess.TimeoutExpired(argv, timeout)
+
+    assert accounts.survey(["nobody"], hangs)["nobody"]["sudo"] is True

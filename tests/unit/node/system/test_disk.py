@@ -59,6 +59,14 @@ def test_a_write_that_finds_no_room_is_told_by_its_file(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_system_that_can_only_be_read_is_told_by_its_file():
+    with (
+        pytest.raises(Refusal, match="the file system of /var/lib/x can only be read"),
+        disk.watched("work", "/opt"),
+    ):
+        raise OSError(errno.EROFS, "Read-only file system", "/var/lib/x")
+
+
 @pytest.mark.parametrize(
     ("text", "full"),
     [
