@@ -80,7 +80,10 @@ def _ask(run: Run, patience_s: float) -> dict[str, Any]:
     """Return {call, status, says} of the first call that failed, status 0 where none did."""
     try:
         done = run(
-            [sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=patience_s
+            [sys.executable, "-I", "-c", SCRIPT],
+            capture_output=True,
+            text=True,
+            timeout=patience_s,
         )
     except subprocess.TimeoutExpired:
         return {"call": "libcuda", "status": -1, "says": f"nothing for {patience_s} s"}

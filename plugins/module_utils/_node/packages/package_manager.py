@@ -271,7 +271,7 @@ class Dnf:
     reinstalling = ("reinstall",)
     reinstalls_alone = True
     #: No command of dnf's takes the lock of a transaction and does nothing: rpm's own is tried.
-    waiting = (sys.executable, "-c", _WAITING)
+    waiting = (sys.executable, "-I", "-c", _WAITING)
     # Our own pins are passed. An older version or another kind of modules may come, and what is in
     # its way goes. dnf.conf(5), destdir and keepcache: archives are fetched once, into our folder.
     _EXCHANGING = ("--disableplugin=versionlock", "--allowerasing", "--setopt=keepcache=True")

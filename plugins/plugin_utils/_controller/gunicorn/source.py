@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 
@@ -30,6 +31,28 @@ def cache() -> pathlib.Path:
     """Return the folder in which this project keeps what can be had again."""
     home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
     return pathlib.Path(home) / "gpunode"
+
+
+def _own_cache() -> pathlib.Path:
+    """Return that folder, which is there then, and in which nobody else reads or writes.
+
+    :raises Refusal: it is another user's, or was filled by others.
+    """
+    folder = cache()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    seen = folder.stat()
+    users = {seen.st_uid, folder.lstat().st_uid} - {os.geteuid()}
+    flaw = f"it belongs to {files.user_name(users.pop())}" if users else ""
+    if not flaw and seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        flaw = "others may write there"
+    if flaw:
+        raise Refusal(
+            f"the cache of this project on the controller, {folder}",
+            f"{flaw}, and what lies in it goes to hosts",
+            "Remove it, or name a folder of your own with XDG_CACHE_HOME",
+        )
+    folder.chmod(0o700)
+    return folder
 
 
 def folder_of(source: str, sha256: str | None, site: Site) -> str:
@@ -81,6 +104,7 @@ def pack(folder: str, digest: str, leave_out: release.LeaveOut) -> None:
     :param leave_out: what of it is no part of the release.
     :raises Refusal: the folder changed meanwhile.
     """
+    _own_cache()
     archive = archive_of(digest)
     if _is_whole(archive, files.sha256_of_file):
         return
@@ -110,15 +134,14 @@ def _demanded(source: str, sha256: str | None) -> str:
 
 
 def _fetched(url: str, sha256: str) -> pathlib.Path:
-    path = cache() / "archives" / sha256
-    cache().mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = _own_cache() / "archives" / sha256
     download.fetch(url, str(path), sha256)
     return path
 
 
 def _unpacked(archive: str | pathlib.Path, sha256: str) -> str:
     """Return the folder with an archive's content: the one at its top, if it has only that."""
-    folder = cache() / "sources" / sha256
+    folder = _own_cache() / "sources" / sha256
     if not _is_whole(folder, files.sha256_of_tree):
         is_damaged = folder.exists()
         with _beside(folder) as aside:
@@ -151,7 +174,6 @@ def _is_whole(path: pathlib.Path, digest_of: Callable[[pathlib.Path], str]) -> b
 @contextlib.contextmanager
 def _beside(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Give a folder for as long as what goes to a path of the cache is made."""
-    cache().mkdir(mode=0o700, parents=True, exist_ok=True)
     path.parent.mkdir(mode=0o700, exist_ok=True)
     with (
         disk.watched("the cache of this project on the controller", str(path)),

@@ -143,6 +143,50 @@ def test_the_cache_is_for_nobody_else(site, tmp_path, archive):
     assert (tmp_path / "cache" / "gpunode").stat().st_mode & 0o777 == 0o700
 
 
+def test_a_cache_that_others_could_read_is_closed(site, tmp_path, archive):
+    cache = tmp_path / "cache" / "gpunode"
+    cache.mkdir(parents=True)
+    cache.chmod(0o755)
+    app_source.folder_of("web.tar.gz", sha256_of(archive), site)
+    assert cache.stat().st_mode & 0o777 == 0o700
+
+
+def _written_by_all(cache):
+    cache.mkdir()
+    cache.chmod(0o777)
+
+
+def _anothers(cache):
+    cache.mkdir()
+    os.chown(cache, 65534, 65534)
+
+
+def _a_link_of_anothers(cache):
+    (cache.parent / "own").mkdir()
+    cache.symlink_to(cache.parent / "own")
+    os.chown(cache, 65534, 65534, follow_symlinks=False)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize("made", [_written_by_all, _anothers, _a_link_of_anothers])
+def test_nothing_comes_from_a_cache_that_others_could_fill(site, tmp_path, archive, made):
+    folder = str(tmp_path / "web-1.0")
+    digest = release.digest_of(folder)
+    app_source.folder_of("web.tar.gz", sha256_of(archive), site)
+    app_source.pack(folder, digest, keep_all)
+    cache = tmp_path / "cache" / "gpunode"
+    cache.rename(tmp_path / "before")
+    made(cache)
+    for use in (
+        lambda: app_source.folder_of("web.tar.gz", sha256_of(archive), site),
+        lambda: app_source.folder_of(f"file://{archive}", sha256_of(archive), site),
+        lambda: app_source.pack(folder, digest, keep_all),
+    ):
+        with pytest.raises(Refusal, match=rf"{cache}: .*goes to hosts.*XDG_CACHE_HOME"):
+            use()
+    assert list(cache.iterdir()) == []
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 @pytest.mark.parametrize("step", ["pack", "digest_of"])
 def test_a_cache_without_room_is_named(site, tmp_path, archive, monkeypatch, number, step):

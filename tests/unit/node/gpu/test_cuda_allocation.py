@@ -77,3 +77,9 @@ def test_a_driver_that_hangs_or_crashes_takes_nobody_with_it(driver):
 def test_a_host_without_the_library_is_told(monkeypatch):
     monkeypatch.setenv("LD_LIBRARY_PATH", "")
     assert "libcuda.so.1" in cuda_allocation.obstacle()
+
+
+def test_no_file_of_the_folder_that_it_stands_in_is_run(driver, tmp_path, monkeypatch):
+    (tmp_path / "ctypes.py").write_text("raise SystemExit(7)")
+    monkeypatch.chdir(tmp_path)
+    assert driver()() == ""
