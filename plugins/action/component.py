@@ -61,12 +61,12 @@ class ActionModule(ActionBase):
                 try:
                     site.look(answers.facts(seen))
                 except ValueError as error:
-                    raise AnsibleActionFail(urls.shown(str(error))) from error
+                    raise AnsibleActionFail(urls.shown(str(error))) from None
                 arguments = site.arguments(component, asked["part"])
             sendable = registry.COMPONENTS[component].sendable(arguments["wanted"])
             return sent_file.run_with(sendable, run, self._send)
         except Refusal as refusal:
-            raise AnsibleActionFail(str(refusal)) from refusal
+            raise AnsibleActionFail(str(refusal)) from None
 
     def _send(self, path):
         """Copy a file to the host's temporary folder and return its path there."""

@@ -35,7 +35,7 @@ class ActionModule(ActionBase):
         except ValueError as error:
             raise AnsibleActionFail(
                 urls.shown(f"Solving {order['name']} gave no lock: {error}.")
-            ) from error
+            ) from None
         before = {path: _read(path) for path in texts}
         for path, text in texts.items():
             try:
@@ -48,7 +48,7 @@ class ActionModule(ActionBase):
                         f"{path} cannot be written on the controller: {error}. Let it be written "
                         "there and solve once more."
                     )
-                ) from error
+                ) from None
         return {
             **result,
             "diff": urls.shown_in(

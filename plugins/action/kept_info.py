@@ -24,7 +24,7 @@ class ActionModule(ActionBase):
         try:
             said = wanted_state.variables_of(task_vars, self._templar)
         except Refusal as refusal:
-            raise AnsibleActionFail(str(refusal)) from refusal
+            raise AnsibleActionFail(str(refusal)) from None
         places, refusals = releases.places(said)
         answer = self._execute_module(module_args=places, task_vars=task_vars)
         result = answers.passed_on(answer, ("changed",))
@@ -33,7 +33,7 @@ class ActionModule(ActionBase):
         try:
             result["kept"] = answers.of_shape(answer, "kept", kept.Kept, "releases")
         except ValueError as error:
-            raise AnsibleActionFail(urls.shown(str(error))) from error
+            raise AnsibleActionFail(urls.shown(str(error))) from None
         result["refusals"] = [refusal.as_dict() for refusal in refusals]
         result["address"] = str(self._templar.template(task_vars.get("ansible_host", "")))
         return result

@@ -44,7 +44,7 @@ class ActionModule(ActionBase):
         try:
             facts = answers.facts(seen)
         except ValueError as error:
-            raise AnsibleActionFail(urls.shown(str(error))) from error
+            raise AnsibleActionFail(urls.shown(str(error))) from None
         if site.hangs_on_host():
             site.look(facts)
             asked = host_plan.wishes(site, task_vars)

@@ -46,4 +46,4 @@ class ActionModule(ActionBase):
                 "peer_memory": rendezvous.wants_peer_memory(site.stack()["peer_memory"]),
             }
         except Refusal as refusal:
-            raise AnsibleActionFail(str(refusal)) from refusal
+            raise AnsibleActionFail(str(refusal)) from None

@@ -43,7 +43,7 @@ class ActionModule(ActionBase):
                         f"The plan as JSON, {path}, cannot be written: {error}. Nothing was "
                         "changed on any host. Name another file in preflight_json."
                     )
-                ) from error
+                ) from None
         # Whoever fails here has Ansible print the message twice, and the task that it is from.
         stops = {"stops": True} if report.stops(plans, arguments["refused"]) else {}
         return {
