@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import costs
-from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import shape
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
 
 PROJECT = Path(__file__).parents[3]
 HOSTS = ["one", "two", "three"]
@@ -24,7 +24,11 @@ class Fleet:
     def __init__(self, folder):
         self.folder = folder
         self.log = folder / "log"
-        answer = {**shape.empty(shape.Facts), "service_mgr": "systemd", "own_kernel": True}
+        answer = {
+            **facts_shape.empty(facts_shape.Facts),
+            "service_mgr": "systemd",
+            "own_kernel": True,
+        }
         (folder / "answer.json").write_text(json.dumps({"answer": answer}))
 
     def run(self, callback="default", **variables):
