@@ -15,49 +15,69 @@ _READERS = {
     *("system/systemd.py", "system/node_lock.py", "facts/general.py"),
 }
 _RUNNERS = {"system/commands.py"}
+_HOWS = ("l", "le", "lp", "lpe", "v", "ve", "vp", "vpe")
+# What asks others over a network.
+_ASKERS = {"system/download.py", "system/http_probe.py", "nccl/rank_process.py"}
 _RUNS = {"run", "Popen", "call", "check_call", "check_output", "getoutput", "getstatusoutput"}
-_OPENS = {"urlopen", "open_url", "build_opener"}
+_STARTS = {"run_command", *(f"{verb}{how}" for verb in ("exec", "spawn") for how in _HOWS)}
+_ASKS = {"urlopen", "open_url", "build_opener", "create_connection"}
+# Opened otherwise, see there and below.
+_OPENED = {"os", "tarfile"}
+# What waits for ever where nothing is said of how long.
+_WAITS = {"wait", "communicate", "join", "get", "acquire", "readline"}
 
 
-def unbounded(text, may_open=False, may_run=False):
-    """Return the calls in a text that nothing holds to a size or time."""
+def unbounded(text, may_open=False, may_run=False, may_ask=False):
+    """Return what in a text nothing holds to a size or time: calls, and names of what does it."""
     found = []
     for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.Import, ast.ImportFrom)) and not may_run:
+            found += [ast.unparse(node)] * _hides_who_runs(node)
         if not isinstance(node, ast.Call):
             continue
         function = ast.unparse(node.func)
         owner, _dot, name = function.rpartition(".")
         given = [*node.args, *(word.value for word in node.keywords if word.arg == "mode")]
         mode = next((arg.value for arg in given[1:] if isinstance(arg, ast.Constant)), "r")
+        is_written = set("wax") & set(str(mode)) and "+" not in str(mode)
+        sizes = [ast.unparse(arg) for arg in node.args]
         if (
-            (function == "open" and not may_open and not set("wax") & set(str(mode)))
-            or (name == "read" and not node.args and owner in _handles(node, text))
+            (name == "open" and owner not in _OPENED and not may_open and not is_written)
+            # Their members are counted, and a regular file has an end.
+            or (function == "tarfile.open" and "archives.members(" not in text)
+            or (name == "copyfileobj" and "files.opened(" not in text)
+            or (name == "read" and sizes in ([], ["-1"], ["None"]) and owner)
             or (name in ("readlines", "read_bytes", "fdopen") and not may_open)
             or (name == "read_text" and owner not in ("files", ""))
-            or (name == "load" and owner == "json")
+            or (name == "load" and owner not in ("", "modprobe"))
             or (owner == "subprocess" and name in _RUNS and not may_run)
-            or (owner == "os" and name in ("system", "popen"))
+            or (owner in ("os", "pty") and name in ("system", "popen", "spawn"))
+            or name in _STARTS
+            or (name in _ASKS and not may_ask)
+            or (name in _WAITS and owner and not node.args and not node.keywords)
+            or (name in ("flock", "lockf") and "LOCK_EX" in sizes[1] and "LOCK_NB" not in sizes[1])
+            or any(word.arg == "timeout" and _is_none(word.value) for word in node.keywords)
         ):
             found.append(ast.unparse(node))
     return found
 
 
-def _handles(node, text):
-    """Return the names that files are given in a text."""
-    return {
-        item.optional_vars.id
-        for each in ast.walk(ast.parse(text))
-        if isinstance(each, ast.With)
-        for item in each.items
-        if isinstance(item.optional_vars, ast.Name)
-    } | {"file", "handle"}
+def _hides_who_runs(node):
+    """Say whether an import gives what starts programs a name that nobody would know."""
+    if isinstance(node, ast.ImportFrom):
+        return node.module == "subprocess" and any(name.name in _RUNS for name in node.names)
+    return any(name.name == "subprocess" and name.asname for name in node.names)
+
+
+def _is_none(node):
+    return isinstance(node, ast.Constant) and node.value is None
 
 
 @pytest.mark.parametrize("path", _FILES, ids=lambda path: str(path.relative_to(NODE)))
 def test_nothing_is_read_or_run_without_a_bound(path):
     name = str(path.relative_to(NODE))
     text = path.read_text(encoding="utf-8")
-    assert unbounded(text, name in _READERS, name in _RUNNERS) == []
+    assert unbounded(text, name in _READERS, name in _RUNNERS, name in _ASKERS) == []
 
 
 @pytest.mark.parametrize(
@@ -73,6 +93,26 @@ def test_nothing_is_read_or_run_without_a_bound(path):
         "subprocess.run(argv, timeout=5)",
         "subprocess.check_output(argv)",
         "os.popen(line)",
+        "pathlib.Path(path).open()",
+        "io.open(path)",
+        'open(path, "w+")',
+        "source.read()",
+        "file.read(-1)",
+        "handle.readline()",
+        "pickle.load(file)",
+        "tarfile.open(path)",
+        "shutil.copyfileobj(source, target)",
+        "from subprocess import run",
+        "import subprocess as programs",
+        "os.spawnv(os.P_WAIT, path, argv)",
+        "module.run_command(argv)",
+        "commands.run(argv, timeout=None)",
+        "urlopen(url)",
+        "socket.create_connection(address)",
+        "process.communicate()",
+        "thread.join()",
+        "arrived.get()",
+        "fcntl.flock(file, fcntl.LOCK_EX)",
     ],
 )
 def test_what_has_no_bound_is_found(text):
