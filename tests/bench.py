@@ -20,7 +20,6 @@ import combinations
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.stack import (
     plan,
-    selection,
     stack_catalog,
 )
 from lab import commands
@@ -174,7 +173,7 @@ def plans():
     for row in combinations.ROWS:
         # What is not understood is refused before any host is planned.
         with contextlib.suppress(Refusal):
-            wanted = selection.resolve(combinations.options_of(row), known)
+            wanted = combinations.stack_of(row)
             hosts.append((wanted, combinations.facts_of(row)))
     taken = {}
     for count in PLANNED:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 
-from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import project
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import (
+    project,
+    wanted_state,
+)
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import yaml_file
 
 FILE = project.ROOT / "tests" / "standins" / "combinations.yml"
@@ -36,10 +39,10 @@ def facts_of(row):
     return merged(under, row.get("facts", {}))
 
 
-def options_of(row):
-    """Return what a row wants of its host, as selection.resolve takes it."""
-    return {
-        name.removeprefix("gpunode_"): value
-        for name, value in row["wanted"].items()
-        if name != "needs"
-    }
+def stack_of(row):
+    """Return the GPU stack that a row's variables ask for.
+
+    :raises Refusal: they cannot be understood.
+    """
+    said = {name: value for name, value in row["wanted"].items() if name != "needs"}
+    return wanted_state.Site(said, "/").stack()

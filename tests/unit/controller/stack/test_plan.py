@@ -47,7 +47,7 @@ def planned(wanted, facts, needs=()):
 def plan_of(row):
     """Return the plan of a row of combinations.yml, as an operator's variables ask for it."""
     try:
-        wanted = selection.resolve(combinations.options_of(row), gpu_hosts.KNOWN)
+        wanted = combinations.stack_of(row)
     except Refusal as refusal:
         return {**NO_WISH, "refusals": [refusal]}
     return planned(wanted, combinations.facts_of(row), row["wanted"].get("needs", ()))
