@@ -90,12 +90,16 @@ Gpu = TypedDict(
 )
 
 
-class NvSwitch(TypedDict):
-    """An NVSwitch."""
+class PciDevice(TypedDict):
+    """A device on the PCI bus."""
 
     address: str
     device: str
     driver: str
+
+
+class NvSwitch(PciDevice):
+    """An NVSwitch."""
 
 
 class RdmaPort(TypedDict):
@@ -300,11 +304,16 @@ class SwitchFault(TypedDict):
     says: str
 
 
-class RdmaStack(TypedDict):
-    """The RDMA stack."""
+class RdmaStackKind(TypedDict):
+    """Which RDMA stack it is."""
 
     kind: str
     version: str
+
+
+class RdmaStack(RdmaStackKind):
+    """The RDMA stack."""
+
     kernels: list[str]
     loaded: bool
     stale: bool
@@ -333,21 +342,36 @@ class Management(TypedDict):
     found_by: str
 
 
-class General(TypedDict):
-    """Who the host is, and what is there of what was asked for."""
+class Distribution(TypedDict):
+    """Which distribution the host runs."""
 
-    hostname: Annotated[str, "this and the next ten as Ansible's own facts have them"]
-    distribution: str
+    distribution: Annotated[str, "this and the next ten as Ansible's own facts have them"]
     distribution_release: str
     distribution_version: str
     distribution_major_version: str
     os_family: str
+
+
+class Identity(Distribution):
+    """Who the host is."""
+
+    hostname: str
     kernel: str
     architecture: str
     pkg_mgr: str
     service_mgr: str
     python_version: str
+
+
+class Basics(Identity):
+    """Who the host is, and whether its kernel is its own."""
+
     own_kernel: Annotated[bool, "false in containers, chroots and image builds"]
+
+
+class General(Basics):
+    """Who the host is, and what is there of what was asked for."""
+
     processor_nproc: Annotated[
         int, "processors that services may use: those systemd may, in a container by its cpu.max"
     ]
@@ -523,6 +547,10 @@ class Rdma(TypedDict):
 
 class GpuHost(Devices, Kernels, TheDriver, Rdma):
     """What is to be seen of GPUs, driver, kernels and RDMA: facts.gpu_host."""
+
+
+class Surveyed(Basics, GpuHost):
+    """What the module of a component sees of a host: Host.survey of component/bring.py."""
 
 
 class Facts(General, GpuHost):

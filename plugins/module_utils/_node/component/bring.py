@@ -14,6 +14,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .. import urls
 from ..facts import general, gpu_host
+from ..facts_shape import Surveyed
 from ..records import receipts
 from ..steps import Result
 from ..system import accounts, commands, disk, root, transient_unit
@@ -52,15 +53,15 @@ class Host:
     """
 
     tree: root.Root
-    survey: Callable[[], dict[str, Any]]
+    survey: Callable[[], Surveyed]
     execute: Execute
     run: Run
-    general: Callable[[], dict[str, Any]] = dict
+    general: Callable[[], Mapping[str, Any]] = dict
     hide: Callable[[Any], object] = repr
     sent: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
-    def found(self) -> dict[str, Any]:
+    def found(self) -> Surveyed:
         """What was seen of it when the work began."""
         return self.survey()
 
@@ -177,7 +178,7 @@ def _texts(value: Any) -> Iterator[str]:
         yield from _texts(part)
 
 
-def _survey() -> dict[str, Any]:
+def _survey() -> Surveyed:
     seen = general.general(root.Root())
     own_kernel = general.own_kernel()
     running = seen["kernel"] if own_kernel else ""

@@ -10,7 +10,7 @@ import platform
 import re
 import threading
 
-from ..facts_shape import Mount
+from ..facts_shape import Identity, Mount
 from ..system import files
 from ..system.root import Root
 from . import identity
@@ -34,7 +34,7 @@ _SERVER_S = 5
 _CPU_QUOTA, _MEMORY_LIMIT = "/sys/fs/cgroup/cpu.max", "/sys/fs/cgroup/memory.max"
 
 
-def general(tree: Root) -> dict[str, str]:
+def general(tree: Root) -> Identity:
     """Return who the host is, under the names Ansible's own facts use."""
     distribution = identity.distribution(tree)
     return {

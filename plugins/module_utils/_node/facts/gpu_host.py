@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 from ..facts_shape import GpuHost
 from ..gpu import (
@@ -61,7 +61,7 @@ def survey(root: str, running: str, pid: int, run: Run = commands.run) -> GpuHos
     states = _states(tree, run)
     driver = installed_driver.survey(tree)
     opened = clients.clients(tree)
-    found = {
+    return {
         "virtualization": general.virtualization(tree),
         "gpus": pci.gpus(tree),
         "nvswitches": pci.nvswitches(tree),
@@ -84,7 +84,6 @@ def survey(root: str, running: str, pid: int, run: Run = commands.run) -> GpuHos
         "peer_memory": rdma_stack.peer_memory(tree, driver["modules"], running),
         "management": management_interface.survey(tree, pid),
     }
-    return cast(GpuHost, found)
 
 
 def _drained(tree: Root) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 
+from ..facts_shape import Distribution
 from ..system import os_release
 from ..system.root import Root
 
@@ -59,7 +60,7 @@ _MANAGERS = {
 _BOOTED = "/run/systemd/system"
 
 
-def distribution(tree: Root) -> dict[str, str]:
+def distribution(tree: Root) -> Distribution:
     """Return the general facts that os-release answers; '' for what it does not say."""
     said = os_release.read(tree)
     ids = os_release.lineage(said)

@@ -13,8 +13,9 @@ two runs is of no architecture we know.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+
+from ..facts_shape import Gpu
 
 # In the order of their compute capability, 3.x to 12.x, which is the order in which drivers and
 # CUDA give them up; Ada is 8.9 and Hopper 9.0, whichever was sold first.
@@ -82,7 +83,7 @@ def of(device: str) -> str:
     return next((name for first, last, name in RANGES if first <= number <= last), "")
 
 
-def among(gpus: Iterable[Mapping[str, Any]]) -> list[str]:
+def among(gpus: Iterable[Gpu]) -> list[str]:
     """Return the architectures of some GPUs, rows of pci.gpus, in the order of NAMES."""
     found = {gpu["architecture"] for gpu in gpus}
     return [name for name in NAMES if name in found]

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any, Callable, TypeVar
 
+from ..facts_shape import GpuClient
 from ..kernel import kernels
 from ..system import listening, processes
 from ..system.root import Root
@@ -29,7 +30,7 @@ _WITHOUT_WORK = (
 )
 
 
-def clients(tree: Root) -> list[dict[str, Any]]:
+def clients(tree: Root) -> list[GpuClient]:
     """Return [{pid, process, unit, devices}], by pid; needs root to see every process.
 
     Nothing is looked at where the driver is not loaded: as long as one of its devices is open,
@@ -40,12 +41,12 @@ def clients(tree: Root) -> list[dict[str, Any]]:
     return who_opened(tree, lambda path: path.startswith(_DEVICES))
 
 
-def who_opened(tree: Root, is_asked: Callable[[str], bool]) -> list[dict[str, Any]]:
+def who_opened(tree: Root, is_asked: Callable[[str], bool]) -> list[GpuClient]:
     """Return rows as of :func:`clients` of those who have some files open.
 
     :param is_asked: says of a path whether it is asked about.
     """
-    rows = []
+    rows: list[GpuClient] = []
     for pid in sorted(int(name) for name in tree.names("/proc") if _is_pid(name)):
         devices = {path for path in _open_files(tree.path(f"/proc/{pid}/fd")) if is_asked(path)}
         if devices:
@@ -65,7 +66,7 @@ def at_work(rows: Iterable[_Row]) -> list[_Row]:
     return [row for row in rows if row["process"] not in _WITHOUT_WORK]
 
 
-def described(row: Mapping[str, Any]) -> str:
+def described(row: GpuClient) -> str:
     """Return a row of :func:`clients` in words."""
     return f"{listening.owner(row)} has {', '.join(row['devices'])} open"
 

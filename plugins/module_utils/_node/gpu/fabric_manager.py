@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from ..facts_shape import FabricManager, GpuHost, Package
 from ..packages import versions
 from ..system import systemd
 from ..system.root import Root
@@ -32,9 +32,7 @@ def brings(name: str) -> bool:
     return bool(_PACKAGE.fullmatch(name))
 
 
-def survey(
-    tree: Root, packages: Sequence[Mapping[str, Any]], states: Mapping[str, str]
-) -> dict[str, Any]:
+def survey(tree: Root, packages: Sequence[Package], states: Mapping[str, str]) -> FabricManager:
     """Return {version, active, enabled}.
 
     :param packages: rows of stack_packages.survey, which tell the version where the program
@@ -48,7 +46,7 @@ def survey(
     }
 
 
-def starts_anew(facts: Mapping[str, Any]) -> bool:
+def starts_anew(facts: GpuHost) -> bool:
     """Say whether it is to be started while a driver is loaded, whose work would not survive that.
 
     Whoever computes over NVLink is ended when the fabric is set up once more (NVIDIA Fabric Manager
@@ -67,6 +65,6 @@ def _version_of_program(tree: Root) -> str:
     return match.group(1) if match else ""
 
 
-def _version_of_package(packages: Sequence[Mapping[str, Any]]) -> str:
+def _version_of_package(packages: Sequence[Package]) -> str:
     found = [versions.upstream(row["version"]) for row in packages if brings(row["name"])]
     return next(filter(None, found), "")

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TypedDict
 
+from ..facts_shape import GpuFault, SwitchFault
 from ..kernel import kernel_log, kernels
 from ..system.root import Root
 from . import pci
@@ -48,7 +49,14 @@ _WITHOUT_NUMBER = (
 _GPU = re.compile(rf"NVRM: .*?(?:\bGPU (?:at )?(?:PCI:)?|\(PCI:){_ADDRESS}", re.I)
 
 
-def survey(tree: Root) -> dict[str, list[dict[str, Any]]]:
+class Faults(TypedDict):
+    """What the driver complained of, as docs/facts.md has it."""
+
+    gpu_faults: list[GpuFault]
+    switch_faults: list[SwitchFault]
+
+
+def survey(tree: Root) -> Faults:
     """Return {gpu_faults, switch_faults}; see docs/facts.md.
 
     Nothing is asked where there is neither a device of NVIDIA's nor the driver.
@@ -64,7 +72,8 @@ def survey(tree: Root) -> dict[str, list[dict[str, Any]]]:
             for (at, xid, _what), says in sorted(of_gpus.items())
         ],
         "switch_faults": [
-            {"address": at, "sxid": sxid, **row} for (at, sxid), row in sorted(of_switches.items())
+            {"address": at, "sxid": sxid, "fatal": is_fatal, "says": says}
+            for (at, sxid), (is_fatal, says) in sorted(of_switches.items())
         ],
     }
 
@@ -85,12 +94,12 @@ def _of_gpus(lines: Sequence[str]) -> Iterator[tuple[tuple[str, int, str], str]]
                 break
 
 
-def _of_switches(lines: Sequence[str]) -> Iterator[tuple[tuple[str, int], dict[str, Any]]]:
-    """Yield ((address, sxid), {fatal, says}) of each error of an NVSwitch in a log."""
+def _of_switches(lines: Sequence[str]) -> Iterator[tuple[tuple[str, int], tuple[bool, str]]]:
+    """Yield ((address, sxid), (is fatal, what was said)) of each error of an NVSwitch in a log."""
     for found in filter(None, map(_SXID.search, lines)):
         is_fatal = (found.group("word") or "").lower() == "fatal"
         key = _pci(found.group("address")), int(found.group("sxid"))
-        yield key, {"fatal": is_fatal, "says": found.group("says").strip()}
+        yield key, (is_fatal, found.group("says").strip())
 
 
 def _pci(address: str) -> str:

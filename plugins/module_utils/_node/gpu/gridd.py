@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from typing import Any
 
+from ..facts_shape import Licensing
 from ..system.root import Root
 
 UNIT = "nvidia-gridd.service"
@@ -34,7 +34,7 @@ _HARMLESS = "ServerAddress"
 _NEW_LIFE = re.compile(r"(?:Stopped|Starting) |\S+: Scheduled restart job")
 
 
-def survey(tree: Root, states: Mapping[str, str]) -> dict[str, Any]:
+def survey(tree: Root, states: Mapping[str, str]) -> Licensing:
     """Return {unit, active, server, tokens, feature_type, says}; see docs/facts.md.
 
     :param states: what systemd says of UNIT, {property: value}; {} where it is not there.

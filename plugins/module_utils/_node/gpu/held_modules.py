@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
-from typing import Any
+from collections.abc import Container, Iterable
 
+from ..facts_shape import GpuClient, HeldModule
 from ..kernel import kernels
 from ..system.root import Root
 from . import clients
@@ -21,7 +21,7 @@ _DEVICES = {"/dev/nvidia-uvm": "nvidia_uvm", "/dev/nvidia-modeset": "nvidia_mode
 _DRM, _DRM_CLASS = "/dev/dri", "/sys/class/drm"
 
 
-def survey(tree: Root, opened: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def survey(tree: Root, opened: Iterable[GpuClient]) -> list[HeldModule]:
     """Return [{name, permanent, above, clients}], each module before what it needs.
 
     A module is among them that the kernel never unloads, that modules of others stand on
@@ -32,7 +32,7 @@ def survey(tree: Root, opened: Iterable[Mapping[str, Any]]) -> list[dict[str, An
     """
     users = kernels.module_users(tree)
     devices = [device for row in opened for device in row["devices"]]
-    rows = []
+    rows: list[HeldModule] = []
     for name in MODULES:
         if name not in users:
             continue
@@ -52,13 +52,13 @@ def survey(tree: Root, opened: Iterable[Mapping[str, Any]]) -> list[dict[str, An
     return rows
 
 
-def goes_with(row: Mapping[str, Any], stopped: Container[str]) -> bool:
+def goes_with(row: HeldModule, stopped: Container[str]) -> bool:
     """Say whether a row of :func:`survey` would hold no more with some units stopped."""
     is_in_use = not row["permanent"] and not row["above"] and row["clients"]
     return bool(is_in_use) and all(client["unit"] in stopped for client in row["clients"])
 
 
-def described(row: Mapping[str, Any]) -> str:
+def described(row: HeldModule) -> str:
     """Return a row of :func:`survey` in words."""
     if row["permanent"]:
         return f"the kernel does not unload {row['name']} before a reboot"
@@ -81,7 +81,7 @@ def _accounts_for(devices: Iterable[str], name: str) -> bool:
     return name in owners or (bool(owners) and name in _PEER_MEMORY)
 
 
-def _of_displays(tree: Root) -> list[dict[str, Any]]:
+def _of_displays(tree: Root) -> list[GpuClient]:
     """Return rows as of clients.clients of those who have a display of an NVIDIA GPU open."""
     nodes = {
         f"{_DRM}/{name}"

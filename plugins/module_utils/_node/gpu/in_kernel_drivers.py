@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ..facts_shape import InKernelDriver, InKernelDrivers
 from ..kernel import kernels
 from ..system import files
 from ..system.root import Root
@@ -32,7 +33,7 @@ _LISTERS = ("lsinitramfs", "lsinitrd")
 _PATIENCE_S = 60
 
 
-def survey(tree: Root) -> dict[str, dict[str, Any]]:
+def survey(tree: Root) -> InKernelDrivers:
     """Return {name: {loaded, blacklisted, initramfs}} for nouveau and nova_core.
 
     ``blacklisted``: udev will not load it when it finds a GPU, since a file of modprobe.d has
@@ -44,14 +45,23 @@ def survey(tree: Root) -> dict[str, dict[str, Any]]:
     """
     loaded, blacklisted = kernels.loaded_modules(tree), _blacklisted(tree)
     holders = _holders(tree)
-    return {
-        name: {
+
+    def row(name: str) -> InKernelDriver:
+        return {
             "loaded": name in loaded,
             "blacklisted": name in blacklisted,
             "initramfs": sorted(kernel for kernel, held in holders.items() if name in held),
         }
-        for name in NAMES
-    }
+
+    return {"nouveau": row("nouveau"), "nova_core": row("nova_core")}
+
+
+def by_name(found: InKernelDrivers) -> dict[str, InKernelDriver]:
+    """Return {name: what is told of it}.
+
+    :param found: what :func:`survey` returned.
+    """
+    return {"nouveau": found["nouveau"], "nova_core": found["nova_core"]}
 
 
 def _blacklisted(tree: Root) -> set[str]:

@@ -7,8 +7,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TypedDict
 
+from ..facts_shape import Driver, GpuHost, KeptDriver, LoadedDriver, Module
 from ..kernel import dkms_status, kernels, modinfo
 from ..packages import deb_version
 from ..system.root import Root
@@ -29,7 +30,16 @@ _LIBRARY_FOLDERS = (
 )
 
 
-def survey(tree: Root) -> dict[str, Any]:
+class ModuleFacts(TypedDict):
+    """What modinfo says of a module, as docs/facts.md has it."""
+
+    version: str
+    open: bool
+    depends: list[str]
+    signer: str
+
+
+def survey(tree: Root) -> Driver:
     """Return {loaded, modules, dkms, libraries, runfile, kept}; docs/facts.md has their shape."""
     return {
         "loaded": loaded(tree),
@@ -41,7 +51,7 @@ def survey(tree: Root) -> dict[str, Any]:
     }
 
 
-def loaded(tree: Root) -> dict[str, Any]:
+def loaded(tree: Root) -> LoadedDriver:
     """Return {version, open} of the module that is loaded; ('', False) for none.
 
     Its own file tells, and should that be out of sight, sysfs does, where a proprietary module
@@ -59,7 +69,7 @@ def loaded(tree: Root) -> dict[str, Any]:
     }
 
 
-def modules(tree: Root) -> list[dict[str, Any]]:
+def modules(tree: Root) -> list[Module]:
     """Return [{kernel, name, path, version, open, depends, signer}] of the modules on disk.
 
     Those of the driver and nv_peer_mem: not the kernel's own nvidiafb and its like. One call of
@@ -73,7 +83,7 @@ def modules(tree: Root) -> list[dict[str, Any]]:
         for path, match in _files(tree, release)
     ]
     told = modinfo.described(tree, [path for _release, path, _name in found])
-    rows = [
+    rows: list[Module] = [
         {
             "kernel": release,
             # Debian's file is nvidia-current.ko, and the kernel calls the module nvidia.
@@ -88,21 +98,21 @@ def modules(tree: Root) -> list[dict[str, Any]]:
     return [{**row, "open": is_open.get(row["kernel"], row["open"])} for row in rows]
 
 
-def main_modules(facts: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def main_modules(facts: GpuHost) -> dict[str, Module]:
     """Return {release: row} of nvidia.ko on disk, for the kernels that modules are wanted for.
 
     :param facts: those of gpu_host.survey.
     """
     wanted = {row["release"] for row in kernels.served(facts["kernels"])}
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Module] = {}
     for row in facts["driver"]["modules"]:
         if row["name"] == "nvidia" and row["kernel"] in wanted:
             found.setdefault(row["kernel"], row)
     return found
 
 
-def module_facts(fields: Mapping[str, str]) -> dict[str, Any]:
-    """Return {version, open, depends, signer} of what modinfo says of a module."""
+def module_facts(fields: Mapping[str, str]) -> ModuleFacts:
+    """Return what modinfo says of a module."""
     return {
         "version": fields.get("version", ""),
         "open": fields.get("license") == _OPEN_LICENSE,
@@ -147,10 +157,10 @@ def runfile(tree: Root) -> str:
     return match.group(1) if match else ""
 
 
-def kept(tree: Root) -> list[dict[str, str]]:
+def kept(tree: Root) -> list[KeptDriver]:
     """Return [{version, path, sha256}] of what is kept of drivers, the installed one first."""
     return [
-        {key: row[key] for key in ("version", "path", "sha256")}
+        {"version": row["version"], "path": row["path"], "sha256": row["sha256"]}
         for row in driver_archive.rows(tree)
     ]
 

@@ -7,9 +7,9 @@ All of it follows from the facts of gpu_host.survey, in which the general ones a
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
-from typing import Any
+from collections.abc import Container
 
+from ..facts_shape import GpuClient, Surveyed
 from ..kernel import secure_boot
 from . import clients, held_modules, pci
 
@@ -20,12 +20,12 @@ TO_BE_FREED = (
 )
 
 
-def is_loaded(facts: Mapping[str, Any], version: str, is_open: bool) -> bool:
+def is_loaded(facts: Surveyed, version: str, is_open: bool) -> bool:
     """Say whether the module that is loaded is of a version and kind."""
     return bool(facts["driver"]["loaded"] == {"version": version, "open": is_open})
 
 
-def is_loadable(facts: Mapping[str, Any]) -> bool:
+def is_loadable(facts: Surveyed) -> bool:
     """Say whether the kernel that runs has a module or can be built one, and would take it.
 
     One that is gone from the disk itself, or is the host's of a container, has none to come.
@@ -40,7 +40,7 @@ def is_loadable(facts: Mapping[str, Any]) -> bool:
     return bool(facts["own_kernel"] and pci.own(facts["gpus"]) and takes_it)
 
 
-def may_exchange(facts: Mapping[str, Any], consent: Container[str]) -> bool:
+def may_exchange(facts: Surveyed, consent: Container[str]) -> bool:
     """Say whether a module that is loaded is exchanged in memory, once nobody uses the GPUs.
 
     Else it stays until a reboot, which whoever consents to prefers.
@@ -49,15 +49,13 @@ def may_exchange(facts: Mapping[str, Any], consent: Container[str]) -> bool:
     return bool(facts["driver"]["loaded"]["version"]) and is_loadable(facts) and is_asked
 
 
-def is_exchanged(
-    facts: Mapping[str, Any], consent: Container[str], stopped: Container[str]
-) -> bool:
+def is_exchanged(facts: Surveyed, consent: Container[str], stopped: Container[str]) -> bool:
     """Say whether it is, with some units stopped for so long; see :func:`still_at_work`."""
     is_free = not still_at_work(facts, stopped) and not what_holds(facts, stopped)
     return may_exchange(facts, consent) and is_free
 
 
-def what_holds(facts: Mapping[str, Any], stopped: Container[str]) -> str:
+def what_holds(facts: Surveyed, stopped: Container[str]) -> str:
     """Return what would keep it loaded with some units stopped, and nobody at work; '' for nothing.
 
     :param stopped: names of units, as for :func:`still_at_work`.
@@ -66,7 +64,7 @@ def what_holds(facts: Mapping[str, Any], stopped: Container[str]) -> str:
     return "; ".join(map(held_modules.described, rows))
 
 
-def still_at_work(facts: Mapping[str, Any], stopped: Container[str]) -> list[dict[str, Any]]:
+def still_at_work(facts: Surveyed, stopped: Container[str]) -> list[GpuClient]:
     """Return those rows of clients.at_work that would use the GPUs with some units stopped.
 
     :param stopped: names of units. The plan knows those of gpunode_drain; the node asks systemd

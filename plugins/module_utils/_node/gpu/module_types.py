@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..facts_shape import GpuHost, Module
 from ..packages import versions
 from . import architectures, installed_driver, pci
 
@@ -16,7 +17,7 @@ _OPEN_BY_DEFAULT = "560"
 
 
 def of_host(
-    facts: Mapping[str, Any],
+    facts: GpuHost,
     said: str,
     rows: Mapping[str, Mapping[str, Any]],
     is_guest: bool,
@@ -89,6 +90,6 @@ def not_open(
     ]
 
 
-def types_of(modules: Iterable[Mapping[str, Any]]) -> list[str]:
+def types_of(modules: Iterable[Module]) -> list[str]:
     """Return the kinds of some modules, rows of installed_driver.modules."""
     return sorted({"open" if row["open"] else "proprietary" for row in modules})

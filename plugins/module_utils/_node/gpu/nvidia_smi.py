@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 from xml.etree import ElementTree
 
+from ..facts_shape import NvidiaSmi, SmiGpu
 from ..kernel import kernels
 from ..system.root import Ended, Root
 
@@ -45,12 +45,12 @@ _WAITS_FOR = (("reset_required", "Reset"), ("drain_and_reset_recommended", "Drai
 _ADDRESS = re.compile(r"([0-9A-Fa-f]{4,8}):([0-9A-Fa-f]{2}):([0-9A-Fa-f]{2}\.[0-9A-Fa-f])")
 
 
-def survey(tree: Root) -> dict[str, Any]:
+def survey(tree: Root) -> NvidiaSmi:
     """Return {asked, answered, says, driver_version, cuda_version, gpus}; see docs/facts.md.
 
     A driver that does not answer, and an answer that is none, are facts like any other.
     """
-    facts = {
+    facts: NvidiaSmi = {
         "asked": "nvidia" in kernels.loaded_modules(tree),
         "answered": False,
         "says": "",
@@ -137,7 +137,7 @@ def _unread(ended: Ended, error: ElementTree.ParseError) -> str:
     return ": ".join(filter(None, words))[:_SAYS_LIMIT]
 
 
-def _gpu(gpu: ElementTree.Element) -> dict[str, Any]:
+def _gpu(gpu: ElementTree.Element) -> SmiGpu:
     mode = _text(gpu, "gpu_virtualization_mode/virtualization_mode").lower()
     licenses = [_text(gpu, f"{product}/license_status") for product in _LICENSED]
     return {

@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
+from ..facts_shape import Gpu, NvSwitch, PciDevice
 from ..system.root import Root
 from . import architectures
 
@@ -32,7 +33,7 @@ _AFTER_NFORCE = "1000"
 _FOR_GUESTS = re.compile(r"(?:.+-)?vfio-pci|pci-stub|(?:xen-)?pciback")
 
 
-def gpus(tree: Root) -> list[dict[str, str]]:
+def gpus(tree: Root) -> list[Gpu]:
     """Return one row per NVIDIA GPU: address, device, subsystem, class, driver, architecture."""
     return [
         {
@@ -60,7 +61,7 @@ def is_for_guests(driver: str) -> bool:
     return bool(_FOR_GUESTS.fullmatch(driver.replace("_", "-")))
 
 
-def nvswitches(tree: Root) -> list[dict[str, str]]:
+def nvswitches(tree: Root) -> list[NvSwitch]:
     """Return one row per NVSwitch: address, device, driver."""
     rows = [_row(tree, address) for address in _addresses(tree, _NVSWITCH_CLASSES)]
     return [row for row in rows if row["device"] >= _AFTER_NFORCE]
@@ -87,7 +88,7 @@ def _addresses(tree: Root, classes: Collection[str]) -> list[str]:
     ]
 
 
-def _row(tree: Root, address: str) -> dict[str, str]:
+def _row(tree: Root, address: str) -> PciDevice:
     return {
         "address": address,
         "device": _digits(tree, address, "device"),

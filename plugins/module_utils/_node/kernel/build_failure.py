@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping
-from typing import Any
 
+from ..facts_shape import Kernel
 from ..packages import stack_packages
 from ..refusal import Refusal
 from ..system import build_log, commands, files
@@ -24,7 +23,7 @@ def failure(
     tree: Root,
     log: str,
     text: str,
-    kernel: Mapping[str, Any],
+    kernel: Kernel,
     what: str,
     done: subprocess.CompletedProcess[str],
     remedy: str,

@@ -14,9 +14,10 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Callable
+from collections.abc import Iterable, Iterator
+from typing import Callable
 
+from ..facts_shape import Kernel
 from ..packages import stack_packages
 from ..refusal import Refusal
 from ..system import commands, confinement, disk, files, folders, own_paths
@@ -330,7 +331,7 @@ def _discard(aside: str) -> None:
 def not_built(
     tree: Root,
     which: tuple[str, str],
-    kernel: Mapping[str, Any],
+    kernel: Kernel,
     what: str,
     done: subprocess.CompletedProcess[str],
     remedy: str,

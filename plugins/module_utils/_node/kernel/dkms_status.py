@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+from ..facts_shape import DkmsTree
 from ..system.root import Root
 
 FOLDER = "/var/lib/dkms"
 
 
-def survey(tree: Root) -> list[dict[str, str]]:
+def survey(tree: Root) -> list[DkmsTree]:
     """Return [{name, version, kernel, state}] of every tree that DKMS has.
 
     As `dkms status` tells it, without running its shell script (dkms-project/dkms, dkms.in,
@@ -17,7 +18,7 @@ def survey(tree: Root) -> list[dict[str, str]]:
     built for a kernel where there is a folder of modules; installed where the link of that
     kernel leads to it.
     """
-    rows = []
+    rows: list[DkmsTree] = []
     for name in tree.names(FOLDER):
         for version in tree.names(f"{FOLDER}/{name}"):
             folder = f"{FOLDER}/{name}/{version}"

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
+from ..facts_shape import Kernel
 from ..packages import deb_version
 from ..system.root import Root
 from . import boot_loader
@@ -72,7 +73,7 @@ def above(tree: Root, names: Iterable[str]) -> set[str]:
     return found
 
 
-def survey(tree: Root, running: str) -> list[dict[str, Any]]:
+def survey(tree: Root, running: str) -> list[Kernel]:
     """Return [{release, running, next, headers, compiler, compiler_found}], newest first.
 
     Of the kernels with modules below /lib/modules those that can boot or be built for.

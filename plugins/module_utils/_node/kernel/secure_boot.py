@@ -7,9 +7,9 @@ from __future__ import annotations
 import re
 import ssl
 import struct
-from collections.abc import Container, Mapping
-from typing import Any
+from collections.abc import Container
 
+from ..facts_shape import SecureBoot
 from ..refusal import Refusal
 from ..system import os_release
 from ..system.root import Root
@@ -56,7 +56,7 @@ _LIST = struct.Struct("<16sIII")
 _OWNER_SIZE = 16
 
 
-def survey(tree: Root) -> dict[str, Any]:
+def survey(tree: Root) -> SecureBoot:
     """Return what docs/facts.md has of secure_boot.
 
     Secure Boot that shim was told not to enforce is not enabled: the kernel then takes it for
@@ -67,7 +67,7 @@ def survey(tree: Root) -> dict[str, Any]:
     enforced = not any(_is_set(value) for value in _of_shim(tree, "MokSBStateRT"))
     key = _key(tree)
     certificate = _der(tree.data(key)) if key else b""
-    found = {
+    found: SecureBoot = {
         "efi": tree.exists(_EFI),
         "enabled": _is_set(_variable(tree, "SecureBoot", _GLOBAL)) and not setup_mode and enforced,
         "setup_mode": setup_mode,
@@ -82,7 +82,7 @@ def survey(tree: Root) -> dict[str, Any]:
     return found
 
 
-def needs_signature(found: Mapping[str, Any]) -> bool:
+def needs_signature(found: SecureBoot) -> bool:
     """Say whether modules have to be signed.
 
     :param found: what :func:`survey` returned.
@@ -90,7 +90,7 @@ def needs_signature(found: Mapping[str, Any]) -> bool:
     return bool(found["enabled"] or found["enforced"])
 
 
-def lacks_key(found: Mapping[str, Any]) -> bool:
+def lacks_key(found: SecureBoot) -> bool:
     """Say whether modules would not load that are built here.
 
     :param found: what :func:`survey` returned.
@@ -99,7 +99,7 @@ def lacks_key(found: Mapping[str, Any]) -> bool:
     return needs_signature(found) and not has_key
 
 
-def why_kept_out(found: Mapping[str, Any]) -> tuple[str, str, str]:
+def why_kept_out(found: SecureBoot) -> tuple[str, str, str]:
     """Return (what, because, remedy) of that modules would not load that are built here.
 
     :param found: what :func:`survey` returned, of a host that :func:`lacks_key`.
@@ -128,7 +128,7 @@ def why_kept_out(found: Mapping[str, Any]) -> tuple[str, str, str]:
     )
 
 
-def refuse_unenrolled_key(found: Mapping[str, Any], consent: Container[str]) -> None:
+def refuse_unenrolled_key(found: SecureBoot, consent: Container[str]) -> None:
     """Refuse to build modules that the firmware would not let load.
 
     :param found: what :func:`survey` returned.

@@ -7,9 +7,10 @@ from __future__ import annotations
 import os
 import shutil
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..component.bring import Host
+from ..facts_shape import Surveyed
 from ..rdma import ofed_release
 from ..refusal import Refusal
 from ..system import download, files, own_paths
@@ -30,7 +31,7 @@ class Source(NamedTuple):
     sha256: str
 
 
-def source(wanted: Present, facts: dict[str, Any]) -> Source:
+def source(wanted: Present, facts: Surveyed) -> Source:
     """Return the Source of the wanted bundle.
 
     :param wanted: the wanted state.

@@ -8,8 +8,8 @@ import os
 import shutil
 import subprocess
 from functools import cached_property
-from typing import Any
 
+from ..facts_shape import Kernel
 from ..kernel import headers
 from ..packages import package_manager, stack_packages
 from ..rdma import ofed_release, rdma_stack
@@ -176,7 +176,7 @@ def _install(method: Method, folder: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def _main_kernel(method: Method) -> dict[str, Any]:
+def _main_kernel(method: Method) -> Kernel:
     """Return the row of the kernel that the installer is told.
 
     :raises Refusal: no kernel can have modules.

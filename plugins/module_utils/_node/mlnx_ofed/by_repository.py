@@ -17,9 +17,9 @@ import functools
 import re
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
 
 from ..component.bring import Host
+from ..facts_shape import RdmaStackKind
 from ..packages import package_manager, repositories, rpm_transaction, stack_packages
 from ..packages.package_manager import Manager
 from ..rdma import ofed_release, rdma_stack
@@ -60,10 +60,10 @@ class ByRepository(Method):
     def _manager(self) -> Manager:
         return package_manager.named(self.facts["pkg_mgr"])
 
-    def _is_wanted(self, found: dict[str, Any], packages: dict[str, str]) -> bool:
+    def _is_wanted(self, found: RdmaStackKind, packages: dict[str, str]) -> bool:
         """Say whether it is the wanted stack that is there.
 
-        :param found: what rdma_stack.stack says of it.
+        :param found: which one it is.
         :param packages: {name: version}.
         """
         profile = packages.get(ofed_release.PROFILE, "")

@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from ..component.bring import Host
+from ..facts_shape import DkmsTree, Kernel
 from ..kernel import dkms, dkms_status, initramfs, kernels, modinfo
 from ..rdma import ofed_release
 from ..system.root import Root
@@ -23,7 +23,7 @@ Builds = frozenset[tuple[str, int, int]]
 NO_BUILDS: Builds = frozenset()
 
 
-def trees(rows: list[dict[str, str]]) -> list[tuple[str, str]]:
+def trees(rows: list[DkmsTree]) -> list[tuple[str, str]]:
     """Return [(name, version)] of the stack's trees, in the order in which they are built.
 
     :param rows: of all trees of DKMS, see dkms_status.survey.
@@ -81,7 +81,7 @@ def add_forgotten(host: Host) -> None:
     dkms.add_packaged(host.tree, _TREES.__contains__, host.execute)
 
 
-def complete_all(host: Host, rows: list[dict[str, Any]], outdated: Builds = NO_BUILDS) -> None:
+def complete_all(host: Host, rows: list[Kernel], outdated: Builds = NO_BUILDS) -> None:
     """Have DKMS build and install the stack's modules for kernels that lack any of them.
 
     :param host: the bring.Host.
@@ -96,7 +96,7 @@ def complete_all(host: Host, rows: list[dict[str, Any]], outdated: Builds = NO_B
     renew_images(host, rows)
 
 
-def renew_images(host: Host, rows: list[dict[str, Any]]) -> None:
+def renew_images(host: Host, rows: list[Kernel]) -> None:
     """Take the modules before out of each initramfs, from where they would come back.
 
     :param host: the bring.Host.
@@ -109,7 +109,7 @@ def renew_images(host: Host, rows: list[dict[str, Any]]) -> None:
 
 
 def complete(
-    host: Host, which: tuple[str, str], kernel: dict[str, Any], outdated: Builds = NO_BUILDS
+    host: Host, which: tuple[str, str], kernel: Kernel, outdated: Builds = NO_BUILDS
 ) -> None:
     """Have DKMS build and install a tree for a kernel, unless its modules are there.
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 import abc
 import functools
 from functools import cached_property
-from typing import Any
 
 from ..component.bring import Host
+from ..facts_shape import Kernel
 from ..kernel import headers, kernels, secure_boot
 from ..packages import repositories
 from ..rdma import ofed_release, rdma_stack
@@ -109,7 +109,7 @@ class Method(abc.ABC):
         return bool(self.wanted["kind"] != "inbox")
 
     @cached_property
-    def kernels(self) -> list[dict[str, Any]]:
+    def kernels(self) -> list[Kernel]:
         """The rows of the kernels that the host runs, will run, or can be built for."""
         return kernels.served(self.facts["kernels"])
 
@@ -124,13 +124,13 @@ class Method(abc.ABC):
         return ofed_release.has_tree(self.facts["driver"]["dkms"])
 
     @cached_property
-    def lacking(self) -> list[dict[str, Any]]:
+    def lacking(self) -> list[Kernel]:
         """The rows of the kernels that lack modules of the stack that is there."""
         rows = ofed_release.kernels(self.kernels, self.has_tree)
         return [row for row in rows if not self._has_modules(row["release"])]
 
     @property
-    def lacking_core(self) -> list[dict[str, Any]]:
+    def lacking_core(self) -> list[Kernel]:
         """The rows of those that lack the RDMA core itself, and not only a module beside it."""
         return [row for row in self.lacking if row["release"] not in self.found["kernels"]]
 

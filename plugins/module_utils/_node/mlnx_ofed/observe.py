@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..component.bring import Host
+from ..facts_shape import RdmaStackKind, Surveyed
 from ..kernel import kernels
 from ..packages import database, pins, repositories, stack_packages
 from ..packages.repositories import Sources
@@ -70,7 +71,7 @@ class Seen:
         package's, on Debian's family.
     """
 
-    facts: dict[str, Any]
+    facts: Surveyed
     packages: Packages
     past: Past
     modules: dict[tuple[tuple[str, str], str], list[str]]
@@ -84,7 +85,7 @@ class Seen:
     is_own_build: bool
 
 
-def observe(wanted: Present, host: Host, facts: dict[str, Any]) -> Seen:
+def observe(wanted: Present, host: Host, facts: Surveyed) -> Seen:
     """Return what is to be seen of a host now.
 
     :param wanted: the wanted state.
@@ -126,19 +127,19 @@ def packages(tree: Root) -> Packages:
     )
 
 
-def stack(tree: Root) -> dict[str, str]:
-    """Return {kind, version} of the RDMA stack that is there now, as its packages tell."""
+def stack(tree: Root) -> RdmaStackKind:
+    """Return which RDMA stack is there now, as its packages tell."""
     rows = stack_packages.installed(tree).items()
     return rdma_stack.stack(tree, [{"name": name, "version": version} for name, version in rows])
 
 
-def sources(wanted: Present, facts: dict[str, Any], tree: Root) -> Sources:
+def sources(wanted: Present, facts: Surveyed, tree: Root) -> Sources:
     """Return the Sources of the wanted DOCA-OFED."""
     where, address = wanted["repository"], wanted["repository_url"]
     return repositories.Sources(repositories.RDMA, where, facts, tree, address)
 
 
-def _modules(tree: Root, facts: dict[str, Any]) -> dict[tuple[tuple[str, str], str], list[str]]:
+def _modules(tree: Root, facts: Surveyed) -> dict[tuple[tuple[str, str], str], list[str]]:
     releases = [row["release"] for row in facts["kernels"]]
     return {
         (which, release): kernel_modules.paths(tree, which, release)
@@ -160,7 +161,7 @@ def _needed(wanted: Present, manager: str) -> list[str]:
     }[wanted["kind"]]
 
 
-def _is_own_build(tree: Root, facts: dict[str, Any]) -> bool:
+def _is_own_build(tree: Root, facts: Surveyed) -> bool:
     if facts["pkg_mgr"] != "apt":
         return False
     for row in ofed_release.first(kernels.served(facts["kernels"])):

@@ -11,7 +11,8 @@ from typing import Any
 
 from .. import steps
 from ..component.bring import Host
-from ..gpu import cuda_allocation, drained, installed_driver
+from ..facts_shape import Surveyed
+from ..gpu import cuda_allocation, drained, in_kernel_drivers, installed_driver
 from ..records import manifest
 from ..refusal import Refusal
 from ..system import systemd
@@ -83,14 +84,14 @@ def restore(run: Run) -> None:
         )
 
 
-def prove(seen: Seen, facts: dict[str, Any], host: Host) -> str:
+def prove(seen: Seen, facts: Surveyed, host: Host) -> str:
     """Prove the effect; return the version of the driver that is there.
 
     :param facts: the host as it is now.
     :raises Refusal: the driver is not what was wanted, or computes nothing.
     """
     version = seen.method.prove(facts)
-    for name, row in facts["in_kernel_drivers"].items():
+    for name, row in in_kernel_drivers.by_name(facts["in_kernel_drivers"]).items():
         if row["initramfs"] or not row["blacklisted"]:
             images = ", ".join(row["initramfs"])
             raise Refusal(

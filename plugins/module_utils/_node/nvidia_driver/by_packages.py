@@ -9,6 +9,7 @@ import os
 from typing import Any, NamedTuple
 
 from ..component.bring import Host
+from ..facts_shape import Surveyed
 from ..packages import database, repositories, stack_packages
 from ..packages.pins import DNF_PLUGIN
 from ..records import manifest
@@ -258,7 +259,7 @@ class ByPackages(method.Method):
         """Bring back the driver that was there; return a sentence about what came of it."""
         return self._exchange.going_back()
 
-    def prove(self, facts: dict[str, Any]) -> str:
+    def prove(self, facts: Surveyed) -> str:
         """Hold the host to having this driver, for every kernel; return its version.
 
         :param facts: as they are now.

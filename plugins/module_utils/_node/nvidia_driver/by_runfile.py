@@ -8,6 +8,7 @@ import os
 from typing import Any, NamedTuple
 
 from ..component.bring import Host
+from ..facts_shape import Surveyed
 from ..gpu import beside_runfile
 from ..packages import database
 from ..records import manifest
@@ -232,7 +233,7 @@ class ByRunfile(method.Method):
             return "There was no other driver before"
         return runfile_exchange.reinstall(before, self._target, self._host)
 
-    def prove(self, facts: dict[str, Any]) -> str:
+    def prove(self, facts: Surveyed) -> str:
         """Hold the host to having this driver, for every kernel; return its version.
 
         :param facts: as they are now.

@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..component.bring import Host
+from ..facts_shape import Surveyed
 from ..gpu import fabric_manager
 from ..packages import package_manager, repositories
 from ..refusal import Refusal
@@ -32,7 +33,7 @@ class Seen(NamedTuple):
     there: dict[str, text_files.OnDisk]
 
 
-def observe(wanted: Present, facts: dict[str, Any], there: dict[str, str], host: Host) -> Seen:
+def observe(wanted: Present, facts: Surveyed, there: dict[str, str], host: Host) -> Seen:
     """Return what there is to do on a host.
 
     :param wanted: the wanted state.
@@ -71,7 +72,7 @@ def others(there: dict[str, str]) -> dict[str, str]:
     return {name: version for name, version in there.items() if not fabric_manager.is_package(name)}
 
 
-def _is_lacking(version: str, facts: dict[str, Any], there: dict[str, str]) -> bool:
+def _is_lacking(version: str, facts: Surveyed, there: dict[str, str]) -> bool:
     """Say whether NVSwitches need one that is not there, or goes with the driver's packages."""
     is_there = facts["fabric_manager"]["version"] == version and not others(there)
     return bool(facts["nvswitches"]) and not is_there

@@ -11,8 +11,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from ..facts_shape import Driver, Kernel, Module
 from ..gpu import installed_driver
 from ..kernel import dkms, dkms_status, modinfo
 from ..rdma import symbols
@@ -39,7 +40,7 @@ class Modules(NamedTuple):
     rdma: bool
 
 
-def of_packages(driver: dict[str, Any], version: str, demands: Demands) -> Modules | None:
+def of_packages(driver: Driver, version: str, demands: Demands) -> Modules | None:
     """Return the modules of a version that packages brought, None where they did not.
 
     Debian's open modules have a tree of their own, and so have Ubuntu's proprietary ones for
@@ -62,7 +63,7 @@ def of_packages(driver: dict[str, Any], version: str, demands: Demands) -> Modul
     return Modules(trees[0], version, *demands) if trees else None
 
 
-def lacking(tree: Root, driver: dict[str, Any], wanted: Modules, kernels: list[str]) -> list[str]:
+def lacking(tree: Root, driver: Driver, wanted: Modules, kernels: list[str]) -> list[str]:
     """Return those kernels that have not the wanted modules in place, in order.
 
     The files have the last word: DKMS calls a module installed that it would not put in the
@@ -86,7 +87,7 @@ def lacking(tree: Root, driver: dict[str, Any], wanted: Modules, kernels: list[s
     ]
 
 
-def replaced(tree: Root, driver: dict[str, Any], wanted: Modules, kernels: list[str]) -> list[str]:
+def replaced(tree: Root, driver: Driver, wanted: Modules, kernels: list[str]) -> list[str]:
     """Return those kernels that have modules in place which are others than the wanted ones.
 
     :param tree: the host.
@@ -153,7 +154,7 @@ def add(tree: Root, wanted: Modules, folder: str, modules: list[str]) -> None:
         files.write_text(path, text, owner=None, group=None, mode=0o644)
 
 
-def build(tree: Root, wanted: Modules, kernels: list[dict[str, Any]], execute: Execute) -> None:
+def build(tree: Root, wanted: Modules, kernels: list[Kernel], execute: Execute) -> None:
     """Build the wanted modules for some kernels, and install none.
 
     What is built whole already is left; what a killed build left half is removed.
@@ -182,7 +183,7 @@ def build(tree: Root, wanted: Modules, kernels: list[dict[str, Any]], execute: E
             )
 
 
-def install(tree: Root, wanted: Modules, kernels: list[dict[str, Any]], execute: Execute) -> None:
+def install(tree: Root, wanted: Modules, kernels: list[Kernel], execute: Execute) -> None:
     """Install the wanted modules for those kernels that lack them, whatever is there now.
 
     They are built where they are not. An older version takes the place of a newer one.
@@ -242,30 +243,30 @@ def is_built(tree: Root, wanted: Modules, release: str) -> bool:
     """
     files_found = dkms.built_files(tree, *wanted[:2], release)
     told = modinfo.described(tree, list(files_found.values()))
-    rows = []
+    rows: list[Module] = []
     text = tree.text(f"{dkms.folder_of(*wanted[:2])}/source/dkms.conf")
     for file, name in dkms.module_files(text, wanted.name).items():
         fields = told.get(files_found.get(file, ""), {})
         if not fields.get("vermagic", "").startswith(f"{release} "):
             return False
-        where = {"path": files_found[file], "kernel": release}
-        rows.append({"name": name, **where, **installed_driver.module_facts(fields)})
+        facts = installed_driver.module_facts(fields)
+        rows.append({"name": name, "path": files_found[file], "kernel": release, **facts})
     return _is_there(tree, rows, wanted)
 
 
-def _rows_of(driver: dict[str, Any], kernel: str) -> list[dict[str, Any]]:
+def _rows_of(driver: Driver, kernel: str) -> list[Module]:
     return [row for row in driver["modules"] if row["kernel"] == kernel]
 
 
-def _is_main(row: dict[str, Any], wanted: Modules) -> bool:
+def _is_main(row: Module, wanted: Modules) -> bool:
     return row["name"] == "nvidia" and row["version"] == wanted.version
 
 
-def _file_name(row: dict[str, Any]) -> str:
+def _file_name(row: Module) -> str:
     return os.path.basename(row["path"]).partition(".")[0]
 
 
-def _is_there(tree: Root, rows: list[dict[str, Any]], wanted: Modules) -> bool:
+def _is_there(tree: Root, rows: list[Module], wanted: Modules) -> bool:
     """Say whether the modules of one kernel are those wanted.
 
     Some of the proprietary driver's modules have a free licence: nvidia speaks for all.
@@ -278,7 +279,7 @@ def _is_there(tree: Root, rows: list[dict[str, Any]], wanted: Modules) -> bool:
     )
 
 
-def _registers_nowhere(tree: Root, row: dict[str, Any]) -> bool:
+def _registers_nowhere(tree: Root, row: Module) -> bool:
     """Say whether a module is nvidia_peermem, and not linked to the RDMA core that is there."""
     return row["name"] == "nvidia_peermem" and (
         "ib_core" not in row["depends"] or symbols.is_outdated(tree, row["path"], row["kernel"])

@@ -7,6 +7,7 @@ from __future__ import annotations
 import abc
 from typing import Any
 
+from ..facts_shape import Surveyed
 from ..steps import Step
 
 
@@ -85,7 +86,7 @@ class Method(abc.ABC):
         """
 
     @abc.abstractmethod
-    def prove(self, facts: dict[str, Any]) -> str:
+    def prove(self, facts: Surveyed) -> str:
         """Hold the host to having this driver, for every kernel; return its version.
 
         :param facts: as they are now.

@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
+from ..facts_shape import InKernelDrivers
+from ..gpu import in_kernel_drivers
 from ..system import text_files
 from ..system.root import Root
 
@@ -59,6 +60,7 @@ def modprobe_text(parameters: dict[str, str]) -> str:
     return _MARK + "".join(f"{line}\n" for line in lines)
 
 
-def held(in_kernel_drivers: dict[str, dict[str, Any]]) -> list[str]:
+def held(found: InKernelDrivers) -> list[str]:
     """Return the releases of the kernels whose initramfs holds one of in_kernel_drivers.survey."""
-    return sorted({release for row in in_kernel_drivers.values() for release in row["initramfs"]})
+    rows = in_kernel_drivers.by_name(found).values()
+    return sorted({release for row in rows for release in row["initramfs"]})

@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from typing import Any, Callable, NamedTuple
+from typing import Callable, NamedTuple
 
 from ..component.bring import Host
-from ..gpu import loaded_module
+from ..facts_shape import Surveyed
+from ..gpu import in_kernel_drivers, loaded_module
 from ..kernel import modprobe
 from ..system import text_files
 from . import by_packages, by_runfile, drain, modprobe_conf, services
@@ -80,13 +81,14 @@ def _unit_files(target: Target) -> dict[str, text_files.TextFile]:
     return services.wanted_files(wanted["persistence"], own_unit, command)
 
 
-def loaded_in_kernel_drivers(facts: dict[str, Any]) -> list[str]:
+def loaded_in_kernel_drivers(facts: Surveyed) -> list[str]:
     """Return the names of the kernel's own drivers that are loaded."""
-    return [name for name, row in facts["in_kernel_drivers"].items() if row["loaded"]]
+    rows = in_kernel_drivers.by_name(facts["in_kernel_drivers"])
+    return [name for name, row in rows.items() if row["loaded"]]
 
 
 def _in_the_way(
-    facts: dict[str, Any], consent: Container[str], asked_units: list[str], host: Host
+    facts: Surveyed, consent: Container[str], asked_units: list[str], host: Host
 ) -> dict[str, list[str]]:
     """Return what is stopped for an exchange of the driver, as drain.survey has it."""
     if not facts["driver"]["loaded"]["version"] or "stop_gpu_clients" not in consent:

@@ -8,6 +8,8 @@ import fnmatch
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from ..facts_shape import Surveyed
+
 # Which row of the repositories says what belongs to a driver whose repository nobody knows.
 _ARCHIVES = {"Debian": "debian", "Ubuntu": "ubuntu"}
 # What brings a driver from repositories of Enterprise Linux that no driver is taken from here:
@@ -65,7 +67,7 @@ def of(repositories: dict[str, Any], name: str) -> Family:
     )
 
 
-def of_unknown(facts: dict[str, Any], repositories: dict[str, Any]) -> Family:
+def of_unknown(facts: Surveyed, repositories: dict[str, Any]) -> Family:
     """Return the Family of packages whose repository nobody knows, those of others among them.
 
     :param facts: the general facts.

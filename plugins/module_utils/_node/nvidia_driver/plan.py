@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Container
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .. import steps
 from ..component.bring import Host
+from ..facts_shape import GpuClient
 from ..gpu import clients, fabric_manager, loaded_module
 from ..kernel import headers, initramfs, modprobe, secure_boot
 from ..refusal import Refusal
@@ -137,8 +138,9 @@ def _refuse_kernels(seen: Seen) -> None:
     if target.wanted["kernels_without_headers"] == "report":
         return
     for row in target.without_headers:
-        has_module = target.modules.get(row["release"], {}).get("version")
-        if has_module != method.version and not method.can_serve(row["release"]):
+        module = target.modules.get(row["release"])
+        has_module = module is not None and module["version"] == method.version
+        if not has_module and not method.can_serve(row["release"]):
             raise Refusal(
                 f"kernel {row['release']}",
                 "it has no headers, and none can be had here: it would "
@@ -184,7 +186,7 @@ def _loaded(seen: Seen) -> str:
     return str(seen.target.facts["driver"]["loaded"]["version"])
 
 
-def _at_work(seen: Seen) -> list[dict[str, Any]]:
+def _at_work(seen: Seen) -> list[GpuClient]:
     return clients.at_work(seen.target.facts["gpu_clients"])
 
 

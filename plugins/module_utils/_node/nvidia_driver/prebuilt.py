@@ -12,9 +12,10 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..component.bring import Host
+from ..facts_shape import Surveyed
 from ..kernel import kernels, secure_boot
 from ..packages import deb_version, stack_packages, versions
 from ..refusal import Refusal
@@ -194,7 +195,7 @@ def _has_all(target: Target, releases: Iterable[str]) -> bool:
     )
 
 
-def _why(facts: dict[str, Any], tree: Root, patterns: Iterable[str]) -> str:
+def _why(facts: Surveyed, tree: Root, patterns: Iterable[str]) -> str:
     """Return why a host is to have modules that are built already, '' where it is not to."""
 
     def brings(name: str) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from .. import steps
 from ..component.bring import Host
+from ..facts_shape import Surveyed
 from ..gpu import clients as gpu_clients
 from ..gpu import drained, driver_archive
 from ..kernel import dkms
@@ -48,7 +49,7 @@ class Seen(NamedTuple):
     :ivar there: {path: OnDisk} of these.
     """
 
-    facts: dict[str, Any]
+    facts: Surveyed
     units: dict[str, dict[str, str]]
     unit_files: list[str]
     trees: list[tuple[str, str]]
@@ -106,7 +107,7 @@ def observe(host: Host, repositories: dict[str, Any]) -> Seen:
     )
 
 
-def refuse(facts: dict[str, Any]) -> None:
+def refuse(facts: Surveyed) -> None:
     """Refuse to take the driver from those who use it.
 
     :raises Refusal: somebody does.

@@ -7,9 +7,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 from functools import cached_property
-from typing import Any
 
 from ..component.bring import Host
+from ..facts_shape import Kernel
 from ..kernel import dkms, kernels
 from ..packages import package_manager
 from ..steps import Step
@@ -45,7 +45,7 @@ class ServedKernels:
         self.releases = [*target.releases, *headers] if releases is None else list(releases)
 
     @cached_property
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[Kernel]:
         """Their rows of kernels.survey, looked at once a step asks.
 
         Headers, and a compiler with them, may have come since the host was looked at.

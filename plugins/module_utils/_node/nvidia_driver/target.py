@@ -7,6 +7,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from ..facts_shape import Gpu, Kernel, Module, Surveyed
 from ..gpu import installed_driver, module_types, pci
 from ..kernel import secure_boot
 from ..refusal import Refusal
@@ -35,7 +36,7 @@ class Target:
     :param facts: general facts and those of gpu_host.survey.
     """
 
-    def __init__(self, wanted: Present, facts: dict[str, Any]) -> None:
+    def __init__(self, wanted: Present, facts: Surveyed) -> None:
         self.wanted = wanted
         self.facts = facts
 
@@ -64,22 +65,22 @@ class Target:
         return self.demands._replace(is_open=any(row["open"] for row in self.modules.values()))
 
     @cached_property
-    def gpus(self) -> list[dict[str, Any]]:
+    def gpus(self) -> list[Gpu]:
         """The GPUs that the host has for itself: none that it hands on to a guest."""
         return pci.own(self.facts["gpus"])
 
     @cached_property
-    def modules(self) -> dict[str, dict[str, Any]]:
+    def modules(self) -> dict[str, Module]:
         """{release: row} of nvidia.ko on disk, for the kernels that are looked after."""
         return installed_driver.main_modules(self.facts)
 
     @cached_property
-    def kernels(self) -> list[dict[str, Any]]:
+    def kernels(self) -> list[Kernel]:
         """The kernels that modules can be built for."""
         return [row for row in self.facts["kernels"] if row["headers"]]
 
     @cached_property
-    def without_headers(self) -> list[dict[str, Any]]:
+    def without_headers(self) -> list[Kernel]:
         """The kernels that run or boot next, and lack what modules are built with."""
         return [
             row

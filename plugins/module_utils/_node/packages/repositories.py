@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Callable, NamedTuple
 
 from .. import steps, urls
+from ..facts_shape import Identity
 from ..refusal import Refusal
 from ..system import commands, distribution, download, text_files
 from ..system.commands import Execute
@@ -110,7 +111,7 @@ class Sources:
         self,
         files: Files,
         repository: Mapping[str, Any],
-        facts: Mapping[str, Any],
+        facts: Identity,
         tree: Root,
         address: str,
     ) -> None:

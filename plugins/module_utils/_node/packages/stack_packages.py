@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from typing import Any, Callable
+from typing import Callable
 
+from ..facts_shape import Package
 from ..system.root import Root
 from . import deb_version, rpm_version
 
@@ -48,7 +49,7 @@ _DNF = ("dnf", "--quiet", "--cacheonly", "--disableplugin=versionlock")
 _UPGRADE = re.compile(r"(\S+)\.(?:x86_64|i686|noarch|aarch64)\s+(\S+)\s+\S+")
 
 
-def survey(tree: Root) -> list[dict[str, Any]]:
+def survey(tree: Root) -> list[Package]:
     """Return [{name, version, offered, offered_by_security}], sorted by name.
 
     ``offered`` is the newest version on offer, whatever pins say of it;
@@ -58,7 +59,7 @@ def survey(tree: Root) -> list[dict[str, Any]]:
     found = installed(tree)
     ask = _offered_by_apt if tree.exists(_STATUS) else _offered_by_dnf
     offered = ask(tree, found) if found else {}
-    rows = []
+    rows: list[Package] = []
     for name, version in sorted(found.items()):
         newest, by_security = offered.get(name, ("", False))
         rows.append(

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from ..facts_shape import Kernel
 from ..kernel import modprobe
 from ..refusal import Refusal
 from ..system.commands import Run
@@ -15,9 +16,7 @@ from . import fit, nv_peer_mem
 from .delivery import Delivery
 
 
-def build(
-    way: Delivery[Any], kernels: list[dict[str, Any]], drivers: dict[str, str], tree: Root
-) -> None:
+def build(way: Delivery[Any], kernels: list[Kernel], drivers: dict[str, str], tree: Root) -> None:
     """Build the modules of some kernels, each held against what is there by then.
 
     :param kernels: rows of kernels.survey.

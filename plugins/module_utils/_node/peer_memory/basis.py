@@ -8,8 +8,9 @@ is built of them is told by their versions: nv_peer_mem is built anew for each.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from ..facts_shape import Surveyed
 from ..gpu import clients, installed_driver, module_types
 from ..packages import versions
 from ..rdma import ofed_release, openibd_restart, peer_route
@@ -58,7 +59,7 @@ class _Stack(NamedTuple):
     called: str
 
 
-def of_host(facts: dict[str, Any]) -> Basis:
+def of_host(facts: Surveyed) -> Basis:
     """Return the Basis that a host has.
 
     :param facts: those of gpu_host.survey, with the general ones.
@@ -66,7 +67,7 @@ def of_host(facts: dict[str, Any]) -> Basis:
     return _basis(_driver_there(facts), _stack_there(facts))
 
 
-def to_be(wanted: Said, facts: dict[str, Any], consent: list[str]) -> Basis:
+def to_be(wanted: Said, facts: Surveyed, consent: list[str]) -> Basis:
     """Return the Basis that a host has once a run has brought what else is wanted of it.
 
     What waits for a consent is not brought.
@@ -106,7 +107,7 @@ def _basis(
     return Basis(driver.route, stack.kind, stack.version, called, *comes)
 
 
-def _driver_there(facts: dict[str, Any]) -> _Driver:
+def _driver_there(facts: Surveyed) -> _Driver:
     """Return the driver on disk; one that lies elsewhere, as a container's, is told by no version.
 
     What is loaded of that is no sooner known than it is loaded.
@@ -119,7 +120,7 @@ def _driver_there(facts: dict[str, Any]) -> _Driver:
     return _Driver(peer_route.Driver(versions.branch(version), version, is_open), called)
 
 
-def _is_there(said: NvidiaDriver, wanted: Said, facts: dict[str, Any]) -> bool:
+def _is_there(said: NvidiaDriver, wanted: Said, facts: Surveyed) -> bool:
     """Say whether the driver that is wanted is on disk, for every kernel that has one.
 
     Of packages any version of the branch is it: what is there is held.
@@ -139,7 +140,7 @@ def _is_there(said: NvidiaDriver, wanted: Said, facts: dict[str, Any]) -> bool:
     )
 
 
-def _waits(said: NvidiaDriver, facts: dict[str, Any], consent: list[str]) -> bool:
+def _waits(said: NvidiaDriver, facts: Surveyed, consent: list[str]) -> bool:
     """Say whether the driver is not exchanged before somebody consents to it."""
     is_there = bool(installed_driver.main_modules(facts))
     changes_method = is_there and _method(facts) != said["method"]
@@ -149,13 +150,13 @@ def _waits(said: NvidiaDriver, facts: dict[str, Any], consent: list[str]) -> boo
     )
 
 
-def _driver_to_be(said: NvidiaDriver, wanted: Said, facts: dict[str, Any]) -> _Driver:
+def _driver_to_be(said: NvidiaDriver, wanted: Said, facts: Surveyed) -> _Driver:
     version, is_open = said["version"] or said["branch"], _is_open(said, wanted, facts)
     route = peer_route.Driver(said["branch"], version, is_open)
     return _Driver(route, f"{_called(version, is_open)} by {said['method']}")
 
 
-def _is_open(said: NvidiaDriver, wanted: Said, facts: dict[str, Any]) -> bool:
+def _is_open(said: NvidiaDriver, wanted: Said, facts: Surveyed) -> bool:
     named = (said["modules"], wanted["architectures"], said["guest"], said["offered"])
     return module_types.of_host(facts, *named, said["branch"]) == "open"
 
@@ -164,16 +165,16 @@ def _called(version: str, is_open: bool) -> str:
     return f"{version} {'open' if is_open else 'proprietary'}"
 
 
-def _method(facts: dict[str, Any]) -> str:
+def _method(facts: Surveyed) -> str:
     """Return how the driver came, as it is said where one is wanted."""
     return "runfile" if facts["driver"]["runfile"] else "package"
 
 
-def _stack_there(facts: dict[str, Any]) -> _Stack:
+def _stack_there(facts: Surveyed) -> _Stack:
     return _named(facts["rdma_stack"]["kind"], facts["rdma_stack"]["version"])
 
 
-def _is_stack_there(said: RdmaStack, facts: dict[str, Any]) -> bool:
+def _is_stack_there(said: RdmaStack, facts: Surveyed) -> bool:
     """Say whether the RDMA stack that is wanted is there, with what modules are built with."""
     if said["kind"] == "inbox":
         return bool(facts["rdma_stack"]["kind"] == "inbox")
@@ -181,7 +182,7 @@ def _is_stack_there(said: RdmaStack, facts: dict[str, Any]) -> bool:
     return is_it and bool(facts["peer_memory"]["headers"])
 
 
-def _stack_waits(said: RdmaStack, facts: dict[str, Any], consent: list[str]) -> bool:
+def _stack_waits(said: RdmaStack, facts: Surveyed, consent: list[str]) -> bool:
     """Say whether the RDMA stack is not exchanged before somebody consents to it."""
     exchanges = openibd_restart.exchanges_loaded(facts, True, [], has_tree=True)
     is_the_way = openibd_restart.is_the_way(said["kind"], facts, consent)

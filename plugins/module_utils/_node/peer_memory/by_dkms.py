@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from ..facts_shape import DkmsTree, Kernel, Module, Surveyed
 from ..kernel import dkms
 from ..packages import stack_packages
 from ..rdma import ofed_release
@@ -35,12 +36,12 @@ class Trees(NamedTuple):
     :ivar packaged: the paths of sources of nv_peer_mem that a package has placed.
     """
 
-    rows: list[dict[str, Any]]
+    rows: list[DkmsTree]
     made_from: dict[str, str]
     packaged: list[str]
 
     @property
-    def own(self) -> list[dict[str, Any]]:
+    def own(self) -> list[DkmsTree]:
         """The rows of nv_peer_mem."""
         return [row for row in self.rows if row["name"] in _TREES]
 
@@ -56,7 +57,7 @@ class ByDkms(Delivery[Trees]):
         return ["dkms"]
 
     @staticmethod
-    def observe(tree: Root, facts: dict[str, Any]) -> Trees:
+    def observe(tree: Root, facts: Surveyed) -> Trees:
         """Return what DKMS has of nv_peer_mem, and whose its sources are."""
         rows = facts["driver"]["dkms"]
         found = Trees(rows, {}, [])
@@ -99,7 +100,7 @@ class ByDkms(Delivery[Trees]):
         ]
         return not self.lacks_sources and wanted in rows
 
-    def has_put(self, row: dict[str, Any]) -> bool:
+    def has_put(self, row: Module) -> bool:
         """Say whether a module is for a kernel that DKMS knows of; it tells no more."""
         return row["kernel"] in {known["kernel"] for known in self.there.own}
 
@@ -107,7 +108,7 @@ class ByDkms(Delivery[Trees]):
         """Return none: DKMS makes room."""
         return []
 
-    def build(self, kernels: list[dict[str, Any]], hold: Hold) -> None:
+    def build(self, kernels: list[Kernel], hold: Hold) -> None:
         """Build the modules of some kernels; the module in place is that of before."""
         tree, folder = self.host.tree, self.host.tree.path(dkms.sources_of(*self._which))
         with _conf_put_back(), dkms.undone_on_failure(tree, *self._which):
@@ -148,7 +149,7 @@ class ByDkms(Delivery[Trees]):
         """[(name, version)] of the trees of DKMS that are not to be there."""
         return [which for which in _trees(self.there) if which != self._which]
 
-    def _build_for(self, kernel: dict[str, Any]) -> str:
+    def _build_for(self, kernel: Kernel) -> str:
         """Build the module of one kernel, and return its path."""
         release, tree = kernel["release"], self.host.tree
         what = f"build nv_peer_mem {self.order.tag} for kernel {release}"
@@ -168,7 +169,7 @@ def _code_of(name: str, version: str) -> str:
     return f"{dkms.sources_of(name, version)}/nv_peer_mem.c"
 
 
-def _is_waited_for(row: dict[str, Any], driver: str) -> bool:
+def _is_waited_for(row: DkmsTree, driver: str) -> bool:
     """Say whether a tree of DKMS has to be built first: of the RDMA stack, and the driver."""
     is_driver = row["name"].startswith("nvidia") and row["version"] == driver
     return row["name"] in ofed_release.CORE_TREES or is_driver

@@ -13,6 +13,7 @@ import functools
 from typing import Any, NamedTuple
 
 from ..component.bring import Host
+from ..facts_shape import Kernel, Module, Surveyed
 from ..kernel import kernels
 from ..steps import Step
 from ..system import folders, text_files
@@ -55,7 +56,7 @@ class ByRpm(Delivery["list[Package]"]):
         return [itself, "gcc", "make", "patch", "binutils"]
 
     @staticmethod
-    def observe(tree: Root, facts: dict[str, Any]) -> list[Package]:
+    def observe(tree: Root, facts: Surveyed) -> list[Package]:
         """Return the packages of nv_peer_mem that are installed."""
         found = collections.defaultdict(list)
         for line in tree.answer(*_QUERY).splitlines():
@@ -83,7 +84,7 @@ class ByRpm(Delivery["list[Package]"]):
         """Say whether a package has the module of a kernel, made from the wanted sources."""
         return any(self._is_wanted(package) for package in self._of(release))
 
-    def has_put(self, row: dict[str, Any]) -> bool:
+    def has_put(self, row: Module) -> bool:
         """Say whether a module on disk is in a package."""
         return any(row["path"] in package.paths for package in self.there)
 
@@ -91,7 +92,7 @@ class ByRpm(Delivery["list[Package]"]):
         """Return the path at which a package has the module for a kernel."""
         return [rpm_build.module_of(release)]
 
-    def build(self, kernels: list[dict[str, Any]], hold: Hold) -> None:
+    def build(self, kernels: list[Kernel], hold: Hold) -> None:
         """Build the packages of some kernels, beside what is there, and install nothing."""
         self._build.make(kernels, hold)
 

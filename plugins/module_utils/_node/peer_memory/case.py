@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from ..component.bring import Host
+from ..facts_shape import Module
 from ..kernel import secure_boot
 from ..rdma import peer_route
 from ..refusal import Refusal
@@ -50,7 +51,7 @@ class Case:
         """The Deliveries by which nothing is to be there."""
         return [way for key, way in self.ways.items() if key != self.delivery]
 
-    def way_of(self, row: dict[str, Any]) -> Delivery[Any] | None:
+    def way_of(self, row: Module) -> Delivery[Any] | None:
         """Return the Delivery by which a module came, None where nobody answers for it.
 
         :param row: of installed_driver.modules.

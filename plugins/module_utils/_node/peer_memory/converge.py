@@ -11,6 +11,7 @@ from typing import Any
 
 from .. import steps
 from ..component.bring import Host
+from ..facts_shape import Surveyed
 from ..rdma import peer_route
 from ..records import manifest
 from ..refusal import Refusal
@@ -42,7 +43,7 @@ def converge(host: Host, asked: dict[str, Any], check_mode: bool) -> steps.Resul
     return steps.Result(changes, planned.diff, _manifest(planned, after))
 
 
-def _case(asked: dict[str, Any], host: Host, facts: dict[str, Any], check_mode: bool) -> Case:
+def _case(asked: dict[str, Any], host: Host, facts: Surveyed, check_mode: bool) -> Case:
     """Look at the host, and return its Case.
 
     :param facts: what was seen of it just now.

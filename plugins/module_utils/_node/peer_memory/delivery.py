@@ -8,6 +8,7 @@ import abc
 from typing import Any, Callable, Generic, TypeVar
 
 from ..component.bring import Host
+from ..facts_shape import Kernel, Module, Surveyed
 from ..steps import Step
 from ..system import text_files
 from ..system.root import Root
@@ -47,7 +48,7 @@ class Delivery(abc.ABC, Generic[There]):
 
     @staticmethod
     @abc.abstractmethod
-    def observe(tree: Root, facts: dict[str, Any]) -> There:
+    def observe(tree: Root, facts: Surveyed) -> There:
         """Return what there is of nv_peer_mem by it.
 
         :param tree: the host.
@@ -74,7 +75,7 @@ class Delivery(abc.ABC, Generic[There]):
         """Say whether the module of a kernel is there by it, and from the wanted sources."""
 
     @abc.abstractmethod
-    def has_put(self, row: dict[str, Any]) -> bool:
+    def has_put(self, row: Module) -> bool:
         """Say whether a module on disk came by it, as far as it can tell.
 
         :param row: of installed_driver.modules.
@@ -85,7 +86,7 @@ class Delivery(abc.ABC, Generic[There]):
         """Return the paths where it puts a module for a kernel, beside one of others."""
 
     @abc.abstractmethod
-    def build(self, kernels: list[dict[str, Any]], hold: Hold) -> None:
+    def build(self, kernels: list[Kernel], hold: Hold) -> None:
         """Build the modules of some kernels, beside those that are there, or leave all as it was.
 
         :param kernels: rows of kernels.survey.

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any, Callable, NamedTuple
+from typing import Callable, NamedTuple
 
+from ..facts_shape import Module
 from ..kernel import kernels, module_file
 from ..rdma import symbols
 from ..refusal import Refusal
@@ -70,9 +71,7 @@ class Order(NamedTuple):
 NO_ORDER = Order("", "", {}, "", [], [], len)
 
 
-def build_inputs(
-    tree: Root, release: str, modules: list[dict[str, Any]], said: DriverParts
-) -> BuildInputs:
+def build_inputs(tree: Root, release: str, modules: list[Module], said: DriverParts) -> BuildInputs:
     """Return the BuildInputs of one kernel.
 
     :param tree: the host.
@@ -86,7 +85,7 @@ def build_inputs(
     return BuildInputs(release, module, source, symbols.folder_of(tree, release))
 
 
-def driver_module(tree: Root, release: str, modules: list[dict[str, Any]], said: str = "") -> str:
+def driver_module(tree: Root, release: str, modules: list[Module], said: str = "") -> str:
     """Return the path of the driver's module for a kernel, be it that of a driver container.
 
     :raises Refusal: there is none.

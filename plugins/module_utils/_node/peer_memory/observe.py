@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, NamedTuple
 
+from .. import facts_shape
 from ..component.bring import Host
 from ..kernel import kernels
 from ..packages import database, stack_packages
@@ -36,7 +37,7 @@ class Kernel(NamedTuple):
         where it would}.
     """
 
-    row: dict[str, Any]
+    row: facts_shape.Kernel
     driver: str
     ofed: str | Refusal
     has_client_ex: bool
@@ -57,7 +58,7 @@ class Seen(NamedTuple):
     :ivar there: {path: text_files.OnDisk} of all files that may be changed.
     """
 
-    facts: dict[str, Any]
+    facts: facts_shape.Surveyed
     kernels: list[Kernel]
     delivered: dict[str, Any]
     packaged: list[str]
@@ -66,7 +67,7 @@ class Seen(NamedTuple):
     there: dict[str, text_files.OnDisk]
 
 
-def drivers(tree: Root, facts: dict[str, Any], said: str) -> dict[str, str]:
+def drivers(tree: Root, facts: facts_shape.Surveyed, said: str) -> dict[str, str]:
     """Return {release: path of the driver's module for that kernel, '' for none}.
 
     :param tree: the host.
@@ -80,7 +81,7 @@ def drivers(tree: Root, facts: dict[str, Any], said: str) -> dict[str, str]:
     return found
 
 
-def observe(host: Host, facts: dict[str, Any], target: Target, wanted: Said) -> Seen:
+def observe(host: Host, facts: facts_shape.Surveyed, target: Target, wanted: Said) -> Seen:
     """Return what a host has, as far as the target's route makes it matter.
 
     Drivers are large, and read only where a module is held against them.
@@ -103,7 +104,7 @@ def observe(host: Host, facts: dict[str, Any], target: Target, wanted: Said) -> 
     )
 
 
-def modules_of(facts: dict[str, Any], name: str, release: str) -> list[dict[str, Any]]:
+def modules_of(facts: facts_shape.Surveyed, name: str, release: str) -> list[facts_shape.Module]:
     """Return the rows of a module on disk for one kernel."""
     rows = facts["driver"]["modules"]
     return [row for row in rows if (row["name"], row["kernel"]) == (name, release)]
@@ -111,9 +112,9 @@ def modules_of(facts: dict[str, Any], name: str, release: str) -> list[dict[str,
 
 def _kernel(
     tree: Root,
-    row: dict[str, Any],
+    row: facts_shape.Kernel,
     target: Target,
-    facts: dict[str, Any],
+    facts: facts_shape.Surveyed,
     said: DriverParts,
 ) -> Kernel:
     release, modules = row["release"], facts["driver"]["modules"]
@@ -145,7 +146,7 @@ def _misfit(tree: Root, path: str, name: str, against: Any) -> Refusal | None:
     return refusal
 
 
-def _packaged(host: Host, facts: dict[str, Any], delivered: dict[str, Any]) -> list[str]:
+def _packaged(host: Host, facts: facts_shape.Surveyed, delivered: dict[str, Any]) -> list[str]:
     ways = [kind(nv_peer_mem.NO_ORDER, host, delivered[key]) for key, kind in DELIVERIES.items()]
     paths = [
         row["path"]

@@ -8,8 +8,9 @@ or wait for a reboot: decided by what decides it for them.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from ..facts_shape import Surveyed
 from ..gpu import loaded_module
 from ..rdma import openibd_restart
 from .basis import Basis
@@ -29,7 +30,7 @@ class Outlook(NamedTuple):
     stack_is_stale: bool
 
 
-def of_host(facts: dict[str, Any]) -> Outlook:
+def of_host(facts: Surveyed) -> Outlook:
     """Return what is loaded now.
 
     :param facts: those of gpu_host.survey, with the general ones.
@@ -45,7 +46,7 @@ def of_host(facts: dict[str, Any]) -> Outlook:
 
 def to_be(
     wanted: Said,
-    facts: dict[str, Any],
+    facts: Surveyed,
     basis: Basis,
     consent: list[str],
     drain: list[str],

@@ -14,6 +14,7 @@ import shutil
 from typing import Any
 
 from ..component.bring import Host
+from ..facts_shape import Kernel
 from ..kernel import build_failure, kernels
 from ..refusal import Refusal
 from ..system import commands, confinement, own_paths
@@ -98,7 +99,7 @@ class RpmBuild:
         self._tree = host.tree
         self._execute = host.execute
 
-    def make(self, kernels_: list[dict[str, Any]], hold: Hold) -> None:
+    def make(self, kernels_: list[Kernel], hold: Hold) -> None:
         """Build the packages of some kernels, beside what is there, and install nothing.
 
         :param kernels_: rows of kernels.survey.
@@ -138,7 +139,7 @@ class RpmBuild:
         pack = ["unshare", "--mount", "sh", "-ec", _PACK, "sh", sources, self._work("packed")]
         ended(what, pack, self._execute)
 
-    def _build(self, kernel: dict[str, Any], hold: Hold) -> None:
+    def _build(self, kernel: Kernel, hold: Hold) -> None:
         """Build the package of a kernel, hold its module against all, and try to install it."""
         release = kernel["release"]
         what = f"build {PACKAGE} {self._order.tag} for kernel {release}"
@@ -150,7 +151,7 @@ class RpmBuild:
         hold(f"{WORK_DIR}/{release}/root{module_of(release)}", release)
         ended(what, [*_TRY, built], self._execute)
 
-    def _rebuild(self, what: str, kernel: dict[str, Any]) -> None:
+    def _rebuild(self, what: str, kernel: Kernel) -> None:
         """Make the package for a kernel of the source package."""
         release = kernel["release"]
         inputs = next(row for row in self._order.inputs if row.release == release)

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from ..facts_shape import Kernel, Surveyed
 from ..kernel import kernels
 from ..rdma import peer_route
 from . import basis, nv_peer_mem
@@ -25,7 +26,7 @@ class Target(NamedTuple):
     """
 
     route: str
-    kernels: list[dict[str, Any]]
+    kernels: list[Kernel]
     basis: Basis
     tags: list[Tag]
     foretold: list[str]
@@ -43,7 +44,7 @@ class Target(NamedTuple):
 
 def target(
     wanted: Said,
-    facts: dict[str, Any],
+    facts: Surveyed,
     drivers: dict[str, str],
     consent: list[str],
     check_mode: bool,
@@ -84,8 +85,8 @@ def target(
 
 
 def _rows(
-    wanted: Said, facts: dict[str, Any], drivers: dict[str, str], brings_driver: bool
-) -> list[dict[str, Any]]:
+    wanted: Said, facts: Surveyed, drivers: dict[str, str], brings_driver: bool
+) -> list[Kernel]:
     """Return the rows of the kernels that have the driver, or get it first.
 
     One that has none yet, and nobody brings it here, gets it by a container when it boots.

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
+from ..facts_shape import Distribution, DkmsTree, GpuHost, RdmaStackKind
 from ..packages import versions
 from ..system import distribution
 
@@ -22,7 +23,7 @@ PROFILE = "doca-ofed"
 CORE_TREES = ("mlnx-ofed-kernel", "mlnx-ofa_kernel")
 
 
-def has_tree(rows: Iterable[Mapping[str, Any]]) -> bool:
+def has_tree(rows: Iterable[DkmsTree]) -> bool:
     """Say whether DKMS has the RDMA core, and builds it for any kernel.
 
     Other modules of the stack may be DKMS's where those of the core came built.
@@ -52,10 +53,10 @@ def first(rows: list[_Row]) -> list[_Row]:
     return (named or rows)[:1]
 
 
-def is_there(wanted: Mapping[str, Any], release: str, facts: Mapping[str, Any]) -> bool:
+def is_there(wanted: RdmaStackKind, release: str, facts: GpuHost) -> bool:
     """Say whether a vendor's RDMA stack is wanted, and there in the version that is wanted.
 
-    :param wanted: its {kind, version}.
+    :param wanted: which one.
     :param release: see :func:`is_doca`.
     :param facts: those of gpu_host.survey.
     """
@@ -82,7 +83,7 @@ def is_doca(version: str, release: str, told: str, profile: str) -> bool:
     return bool(release) and is_series and versions.series(profile) == release
 
 
-def bundle(row: Mapping[str, Any] | None, facts: Mapping[str, Any]) -> tuple[str, str]:
+def bundle(row: Mapping[str, Any] | None, facts: Distribution) -> tuple[str, str]:
     """Return (address, sha256) of the bundle for a distribution; '' for what nobody publishes.
 
     :param row: the catalog's row of the release, None where it has none.

@@ -7,9 +7,9 @@ Restarting it takes down every interface of an RDMA device.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable
 
+from ..facts_shape import Kernel, Surveyed
 from ..kernel import secure_boot
 from ..system import management_interface
 
@@ -17,7 +17,7 @@ from ..system import management_interface
 CONSENT = "restart_openibd"
 
 
-def is_the_way(kind: str, facts: Mapping[str, Any], consent: Collection[str]) -> bool:
+def is_the_way(kind: str, facts: Surveyed, consent: Collection[str]) -> bool:
     """Say whether RDMA modules that are loaded give way by openibd; else by a reboot.
 
     Consent to it is not asked for here, for the plan says what it waits for: who restarts it does
@@ -34,7 +34,7 @@ def is_the_way(kind: str, facts: Mapping[str, Any], consent: Collection[str]) ->
     return bool(may and kind != "inbox" and not prefers_reboot)
 
 
-def starts(facts: Mapping[str, Any]) -> bool:
+def starts(facts: Surveyed) -> bool:
     """Say whether openibd is to be started: all is there, and no driver has an adapter.
 
     So it is after a restart of which the second half failed. What is down is nobody's connection,
@@ -48,7 +48,7 @@ def starts(facts: Mapping[str, Any]) -> bool:
     return bool(may and is_there and found["idle"] and not found["loaded"])
 
 
-def under_connection(facts: Mapping[str, Any]) -> list[str]:
+def under_connection(facts: Surveyed) -> list[str]:
     """Return the interfaces of RDMA devices that carry the connection to the host; [] for none.
 
     :param facts: those of docs/facts.md.
@@ -57,7 +57,7 @@ def under_connection(facts: Mapping[str, Any]) -> list[str]:
 
 
 def exchanges_loaded(
-    facts: Mapping[str, Any], others: bool, lacking: Iterable[Mapping[str, Any]], has_tree: bool
+    facts: Surveyed, others: bool, lacking: Iterable[Kernel], has_tree: bool
 ) -> bool:
     """Say whether the modules that are loaded are others once the RDMA stack is as wanted.
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from ..facts_shape import GpuHost, Package, SecureBoot
 from ..gpu import architectures, module_types, pci
 from ..kernel import secure_boot
 from ..packages import versions
@@ -65,7 +66,7 @@ class Abilities(NamedTuple):
 
 
 def abilities(
-    facts: Mapping[str, Any],
+    facts: GpuHost,
     stack: str,
     driver: Driver,
     kernels: list[str],
@@ -100,7 +101,7 @@ def chosen(said: str, has_devices: bool, can: Abilities) -> str:
     return possible[0] if possible else "none"
 
 
-def foreign_packages(packages: Iterable[Mapping[str, Any]]) -> list[str]:
+def foreign_packages(packages: Iterable[Package]) -> list[str]:
     """Return the names of the packages of nv_peer_mem that are not ours, which the role refuses.
 
     :param packages: rows of stack_packages.survey.
@@ -136,7 +137,7 @@ def why_not(route: str, can: Abilities) -> list[str]:
     return lacks
 
 
-def is_kept_out(route: str, found: Mapping[str, Any]) -> bool:
+def is_kept_out(route: str, found: SecureBoot) -> bool:
     """Say whether the firmware would not let the module of a route load.
 
     What the driver brings was let in with it.
@@ -146,7 +147,7 @@ def is_kept_out(route: str, found: Mapping[str, Any]) -> bool:
     return route == "nv_peer_mem" and secure_boot.lacks_key(found)
 
 
-def cannot_sign(route: str, delivery: str, found: Mapping[str, Any]) -> bool:
+def cannot_sign(route: str, delivery: str, found: SecureBoot) -> bool:
     """Say whether a module would have to be signed that is not, see NO_SIGNED_PACKAGE.
 
     :param delivery: what nv_peer_mem comes by, 'dkms' or 'rpm'.

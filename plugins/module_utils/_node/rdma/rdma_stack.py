@@ -29,6 +29,15 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ..facts_shape import (
+    Module,
+    Package,
+    PeerMemory,
+    RdmaDevice,
+    RdmaPort,
+    RdmaStack,
+    RdmaStackKind,
+)
 from ..gpu import pci
 from ..kernel import kernels, modprobe, module_file
 from ..packages import deb_version
@@ -79,12 +88,12 @@ FOLDERS_AT_BOOT = (
 )
 
 
-def devices(tree: Root) -> list[dict[str, Any]]:
+def devices(tree: Root) -> list[RdmaDevice]:
     """Return one row per RDMA device, its ports and the network interfaces on it included."""
     return [_device(tree, name) for name in tree.names(_DEVICES)]
 
 
-def survey(tree: Root, packages: Sequence[Mapping[str, Any]], running: str) -> dict[str, Any]:
+def survey(tree: Root, packages: Sequence[Package], running: str) -> RdmaStack:
     """Return {kind, version, kernels, loaded, stale, idle} of the RDMA stack; see docs/facts.md.
 
     :param packages: rows of stack_packages.survey.
@@ -100,7 +109,7 @@ def survey(tree: Root, packages: Sequence[Mapping[str, Any]], running: str) -> d
     }
 
 
-def stack(tree: Root, packages: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def stack(tree: Root, packages: Sequence[Mapping[str, Any]]) -> RdmaStackKind:
     """Return {kind, version} of what drives the RDMA devices; see docs/facts.md.
 
     DOCA-Host leaves ofed_info out from 4.0 on (openucx/ucx, pull request 11538), so that its
@@ -138,7 +147,7 @@ def modules_version(packages: Mapping[str, str]) -> str:
     return ""
 
 
-def described(found: Mapping[str, Any]) -> str:
+def described(found: RdmaStackKind) -> str:
     """Return an RDMA stack in words; of one that is half installed the version cannot be told.
 
     :param found: what :func:`stack` returned, or what is wanted.
@@ -146,7 +155,7 @@ def described(found: Mapping[str, Any]) -> str:
     return f"{found['kind']} {found['version']}".strip()
 
 
-def called(wanted: Mapping[str, Any]) -> str:
+def called(wanted: RdmaStackKind) -> str:
     """Return a wanted RDMA stack in words, by the name that its vendor gives it."""
     return f"{CALLED[wanted['kind']]} {wanted['version']}".rstrip()
 
@@ -218,7 +227,7 @@ def _core_to_load(tree: Root, release: str) -> str:
     return path if path and tree.exists(path) else ""
 
 
-def peer_memory(tree: Root, modules: Sequence[Mapping[str, Any]], running: str) -> dict[str, Any]:
+def peer_memory(tree: Root, modules: Sequence[Module], running: str) -> PeerMemory:
     """Return which modules and clients register GPU memory with the RDMA core, now and at boot.
 
     Of those that are loaded ``in_use`` has the ones that somebody uses, and ``stale`` the ones that
@@ -249,7 +258,7 @@ def peer_memory(tree: Root, modules: Sequence[Mapping[str, Any]], running: str) 
     }
 
 
-def _device(tree: Root, name: str) -> dict[str, Any]:
+def _device(tree: Root, name: str) -> RdmaDevice:
     folder = f"{_DEVICES}/{name}"
     return {
         "name": name,
@@ -264,7 +273,7 @@ def _device(tree: Root, name: str) -> dict[str, Any]:
     }
 
 
-def _port(tree: Root, device: str, number: int) -> dict[str, Any]:
+def _port(tree: Root, device: str, number: int) -> RdmaPort:
     folder = f"{device}/ports/{number}"
     rate = re.match("[0-9]{1,9}", tree.text(f"{folder}/rate"))
     pkeys = [tree.text(f"{folder}/pkeys/{index}") for index in _numbers(tree, f"{folder}/pkeys")]

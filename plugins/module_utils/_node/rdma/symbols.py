@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
+from ..facts_shape import Module
 from ..kernel import kernels, module_file
 from ..refusal import Refusal
 from ..system.root import Root
@@ -106,7 +106,7 @@ def providers(tree: Root, release: str, top: str) -> list[module_fit.Provider]:
     return [*found, module_fit.Provider(path, versions)]
 
 
-def outdated(tree: Root, modules: Iterable[Mapping[str, Any]]) -> list[str]:
+def outdated(tree: Root, modules: Iterable[Module]) -> list[str]:
     """Return the releases of the kernels whose nvidia_peermem would not load, see is_outdated.
 
     :param modules: rows of installed_driver.modules.

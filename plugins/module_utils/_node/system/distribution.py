@@ -4,24 +4,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from ..facts_shape import Distribution
 
 _RED_HAT = ("RedHat", "Rocky", "AlmaLinux", "CentOS", "OracleLinux")
 
 
-def catalog_name(facts: Mapping[str, Any]) -> str:
+def catalog_name(facts: Distribution) -> str:
     """Return the distribution as the catalog names it: 'Debian 12', 'Ubuntu 22.04', 'RedHat 9'.
 
     :param facts: the general facts.
     """
     name = facts["distribution"]
     # Ubuntu's major version is a year with two releases.
-    part = "distribution_version" if name == "Ubuntu" else "distribution_major_version"
-    return f"{'RedHat' if name in _RED_HAT else name} {facts[part]}"
+    is_ubuntu = name == "Ubuntu"
+    version = facts["distribution_version" if is_ubuntu else "distribution_major_version"]
+    return f"{'RedHat' if name in _RED_HAT else name} {version}"
 
 
-def mellanox_name(facts: Mapping[str, Any]) -> str:
+def mellanox_name(facts: Distribution) -> str:
     """Return the distribution as Mellanox writes it: 'rhel7.3', 'ubuntu22.04', 'debian12.5'.
 
     :param facts: the general facts.

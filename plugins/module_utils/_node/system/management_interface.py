@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
+from ..facts_shape import Management, RdmaDevice
 from . import proc_net
 from .root import Root
 
@@ -20,7 +20,7 @@ _RDMA_DRIVERS = ("mlx4_core", "mlx5_core")
 _UP, _REJECT = 0x1, 0x200
 
 
-def survey(tree: Root, pid: int) -> dict[str, Any]:
+def survey(tree: Root, pid: int) -> Management:
     """Return {interface, lower, drivers, found_by} of what carries the connection of a process.
 
     :param pid: the process, a number; its SSH connection is that of the sshd it descends from.
@@ -37,9 +37,7 @@ def survey(tree: Root, pid: int) -> dict[str, Any]:
     }
 
 
-def runs_over(
-    management: Mapping[str, Any], rdma_devices: Iterable[Mapping[str, Any]]
-) -> list[str]:
+def runs_over(management: Management, rdma_devices: Iterable[RdmaDevice]) -> list[str]:
     """Return the interfaces of RDMA devices that carry the connection to a host; [] for none.
 
     Be it by themselves or below a bond, a bridge, a VLAN or a partition.

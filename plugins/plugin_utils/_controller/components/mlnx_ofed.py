@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
 from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed import (
     installer,
     wanted,
@@ -102,7 +103,7 @@ def probe(_state: wanted.State) -> dict[str, list[str]]:
     return {}
 
 
-def refusals(state: wanted.State, facts: Mapping[str, Any]) -> list[Refusal]:
+def refusals(state: wanted.State, facts: facts_shape.Facts) -> list[Refusal]:
     """Return a Refusal for each thing that cannot work on this host; see stack/refusals.py too."""
     if state["state"] != "present":
         return []

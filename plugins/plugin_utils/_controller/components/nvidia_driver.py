@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
 from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver import wanted
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 
@@ -77,7 +78,7 @@ def probe(state: wanted.State) -> dict[str, list[str]]:
     return {}
 
 
-def refusals(state: wanted.State, facts: Mapping[str, Any]) -> list[Refusal]:
+def refusals(state: wanted.State, facts: facts_shape.Facts) -> list[Refusal]:
     """Return a Refusal for each thing that cannot work on this host; see stack/refusals.py too."""
     if state["state"] != "present" or state["method"] != "runfile":
         return []

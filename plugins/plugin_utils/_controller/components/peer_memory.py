@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
 from ansible_collections.gpunode.stack.plugins.module_utils._node.peer_memory import wanted
 from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import peer_route
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
@@ -76,7 +77,7 @@ def probe(_state: wanted.State) -> dict[str, list[str]]:
     return {}
 
 
-def refusals(state: wanted.State, _facts: Mapping[str, Any]) -> list[Refusal]:
+def refusals(state: wanted.State, _facts: facts_shape.Facts) -> list[Refusal]:
     """Return a Refusal where nv_peer_mem is said and there is no archive to build it from.
 
     What else cannot work is told by the plan of the stack, see stack/refusals.py.

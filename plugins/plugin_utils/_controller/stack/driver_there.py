@@ -5,13 +5,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, cast
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import (
     beside_runfile,
+    in_kernel_drivers,
     module_types,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import versions
@@ -44,7 +43,7 @@ class DriverThere:
     @cached_property
     def in_kernel(self) -> dict[str, facts_shape.InKernelDriver]:
         """{name: what is seen of it} of the kernel's own drivers for the same devices."""
-        return cast(dict[str, facts_shape.InKernelDriver], self._facts["in_kernel_drivers"])
+        return in_kernel_drivers.by_name(self._facts["in_kernel_drivers"])
 
     @cached_property
     def packaged(self) -> str:
@@ -80,13 +79,13 @@ class DriverThere:
         on_disk = [*self._versions, *self._facts["driver"]["libraries"]]
         return self.runfile or self.packaged or (versions.ordered(on_disk) or [""])[-1]
 
-    def modules_for(self, kernel: str) -> dict[str, Mapping[str, Any]]:
+    def modules_for(self, kernel: str) -> dict[str, facts_shape.Module]:
         """Return {name: row} of the modules on disk for a kernel."""
         return self._modules.get(kernel, {})
 
     @cached_property
-    def _modules(self) -> dict[str, dict[str, Mapping[str, Any]]]:
-        found: dict[str, dict[str, Mapping[str, Any]]] = {}
+    def _modules(self) -> dict[str, dict[str, facts_shape.Module]]:
+        found: dict[str, dict[str, facts_shape.Module]] = {}
         for row in self._facts["driver"]["modules"]:
             found.setdefault(row["kernel"], {}).setdefault(row["name"], row)
         return found
@@ -102,7 +101,7 @@ class DriverThere:
         return module_types.types_of(self._target_modules)
 
     @cached_property
-    def _target_modules(self) -> list[Mapping[str, Any]]:
+    def _target_modules(self) -> list[facts_shape.Module]:
         """The rows of nvidia.ko for the kernels that the host runs or will run."""
         rows = [self.modules_for(kernel["release"]).get("nvidia") for kernel in self._host.targets]
         return [row for row in rows if row]

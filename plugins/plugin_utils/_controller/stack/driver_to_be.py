@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, cast
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import module_types
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import versions
 
@@ -108,7 +109,7 @@ class DriverToBe:
         return self.may_be_prebuilt and (self._there.has_prebuilt or self._host.lacks_key)
 
     @cached_property
-    def to_be_built_for(self) -> list[Mapping[str, Any]]:
+    def to_be_built_for(self) -> list[facts_shape.Kernel]:
         """The kernels that modules would be built for; none of those that have them."""
         if not self._driver or self.is_prebuilt:
             return []

@@ -7,9 +7,9 @@ All of it follows from the state of the host; nothing depends on what a run did 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import loaded_module
 from ansible_collections.gpunode.stack.plugins.module_utils._node.kernel import headers
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import versions
@@ -116,7 +116,8 @@ def driver_mixed_methods(case: Case) -> Iterator[str]:
 def driver_libraries_mismatch(case: Case) -> Iterator[str]:
     libraries = case.facts["driver"]["libraries"]
     for kernel in case.host.targets if libraries else []:
-        version = case.driver_there.modules_for(kernel["release"]).get("nvidia", {}).get("version")
+        module = case.driver_there.modules_for(kernel["release"]).get("nvidia")
+        version = module["version"] if module else ""
         if version and {version} != set(libraries):
             yield (
                 f"the module for kernel {kernel['release']} is {version}, and there are libraries "
@@ -302,7 +303,7 @@ def _is_up(case: Case) -> bool:
     return has_driver and not any(reboot_pending(case)) and not is_kept_out and _is_installed(case)
 
 
-def _peer_kernels(case: Case) -> list[Mapping[str, Any]]:
+def _peer_kernels(case: Case) -> list[facts_shape.Kernel]:
     """Return those of the targets that peer memory is wanted for.
 
     The ones that have the driver; where a container brings it, the next one gets it when it boots.

@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import (
@@ -84,17 +82,17 @@ class Host:
         return told[0] if told and self.facts["virtualization"] else ""
 
     @cached_property
-    def clients(self) -> list[Mapping[str, Any]]:
+    def clients(self) -> list[facts_shape.GpuClient]:
         """Those who work on a GPU: neither the driver's own daemons nor who only watches."""
         return gpu_clients.at_work(self.facts["gpu_clients"])
 
     @cached_property
-    def kernels(self) -> list[Mapping[str, Any]]:
+    def kernels(self) -> list[facts_shape.Kernel]:
         """The kernels that are to have the driver: running, next to boot, and all with headers."""
         return kernels.served(self.facts["kernels"])
 
     @cached_property
-    def targets(self) -> list[Mapping[str, Any]]:
+    def targets(self) -> list[facts_shape.Kernel]:
         """Those of them that the host runs or will run; where none does, as in an image, all."""
         return kernels.in_service(self.facts["kernels"])
 

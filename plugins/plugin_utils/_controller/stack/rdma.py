@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from functools import cached_property
 from typing import Any
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
 from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import (
     ofed_release,
     openibd_restart,
@@ -68,7 +69,7 @@ class Rdma:
         return ofed_release.is_there(self._ofed, release, self._facts)
 
     @cached_property
-    def lacking(self) -> list[Mapping[str, Any]]:
+    def lacking(self) -> list[facts_shape.Kernel]:
         """The kernels that modules of that stack can be built for, and that have none of it."""
         there = self._facts["rdma_stack"]["kernels"]
         rows = ofed_release.kernels(self._host.kernels, self.has_tree) if self.is_there else []

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import (
     architectures,
     fabric_manager,
@@ -460,7 +461,7 @@ def hidden(case: Case, due: Due) -> list[health.Finding]:
 _SHOWN = 4
 
 
-def _who(clients: Sequence[Mapping[str, Any]]) -> str:
+def _who(clients: Sequence[facts_shape.GpuClient]) -> str:
     shown = [
         f"{row['process']} (pid {row['pid']})" + (f" of {row['unit']}" if row["unit"] else "")
         for row in clients[:_SHOWN]
