@@ -112,8 +112,12 @@ def _read(path: str) -> dict[str, Any] | None:
     # Damaged, it could do anything.
     if hashlib.sha256(kept).digest() != digest:
         return None
-    found: dict[str, Any] = marshal.loads(kept)
-    return found
+    # Python's own builds may differ in what they write, under the same name.
+    with contextlib.suppress(ValueError, EOFError, TypeError):
+        found = marshal.loads(kept)
+        if isinstance(found, dict):
+            return found
+    return None
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import json
+import marshal
 import os
 import pathlib
 import subprocess
@@ -96,6 +97,16 @@ def test_what_is_damaged_is_not_run(host, at):
     text = bytearray(path.read_bytes())
     text[at] ^= 1
     path.write_bytes(text)
+    assert host.ask() == LACKS
+    assert host.ask(SOURCES) == ANSWER
+    assert host.ask() == ANSWER
+
+
+@pytest.mark.parametrize("text", [b"junk", b"", marshal.dumps([1])], ids=["junk", "none", "list"])
+def test_what_another_build_of_python_has_left_under_the_same_name_is_made_anew(host, text):
+    host.ask(SOURCES)
+    (path,) = host.files()
+    path.write_bytes(hashlib.sha256(text).digest() + text)
     assert host.ask() == LACKS
     assert host.ask(SOURCES) == ANSWER
     assert host.ask() == ANSWER
