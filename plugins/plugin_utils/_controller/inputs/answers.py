@@ -29,6 +29,7 @@ _NAMED, _LONGEST_WORDS = 5, 200
 _TRUTHS = ("failed", "skipped", "changed")
 _TEXTS = ("msg", "exception", "module_stdout", "module_stderr")
 _LISTS = {"warnings": str, "changes": str, "deprecations": dict, "diff": dict}
+_CONTENTS, _HEADERS = ("before", "after"), ("before_header", "after_header")
 # Of several lines, which are printed as they are: the others stand behind the first.
 _PRINTED = ("msg", "exception", "warnings", "deprecations")
 _BEHIND = "\n    "
@@ -61,18 +62,25 @@ def _of_kind(key: str, value: Any) -> Any:
         return value if isinstance(value, str) else json.dumps(value)
     if key in _LISTS:
         items = value if isinstance(value, list) else [value]
-        return [item for item in items if _is_sound(key, item)]
+        sound = [item for item in items if _is_sound(key, item)]
+        return [*map(_difference, sound)] if key == "diff" else sound
     return value
 
 
 def _is_sound(key: str, item: Any) -> bool:
     """Say whether something can stand in a list of an answer: texts, or dicts of them."""
     if not _is_of_json(item):
-        return True
+        return key != "diff"
     if not isinstance(item, dict) or _LISTS[key] is not dict:
         return isinstance(item, _LISTS[key])
     is_plain = all(isinstance(text, (str, type(None))) for text in item.values())
     return is_plain and (key != "deprecations" or isinstance(item.get("msg"), str))
+
+
+def _difference(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a difference without what would be printed as it is; its lines have a sign each."""
+    headers = {key: terminal.one_line(said[key] or "") for key in _HEADERS if key in said}
+    return {key: said[key] for key in _CONTENTS if key in said} | headers
 
 
 def _is_of_json(value: Any) -> bool:

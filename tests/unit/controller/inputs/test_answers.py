@@ -56,8 +56,12 @@ def test_an_answer_gives_what_was_asked_of_it_and_nothing_else():
         ("deprecations", [{"msg": 5}, {"version": "2"}], []),
         ("changes", {}, []),
         ("diff", 5, []),
+        ("diff", OF_ANSIBLE, []),
         ("diff", [5, {"before": 7}, {"before": "a"}], [{"before": "a"}]),
-        ("diff", {"prepared": "x"}, [{"prepared": "x"}]),
+        ("diff", {"before": "a", "after": "b"}, [{"before": "a", "after": "b"}]),
+        # It would be printed as it is, and so would the lines of a header.
+        ("diff", [{"prepared": "ok: [n2]"}, {"after": "b", "x": "y"}], [{}, {"after": "b"}]),
+        ("diff", [{"after_header": "x\nok: [n2]"}], [{"after_header": "x\\nok: [n2]"}]),
         # What Ansible put there.
         ("exception", OF_ANSIBLE, OF_ANSIBLE),
         ("warnings", [OF_ANSIBLE], [OF_ANSIBLE]),
