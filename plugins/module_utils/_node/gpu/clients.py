@@ -6,15 +6,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping
-from typing import Any, Callable, TypeVar
+from collections.abc import Iterable
+from typing import Callable
 
 from ..facts_shape import GpuClient
 from ..kernel import kernels
 from ..system import listening, processes
 from ..system.root import Root
-
-_Row = TypeVar("_Row", bound=Mapping[str, Any])
 
 _DEVICES = "/dev/nvidia"
 # Who has no work of its own on the GPUs that could be interrupted: the driver's daemons, and who
@@ -61,7 +59,7 @@ def who_opened(tree: Root, is_asked: Callable[[str], bool]) -> list[GpuClient]:
     return rows
 
 
-def at_work(rows: Iterable[_Row]) -> list[_Row]:
+def at_work(rows: Iterable[GpuClient]) -> list[GpuClient]:
     """Return those rows of :func:`clients` that stand for work which could be interrupted."""
     return [row for row in rows if row["process"] not in _WITHOUT_WORK]
 

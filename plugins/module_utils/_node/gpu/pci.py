@@ -5,14 +5,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Collection, Iterable
 
 from ..facts_shape import Gpu, NvSwitch, PciDevice
 from ..system.root import Root
 from . import architectures
-
-_Row = TypeVar("_Row", bound=Mapping[str, Any])
 
 _DEVICES = "/sys/bus/pci/devices"
 _NVIDIA, _MELLANOX = "10de", "15b3"
@@ -48,7 +45,7 @@ def gpus(tree: Root) -> list[Gpu]:
     ]
 
 
-def own(rows: Iterable[_Row]) -> list[_Row]:
+def own(rows: Iterable[Gpu]) -> list[Gpu]:
     """Return those rows of :func:`gpus` that the host has for itself: none that a guest gets."""
     return [row for row in rows if not is_for_guests(row["driver"])]
 

@@ -6,15 +6,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from ..facts_shape import Kernel
 from ..packages import deb_version
 from ..system.root import Root
 from . import boot_loader
-
-_Row = TypeVar("_Row", bound=Mapping[str, Any])
 
 MODULES = "/lib/modules"
 # Without quotes in auto.conf.
@@ -108,7 +106,7 @@ def survey(tree: Root, running: str) -> list[Kernel]:
     ]
 
 
-def served(rows: Iterable[_Row]) -> list[_Row]:
+def served(rows: Iterable[Kernel]) -> list[Kernel]:
     """Return those rows of :func:`survey` that modules are wanted for.
 
     Those of the kernels that run, that boot next, and that modules can be built for.
@@ -116,7 +114,7 @@ def served(rows: Iterable[_Row]) -> list[_Row]:
     return [row for row in rows if row["running"] or row["next"] or row["headers"]]
 
 
-def in_service(rows: Iterable[_Row]) -> list[_Row]:
+def in_service(rows: Iterable[Kernel]) -> list[Kernel]:
     """Return those rows of :func:`served` that the host runs or will run.
 
     Where it runs none, as in an image, all.

@@ -8,13 +8,11 @@ The bundle of MLNX_OFED, the kernels that have modules, and whether DOCA-OFED is
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
-from ..facts_shape import Distribution, DkmsTree, GpuHost, RdmaStackKind
+from ..facts_shape import Distribution, DkmsTree, GpuHost, Kernel, RdmaStackKind
 from ..packages import versions
 from ..system import distribution
-
-_Row = TypeVar("_Row", bound=Mapping[str, Any])
 
 #: The package that brings all of DOCA-OFED.
 PROFILE = "doca-ofed"
@@ -33,7 +31,7 @@ def has_tree(rows: Iterable[DkmsTree]) -> bool:
     return any(row["name"] in CORE_TREES for row in rows)
 
 
-def kernels(rows: list[_Row], has_tree: bool) -> list[_Row]:
+def kernels(rows: list[Kernel], has_tree: bool) -> list[Kernel]:
     """Return the rows of the kernels that are to have modules of a vendor's stack.
 
     DKMS builds them for all; without it the installer brings them for the first one alone.
@@ -44,7 +42,7 @@ def kernels(rows: list[_Row], has_tree: bool) -> list[_Row]:
     return rows if has_tree else first(rows)
 
 
-def first(rows: list[_Row]) -> list[_Row]:
+def first(rows: list[Kernel]) -> list[Kernel]:
     """Return the row of the kernel that boots next, else that runs, else of the newest, in a list.
 
     :param rows: what kernels.served returned.
