@@ -15,6 +15,7 @@ from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files
 
@@ -58,7 +59,7 @@ class Site:
         self._named: set[str] = set()
         self._resolved: dict[str, dict[str, Any]] = {}
         self._stack: Stack | None = None
-        self._facts: dict[str, Any] | None = None
+        self._facts: facts_shape.Facts | None = None
         self._hanging: set[str] = set()
 
     def options(self, component: str) -> dict[str, Any]:
@@ -130,7 +131,7 @@ class Site:
             self._resolved[component] = COMPONENTS[component].resolve(self.options(component), self)
         return self._resolved[component]
 
-    def seen(self, component: str) -> dict[str, Any] | None:
+    def seen(self, component: str) -> facts_shape.Facts | None:
         """Return the facts of the host, None before it was looked at.
 
         :param component: the one whose wanted state hangs on them, see :meth:`look`.
@@ -143,7 +144,7 @@ class Site:
         """Say whether a state was resolved that facts may make another one."""
         return bool(self._hanging)
 
-    def look(self, facts: dict[str, Any]) -> None:
+    def look(self, facts: facts_shape.Facts) -> None:
         """Take the facts of the host; the states that hang on them are resolved anew."""
         self._facts = facts
         for component in self._hanging:

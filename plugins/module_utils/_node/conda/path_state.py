@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Any
 
+from ..facts_shape import PathState
 from ..system import files, unfinished_folder
 from . import prefixes
 
 
-def of(path: str, state_dir: str) -> dict[str, Any]:
+def of(path: str, state_dir: str) -> PathState:
     """Return {kind, empty, conda, unfinished, sha256} of a path; links are not followed.
 
     ``sha256`` is that of a file of at most files.TEXT_LIMIT, else ''.

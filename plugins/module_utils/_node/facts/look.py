@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from ..conda import path_state
+from ..facts_shape import Facts
 from ..records import receipts
 from ..system import accounts, commands, listening, own_paths, systemd
 from ..system.root import Root
@@ -18,7 +18,7 @@ from . import gpu_host, guards
 
 def facts(
     paths: Iterable[str] = (), users: Iterable[str] = (), units: Sequence[str] = (), root: str = "/"
-) -> dict[str, Any]:
+) -> Facts:
     """Return all facts of this host; see docs/architecture.md for their shape.
 
     :param root: the folder that stands for / in what is said of GPUs, driver, kernels and RDMA; no

@@ -8,10 +8,11 @@ import contextlib
 import os
 import pwd
 import stat
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from ..conda import builds, contents
+from ..facts_shape import Account, Listening
 from ..system import (
     accounts,
     commands,
@@ -59,7 +60,7 @@ class Seen(NamedTuple):
     :ivar before: what was in service, and the way back to it.
     """
 
-    account: dict[str, Any]
+    account: Account
     has_group: bool
     is_private: bool
     release: str
@@ -85,7 +86,7 @@ class Seen(NamedTuple):
 def observe(
     app: Application,
     secrets: dict[str, str],
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[Listening],
     check_mode: bool = False,
     run: Run = commands.run,
 ) -> Seen:
@@ -196,7 +197,7 @@ def used_by_others(paths: list[str], name: str) -> dict[str, str]:
     return {**in_use.by_units(paths, besides=own), **in_use.by_processes(paths, besides=own)}
 
 
-def _is_private(folder: str, account: dict[str, Any]) -> bool:
+def _is_private(folder: str, account: Account) -> bool:
     """Say whether a folder belongs to root and can be read by the account's group alone."""
     if not account["exists"] or os.path.islink(folder) or not os.path.isdir(folder):
         return False
@@ -235,7 +236,7 @@ def _target_of(path: str) -> str | None:
 
 
 def _listens(
-    app: Application, rows: Sequence[Mapping[str, Any]], states: dict[str, dict[str, str]]
+    app: Application, rows: Sequence[Listening], states: dict[str, dict[str, str]]
 ) -> bool:
     """Say whether the socket unit holds the address, or none is to."""
     socket = service.socket_of(app)

@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from ..facts_shape import Account, Listening
 from ..refusal import Refusal
 from ..system import accounts, listening, own_paths, systemd
 from .wanted import Application, Identity, Release
@@ -115,9 +116,7 @@ def _quoted(value: str) -> str:
     return f'"{value}"'
 
 
-def rows_besides(
-    leaving: Collection[str], rows: Iterable[Mapping[str, Any]]
-) -> list[Mapping[str, Any]]:
+def rows_besides(leaving: Collection[str], rows: Iterable[Listening]) -> list[Listening]:
     """Return the rows of listening.survey() without those of units that are to go.
 
     :param leaving: names of units; an address that they hold is free for another application.
@@ -127,8 +126,8 @@ def rows_besides(
 
 def obstacles(
     app: Application,
-    account: Mapping[str, Any],
-    rows: Iterable[Mapping[str, Any]],
+    account: Account,
+    rows: Iterable[Listening],
     unit_files: Mapping[str, str],
 ) -> list[Refusal]:
     """Return a Refusal for each thing on a host that an application cannot be set up against.

@@ -7,9 +7,10 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..conda import cli, path_state, prefixes
+from ..facts_shape import PathState
 from ..refusal import Refusal
 from ..system import commands, safe_paths, text_files
 from ..system.commands import Execute
@@ -54,7 +55,7 @@ def observe(
     return Seen(verdict, version, there)
 
 
-def verdict_of(state: dict[str, Any], prefix: str) -> str:
+def verdict_of(state: PathState, prefix: str) -> str:
     """Return what prefixes.verdict() says of a prefix; an environment alone is 'foreign' here.
 
     :param state: what path_state.of() says of it.

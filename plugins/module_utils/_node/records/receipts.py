@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ..facts_shape import Receipt
 from ..system import commands, files, own_paths
 from ..system.commands import Run
 from . import manifest
@@ -105,14 +106,12 @@ def settle(
     return is_due
 
 
-def survey(
-    state_dir: str = own_paths.STATE_DIR, run: Run = commands.run
-) -> dict[str, dict[str, Any]]:
+def survey(state_dir: str = own_paths.STATE_DIR, run: Run = commands.run) -> dict[str, Receipt]:
     """Return {component: {digest, drift, names, notes, asked}} for every receipt on the host.
 
     One that cannot be read counts as none, and is told.
     """
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Receipt] = {}
     names = sorted(os.listdir(state_dir)) if os.path.isdir(state_dir) else []
     for name in names:
         component, ending = os.path.splitext(name)

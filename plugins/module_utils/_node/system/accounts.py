@@ -9,8 +9,8 @@ import os
 import pwd
 import subprocess
 from collections.abc import Iterable
-from typing import Any
 
+from ..facts_shape import Account
 from ..refusal import Refusal
 from . import commands, files
 from .commands import Run
@@ -38,7 +38,7 @@ def is_root() -> bool:
     return os.geteuid() == 0
 
 
-def survey(names: Iterable[str], run: Run = commands.run) -> dict[str, dict[str, Any]]:
+def survey(names: Iterable[str], run: Run = commands.run) -> dict[str, Account]:
     """Return {name: {exists, uid, home, shell, sudo}} for each name.
 
     A missing account has uid -1, empty texts and no sudo.
@@ -69,7 +69,7 @@ def group_of(user: str) -> str:
     return grp.getgrgid(pwd.getpwnam(user).pw_gid).gr_name
 
 
-def _account(name: str, run: Run) -> dict[str, Any]:
+def _account(name: str, run: Run) -> Account:
     try:
         account = pwd.getpwnam(name)
     except KeyError:

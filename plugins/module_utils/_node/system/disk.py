@@ -7,9 +7,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
+from ..facts_shape import Mount
 from ..refusal import Refusal
 
 GIB = 1 << 30
@@ -24,7 +24,7 @@ FULL = (
 )
 
 
-def mount_of(path: str, mounts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+def mount_of(path: str, mounts: Sequence[Mount]) -> Mount | None:
     """Return the row of ``mounts`` that holds a path, or None where none does.
 
     :param path: an absolute path; it need not exist.
@@ -34,15 +34,13 @@ def mount_of(path: str, mounts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any
     return max(reversed(holding), key=lambda row: len(row["mount"]), default=None)
 
 
-def refusals(
-    demands: Iterable[tuple[str, str, int]], mounts: Sequence[Mapping[str, Any]]
-) -> list[Refusal]:
+def refusals(demands: Iterable[tuple[str, str, int]], mounts: Sequence[Mount]) -> list[Refusal]:
     """Return a Refusal for each file system without room for what is to be put on it.
 
     :param demands: list of (what, path, bytes).
     :param mounts: the ``mounts`` of node_info.
     """
-    per_mount: dict[str, tuple[Mapping[str, Any], list[tuple[str, int]]]] = {}
+    per_mount: dict[str, tuple[Mount, list[tuple[str, int]]]] = {}
     for what, path, size in demands:
         row = mount_of(path, mounts)
         if row is not None:

@@ -14,9 +14,9 @@ import ipaddress
 import os
 import re
 import subprocess
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable
 
+from ..facts_shape import GpuClient, Listening
 from . import commands, files, proc_net, processes, unix_sockets
 from .commands import Run
 
@@ -46,8 +46,8 @@ def parse(listen: str) -> tuple[str, int]:
 
 
 def conflict(
-    rows: Iterable[Mapping[str, Any]], listen: str, own_units: Collection[str]
-) -> Mapping[str, Any] | None:
+    rows: Iterable[Listening], listen: str, own_units: Collection[str]
+) -> Listening | None:
     """Return the row of the survey that keeps us from listening at ``listen``, or None.
 
     :param rows: what :func:`survey` returned.
@@ -77,7 +77,7 @@ def overlap(one: tuple[str, int], other: tuple[str, int]) -> bool:
     return "0.0.0.0" in addresses and not any(":" in address for address in addresses)
 
 
-def owner(row: Mapping[str, Any]) -> str:
+def owner(row: Listening | GpuClient) -> str:
     """Return who holds a row's socket, in words: process, pid and unit, as far as known."""
     if not row["pid"]:
         return "a process that cannot be seen from here"
@@ -85,7 +85,7 @@ def owner(row: Mapping[str, Any]) -> str:
     return f"{row['process']} (pid {row['pid']}){of_unit}"
 
 
-def survey(proc: str = "/proc", run: Run = commands.run) -> list[dict[str, Any]]:
+def survey(proc: str = "/proc", run: Run = commands.run) -> list[Listening]:
     """Return one row per listening TCP or unix stream socket: address, port, pid, process, unit.
 
     A socket that several processes share belongs to the oldest, which is
@@ -104,7 +104,7 @@ def survey(proc: str = "/proc", run: Run = commands.run) -> list[dict[str, Any]]
         inode for inode, pid in holders.items() if pid == 1 and sockets[inode] not in by_systemd
     }
     holders.update(_holders(proc, forgotten, above=1))
-    rows = []
+    rows: list[Listening] = []
     for inode, (address, port) in sockets.items():
         pid = holders.get(inode, 0)
         unit = (

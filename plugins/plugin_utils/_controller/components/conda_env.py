@@ -8,7 +8,7 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node import urls
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape, urls
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import (
     builds,
     imports,
@@ -95,7 +95,7 @@ def probe(state: wanted.State) -> dict[str, list[str]]:
     return {"paths": [state["dir"], *paths], "users": []}
 
 
-def refusals(state: wanted.State, facts: Mapping[str, Any]) -> list[Refusal]:
+def refusals(state: wanted.State, facts: facts_shape.Facts) -> list[Refusal]:
     """Return a Refusal for each thing that cannot work on this host."""
     found = []
     if facts["paths"][state["dir"]]["kind"] not in ("absent", "directory"):
@@ -123,7 +123,7 @@ def refusals(state: wanted.State, facts: Mapping[str, Any]) -> list[Refusal]:
     return found + disk.refusals(_room_needed(state, facts), facts["mounts"])
 
 
-def _unfit(env: Environment | Kept, facts: Mapping[str, Any]) -> Iterator[Refusal]:
+def _unfit(env: Environment | Kept, facts: facts_shape.Facts) -> Iterator[Refusal]:
     """Yield a Refusal for each thing that keeps one environment from this host."""
     what = f"environment {env['name']}"
     platform = environment.platform_of(facts["architecture"])
@@ -206,7 +206,7 @@ def orders(site: Site, upgrade: Collection[str] = ()) -> list[dict[str, Any]]:
     return found
 
 
-def _room_needed(state: wanted.State, facts: Mapping[str, Any]) -> list[tuple[str, str, int]]:
+def _room_needed(state: wanted.State, facts: facts_shape.Facts) -> list[tuple[str, str, int]]:
     return [
         (f"environment {env['name']}", env["prefix"], _ROOM)
         for env in state["environments"]

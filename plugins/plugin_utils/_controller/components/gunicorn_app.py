@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
     release,
     service,
@@ -132,7 +133,7 @@ def probe(state: wanted.State) -> dict[str, list[str]]:
     }
 
 
-def refusals(state: wanted.State, facts: Mapping[str, Any]) -> list[Refusal]:
+def refusals(state: wanted.State, facts: facts_shape.Facts) -> list[Refusal]:
     """Return a Refusal for each thing that cannot work on this host."""
     found = []
     if facts["service_mgr"] != "systemd":
@@ -165,7 +166,7 @@ def refusals(state: wanted.State, facts: Mapping[str, Any]) -> list[Refusal]:
 
 
 def _without_release(
-    applications: Iterable[wanted.Application], facts: Mapping[str, Any]
+    applications: Iterable[wanted.Application], facts: facts_shape.Facts
 ) -> list[Refusal]:
     """Return a Refusal for each release that lacks, and is neither kept nor has room to come."""
     lacking = [app for app in applications if facts["paths"][app["release"]]["kind"] == "absent"]
@@ -183,7 +184,7 @@ def _without_release(
     return not_kept + disk.refusals(demands, facts["mounts"])
 
 
-def notices(state: wanted.State, facts: Mapping[str, Any]) -> list[dict[str, str]]:
+def notices(state: wanted.State, facts: facts_shape.Facts) -> list[dict[str, str]]:
     """Return {rule, says} of what people should know of applications, and what stops nothing."""
     return [
         {"rule": "application", "says": f"application {app['name']}: {says}"}

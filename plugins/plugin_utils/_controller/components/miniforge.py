@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node import urls
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape, urls
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import prefixes
 from ansible_collections.gpunode.stack.plugins.module_utils._node.miniforge import wanted
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
@@ -113,7 +113,7 @@ def _settings(state: wanted.State) -> dict[str, str]:
     return {condarc: state["condarc"], state["pip_config"]: state["pip_conf"]}
 
 
-def notices(state: wanted.State, facts: Mapping[str, Any]) -> list[dict[str, str]]:
+def notices(state: wanted.State, facts: facts_shape.Facts) -> list[dict[str, str]]:
     """Return {rule, says} of settings that were there before us, and are about to be replaced."""
     if "miniforge" in facts["receipts"]:
         return []
@@ -130,7 +130,7 @@ def notices(state: wanted.State, facts: Mapping[str, Any]) -> list[dict[str, str
     ]
 
 
-def refusals(state: wanted.State, facts: Mapping[str, Any]) -> list[Refusal]:
+def refusals(state: wanted.State, facts: facts_shape.Facts) -> list[Refusal]:
     """Return a Refusal for each thing that cannot work on this host."""
     found = []
     verdict = prefixes.verdict(facts["paths"][state["prefix"]])

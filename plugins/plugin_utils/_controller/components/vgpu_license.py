@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import gridd
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files
@@ -104,7 +105,7 @@ def probe(_state: wanted.State) -> dict[str, list[str]]:
     return {"paths": [], "users": [], "units": [gridd.UNIT]}
 
 
-def refusals(_state: wanted.State, _facts: Mapping[str, Any]) -> list[Refusal]:
+def refusals(_state: wanted.State, _facts: facts_shape.Facts) -> list[Refusal]:
     """Return []: whether the daemon is there is seen once the driver is."""
     return []
 

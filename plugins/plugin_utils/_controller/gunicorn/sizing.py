@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import pci
 
 AUTO = "auto"
@@ -29,7 +30,7 @@ class Resources(NamedTuple):
     gpus: int
 
 
-def resources_of(facts: Mapping[str, Any]) -> Resources:
+def resources_of(facts: facts_shape.Facts) -> Resources:
     """Return the Resources that facts tell of."""
     return Resources(facts["processor_nproc"], facts["memtotal_mb"], len(pci.own(facts["gpus"])))
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
+
 from .wanted_stack import Stack
 
 
@@ -26,7 +28,7 @@ class Site(Protocol):
     def wanted(self, component: str) -> dict[str, Any]:
         """Return a component's wanted state."""
 
-    def seen(self, component: str) -> dict[str, Any] | None:
+    def seen(self, component: str) -> facts_shape.Facts | None:
         """Return the facts of the host, None before it was looked at: a component hangs on them."""
 
     def path(self, path: str) -> str:

@@ -9,6 +9,7 @@ import datetime
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import (
     Collected,
     Refusal,
@@ -78,7 +79,7 @@ def wishes(site: wanted_state.Site, names: Iterable[str]) -> Wishes:
 
 def plan(
     asked: Wishes,
-    facts: Mapping[str, Any],
+    facts: facts_shape.Facts,
     address: str = "",
     is_controller: bool = False,
     today: datetime.date | None = None,
@@ -145,7 +146,7 @@ def unfinished(answer: Mapping[str, Any], components: Collection[str] = ()) -> s
     return f"The host was converged and still is not as wanted. {'. '.join(reasons)}"
 
 
-def _stack_plan(asked: Wishes, facts: Mapping[str, Any], today: datetime.date) -> dict[str, Any]:
+def _stack_plan(asked: Wishes, facts: facts_shape.Facts, today: datetime.date) -> dict[str, Any]:
     """Return the plan of the GPU stack; where none is wanted, environments may need a driver."""
     environments = asked.states.get("conda_env", {}).get("environments", [])
     found = stack_plan.plan(
@@ -183,18 +184,19 @@ def _license_unsaid(step: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _noted(
-    states: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Any]
+    states: Mapping[str, Mapping[str, Any]], facts: facts_shape.Facts
 ) -> list[dict[str, str]]:
     """Return the notices of what is not ours, was there at the proof and is still."""
     return [
         {"rule": "not-ours", "says": says}
         for component in states
-        for says in facts["receipts"].get(component, {}).get("notes", [])
+        if component in facts["receipts"]
+        for says in facts["receipts"][component].get("notes", [])
     ]
 
 
 def _left_loaded(
-    states: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Any]
+    states: Mapping[str, Mapping[str, Any]], facts: facts_shape.Facts
 ) -> list[dict[str, str]]:
     """Return the notices of a driver that was removed and is still in memory.
 
