@@ -25,11 +25,12 @@ def path_of(component: str, state_dir: str = own_paths.STATE_DIR) -> str:
 def read(component: str, state_dir: str = own_paths.STATE_DIR) -> dict[str, Any] | None:
     """Return a component's receipt, or None where there is no readable one of this schema.
 
-    A receipt that cannot be read counts as none: the component is then due,
-    looks at the host for itself, and writes a good one.
+    A receipt that cannot be read, or that others could have written, counts as none: the component
+    is then due, looks at the host for itself, and writes a good one.
     """
+    path = path_of(component, state_dir)
     try:
-        receipt = files.read_json(path_of(component, state_dir))
+        receipt = files.read_json(path) if files.is_own(path) else None
     except (OSError, ValueError):
         return None
     return receipt if _is_sound(receipt) else None

@@ -139,6 +139,16 @@ def _matches(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
+def is_own(path: str) -> bool:
+    """Say whether what lies at a path is root's, or whose program this is, and nobody else's.
+
+    :raises OSError: nothing lies there.
+    """
+    status = os.lstat(path)
+    is_ours = status.st_uid in (0, os.geteuid())
+    return is_ours and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
 def ownership(path: str) -> tuple[str, str, str]:
     """Return (owner, group, mode such as '0644') of a path, links not followed."""
     status = os.lstat(path)

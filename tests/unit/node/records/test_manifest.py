@@ -437,6 +437,23 @@ def test_a_pipe_or_a_folder_in_the_place_of_a_receipt_keeps_nobody_waiting(tmp_p
     assert unread(tmp_path)
 
 
+@pytest.mark.skipif(getpass.getuser() != "root", reason="only root gives files away")
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: os.chown(path, 65534, -1),
+        lambda path: path.chmod(0o666),
+        lambda path: path.chmod(0o620),
+    ],
+)
+def test_a_receipt_that_others_could_have_written_counts_as_none_and_is_told(tmp_path, change):
+    receipts.write("conda_env", "d1", [], state_dir=str(tmp_path))
+    assert receipts.read("conda_env", str(tmp_path))["digest"] == "d1"
+    change(tmp_path / "conda_env.json")
+    assert receipts.read("conda_env", str(tmp_path)) is None
+    assert unread(tmp_path)
+
+
 def test_a_receipt_without_end_is_not_read_to_it(tmp_path):
     with open(tmp_path / "conda_env.json", "wb") as handle:
         handle.truncate(1 << 40)
