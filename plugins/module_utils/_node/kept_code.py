@@ -67,7 +67,7 @@ def main(order: str) -> None:
     Or {"lacks": true} where the host has not its code and none was sent.
 
     :param order: JSON: {folder: where compiled code is kept, digest: the sha256 of the code,
-        code: what :func:`packed` made of it, or null; module, function, arguments: what is
+        code: its archive in base64, or null; module, function, arguments: what is
         called}.
     """
     said = json.loads(order)
