@@ -61,6 +61,10 @@ def _done_before() -> None:
     """Do nothing: the first step of those that belong together did it."""
 
 
+#: What a difference has, as Ansible shows it: two texts, and what each is of.
+CONTENTS, HEADERS = ("before", "after"), ("before_header", "after_header")
+
+
 def diff(
     path: str, before: str | None, after: str | None, after_path: str | None = None
 ) -> dict[str, str]:

@@ -14,7 +14,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape, terminal, urls
+from ansible_collections.gpunode.stack.plugins.module_utils._node import (
+    facts_shape,
+    steps,
+    terminal,
+    urls,
+)
 
 _DEEPEST = 50
 _LONGEST = 1 << 20
@@ -29,7 +34,6 @@ _NAMED, _LONGEST_WORDS = 5, 200
 _TRUTHS = ("failed", "skipped", "changed")
 _TEXTS = ("msg", "exception", "module_stdout", "module_stderr")
 _LISTS = {"warnings": str, "changes": str, "deprecations": dict, "diff": dict}
-_CONTENTS, _HEADERS = ("before", "after"), ("before_header", "after_header")
 # Of several lines, which are printed as they are: the others stand behind the first.
 _PRINTED = ("msg", "exception", "warnings", "deprecations")
 _BEHIND = "\n    "
@@ -79,8 +83,8 @@ def _is_sound(key: str, item: Any) -> bool:
 
 def _difference(said: Mapping[str, Any]) -> dict[str, Any]:
     """Return a difference without what would be printed as it is; its lines have a sign each."""
-    headers = {key: terminal.one_line(said[key] or "") for key in _HEADERS if key in said}
-    return {key: said[key] for key in _CONTENTS if key in said} | headers
+    headers = {key: terminal.one_line(said[key] or "") for key in steps.HEADERS if key in said}
+    return {key: said[key] for key in steps.CONTENTS if key in said} | headers
 
 
 def _is_of_json(value: Any) -> bool:
