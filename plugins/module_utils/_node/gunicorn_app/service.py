@@ -151,8 +151,8 @@ def obstacles(
             Refusal(
                 f"user {app['user']} of application {app['name']}",
                 "it may become root on this host",
-                f"Take it out of sudoers and of {', '.join(accounts.ROOT_GROUPS)}, or name another "
-                "user",
+                f"Take it out of sudoers, doas.conf and {', '.join(accounts.ROOT_GROUPS)}, or name "
+                "another user",
             )
         )
     # A service of the same name, ours or made by hand, is what we are about to replace.

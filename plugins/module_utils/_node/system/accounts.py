@@ -7,6 +7,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import re
 import subprocess
 from collections.abc import Iterable
 
@@ -31,6 +32,9 @@ ROOT_GROUPS = (
     *("docker", "lxd", "incus-admin", "libvirt", "libvirtd", "microk8s"),
     *("disk", "kmem", "shadow", "staff"),
 )
+_DOAS = "/etc/doas.conf"
+# doas.conf(5): what a rule has behind the one whom it permits, and what may stand in quotes.
+_BEHIND = re.compile(r"\s(?:as|cmd)\s.*|#.*|\"")
 
 
 def is_root() -> bool:
@@ -84,11 +88,18 @@ def _account(name: str, run: Run) -> Account:
 
 
 def _may_become_root(account: pwd.struct_passwd, run: Run) -> bool:
-    """Say whether an account is root, is in a group that stands for it, or has any sudo rule."""
+    """Say whether an account is root, is in a group that stands for it, or has any rule for it.
+
+    Be that one of sudo or of doas.
+    """
     if account.pw_uid == 0:
         return True
     groups = os.getgrouplist(account.pw_name, account.pw_gid)
     if any(files.group_name(gid) in ROOT_GROUPS for gid in groups):
+        return True
+    names = {account.pw_name, str(account.pw_uid)}
+    names |= {f":{name}" for gid in groups for name in (files.group_name(gid), str(gid))}
+    if names & _permitted_by_doas():
         return True
     try:
         answer = run(
@@ -105,3 +116,16 @@ def _may_become_root(account: pwd.struct_passwd, run: Run) -> bool:
         # One that asks a directory which does not answer may allow anything.
         return True
     return "may run the following commands" in answer
+
+
+def _permitted_by_doas() -> set[str]:
+    """Return whom doas permits something: users, and groups with a colon before; and options."""
+    try:
+        rules = files.read_text(_DOAS, "replace").splitlines()
+    except OSError:
+        return set()
+    found: set[str] = set()
+    for rule in rules:
+        verb, *rest = _BEHIND.sub("", rule).split() or [""]
+        found |= set(rest) if verb == "permit" else set()
+    return found

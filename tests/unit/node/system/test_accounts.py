@@ -72,3 +72,27 @@ def test_sudo_that_does_not_answer_vouches_for_nobody():
         raise subprocess.TimeoutExpired(argv, timeout)
 
     assert accounts.survey(["nobody"], hangs)["nobody"]["sudo"] is True
+
+
+@pytest.mark.parametrize(
+    ("rule", "allowed"),
+    [
+        ("permit nobody\n", True),
+        ("# all\npermit nopass setenv { PATH LANG=de } nobody as root cmd /bin/sh\n", True),
+        ("permit persist :nogroup\n", True),
+        ('permit "nobody" # of the night\n', True),
+        ("permit nopass 65534\n", True),
+        ("permit jane cmd ls args nobody\n", False),
+        ("permit jane as nobody\n", False),
+        ("deny nobody\n", False),
+        ("# permit nobody\n", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_a_rule_of_doas_counts_as_one_of_sudo(monkeypatch, tmp_path, rule, allowed):
+    path = tmp_path / "doas.conf"
+    if rule is not None:
+        path.write_text(rule)
+    monkeypatch.setattr(accounts, "_DOAS", str(path))
+    assert accounts.survey(["nobody"], no_sudo)["nobody"]["sudo"] is allowed
