@@ -28,12 +28,14 @@ _MOST_LINKS = 40
 class Ended(NamedTuple):
     """How a program ended: its status, and what it printed.
 
-    The status is None where it did not run to its end; then ``errors`` says why.
+    The status is None where it did not run to its end; then ``errors`` says why, and ``is_late``
+    whether it only took too long.
     """
 
     status: int | None
     output: str
     errors: str
+    is_late: bool = False
 
 
 def without_waiting(path: str, flags: int) -> int:
@@ -176,7 +178,7 @@ class Root:
 
 
 def _late(patience_s: float) -> Ended:
-    return Ended(None, "", f"no answer within {patience_s} s")
+    return Ended(None, "", f"no answer within {patience_s} s", is_late=True)
 
 
 # sudo and cron may leave out where a driver's programs lie.

@@ -44,7 +44,7 @@ def test_a_program_that_is_there_is_found_and_none_else(tmp_path):
 
 def test_how_a_program_ended_is_told_with_both_outputs():
     ended = Root().ended("sh", "-c", "echo out; echo err >&2; exit 3")
-    assert ended == (3, "out\n", "err\n")
+    assert ended == (3, "out\n", "err\n", False)
 
 
 def test_a_program_that_is_missing_did_not_end():
