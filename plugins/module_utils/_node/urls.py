@@ -21,6 +21,7 @@ _BEGIN = r"(?<![^\s\"'(\[,=])"
 # JSON may have a backslash before each slash.
 _AUTHORITY = r"(?:(?<=://)|(?<=:\\/\\/))"
 _SEGMENT = r"(?P<secret>[^/?#\s\"']+)"
+_COOKIE = r"[^\s\"',;=]{1,199}=[^\s\"',;]{1,4096}"
 # Each hides its group "hidden", or the "secret" in it where there is none of that name. What could
 # begin at many places of a text has a bound, so that a long one is read in a moment.
 _FORMS = tuple(
@@ -54,6 +55,10 @@ _FORMS = tuple(
         # Headers, as they are sent, or as Python shows a dict of them.
         r"(?<![\w-])(?:(?:proxy-)?authorization|private-token|x-(?:\w{1,19}-){0,4}(?:key|token|api|auth))"
         r"[\"']?:\s{1,9}(?:b?[\"'])?(?:(?:basic|bearer|token|apikey)\s{1,9})?(?P<secret>[^\s\"',]+)",
+        r"(?<![\w-])(?:set-)?cookie[\"']?:\s{1,9}(?:b?[\"'])?"
+        rf"(?P<secret>{_COOKIE}(?:; ?{_COOKIE}){{0,99}})",
+        # A line of a netrc.
+        r"(?<![\w-])login\s{1,9}\S{1,199}\s{1,9}password\s{1,9}(?P<secret>[^\s\"']+)",
     )
 )
 _HIDDEN = "***"

@@ -104,7 +104,13 @@ def test_a_second_user_of_a_host_stays_in_the_address():
         ("{'authorization': b'abc'}", "{'authorization': b'***'}", {"abc"}),
         ("PRIVATE-TOKEN: abc", "PRIVATE-TOKEN: ***", {"abc"}),
         ("X-JFrog-Art-Api: abc", "X-JFrog-Art-Api: ***", {"abc"}),
+        ("Cookie: session=abc; csrf=def", "Cookie: ***", {"session=abc; csrf=def"}),
+        ("{'set-cookie': 'session=abc'}", "{'set-cookie': '***'}", {"session=abc"}),
+        # As a netrc has it, of which a parser quotes lines.
+        ("machine h login jane password abc", "machine h login jane password ***", {"abc"}),
         # No secret: nothing is lost.
+        ("no cookie: none came", "no cookie: none came", set()),
+        ("login with a password", "login with a password", set()),
         ("authorization is asked for", "authorization is asked for", set()),
         ("leave Authorization out: it", "leave Authorization out: it", set()),
         ("X-Forwarded-Proto: https", "X-Forwarded-Proto: https", set()),
@@ -143,6 +149,8 @@ def test_an_address_is_shown_without_its_secrets(address, shown, secrets):
         ",a:b",
         "?token",
         "authorization:",
+        "cookie: a=a; ",
+        "login a password ",
         "x-a-key:",
         "https:/a:",
     ],
