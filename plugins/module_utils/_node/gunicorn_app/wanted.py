@@ -72,7 +72,7 @@ class Units(TypedDict):
     candidate: str | None
 
 
-class Application(Described, Units):
+class Application(Units, Described):
     """An application that is to be in place.
 
     :ivar health_scheme: by which it is asked.
