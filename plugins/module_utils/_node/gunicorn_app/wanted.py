@@ -34,8 +34,8 @@ class Release(TypedDict):
     size: int
 
 
-class Described(Identity, Release):
-    """An application, before its units are made of that.
+class Described(Identity):
+    """An application with its Release, before its units are made of that.
 
     :ivar server: what serves it: gunicorn, or its own program.
     :ivar listen: its address, a ListenStream= value.
@@ -48,6 +48,9 @@ class Described(Identity, Release):
     :ivar secrets_digest: what tells its secrets from others; "" where it has none.
     """
 
+    release: str
+    digest: str
+    size: int
     server: Literal["gunicorn", "python"]
     listen: str
     health_path: str
@@ -72,14 +75,17 @@ class Units(TypedDict):
     candidate: str | None
 
 
-class Application(Units, Described):
-    """An application that is to be in place.
+class Application(Described):
+    """An application that is to be in place, with its Units.
 
     :ivar health_scheme: by which it is asked.
     :ivar decided: {option: what the host made of it}, see inputs/asked.py of the controller.
     :ivar notices: what people should know of it, a sentence each.
     """
 
+    units: dict[str, str]
+    unit_digest: str
+    candidate: str | None
     health_scheme: str
     decided: dict[str, str]
     notices: list[str]
