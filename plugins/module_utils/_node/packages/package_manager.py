@@ -109,8 +109,13 @@ class Apt:
     )
     # A dpkg that was killed as it unpacked leaves a package that apt does nothing beside, whatever
     # it is asked for, where no source has that very version (apt-pkg/algorithms.cc,
-    # pkgApplyStatus). dpkg(1), "reinst-required": it cannot be removed unless forced.
-    _torn = re.compile(r"The package (\S+) needs to be reinstalled, but I can't find an archive")
+    # pkgApplyStatus); where one has, apt may configure it all the same, which dpkg refuses (1.21,
+    # src/main/configure.c). dpkg(1), "reinst-required": it cannot be removed unless forced.
+    _torn = re.compile(
+        r"(?:The|processing) package (\S+?)(?::\S+)? "
+        r"(?:needs to be reinstalled, but I can't find an archive"
+        r"|\(--configure\):\s+package is in a very bad inconsistent state)"
+    )
     _dropping = ("dpkg", "--force-depends", "--force-remove-reinstreq", "--remove")
     # Without Pattern-Only a misspelt name with a '.' in it is a pattern that many packages match.
     _command = (

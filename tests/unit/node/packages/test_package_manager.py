@@ -50,6 +50,20 @@ TORN = (
     100,
     "E: The package nvidia-smi needs to be reinstalled, but I can't find an archive for it.",
 )
+# dpkg 1.21.22, src/main/configure.c, deferred_configure(), as a driver's package met it once.
+INCONSISTENT = (
+    100,
+    "dpkg: error processing package nvidia-smi:amd64 (--configure):\n"
+    " package is in a very bad inconsistent state; you should\n"
+    " reinstall it before attempting configuration\n"
+    "dpkg: dependency problems prevent configuration of libcuda1:\n"
+    " libcuda1 depends on nvidia-smi; however:\n"
+    "  Package nvidia-smi is not installed.\n"
+    "dpkg: error processing package libcuda1 (--configure):\n"
+    " dependency problems - leaving unconfigured\n"
+    "Errors were encountered while processing:\n nvidia-smi\n libcuda1\n"
+    "E: Sub-process /usr/bin/dpkg returned an error code (1)",
+)
 LOCKED = (
     100,
     "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 1234 (apt-get)",
@@ -228,6 +242,13 @@ def test_what_a_killed_dpkg_left_half_unpacked_gives_way_where_it_may():
     may_go = {"nvidia-smi"}.__contains__
     package_manager.transact("it", Apt.installing, ["libcuda1"], Apt(), host.execute, may_go)
     assert host.told == ["simulate", DROPPING, DROPPING, "simulate", "install"]
+
+
+def test_what_dpkg_would_not_configure_gives_way_where_it_may_and_comes_anew():
+    host = Host(installations=[INCONSISTENT, (0, "")])
+    may_go = {"nvidia-smi"}.__contains__
+    package_manager.transact("it", Apt.installing, ["libcuda1"], Apt(), host.execute, may_go)
+    assert host.told == ["simulate", "install", DROPPING, "simulate", "install"]
 
 
 def test_what_others_left_half_unpacked_stays_and_the_way_out_is_told():
