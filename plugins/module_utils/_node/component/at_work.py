@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import subprocess
 from collections.abc import Iterator
@@ -36,8 +37,10 @@ def at_work(module: AnsibleModule, purpose: str) -> Iterator[None]:
     try:
         with lock:
             if not module.check_mode:
-                # They may hold secrets, and nobody would look for them any more.
-                for folder in _FOLDERS:
+                # They may hold secrets, or be as large as an archive that is kept, and nobody would
+                # look for them any more.
+                kept = glob.glob(f"{own_paths.STATE_DIR}/*/")
+                for folder in (*_FOLDERS, *kept):
                     files.discard_temporary(folder)
             yield
     except Refusal as refusal:
