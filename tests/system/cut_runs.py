@@ -13,6 +13,7 @@ from system import playbooks
 _REACHED_WITHIN_S = 300
 # The module on the node, which holds the node's lock.
 _MODULE = """kill -KILL $(sed 's/.*"pid": \\([0-9]*\\).*/\\1/' /run/gpunode.lock)"""
+# Where it is cut before it has set anything going, there is none.
 _UNITS = "systemctl kill -s KILL 'gpunode-*.service' || true"
 #: What dies on the node, beside the run itself.
 WAYS = {

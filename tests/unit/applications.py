@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
     service as app_service,
 )
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 
 # Of an environment with gunicorn.
 LOCK = """\
@@ -23,3 +26,10 @@ def service(state, index=0):
 
 def lines(text, key):
     return re.findall(rf"^{key}=(.*)$", text, re.MULTILINE)
+
+
+def refused(resolve, change, words):
+    """Have an application refused with such words, and a remedy."""
+    with pytest.raises(Refusal, match=words) as refusal:
+        resolve(change)
+    assert refusal.value.remedy

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import tempfile
 from pathlib import Path
@@ -41,16 +40,3 @@ def looked_at(look, files=None, links=None, answers=None):
     """Return what a function says of a tree that is there for this call only."""
     with tempfile.TemporaryDirectory() as root:
         return look(planted(root, files, links, answers))
-
-
-def deepened(folder, depth=1500):
-    """Make a folder with folders in each other, more than any path can name; return its path."""
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    place = os.open(folder, os.O_RDONLY)
-    for _level in range(depth):
-        os.mkdir("d", dir_fd=place)
-        above, place = place, os.open("d", os.O_RDONLY, dir_fd=place)
-        os.close(above)
-    os.close(os.open("file", os.O_WRONLY | os.O_CREAT, dir_fd=place))
-    os.close(place)
-    return str(folder)

@@ -51,6 +51,8 @@ class Connection(ConnectionBase):
         with open(self.get_option("answer"), "rb") as file:
             return 0, file.read(), b""
 
+    # A look sends and fetches no file; a run that would is not played on.
+
     def put_file(self, in_path, out_path):
         raise NotImplementedError(f"{in_path} would be sent")
 

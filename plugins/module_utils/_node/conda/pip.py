@@ -9,7 +9,7 @@ import itertools
 import json
 import os
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from .. import urls
@@ -44,6 +44,21 @@ def install(
     """
     repair = ["--no-deps", "--force-reinstall"] if again else []
     _run(prefix, ["install", "--require-hashes", *repair, "-r", requirements], config, execute)
+
+
+def refuse_without_python(names: Container[str], what: str, why: str, where: str) -> None:
+    """Refuse what pip is to do in an environment whose packages do not bring it and its Python.
+
+    :param names: those of the packages.
+    :param what: what asks for pip, for the message.
+    :param why: what lacks them, up to its verb, such as 'the lock has'.
+    :param where: where they are to be added.
+    """
+    lacking = [name for name in ("python", "pip") if name not in names]
+    if lacking:
+        raise Refusal(
+            what, f"{why} no {' and no '.join(lacking)}", f"Add {' and '.join(lacking)} to {where}"
+        )
 
 
 def uninstall(prefix: str, names: Iterable[str], config: str, execute: Execute) -> None:

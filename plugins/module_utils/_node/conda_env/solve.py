@@ -78,13 +78,12 @@ def _dists(
     records: Container[str],
     execute: Execute,
 ) -> list[dict[str, str]]:
-    lacking = [name for name in ("python", "pip") if name not in records]
-    if lacking:
-        raise Refusal(
-            f"pip requirement {', '.join(wishes)}",
-            f"pip is to find it, and the packages bring no {' and no '.join(lacking)}",
-            f"Add {' and '.join(lacking)} to the packages",
-        )
+    pip.refuse_without_python(
+        records,
+        f"pip requirement {', '.join(wishes)}",
+        "pip is to find it, and the packages bring",
+        "the packages",
+    )
     return pip.resolve(node["prefix"], wishes, node["pip_config"], execute)
 
 

@@ -9,7 +9,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import builds, lock_file
+from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import (
+    builds,
+    lock_file,
+    pip,
+)
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda.wanted import (
     Dist,
     Environment,
@@ -107,15 +111,14 @@ def _dists(item: Mapping[str, Any], lock: Sequence[lock_file.Package], site: Sit
     if not item.get("requirements"):
         return []
     versions = {package["name"]: package["version"] for package in lock}
-    lacking = [name for name in ("python", "pip") if name not in versions]
-    if lacking:
-        raise Refusal(
-            f"environment {item['name']}: {item['requirements']}",
-            f"pip is to install it, and the lock has no {' and no '.join(lacking)}",
-            f"Add {' and '.join(lacking)} to the lock or drop the requirements",
-        )
-    pip = site.options("miniforge")
-    indexes = [pip["pip_index_url"] or "", *pip["pip_extra_index_urls"]]
+    pip.refuse_without_python(
+        versions,
+        f"environment {item['name']}: {item['requirements']}",
+        "pip is to install it, and the lock has",
+        "the lock or drop the requirements",
+    )
+    settings = site.options("miniforge")
+    indexes = [settings["pip_index_url"] or "", *settings["pip_extra_index_urls"]]
     machine = _MACHINES.get(lock_file.platform(lock), "")
     return _parsed(
         item,

@@ -7,7 +7,6 @@ import socket
 import stat
 
 import pytest
-from trees import deepened
 from web_app import APP
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
@@ -123,7 +122,7 @@ def test_a_folder_of_a_user_stays_that_users(app):
     assert not folders.is_given_away(app["dir"])
 
 
-def test_a_release_that_a_user_made_deep_goes_as_well(tmp_path):
+def test_a_release_that_a_user_made_deep_goes_as_well(tmp_path, deepened):
     path = deepened(tmp_path / ("0" * 12))
     actions.remove(path)
     assert not os.path.lexists(path)

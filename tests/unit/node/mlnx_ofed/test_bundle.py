@@ -7,7 +7,6 @@ import os
 import subprocess
 
 import pytest
-from trees import deepened
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed import bundle
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
@@ -139,7 +138,7 @@ def test_nothing_is_unpacked_where_others_could_change_the_installer(unpacked, t
     assert not (folder / "bundle").exists()
 
 
-def test_what_a_user_made_deep_beside_the_bundles_keeps_nobody_from_work(tmp_path):
+def test_what_a_user_made_deep_beside_the_bundles_keeps_nobody_from_work(tmp_path, deepened):
     deepened(tmp_path / f"{bundle.UNPACKED}{VERSION}")
     (tmp_path / f"{bundle.UNPACKED}file").touch()
     bundle.discard_unpacked(str(tmp_path))

@@ -6,7 +6,6 @@ import os
 import shutil
 
 import pytest
-from trees import deepened
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import folders
@@ -100,7 +99,7 @@ def test_no_empty_folder_goes_to_which_a_link_of_a_user_leads(tmp_path):
     assert os.listdir(elsewhere) == ["empty"]
 
 
-def test_a_folder_goes_however_deep_somebody_made_it(tmp_path):
+def test_a_folder_goes_however_deep_somebody_made_it(tmp_path, deepened):
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "file").touch()
     deep = tmp_path / "deep"
@@ -113,7 +112,7 @@ def test_a_folder_goes_however_deep_somebody_made_it(tmp_path):
     assert os.listdir(tmp_path / "kept") == ["file"]
 
 
-def test_a_folder_goes_that_is_deeper_than_files_may_be_open(tmp_path, monkeypatch):
+def test_a_folder_goes_that_is_deeper_than_files_may_be_open(tmp_path, monkeypatch, deepened):
     def opens_too_many(path):
         raise OSError(24, "Too many open files", path)
 

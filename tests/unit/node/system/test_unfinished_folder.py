@@ -4,7 +4,6 @@ import getpass
 import os
 
 import pytest
-from trees import deepened
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import unfinished_folder
@@ -64,7 +63,7 @@ def test_no_link_of_a_user_leads_a_removal_elsewhere(tmp_path):
     assert (elsewhere / "prefix").exists()
 
 
-def test_a_build_goes_however_deep_it_became(tmp_path):
+def test_a_build_goes_however_deep_it_became(tmp_path, deepened):
     deepened(tmp_path / "prefix")
     unfinished_folder.remove(str(tmp_path / "prefix"), str(tmp_path / "state"))
     assert os.listdir(tmp_path) == ["state"]
