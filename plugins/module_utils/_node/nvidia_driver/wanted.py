@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypedDict, Union
 
+from ..gpu.named_driver import NamedDriver
+
 
 class Unsaid(TypedDict):
     """Neither a driver nor its absence is wanted; the host is not asked for anything."""
@@ -23,19 +25,11 @@ class Absent(TypedDict):
     repositories: dict[str, dict[str, Any]]
 
 
-class Present(TypedDict):
+class Present(NamedDriver):
     """Which driver, by what means, and how it is to be set up.
 
     What follows from the host, such as which of the packages are its own, is left to the node.
 
-    :ivar branch: its branch, '535'.
-    :ivar version: '535.161.08'; '' for packages, which are chosen by branch.
-    :ivar flavour: 'tesla' or 'grid'.
-    :ivar method: 'package' or 'runfile'.
-    :ivar modules: 'auto', 'open' or 'proprietary'.
-    :ivar repository: where packages come from, by the catalog's name; '' for the first that it has.
-    :ivar file: the .run: its address, or its path on the controller; '' where none is known.
-    :ivar sha256: its digest, '' without a file.
     :ivar kernels_without_headers: 'refuse' or 'report': what becomes of a host that has one.
     :ivar guest: whether it is the driver of a guest with a virtual GPU.
     :ivar offered: the kinds of modules that there are of the branch, [] where that is not known.
@@ -50,14 +44,6 @@ class Present(TypedDict):
     """
 
     state: Literal["present"]
-    branch: str
-    version: str
-    flavour: str
-    method: str
-    modules: str
-    repository: str
-    file: str
-    sha256: str
     kernels_without_headers: str
     guest: bool
     offered: list[str]

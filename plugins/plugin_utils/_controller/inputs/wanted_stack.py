@@ -6,6 +6,10 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu.named_driver import (
+    NamedDriver,
+)
+
 
 class File(TypedDict):
     """What something is installed from.
@@ -27,24 +31,8 @@ class DriverOfRole(TypedDict, total=False):
     kernels_without_headers: str
 
 
-class Driver(File, DriverOfRole):
-    """The NVIDIA driver.
-
-    :ivar branch: its branch, '535'.
-    :ivar version: '535.161.08'; '' for packages, which are chosen by branch.
-    :ivar flavour: 'tesla' or 'grid'.
-    :ivar method: 'package' or 'runfile'.
-    :ivar modules: 'auto', 'open' or 'proprietary'.
-    :ivar repository: where packages come from, by the catalog's name; '' for the one that it names
-        first.
-    """
-
-    branch: str
-    version: str
-    flavour: str
-    method: str
-    modules: str
-    repository: str
+class Driver(NamedDriver, DriverOfRole):
+    """The NVIDIA driver."""
 
 
 class Ofed(File):
