@@ -550,7 +550,7 @@ class GpuHost(Devices, Kernels, TheDriver, Rdma):
 
 
 class Surveyed(Basics, GpuHost):
-    """What the module of a component sees of a host: Host.survey of component/bring.py."""
+    """What the module of a component sees of a host: Node.survey of component/bring.py."""
 
 
 class Facts(General, GpuHost):

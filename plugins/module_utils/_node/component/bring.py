@@ -38,8 +38,8 @@ class Component(NamedTuple):
 
 
 @dataclasses.dataclass
-class Host:
-    """The host that a component is brought to.
+class Node:
+    """The node that a component is brought to: its files, and what looks and acts there.
 
     :ivar tree: its files.
     :ivar survey: returns what is to be seen of it now: the general facts, and those of GPUs,
@@ -68,7 +68,7 @@ class Host:
 
 def bring(
     component: Component,
-    converge: Callable[[Host, dict[str, Any], bool], Result],
+    converge: Callable[[Node, dict[str, Any], bool], Result],
     filling: Callable[[dict[str, Any]], str],
     **options: Any,
 ) -> None:
@@ -77,7 +77,7 @@ def bring(
     Nobody else is at work on the host meanwhile, nor what an earlier run began and was cut from.
 
     :param component: the Component.
-    :param converge: (host, parameters of the module, check_mode) -> steps.Result; not called where
+    :param converge: (node, parameters of the module, check_mode) -> steps.Result; not called where
         nothing is said of the component.
     :param filling: returns for the wanted state what lies on the file systems that the work fills.
     :param options: the specification of each option that only this component's module has.
@@ -86,7 +86,7 @@ def bring(
     if not accounts.is_root():
         module.fail_json(msg=str(accounts.NOT_ROOT))
     asked = module.params
-    host = _host(module, component.name)
+    node = _node(module, component.name)
     result = Result()
     with (
         at_work.at_work(module, component.purpose),
@@ -95,7 +95,7 @@ def bring(
         if component.settle_s and not module.check_mode:
             transient_unit.settle(component.name, component.settle_s)
         if asked["wanted"].get("state") != "unsaid":
-            result = converge(host, asked, module.check_mode)
+            result = converge(node, asked, module.check_mode)
         is_noted = not result.needs and _leave_receipt(
             component.name, asked, result, module.check_mode
         )
@@ -148,8 +148,8 @@ def _leave_receipt(
     )
 
 
-def _host(module: AnsibleModule, name: str) -> Host:
-    """Return the Host that a module runs on.
+def _node(module: AnsibleModule, name: str) -> Node:
+    """Return the Node that a module runs on.
 
     :param name: the component, whose long commands run in a unit called after it.
     """
@@ -158,7 +158,7 @@ def _host(module: AnsibleModule, name: str) -> Host:
         for text in _texts(value):
             module.no_log_values |= urls.passwords(text)
 
-    return Host(
+    return Node(
         root.Root(),
         _survey,
         functools.partial(transient_unit.execute, name, warn=module.warn),

@@ -25,19 +25,19 @@ from .builder import Builder
 from .wanted import Complete
 
 
-def converge(host: bring.Host, asked: dict[str, Any], check_mode: bool) -> steps.Result:
+def converge(node: bring.Node, asked: dict[str, Any], check_mode: bool) -> steps.Result:
     """Bring all environments to the wanted state; return the steps.Result.
 
-    :param host: the bring.Host.
+    :param node: the bring.Node.
     :param asked: the parameters of the module; what is wanted is a wanted.State.
     :raises Refusal: as :func:`settle` does.
     """
     if not check_mode:
         remains.clear()
     wanted = observe.complete(asked["wanted"], own_paths.STATE_DIR)
-    host.hide(wanted)
-    keys = imports.catalog_keys(host.general())
-    return settle(wanted, Builder(wanted, host.execute), keys, check_mode, host.run)
+    node.hide(wanted)
+    keys = imports.catalog_keys(node.general())
+    return settle(wanted, Builder(wanted, node.execute), keys, check_mode, node.run)
 
 
 def settle(

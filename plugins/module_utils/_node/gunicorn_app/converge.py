@@ -22,7 +22,7 @@ from .wanted import Application, State
 _Planned = tuple[Application, observe.Seen, app_plan.Plan]
 
 
-def converge(host: bring.Host, asked: dict[str, Any], check_mode: bool) -> steps.Result:
+def converge(node: bring.Node, asked: dict[str, Any], check_mode: bool) -> steps.Result:
     """Bring all applications to their wanted state, each proven before the next.
 
     What is to go goes first. Nothing is changed where something stands in the
@@ -30,7 +30,7 @@ def converge(host: bring.Host, asked: dict[str, Any], check_mode: bool) -> steps
     was not handed over. One that does not do its work then keeps no other from
     its turn.
 
-    :param host: the bring.Host.
+    :param node: the bring.Node.
     :param asked: the parameters of the module; what is wanted is a wanted.State, ``secrets``
         are {application: {variable: value}} as JSON. The archives of releases are sent along by
         their digests.
@@ -38,8 +38,8 @@ def converge(host: bring.Host, asked: dict[str, Any], check_mode: bool) -> steps
     :raises Refusal: something stands in the way, or applications do not do their work.
     """
     wanted: State = asked["wanted"]
-    run = host.run
-    means = app_plan.Means(json.loads(asked["secrets"]), host.sent, run)
+    run = node.run
+    means = app_plan.Means(json.loads(asked["secrets"]), node.sent, run)
     applications, going = wanted["applications"], wanted["absent"]
     left = remains.observe(going, run)
     refuse(removal.obstacles(going, left))

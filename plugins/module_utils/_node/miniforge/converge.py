@@ -20,18 +20,18 @@ from .wanted import Present, State
 _WORK_DIR = os.path.join(own_paths.CACHE_DIR, "miniforge")
 
 
-def converge(host: bring.Host, asked: dict[str, Any], check_mode: bool) -> steps.Result:
+def converge(node: bring.Node, asked: dict[str, Any], check_mode: bool) -> steps.Result:
     """Bring Miniforge to the wanted state, or away; return the steps.Result.
 
-    :param host: the bring.Host.
+    :param node: the bring.Node.
     :param asked: the parameters of the module; what is wanted is a wanted.State.
     :raises Refusal: as :func:`converge_present` and removal.converge do.
     """
     wanted: State = asked["wanted"]
-    host.hide(wanted)
+    node.hide(wanted)
     if wanted["state"] == "absent":
         return removal.converge(wanted["prefix"], check_mode)
-    return converge_present(wanted, host.execute, check_mode)
+    return converge_present(wanted, node.execute, check_mode)
 
 
 def converge_present(

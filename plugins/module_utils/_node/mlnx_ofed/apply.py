@@ -23,7 +23,7 @@ def apply(method: Method, found: Plan) -> None:
     finally:
         # A run that was killed may have left what another way or version brings.
         bundle.discard_unpacked(method.wanted["tmpdir"])
-        note.discard_coming(method.host.tree)
+        note.discard_coming(method.node.tree)
     steps.run(found.running)
 
 
@@ -38,20 +38,20 @@ def _prepare(method: Method, found: Plan) -> None:
 
 def _exchange(method: Method, found: Plan) -> None:
     """Do what takes the place of the stack that is there, and note what came of it."""
-    host = method.host
+    node = method.node
     if not found.exchanging:
         if method.is_vendors:
-            note.end(host.tree, method.seen.packages.brought)
+            note.end(node.tree, method.seen.packages.brought)
         return
     # What installs by dpkg itself does not wait for whoever holds its lock.
-    package_manager.wait_for_others(found.exchanging[0].sentence, host.execute)
-    note.begin(host.tree)
+    package_manager.wait_for_others(found.exchanging[0].sentence, node.execute)
+    note.begin(node.tree)
     try:
         steps.run(found.exchanging)
     except (Refusal, OSError) as error:
         going_back.go_back(method, error)
-    note.end(host.tree, method.brought())
+    note.end(node.tree, method.brought())
     method.finished()
     # The service may have come just now, or been disabled by whoever had the stack before.
-    if method.is_vendors and openibd.starts_not(host):
-        openibd.enable(host)
+    if method.is_vendors and openibd.starts_not(node):
+        openibd.enable(node)

@@ -9,7 +9,7 @@ import shutil
 from functools import cached_property
 from typing import NamedTuple
 
-from ..component.bring import Host
+from ..component.bring import Node
 from ..facts_shape import Surveyed
 from ..rdma import ofed_release
 from ..refusal import Refusal
@@ -55,19 +55,19 @@ class Archive:
 
     :param found: its Source.
     :param version: of the bundle.
-    :param host: the bring.Host.
+    :param node: the bring.Node.
     """
 
-    def __init__(self, found: Source, version: str, host: Host) -> None:
+    def __init__(self, found: Source, version: str, node: Node) -> None:
         self._source = found
         self._version = version
-        self._host = host
+        self._node = node
         self._path = os.path.join(_WORK_DIR, f"{found.sha256}.tgz")
 
     @cached_property
     def _at_hand(self) -> str:
         """The path where it lay on the host when that was first asked, '' where it did not."""
-        for path in (self._path, note.kept(self._host.tree, self._version)):
+        for path in (self._path, note.kept(self._node.tree, self._version)):
             is_there = path and os.path.isfile(path)
             if is_there and files.sha256_of_file(path) == self._source.sha256:
                 return path
@@ -76,7 +76,7 @@ class Archive:
     def needs(self) -> list[str]:
         """Return the name of the controller's file that the host lacks, in a list."""
         place = self._source.place
-        comes = self._at_hand or "://" in place or place in self._host.sent
+        comes = self._at_hand or "://" in place or place in self._node.sent
         return [] if comes else [place]
 
     def fetched(self) -> str:
@@ -86,7 +86,7 @@ class Archive:
         """
         if not self._at_hand:
             place, digest = self._source
-            sent = self._host.sent.get(place)
+            sent = self._node.sent.get(place)
             download.fetch(f"file://{sent}" if sent else place, self._path, digest)
         return self._at_hand or self._path
 

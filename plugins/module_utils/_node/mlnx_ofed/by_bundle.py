@@ -56,8 +56,8 @@ class ByBundle(Method):
             return []
         steps = [Step(f"unpack the bundle of MLNX_OFED {self._version}", self._unpack)]
         if self.facts["pkg_mgr"] == "apt" and not _adds_kernel_on_debian(self):
-            host = self.host
-            steps += package_manager.installing_missing(self.seen.missing, host.execute, host.run)
+            node = self.node
+            steps += package_manager.installing_missing(self.seen.missing, node.execute, node.run)
         return steps
 
     def exchanging(self) -> list[Step]:
@@ -77,7 +77,7 @@ class ByBundle(Method):
 
     @cached_property
     def _archive(self) -> archive.Archive:
-        return archive.Archive(archive.source(self.wanted, self.facts), self._version, self.host)
+        return archive.Archive(archive.source(self.wanted, self.facts), self._version, self.node)
 
     @property
     def _folder(self) -> str:
@@ -91,37 +91,37 @@ class ByBundle(Method):
         path, tmpdir = self._archive.fetched(), self.wanted["tmpdir"]
         os.makedirs(tmpdir, mode=0o755, exist_ok=True)
         ofed_bundle.refuse_without_room(path, tmpdir, _adds_kernel_on_debian(self))
-        bundle = ofed_bundle.unpack(path, self._folder, self.host.execute)
+        bundle = ofed_bundle.unpack(path, self._folder, self.node.execute)
         name = distribution.mellanox_name(self.facts)
         ofed_bundle.refuse_misfits(bundle, self._version, name, self.facts["architecture"])
         installer.refuse_names(self.wanted["options"], bundle.packages)
         package_sets.refuse_dependants(
             f"install MLNX_OFED {self._version}",
             sorted(self.seen.packages.installed),
-            self.host.execute,
+            self.node.execute,
         )
 
     def _exchange(self) -> None:
         if self.found["kind"] == "doca":
             removal.forget_repository()
             what = f"remove {rdma_stack.described(self.found)}"
-            removal.uninstall(what, self.host, self.facts["pkg_mgr"])
+            removal.uninstall(what, self.node, self.facts["pkg_mgr"])
         done = _install(self, self._folder)
         lacks = installer.firmware_failure(done)
         # The modules came for one kernel, where DKMS was not asked to build them for all.
-        kernel_modules.complete_all(self.host, self.kernels)
+        kernel_modules.complete_all(self.node, self.kernels)
         if lacks and self.wanted["firmware_update"]:
             self.warnings.append(f"The firmware was not updated: {lacks}")
 
     def brought(self) -> dict[str, str]:
         """Return {name: version} of the installed packages that are of the stack."""
         names = set(ofed_bundle.read(self._folder).packages)
-        others = stack_packages.installed(self.host.tree, names.__contains__)
-        return {**package_sets.installed(self.host.tree), **others}
+        others = stack_packages.installed(self.node.tree, names.__contains__)
+        return {**package_sets.installed(self.node.tree), **others}
 
     def finished(self) -> None:
         """Keep the bundle that is installed now."""
-        note.keep(self.host.tree, self._archive.fetched(), self._version)
+        note.keep(self.node.tree, self._archive.fetched(), self._version)
         archive.discard()
 
 
@@ -131,11 +131,11 @@ def reinstall(method: Method, version: str) -> None:
     :param method: what came to no good end, whichever way it went.
     :raises Refusal: it cannot.
     """
-    host, folder = method.host, _folder_of(method.wanted, version)
+    node, folder = method.node, _folder_of(method.wanted, version)
     try:
-        ofed_bundle.unpack(note.kept(host.tree, version), folder, host.execute)
+        ofed_bundle.unpack(note.kept(node.tree, version), folder, node.execute)
         _install(method, folder)
-        kernel_modules.complete_all(host, method.kernels)
+        kernel_modules.complete_all(node, method.kernels)
     finally:
         # The error that may be on its way says more.
         shutil.rmtree(folder, ignore_errors=True)
@@ -150,7 +150,7 @@ def _install(method: Method, folder: str) -> subprocess.CompletedProcess[str]:
 
     :raises Refusal: it failed, or another version is there than it should have brought.
     """
-    tree, wanted, bundle = method.host.tree, method.wanted, ofed_bundle.read(folder)
+    tree, wanted, bundle = method.node.tree, method.wanted, ofed_bundle.read(folder)
     what = f"install MLNX_OFED {bundle.version}"
     is_exact = bundle.distribution == distribution.mellanox_name(method.facts)
     order = installer.Order(
@@ -161,9 +161,9 @@ def _install(method: Method, folder: str) -> subprocess.CompletedProcess[str]:
         "" if is_exact else bundle.distribution,
         wanted["options"],
     )
-    kernel_modules.remove_orphans(method.host)
+    kernel_modules.remove_orphans(method.node)
     argv = [os.path.join(folder, "mlnxofedinstall"), *installer.arguments(order)]
-    done = commands.run_long(what, argv, _ENVIRONMENT, method.host.execute, "/usr and /var")
+    done = commands.run_long(what, argv, _ENVIRONMENT, method.node.execute, "/usr and /var")
     if done.returncode:
         raise installer.failure(what, done, tree)
     found = rdma_stack.stack(tree, [])

@@ -43,11 +43,11 @@ class ByDistribution(Method):
         """Return what is done beside the stack that is in use."""
         if not self.exchanges:
             return package_manager.installing_missing(
-                self.seen.missing, self.host.execute, self.host.run
+                self.seen.missing, self.node.execute, self.node.run
             )
         names = self.seen.packages.of_vendor
         check = functools.partial(
-            package_sets.refuse_dependants, self._what, names, self.host.execute
+            package_sets.refuse_dependants, self._what, names, self.node.execute
         )
         return [Step(f"see that nothing else stands on {rdma_stack.described(self.found)}", check)]
 
@@ -73,24 +73,24 @@ class ByDistribution(Method):
 
     def _exchange(self) -> None:
         removal.forget_repository()
-        removal.uninstall(self._what, self.host, self.facts["pkg_mgr"])
-        left = rdma_stack.kernels_of(self.host.tree)
+        removal.uninstall(self._what, self.node, self.facts["pkg_mgr"])
+        left = rdma_stack.kernels_of(self.node.tree)
         if left:
             raise Refusal(
                 self._what,
                 f"its modules are there still for kernel {', '.join(left)}",
                 "Remove them from /lib/modules by hand, and run again",
             )
-        kernel_modules.renew_images(self.host, self.kernels)
-        package_manager.install(self._names, self.host.execute, self.host.run)
+        kernel_modules.renew_images(self.node, self.kernels)
+        package_manager.install(self._names, self.node.execute, self.node.run)
 
     def brought(self) -> dict[str, str]:
         """Return {name: version} of the packages that are to stay."""
-        return stack_packages.installed(self.host.tree, self._names.__contains__)
+        return stack_packages.installed(self.node.tree, self._names.__contains__)
 
     def finished(self) -> None:
         """Drop what was kept of a vendor's stack."""
-        note.forget(self.host.tree)
+        note.forget(self.node.tree)
 
 
 def reinstall(method: Method, packages: dict[str, str]) -> None:
@@ -100,12 +100,12 @@ def reinstall(method: Method, packages: dict[str, str]) -> None:
     :param packages: {name: version} of what was there.
     :raises Refusal: it cannot.
     """
-    host = method.host
+    node = method.node
     removal.forget_repository()
-    what = f"remove {rdma_stack.described(stack(host.tree))}"
-    removal.uninstall(what, host, method.facts["pkg_mgr"])
+    what = f"remove {rdma_stack.described(stack(node.tree))}"
+    removal.uninstall(what, node, method.facts["pkg_mgr"])
     names = [
         name for name, version in packages.items() if not package_sets.is_vendors(name, version)
     ]
     if names:
-        package_manager.install(names, host.execute, host.run)
+        package_manager.install(names, node.execute, node.run)

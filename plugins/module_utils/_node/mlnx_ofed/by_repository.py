@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterator
 from functools import cached_property
 
-from ..component.bring import Host
+from ..component.bring import Node
 from ..facts_shape import RdmaStackKind
 from ..packages import package_manager, repositories, rpm_transaction, stack_packages
 from ..packages.package_manager import Manager
@@ -83,13 +83,13 @@ class ByRepository(Method):
 
     def preparing(self) -> list[Step]:
         """Return what is done beside the stack that is in use."""
-        host, offering = self.host, self.seen.offering
-        steps = self._sources.offering_of(offering, host.execute)
+        node, offering = self.node, self.seen.offering
+        steps = self._sources.offering_of(offering, node.execute)
         if self.exchanges:
             fetch = functools.partial(self._fetch, has_lists=bool(offering))
             steps.append(Step(f"fetch the packages of {rdma_stack.called(self.wanted)}", fetch))
         missing = self.seen.missing
-        return steps + package_manager.installing_missing(missing, host.execute, host.run)
+        return steps + package_manager.installing_missing(missing, node.execute, node.run)
 
     def exchanging(self) -> list[Step]:
         """Return what takes the place of the stack that is there."""
@@ -107,33 +107,33 @@ class ByRepository(Method):
 
     @cached_property
     def _sources(self) -> repositories.Sources:
-        return sources(self.wanted, self.facts, self.host.tree)
+        return sources(self.wanted, self.facts, self.node.tree)
 
     def _fetch(self, has_lists: bool) -> None:
         if not has_lists:
             # A mirror may have got another release since.
-            self._sources.offer(self.host.execute)
+            self._sources.offer(self.node.execute)
         if self._replaces_other:
             names = sorted(self.seen.packages.installed)
-            package_sets.refuse_dependants(self._what, names, self.host.execute)
+            package_sets.refuse_dependants(self._what, names, self.node.execute)
         # What a run that was killed has fetched.
-        note.discard_coming(self.host.tree)
+        note.discard_coming(self.node.tree)
         self._put(self._manager.fetching_only)
 
     def _exchange(self) -> None:
         if self._replaces_other:
             what = f"remove {rdma_stack.described(self.found)}"
-            removal.uninstall(what, self.host, self.facts["pkg_mgr"])
-        kernel_modules.remove_orphans(self.host)
+            removal.uninstall(what, self.node, self.facts["pkg_mgr"])
+        kernel_modules.remove_orphans(self.node)
         rpm_transaction.settle(
-            self._coming, _of_rdma, self.host.tree, self.host.execute, self._manager
+            self._coming, _of_rdma, self.node.tree, self.node.execute, self._manager
         )
         with _modules_of_what_came(self):
             self._put()
             left = self._manager.left_over(self._superfluous)
-            package_sets.remove(self._what, left, self.host.execute)
-        found = stack(self.host.tree)
-        if not self._is_wanted(found, package_sets.installed(self.host.tree)):
+            package_sets.remove(self._what, left, self.node.execute)
+        found = stack(self.node.tree)
+        if not self._is_wanted(found, package_sets.installed(self.node.tree)):
             raise Refusal(
                 self._what,
                 f"{rdma_stack.described(found)} is there after it",
@@ -146,7 +146,7 @@ class ByRepository(Method):
 
         :raises Refusal: it has not what is wanted.
         """
-        offers = self._manager.offered_by(self.host.tree, repositories.RDMA)
+        offers = self._manager.offered_by(self.node.tree, repositories.RDMA)
         newest = {name: found[0] for name, found in offers.items()}
         lacking = [name for name in self._asked if name not in newest]
         told, profile = rdma_stack.modules_version(newest), newest.get(ofed_release.PROFILE, "")
@@ -175,14 +175,14 @@ class ByRepository(Method):
         So does what was there, for apt does not look for what somebody took from below a package,
         and what a transaction was cut at.
         """
-        packages, cut = self.seen.packages, package_sets.unfinished(self.host.tree)
+        packages, cut = self.seen.packages, package_sets.unfinished(self.node.tree)
         there = {*packages.installed, *packages.brought, *cut}.difference([_FIRMWARE])
         return {name: self._offers[name] for name in self._offers if name in {*there, *self._asked}}
 
     @property
     def _superfluous(self) -> list[str]:
         """The names of a vendor's packages that are there now, and not in the repository."""
-        return _others_than({*self._offers, _FIRMWARE}, self.host)
+        return _others_than({*self._offers, _FIRMWARE}, self.node)
 
     def _put(self, *options: str) -> None:
         """Run the transactions that bring all of it.
@@ -190,10 +190,10 @@ class ByRepository(Method):
         :param options: of the package manager's.
         :raises Refusal: it would do harm, or it failed.
         """
-        manager, tree = self._manager, self.host.tree
+        manager, tree = self._manager, self.node.tree
         packages = {name: manager.exactly(name, self._coming[name]) for name in self._coming}
         there = package_sets.installed(tree)
-        put = functools.partial(_transact, self.host, self._what, manager, self._offers)
+        put = functools.partial(_transact, self.node, self._what, manager, self._offers)
         others = manager.leaving(self._superfluous)
         if manager.reinstalls_alone or package_sets.unfinished(tree):
             # To reinstall what is unpacked alone apt fetches no archive, and fails for lack of it
@@ -211,11 +211,11 @@ class ByRepository(Method):
 
     def brought(self) -> dict[str, str]:
         """Return {name: version} of the installed packages that are of the stack."""
-        return package_sets.installed(self.host.tree)
+        return package_sets.installed(self.node.tree)
 
     def finished(self) -> None:
         """Keep the packages that are installed now."""
-        note.keep_packages(self.host.tree, self.brought(), self._manager)
+        note.keep_packages(self.node.tree, self.brought(), self._manager)
 
 
 def reinstall(method: Method, packages: dict[str, str]) -> None:
@@ -225,40 +225,40 @@ def reinstall(method: Method, packages: dict[str, str]) -> None:
     :param packages: {name: version}.
     :raises Refusal: it cannot.
     """
-    host, what = method.host, "bring back DOCA-OFED"
+    node, what = method.node, "bring back DOCA-OFED"
     manager = package_manager.named(method.facts["pkg_mgr"])
-    kernel_modules.remove_orphans(host)
-    rpm_transaction.settle(packages, _of_rdma, host.tree, host.execute, manager)
-    kept = note.kept_packages(host.tree, packages, manager)
+    kernel_modules.remove_orphans(node)
+    rpm_transaction.settle(packages, _of_rdma, node.tree, node.execute, manager)
+    kept = note.kept_packages(node.tree, packages, manager)
     named = [kept.get(name) or manager.exactly(name, packages[name]) for name in packages]
-    others = manager.leaving(_others_than(packages, host))
+    others = manager.leaving(_others_than(packages, node))
     is_at_hand = kept.keys() == packages.keys()
     with _modules_of_what_came(method):
-        _transact(host, what, manager, packages, manager.installing, [*named, *others], is_at_hand)
-        left = manager.left_over(_others_than(packages, host))
-        package_sets.remove(what, left, host.execute)
+        _transact(node, what, manager, packages, manager.installing, [*named, *others], is_at_hand)
+        left = manager.left_over(_others_than(packages, node))
+        package_sets.remove(what, left, node.execute)
 
 
 def _of_rdma(name: str) -> bool:
     return bool(stack_packages.RDMA.fullmatch(name))
 
 
-def _others_than(staying: collections.abc.Container[str], host: Host) -> list[str]:
+def _others_than(staying: collections.abc.Container[str], node: Node) -> list[str]:
     """Return the names of a vendor's packages that are there, and are not to stay."""
-    return [name for name in package_sets.of_vendor(host.tree) if name not in staying]
+    return [name for name in package_sets.of_vendor(node.tree) if name not in staying]
 
 
 @contextlib.contextmanager
 def _modules_of_what_came(method: Method) -> Iterator[None]:
     """Give each kernel modules built from the sources that packages bring meanwhile."""
-    host = method.host
-    before, built = _sources(host.tree), kernel_modules.builds(host.tree)
+    node = method.node
+    before, built = _sources(node.tree), kernel_modules.builds(node.tree)
     yield
     if method.facts["pkg_mgr"] != "apt":
-        kernel_modules.add_forgotten(host)
-    is_same = _sources(host.tree) == before
+        kernel_modules.add_forgotten(node)
+    is_same = _sources(node.tree) == before
     kernel_modules.complete_all(
-        host, method.kernels, kernel_modules.NO_BUILDS if is_same else built
+        node, method.kernels, kernel_modules.NO_BUILDS if is_same else built
     )
 
 
@@ -269,7 +269,7 @@ def _sources(tree: Root) -> dict[str, str]:
 
 
 def _transact(
-    host: Host,
+    node: Node,
     what: str,
     manager: Manager,
     offers: dict[str, str],
@@ -284,7 +284,7 @@ def _transact(
     :param names: how the manager is told of them.
     :param is_at_hand: whether all their archives lie on the host.
     """
-    coming, records = host.tree.path(note.COMING), package_sets.coming(offers)
+    coming, records = node.tree.path(note.COMING), package_sets.coming(offers)
     with manager.exchanging(records, coming, is_at_hand) as own:
         verb = (*own, *manager.preferring(repositories.RDMA), *verb)
-        package_manager.transact(what, verb, names, manager, host.execute, _of_rdma)
+        package_manager.transact(what, verb, names, manager, node.execute, _of_rdma)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import steps
-from ..component.bring import Host
+from ..component.bring import Node
 from ..packages import repositories
 from ..records import manifest
 from ..refusal import Refusal
@@ -28,17 +28,17 @@ _METHODS: dict[str, type[Method]] = {
 }
 
 
-def converge(host: Host, asked: dict[str, Any], check_mode: bool) -> Result:
+def converge(node: Node, asked: dict[str, Any], check_mode: bool) -> Result:
     """Bring the RDMA stack to the wanted state.
 
-    :param host: the bring.Host.
+    :param node: the bring.Node.
     :param asked: the parameters of the module; what is unsaid does not come here.
     :raises Refusal: it cannot be done; the stack that was there is there.
     """
     wanted: Present = asked["wanted"]
     consent = asked["consent"]
-    seen = observe(wanted, host, host.found)
-    method = _METHODS[wanted["kind"]](wanted, seen, host)
+    seen = observe(wanted, node, node.found)
+    method = _METHODS[wanted["kind"]](wanted, seen, node)
     method.refuse(consent)
     needs = [] if check_mode else method.needs()
     if needs:
@@ -58,10 +58,10 @@ def _proven(method: Method) -> Seen:
 
     :raises Refusal: it is not what is wanted.
     """
-    wanted, host = method.wanted, method.host
-    seen = observe(wanted, host, host.survey())
+    wanted, node = method.wanted, method.node
+    seen = observe(wanted, node, node.survey())
     # Without consent nothing is restarted: that those loaded are others is for the plan to say.
-    left = plan(type(method)(wanted, seen, host), []).left
+    left = plan(type(method)(wanted, seen, node), []).left
     if left:
         raise Refusal(
             f"RDMA stack {wanted['kind']} {wanted['version']}".rstrip(),

@@ -46,7 +46,7 @@ def _put_back(method: Method, paths: list[str] | tuple[str, ...]) -> None:
 
 def _reinstall(method: Method) -> str:
     """Bring back the stack that was there; return a sentence about what came of it."""
-    tree, found, past = method.host.tree, method.found, method.seen.past
+    tree, found, past = method.node.tree, method.found, method.seen.past
     before = method.seen.packages.installed
     noted, now = note.packages(tree), stack(tree)
     is_same = all(now[key] == found[key] for key in ("kind", "version"))

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 
-from ..component.bring import Host
+from ..component.bring import Node
 from ..facts_shape import DkmsTree, Kernel
 from ..kernel import dkms, dkms_status, initramfs, kernels, modinfo
 from ..rdma import ofed_release
@@ -37,15 +37,15 @@ def trees_now(tree: Root) -> list[tuple[str, str]]:
     return trees(dkms_status.survey(tree))
 
 
-def remove_orphans(host: Host) -> None:
+def remove_orphans(node: Node) -> None:
     """Remove the stack's trees that lead to no sources, beside which packages do not come.
 
-    :param host: the bring.Host.
+    :param node: the bring.Node.
     :raises Refusal: one cannot be removed.
     """
-    for name, version in dkms_status.orphans(host.tree):
+    for name, version in dkms_status.orphans(node.tree):
         if name in _TREES:
-            dkms.remove(host.tree, name, version, host.execute)
+            dkms.remove(node.tree, name, version, node.execute)
 
 
 def paths(tree: Root, which: tuple[str, str], release: str) -> list[str]:
@@ -70,64 +70,64 @@ def builds(tree: Root) -> Builds:
     return frozenset(found)
 
 
-def add_forgotten(host: Host) -> None:
+def add_forgotten(node: Node) -> None:
     """Have DKMS take the stack's trees again whose sources packages have brought.
 
     That of the RDMA core has the series alone for its version on Enterprise Linux.
 
-    :param host: the bring.Host.
+    :param node: the bring.Node.
     :raises Refusal: DKMS does not take one.
     """
-    dkms.add_packaged(host.tree, _TREES.__contains__, host.execute)
+    dkms.add_packaged(node.tree, _TREES.__contains__, node.execute)
 
 
-def complete_all(host: Host, rows: list[Kernel], outdated: Builds = NO_BUILDS) -> None:
+def complete_all(node: Node, rows: list[Kernel], outdated: Builds = NO_BUILDS) -> None:
     """Have DKMS build and install the stack's modules for kernels that lack any of them.
 
-    :param host: the bring.Host.
+    :param node: the bring.Node.
     :param rows: of kernels.survey.
     :param outdated: what counts as none, since it was built from other sources.
     :raises Refusal: they cannot be built.
     """
     # Those that an exchange has brought, which nobody saw before it.
-    for which in trees_now(host.tree):
+    for which in trees_now(node.tree):
         for kernel in rows:
-            complete(host, which, kernel, outdated)
-    renew_images(host, rows)
+            complete(node, which, kernel, outdated)
+    renew_images(node, rows)
 
 
-def renew_images(host: Host, rows: list[Kernel]) -> None:
+def renew_images(node: Node, rows: list[Kernel]) -> None:
     """Take the modules before out of each initramfs, from where they would come back.
 
-    :param host: the bring.Host.
+    :param node: the bring.Node.
     :param rows: of kernels.survey.
     :raises Refusal: one cannot be made anew.
     """
     for row in rows:
-        if initramfs.is_there(host.tree, row["release"]):
-            initramfs.rebuild(host.tree, row["release"], host.execute)
+        if initramfs.is_there(node.tree, row["release"]):
+            initramfs.rebuild(node.tree, row["release"], node.execute)
 
 
 def complete(
-    host: Host, which: tuple[str, str], kernel: Kernel, outdated: Builds = NO_BUILDS
+    node: Node, which: tuple[str, str], kernel: Kernel, outdated: Builds = NO_BUILDS
 ) -> None:
     """Have DKMS build and install a tree for a kernel, unless its modules are there.
 
-    :param host: the bring.Host.
+    :param node: the bring.Node.
     :param which: (name, version) of the tree.
     :param kernel: the row of kernels.survey.
     :param outdated: see :func:`complete_all`.
     :raises Refusal: they cannot be built.
     """
     release = kernel["release"]
-    if paths(host.tree, which, release) and not outdated & _builds(host.tree, which, release):
+    if paths(node.tree, which, release) and not outdated & _builds(node.tree, which, release):
         return
     what = f"build the modules of {which[0]} {which[1]} for kernel {release}"
-    done = dkms.build_for(release, which, what, host.tree, host.execute)
+    done = dkms.build_for(release, which, what, node.tree, node.execute)
     if done.returncode:
         remedy = "Name a release of the RDMA stack that builds for this kernel, or remove it"
-        raise dkms.not_built(host.tree, which, kernel, what, done, remedy)
-    dkms.install_for(release, which, what, host.tree, host.execute)
+        raise dkms.not_built(node.tree, which, kernel, what, done, remedy)
+    dkms.install_for(release, which, what, node.tree, node.execute)
 
 
 def _builds(tree: Root, which: tuple[str, str], release: str) -> Builds:

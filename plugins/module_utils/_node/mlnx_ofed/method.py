@@ -8,7 +8,7 @@ import abc
 import functools
 from functools import cached_property
 
-from ..component.bring import Host
+from ..component.bring import Node
 from ..facts_shape import Kernel
 from ..kernel import headers, kernels, secure_boot
 from ..packages import repositories
@@ -30,13 +30,13 @@ class Method(abc.ABC):
 
     :param wanted: the wanted state.
     :param seen: what was seen of the host when the work began.
-    :param host: the bring.Host.
+    :param node: the bring.Node.
     """
 
-    def __init__(self, wanted: Present, seen: Seen, host: Host) -> None:
+    def __init__(self, wanted: Present, seen: Seen, node: Node) -> None:
         self.wanted = wanted
         self.seen = seen
-        self.host = host
+        self.node = node
         self.facts = seen.facts
         self.found = seen.facts["rdma_stack"]
         # Sentences about what went wrong beside an exchange that came to its end.
@@ -79,7 +79,7 @@ class Method(abc.ABC):
         if not self.lacking:
             return []
         names = ", ".join(row["release"] for row in self.lacking)
-        act = functools.partial(kernel_modules.complete_all, self.host, self.lacking)
+        act = functools.partial(kernel_modules.complete_all, self.node, self.lacking)
         return [Step(f"build the RDMA modules for kernel {names}", act)]
 
     def clearing(self) -> list[Step]:

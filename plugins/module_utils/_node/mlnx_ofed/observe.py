@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
-from ..component.bring import Host
+from ..component.bring import Node
 from ..facts_shape import RdmaStackKind, Surveyed
 from ..kernel import kernels
 from ..packages import database, pins, repositories, stack_packages
@@ -85,15 +85,15 @@ class Seen:
     is_own_build: bool
 
 
-def observe(wanted: Present, host: Host, facts: Surveyed) -> Seen:
+def observe(wanted: Present, node: Node, facts: Surveyed) -> Seen:
     """Return what is to be seen of a host now.
 
     :param wanted: the wanted state.
-    :param host: the bring.Host.
+    :param node: the bring.Node.
     :param facts: what its survey told last.
     :raises Refusal: it is not known where the wanted repository is.
     """
-    tree = host.tree
+    tree = node.tree
     is_vendors = wanted["kind"] != "inbox"
     is_doca = wanted["kind"] == "doca"
     paths = [*repositories.paths(repositories.RDMA), *package_sets.PATHS]
@@ -105,10 +105,10 @@ def observe(wanted: Present, host: Host, facts: Surveyed) -> Seen:
         rdma_stack.vendor_cores(tree),
         tree.resolve(_SYMBOLS) if tree.exists(_SYMBOLS) else "",
         openibd.is_there(tree),
-        is_vendors and openibd.starts_not(host),
+        is_vendors and openibd.starts_not(node),
         text_files.look(paths),
         sources(wanted, facts, tree).stale() if is_doca else {},
-        database.missing(_needed(wanted, facts["pkg_mgr"]), host.run),
+        database.missing(_needed(wanted, facts["pkg_mgr"]), node.run),
         _is_own_build(tree, facts),
     )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from ..component.bring import Host
+from ..component.bring import Node
 from ..kernel import kernels, modprobe
 from ..rdma import openibd_restart, peer_route
 from ..refusal import Refusal
@@ -30,30 +30,30 @@ def is_there(tree: Root) -> bool:
     return tree.exists(_SCRIPT)
 
 
-def starts_not(host: Host) -> bool:
+def starts_not(node: Node) -> bool:
     """Say whether the host has the service, and does not start it at boot."""
-    state = systemd.show([UNIT], ("UnitFileState",), host.run) if is_there(host.tree) else {}
+    state = systemd.show([UNIT], ("UnitFileState",), node.run) if is_there(node.tree) else {}
     return state.get(UNIT, {}).get("UnitFileState") == "disabled"
 
 
-def enable(host: Host) -> None:
+def enable(node: Node) -> None:
     """Have the service start at boot.
 
     :raises Refusal: systemd does not do so.
     """
     try:
-        systemd.tell("enable", UNIT, run=host.run)
+        systemd.tell("enable", UNIT, run=node.run)
     except systemd.UnitError as error:
         raise Refusal(f"enable {UNIT}", str(error), "Look at the unit, and run again") from error
 
 
-def start(host: Host) -> None:
+def start(node: Node) -> None:
     """Have the modules loaded that are not.
 
     :raises Refusal: they were not.
     """
     what = "start openibd"
-    done = commands.run_long(what, [_SCRIPT, "start"], {"LC_ALL": "C.UTF-8"}, host.execute, "/run")
+    done = commands.run_long(what, [_SCRIPT, "start"], {"LC_ALL": "C.UTF-8"}, node.execute, "/run")
     if done.returncode:
         raise Refusal(
             what,
@@ -62,13 +62,13 @@ def start(host: Host) -> None:
         )
 
 
-def restart(host: Host) -> list[str]:
+def restart(node: Node) -> list[str]:
     """Have the modules on disk take the place of those that are loaded.
 
     Clients of the RDMA core give way first, which openibd does not know of and would fail for, and
     come again after it, whatever became of it.
 
-    :param host: the bring.Host.
+    :param node: the bring.Node.
     :returns: sentences about those that do not come again: they fit the modules before alone.
     :raises Refusal: the connection to the host runs over RDMA now, a client is in use, or it
         failed.
@@ -76,7 +76,7 @@ def restart(host: Host) -> list[str]:
     what = "restart openibd"
     # The stack was exchanged since the host was looked at: devices and their interfaces, by which
     # the connection may run, are others now. What else keeps openibd from being the way stays.
-    facts = host.survey()
+    facts = node.survey()
     over = openibd_restart.under_connection(facts)
     if over:
         raise Refusal(
@@ -84,14 +84,14 @@ def restart(host: Host) -> list[str]:
             f"the connection to this host runs over {', '.join(over)}, which it takes down",
             "Consent with gpunode_consent: [reboot] instead",
         )
-    _refuse_half_way(host.tree, what)
+    _refuse_half_way(node.tree, what)
     clients = [name for name in peer_route.MODULES if name in facts["peer_memory"]["loaded"]]
     for name in clients:
-        modprobe.unload(name, host.run)
+        modprobe.unload(name, node.run)
     done = commands.run_long(
-        what, [_SCRIPT, "restart"], {"LC_ALL": "C.UTF-8"}, host.execute, "/run"
+        what, [_SCRIPT, "restart"], {"LC_ALL": "C.UTF-8"}, node.execute, "/run"
     )
-    failures = {name: modprobe.load(name, host.run) for name in clients}
+    failures = {name: modprobe.load(name, node.run) for name in clients}
     if done.returncode:
         raise Refusal(
             what,

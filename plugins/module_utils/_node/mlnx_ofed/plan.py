@@ -75,20 +75,20 @@ def _holding(method: Method, stale: list[str]) -> list[Step]:
 
 def _hold(method: Method) -> None:
     # An exchange has brought packages that nobody saw before it.
-    text_files.put_all(method.pins(observe.packages(method.host.tree)))
+    text_files.put_all(method.pins(observe.packages(method.node.tree)))
 
 
 def _at_boot(method: Method) -> list[Step]:
     """Return the step that has openibd start at boot; an exchange does so itself."""
     if method.exchanges or not method.seen.starts_not:
         return []
-    return [Step(f"enable {openibd.UNIT}", functools.partial(openibd.enable, method.host))]
+    return [Step(f"enable {openibd.UNIT}", functools.partial(openibd.enable, method.node))]
 
 
 def _restarting(method: Method, consent: list[str]) -> list[Step]:
     """Return the step by which modules on disk come into memory; with consent where some are."""
     if not method.exchanges and method.is_vendors and openibd_restart.starts(method.facts):
-        return [Step("start openibd", functools.partial(openibd.start, method.host))]
+        return [Step("start openibd", functools.partial(openibd.start, method.node))]
     others = method.exchanges or method.found["stale"]
     changes = openibd_restart.exchanges_loaded(
         method.facts, others, method.lacking_core, method.has_tree
@@ -100,4 +100,4 @@ def _restarting(method: Method, consent: list[str]) -> list[Step]:
 
 
 def _restart(method: Method) -> None:
-    method.warnings += openibd.restart(method.host)
+    method.warnings += openibd.restart(method.node)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ..component.bring import Host
+from ..component.bring import Node
 from ..kernel import dkms
 from ..packages import repositories
 from ..system import commands, text_files
@@ -13,15 +13,15 @@ from . import installer, kernel_modules, package_sets
 _UNINSTALLER = "/usr/sbin/ofed_uninstall.sh"
 
 
-def uninstall(what: str, host: Host, manager: str) -> None:
+def uninstall(what: str, node: Node, manager: str) -> None:
     """Remove the vendor's stack that is there.
 
     :param what: what is done, for the messages.
-    :param host: the bring.Host.
+    :param node: the bring.Node.
     :param manager: 'apt' or 'dnf', as node_info names it.
     :raises Refusal: others stand on it, or it failed.
     """
-    tree = host.tree
+    tree = node.tree
     # What is held may not bring the vendor's packages back.
     package_sets.free(manager)
     # NVIDIA DOCA documentation, "Uninstalling Software from Host": its own names first.
@@ -29,16 +29,16 @@ def uninstall(what: str, host: Host, manager: str) -> None:
     if doca:
         # What is half installed apt would bring to its end, which is what may have failed.
         doca += package_sets.unfinished_of_vendor(tree)
-        package_sets.remove(what, sorted(set(doca)), host.execute)
+        package_sets.remove(what, sorted(set(doca)), node.execute)
     if tree.exists(_UNINSTALLER):
         argv = [_UNINSTALLER, "--force"]
-        done = commands.run_long(what, argv, {"LC_ALL": "C.UTF-8"}, host.execute, "/var")
+        done = commands.run_long(what, argv, {"LC_ALL": "C.UTF-8"}, node.execute, "/var")
         if done.returncode:
             raise installer.failure(what, done, tree)
     for name, version in kernel_modules.trees_now(tree):
-        dkms.remove(tree, name, version, host.execute)
-    kernel_modules.remove_orphans(host)
-    package_sets.remove(what, package_sets.of_vendor(tree), host.execute)
+        dkms.remove(tree, name, version, node.execute)
+    kernel_modules.remove_orphans(node)
+    package_sets.remove(what, package_sets.of_vendor(tree), node.execute)
 
 
 def forget_repository() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .. import steps
-from ..component.bring import Host
+from ..component.bring import Node
 from ..facts_shape import Surveyed
 from ..gpu import cuda_allocation, drained, in_kernel_drivers, installed_driver
 from ..records import manifest
@@ -21,7 +21,7 @@ from . import drain, services
 from .observe import Seen
 
 
-def apply(phases: tuple[list[steps.Step], ...], seen: Seen, host: Host) -> None:
+def apply(phases: tuple[list[steps.Step], ...], seen: Seen, node: Node) -> None:
     """Do what is planned.
 
     :param phases: a plan.Plan.
@@ -33,7 +33,7 @@ def apply(phases: tuple[list[steps.Step], ...], seen: Seen, host: Host) -> None:
         try:
             steps.run(exchanging)
         except (Refusal, OSError) as error:
-            _put_back(seen, host, error)
+            _put_back(seen, node, error)
         steps.run(running)
 
 
@@ -48,17 +48,17 @@ def unit_errors_refused() -> Iterator[None]:
         ) from error
 
 
-def load(host: Host) -> None:
+def load(node: Node) -> None:
     """Load the driver that is on disk, in place of one that is loaded.
 
     :raises Refusal: it cannot be.
     """
-    obstacle = drain.reload_modules(host.tree, host.run)
+    obstacle = drain.reload_modules(node.tree, node.run)
     if not obstacle:
         return
     remedy = "The driver is on disk. Look at dmesg for NVRM lines, mend that and run again"
     # What was loaded before may have gone, and nothing come.
-    left = installed_driver.loaded(host.tree)["version"]
+    left = installed_driver.loaded(node.tree)["version"]
     if left:
         remedy = (
             f"The driver is on disk, {left} stays loaded, and a reboot ends that: consent with "
@@ -84,7 +84,7 @@ def restore(run: Run) -> None:
         )
 
 
-def prove(seen: Seen, facts: Surveyed, host: Host) -> str:
+def prove(seen: Seen, facts: Surveyed, node: Node) -> str:
     """Prove the effect; return the version of the driver that is there.
 
     :param facts: the host as it is now.
@@ -103,7 +103,7 @@ def prove(seen: Seen, facts: Surveyed, host: Host) -> str:
     loaded = facts["driver"]["loaded"]["version"]
     # A guest computes once it has a licence, which vgpu_license proves.
     if loaded and loaded == version and seen.target.gpus and not seen.target.wanted["guest"]:
-        obstacle = cuda_allocation.obstacle(host.run)
+        obstacle = cuda_allocation.obstacle(node.run)
         if obstacle:
             raise Refusal(
                 f"NVIDIA driver {version}",
@@ -139,17 +139,17 @@ def in_place(
     ]
 
 
-def _put_back(seen: Seen, host: Host, error: Exception) -> None:
+def _put_back(seen: Seen, node: Node, error: Exception) -> None:
     """Bring back the driver that was there, its settings and whom it worked for, and raise.
 
     :raises Refusal: that of the error, with what came of it.
     :raises OSError: the error.
     """
     for path, file in seen.stale.items():
-        services.put(path, file, host.run)
+        services.put(path, file, node.run)
     try:
         words = seen.method.going_back()
-        drain.restore(host.run)
+        drain.restore(node.run)
     except Refusal as refusal:
         words = f"The driver before could not be brought back: {refusal}"
     if isinstance(error, Refusal):

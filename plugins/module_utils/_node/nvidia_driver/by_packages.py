@@ -8,7 +8,7 @@ import functools
 import os
 from typing import Any, NamedTuple
 
-from ..component.bring import Host
+from ..component.bring import Node
 from ..facts_shape import Surveyed
 from ..packages import database, repositories, stack_packages
 from ..packages.pins import DNF_PLUGIN
@@ -51,24 +51,24 @@ class Seen(NamedTuple):
     are_held: bool
 
 
-def of_host(target: Target, host: Host) -> ByPackages:
+def of_host(target: Target, node: Node) -> ByPackages:
     """Look at a host, and return what there is to do to have the driver by packages.
 
     :raises Refusal: there are none for it.
     """
-    packages = WantedPackages(target, host)
-    return ByPackages(target, host, packages, observe(target, host, packages))
+    packages = WantedPackages(target, node)
+    return ByPackages(target, node, packages, observe(target, node, packages))
 
 
-def observe(target: Target, host: Host, packages: WantedPackages) -> Seen:
+def observe(target: Target, node: Node, packages: WantedPackages) -> Seen:
     """Return what is to be seen of a host."""
-    tree, facts = host.tree, target.facts
+    tree, facts = node.tree, target.facts
     installed = package_sets.installed(tree, packages.family)
     unfinished = package_sets.unfinished(tree, packages.family)
     # What is built already takes no headers.
-    headers = {} if packages.prebuilt else served_kernels.offered_headers(target, host)
+    headers = {} if packages.prebuilt else served_kernels.offered_headers(target, node)
     exchanges = _exchanges(target, packages, installed, unfinished)
-    sources = sources_of(target, host, packages).stale()
+    sources = sources_of(target, node, packages).stale()
     # Lists that are fetched later do not tell yet what comes, and what gives way.
     may_ask = exchanges and not sources
     asked = packages.names if may_ask else []
@@ -81,8 +81,8 @@ def observe(target: Target, host: Host, packages: WantedPackages) -> Seen:
         unfinished=unfinished,
         left=stack_packages.residual(tree, lambda _name: True),
         headers=headers,
-        lacking=[] if exchanges else _lacking(target, host, packages, version, headers),
-        missing=database.missing(_tools(target, packages, exchanges), host.run),
+        lacking=[] if exchanges else _lacking(target, node, packages, version, headers),
+        missing=database.missing(_tools(target, packages, exchanges), node.run),
         sources=sources,
         offers=offers,
         passed_over=packages.passed_over(offers, packages.manager.stopped(tree, asked)),
@@ -91,10 +91,10 @@ def observe(target: Target, host: Host, packages: WantedPackages) -> Seen:
     )
 
 
-def sources_of(target: Target, host: Host, packages: WantedPackages) -> repositories.Sources:
+def sources_of(target: Target, node: Node, packages: WantedPackages) -> repositories.Sources:
     """Return where the host takes the packages from."""
     address = target.wanted["repository_url"]
-    at = (packages.repository, target.facts, host.tree, address)
+    at = (packages.repository, target.facts, node.tree, address)
     return repositories.Sources(repositories.DRIVER, *at)
 
 
@@ -117,40 +117,40 @@ def _exchanges(
 
 
 def _lacking(
-    target: Target, host: Host, packages: WantedPackages, version: str, headers: dict[str, str]
+    target: Target, node: Node, packages: WantedPackages, version: str, headers: dict[str, str]
 ) -> list[str]:
     """Return the kernels that lack the modules of what is installed."""
     if packages.prebuilt:
         modules = kernel_modules.prebuilt(version, target.demands)
         releases = list(packages.prebuilt.kernels)
-        return kernel_modules.lacking(host.tree, target.facts["driver"], modules, releases)
+        return kernel_modules.lacking(node.tree, target.facts["driver"], modules, releases)
     driver, releases = target.facts["driver"], [*target.releases, *headers]
     of_dkms = kernel_modules.of_packages(driver, version, target.demands)
     if of_dkms is None:
         return releases
-    return kernel_modules.lacking(host.tree, driver, of_dkms, releases)
+    return kernel_modules.lacking(node.tree, driver, of_dkms, releases)
 
 
 class ByPackages(method.Method):
     """What there is to do to have the driver by packages.
 
     :param target: the wanted driver.
-    :param host: the host.
+    :param node: the bring.Node.
     :param packages: those that bring it.
     :param seen: what was seen of the host.
     """
 
     found_by = "by a .run file"
 
-    def __init__(self, target: Target, host: Host, packages: WantedPackages, seen: Seen) -> None:
+    def __init__(self, target: Target, node: Node, packages: WantedPackages, seen: Seen) -> None:
         self._target = target
-        self._host = host
+        self._node = node
         self._packages = packages
         self._seen = seen
         others = packages.prebuilt.kernels if packages.prebuilt else None
-        self._kernels = served_kernels.ServedKernels(target, host, seen.headers, others)
+        self._kernels = served_kernels.ServedKernels(target, node, seen.headers, others)
         self._exchange = PackageExchange(
-            target, host, packages, self._kernels, seen.installed, seen.unfinished, seen.left
+            target, node, packages, self._kernels, seen.installed, seen.unfinished, seen.left
         )
 
     @property
@@ -190,8 +190,8 @@ class ByPackages(method.Method):
 
     def preparing(self) -> list[Step]:
         """Return what is done beside the driver that is in use."""
-        execute = self._host.execute
-        sources = sources_of(self._target, self._host, self._packages)
+        execute = self._node.execute
+        sources = sources_of(self._target, self._node, self._packages)
         return [
             *sources.offering_of(self._seen.sources, execute),
             *self._kernels.installing_tools(self._seen.missing),
@@ -218,7 +218,7 @@ class ByPackages(method.Method):
         steps = []
         before = self._target.facts["driver"]["runfile"]
         if before:
-            uninstall = functools.partial(runfile.uninstall, self._host.execute, self._host.tree)
+            uninstall = functools.partial(runfile.uninstall, self._node.execute, self._node.tree)
             steps.append(runfile.removal(before, uninstall))
         words = f"install {', '.join(self._packages.names)} of branch {self._packages.branch}"
         if self._replaced:
@@ -273,7 +273,7 @@ class ByPackages(method.Method):
                 "DKMS knows no modules of it",
                 "Look at `dkms status`, and run again",
             )
-        kernel_modules.prove(self._host.tree, modules, self._kernels.releases)
+        kernel_modules.prove(self._node.tree, modules, self._kernels.releases)
         if set(facts["driver"]["libraries"]) != {version}:
             raise Refusal(
                 f"NVIDIA driver {version}",

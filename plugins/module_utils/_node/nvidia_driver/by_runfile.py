@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from typing import Any, NamedTuple
 
-from ..component.bring import Host
+from ..component.bring import Node
 from ..facts_shape import Surveyed
 from ..gpu import beside_runfile
 from ..packages import database
@@ -70,17 +70,17 @@ class Seen(NamedTuple):
         return bool(self.packages or not self.is_in_place or self.replaced)
 
 
-def of_host(target: Target, host: Host) -> ByRunfile:
+def of_host(target: Target, node: Node) -> ByRunfile:
     """Look at a host, and return what there is to do to have the driver by a .run."""
     family = package_family.of_unknown(target.facts, target.wanted["repositories"])
-    return ByRunfile(target, host, family, observe(target, host, family))
+    return ByRunfile(target, node, family, observe(target, node, family))
 
 
-def observe(target: Target, host: Host, family: package_family.Family) -> Seen:
+def observe(target: Target, node: Node, family: package_family.Family) -> Seen:
     """Return what is to be seen of a host."""
-    tree, facts, version = host.tree, target.facts, target.wanted["version"]
+    tree, facts, version = node.tree, target.facts, target.wanted["version"]
     driver, there = facts["driver"], package_sets.installed(tree, family)
-    headers = served_kernels.offered_headers(target, host)
+    headers = served_kernels.offered_headers(target, node)
     name = kernel_modules.OF_RUNFILE
     modules = kernel_modules.Modules(name, version, *target.demands)
     releases = [*target.releases, *headers]
@@ -96,11 +96,11 @@ def observe(target: Target, host: Host, family: package_family.Family) -> Seen:
         is_in_place=is_in_place,
         lacking=lacking,
         replaced=kernel_modules.replaced(tree, driver, modules, lacking),
-        missing=database.missing(["dkms"] if lacking else [], host.run),
+        missing=database.missing(["dkms"] if lacking else [], node.run),
         file="",
         left=kernel_modules.others(tree, modules),
         is_unpacked=os.path.isdir(runfile_exchange.WORK_DIR),
-        fabric=fabric_packages.observe(target.wanted, facts, there, host),
+        fabric=fabric_packages.observe(target.wanted, facts, there, node),
     )
     # It is some hundred MiB to be read.
     is_of_use = seen.exchanges or seen.lacking
@@ -111,7 +111,7 @@ class ByRunfile(method.Method):
     """What there is to do to have the driver by a .run.
 
     :param target: the wanted driver.
-    :param host: the host.
+    :param node: the bring.Node.
     :param family: what belongs to a driver of packages.
     :param seen: what was seen of the host.
     """
@@ -119,14 +119,14 @@ class ByRunfile(method.Method):
     found_by = "by packages"
 
     def __init__(
-        self, target: Target, host: Host, family: package_family.Family, seen: Seen
+        self, target: Target, node: Node, family: package_family.Family, seen: Seen
     ) -> None:
         self._target = target
-        self._host = host
+        self._node = node
         self._family = family
         self._seen = seen
-        self._kernels = served_kernels.ServedKernels(target, host, seen.headers)
-        self._exchange = runfile_exchange.RunfileExchange(target, host, self._kernels, seen.file)
+        self._kernels = served_kernels.ServedKernels(target, node, seen.headers)
+        self._exchange = runfile_exchange.RunfileExchange(target, node, self._kernels, seen.file)
 
     @property
     def changes_method(self) -> bool:
@@ -162,7 +162,7 @@ class ByRunfile(method.Method):
         if not (self.builds or self.exchanges) or self._seen.file:
             return []
         file = self._target.wanted["file"]
-        return [] if "://" in file or file in self._host.sent else [file]
+        return [] if "://" in file or file in self._node.sent else [file]
 
     def preparing(self) -> list[Step]:
         """Return what is done beside the driver that is in use.
@@ -192,7 +192,7 @@ class ByRunfile(method.Method):
             return [Step(words, self._exchange.exchange_modules)]
         steps = []
         if seen.packages:
-            steps.append(package_sets.removal(sorted(seen.packages), self._family, self._host))
+            steps.append(package_sets.removal(sorted(seen.packages), self._family, self._node))
         before = self._target.facts["driver"]["runfile"]
         words = f"install NVIDIA driver {version} from its .run file"
         if before not in ("", version):
@@ -206,7 +206,7 @@ class ByRunfile(method.Method):
         """
         fabric = self._seen.fabric
         return [
-            *fabric_packages.installing(fabric, self._family, self._host),
+            *fabric_packages.installing(fabric, self._family, self._node),
             *self._settling_modules(),
             *text_files.settling(fabric.files, fabric.there),
         ]
@@ -231,7 +231,7 @@ class ByRunfile(method.Method):
             return self._exchange.bring_back_packages(self._seen.packages, self._family)
         if before in ("", self.version):
             return "There was no other driver before"
-        return runfile_exchange.reinstall(before, self._target, self._host)
+        return runfile_exchange.reinstall(before, self._target, self._node)
 
     def prove(self, facts: Surveyed) -> str:
         """Hold the host to having this driver, for every kernel; return its version.
@@ -239,7 +239,7 @@ class ByRunfile(method.Method):
         :param facts: as they are now.
         :raises Refusal: it has not.
         """
-        kernel_modules.prove(self._host.tree, self._exchange.modules, self._kernels.releases)
+        kernel_modules.prove(self._node.tree, self._exchange.modules, self._kernels.releases)
         driver = facts["driver"]
         if driver["runfile"] != self.version or set(driver["libraries"]) != {self.version}:
             raise Refusal(
@@ -253,7 +253,7 @@ class ByRunfile(method.Method):
         """Return the entries of what a .run placed, of what later kernels are served from, and of
         what holds Fabric Manager.
         """
-        deployed = runfile.deployed(self._host.tree)
+        deployed = runfile.deployed(self._node.tree)
         paths = [*deployed, *kernel_modules.records(self._exchange.modules)]
         return [
             *(manifest.presence(path) for path in paths if os.path.lexists(path)),

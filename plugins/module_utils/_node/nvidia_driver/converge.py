@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..component.bring import Host
+from ..component.bring import Node
 from ..steps import Result
 from . import apply, observe, plan, removal, services
 from .wanted import Absent, Present
 
 
-def converge(host: Host, asked: dict[str, Any], check_mode: bool) -> Result:
+def converge(node: Node, asked: dict[str, Any], check_mode: bool) -> Result:
     """Bring the driver to the wanted state; return the steps.Result.
 
     :param asked: the parameters of the module; what is unsaid does not come here.
@@ -22,21 +22,21 @@ def converge(host: Host, asked: dict[str, Any], check_mode: bool) -> Result:
     wanted: Absent | Present = asked["wanted"]
     consent = asked["consent"]
     if wanted["state"] == "absent":
-        return removal.converge(host, wanted["repositories"], check_mode)
-    seen = observe.observe(host, wanted, consent, asked["drain"])
+        return removal.converge(node, wanted["repositories"], check_mode)
+    seen = observe.observe(node, wanted, consent, asked["drain"])
     plan.refuse(seen, consent)
     needs = seen.method.needs()
     if needs and not check_mode:
         return Result(needs=needs)
-    todo = plan.plan(seen, consent, host)
+    todo = plan.plan(seen, consent, node)
     result = Result(todo.changes, plan.diff(seen))
     if check_mode and todo.changes:
         return result
-    facts, states, version = host.found, seen.units, seen.method.version
+    facts, states, version = node.found, seen.units, seen.method.version
     if not check_mode:
-        apply.apply(todo, seen, host)
-        facts, states = host.survey(), services.states(host.run)
-        version = apply.prove(seen, facts, host)
+        apply.apply(todo, seen, node)
+        facts, states = node.survey(), services.states(node.run)
+        version = apply.prove(seen, facts, node)
     is_loaded = facts["driver"]["loaded"]["version"] == version
     result.manifest = apply.in_place(seen, plan.units(seen), is_loaded, states)
     return result

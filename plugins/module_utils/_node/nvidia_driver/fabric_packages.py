@@ -7,7 +7,7 @@ from __future__ import annotations
 import functools
 from typing import NamedTuple
 
-from ..component.bring import Host
+from ..component.bring import Node
 from ..facts_shape import Surveyed
 from ..gpu import fabric_manager
 from ..packages import package_manager, repositories
@@ -33,7 +33,7 @@ class Seen(NamedTuple):
     there: dict[str, text_files.OnDisk]
 
 
-def observe(wanted: Present, facts: Surveyed, there: dict[str, str], host: Host) -> Seen:
+def observe(wanted: Present, facts: Surveyed, there: dict[str, str], node: Node) -> Seen:
     """Return what there is to do on a host.
 
     :param wanted: the wanted state.
@@ -43,7 +43,7 @@ def observe(wanted: Present, facts: Surveyed, there: dict[str, str], host: Host)
     choice, obstacle = None, None
     try:
         if _is_lacking(wanted["version"], facts, there):
-            choice = _choice(wanted, facts["pkg_mgr"], there, host)
+            choice = _choice(wanted, facts["pkg_mgr"], there, node)
     except Refusal as refusal:
         obstacle = refusal
     # A .run has no repository.
@@ -52,7 +52,7 @@ def observe(wanted: Present, facts: Surveyed, there: dict[str, str], host: Host)
     return Seen(choice, obstacle, files, text_files.look(files))
 
 
-def installing(seen: Seen, family: package_family.Family, host: Host) -> list[Step]:
+def installing(seen: Seen, family: package_family.Family, node: Node) -> list[Step]:
     """Return the step that installs it; [] for none.
 
     :param family: what belongs to the driver.
@@ -63,7 +63,7 @@ def installing(seen: Seen, family: package_family.Family, host: Host) -> list[St
     if seen.choice is None:
         return []
     words = ", ".join(f"{name} {version}" for name, version in seen.choice.packages.items())
-    action = functools.partial(package_sets.install, seen.choice, family, host.tree, host.execute)
+    action = functools.partial(package_sets.install, seen.choice, family, node.tree, node.execute)
     return [Step(f"install {words}", action)]
 
 
@@ -79,7 +79,7 @@ def _is_lacking(version: str, facts: Surveyed, there: dict[str, str]) -> bool:
 
 
 def _choice(
-    wanted: Present, manager: str, there: dict[str, str], host: Host
+    wanted: Present, manager: str, there: dict[str, str], node: Node
 ) -> package_choice.Choice:
     """Return what has to be installed.
 
@@ -91,7 +91,7 @@ def _choice(
     )
     bare = package_choice.Choice(wanted["version"], {}, [])
     try:
-        offers = package_manager.named(manager).offered(host.tree, names)
+        offers = package_manager.named(manager).offered(node.tree, names)
         choice = package_choice.with_fabric_manager(bare, names, offers)
     except Refusal as refusal:
         raise Refusal(

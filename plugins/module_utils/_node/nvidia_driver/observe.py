@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Callable, NamedTuple
 
-from ..component.bring import Host
+from ..component.bring import Node
 from ..facts_shape import Surveyed
 from ..gpu import in_kernel_drivers, loaded_module
 from ..kernel import modprobe
@@ -17,7 +17,7 @@ from .method import Method
 from .target import Target
 from .wanted import Present
 
-_METHODS: dict[str, Callable[[Target, Host], Method]] = {
+_METHODS: dict[str, Callable[[Target, Node], Method]] = {
     "runfile": by_runfile.of_host,
     "package": by_packages.of_host,
 }
@@ -44,7 +44,7 @@ class Seen(NamedTuple):
     unused: list[str]
 
 
-def observe(host: Host, wanted: Present, consent: Container[str], asked_units: list[str]) -> Seen:
+def observe(node: Node, wanted: Present, consent: Container[str], asked_units: list[str]) -> Seen:
     """Look at a host.
 
     :param wanted: the wanted state.
@@ -52,21 +52,21 @@ def observe(host: Host, wanted: Present, consent: Container[str], asked_units: l
     :param asked_units: the units of gpunode_drain.
     :raises Refusal: nothing brings that driver to this host.
     """
-    facts = host.found
+    facts = node.found
     target = Target(wanted, facts)
     files = {
-        **modprobe_conf.wanted_files(host.tree, wanted["parameters"]),
+        **modprobe_conf.wanted_files(node.tree, wanted["parameters"]),
         **_unit_files(target),
     }
     return Seen(
         target=target,
-        method=_METHODS[wanted["method"]](target, host),
+        method=_METHODS[wanted["method"]](target, node),
         files=files,
         stale={path: text_files.found(path) for path in text_files.stale(files)},
-        units=services.states(host.run),
-        in_the_way=_in_the_way(facts, consent, asked_units, host),
+        units=services.states(node.run),
+        in_the_way=_in_the_way(facts, consent, asked_units, node),
         unused=[
-            name for name in loaded_in_kernel_drivers(facts) if modprobe.is_unused(name, host.tree)
+            name for name in loaded_in_kernel_drivers(facts) if modprobe.is_unused(name, node.tree)
         ],
     )
 
@@ -88,11 +88,11 @@ def loaded_in_kernel_drivers(facts: Surveyed) -> list[str]:
 
 
 def _in_the_way(
-    facts: Surveyed, consent: Container[str], asked_units: list[str], host: Host
+    facts: Surveyed, consent: Container[str], asked_units: list[str], node: Node
 ) -> dict[str, list[str]]:
     """Return what is stopped for an exchange of the driver, as drain.survey has it."""
     if not facts["driver"]["loaded"]["version"] or "stop_gpu_clients" not in consent:
         return {"triggers": [], "services": []}
     # A reboot ends the daemons in order, and they hold nobody up until then.
     daemons = drain.DAEMONS if loaded_module.may_exchange(facts, consent) else ()
-    return drain.survey([*asked_units, *daemons], host.run)
+    return drain.survey([*asked_units, *daemons], node.run)

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from functools import cached_property
 
-from ..component.bring import Host
+from ..component.bring import Node
 from ..gpu import installed_driver
 from ..kernel import dkms, dkms_status
 from ..packages import versions
@@ -40,7 +40,7 @@ class PackageExchange:
     """What steps do to have the driver by packages.
 
     :param target: the wanted driver.
-    :param host: the host.
+    :param node: the bring.Node.
     :param packages: those that bring it.
     :param kernels: those that get modules.
     :param before: {name: version} of the driver's packages that were there.
@@ -51,7 +51,7 @@ class PackageExchange:
     def __init__(
         self,
         target: Target,
-        host: Host,
+        node: Node,
         packages: WantedPackages,
         kernels: ServedKernels,
         before: dict[str, str],
@@ -59,7 +59,7 @@ class PackageExchange:
         left: list[str],
     ) -> None:
         self._target = target
-        self._host = host
+        self._node = node
         self._packages = packages
         self._kernels = kernels
         self._before = before
@@ -74,7 +74,7 @@ class PackageExchange:
         """
         # What was cut is brought to its end by name: nobody looks for what others stand on.
         there = {**self._unfinished, **self._before}
-        names, tree = self._packages.to_ask_for(there), self._host.tree
+        names, tree = self._packages.to_ask_for(there), self._node.tree
         manager = self._packages.manager
         offers, stopped = manager.offered(tree, names), manager.stopped(tree, names)
         return self._packages.choice(there, offers, stopped)
@@ -85,7 +85,7 @@ class PackageExchange:
 
     def installed(self) -> dict[str, str]:
         """Return {name: version} of the driver's packages that are there now."""
-        return package_sets.installed(self._host.tree, self._family)
+        return package_sets.installed(self._node.tree, self._family)
 
     def version(self) -> str:
         """Return the version of the driver that is there now, the branch where none is."""
@@ -94,13 +94,13 @@ class PackageExchange:
     def fetch(self) -> None:
         """Have on the host all that is to be installed."""
         choice, archives = self._choice
-        manager, execute = self._packages.manager, self._host.execute
+        manager, execute = self._packages.manager, self._node.execute
         package_sets.fetch(choice, self._family, execute, manager, archives)
 
     def build(self) -> None:
         """Build the modules of the packages that bring them, before those are installed."""
         choice, archives = self._choice
-        manager, execute = self._packages.manager, self._host.execute
+        manager, execute = self._packages.manager, self._node.execute
         os.makedirs(own_paths.CACHE_DIR, mode=0o755, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=own_paths.CACHE_DIR, prefix="package-") as folder:
             sources = package_archives.sources(choice, self._family, manager)
@@ -112,16 +112,16 @@ class PackageExchange:
     def _build_from(self, folder: str, version: str) -> None:
         name = os.path.basename(folder)[: -len(version) - 1]
         modules = kernel_modules.Modules(name, version, *self._target.demands)
-        place = self._host.tree.path(os.path.join(dkms.SOURCES, os.path.basename(folder)))
+        place = self._node.tree.path(os.path.join(dkms.SOURCES, os.path.basename(folder)))
         if os.path.isdir(place) and files.sha256_of_tree(place) != files.sha256_of_tree(folder):
             self._build_beside(folder, modules)
             return
-        with dkms.undone_on_failure(self._host.tree, name, version):
+        with dkms.undone_on_failure(self._node.tree, name, version):
             if not os.path.isdir(place):
                 with disk.watched(f"add the sources of {name}", place):
                     shutil.copytree(folder, place, symlinks=True)
             rows = self._kernels.rows
-            kernel_modules.build(self._host.tree, modules, rows, self._host.execute)
+            kernel_modules.build(self._node.tree, modules, rows, self._node.execute)
 
     def _build_beside(self, folder: str, modules: kernel_modules.Modules) -> None:
         """See that modules build whose name in DKMS others have that are in use, and leave nothing.
@@ -129,7 +129,7 @@ class PackageExchange:
         Both kinds of modules are called nvidia there since 570 (awslabs/amazon-eks-ami, pull
         requests 2284 and 2370): the packages of the one take the place of the other's sources.
         """
-        tree, execute = self._host.tree, self._host.execute
+        tree, execute = self._node.tree, self._node.execute
         beside = modules._replace(name=f"{modules.name}{_TO_COME}")
         sources = tree.path(dkms.sources_of(*beside[:2]))
         try:
@@ -148,7 +148,7 @@ class PackageExchange:
     def install(self) -> None:
         """Install the packages, and their modules for every kernel."""
         choice, archives = self._choice
-        tree, execute, manager = self._host.tree, self._host.execute, self._packages.manager
+        tree, execute, manager = self._node.tree, self._node.execute, self._packages.manager
         for name, version in dkms_status.orphans(tree):
             if version == choice.driver:
                 dkms.remove(tree, name, version, execute)
@@ -163,7 +163,7 @@ class PackageExchange:
         version = self.version()
         if self._packages.prebuilt:
             came = package_choice.Choice(version, self._packages.prebuilt.packages(version), [])
-            tree, execute = self._host.tree, self._host.execute
+            tree, execute = self._node.tree, self._node.execute
             package_sets.install(came, self._family, tree, execute)
         self._add_forgotten(version, self._target.demands)
         modules = self.modules(version)
@@ -179,36 +179,36 @@ class PackageExchange:
         """Return the wanted modules of a version that packages brought by now, None for none."""
         if self._packages.prebuilt:
             return kernel_modules.prebuilt(version, self._target.demands)
-        driver = installed_driver.survey(self._host.tree)
+        driver = installed_driver.survey(self._node.tree)
         return kernel_modules.of_packages(driver, version, self._target.demands)
 
     def _add_forgotten(self, version: str, demands: Demands) -> None:
         """Have DKMS take the modules that packages brought, where it has none of that version."""
-        tree = self._host.tree
+        tree = self._node.tree
         driver = installed_driver.survey(tree)
         if kernel_modules.of_packages(driver, version, demands) is None:
-            dkms.add_packaged(tree, _IS_DRIVERS.match, self._host.execute)
+            dkms.add_packaged(tree, _IS_DRIVERS.match, self._node.execute)
 
     def hold(self) -> None:
         """Hold what is installed now at its versions, and keep its archives."""
         there, manager = self.installed(), self._target.facts["pkg_mgr"]
         version = self._packages.version_of(there) or self._packages.branch
         text_files.put_all(driver_pins.wanted_files(manager, there, version, self._family))
-        package_archives.keep(version, there, self._packages.manager, self._host.execute)
+        package_archives.keep(version, there, self._packages.manager, self._node.execute)
 
     def forget(self) -> None:
         """Purge the settings of what was there before and is no more."""
-        package_sets.forget(self._before, self._host.tree, self._host.execute)
+        package_sets.forget(self._before, self._node.tree, self._node.execute)
 
     def going_back(self) -> str:
         """Bring back the driver that was there; return a sentence about what came of it."""
         runfile = self._target.facts["driver"]["runfile"]
         version = self._packages.driver_of(self._before)
-        tree, execute = self._host.tree, self._host.execute
+        tree, execute = self._node.tree, self._node.execute
         if runfile or not version:
             package_sets.remove(self._family, tree, execute, staying=self._before)
         if runfile:
-            return runfile_exchange.reinstall(runfile, self._target, self._host)
+            return runfile_exchange.reinstall(runfile, self._target, self._node)
         if not version:
             return "There was no driver before"
         before = {**self._cut_of(version), **self._before}

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterable
 from typing import Any, Callable
 
-from ..component.bring import Host
+from ..component.bring import Node
 from ..gpu import driver_archive
 from ..kernel import headers as kernel_headers
 from ..packages import package_manager, rpm_transaction, stack_packages
@@ -148,13 +148,13 @@ def remove(
     _removing(package_manager.transact, family, tree, execute, manager, staying)
 
 
-def removal(names: Iterable[str], family: package_family.Family, host: Host) -> Step:
+def removal(names: Iterable[str], family: package_family.Family, node: Node) -> Step:
     """Return the step that removes the packages of a driver, by :func:`remove`.
 
     :param names: those that it tells of.
-    :param host: the bring.Host.
+    :param node: the bring.Node.
     """
-    action = functools.partial(remove, family, host.tree, host.execute)
+    action = functools.partial(remove, family, node.tree, node.execute)
     return Step(f"remove {', '.join(names)}", action)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Container
 from typing import NamedTuple
 
 from .. import steps
-from ..component.bring import Host
+from ..component.bring import Node
 from ..facts_shape import GpuClient
 from ..gpu import clients, fabric_manager, loaded_module
 from ..kernel import headers, initramfs, modprobe, secure_boot
@@ -88,33 +88,33 @@ def refuse(seen: Seen, consent: Container[str]) -> None:
         _refuse_clients(seen, consent)
 
 
-def plan(seen: Seen, consent: Container[str], host: Host) -> Plan:
+def plan(seen: Seen, consent: Container[str], node: Node) -> Plan:
     """Return what is to be done.
 
-    :param host: the host that it is to be done on; nothing is asked of it.
+    :param node: the one that it is to be done on; nothing is asked of it.
     :raises Refusal: it cannot be done.
     """
     ahead = outlook(seen, consent)
     method = seen.method
     restated = services.restated(seen.files, seen.stale)
-    draining = _draining(seen, ahead, host)
+    draining = _draining(seen, ahead, node)
     # Packages that go stop their units and disable them (systemd-rpm-macros, %systemd_preun).
     daemons = {} if method.changes_method else seen.units
     return Plan(
         [
             *method.preparing(),
             *method.building(),
-            *_ending(seen, host),
-            *_setting(seen, ahead, host),
+            *_ending(seen, node),
+            *_setting(seen, ahead, node),
         ],
         draining,
         method.exchanging(),
         [
             *method.finishing(),
-            *_freeing_images(seen, host),
-            *_loading(seen, ahead, host),
-            *services.unit_steps(units(seen), daemons, ahead.will_run, host.run, restated),
-            *_restoring(seen, ahead, bool(draining), host),
+            *_freeing_images(seen, node),
+            *_loading(seen, ahead, node),
+            *services.unit_steps(units(seen), daemons, ahead.will_run, node.run, restated),
+            *_restoring(seen, ahead, bool(draining), node),
         ],
     )
 
@@ -194,12 +194,12 @@ def _stopped(seen: Seen) -> set[str]:
     return {*seen.in_the_way["triggers"], *seen.in_the_way["services"]}
 
 
-def _ending(seen: Seen, host: Host) -> list[Step]:
+def _ending(seen: Seen, node: Node) -> list[Step]:
     unwanted = [] if seen.target.wanted["persistence"] else [services.PERSISTENCED]
-    return services.ending_steps(unwanted, seen.units, host.run)
+    return services.ending_steps(unwanted, seen.units, node.run)
 
 
-def _setting(seen: Seen, ahead: Outlook, host: Host) -> list[Step]:
+def _setting(seen: Seen, ahead: Outlook, node: Node) -> list[Step]:
     """Return the steps that put our settings.
 
     They come last: a host whose modules cannot be built keeps the kernel's own driver.
@@ -207,7 +207,7 @@ def _setting(seen: Seen, ahead: Outlook, host: Host) -> list[Step]:
     return [
         Step(
             _sentence(path, seen, ahead),
-            functools.partial(services.put, path, seen.files[path], host.run),
+            functools.partial(services.put, path, seen.files[path], node.run),
         )
         for path in seen.stale
     ]
@@ -221,40 +221,40 @@ def _sentence(path: str, seen: Seen, ahead: Outlook) -> str:
     return says
 
 
-def _draining(seen: Seen, ahead: Outlook, host: Host) -> list[Step]:
+def _draining(seen: Seen, ahead: Outlook, node: Node) -> list[Step]:
     if not ahead.reloads and not (_disturbs(seen, ahead) and _at_work(seen)):
         return []
     says = drain.sentence(seen.in_the_way)
-    action = functools.partial(drain.drain, seen.in_the_way, host.tree, host.run)
+    action = functools.partial(drain.drain, seen.in_the_way, node.tree, node.run)
     return [Step(says, action)] if says else []
 
 
-def _freeing_images(seen: Seen, host: Host) -> list[Step]:
+def _freeing_images(seen: Seen, node: Node) -> list[Step]:
     return [
         Step(
             f"take the kernel's own driver out of the initramfs of kernel {release}",
-            functools.partial(initramfs.rebuild, host.tree, release, host.execute),
+            functools.partial(initramfs.rebuild, node.tree, release, node.execute),
         )
         for release in modprobe_conf.held(seen.target.facts["in_kernel_drivers"])
     ]
 
 
-def _loading(seen: Seen, ahead: Outlook, host: Host) -> list[Step]:
+def _loading(seen: Seen, ahead: Outlook, node: Node) -> list[Step]:
     """Return the steps that load the driver, where neither a reboot nor a key has to come."""
-    load = functools.partial(apply.load, host)
+    load = functools.partial(apply.load, node)
     if ahead.reloads:
         return [Step("exchange the loaded module", load)]
     if _loaded(seen) or not ahead.can_load:
         return []
     unloading = [
-        Step(f"unload {name}", functools.partial(modprobe.unload, name, host.run))
+        Step(f"unload {name}", functools.partial(modprobe.unload, name, node.run))
         for name in observe.loaded_in_kernel_drivers(seen.target.facts)
     ]
     return [*unloading, Step("load the module", load)]
 
 
-def _restoring(seen: Seen, ahead: Outlook, drains: bool, host: Host) -> list[Step]:
+def _restoring(seen: Seen, ahead: Outlook, drains: bool, node: Node) -> list[Step]:
     if not ahead.will_run or not (drains or seen.target.facts["drained"]):
         return []
-    restore = functools.partial(apply.restore, host.run)
+    restore = functools.partial(apply.restore, node.run)
     return [Step("start again what was stopped for the driver", restore)]

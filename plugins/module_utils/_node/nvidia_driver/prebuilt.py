@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from ..component.bring import Host
+from ..component.bring import Node
 from ..facts_shape import Surveyed
 from ..kernel import kernels, secure_boot
 from ..packages import deb_version, stack_packages, versions
@@ -137,7 +137,7 @@ class Prebuilt(NamedTuple):
         return sorted(fitting, key=lambda offer: deb_version.key(offer.version), reverse=True)
 
 
-def of_host(target: Target, host: Host, patterns: Iterable[str]) -> Prebuilt | None:
+def of_host(target: Target, node: Node, patterns: Iterable[str]) -> Prebuilt | None:
     """Return the modules that a host is to have so; None where DKMS builds them there.
 
     :param patterns: of the names of packages that bring such modules.
@@ -147,12 +147,12 @@ def of_host(target: Target, host: Host, patterns: Iterable[str]) -> Prebuilt | N
     # These are linked to the kernel's own RDMA core.
     if not names or not rows or target.demands.rdma:
         return None
-    why = _why(target.facts, host.tree, patterns)
+    why = _why(target.facts, node.tree, patterns)
     if not why:
         return None
     template = next(name for name in names if "{kernel}" in name)
     by_release = {row["release"]: template.format(kernel=row["release"]) for row in rows}
-    following = stack_packages.installed(host.tree, _METAPACKAGE.fullmatch)
+    following = stack_packages.installed(node.tree, _METAPACKAGE.fullmatch)
     metapackages = [
         template.format(kernel=name.replace("linux-image-", "")) for name in sorted(following)
     ]
@@ -162,7 +162,7 @@ def of_host(target: Target, host: Host, patterns: Iterable[str]) -> Prebuilt | N
         template.replace("{kernel}", ""),
         by_release,
         metapackages,
-        offered(host.tree, [*by_release.values(), *metapackages]),
+        offered(node.tree, [*by_release.values(), *metapackages]),
     )
     branch = target.wanted["branch"]
     is_offered = branch in map(versions.branch, found.drivers)

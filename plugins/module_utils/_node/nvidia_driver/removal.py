@@ -10,7 +10,7 @@ import shutil
 from typing import Any, NamedTuple
 
 from .. import steps
-from ..component.bring import Host
+from ..component.bring import Node
 from ..facts_shape import Surveyed
 from ..gpu import clients as gpu_clients
 from ..gpu import drained, driver_archive
@@ -60,7 +60,7 @@ class Seen(NamedTuple):
     there: dict[str, text_files.OnDisk]
 
 
-def converge(host: Host, repositories: dict[str, Any], check_mode: bool) -> Result:
+def converge(node: Node, repositories: dict[str, Any], check_mode: bool) -> Result:
     """Remove the driver; return the steps.Result.
 
     A module that is loaded stays so until the host is rebooted.
@@ -68,20 +68,20 @@ def converge(host: Host, repositories: dict[str, Any], check_mode: bool) -> Resu
     :param repositories: {name: row} of the catalog.
     :raises Refusal: somebody uses the GPUs, or the removal failed.
     """
-    seen = observe(host, repositories)
+    seen = observe(node, repositories)
     refuse(seen.facts)
     # Before a daemon is ended or anything that is kept goes.
-    package_sets.check_removal(seen.family, host.tree, host.execute)
-    todo = plan(seen, host)
+    package_sets.check_removal(seen.family, node.tree, node.execute)
+    todo = plan(seen, node)
     if not check_mode:
         with apply.unit_errors_refused():
             steps.run(todo)
     return Result(steps.sentences(todo))
 
 
-def observe(host: Host, repositories: dict[str, Any]) -> Seen:
+def observe(node: Node, repositories: dict[str, Any]) -> Seen:
     """Look at a host."""
-    facts, tree = host.found, host.tree
+    facts, tree = node.found, node.tree
     family = package_family.of_unknown(facts, repositories)
     nothing = text_files.of(None)
     files = {
@@ -92,9 +92,9 @@ def observe(host: Host, repositories: dict[str, Any]) -> Seen:
     }
     return Seen(
         facts=facts,
-        units=services.states(host.run),
+        units=services.states(node.run),
         unit_files=text_files.stale(services.wanted_files(persistence=False, own_unit=False)),
-        trees=_trees(host),
+        trees=_trees(node),
         folders=[
             folder
             for folder in (driver_archive.DIR, runfile_exchange.WORK_DIR)
@@ -121,14 +121,14 @@ def refuse(facts: Surveyed) -> None:
         )
 
 
-def plan(seen: Seen, host: Host) -> list[Step]:
+def plan(seen: Seen, node: Node) -> list[Step]:
     """Return what is done.
 
-    :param host: the host that it is to be done on; nothing is asked of it.
+    :param node: the one that it is to be done on; nothing is asked of it.
     """
-    todo = services.removal_steps(seen.units, seen.unit_files, host.run)
+    todo = services.removal_steps(seen.units, seen.unit_files, node.run)
     version = seen.facts["driver"]["runfile"]
-    remove = functools.partial(_remove_runfile, host)
+    remove = functools.partial(_remove_runfile, node)
     if version:
         todo.append(runfile.removal(version, remove))
     elif seen.trees:
@@ -136,18 +136,18 @@ def plan(seen: Seen, host: Host) -> list[Step]:
     for folder in seen.folders:
         todo.append(Step(f"remove {folder}", functools.partial(shutil.rmtree, folder)))
     if seen.packages:
-        todo.append(package_sets.removal(sorted(seen.packages), seen.family, host))
+        todo.append(package_sets.removal(sorted(seen.packages), seen.family, node))
     return todo + text_files.settling(seen.files, seen.there)
 
 
-def _remove_runfile(host: Host) -> None:
+def _remove_runfile(node: Node) -> None:
     """Remove what a .run brought, and its modules where an uninstaller is gone."""
-    runfile.uninstall(host.execute, host.tree)
+    runfile.uninstall(node.execute, node.tree)
     # Looked at again: the uninstaller takes its own along.
-    for name, version in _trees(host):
-        dkms.remove(host.tree, name, version, host.execute)
+    for name, version in _trees(node):
+        dkms.remove(node.tree, name, version, node.execute)
 
 
-def _trees(host: Host) -> list[tuple[str, str]]:
-    found = kernel_modules.others(host.tree, None)
+def _trees(node: Node) -> list[tuple[str, str]]:
+    found = kernel_modules.others(node.tree, None)
     return [row for row in found if row[0] == kernel_modules.OF_RUNFILE]

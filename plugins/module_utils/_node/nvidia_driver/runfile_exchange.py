@@ -9,7 +9,7 @@ import os
 import shutil
 
 from .. import urls
-from ..component.bring import Host
+from ..component.bring import Node
 from ..gpu import installed_driver
 from ..kernel import dkms
 from ..packages import stack_packages
@@ -39,15 +39,15 @@ class RunfileExchange:
     """What steps do to have the driver by a .run.
 
     :param target: the wanted driver.
-    :param host: the host.
+    :param node: the bring.Node.
     :param kernels: those that get modules.
     :param file: what :func:`at_hand` found.
     """
 
-    def __init__(self, target: Target, host: Host, kernels: ServedKernels, file: str) -> None:
+    def __init__(self, target: Target, node: Node, kernels: ServedKernels, file: str) -> None:
         self._wanted = target.wanted
         self._target = target
-        self._host = host
+        self._node = node
         self._kernels = kernels
         self._file = file
         version = target.wanted["version"]
@@ -63,17 +63,17 @@ class RunfileExchange:
             else:
                 self._fetch()
                 path = _place_of(self._wanted["sha256"])
-                found = runfile.extract(path, folder, self._host.execute)
+                found = runfile.extract(path, folder, self._node.execute)
         return folder, found.modules
 
     def _fetch(self) -> None:
         """Put the file where it is unpacked from, its digest proven, and look into it."""
         wanted, path = self._wanted, _place_of(self._wanted["sha256"])
-        there = self._file or self._host.sent.get(wanted["file"])
+        there = self._file or self._node.sent.get(wanted["file"])
         download.fetch(f"file://{there}" if there else wanted["file"], path, wanted["sha256"])
         architecture = self._target.facts["architecture"]
         try:
-            runfile.inspect(path, architecture, self._host.execute, *identity_of(self._target))
+            runfile.inspect(path, architecture, self._node.execute, *identity_of(self._target))
         except Refusal as refusal:
             os.unlink(path)
             named = f"gpunode_driver_file: {urls.shown(wanted['file'])}"
@@ -81,10 +81,10 @@ class RunfileExchange:
 
     def build(self) -> None:
         """Build the modules for every kernel, and install none."""
-        tree, (name, version) = self._host.tree, self.modules[:2]
+        tree, (name, version) = self._node.tree, self.modules[:2]
         with dkms.undone_on_failure(tree, name, version):
-            _add(self._host, self.modules, *self.unpack())
-            kernel_modules.build(tree, self.modules, self._kernels.rows, self._host.execute)
+            _add(self._node, self.modules, *self.unpack())
+            kernel_modules.build(tree, self.modules, self._kernels.rows, self._node.execute)
 
     def install_modules(self) -> None:
         """Put the modules in place, and remove those of other drivers."""
@@ -99,23 +99,23 @@ class RunfileExchange:
         """Install programs, libraries and modules, in place of what there is."""
         folder, names = self.unpack()
         self._install_built()
-        runfile.install(folder, self.modules.version, self._host.execute, self._host.tree)
+        runfile.install(folder, self.modules.version, self._node.execute, self._node.tree)
         self._remove_unowned_libraries()
         # Whoever removes the driver before takes its tree of DKMS along, be it of this version.
-        _add(self._host, self.modules, folder, names)
+        _add(self._node, self.modules, folder, names)
         self.install_modules()
 
     def _install_built(self) -> None:
         """Install the modules first: a host that goes down now comes up with a driver."""
         rows = self._kernels.rows
-        kernel_modules.install(self._host.tree, self.modules, rows, self._host.execute)
+        kernel_modules.install(self._node.tree, self.modules, rows, self._node.execute)
 
     def _remove_unowned_libraries(self) -> None:
         """Remove libraries of other versions that neither a .run nor a package has placed.
 
         ldconfig leads programs to the greatest version that there is.
         """
-        tree = self._host.tree
+        tree = self._node.tree
         for version in installed_driver.libraries(tree):
             for path in installed_driver.libraries_of(tree, version):
                 if version != self.modules.version and not stack_packages.owns(tree, path):
@@ -133,17 +133,17 @@ class RunfileExchange:
 
         :param packages: {name: version} of those that were there.
         """
-        tree, driver = self._host.tree, self._target.facts["driver"]
+        tree, driver = self._node.tree, self._target.facts["driver"]
         before = (driver["libraries"] or [""])[-1]
-        runfile.uninstall(self._host.execute, tree, self.unpack()[0])
-        package_sets.bring_back(before, packages, [], family, tree, self._host.execute)
+        runfile.uninstall(self._node.execute, tree, self.unpack()[0])
+        package_sets.bring_back(before, packages, [], family, tree, self._node.execute)
         for name in {row["name"] for row in driver["dkms"] if row["version"] == before}:
             modules = kernel_modules.Modules(name, before, *self._target.demands_before)
             self._kernels.put_in_place(modules)
         return f"Driver {before} is back"
 
 
-def reinstall(version: str, target: Target, host: Host) -> str:
+def reinstall(version: str, target: Target, node: Node) -> str:
     """Bring back a driver whose .run is kept; return a sentence about what came of it.
 
     :param version: the driver that was there.
@@ -153,14 +153,14 @@ def reinstall(version: str, target: Target, host: Host) -> str:
     if not kept:
         return f"Driver {version} was there before, and its .run is not kept on the host"
     folder = os.path.join(WORK_DIR, "before")
-    names = runfile.extract(kept[0]["path"], folder, host.execute).modules
-    runfile.install(folder, version, host.execute, host.tree)
+    names = runfile.extract(kept[0]["path"], folder, node.execute).modules
+    runfile.install(folder, version, node.execute, node.tree)
     name = kernel_modules.OF_RUNFILE
     modules = kernel_modules.Modules(name, version, *target.demands_before)
-    _add(host, modules, folder, names)
-    kernel_modules.install(host.tree, modules, target.kernels, host.execute)
-    for left_name, left_version in kernel_modules.others(host.tree, modules):
-        dkms.remove(host.tree, left_name, left_version, host.execute)
+    _add(node, modules, folder, names)
+    kernel_modules.install(node.tree, modules, target.kernels, node.execute)
+    for left_name, left_version in kernel_modules.others(node.tree, modules):
+        dkms.remove(node.tree, left_name, left_version, node.execute)
     shutil.rmtree(WORK_DIR, ignore_errors=True)
     return f"Driver {version} is back"
 
@@ -170,7 +170,7 @@ def _place_of(sha256: str) -> str:
     return os.path.join(WORK_DIR, f"{sha256}.run")
 
 
-def _add(host: Host, modules: kernel_modules.Modules, folder: str, names: list[str]) -> None:
+def _add(node: Node, modules: kernel_modules.Modules, folder: str, names: list[str]) -> None:
     """Put the sources of an unpacked .run where DKMS takes them from."""
     kind = "kernel-open" if modules.is_open else "kernel"
-    kernel_modules.add(host.tree, modules, os.path.join(folder, kind), names)
+    kernel_modules.add(node.tree, modules, os.path.join(folder, kind), names)

@@ -8,7 +8,7 @@ import functools
 from collections.abc import Iterable
 from functools import cached_property
 
-from ..component.bring import Host
+from ..component.bring import Node
 from ..facts_shape import Kernel
 from ..kernel import dkms, kernels
 from ..packages import package_manager
@@ -17,17 +17,17 @@ from . import kernel_modules, package_sets
 from .target import Target
 
 
-def offered_headers(target: Target, host: Host) -> dict[str, str]:
+def offered_headers(target: Target, node: Node) -> dict[str, str]:
     """Return {release: package} of the headers that kernels lack and the host is offered."""
     lacking = [row["release"] for row in target.without_headers]
-    return package_sets.headers(host.tree, lacking, target.facts["pkg_mgr"])
+    return package_sets.headers(node.tree, lacking, target.facts["pkg_mgr"])
 
 
 class ServedKernels:
     """The kernels of a host that get modules: those that have headers, or will.
 
     :param target: the wanted driver.
-    :param host: the host.
+    :param node: the bring.Node.
     :param headers: what :func:`offered_headers` found.
     :param releases: others, where modules are not built for those.
     """
@@ -35,12 +35,12 @@ class ServedKernels:
     def __init__(
         self,
         target: Target,
-        host: Host,
+        node: Node,
         headers: dict[str, str],
         releases: Iterable[str] | None = None,
     ) -> None:
         self._facts = target.facts
-        self._host = host
+        self._node = node
         self.headers = headers
         self.releases = [*target.releases, *headers] if releases is None else list(releases)
 
@@ -51,7 +51,7 @@ class ServedKernels:
         Headers, and a compiler with them, may have come since the host was looked at.
         """
         running = self._facts["kernel"] if self._facts["own_kernel"] else ""
-        found = kernels.survey(self._host.tree, running)
+        found = kernels.survey(self._node.tree, running)
         return [row for row in found if row["release"] in self.releases]
 
     def installing_tools(self, missing: list[str]) -> list[Step]:
@@ -62,16 +62,16 @@ class ServedKernels:
 
         :param missing: packages that the work takes, beside the headers.
         """
-        steps, execute = [], self._host.execute
+        steps, execute = [], self._node.execute
         if self.headers:
             names = list(self.headers.values())
             install = functools.partial(package_sets.install_headers, names, execute)
             steps.append(Step(f"install {', '.join(names)}", install))
-        return [*steps, *package_manager.installing_missing(missing, execute, self._host.run)]
+        return [*steps, *package_manager.installing_missing(missing, execute, self._node.run)]
 
     def put_in_place(self, modules: kernel_modules.Modules) -> None:
         """Install modules for every kernel by DKMS, if by it, and remove the trees of others."""
-        tree, execute = self._host.tree, self._host.execute
+        tree, execute = self._node.tree, self._node.execute
         if modules.name:
             kernel_modules.install(tree, modules, self.rows, execute)
         for name, version in kernel_modules.others(tree, modules):

@@ -8,7 +8,7 @@ import collections
 import contextlib
 from collections.abc import Iterable
 
-from ..component.bring import Host
+from ..component.bring import Node
 from ..packages import deb_version, package_manager, versions
 from ..refusal import Refusal
 from . import package_archives, package_choice, package_family, prebuilt
@@ -19,7 +19,7 @@ class WantedPackages:
     """The packages that bring a branch of the driver to one host.
 
     :param target: the wanted driver.
-    :param host: the host.
+    :param node: the bring.Node.
     :raises Refusal: there are none.
 
     :ivar repository: the catalog's row of where they are from.
@@ -30,12 +30,12 @@ class WantedPackages:
     :ivar manager: what manages the host's packages.
     """
 
-    def __init__(self, target: Target, host: Host) -> None:
+    def __init__(self, target: Target, node: Node) -> None:
         wanted, row = target.wanted, target.package_row
         self.branch = wanted["branch"]
         self.repository = wanted["repositories"][row["repository"]]
         self.family = package_family.of(wanted["repositories"], row["repository"])
-        self.prebuilt = prebuilt.of_host(target, host, self.family.modules)
+        self.prebuilt = prebuilt.of_host(target, node, self.family.modules)
         by_dkms = row["packages"][target.module_type]
         self.names = list(self.prebuilt.names if self.prebuilt else by_dkms)
         if wanted["persistence"] and "persistenced" in self.repository:

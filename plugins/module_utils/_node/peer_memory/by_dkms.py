@@ -110,7 +110,7 @@ class ByDkms(Delivery[Trees]):
 
     def build(self, kernels: list[Kernel], hold: Hold) -> None:
         """Build the modules of some kernels; the module in place is that of before."""
-        tree, folder = self.host.tree, self.host.tree.path(dkms.sources_of(*self._which))
+        tree, folder = self.node.tree, self.node.tree.path(dkms.sources_of(*self._which))
         with _conf_put_back(), dkms.undone_on_failure(tree, *self._which):
             if self.lacks_sources:
                 with folders.replacing(folder) as new:
@@ -124,12 +124,12 @@ class ByDkms(Delivery[Trees]):
         """Have DKMS put in place what it built."""
         for release in releases:
             what = f"install nv_peer_mem {self.order.tag} for kernel {release}"
-            dkms.install_for(release, self._which, what, self.host.tree, self.host.execute)
-        dkms.forget_before(*self._which, self.host.tree)
+            dkms.install_for(release, self._which, what, self.node.tree, self.node.execute)
+        dkms.forget_before(*self._which, self.node.tree)
 
     def removing(self) -> list[Step]:
         """Return what removes the trees that are not to be there."""
-        remove = functools.partial(_remove, self.host.tree, self.host.execute)
+        remove = functools.partial(_remove, self.node.tree, self.node.execute)
         return [
             Step(f"remove {name} {version} from DKMS", functools.partial(remove, name, version))
             for name, version in self._unwanted
@@ -151,9 +151,9 @@ class ByDkms(Delivery[Trees]):
 
     def _build_for(self, kernel: Kernel) -> str:
         """Build the module of one kernel, and return its path."""
-        release, tree = kernel["release"], self.host.tree
+        release, tree = kernel["release"], self.node.tree
         what = f"build nv_peer_mem {self.order.tag} for kernel {release}"
-        done = dkms.build_for(release, self._which, what, tree, self.host.execute)
+        done = dkms.build_for(release, self._which, what, tree, self.node.execute)
         path = dkms.built_files(tree, *self._which, release).get(_NAME, "")
         if done.returncode or not path:
             raise dkms.not_built(tree, self._which, kernel, what, done, "Mend what it names")

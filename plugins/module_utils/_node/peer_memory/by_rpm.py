@@ -12,7 +12,7 @@ import collections
 import functools
 from typing import Any, NamedTuple
 
-from ..component.bring import Host
+from ..component.bring import Node
 from ..facts_shape import Kernel, Module, Surveyed
 from ..kernel import kernels
 from ..steps import Step
@@ -98,7 +98,7 @@ class ByRpm(Delivery["list[Package]"]):
 
     def install(self, releases: list[str]) -> None:
         """Put the packages in place that were built, and older ones of these kernels away."""
-        execute = self.host.execute
+        execute = self.node.execute
         built = [self._build.built(release) for release in releases]
         rpm_build.ended(f"install {PACKAGE}", [*_PUT, *built], execute)
         names = [rpm_build.name_of(self.order.tag, release) for release in releases]
@@ -112,7 +112,7 @@ class ByRpm(Delivery["list[Package]"]):
         return [
             Step(
                 f"remove the package {package.name}",
-                functools.partial(_remove, package, self.host),
+                functools.partial(_remove, package, self.node),
             )
             for package in self.there
             if not self._is_kept(package)
@@ -124,7 +124,7 @@ class ByRpm(Delivery["list[Package]"]):
 
     @property
     def _build(self) -> rpm_build.RpmBuild:
-        return rpm_build.RpmBuild(self.order, self.host)
+        return rpm_build.RpmBuild(self.order, self.node)
 
     def _of(self, release: str) -> list[Package]:
         """Return the packages that have a module for a kernel."""
@@ -145,14 +145,14 @@ class ByRpm(Delivery["list[Package]"]):
         )
 
 
-def _remove(package: Package, host: Host) -> None:
-    _erase(package.name, host.execute)
+def _remove(package: Package, node: Node) -> None:
+    _erase(package.name, node.execute)
     there = [path.split("/")[3] for path in package.paths if path.endswith(".ko")]
     # There are no modules to list of a kernel that is no more.
-    left = [name for name in there if host.tree.exists(f"{kernels.MODULES}/{name}")]
-    _list_modules(left, host.execute)
+    left = [name for name in there if node.tree.exists(f"{kernels.MODULES}/{name}")]
+    _list_modules(left, node.execute)
     # A package of RPM has its files, and not the folders on the way to them.
-    folders.remove_if_empty(host.tree.path(_SETTINGS))
+    folders.remove_if_empty(node.tree.path(_SETTINGS))
 
 
 def _erase(name: str, execute: Execute) -> None:

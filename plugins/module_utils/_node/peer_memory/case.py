@@ -9,7 +9,7 @@ import functools
 from functools import cached_property
 from typing import Any
 
-from ..component.bring import Host
+from ..component.bring import Node
 from ..facts_shape import Module
 from ..kernel import secure_boot
 from ..rdma import peer_route
@@ -96,18 +96,18 @@ class Case:
         return noted in ("", called) and kernel.misfits[path] is None
 
 
-def case(wanted: Said, target: Target, seen: Seen, outlook: Outlook, host: Host) -> Case:
+def case(wanted: Said, target: Target, seen: Seen, outlook: Outlook, node: Node) -> Case:
     """Return the Case of a host.
 
     :param wanted: the wanted state.
-    :param host: what is built is built there.
+    :param node: what is built is built there.
     :raises Refusal: there is no archive of the tag that is wanted, or not all that a build needs.
     """
-    order = _order(wanted, target, seen, host) if target.is_built else nv_peer_mem.NO_ORDER
+    order = _order(wanted, target, seen, node) if target.is_built else nv_peer_mem.NO_ORDER
     ways = {
         key: kind(
             order if key == wanted["delivery"] else nv_peer_mem.NO_ORDER,
-            host,
+            node,
             seen.delivered[key],
         )
         for key, kind in DELIVERIES.items()
@@ -125,7 +125,7 @@ def had(found: Any) -> Any:
     return found
 
 
-def _order(wanted: Said, target: Target, seen: Seen, host: Host) -> nv_peer_mem.Order:
+def _order(wanted: Said, target: Target, seen: Seen, node: Node) -> nv_peer_mem.Order:
     tag = target.tags[0]["tag"] if target.tags else wanted["tag"]
     peer_route.refuse_without_archive(tag, target.tags)
     row, patches = target.tags[0], wanted["patches"]
@@ -141,5 +141,5 @@ def _order(wanted: Said, target: Target, seen: Seen, host: Host) -> nv_peer_mem.
             for kernel in seen.kernels
             if kernel.row["release"] not in target.foretold
         ],
-        unpack=functools.partial(sources.make, row, patches, host.sent),
+        unpack=functools.partial(sources.make, row, patches, node.sent),
     )

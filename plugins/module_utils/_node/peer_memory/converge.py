@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import steps
-from ..component.bring import Host
+from ..component.bring import Node
 from ..facts_shape import Surveyed
 from ..rdma import peer_route
 from ..records import manifest
@@ -22,14 +22,14 @@ from .target import target as target_of
 from .wanted import Said
 
 
-def converge(host: Host, asked: dict[str, Any], check_mode: bool) -> steps.Result:
+def converge(node: Node, asked: dict[str, Any], check_mode: bool) -> steps.Result:
     """Bring peer memory to the wanted route; return the steps.Result.
 
     :param asked: the parameters of the module; what is unsaid does not come here.
     :raises Refusal: it cannot be done; what was there is there.
     """
-    case = _case(asked, host, host.found, check_mode)
-    planned = plan.plan(case, host)
+    case = _case(asked, node, node.found, check_mode)
+    planned = plan.plan(case, node)
     changes = steps.sentences(planned.steps)
     if check_mode:
         is_there = not changes and not case.target.foretold
@@ -37,29 +37,29 @@ def converge(host: Host, asked: dict[str, Any], check_mode: bool) -> steps.Resul
     if planned.needs:
         return steps.Result(needs=planned.needs)
     steps.run(planned.steps)
-    after = _case(asked, host, host.survey(), check_mode)
-    _refuse_unfinished(plan.plan(after, host), after)
+    after = _case(asked, node, node.survey(), check_mode)
+    _refuse_unfinished(plan.plan(after, node), after)
     sources.forget()
     return steps.Result(changes, planned.diff, _manifest(planned, after))
 
 
-def _case(asked: dict[str, Any], host: Host, facts: Surveyed, check_mode: bool) -> Case:
+def _case(asked: dict[str, Any], node: Node, facts: Surveyed, check_mode: bool) -> Case:
     """Look at the host, and return its Case.
 
     :param facts: what was seen of it just now.
     :raises Refusal: it cannot be brought to what is wanted.
     """
     wanted: Said = asked["wanted"]
-    drivers = observe.drivers(host.tree, facts, wanted["driver"]["module"])
+    drivers = observe.drivers(node.tree, facts, wanted["driver"]["module"])
     target = target_of(wanted, facts, drivers, asked["consent"], check_mode)
-    seen = observe.observe(host, facts, target, wanted)
+    seen = observe.observe(node, facts, target, wanted)
     refusals.refuse_in_use(target, seen)
     ahead = (
         outlook.to_be(wanted, facts, target.basis, asked["consent"], asked["drain"])
         if check_mode
         else outlook.of_host(facts)
     )
-    case = case_of(wanted, target, seen, ahead, host)
+    case = case_of(wanted, target, seen, ahead, node)
     refusals.refuse(case, asked["consent"])
     return case
 

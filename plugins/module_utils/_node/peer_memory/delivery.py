@@ -7,7 +7,7 @@ from __future__ import annotations
 import abc
 from typing import Any, Callable, Generic, TypeVar
 
-from ..component.bring import Host
+from ..component.bring import Node
 from ..facts_shape import Kernel, Module, Surveyed
 from ..steps import Step
 from ..system import text_files
@@ -27,15 +27,15 @@ class Delivery(abc.ABC, Generic[There]):
 
     :cvar name: what people call it.
     :param order: what is to be there by it.
-    :param host: the host, for what it does there.
+    :param node: the bring.Node, for what it does there.
     :param there: what its :meth:`observe` found.
     """
 
     name: str
 
-    def __init__(self, order: nv_peer_mem.Order, host: Host, there: There) -> None:
+    def __init__(self, order: nv_peer_mem.Order, node: Node, there: There) -> None:
         self.order = order
-        self.host = host
+        self.node = node
         self.there = there
 
     @staticmethod

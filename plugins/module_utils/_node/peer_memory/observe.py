@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any, Callable, NamedTuple
 
 from .. import facts_shape
-from ..component.bring import Host
+from ..component.bring import Node
 from ..kernel import kernels
 from ..packages import database, stack_packages
 from ..rdma import peer_route, symbols
@@ -81,7 +81,7 @@ def drivers(tree: Root, facts: facts_shape.Surveyed, said: str) -> dict[str, str
     return found
 
 
-def observe(host: Host, facts: facts_shape.Surveyed, target: Target, wanted: Said) -> Seen:
+def observe(node: Node, facts: facts_shape.Surveyed, target: Target, wanted: Said) -> Seen:
     """Return what a host has, as far as the target's route makes it matter.
 
     Drivers are large, and read only where a module is held against them.
@@ -89,16 +89,16 @@ def observe(host: Host, facts: facts_shape.Surveyed, target: Target, wanted: Sai
     :param facts: of the host.
     :param wanted: the wanted state.
     """
-    delivered = {key: kind.observe(host.tree, facts) for key, kind in DELIVERIES.items()}
+    delivered = {key: kind.observe(node.tree, facts) for key, kind in DELIVERIES.items()}
     tools = DELIVERIES[wanted["delivery"]].packages(facts["pkg_mgr"]) if target.is_built else []
     rows = target.kernels if target.route in peer_route.MODULES else []
-    at_boot = boot.observe(host.tree)
+    at_boot = boot.observe(node.tree)
     return Seen(
         facts,
-        [_kernel(host.tree, row, target, facts, wanted["driver"]) for row in rows],
+        [_kernel(node.tree, row, target, facts, wanted["driver"]) for row in rows],
         delivered,
-        [] if target.is_built else _packaged(host, facts, delivered),
-        database.missing(tools, host.run),
+        [] if target.is_built else _packaged(node, facts, delivered),
+        database.missing(tools, node.run),
         at_boot,
         text_files.look([*boot.places(at_boot), nv_peer_mem.CONF]),
     )
@@ -146,14 +146,14 @@ def _misfit(tree: Root, path: str, name: str, against: Any) -> Refusal | None:
     return refusal
 
 
-def _packaged(host: Host, facts: facts_shape.Surveyed, delivered: dict[str, Any]) -> list[str]:
-    ways = [kind(nv_peer_mem.NO_ORDER, host, delivered[key]) for key, kind in DELIVERIES.items()]
+def _packaged(node: Node, facts: facts_shape.Surveyed, delivered: dict[str, Any]) -> list[str]:
+    ways = [kind(nv_peer_mem.NO_ORDER, node, delivered[key]) for key, kind in DELIVERIES.items()]
     paths = [
         row["path"]
         for row in facts["driver"]["modules"]
         if row["name"] == nv_peer_mem.NAME and not any(way.has_put(row) for way in ways)
     ]
-    return [path for path in paths if stack_packages.owns(host.tree, path)]
+    return [path for path in paths if stack_packages.owns(node.tree, path)]
 
 
 def _or_refusal(look: Callable[..., Any], *arguments: Any) -> Any:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 from typing import NamedTuple
 
-from ..component.bring import Host
+from ..component.bring import Node
 from ..kernel import modprobe
 from ..packages import package_manager
 from ..rdma import peer_route
@@ -36,14 +36,14 @@ class Plan(NamedTuple):
     files: dict[str, text_files.TextFile]
 
 
-def plan(case: Case, host: Host) -> Plan:
+def plan(case: Case, node: Node) -> Plan:
     """Return the Plan of a host.
 
     The module that is there goes once the new one is built. What came by another way goes right
     before, for it may lie at the very same path.
 
     :param case: the Case, of which nothing is refused.
-    :param host: where it is to be done.
+    :param node: where it is to be done.
     """
     files = _files(case)
     stale = text_files.stale(files, case.seen.there)
@@ -52,40 +52,40 @@ def plan(case: Case, host: Host) -> Plan:
     stale = [path for path in stale if path not in case.way.files or not is_to_come]
     there = case.seen.there
     steps = [
-        *_building(case, host),
-        *_unloading(case, host),
+        *_building(case, node),
+        *_unloading(case, node),
         *(step for way in case.others for step in way.removing()),
         *_installing(case),
         *case.way.removing(),
-        *_removing(case, host),
+        *_removing(case, node),
         *text_files.settling({path: files[path] for path in stale}, there),
-        *_loading(case, host),
+        *_loading(case, node),
     ]
     diff = [
         text_files.diff(path, files[path], there.get(path, text_files.NOTHING)) for path in stale
     ]
-    return Plan(steps, _needs(case, host), diff, files)
+    return Plan(steps, _needs(case, node), diff, files)
 
 
-def _needs(case: Case, host: Host) -> list[str]:
+def _needs(case: Case, node: Node) -> list[str]:
     """Return the names of the files of the controller that the host lacks."""
     if not case.unfit or not case.way.lacks_sources:
         return []
     file = case.target.tags[0]["file"]
-    return [] if "://" in file or file in host.sent else [file]
+    return [] if "://" in file or file in node.sent else [file]
 
 
-def _building(case: Case, host: Host) -> list[Step]:
+def _building(case: Case, node: Node) -> list[Step]:
     """Return what makes the modules of every kernel, beside those that are there."""
     if not case.unfit:
         return []
     rows = [row for row in case.target.kernels if row["release"] in case.unfit]
     drivers = {kernel.row["release"]: kernel.driver for kernel in case.seen.kernels}
     return [
-        *package_manager.installing_missing(case.seen.lacking, host.execute, host.run),
+        *package_manager.installing_missing(case.seen.lacking, node.execute, node.run),
         Step(
             f"build {_described(case)}",
-            functools.partial(apply.build, case.way, rows, drivers, host.tree),
+            functools.partial(apply.build, case.way, rows, drivers, node.tree),
         ),
     ]
 
@@ -102,29 +102,29 @@ def _described(case: Case) -> str:
     return f"{case.target.route} {case.way.order.tag} for kernel {', '.join(case.unfit)}"
 
 
-def _unloading(case: Case, host: Host) -> list[Step]:
+def _unloading(case: Case, node: Node) -> list[Step]:
     """Return what unloads the modules of other routes, and the one that is built anew."""
     route = case.target.route
     return [
-        Step(f"unload {name}", functools.partial(modprobe.unload, name, host.run))
+        Step(f"unload {name}", functools.partial(modprobe.unload, name, node.run))
         for name in [*peer_route.others(route), *([route] if _reloads(case) else [])]
         if name in case.outlook.modules
     ]
 
 
-def _removing(case: Case, host: Host) -> list[Step]:
+def _removing(case: Case, node: Node) -> list[Step]:
     """Return what removes modules that nobody answers for."""
-    remove = functools.partial(apply.remove_module, host.tree, host.run)
+    remove = functools.partial(apply.remove_module, node.tree, node.run)
     return [Step(f"remove {path}", functools.partial(remove, path)) for path in case.unowned]
 
 
-def _loading(case: Case, host: Host) -> list[Step]:
+def _loading(case: Case, node: Node) -> list[Step]:
     """Return what loads the module, as far as it can be now."""
     route = case.target.route
     is_there = route in case.outlook.modules and not _reloads(case)
     if is_there or not _can_load(case):
         return []
-    return [Step(f"load {route}", functools.partial(apply.load, route, host.run))]
+    return [Step(f"load {route}", functools.partial(apply.load, route, node.run))]
 
 
 def _files(case: Case) -> dict[str, text_files.TextFile]:

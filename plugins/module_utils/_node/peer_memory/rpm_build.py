@@ -13,7 +13,7 @@ import re
 import shutil
 from typing import Any
 
-from ..component.bring import Host
+from ..component.bring import Node
 from ..facts_shape import Kernel
 from ..kernel import build_failure, kernels
 from ..refusal import Refusal
@@ -91,13 +91,13 @@ class RpmBuild:
     """The building of packages, in a folder that is nobody else's.
 
     :param order: what is to be built.
-    :param host: where.
+    :param node: where.
     """
 
-    def __init__(self, order: nv_peer_mem.Order, host: Host) -> None:
+    def __init__(self, order: nv_peer_mem.Order, node: Node) -> None:
         self._order = order
-        self._tree = host.tree
-        self._execute = host.execute
+        self._tree = node.tree
+        self._execute = node.execute
 
     def make(self, kernels_: list[Kernel], hold: Hold) -> None:
         """Build the packages of some kernels, beside what is there, and install nothing.

@@ -10,7 +10,7 @@ import time
 from typing import Any, Callable
 
 from .. import steps
-from ..component.bring import Host
+from ..component.bring import Node
 from ..gpu import gridd
 from ..records import manifest
 from ..refusal import Refusal
@@ -21,7 +21,7 @@ from .wanted import State
 
 
 def converge(
-    host: Host,
+    node: Node,
     asked: dict[str, Any],
     check_mode: bool,
     sleep: Callable[[float], object] = time.sleep,
@@ -33,23 +33,23 @@ def converge(
     :raises Refusal: the daemon is not there, or gets no licence.
     """
     wanted: State = asked["wanted"]
-    seen = observe.observe(host.tree, host.run, asks_gpus=wanted["state"] == "present")
+    seen = observe.observe(node.tree, node.run, asks_gpus=wanted["state"] == "present")
     if wanted["state"] != "present":
-        going = plan.absent(seen, host.run)
+        going = plan.absent(seen, node.run)
         if not check_mode:
             steps.run(going.steps)
         return steps.Result(steps.sentences(going.steps), going.diff)
     if not check_mode:
         plan.refuse(seen)
-    planned = plan.present(wanted, asked["token"], seen, host.run)
+    planned = plan.present(wanted, asked["token"], seen, node.run)
     if not check_mode:
-        after = systemd.journal_end(host.run)
+        after = systemd.journal_end(node.run)
         steps.run(planned.steps)
         if seen.is_up:
             prove = functools.partial(
-                apply.prove, wanted["wait_s"], host.tree, host.run, after, sleep
+                apply.prove, wanted["wait_s"], node.tree, node.run, after, sleep
             )
-            _prove_or_go_back(prove, planned, host.run)
+            _prove_or_go_back(prove, planned, node.run)
     entries = _manifest(planned, seen.is_up)
     return steps.Result(steps.sentences(planned.steps), planned.diff, entries)
 

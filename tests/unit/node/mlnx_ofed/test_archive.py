@@ -18,7 +18,7 @@ DIGEST = hashlib.sha256(b"whole").hexdigest()
 @pytest.fixture
 def host(tmp_path, monkeypatch):
     monkeypatch.setattr(archive, "_WORK_DIR", str(tmp_path / "work"))
-    return bring.Host(planted(tmp_path / "root", {}), None, None, None)
+    return bring.Node(planted(tmp_path / "root", {}), None, None, None)
 
 
 def made(host, place=FILE):

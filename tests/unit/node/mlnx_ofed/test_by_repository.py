@@ -133,7 +133,7 @@ class Host:
     def converge(self, check_mode=False, **said):
         state = wanted_state.Site({**self.said, **said}, "/").wanted("mlnx_ofed")
         self.tree.run = self.run
-        host = bring.Host(self.tree, lambda: copy.deepcopy(self.facts), self.execute, self.run)
+        host = bring.Node(self.tree, lambda: copy.deepcopy(self.facts), self.execute, self.run)
         asked = {"wanted": state, "consent": []}
         return ofed_converge.converge(host, asked, check_mode)
 

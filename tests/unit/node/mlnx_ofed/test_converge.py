@@ -126,7 +126,7 @@ class Host:
     def converge(self, *consent, check_mode=True, **said):
         state = wanted_state.Site({**self.said, **said}, "/").wanted("mlnx_ofed")
         self.tree.run = self.run
-        host = bring.Host(self.tree, self.survey, self.execute, self.run)
+        host = bring.Node(self.tree, self.survey, self.execute, self.run)
         asked = {"wanted": state, "consent": list(consent)}
         return ofed_converge.converge(host, asked, check_mode)
 

@@ -59,7 +59,7 @@ def test_of_what_dkms_forgot_the_stacks_own_trees_are_added_again(tmp_path, monk
         return subprocess.CompletedProcess(argv, 0, "", "")
 
     monkeypatch.setattr(dkms.stack_packages, "owns", lambda *_: True)
-    ofed_modules.add_forgotten(bring.Host(tree, dict, execute, tree.run))
+    ofed_modules.add_forgotten(bring.Node(tree, dict, execute, tree.run))
     asked = " ".join(" ".join(argv) for argv in added)
     assert ("mlnx-ofed-kernel" in asked, "knem" in asked) == (True, True)
     assert ("nvidia" in asked, "iser" in asked) == (False, False)
@@ -98,7 +98,7 @@ def completed(tree, monkeypatch, status=0, outdated=ofed_modules.NO_BUILDS):
         return subprocess.CompletedProcess(argv, status, "", "error: no\n")
 
     monkeypatch.setattr(dkms, "_wait_for_others", lambda *_: None)
-    host = bring.Host(tree, None, execute, None)
+    host = bring.Node(tree, None, execute, None)
     try:
         ofed_modules.complete(host, WHICH, KERNEL, outdated)
     finally:

@@ -37,7 +37,7 @@ class Host:
         return subprocess.CompletedProcess(argv, status, self.says, self.complains)
 
     def made(self):
-        return bring.Host(self.tree, lambda: self.facts, self.execute, self.run)
+        return bring.Node(self.tree, lambda: self.facts, self.execute, self.run)
 
     def restart(self):
         return openibd.restart(self.made())

@@ -79,11 +79,11 @@ def untouched(*_asked, **_options):
     pytest.fail("the host was asked")
 
 
-HOST = bring.Host(None, untouched, untouched, untouched, untouched)
+NODE = bring.Node(None, untouched, untouched, untouched, untouched)
 
 
 def planned(found, *consent, way=by_bundle.ByBundle, **said):
-    return plan.plan(way({**WANTED, **said}, found, HOST), list(consent))
+    return plan.plan(way({**WANTED, **said}, found, NODE), list(consent))
 
 
 def told(*asked, **said):
@@ -199,7 +199,7 @@ def test_where_the_distributions_own_is_wanted_what_tells_of_a_repository_goes()
 def test_what_could_not_be_installed_is_refused_before_anything_is_done(said, words):
     found = inbox(kernels=[])
     with pytest.raises(Refusal, match=words):
-        by_bundle.ByBundle({**WANTED, **said}, found, HOST).refuse([])
+        by_bundle.ByBundle({**WANTED, **said}, found, NODE).refuse([])
 
 
 # The rest is decided by the plan of a host on the controller as well.
@@ -308,4 +308,4 @@ def test_a_kernel_that_lacks_modules_gets_them_whichever_way_the_stack_came():
 
 def test_a_way_that_leaves_out_a_part_of_its_interface_is_none():
     with pytest.raises(TypeError, match="finished"):
-        type("Half", (Nothing,), {"finished": method.Method.finished})(WANTED, seen(), HOST)
+        type("Half", (Nothing,), {"finished": method.Method.finished})(WANTED, seen(), NODE)

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from trees import planted
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node.component.bring import Host
+from ansible_collections.gpunode.stack.plugins.module_utils._node.component.bring import Node
 from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver import by_packages
 from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver.target import Target
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import package_manager
@@ -58,7 +58,7 @@ def method(root, facts, files=None, answers=None, **variables):
         return subprocess.CompletedProcess(argv, len(asked), says, "")
 
     tree = planted(root, files, answers=answers)
-    host = Host(tree, lambda: facts, execute, run)
+    host = Node(tree, lambda: facts, execute, run)
     return by_packages.of_host(Target(state, facts), host)
 
 

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node.component.bring import Host
+from ansible_collections.gpunode.stack.plugins.module_utils._node.component.bring import Node
 from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver import (
     by_runfile,
     fabric_packages,
@@ -49,7 +49,7 @@ FRESH = DONE._replace(is_in_place=False, lacking=["6.1"], missing=["dkms"])
 def method(seen, before="", sent=(), **wanted):
     facts = copy.deepcopy(case.EMPTY)
     facts["driver"]["runfile"] = before
-    host = Host(None, None, None, None, sent=dict.fromkeys(sent, "/tmp/sent"))
+    host = Node(None, None, None, None, sent=dict.fromkeys(sent, "/tmp/sent"))
     family = package_family.Family(["nvidia-*"], [], [], [], {})
     return by_runfile.ByRunfile(Target({**WANTED, **wanted}, facts), host, family, seen)
 

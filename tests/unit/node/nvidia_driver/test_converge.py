@@ -98,7 +98,7 @@ class Host:
         return self.facts
 
     def converge(self, *consent, drain=(), check_mode=False, **wanted):
-        host = bring.Host(self.tree, self.survey, None, self.run)
+        host = bring.Node(self.tree, self.survey, None, self.run)
         asked = {
             "wanted": {**WANTED, **wanted},
             "consent": list(consent),

@@ -36,7 +36,7 @@ STOPPED = {"triggers": [], "services": ["serve.service"]}
 NOTHING = {"triggers": [], "services": []}
 RUNS = {"ActiveState": "active", "UnitFileState": "enabled"}
 # Nothing can be asked of it.
-HOST = bring.Host(None, None, None, None)
+NODE = bring.Node(None, None, None, None)
 
 
 def seen(in_the_way=None, stale=None, units=None, unused=(), wanted=None, loaded="", **facts):
@@ -61,7 +61,7 @@ def seen(in_the_way=None, stale=None, units=None, unused=(), wanted=None, loaded
 
 
 def changes(found, *consent):
-    return plan.plan(found, consent, HOST).changes
+    return plan.plan(found, consent, NODE).changes
 
 
 def test_a_fresh_host_gets_the_driver_and_its_daemon_in_this_order():

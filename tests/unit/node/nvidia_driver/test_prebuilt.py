@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node import steps
-from ansible_collections.gpunode.stack.plugins.module_utils._node.component.bring import Host
+from ansible_collections.gpunode.stack.plugins.module_utils._node.component.bring import Node
 from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver import (
     by_packages,
     pins,
@@ -93,7 +93,7 @@ class Ubuntu:
                 for name, version in self.packages.items()
             )
         )
-        return Host(Root(str(self.root), self.run), lambda: self.facts, None, self.run)
+        return Node(Root(str(self.root), self.run), lambda: self.facts, None, self.run)
 
     def wanted(self, **variables):
         return wanted_packages.WantedPackages(self.target(**variables), self.host)

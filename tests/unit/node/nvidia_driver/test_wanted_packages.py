@@ -6,7 +6,7 @@ import copy
 
 import pytest
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node.component.bring import Host
+from ansible_collections.gpunode.stack.plugins.module_utils._node.component.bring import Node
 from ansible_collections.gpunode.stack.plugins.module_utils._node.nvidia_driver import (
     wanted_packages,
 )
@@ -37,7 +37,7 @@ KINDS = {"proprietary": OF_KIND, "open": [f"{name}-open" for name in OF_KIND]}
 def packages_of(kind):
     variables = {"gpunode_stack": "r580", "gpunode_driver_modules": kind}
     wanted = wanted_state.Site(variables, "/").wanted("nvidia_driver")
-    host = Host(Root("/nonexistent"), lambda: {}, None, None)
+    host = Node(Root("/nonexistent"), lambda: {}, None, None)
     target = Target(wanted, {**copy.deepcopy(case.EMPTY), **UBUNTU})
     return wanted_packages.WantedPackages(target, host)
 

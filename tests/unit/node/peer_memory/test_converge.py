@@ -123,7 +123,7 @@ class Host:
         return subprocess.CompletedProcess(argv, 0, "dkms\tii \t\n", b"")
 
     def converge(self, check_mode=True):
-        host = bring.Host(self.tree, self.survey, self.execute, self.run)
+        host = bring.Node(self.tree, self.survey, self.execute, self.run)
         asked = {"wanted": self.wanted, "consent": self.consent, "drain": []}
         return peer_memory.converge(host, asked, check_mode)
 

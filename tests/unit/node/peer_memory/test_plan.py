@@ -41,7 +41,7 @@ def nothing(*_asked, **_options):
     raise AssertionError("a plan does nothing and looks at nothing")
 
 
-HOST = bring.Host(None, nothing, nothing, nothing)
+NODE = bring.Node(None, nothing, nothing, nothing)
 
 
 class ByHand(Delivery):
@@ -54,7 +54,7 @@ class ByHand(Delivery):
 
     def __init__(self, tag="", has=True, puts=(), leaves=()):
         order = nv_peer_mem.NO_ORDER._replace(tag=tag)
-        super().__init__(order, HOST, None)
+        super().__init__(order, NODE, None)
         self._has = has
         self._puts = puts
         self._leaves = leaves
@@ -116,7 +116,7 @@ def planned(made):
     made.outlook = outlook.of_host(made.seen.facts)
     refusals.refuse_in_use(made.target, made.seen)
     refusals.refuse(made, [])
-    return plan.plan(made, HOST)
+    return plan.plan(made, NODE)
 
 
 def test_what_is_as_wanted_rests():
@@ -159,7 +159,7 @@ def test_the_other_way_goes_before_and_what_is_old_of_the_wanted_one_after():
 def test_an_archive_of_the_controller_is_asked_for_where_it_is_built_from(is_sent, needs):
     way = ByHand("1.1-0", has=False, puts=[path_of(K)])
     way.lacks_sources = True
-    host = bring.Host(
+    host = bring.Node(
         None, nothing, nothing, nothing, sent={"a.tar.gz": "/tmp/a"} if is_sent else {}
     )
     assert plan.plan(case(way=way), host).needs == needs

@@ -85,7 +85,7 @@ class Guest(Systemd):
         self.slept += seconds
 
     def converge(self, state, token=None, check_mode=False):
-        host = bring.Host(self.tree, None, None, self.run)
+        host = bring.Node(self.tree, None, None, self.run)
         asked = {"wanted": state, "token": token}
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(general, "own_kernel", lambda: self.own_kernel)
