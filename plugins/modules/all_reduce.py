@@ -12,6 +12,7 @@ description:
     NCCL on the GPUs.
   - All hosts must run it at once. What each rank found is returned, and judged by
     M(gpunode.stack.all_reduce_report); the module itself does not fail over it.
+  - Where systemd runs the host, each rank is a unit of a user without rights.
   - Changes nothing, and leaves no process behind.
 author:
   - gpunode contributors (@gpunode)
@@ -48,8 +49,6 @@ ranks:
        missing: [], log: []}
 """
 
-import tempfile
-
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.nccl import all_reduce
@@ -64,8 +63,7 @@ def main():
         supports_check_mode=True,
     )
     python, orders = module.params["python"], module.params["orders"]
-    with tempfile.TemporaryDirectory(prefix="gpunode-") as folder:
-        ranks = all_reduce.take_part(python, orders, folder)
+    ranks = all_reduce.take_part(python, orders, warn=module.warn)
     module.exit_json(changed=False, ranks=ranks)
 
 

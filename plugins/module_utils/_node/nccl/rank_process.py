@@ -22,6 +22,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+#: What a line begins with that is a note, among those of PyTorch and NCCL.
+MARK = "gpunode noted "
 _ATTEMPT_S = 3
 _POLL_S = 0.2
 _FAREWELL_S = 5
@@ -36,20 +38,19 @@ class Stopped(Exception):
 
 
 class Notes:
-    """What a rank found so far, kept in a file: a process that hangs cannot be asked.
+    """What a rank found so far, printed each time: a process that hangs cannot be asked.
 
     :ivar found: {key: value}; ``stage`` is what it was about to do.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self) -> None:
         self.found: dict[str, Any] = {}
-        self._path = path
         self._timer: threading.Timer | None = None
 
     def add(self, **found: Any) -> None:
         self.found.update(found)
-        with open(self._path, "w", encoding="utf-8") as file:
-            json.dump(self.found, file)
+        # At once and as a line of its own, wherever a library stopped in one of its.
+        os.write(1, f"\n{MARK}{json.dumps(self.found)}\n".encode())
 
     def begin(self, stage: str, within_s: float) -> None:
         """Note a stage, and end the process where no other one begins in time.
@@ -73,7 +74,7 @@ def main() -> None:
     order = json.loads(sys.argv[1])
     # It ends whatever becomes of the process that started it.
     signal.alarm(order["limit_s"])
-    notes = Notes(order["notes"])
+    notes = Notes()
     try:
         _take_part(order, notes)
     except Stopped as stop:

@@ -22,7 +22,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from . import files
 
 # What takes no namespace of mounts or of the network.
-_PLAIN = ("NoNewPrivileges", "RestrictRealtime", "CapabilityBoundingSet")
+_PLAIN = (
+    *("NoNewPrivileges", "RestrictRealtime", "CapabilityBoundingSet", "Limit", "Device"),
+    "SupplementaryGroups",
+)
 _ALWAYS = ("ProtectControlGroups=yes", "RestrictRealtime=yes")
 # What builds or unpacks is for a capability of none of these.
 _OF_BUILDS = (
@@ -39,6 +42,21 @@ _TAKEN = {
     _SYSTEM: ("/usr", "/boot", "/efi", "/etc"),
     "ProtectHome=read-only": ("/home", "/root", "/run/user"),
 }
+# A user that systemd makes for as long as a unit has it; units of one name have it together.
+_OWN_USER = "DynamicUser=yes"
+_WITHOUT_RIGHTS = (
+    _OWN_USER,
+    "User=gpunode-proof",
+    "NoNewPrivileges=yes",
+    "CapabilityBoundingSet=",
+    "PrivateTmp=yes",
+    "ProtectSystem=strict",
+    "ProtectHome=read-only",
+    "ProtectKernelModules=yes",
+    "ProtectKernelTunables=yes",
+    "RestrictNamespaces=yes",
+    "LockPersonality=yes",
+)
 
 
 class Confined(list[str]):
@@ -52,8 +70,12 @@ class Confined(list[str]):
         self.settings = list(settings)
 
     def without_namespaces(self) -> list[str]:
-        """Return those settings for which systemd makes no namespace."""
-        return [setting for setting in self.settings if setting.startswith(_PLAIN)]
+        """Return those settings for which systemd makes no namespace.
+
+        A user of its own takes one; nobody's rights are as few.
+        """
+        plain = [setting for setting in self.settings if setting.startswith(_PLAIN)]
+        return [*plain, *(["User=nobody"] if _OWN_USER in self.settings else [])]
 
 
 def confined(
@@ -87,6 +109,15 @@ def confined(
     settings += [f"ReadWritePaths=-{path}" for path in writable]
     always = _ALWAYS if installs else (*_ALWAYS, *_OF_BUILDS)
     return Confined(argv, [*always, *settings, *(() if network else ("PrivateNetwork=yes",))])
+
+
+def unprivileged(argv: Sequence[str], besides: Iterable[str] = ()) -> Confined:
+    """Return a command line whose unit has no rights, and writes nothing but in a /tmp of its own.
+
+    :param argv: the command.
+    :param besides: what its unit needs, such as "LimitMEMLOCK=infinity".
+    """
+    return Confined(argv, [*_ALWAYS, *_WITHOUT_RIGHTS, *besides])
 
 
 def _lies_in(path: str, places: Iterable[str]) -> bool:

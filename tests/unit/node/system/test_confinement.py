@@ -70,3 +70,16 @@ def test_a_confined_command_is_the_command():
     argv = confinement.confined(["conda", "info"], [])
     assert argv == ["conda", "info"]
     assert [*argv, "--json"] == ["conda", "info", "--json"]
+
+
+def test_a_user_without_rights_is_one_without_namespaces_too():
+    argv = confinement.unprivileged(["python3"], ["LimitMEMLOCK=infinity", "DevicePolicy=closed"])
+    assert {"DynamicUser=yes", "ProtectSystem=strict"} < set(argv.settings)
+    plain = set(argv.without_namespaces())
+    assert {
+        *("User=nobody", "NoNewPrivileges=yes", "CapabilityBoundingSet="),
+        *("LimitMEMLOCK=infinity", "DevicePolicy=closed"),
+    } <= plain
+    assert not [one for one in plain if one.startswith(("Dynamic", "Protect", "Private"))]
+    assert len([one for one in plain if one.startswith("User=")]) == 1
+    assert "User=nobody" not in confinement.confined(["conda"], []).without_namespaces()
