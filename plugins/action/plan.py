@@ -26,7 +26,7 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         _dummy, arguments = self.validate_argument_spec(
             {
-                "expect_converged": {"type": "bool", "default": False},
+                "expect_converged": {"type": "bool"},
                 "components": {"type": "list", "elements": "str", "default": []},
             }
         )
@@ -56,7 +56,10 @@ class ActionModule(ActionBase):
                 is_controller=self._connection.transport == "local",
             )
         )
-        if arguments["expect_converged"] and not self._task.check_mode:
+        expected = arguments["expect_converged"]
+        if expected is None:
+            expected = asked.expect_converged
+        if expected and not self._task.check_mode:
             unfinished = host_plan.unfinished(answer, arguments["components"])
             if unfinished:
                 raise AnsibleActionFail(urls.shown(unfinished))

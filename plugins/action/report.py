@@ -45,10 +45,13 @@ class ActionModule(ActionBase):
                     )
                 ) from None
         # Whoever fails here has Ansible print the message twice, and the task that it is from.
-        stops = {"stops": True} if report.stops(plans, arguments["refused"]) else {}
+        follows = {
+            "stops": report.stops(plans, arguments["refused"]),
+            "rests": report.rests(plans),
+        }
         return {
             "changed": False,
-            **stops,
+            **{key: True for key, holds in follows.items() if holds},
             "msg": urls.shown(report.as_text(plans, unreachable)),
             # As ansible.builtin.debug does: the message is what the task is for.
             "_ansible_verbose_always": True,

@@ -22,8 +22,8 @@ options:
     description:
       - Fail where something is still due. Used after the components were applied.
       - In check mode nothing was applied, so nothing is expected.
+      - Where it is not said, the host's variable C(preflight_expect_converged) says it.
     type: bool
-    default: false
   components:
     description: Which of them O(expect_converged) is about. All where it is empty.
     type: list

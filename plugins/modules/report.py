@@ -50,6 +50,11 @@ stops:
   returned: where it is
   type: bool
   sample: true
+rests:
+  description: That nothing is to be done on any host.
+  returned: where it is so
+  type: bool
+  sample: true
 msg:
   description: The plans for people.
   returned: always

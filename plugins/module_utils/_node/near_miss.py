@@ -14,9 +14,9 @@ _LETTERS_PER_SLIP, _MOST_SLIPS, _SHORTEST = 4, 2, 3
 def of(name: str, known: Iterable[str]) -> str:
     """Return the known name that another one is a near miss of, '' where it is of none."""
     slips = {}
-    for each in known:
+    # A plan asks for each variable of each host, with the names of all roles' options.
+    for each in [each for each in known if abs(len(name) - len(each)) <= _MOST_SLIPS]:
         pair, bearable = (name.lower(), each.lower()), _bearable(name, each)
-        # A plan asks for each variable of each host, with the names of all roles' options.
         if _fewest_slips(*pair) <= bearable and _slips(*pair) <= bearable:
             slips[each] = _slips(*pair)
     return min(slips, key=lambda each: (slips[each], each), default="")

@@ -39,6 +39,13 @@ def test_of_several_that_are_as_near_it_is_the_same_whatever_their_order():
         assert near_miss.of("app3", known) == "app1"
 
 
+def test_names_of_lengths_that_no_slips_make_good_are_not_compared(monkeypatch):
+    compared = []
+    monkeypatch.setattr(near_miss, "_fewest_slips", lambda *pair: compared.append(pair) or 3)
+    near_miss.of("hostvars", ["r580", "hostcars", "conda_env_list"])
+    assert compared == [("hostvars", "hostcars")]
+
+
 def test_the_longer_name_tells_how_many_slips_it_may_have():
     assert near_miss.of("wokres1", ["workers1"]) == "workers1"
 

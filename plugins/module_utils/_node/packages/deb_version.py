@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import re
 
+_PRE_RELEASE = re.compile(r"[._-](pre|rc|test|git|old|trunk)")
+_PART = re.compile(r"([^0-9]*)([0-9]*)")
 # In turn: the weights of characters that are no digits, and a number.
 _Parts = list[tuple[list[int], tuple[int, str]]]
 
@@ -24,7 +26,7 @@ def kernel_key(release: str) -> _Parts:
 
     grub-mkconfig_lib, version_test_gt(): a release candidate is older than the release.
     """
-    return _parts(re.sub(r"[._-](pre|rc|test|git|old|trunk)", r"~\1", release))
+    return _parts(_PRE_RELEASE.sub(r"~\1", release))
 
 
 def _parts(text: str) -> _Parts:
@@ -33,10 +35,7 @@ def _parts(text: str) -> _Parts:
     The end is empty, since it sorts before letters and after '~', and twice so, since it is the
     same as a zero that stands alone.
     """
-    parts = [
-        ([*map(_weight, other), 0], _number(digits))
-        for other, digits in re.findall(r"([^0-9]*)([0-9]*)", text)
-    ]
+    parts = [([*map(_weight, other), 0], _number(digits)) for other, digits in _PART.findall(text)]
     empty = parts[-1]
     while parts and parts[-1] == empty:
         parts.pop()

@@ -35,6 +35,7 @@ class Wishes:
     :ivar asked: {component: digests of the parts of what it is asked for}, see inputs/asked.py.
     :ivar stack: the GPU stack, as Site.stack returns it.
     :ivar refusals: what cannot be understood, and is not wanted either.
+    :ivar expect_converged: whether that was to be brought about already.
     """
 
     states: dict[str, dict[str, Any]]
@@ -42,6 +43,7 @@ class Wishes:
     asked: dict[str, dict[str, str]]
     stack: Stack
     refusals: list[Refusal]
+    expect_converged: bool
 
     def probe(self) -> dict[str, list[str]]:
         """Return the arguments of node_info: what the plan must know, each thing once."""
@@ -69,12 +71,13 @@ def wishes(site: wanted_state.Site, names: Iterable[str]) -> Wishes:
         state = collected.ask(resolver.is_wanted, site) and collected.ask(site.wanted, component)
         if state:
             states[component] = state
-    collected.ask(site.options, "preflight")
+    fleet = collected.ask(site.options, "preflight") or {"expect_converged": False}
     stack = collected.ask(site.stack) or selection.NOTHING
     unread = [*(collected.ask(site.unread, names) or []), *site.not_inventory()]
     digests = {component: site.digest(component) for component in states}
     parts = {component: site.asked(component) for component in states}
-    return Wishes(states, digests, parts, stack, [*collected.refusals, *unread])
+    refusals = [*collected.refusals, *unread]
+    return Wishes(states, digests, parts, stack, refusals, fleet["expect_converged"])
 
 
 def plan(

@@ -19,7 +19,11 @@ from typing import Any
 from ansible import constants
 from ansible.utils.display import Display
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node import kept_code, urls
+from ansible_collections.gpunode.stack.plugins.module_utils._node import (
+    facts_shape,
+    kept_code,
+    urls,
+)
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import own_paths
 
 from ..inputs import node_code
@@ -97,6 +101,8 @@ def prepare() -> None:
     """Make now what is the same for all hosts, for those who work on one each to have it."""
     _runner()
     node_code.archive_of(_MODULE)
+    # The types of all facts, read from what is written.
+    facts_shape.called(facts_shape.Facts)
 
 
 def look(arguments: Mapping[str, Any], feed: Callable[[str], str]) -> dict[str, Any]:

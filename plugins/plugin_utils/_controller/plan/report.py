@@ -28,6 +28,11 @@ def stops(plans: Mapping[str, Mapping[str, Any]], refused: str) -> bool:
     return any(found) and (refused != "leave_out" or all(found))
 
 
+def rests(plans: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Say whether there is nothing to be done on any host."""
+    return fleet_status(plans) == "converged"
+
+
 def as_document(
     plans: Mapping[str, Mapping[str, Any]], unreachable: Collection[str]
 ) -> dict[str, Any]:

@@ -65,6 +65,15 @@ def test_a_driver_that_was_removed_and_is_still_loaded_is_told_and_nothing_else(
     assert rules(planned(waiting, nvidia_driver_state="absent")) == []
 
 
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [({}, False), ({"preflight_expect_converged": True}, True), ({"preflight_json": []}, False)],
+    ids=["unsaid", "said", "refused"],
+)
+def test_that_all_was_brought_about_already_is_what_the_host_says_of_it(said, expected):
+    assert wishes(**said).expect_converged is expected
+
+
 def test_what_a_component_has_to_tell_is_among_the_notices_of_the_plan(waiting, monkeypatch):
     told = {"rule": "told", "says": "it is so"}
     monkeypatch.setattr(host_plan, "TELLING", ["nvidia_driver"])

@@ -78,6 +78,12 @@ def test_the_fleet_is_as_grave_as_its_gravest_host():
     assert report.fleet_status({"a": converged()}) == "converged"
 
 
+def test_a_fleet_rests_where_nothing_is_to_be_done_on_any_host():
+    assert report.rests({"a": converged(), "b": converged()})
+    for other in (changing("x"), changing(), REFUSED):
+        assert not report.rests({"a": converged(), "b": other})
+
+
 def test_hosts_that_differ_in_their_address_alone_are_alike_and_named_with_it():
     plans = {name: {**converged("web on 80"), "address": f"10.0.0.{name}"} for name in "12"}
     assert report.as_text(plans, []).startswith("2 hosts (1 at 10.0.0.1, 2 at 10.0.0.2): converged")
