@@ -4,32 +4,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
 import re
-import threading
 
 from ..facts_shape import Identity, Mount
-from ..system import files
+from ..system import files, shares
 from ..system.root import Root
 from . import identity
 
+# Beside those of shares.
 _FILESYSTEMS = (
     "btrfs",
     "ext2",
     "ext3",
     "ext4",
     "f2fs",
-    "nfs",
-    "nfs4",
     "overlay",
     "tmpfs",
     "xfs",
     "zfs",
 )
-_OF_SERVERS = ("nfs", "nfs4")
-_SERVER_S = 5
 # Of cgroup v2; where the host is no container, it has neither (cgroup-v2.rst, cpu.max, memory.max).
 _CPU_QUOTA, _MEMORY_LIMIT = "/sys/fs/cgroup/cpu.max", "/sys/fs/cgroup/memory.max"
 
@@ -115,42 +110,26 @@ def _is_amount(text: str) -> bool:
 def mounts(proc: str = "/proc") -> list[Mount]:
     """Return [{mount, fstype, size_total, size_available}], in bytes, of what holds files.
 
-    Of several at one mount point the last one, which is the one that is seen. A share whose
-    server does not answer is left out.
+    Of several at one mount point the last one, which is the one that is seen. A share that does not
+    answer is left out, and so is what is reached through one that does not.
     """
-    found: dict[str, Mount] = {}
-    with open(os.path.join(proc, "self", "mounts"), "rb") as handle:
-        rows = [line.split() for line in handle]
-    for _device, escaped, kind, *_rest in rows:
-        # The kernel escapes blanks alone, and leaves the bytes of other characters as they are.
-        mount = os.fsdecode(escaped.decode("unicode_escape").encode("latin-1"))
-        fstype = kind.decode(errors="replace")
-        room = _room(mount, fstype) if fstype in _FILESYSTEMS else None
-        if room is None:
-            continue
-        found[mount] = {
+    rows = shares.mounted(proc)
+    served = shares.points(rows)
+    kinds = {
+        mount: kind
+        for mount, kind in dict(rows).items()
+        if kind in _FILESYSTEMS or shares.is_one(kind)
+    }
+    distant = [mount for mount in kinds if shares.lies_on(mount, served)]
+    rooms = shares.rooms(distant)
+    rooms |= {mount: shares.room(mount) for mount in set(kinds).difference(distant)}
+    return [
+        {
             "mount": mount,
-            "fstype": fstype,
-            "size_total": room.f_blocks * room.f_frsize,
-            "size_available": room.f_bavail * room.f_frsize,
+            "fstype": kind,
+            "size_total": room.total,
+            "size_available": room.available,
         }
-    return list(found.values())
-
-
-def _room(mount: str, fstype: str) -> os.statvfs_result | None:
-    """Return the statvfs of a folder; None where it is none, or its server does not answer."""
-    answers = []
-
-    def look() -> None:
-        with contextlib.suppress(OSError):
-            if os.path.isdir(mount):
-                answers.append(os.statvfs(mount))
-
-    if fstype in _OF_SERVERS:
-        # Who asks for a share whose server is away waits until it is back.
-        asking = threading.Thread(target=look, daemon=True)
-        asking.start()
-        asking.join(_SERVER_S)
-    else:
-        look()
-    return answers[0] if answers else None
+        for mount, kind in kinds.items()
+        if (room := rooms.get(mount))
+    ]

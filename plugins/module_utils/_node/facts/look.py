@@ -4,29 +4,35 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from ..conda import path_state
 from ..facts_shape import Facts
 from ..records import receipts
-from ..system import accounts, commands, listening, own_paths, systemd
+from ..system import accounts, commands, listening, own_paths, shares, systemd
 from ..system.root import Root
 from . import general as host
 from . import gpu_host, guards
 
 
 def facts(
-    paths: Iterable[str] = (), users: Iterable[str] = (), units: Sequence[str] = (), root: str = "/"
+    paths: Collection[str] = (),
+    users: Iterable[str] = (),
+    units: Sequence[str] = (),
+    root: str = "/",
 ) -> Facts:
     """Return all facts of this host; see docs/architecture.md for their shape.
 
     :param root: the folder that stands for / in what is said of GPUs, driver, kernels and RDMA; no
         program of another one than / is run.
-    :raises Refusal: this does not run as root, and / is looked at.
+    :raises Refusal: this does not run as root, and / is looked at; or a share does not answer on
+        which paths lie that are asked for or that receipts name.
     """
     if root == "/" and not accounts.is_root():
         raise accounts.NOT_ROOT
+    shares.refuse_silent(itertools.chain(paths, receipts.paths()))
     general = host.general(Root())
     own_kernel = host.own_kernel()
     running = general["kernel"] if own_kernel else ""

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..facts_shape import Receipt
@@ -107,17 +107,20 @@ def settle(
     return is_due
 
 
+def paths(state_dir: str = own_paths.STATE_DIR) -> Iterator[str]:
+    """Yield the paths of what the receipts on the host say was placed."""
+    for component in _components(state_dir):
+        receipt = read(component, state_dir) or {"manifest": []}
+        yield from (entry["path"] for entry in receipt["manifest"] if "path" in entry)
+
+
 def survey(state_dir: str = own_paths.STATE_DIR, run: Run = commands.run) -> dict[str, Receipt]:
     """Return {component: {digest, drift, names, notes, asked}} for every receipt on the host.
 
     One that cannot be read counts as none, and is told.
     """
     found: dict[str, Receipt] = {}
-    names = sorted(os.listdir(state_dir)) if os.path.isdir(state_dir) else []
-    for name in names:
-        component, ending = os.path.splitext(name)
-        if ending != ".json":
-            continue
+    for component in _components(state_dir):
         receipt = read(component, state_dir)
         # Other notes that lie there say so.
         if receipt is None and not _is_note(path_of(component, state_dir)):
@@ -132,6 +135,12 @@ def survey(state_dir: str = own_paths.STATE_DIR, run: Run = commands.run) -> dic
                 "asked": _texts(receipt.get("asked")),
             }
     return found
+
+
+def _components(state_dir: str) -> list[str]:
+    """Return the names of what may have a receipt, in order; other notes lie there as well."""
+    names = sorted(os.listdir(state_dir)) if os.path.isdir(state_dir) else []
+    return [name for name, ending in map(os.path.splitext, names) if ending == ".json"]
 
 
 def _texts(value: object) -> dict[str, str]:

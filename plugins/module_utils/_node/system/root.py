@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from ..refusal import Refusal
@@ -108,10 +108,12 @@ class Root:
         """Say whether there is something at a path, links followed."""
         return os.path.exists(self.path(path))
 
-    def resolve(self, path: str) -> str:
+    def resolve(self, path: str, short_of: Collection[str] = ()) -> str:
         """Return where a path leads once its links are followed, as the host itself follows them.
 
         Itself where they lead in a circle. An absolute link of a recorded tree stays inside it.
+
+        :param short_of: folders that are not entered; a path into one leads to that.
         """
         done, rest, links = "", path.split("/"), 0
         while rest:
@@ -119,6 +121,8 @@ class Root:
             if part == "..":
                 done = os.path.dirname(done)
             elif part not in ("", "."):
+                if f"{done}/{part}" in short_of:
+                    return f"{done}/{part}"
                 try:
                     target = os.readlink(self._below(f"{done}/{part}"))
                 except (OSError, ValueError):

@@ -14,10 +14,10 @@ import os
 import socket
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
-from . import proc_net
+from . import proc_net, shares
 
 _SOCK_DIAG, _BY_FAMILY = 4, 20
 _REQUEST, _DUMP = 0x001, 0x300
@@ -34,6 +34,8 @@ _SHOW = 0x1 | 0x2
 _TCP_LISTEN = 10
 _PATIENCE_S = 10
 _LARGEST = 1 << 20
+# No number of a file, inode(7).
+_UNASKED = -1
 # As /proc/net/unix has them.
 _LISTEN, _STREAM = "00010000", "0001"
 
@@ -62,16 +64,21 @@ def listening(proc: str = "/proc") -> dict[str, str]:
     except (OSError, struct.error):
         # A kernel without unix_diag.
         rows = list(_read(proc))
-    return {row.inode: row.path for row in _reachable(rows)}
+    return {row.inode: row.path for row in _reachable(rows, shares.points(shares.mounted()))}
 
 
-def _reachable(rows: list[_Row]) -> Iterator[_Row]:
+def _reachable(rows: list[_Row], served: Collection[str]) -> Iterator[_Row]:
     """Yield those whose file is the one at their path, as far as that can be told.
 
     A file system may tell other numbers by stat(2) than it has inside, as an overlay does: where
-    none of a path fits, all of them count.
+    none of a path fits, all of them count. So do those on a share, which may not answer.
+
+    :param served: the mount points of shares.
     """
-    files = {row.path: _file_at(row.path) for row in rows}
+    files = {
+        row.path: _UNASKED if shares.entered(row.path, served) else _file_at(row.path)
+        for row in rows
+    }
     known = {row.path for row in rows if row.file is not None and row.file == files[row.path]}
     for row in rows:
         is_there = files[row.path] is not None and row.path.isprintable()
