@@ -6,7 +6,7 @@ INVENTORY ?= inventory/lab
 NODES ?=
 # What the first of them are to be, such as SHAPES="ubuntu24.04 el9"; the others are of Debian.
 SHAPES ?=
-# More arguments for ansible-playbook or pytest, such as ARGS="--limit node1".
+# More arguments for ansible-playbook, pytest or the benchmarks, such as ARGS="--limit node1".
 ARGS ?=
 
 BIN = .venv/bin
@@ -18,6 +18,8 @@ LAB_TESTS = tests/lab tests/standins tests/system
 PYTEST = $(BIN)/pytest $(ARGS) --junit-xml=tests/output/$@.xml
 SUPPORT = PYTHONPATH=tests $(BIN)/python tools/support.py
 TESTRUN = PYTHONPATH=tests:tools $(BIN)/python -m testrun
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header
 # How much is tried: "quick", or "full" with the slow tests and all examples of Hypothesis.
 EXTENT = quick
 SPEED_quick = -m "not slow" --hypothesis-profile=quick
@@ -35,6 +37,9 @@ help:
 
 .venv/complete: requirements.txt tools/environment
 	tools/environment .venv $(PYTHON)
+
+.venv-pyinfra/complete: benchmarks/pyinfra/requirements.txt tools/environment
+	cd benchmarks/pyinfra && ../../tools/environment ../../.venv-pyinfra $(PYTHON)
 
 site: .venv/complete ## converge every host; with the default inventory, boot the lab first
 ifeq ($(INVENTORY:%/=%),inventory/lab)
@@ -98,8 +103,8 @@ molecule: .venv/complete ## the molecule scenarios of every role, each on a fres
 fuzz: .venv/complete ## the tests that make up their own input, with 20,000 examples each; hours
 	$(PYTEST) --hypothesis-profile=fuzz -m hypothesis tests/unit $(ARGS)
 
-bench: .venv/complete ## what first runs, no-change runs, switches and builds cost; makes the lab's nodes new
-	PYTHONPATH=tests:tests/unit:collections $(BIN)/python tests/bench.py
+bench: .venv/complete .venv-pyinfra/complete ## what runs cost, beside pyinfra's; makes the lab's nodes new; parts by ARGS
+	PYTHONPATH=tests:tests/unit:collections $(BIN)/python -m benchmarks $(ARGS)
 
 lab-up: .venv/complete ## boot the lab; NODES=n says how many nodes, SHAPES="el9 ..." what they are
 	$(LAB) up $(if $(NODES),--nodes $(NODES)) $(if $(SHAPES),--shapes $(SHAPES))
@@ -115,9 +120,9 @@ support: .venv/complete ## note what of the support matrix was seen passing, by 
 docs: .venv/complete ## defaults and READMEs of the roles, from their argument_specs; the support matrix
 	tools/docs
 
-requirements: .venv/complete ## requirements.txt from requirements.in
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-emit-find-links --no-header requirements.in --output-file requirements.txt
+requirements: .venv/complete ## each requirements.txt from its requirements.in
+	$(COMPILE) requirements.in --output-file requirements.txt
+	$(COMPILE) benchmarks/pyinfra/requirements.in --output-file benchmarks/pyinfra/requirements.txt
 
 clean: ## remove what was made here, but for the lab
 	rm -rf .venv* .ansible .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/output

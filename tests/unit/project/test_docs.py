@@ -35,7 +35,9 @@ MODULES = sorted(path.stem for path in ROOT.glob("plugins/modules/*.py"))
 _FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?!https?://)(?P<page>[^)#\s]*)(?:#(?P<anchor>[^)\s]+))?\)")
 # A path of the tree, as a page names it in code: `plugins/modules/plan.py`, `_node/steps.py`.
-_TOPS = "docs|inventory|playbooks|plugins|roles|tests|tools|module_utils|_node|_controller"
+_TOPS = (
+    "benchmarks|docs|inventory|playbooks|plugins|roles|tests|tools|module_utils|_node|_controller"
+)
 _PATH = re.compile(rf"(?<![\w./-])(?:{_TOPS})/[\w./<>*-]*[\w>*]")
 _BASES = ("", "plugins", "plugins/module_utils", "plugins/plugin_utils")
 # What is made by a command, and what a user makes.

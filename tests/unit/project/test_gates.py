@@ -282,7 +282,7 @@ def test_the_collection_holds_all_that_a_run_needs(shipped):
 
 def test_the_collection_holds_nothing_of_the_clone_around_it(shipped):
     alone = {"Makefile", "ansible.cfg", "collections", "inventory", "mypy.ini", "site.yml"}
-    alone |= {"tests", "tools"}
+    alone |= {"benchmarks", "tests", "tools"}
     assert {name.split("/")[0] for name in shipped} & alone == set()
     assert not [name for name in shipped if name.startswith(".")]
 

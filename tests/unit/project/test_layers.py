@@ -53,6 +53,7 @@ MIRRORS = {
     "controller": CONTROLLER,
     "modules": "plugins/modules",
     "tools": "tools",
+    "benchmarks": "benchmarks",
     "lab": "tests/lab",
     "standins": "tests/standins",
 }
