@@ -16,7 +16,8 @@ from system.nvidia_driver import driver_image, driver_runs, el_host, ubuntu_host
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
 NODE = "node1"
-FILE, PACKAGES = "580.95.05", "580.105.08"
+# Both build for the kernels of all shapes, the newest of which is 7.0.
+FILE, PACKAGES = "580.142", "580.159.04"
 CONSENT = {"gpunode_consent": ["change_method"]}
 BY_PACKAGES = {"gpunode_stack": "r580"}
 _DRIVER = re.compile(r"\b580\.[0-9.]+[0-9]\b")
