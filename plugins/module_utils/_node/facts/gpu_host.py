@@ -25,6 +25,7 @@ from ..packages import stack_packages
 from ..rdma import rdma_stack
 from ..system import commands, management_interface, systemd
 from ..system.commands import Run
+from ..system.open_files import OpenFiles
 from ..system.root import Root
 from . import general
 
@@ -48,19 +49,23 @@ def no_programs(argv: Sequence[str], **_options: Any) -> NoReturn:
     raise FileNotFoundError(argv[0])
 
 
-def survey(root: str, running: str, pid: int, run: Run = commands.run) -> GpuHost:
+def survey(
+    root: str, running: str, pid: int, run: Run = commands.run, files: OpenFiles | None = None
+) -> GpuHost:
     """Return the facts of docs/facts.md.
 
     :param root: the folder that stands for "/"; see root.Root.
     :param running: the release of the kernel that the host runs as its own, '' for none.
     :param pid: the process whose connection is that of this run.
     :param run: what runs programs.
+    :param files: what processes have open; looked at where it is None.
     """
     tree = Root(root, run)
+    files = files or OpenFiles(tree.path("/proc"))
     packages = stack_packages.survey(tree)
     states = _states(tree, run)
     driver = installed_driver.survey(tree)
-    opened = clients.clients(tree)
+    opened = clients.clients(tree, files)
     return {
         "virtualization": general.virtualization(tree),
         "gpus": pci.gpus(tree),
@@ -77,7 +82,7 @@ def survey(root: str, running: str, pid: int, run: Run = commands.run) -> GpuHos
         "licensing": gridd.survey(tree, states.get(gridd.UNIT, {})),
         "in_kernel_drivers": in_kernel_drivers.survey(tree),
         "gpu_clients": opened,
-        "held_modules": held_modules.survey(tree, opened),
+        "held_modules": held_modules.survey(tree, opened, files),
         **faults.survey(tree),
         "drained": _drained(tree),
         "rdma_stack": rdma_stack.survey(tree, packages, running),

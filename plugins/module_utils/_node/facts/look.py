@@ -12,6 +12,7 @@ from ..conda import path_state
 from ..facts_shape import Facts
 from ..records import receipts
 from ..system import accounts, commands, listening, own_paths, shares, systemd
+from ..system.open_files import OpenFiles
 from ..system.root import Root
 from . import general as host
 from . import gpu_host, guards
@@ -37,9 +38,10 @@ def facts(
     own_kernel = host.own_kernel()
     running = general["kernel"] if own_kernel else ""
     run = commands.run if root == "/" else gpu_host.no_programs
+    files = OpenFiles()
     return {
         **general,
-        **gpu_host.survey(root, running, os.getpid(), run),
+        **gpu_host.survey(root, running, os.getpid(), run, files if root == "/" else None),
         "own_kernel": own_kernel,
         "processor_nproc": host.processors(Root()),
         "memtotal_mb": host.memory_mib(Root()),
@@ -49,6 +51,6 @@ def facts(
         "paths": {path: path_state.of(path, own_paths.STATE_DIR) for path in paths},
         "users": accounts.survey(users),
         "units": systemd.files_of(units),
-        "listening": listening.survey(),
+        "listening": listening.survey(files=files),
         "receipts": receipts.survey(),
     }

@@ -4,14 +4,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Iterable
 from typing import Callable
 
 from ..facts_shape import GpuClient
 from ..kernel import kernels
 from ..system import listening, processes
+from ..system.open_files import OpenFiles
 from ..system.root import Root
 
 _DEVICES = "/dev/nvidia"
@@ -28,35 +27,40 @@ _WITHOUT_WORK = (
 )
 
 
-def clients(tree: Root) -> list[GpuClient]:
+def clients(tree: Root, files: OpenFiles | None = None) -> list[GpuClient]:
     """Return [{pid, process, unit, devices}], by pid; needs root to see every process.
 
     Nothing is looked at where the driver is not loaded: as long as one of its devices is open,
     it cannot go.
+
+    :param files: what processes have open; looked at anew where it is None.
     """
     if "nvidia" not in kernels.loaded_modules(tree):
         return []
-    return who_opened(tree, lambda path: path.startswith(_DEVICES))
+    return who_opened(tree, lambda path: path.startswith(_DEVICES), files)
 
 
-def who_opened(tree: Root, is_asked: Callable[[str], bool]) -> list[GpuClient]:
-    """Return rows as of :func:`clients` of those who have some files open.
+def who_opened(
+    tree: Root, is_asked: Callable[[str], bool], files: OpenFiles | None = None
+) -> list[GpuClient]:
+    """Return rows as of :func:`clients` of those who have some devices open.
 
-    :param is_asked: says of a path whether it is asked about.
+    :param is_asked: says of a path below /dev whether it is asked about.
+    :param files: as above.
     """
-    rows: list[GpuClient] = []
-    for pid in sorted(int(name) for name in tree.names("/proc") if _is_pid(name)):
-        devices = {path for path in _open_files(tree.path(f"/proc/{pid}/fd")) if is_asked(path)}
-        if devices:
-            rows.append(
-                {
-                    "pid": pid,
-                    "process": processes.named(tree.text(f"/proc/{pid}/comm")),
-                    "unit": listening.unit_of(tree.text(f"/proc/{pid}/cgroup")),
-                    "devices": sorted(devices),
-                }
-            )
-    return rows
+    opened: dict[int, list[str]] = {}
+    for path, pids in (files or OpenFiles(tree.path("/proc"))).devices().items():
+        for pid in pids if is_asked(path) else ():
+            opened.setdefault(pid, []).append(path)
+    return [
+        {
+            "pid": pid,
+            "process": processes.named(tree.text(f"/proc/{pid}/comm")),
+            "unit": listening.unit_of(tree.text(f"/proc/{pid}/cgroup")),
+            "devices": sorted(opened[pid]),
+        }
+        for pid in sorted(opened)
+    ]
 
 
 def at_work(rows: Iterable[GpuClient]) -> list[GpuClient]:
@@ -67,18 +71,3 @@ def at_work(rows: Iterable[GpuClient]) -> list[GpuClient]:
 def described(row: GpuClient) -> str:
     """Return a row of :func:`clients` in words."""
     return f"{listening.owner(row)} has {', '.join(row['devices'])} open"
-
-
-def _is_pid(name: str) -> bool:
-    return name.isascii() and name.isdigit() and len(name) < 10
-
-
-def _open_files(folder: str) -> set[str]:
-    """Return the paths of a process's open files; none of one that is gone."""
-    found = set()
-    with contextlib.suppress(OSError):
-        for descriptor in os.listdir(folder):
-            # It may close a file while it is looked at.
-            with contextlib.suppress(OSError):
-                found.add(os.readlink(os.path.join(folder, descriptor)))
-    return found

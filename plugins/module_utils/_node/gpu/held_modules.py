@@ -8,6 +8,7 @@ from collections.abc import Container, Iterable
 
 from ..facts_shape import GpuClient, HeldModule
 from ..kernel import kernels
+from ..system.open_files import OpenFiles
 from ..system.root import Root
 from . import clients
 
@@ -21,7 +22,9 @@ _DEVICES = {"/dev/nvidia-uvm": "nvidia_uvm", "/dev/nvidia-modeset": "nvidia_mode
 _DRM, _DRM_CLASS = "/dev/dri", "/sys/class/drm"
 
 
-def survey(tree: Root, opened: Iterable[GpuClient]) -> list[HeldModule]:
+def survey(
+    tree: Root, opened: Iterable[GpuClient], files: OpenFiles | None = None
+) -> list[HeldModule]:
     """Return [{name, permanent, above, clients}], each module before what it needs.
 
     A module is among them that the kernel never unloads, that modules of others stand on
@@ -29,6 +32,7 @@ def survey(tree: Root, opened: Iterable[GpuClient]) -> list[HeldModule]:
     are open tell of: a display (``clients`` are those who have one open), or a console.
 
     :param opened: rows of clients.clients.
+    :param files: what processes have open; looked at anew where it is None.
     """
     users = kernels.module_users(tree)
     devices = [device for row in opened for device in row["devices"]]
@@ -46,7 +50,7 @@ def survey(tree: Root, opened: Iterable[GpuClient]) -> list[HeldModule]:
                     "name": name,
                     "permanent": is_permanent,
                     "above": strangers,
-                    "clients": _of_displays(tree) if shows else [],
+                    "clients": _of_displays(tree, files) if shows else [],
                 }
             )
     return rows
@@ -81,11 +85,11 @@ def _accounts_for(devices: Iterable[str], name: str) -> bool:
     return name in owners or (bool(owners) and name in _PEER_MEMORY)
 
 
-def _of_displays(tree: Root) -> list[GpuClient]:
+def _of_displays(tree: Root, files: OpenFiles | None) -> list[GpuClient]:
     """Return rows as of clients.clients of those who have a display of an NVIDIA GPU open."""
     nodes = {
         f"{_DRM}/{name}"
         for name in tree.names(_DRM_CLASS)
         if tree.target(f"{_DRM_CLASS}/{name}/device/driver") == "nvidia"
     }
-    return clients.who_opened(tree, nodes.__contains__)
+    return clients.who_opened(tree, nodes.__contains__, files)

@@ -14,11 +14,12 @@ import ipaddress
 import os
 import re
 import subprocess
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from ..facts_shape import GpuClient, Listening
 from . import commands, files, proc_net, processes, unix_sockets
 from .commands import Run
+from .open_files import OpenFiles
 
 # Of the path of a unix socket, in bytes (unix(7), sun_path).
 _LONGEST = 107
@@ -85,7 +86,9 @@ def owner(row: Listening | GpuClient) -> str:
     return f"{row['process']} (pid {row['pid']}){of_unit}"
 
 
-def survey(proc: str = "/proc", run: Run = commands.run) -> list[Listening]:
+def survey(
+    proc: str = "/proc", run: Run = commands.run, files: OpenFiles | None = None
+) -> list[Listening]:
     """Return one row per listening TCP or unix stream socket: address, port, pid, process, unit.
 
     A socket that several processes share belongs to the oldest, which is
@@ -94,27 +97,38 @@ def survey(proc: str = "/proc", run: Run = commands.run) -> list[Listening]:
 
     :param proc: where procfs is mounted; needs root to see every owner.
     :param run: what runs ``systemctl``.
+    :param files: what processes have open; looked at anew where it is None.
     """
+    files = files or OpenFiles(proc)
     sockets = _sockets(proc)
-    holders = _holders(proc, set(sockets))
-    by_systemd = _units_of_sockets(run) if 1 in holders.values() else {}
-    # systemd forgets which unit a socket was for when the unit's address is edited under it;
-    # the service it was passed to still tells.
-    forgotten = {
-        inode for inode, pid in holders.items() if pid == 1 and sockets[inode] not in by_systemd
+    holders = {inode: files.holders_of_socket(inode) for inode in sockets}
+    by_systemd = _units_of_sockets(run) if any(1 in pids for pids in holders.values()) else {}
+    owners = {inode: _owner(pids, sockets[inode] in by_systemd) for inode, pids in holders.items()}
+    known = {
+        pid: (_text(proc, pid, "comm"), _text(proc, pid, "cgroup")) for pid in set(owners.values())
     }
-    holders.update(_holders(proc, forgotten, above=1))
     rows: list[Listening] = []
     for inode, (address, port) in sockets.items():
-        pid = holders.get(inode, 0)
-        unit = (
-            by_systemd.get((address, port), "") if pid == 1 else unit_of(_text(proc, pid, "cgroup"))
-        )
-        process = processes.named(_text(proc, pid, "comm"))
+        pid = owners[inode]
+        comm, cgroups = known[pid]
+        unit = by_systemd.get((address, port), "") if pid == 1 else unit_of(cgroups)
+        process = processes.named(comm)
         rows.append(
             {"address": address, "port": port, "pid": pid, "process": process, "unit": unit}
         )
     return sorted(rows, key=lambda row: (row["port"], row["address"], row["pid"]))
+
+
+def _owner(pids: Sequence[int], is_known: bool) -> int:
+    """Return the oldest of the processes that have a socket open, 0 for none.
+
+    systemd forgets which unit a socket was for when the unit's address is edited under it; the
+    service that it was passed to still tells.
+
+    :param is_known: whether systemd names a unit for it.
+    """
+    others = [pid for pid in pids if pid > 1]
+    return (others if pids[:1] == [1] and others and not is_known else [*pids, 0])[0]
 
 
 def unit_of(cgroups: str) -> str:
@@ -134,29 +148,6 @@ def _sockets(proc: str) -> dict[str, tuple[str, int]]:
     sockets = proc_net.tcp_sockets(proc, proc_net.TCP_LISTEN)
     sockets.update({inode: (path, 0) for inode, path in unix_sockets.listening(proc).items()})
     return sockets
-
-
-def _holders(proc: str, inodes: Collection[str], above: int = 0) -> dict[str, int]:
-    """Return {inode: lowest pid over ``above`` that has it open}; stops once all are found."""
-    wanted = {f"socket:[{inode}]": inode for inode in inodes}
-    holders: dict[str, int] = {}
-    pids = []
-    with contextlib.suppress(OSError):
-        pids = sorted(int(name) for name in os.listdir(proc) if name.isdigit())
-    for pid in pids:
-        if pid <= above:
-            continue
-        if len(holders) == len(inodes):
-            break
-        folder = os.path.join(proc, str(pid), "fd")
-        with contextlib.suppress(OSError):
-            for descriptor in os.listdir(folder):
-                # Closed meanwhile, or a file whose path is longer than the kernel tells.
-                with contextlib.suppress(OSError):
-                    inode = wanted.get(os.readlink(os.path.join(folder, descriptor)))
-                    if inode is not None:
-                        holders.setdefault(inode, pid)
-    return holders
 
 
 def _text(proc: str, pid: int, name: str) -> str:

@@ -69,18 +69,19 @@ def _ssh_address(tree: Root, pid: int) -> str:
     forwards, too; and its lowest descriptor, because what sshd opens itself (a directory server's
     connection, say) comes after the connection that it was started for.
     """
-    connections = proc_net.tcp_sockets(tree.path("/proc"), proc_net.TCP_ESTABLISHED)
-    address = ""
+    held: list[list[str]] = []
     seen = set()
     while pid and pid not in seen:
         seen.add(pid)
         status = tree.text(f"/proc/{pid}/status")
         if re.match(r"Name:\s*sshd", status):
-            held = [inode for inode in _sockets_of(tree, pid) if inode in connections]
-            address = connections[held[0]][0] if held else address
+            held.append(_sockets_of(tree, pid))
         parent = re.search(r"^PPid:\s*([0-9]{1,9})$", status, re.MULTILINE)
         pid = int(parent.group(1)) if parent else 0
-    return address
+    among = {inode for inodes in held for inode in inodes}
+    connections = proc_net.tcp_sockets(tree.path("/proc"), proc_net.TCP_ESTABLISHED, among)
+    outermost_first = [inode for inodes in reversed(held) for inode in inodes]
+    return next((connections[inode][0] for inode in outermost_first if inode in connections), "")
 
 
 def _sockets_of(tree: Root, pid: int) -> list[str]:

@@ -8,7 +8,7 @@ import contextlib
 import ipaddress
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from . import root
 
@@ -37,18 +37,21 @@ def rows(proc: str, name: str) -> Iterator[list[str]]:
             yield line.split()
 
 
-def tcp_sockets(proc: str, state: str) -> dict[str, tuple[str, int]]:
+def tcp_sockets(
+    proc: str, state: str, among: Container[str] | None = None
+) -> dict[str, tuple[str, int]]:
     """Return {inode: (local address, port)} of the TCP sockets in a state.
 
     :param proc: where procfs is mounted.
     :param state: one of the constants above.
+    :param among: the inodes that matter, where not all do: a host may have many connections.
     """
     sockets = {}
     for table in ("tcp", "tcp6"):
         for fields in rows(proc, table):
             # A row that is none says nothing of a socket.
             with contextlib.suppress(IndexError, ValueError):
-                if fields[3] == state:
+                if fields[3] == state and (among is None or fields[9] in among):
                     digits, port = fields[1].split(":")
                     sockets[fields[9]] = _address(digits), int(port, 16)
     return sockets
