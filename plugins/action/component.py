@@ -55,7 +55,7 @@ class ActionModule(ActionBase):
             if site.hangs_on_host() and asked["part"] != "absent":
                 seen = probe.node_info(self, {}, task_vars)
                 if seen.get("is_root") is False:
-                    raise accounts.NOT_ROOT
+                    raise accounts.not_root()
                 if "gpunode_facts" not in seen:
                     return {"failed": True, **answers.passed_on(seen)}
                 try:

@@ -38,7 +38,7 @@ class ActionModule(ActionBase):
         asked = host_plan.wishes(site, task_vars)
         seen = probe.node_info(self, asked.probe(), task_vars)
         if seen.get("is_root") is False:
-            return {"changed": False, **host_plan.refused(accounts.NOT_ROOT, address)}
+            return {"changed": False, **host_plan.refused(accounts.not_root(), address)}
         if "gpunode_facts" not in seen:
             return {"failed": True, **answers.passed_on(seen)}
         try:

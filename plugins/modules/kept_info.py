@@ -79,7 +79,7 @@ def main():
         supports_check_mode=True,
     )
     if not accounts.is_root():
-        module.fail_json(msg=str(accounts.NOT_ROOT))
+        module.fail_json(msg=str(accounts.not_root()))
     asked = module.params
     found = {
         "applications": releases.applications(asked["applications"]),

@@ -86,7 +86,7 @@ def main():
     try:
         facts = look.facts(**module.params)
     except Refusal as refusal:
-        if refusal is accounts.NOT_ROOT:
+        if refusal is accounts.not_root():
             module.exit_json(changed=False, is_root=False)
         module.fail_json(msg=str(refusal))
     module.exit_json(changed=False, gpunode_facts=facts)

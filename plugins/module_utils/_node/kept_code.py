@@ -8,19 +8,16 @@ it, so it stands by itself. What it cannot do it says, and leaves to an ordinary
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import hashlib
 import importlib
 import importlib.machinery
 import importlib.util
-import io
 import json
 import marshal
 import os
 import stat
 import sys
-import zipfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -79,7 +76,7 @@ def main(order: str) -> None:
         if said["code"] is None:
             _say({"lacks": True})
             return
-        codes = _compiled(base64.b64decode(said["code"]), said["digest"])
+        codes = _compiled(said["code"], said["digest"])
         # On a full disk, say, it is sent again the next time.
         with contextlib.suppress(OSError):
             _keep(path, marshal.dumps(codes))
@@ -164,11 +161,17 @@ def _is_own(number: int, may_be_shared: bool = False) -> bool:
     )
 
 
-def _compiled(code: bytes, digest: str) -> dict[str, Any]:
-    """Return {module: its code} of an archive.
+def _compiled(text: str, digest: str) -> dict[str, Any]:
+    """Return {module: its code} of an archive in base64.
 
     :raises Unfit: it is not the one of that digest.
     """
+    # To import them is a tenth of a look, which most do without.
+    import base64
+    import io
+    import zipfile
+
+    code = base64.b64decode(text)
     if hashlib.sha256(code).hexdigest() != digest:
         raise Unfit(f"the code that came is not that of {digest}")
     with zipfile.ZipFile(io.BytesIO(code)) as archive:

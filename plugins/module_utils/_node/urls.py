@@ -10,6 +10,7 @@ behind what it is called, as in variables, settings and options, or tells itself
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -26,42 +27,39 @@ _SEGMENT = r"(?P<secret>[^/?#\s\"']+)"
 _COOKIE = r"[^\s\"',;=]{1,199}=[^\s\"',;]{1,4096}"
 # Each hides its group "hidden", or the "secret" in it where there is none of that name. What could
 # begin at many places of a text has a bound, so that a long one is read in a moment.
-_FORMS = tuple(
-    re.compile(pattern, re.IGNORECASE)
-    for pattern in (
-        rf"{_AUTHORITY}(?P<hidden>(?P<user>[^/?#:\s\"']*)(?::(?P<secret>[^/?#\s]*))?)@",
-        # With a slash too few.
-        r"(?:(?<=http:/)|(?<=https:/))(?P<hidden>[^/?#:\s\"']{1,99}:(?P<secret>[^/?#\s]{1,199}))@",
-        # A password that ought to be quoted. A port is followed by the path.
-        r"(?<=://)(?P<hidden>[^/?#:@\[\s\"']+:"
-        r"(?P<secret>(?!\d*(?:[/?#\s\"']|$))[^\s\"'@]{1,199}))@",
-        # Without a scheme, as of proxies and of links on a page.
-        rf"{_BEGIN}(?://)?(?P<hidden>[\w.%+@-]+:(?P<secret>[^\s\"'/]{{1,199}}))@(?=[\w-]+(?:\.[\w-]|:\d))",
-        # As part of another address.
-        r"(?<=%3A%2F%2F)(?P<hidden>(?:(?!%2F)[^\s\"'&]){0,99}?"
-        r"%3A(?P<secret>(?:(?!%2F%2F)[^\s\"'&]){1,199}?))(?=%40)",
-        # anaconda.org and its like; without a host, as urllib3 tells of what it asked for.
-        rf"(?:://(?:(?!://)[^\s\"'?#])*?|(?<![^\s\"'(\[,=:])(?:[\w-]{{1,99}}\.[\w.:-]{{1,199}})?)"
-        rf"/t/{_SEGMENT}",
-        # https://gemfury.com/help/private-repo-url: the token, then the account.
-        rf"(?<=\.fury\.io/){_SEGMENT}(?=/[^/?#\s\"'-])",
-        # https://help.cloudsmith.io/docs/entitlements: the token, or how else one enters.
-        rf"(?<=dl\.cloudsmith\.io/)(?!(?:public|basic)/){_SEGMENT}(?=/)",
-        # https://packagecloud.io/docs#read_tokens
-        rf"(?<=packagecloud\.io/priv/){_SEGMENT}(?=/)",
-        # Those of GitHub, GitLab, PyPI and Hugging Face tell themselves by how they begin.
-        r"(?<![\w-])(?P<secret>gh[oprsu]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}"
-        r"|pypi-AgE[\w-]{16,}|hf_\w{20,})",
-        r"[?&;#](?:[\w.-]*(?:token|key|secret|passw|pwd|auth|sig|credential|jwt)[\w.-]*)="
-        r"(?P<secret>[^&;#\s\"']+)",
-        # Headers, as they are sent, or as Python shows a dict of them.
-        r"(?<![\w-])(?:(?:proxy-)?authorization|private-token|x-(?:\w{1,19}-){0,4}(?:key|token|api|auth))"
-        r"[\"']?:\s{1,9}(?:b?[\"'])?(?:(?:basic|bearer|token|apikey)\s{1,9})?(?P<secret>[^\s\"',]+)",
-        r"(?<![\w-])(?:set-)?cookie[\"']?:\s{1,9}(?:b?[\"'])?"
-        rf"(?P<secret>{_COOKIE}(?:; ?{_COOKIE}){{0,99}})",
-        # A line of a netrc.
-        r"(?<![\w-])login\s{1,9}\S{1,199}\s{1,9}password\s{1,9}(?P<secret>[^\s\"']+)",
-    )
+_FORMS = (
+    rf"{_AUTHORITY}(?P<hidden>(?P<user>[^/?#:\s\"']*)(?::(?P<secret>[^/?#\s]*))?)@",
+    # With a slash too few.
+    r"(?:(?<=http:/)|(?<=https:/))(?P<hidden>[^/?#:\s\"']{1,99}:(?P<secret>[^/?#\s]{1,199}))@",
+    # A password that ought to be quoted. A port is followed by the path.
+    r"(?<=://)(?P<hidden>[^/?#:@\[\s\"']+:"
+    r"(?P<secret>(?!\d*(?:[/?#\s\"']|$))[^\s\"'@]{1,199}))@",
+    # Without a scheme, as of proxies and of links on a page.
+    rf"{_BEGIN}(?://)?(?P<hidden>[\w.%+@-]+:(?P<secret>[^\s\"'/]{{1,199}}))@(?=[\w-]+(?:\.[\w-]|:\d))",
+    # As part of another address.
+    r"(?<=%3A%2F%2F)(?P<hidden>(?:(?!%2F)[^\s\"'&]){0,99}?"
+    r"%3A(?P<secret>(?:(?!%2F%2F)[^\s\"'&]){1,199}?))(?=%40)",
+    # anaconda.org and its like; without a host, as urllib3 tells of what it asked for.
+    rf"(?:://(?:(?!://)[^\s\"'?#])*?|(?<![^\s\"'(\[,=:])(?:[\w-]{{1,99}}\.[\w.:-]{{1,199}})?)"
+    rf"/t/{_SEGMENT}",
+    # https://gemfury.com/help/private-repo-url: the token, then the account.
+    rf"(?<=\.fury\.io/){_SEGMENT}(?=/[^/?#\s\"'-])",
+    # https://help.cloudsmith.io/docs/entitlements: the token, or how else one enters.
+    rf"(?<=dl\.cloudsmith\.io/)(?!(?:public|basic)/){_SEGMENT}(?=/)",
+    # https://packagecloud.io/docs#read_tokens
+    rf"(?<=packagecloud\.io/priv/){_SEGMENT}(?=/)",
+    # Those of GitHub, GitLab, PyPI and Hugging Face tell themselves by how they begin.
+    r"(?<![\w-])(?P<secret>gh[oprsu]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}"
+    r"|pypi-AgE[\w-]{16,}|hf_\w{20,})",
+    r"[?&;#](?:[\w.-]*(?:token|key|secret|passw|pwd|auth|sig|credential|jwt)[\w.-]*)="
+    r"(?P<secret>[^&;#\s\"']+)",
+    # Headers, as they are sent, or as Python shows a dict of them.
+    r"(?<![\w-])(?:(?:proxy-)?authorization|private-token|x-(?:\w{1,19}-){0,4}(?:key|token|api|auth))"
+    r"[\"']?:\s{1,9}(?:b?[\"'])?(?:(?:basic|bearer|token|apikey)\s{1,9})?(?P<secret>[^\s\"',]+)",
+    r"(?<![\w-])(?:set-)?cookie[\"']?:\s{1,9}(?:b?[\"'])?"
+    rf"(?P<secret>{_COOKIE}(?:; ?{_COOKIE}){{0,99}})",
+    # A line of a netrc.
+    r"(?<![\w-])login\s{1,9}\S{1,199}\s{1,9}password\s{1,9}(?P<secret>[^\s\"']+)",
 )
 # What people call a secret, with whatever is before it, and what is none although it is called so:
 # tokens of a language, and the one that a parser did not expect.
@@ -99,30 +97,27 @@ _QUOTED = (
 _CALLED = rf"(?<![\w/.-]){_NAME}"
 _OPTION = rf"(?<!\S)(?=--?\w){_NAME}[ \t]{{1,3}}"
 # As _FORMS, for what is no address.
-_NAMED = tuple(
-    re.compile(pattern, re.IGNORECASE)
-    for pattern in (
-        rf"{_CALLED}\\?[\"']?[ \t]?(?:=>?|:)[ \t]?[bfru]{{0,2}}{_QUOTED}",
-        rf"{_CALLED}(?:=>|=(?!>)){_NO_SECRET}{_BARE}",
-        rf"{_CALLED} = {_NO_SECRET}{_NO_CODE}{_BARE}",
-        rf"{_CALLED}\\?[\"']?[ \t]?:[ \t]{{0,3}}{_NO_SECRET}{_NO_CODE}{_NO_SENTENCE}{_BARE}",
-        rf"{_OPTION}{_QUOTED}",
-        rf"{_OPTION}(?!-){_NO_SECRET}{_NO_CODE}{_NO_SENTENCE}{_BARE}",
-        # sshpass(1) and curl(1), and the grammar of SQL.
-        r"(?<![\w-])sshpass[ \t]{1,9}-p[ \t]{0,9}(?P<secret>[^\s\"']+)",
-        r"(?<![\w-])curl(?=[ \t])(?:(?!curl)[^\n]){0,200}?[ \t](?:-u|-U|--user|--proxy-user)"
-        r"[ \t=]{1,9}[\"']?(?P<secret>[^\s\"':]+:[^\s\"']+)",
-        r"(?<![\w-])(?:identified\s{1,9}by|password)\s{1,9}'(?P<secret>[^'\n]{1,4096})(?=')",
-        # RFC 6750 (2.1) and RFC 7617 (2), RFC 7519 (3), and RFC 7468 (2).
-        r"(?<![\w-])bearer\s{1,9}(?P<secret>(?=[^\s\d]*\d)[\w.~+/-]{16,}=*)",
-        r"(?<![\w-])basic\s{1,9}(?P<secret>[A-Za-z0-9+/]{8,}={1,2})",
-        r"(?<![\w-])(?P<secret>eyJ[\w-]{10,}\.eyJ[\w-]{2,}\.[\w-]*)",
-        r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----(?P<secret>(?:(?!-----).|\n){1,16384})",
-        # Those of AWS, Slack, OpenAI, NVIDIA, Google, npm, Docker and Vault.
-        r"(?<![\w-])(?P<secret>(?:AKIA|ASIA)[A-Z0-9]{16}(?!\w)|xox[abeoprs]-[\w-]{10,}"
-        r"|sk-(?:\w{2,12}-)?[A-Za-z0-9]{20,}|nvapi-[\w-]{20,}|AIza[\w-]{35}|npm_\w{36}"
-        r"|dckr_pat_[\w-]{20,}|hvs\.[\w-]{20,})",
-    )
+_NAMED = (
+    rf"{_CALLED}\\?[\"']?[ \t]?(?:=>?|:)[ \t]?[bfru]{{0,2}}{_QUOTED}",
+    rf"{_CALLED}(?:=>|=(?!>)){_NO_SECRET}{_BARE}",
+    rf"{_CALLED} = {_NO_SECRET}{_NO_CODE}{_BARE}",
+    rf"{_CALLED}\\?[\"']?[ \t]?:[ \t]{{0,3}}{_NO_SECRET}{_NO_CODE}{_NO_SENTENCE}{_BARE}",
+    rf"{_OPTION}{_QUOTED}",
+    rf"{_OPTION}(?!-){_NO_SECRET}{_NO_CODE}{_NO_SENTENCE}{_BARE}",
+    # sshpass(1) and curl(1), and the grammar of SQL.
+    r"(?<![\w-])sshpass[ \t]{1,9}-p[ \t]{0,9}(?P<secret>[^\s\"']+)",
+    r"(?<![\w-])curl(?=[ \t])(?:(?!curl)[^\n]){0,200}?[ \t](?:-u|-U|--user|--proxy-user)"
+    r"[ \t=]{1,9}[\"']?(?P<secret>[^\s\"':]+:[^\s\"']+)",
+    r"(?<![\w-])(?:identified\s{1,9}by|password)\s{1,9}'(?P<secret>[^'\n]{1,4096})(?=')",
+    # RFC 6750 (2.1) and RFC 7617 (2), RFC 7519 (3), and RFC 7468 (2).
+    r"(?<![\w-])bearer\s{1,9}(?P<secret>(?=[^\s\d]*\d)[\w.~+/-]{16,}=*)",
+    r"(?<![\w-])basic\s{1,9}(?P<secret>[A-Za-z0-9+/]{8,}={1,2})",
+    r"(?<![\w-])(?P<secret>eyJ[\w-]{10,}\.eyJ[\w-]{2,}\.[\w-]*)",
+    r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----(?P<secret>(?:(?!-----).|\n){1,16384})",
+    # Those of AWS, Slack, OpenAI, NVIDIA, Google, npm, Docker and Vault.
+    r"(?<![\w-])(?P<secret>(?:AKIA|ASIA)[A-Z0-9]{16}(?!\w)|xox[abeoprs]-[\w-]{10,}"
+    r"|sk-(?:\w{2,12}-)?[A-Za-z0-9]{20,}|nvapi-[\w-]{20,}|AIza[\w-]{35}|npm_\w{36}"
+    r"|dckr_pat_[\w-]{20,}|hvs\.[\w-]{20,})",
 )
 _HIDDEN = "***"
 # Quotes are read differently by Python's versions, so nothing that needs them is written.
@@ -143,7 +138,7 @@ def shown_in(value: Any) -> Any:
     return [shown_in(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _without_secrets(text: str, forms: Iterable[re.Pattern[str]] = _FORMS) -> tuple[str, set[str]]:
+def _without_secrets(text: str, forms: Iterable[str] = _FORMS) -> tuple[str, set[str]]:
     """Return (text, secrets): a text without secrets, by default those of its addresses, and these.
 
     :param forms: as _FORMS has them.
@@ -159,8 +154,14 @@ def _without_secrets(text: str, forms: Iterable[re.Pattern[str]] = _FORMS) -> tu
         return f"{match.group()[:begin]}{_HIDDEN}{match.group()[end:]}"
 
     for form in forms:
-        text = form.sub(hide, text)
+        text = _compiled(form).sub(hide, text)
     return text, found - {"", _HIDDEN}
+
+
+@functools.cache
+def _compiled(form: str) -> re.Pattern[str]:
+    """Return the pattern of a form: a host that has nothing to tell needs none of them."""
+    return re.compile(form, re.IGNORECASE)
 
 
 def bare(text: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape, urls
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files
 
@@ -290,6 +290,8 @@ def prepare() -> None:
     """Make now what is the same for all hosts, for those who work on one each to have it."""
     known_variables()
     stack_catalog.of_project()
+    # Its patterns are made with the first text.
+    urls.shown("")
     for component in COMPONENTS:
         work_of(component)
 

@@ -80,7 +80,7 @@ def is_masked(expression):
         return False
     inner = ast.unparse(expression.args[0]) if expression.args else ""
     return ast.unparse(expression.func) in ("urls.shown", "urls.shown_in") or (
-        called(expression) == "str" and inner.rpartition(".")[2] in ("refusal", "NOT_ROOT")
+        called(expression) == "str" and inner.rpartition(".")[2] in ("refusal", "not_root()")
     )
 
 

@@ -84,7 +84,7 @@ def bring(
     """
     module = AnsibleModule(argument_spec={**_options(), **options}, supports_check_mode=True)
     if not accounts.is_root():
-        module.fail_json(msg=str(accounts.NOT_ROOT))
+        module.fail_json(msg=str(accounts.not_root()))
     asked = module.params
     node = _node(module, component.name)
     result = Result()

@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import os
-import platform
 import re
+import sys
 
 from ..facts_shape import Identity, Mount
 from ..system import files, shares
@@ -32,12 +32,13 @@ _CPU_QUOTA, _MEMORY_LIMIT = "/sys/fs/cgroup/cpu.max", "/sys/fs/cgroup/memory.max
 def general(tree: Root) -> Identity:
     """Return who the host is, under the names Ansible's own facts use."""
     distribution = identity.distribution(tree)
+    kernel = os.uname()
     return {
         **distribution,
-        "hostname": platform.node().split(".")[0],
-        "kernel": platform.release(),
-        "architecture": platform.machine(),
-        "python_version": platform.python_version(),
+        "hostname": kernel.nodename.split(".")[0],
+        "kernel": kernel.release,
+        "architecture": kernel.machine,
+        "python_version": sys.version.split()[0],
         "pkg_mgr": identity.package_manager(tree, distribution["os_family"]),
         "service_mgr": identity.service_manager(tree),
     }

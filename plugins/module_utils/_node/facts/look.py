@@ -32,7 +32,7 @@ def facts(
         which paths lie that are asked for or that receipts name.
     """
     if root == "/" and not accounts.is_root():
-        raise accounts.NOT_ROOT
+        raise accounts.not_root()
     shares.refuse_silent(itertools.chain(paths, receipts.paths()))
     general = host.general(Root())
     own_kernel = host.own_kernel()

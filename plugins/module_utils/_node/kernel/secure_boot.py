@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
+import base64
 import re
-import ssl
 import struct
 from collections.abc import Container
 
@@ -36,6 +36,8 @@ _ASYMMETRIC = " asymmetri "
 # id-ce-subjectKeyIdentifier, 2.5.29.14, RFC 5280, as DER has it.
 _IDENTIFIER = bytes.fromhex("0603551d0e")
 _OCTET_STRING = 4
+# RFC 7468 (5).
+_PEM_BEGIN, _PEM_END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
 # kernel/module/signing.c, certs/system_keyring.c and security/lockdown/lockdown.c, as whole lines:
 # others have names in them that users choose. Some kernels have their own thread before a message.
 _REJECTED = (
@@ -262,7 +264,10 @@ def _is_ubuntu(tree: Root) -> bool:
 
 def _der(certificate: bytes) -> bytes:
     """Return a certificate as DER; the kernel's sign-file, which DKMS runs, takes PEM as well."""
+    lines = certificate.strip().splitlines()
+    if not (lines and lines[0] == _PEM_BEGIN and lines[-1] == _PEM_END):
+        return certificate
     try:
-        return ssl.PEM_cert_to_DER_cert(certificate.decode("ascii"))
+        return base64.b64decode(b"".join(lines[1:-1]), validate=True)
     except ValueError:
         return certificate

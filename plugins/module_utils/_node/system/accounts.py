@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import grp
 import os
 import pwd
@@ -16,12 +17,6 @@ from ..refusal import Refusal
 from . import commands, files
 from .commands import Run
 
-#: What is said of a host on which we are not root; nothing else of it can be known then.
-NOT_ROOT = Refusal(
-    "needs root",
-    "the host is reached as another user and without become",
-    "Set ansible_become: true for it in the inventory, or run with --become",
-)
 #: The groups whose members are root where they like, by name or in effect: they start containers
 #: and machines that see the host's disks (docs.docker.com, "Linux post-installation steps";
 #: documentation.ubuntu.com/lxd, "Access control"; libvirt.org, "polkit"; microk8s.io, "Getting
@@ -35,6 +30,16 @@ ROOT_GROUPS = (
 _DOAS = "/etc/doas.conf"
 # doas.conf(5): what a rule has behind the one whom it permits, and what may stand in quotes.
 _BEHIND = re.compile(r"\s(?:as|cmd)\s.*|#.*|\"")
+
+
+@functools.cache
+def not_root() -> Refusal:
+    """Return what is said of a host on which we are not root; nothing else of it can be known."""
+    return Refusal(
+        "needs root",
+        "the host is reached as another user and without become",
+        "Set ansible_become: true for it in the inventory, or run with --become",
+    )
 
 
 def is_root() -> bool:

@@ -79,6 +79,8 @@ def _ssh_address(tree: Root, pid: int) -> str:
         parent = re.search(r"^PPid:\s*([0-9]{1,9})$", status, re.MULTILINE)
         pid = int(parent.group(1)) if parent else 0
     among = {inode for inodes in held for inode in inodes}
+    if not among:
+        return ""
     connections = proc_net.tcp_sockets(tree.path("/proc"), proc_net.TCP_ESTABLISHED, among)
     outermost_first = [inode for inodes in reversed(held) for inode in inodes]
     return next((connections[inode][0] for inode in outermost_first if inode in connections), "")

@@ -181,7 +181,7 @@ def test_a_component_that_cannot_be_leaves_the_others_to_be_looked_at():
 
 
 def test_a_host_without_root_is_refused_in_one_sentence_and_told_as_any_other():
-    answer = host_plan.refused(accounts.NOT_ROOT, "192.0.2.1")
+    answer = host_plan.refused(accounts.not_root(), "192.0.2.1")
     assert (answer["due"], answer["absent"]) == ([], [])
     assert report.as_text({"web1": answer["plan"]}, []).splitlines() == [
         "1 host (web1 at 192.0.2.1): refused, nothing was touched",

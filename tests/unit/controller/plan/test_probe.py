@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import pathlib
 import re
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -168,3 +170,26 @@ def test_the_same_sources_make_the_same_archive(monkeypatch):
     monkeypatch.setattr(node_code.zipfile.time, "time", lambda: 0.0)
     assert node_code.archive_of("facts.look") == first
     assert first.module.endswith("_node.facts.look")
+
+
+def test_nothing_is_imported_or_made_ready_that_takes_long_and_that_a_look_does_without():
+    lines = [
+        "import sys",
+        f"sys.path.insert(0, {str(project.ROOT / 'collections')!r})",
+        "from ansible_collections.gpunode.stack.plugins.module_utils._node import kept_code, urls",
+        "from ansible_collections.gpunode.stack.plugins.module_utils._node.facts import look",
+        # What hides secrets is many patterns, for the one text in a thousand.
+        "assert urls._compiled.cache_info().currsize == 0",
+        "print(*sys.modules)",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", "\n".join(lines)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    imported = set(done.stdout.split())
+    assert "subprocess" in imported
+    assert imported.isdisjoint({"ssl", "zipfile", "pathlib", "platform", "email", "asyncio"})
