@@ -1,39 +1,57 @@
-"""Plans of GPU stacks for large fleets, composed of the real combinations."""
+"""Large fleets, composed of the real combinations, looked at by the real playbook.
+
+Hosts answer from facts, over a connection that asks nobody, so this is the controller's part.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import itertools
+import tempfile
 
-import combinations
+import recorded_fleet
 
-from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.stack import (
-    plan,
-    stack_catalog,
-)
 from benchmarks import site_runs
+from benchmarks.cost import Meter
 from benchmarks.table import Figure, Table
 
-HOSTS = (1000, 10000)
-MOST_S = 5
+#: Seconds that each number of hosts may take at most.
+MOST_S = {1000: 15, 10000: 150}
+#: Of the controller for each further host: seconds of its CPU, and MiB of memory.
+FURTHER_MOST_S, FURTHER_MOST_MIB = 0.12, 4
+_KIB_PER_MIB = 1024
 
 
-def measure(_lab, _options):
-    """Yield a Table of what planning takes."""
-    known = stack_catalog.of_project()
-    hosts = []
-    for row in combinations.ROWS:
-        # What is not understood is refused before any host is planned.
-        with contextlib.suppress(Refusal):
-            wanted = combinations.stack_of(row)
-            hosts.append((wanted, combinations.facts_of(row)))
-    table = Table("Planning GPU stacks", ("hosts", "wall, s"))
-    for count in HOSTS:
-        fleet = itertools.islice(itertools.cycle(hosts), count)
-        took_s, _plans = site_runs.timed(
-            lambda some=fleet: [plan.plan(*host, known) for host in some]
-        )
-        table.rows.append([count, took_s])
-    table.figures = [Figure(f"{HOSTS[-1]} hosts, seconds", table.rows[-1][-1], MOST_S)]
+def measure(lab, _options):
+    """Yield a Table of what a run of site.yml takes that has nothing to do."""
+    table = Table(
+        "Composed hosts that are as wanted",
+        ("hosts", "wall, s", "CPU, s", "largest process, MiB"),
+        notes=["Not measured together with hosts: the connection answers from facts."],
+    )
+    meter = Meter(f"{lab.paths.label}-bench", lab.paths.label)
+    with tempfile.TemporaryDirectory() as name:
+        fleet = recorded_fleet.Fleet(name)
+        kinds = fleet.kinds("converged")
+        for count in MOST_S:
+            argv, environment = fleet.command(recorded_fleet.of_kinds(kinds, count))
+            cost, done = meter.run([*recorded_fleet.PEAK, *argv], environment)
+            found = site_runs.flaws(done, count)
+            assert not found, "\n".join(found[:1])
+            peak_mib = int(done.stderr.split()[-1]) / _KIB_PER_MIB
+            table.rows.append([count, cost.wall_s, cost.controller_s, peak_mib])
+    table.figures = figures(table.rows)
     yield table
+
+
+def figures(rows):
+    """Return the Figures that follow from rows of (hosts, wall, CPU, memory), by hosts."""
+    (fewer, _wall_s, fewer_s, fewer_mib), (more, _wall_s, more_s, more_mib) = rows
+    further = more - fewer
+    return [
+        *(Figure(f"{count} hosts, seconds", wall_s, MOST_S[count]) for count, wall_s, *_ in rows),
+        Figure(
+            "seconds of CPU for each further host", (more_s - fewer_s) / further, FURTHER_MOST_S
+        ),
+        Figure(
+            "memory for each further host, MiB", (more_mib - fewer_mib) / further, FURTHER_MOST_MIB
+        ),
+    ]

@@ -3,73 +3,32 @@
 from __future__ import annotations
 
 import collections
+import functools
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+import re
 
 import pytest
+import recorded_fleet
 
 import costs
 from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
 
-PROJECT = Path(__file__).parents[3]
 HOSTS = ["one", "two", "three"]
 
 
-class Fleet:
-    """Hosts with nothing on them, and runs of site.yml over them."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.log = folder / "log"
-        answer = {
-            **facts_shape.empty(facts_shape.Facts),
-            "service_mgr": "systemd",
-            "own_kernel": True,
-        }
-        (folder / "answer.json").write_text(json.dumps({"answer": answer}))
+class Bare(recorded_fleet.Fleet):
+    """Hosts with nothing on them."""
 
     def run(self, callback="default", **variables):
-        """Run site.yml, and return its exit status and all that it printed."""
-        inventory = self.folder / "hosts.json"
-        common = {
-            "ansible_connection": "recorded",
-            "ansible_python_interpreter": "/usr/bin/python3",
-            "recorded_answer": str(self.folder / "answer.json"),
-            "recorded_log": str(self.log),
-            **variables,
-        }
-        inventory.write_text(
-            json.dumps({"all": {"hosts": {host: {} for host in HOSTS}, "vars": common}})
-        )
-        done = subprocess.run(
-            [Path(sys.executable).with_name("ansible-playbook"), "-i", inventory, "site.yml"],
-            cwd=PROJECT,
-            env={
-                **os.environ,
-                "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
-                "ANSIBLE_CONNECTION_PLUGINS": str(PROJECT / "tests/standins/connection"),
-                "ANSIBLE_STDOUT_CALLBACK": callback,
-            },
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        return done.returncode, done.stdout + done.stderr
-
-    def sent(self):
-        """Return [(host, bytes)] of the commands that were sent since the last time."""
-        rows = [line.split() for line in self.log.read_text().splitlines()]
-        self.log.unlink()
-        return [(host, int(count)) for host, count in rows]
+        facts = facts_shape.empty(facts_shape.Facts)
+        facts |= {"service_mgr": "systemd", "own_kernel": True}
+        hosts = {host: self.answer("bare", facts) for host in HOSTS}
+        return super().run(hosts, callback=callback, **variables)
 
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory):
-    return Fleet(tmp_path_factory.mktemp("fleet"))
+    return Bare(tmp_path_factory.mktemp("fleet"))
 
 
 def tasks(printed):
@@ -97,6 +56,53 @@ def test_a_host_that_is_as_wanted_costs_a_task_and_a_round_trip_and_little_is_se
     sent = fleet.sent()
     assert sorted(host for host, _bytes in sent) == sorted(HOSTS * costs.MOST["round_trips"])
     assert max(count for _host, count in sent) <= costs.MOST["sent_bytes"]
+
+
+def test_of_a_fleet_that_is_as_wanted_no_host_is_asked_again(fleet, monkeypatch):
+    monkeypatch.setenv("ANSIBLE_VERBOSITY", "2")
+    status, said = fleet.run()
+    assert status == 0, said
+    assert re.findall(r"META: (.*)", said) == ["ending play"]
+
+
+@pytest.fixture(scope="module")
+def composed(tmp_path_factory):
+    """A fleet of composed hosts, and {status of its plan: hosts of each kind that there is}."""
+    several = recorded_fleet.Fleet(tmp_path_factory.mktemp("composed"))
+    statuses = ("converged", "changes", "refused")
+    return several, {status: several.kinds(status) for status in statuses}
+
+
+def test_of_several_hosts_those_are_sorted_that_are_due_and_no_other(composed):
+    several, kinds = composed
+    hosts = {status: of_one[0] for status, of_one in kinds.items()}
+    plan = functools.partial(several.run, hosts, "playbooks/plan.yml")
+    status, said = plan(gpunode_refused_hosts="leave_out")
+    assert status != 0
+    assert set(re.findall(r"\[(\w+)\] => \(item=", said)) == {"changes"}
+    assert set(re.findall(r"fatal: \[(\w+)\]", said)) == {"refused"}
+    assert "Left out of this run" in said
+    status, said = plan()
+    assert status != 0
+    assert "=> (item=" not in said
+    assert "Left out of this run" not in said
+
+
+def test_a_further_host_that_is_as_wanted_takes_little_of_the_controllers_memory(composed):
+    several, kinds = composed
+    peaks = {}
+    for count in (10, 60):
+        hosts = recorded_fleet.of_kinds(kinds["converged"], count)
+        status, said = several.run(
+            hosts, through=recorded_fleet.PEAK, preflight_json=str(several.folder / "plan.json")
+        )
+        assert status == 0, said
+        peaks[count] = int(said.split()[-1])
+    further_kib = (peaks[60] - peaks[10]) / 50
+    plans = json.loads((several.folder / "plan.json").read_text())["hosts"].values()
+    assert len(plans) == 60
+    assert further_kib <= costs.MOST["memory_kib"]
+    assert max(len(json.dumps(plan)) for plan in plans) <= costs.MOST["plan_bytes"]
 
 
 def test_each_refusal_is_printed_once_and_stops_all_hosts(fleet):
