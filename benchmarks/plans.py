@@ -46,12 +46,9 @@ def figures(rows):
     """Return the Figures that follow from rows of (hosts, wall, CPU, memory), by hosts."""
     (fewer, _wall_s, fewer_s, fewer_mib), (more, _wall_s, more_s, more_mib) = rows
     further = more - fewer
+    cpu_s, memory_mib = (more_s - fewer_s) / further, (more_mib - fewer_mib) / further
     return [
         *(Figure(f"{count} hosts, seconds", wall_s, MOST_S[count]) for count, wall_s, *_ in rows),
-        Figure(
-            "seconds of CPU for each further host", (more_s - fewer_s) / further, FURTHER_MOST_S
-        ),
-        Figure(
-            "memory for each further host, MiB", (more_mib - fewer_mib) / further, FURTHER_MOST_MIB
-        ),
+        Figure("CPU for each further host, s", cpu_s, FURTHER_MOST_S),
+        Figure("memory for each further host, MiB", memory_mib, FURTHER_MOST_MIB),
     ]
