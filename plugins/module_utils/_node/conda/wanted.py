@@ -64,7 +64,7 @@ class Environment(Named):
     dists: list[Dist]
 
 
-class Kept(Named):
+class KeptBuild(Named):
     """An environment of which a build is named that the host keeps, and knows what it holds."""
 
     platform: None

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ..conda import builds, contents, path_state, prefixes
 from ..conda.wanted import Environment as Wanted
-from ..conda.wanted import Kept
+from ..conda.wanted import KeptBuild
 from ..packages import database
 from ..records import manifest
 from ..refusal import Collected, Refusal
@@ -109,7 +109,7 @@ def complete(wanted: State, state_dir: str) -> Complete:
     return {**wanted, "environments": [env for env in environments if env]}
 
 
-def _recorded(env: Kept, state_dir: str) -> Wanted:
+def _recorded(env: KeptBuild, state_dir: str) -> Wanted:
     if _verdict(env["prefix"], state_dir) != "conda":
         raise builds.not_kept(env)
     try:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
-from ..conda.wanted import Environment, Kept
+from ..conda.wanted import Environment, KeptBuild
 
 
 class Absent(TypedDict):
@@ -55,7 +55,7 @@ class State(Around):
     :ivar environments: those that are to be in place.
     """
 
-    environments: list[Environment | Kept]
+    environments: list[Environment | KeptBuild]
 
 
 class Complete(Around):

@@ -34,7 +34,7 @@ class ByBundle(Method):
         """Whether packages give way: the installer puts all of them in place anew."""
         is_it = (self.found["kind"], self.found["version"]) == ("mlnx_ofed", self._version)
         # Where the modules are none of DKMS's, those of another kernel come by the installer.
-        return not is_it or not self.is_whole or bool(self.lacking_core and not self.has_tree)
+        return not is_it or not self.is_whole or bool(self.lacking_core and not self.is_in_dkms)
 
     @property
     def _version(self) -> str:

@@ -45,7 +45,7 @@ class ByRepository(Method):
         """Whether packages give way, or are put in place anew."""
         is_it = self._is_wanted(self.found, self.seen.packages.installed)
         # The modules come by the package alone that tells DKMS of them.
-        return not is_it or not self.is_whole or bool(self.lacking_core and not self.has_tree)
+        return not is_it or not self.is_whole or bool(self.lacking_core and not self.is_in_dkms)
 
     @property
     def _what(self) -> str:

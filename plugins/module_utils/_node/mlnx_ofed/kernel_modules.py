@@ -13,7 +13,7 @@ from ..rdma import ofed_release
 from ..system.root import Root
 
 # The trees, that of the RDMA core first: the others are built with its symbols.
-_TREES = (
+_DKMS_TREES = (
     *ofed_release.CORE_TREES,
     *("mlnx-nfsrdma", "mlnx-nvme", "iser", "isert", "srp", "virtiofs"),
     *("knem", "xpmem", "kernel-mft-dkms"),
@@ -23,18 +23,18 @@ Builds = frozenset[tuple[str, int, int]]
 NO_BUILDS: Builds = frozenset()
 
 
-def trees(rows: list[DkmsTree]) -> list[tuple[str, str]]:
+def dkms_trees(rows: list[DkmsTree]) -> list[tuple[str, str]]:
     """Return [(name, version)] of the stack's trees, in the order in which they are built.
 
     :param rows: of all trees of DKMS, see dkms_status.survey.
     """
-    found = {(row["name"], row["version"]) for row in rows if row["name"] in _TREES}
-    return sorted(found, key=lambda row: _TREES.index(row[0]))
+    found = {(row["name"], row["version"]) for row in rows if row["name"] in _DKMS_TREES}
+    return sorted(found, key=lambda row: _DKMS_TREES.index(row[0]))
 
 
-def trees_now(tree: Root) -> list[tuple[str, str]]:
-    """Return [(name, version)] of the stack's trees that DKMS has by now; see :func:`trees`."""
-    return trees(dkms_status.survey(tree))
+def dkms_trees_now(tree: Root) -> list[tuple[str, str]]:
+    """Return [(name, version)] of those that DKMS has by now; see :func:`dkms_trees`."""
+    return dkms_trees(dkms_status.survey(tree))
 
 
 def remove_orphans(node: Node) -> None:
@@ -44,7 +44,7 @@ def remove_orphans(node: Node) -> None:
     :raises Refusal: one cannot be removed.
     """
     for name, version in dkms_status.orphans(node.tree):
-        if name in _TREES:
+        if name in _DKMS_TREES:
             dkms.remove(node.tree, name, version, node.execute)
 
 
@@ -64,7 +64,7 @@ def paths(tree: Root, which: tuple[str, str], release: str) -> list[str]:
 def builds(tree: Root) -> Builds:
     """Return the builds of the stack's modules that DKMS has by now."""
     found: set[tuple[str, int, int]] = set()
-    for which in trees_now(tree):
+    for which in dkms_trees_now(tree):
         for release in tree.names(dkms.folder_of(*which)):
             found.update(_builds(tree, which, release))
     return frozenset(found)
@@ -78,7 +78,7 @@ def add_forgotten(node: Node) -> None:
     :param node: the bring.Node.
     :raises Refusal: DKMS does not take one.
     """
-    dkms.add_packaged(node.tree, _TREES.__contains__, node.execute)
+    dkms.add_packaged(node.tree, _DKMS_TREES.__contains__, node.execute)
 
 
 def complete_all(node: Node, rows: list[Kernel], outdated: Builds = NO_BUILDS) -> None:
@@ -90,7 +90,7 @@ def complete_all(node: Node, rows: list[Kernel], outdated: Builds = NO_BUILDS) -
     :raises Refusal: they cannot be built.
     """
     # Those that an exchange has brought, which nobody saw before it.
-    for which in trees_now(node.tree):
+    for which in dkms_trees_now(node.tree):
         for kernel in rows:
             complete(node, which, kernel, outdated)
     renew_images(node, rows)

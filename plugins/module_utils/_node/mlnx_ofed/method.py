@@ -114,19 +114,19 @@ class Method(abc.ABC):
         return kernels.served(self.facts["kernels"])
 
     @cached_property
-    def trees(self) -> list[tuple[str, str]]:
+    def dkms_trees(self) -> list[tuple[str, str]]:
         """The (name, version) of the stack's trees in DKMS."""
-        return kernel_modules.trees(self.facts["driver"]["dkms"])
+        return kernel_modules.dkms_trees(self.facts["driver"]["dkms"])
 
     @property
-    def has_tree(self) -> bool:
+    def is_in_dkms(self) -> bool:
         """Whether DKMS builds the RDMA core for any kernel; an installer brings it for one."""
-        return ofed_release.has_tree(self.facts["driver"]["dkms"])
+        return ofed_release.is_in_dkms(self.facts["driver"]["dkms"])
 
     @cached_property
     def lacking(self) -> list[Kernel]:
         """The rows of the kernels that lack modules of the stack that is there."""
-        rows = ofed_release.kernels(self.kernels, self.has_tree)
+        rows = ofed_release.kernels(self.kernels, self.is_in_dkms)
         return [row for row in rows if not self._has_modules(row["release"])]
 
     @property
@@ -135,8 +135,8 @@ class Method(abc.ABC):
         return [row for row in self.lacking if row["release"] not in self.found["kernels"]]
 
     def _has_modules(self, release: str) -> bool:
-        of_trees = [self.seen.modules[which, release] for which in self.trees]
-        return release in self.found["kernels"] and all(of_trees)
+        of_dkms = [self.seen.modules[which, release] for which in self.dkms_trees]
+        return release in self.found["kernels"] and all(of_dkms)
 
     @cached_property
     def is_whole(self) -> bool:
@@ -153,7 +153,7 @@ class Method(abc.ABC):
     @property
     def comes_by_dkms(self) -> bool:
         """Whether DKMS builds the modules that come: a bundle may have them built already."""
-        return bool(self.trees) or self.facts["pkg_mgr"] == "apt"
+        return bool(self.dkms_trees) or self.facts["pkg_mgr"] == "apt"
 
     def _refuse_kernels(self) -> None:
         """Refuse where DKMS is to build modules for a kernel that has no headers.

@@ -143,7 +143,7 @@ def _modules(tree: Root, facts: Surveyed) -> dict[tuple[tuple[str, str], str], l
     releases = [row["release"] for row in facts["kernels"]]
     return {
         (which, release): kernel_modules.paths(tree, which, release)
-        for which in kernel_modules.trees(facts["driver"]["dkms"])
+        for which in kernel_modules.dkms_trees(facts["driver"]["dkms"])
         for release in releases
     }
 

@@ -91,7 +91,7 @@ def _restarting(method: Method, consent: list[str]) -> list[Step]:
         return [Step("start openibd", functools.partial(openibd.start, method.node))]
     others = method.exchanges or method.found["stale"]
     changes = openibd_restart.exchanges_loaded(
-        method.facts, others, method.lacking_core, method.has_tree
+        method.facts, others, method.lacking_core, method.is_in_dkms
     )
     is_the_way = openibd_restart.is_the_way(method.wanted["kind"], method.facts, consent)
     if not (changes and is_the_way and openibd_restart.CONSENT in consent):

@@ -35,7 +35,7 @@ def uninstall(what: str, node: Node, manager: str) -> None:
         done = commands.run_long(what, argv, {"LC_ALL": "C.UTF-8"}, node.execute, "/var")
         if done.returncode:
             raise installer.failure(what, done, tree)
-    for name, version in kernel_modules.trees_now(tree):
+    for name, version in kernel_modules.dkms_trees_now(tree):
         dkms.remove(tree, name, version, node.execute)
     kernel_modules.remove_orphans(node)
     package_sets.remove(what, package_sets.of_vendor(tree), node.execute)

@@ -48,7 +48,7 @@ def of_packages(driver: Driver, version: str, demands: Demands) -> Modules | Non
 
     :param driver: what installed_driver.survey returned.
     """
-    trees = sorted(
+    names = sorted(
         {
             row["name"]
             for row in driver["dkms"]
@@ -60,7 +60,7 @@ def of_packages(driver: Driver, version: str, demands: Demands) -> Modules | Non
             name,
         ),
     )
-    return Modules(trees[0], version, *demands) if trees else None
+    return Modules(names[0], version, *demands) if names else None
 
 
 def lacking(tree: Root, driver: Driver, wanted: Modules, kernels: list[str]) -> list[str]:
@@ -120,7 +120,7 @@ def others(tree: Root, wanted: Modules | None) -> list[tuple[str, str]]:
 
     :param wanted: the Modules that stay, None for none.
     """
-    trees = {
+    in_dkms = {
         (name, version)
         for name in tree.names(dkms_status.FOLDER)
         for version in tree.names(f"{dkms_status.FOLDER}/{name}")
@@ -132,7 +132,7 @@ def others(tree: Root, wanted: Modules | None) -> list[tuple[str, str]]:
         if dash and folders.is_ours(tree.path(f"{dkms.SOURCES}/{name}-{version}"))
     }
     own = {wanted[:2]} if wanted else set()
-    return sorted((trees | sources) - own)
+    return sorted((in_dkms | sources) - own)
 
 
 def add(tree: Root, wanted: Modules, folder: str, modules: list[str]) -> None:

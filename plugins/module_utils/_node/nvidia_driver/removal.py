@@ -41,7 +41,7 @@ class Seen(NamedTuple):
     :ivar facts: what was seen of it when the work began.
     :ivar units: {unit: {property: value}} of the driver's daemons.
     :ivar unit_files: the paths of our files for these that are there.
-    :ivar trees: [(name, version)] of the trees of DKMS that are called as those of a .run.
+    :ivar dkms_trees: [(name, version)] of the trees of DKMS that are called as those of a .run.
     :ivar folders: those that are there of what is kept and unpacked.
     :ivar family: what belongs to a driver of packages.
     :ivar packages: {name: version} of those that are installed.
@@ -52,7 +52,7 @@ class Seen(NamedTuple):
     facts: Surveyed
     units: dict[str, dict[str, str]]
     unit_files: list[str]
-    trees: list[tuple[str, str]]
+    dkms_trees: list[tuple[str, str]]
     folders: list[str]
     family: package_family.Family
     packages: dict[str, str]
@@ -94,7 +94,7 @@ def observe(node: Node, repositories: dict[str, Any]) -> Seen:
         facts=facts,
         units=services.states(node.run),
         unit_files=text_files.stale(services.wanted_files(persistence=False, own_unit=False)),
-        trees=_trees(node),
+        dkms_trees=_dkms_trees(node),
         folders=[
             folder
             for folder in (driver_archive.DIR, runfile_exchange.WORK_DIR)
@@ -131,7 +131,7 @@ def plan(seen: Seen, node: Node) -> list[Step]:
     remove = functools.partial(_remove_runfile, node)
     if version:
         todo.append(runfile.removal(version, remove))
-    elif seen.trees:
+    elif seen.dkms_trees:
         todo.append(Step("remove the modules that are left in DKMS", remove))
     for folder in seen.folders:
         todo.append(Step(f"remove {folder}", functools.partial(shutil.rmtree, folder)))
@@ -144,10 +144,10 @@ def _remove_runfile(node: Node) -> None:
     """Remove what a .run brought, and its modules where an uninstaller is gone."""
     runfile.uninstall(node.execute, node.tree)
     # Looked at again: the uninstaller takes its own along.
-    for name, version in _trees(node):
+    for name, version in _dkms_trees(node):
         dkms.remove(node.tree, name, version, node.execute)
 
 
-def _trees(node: Node) -> list[tuple[str, str]]:
+def _dkms_trees(node: Node) -> list[tuple[str, str]]:
     found = kernel_modules.others(node.tree, None)
     return [row for row in found if row[0] == kernel_modules.OF_RUNFILE]

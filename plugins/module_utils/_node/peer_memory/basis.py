@@ -184,7 +184,7 @@ def _is_stack_there(said: RdmaStack, facts: Surveyed) -> bool:
 
 def _stack_waits(said: RdmaStack, facts: Surveyed, consent: list[str]) -> bool:
     """Say whether the RDMA stack is not exchanged before somebody consents to it."""
-    exchanges = openibd_restart.exchanges_loaded(facts, True, [], has_tree=True)
+    exchanges = openibd_restart.exchanges_loaded(facts, True, [], is_in_dkms=True)
     is_the_way = openibd_restart.is_the_way(said["kind"], facts, consent)
     return exchanges and is_the_way and openibd_restart.CONSENT not in consent
 

@@ -25,10 +25,10 @@ from .delivery import Delivery, Hold
 
 _NAME = nv_peer_mem.NAME
 # What DKMS calls it: the sources themselves, and Debian's packages of 1.1-0.
-_TREES = (_NAME, "nvidia-peer-memory")
+_DKMS_TREES = (_NAME, "nvidia-peer-memory")
 
 
-class Trees(NamedTuple):
+class InDkms(NamedTuple):
     """What DKMS has.
 
     :ivar rows: rows of dkms_status.survey, of whatever it belongs to.
@@ -43,10 +43,10 @@ class Trees(NamedTuple):
     @property
     def own(self) -> list[DkmsTree]:
         """The rows of nv_peer_mem."""
-        return [row for row in self.rows if row["name"] in _TREES]
+        return [row for row in self.rows if row["name"] in _DKMS_TREES]
 
 
-class ByDkms(Delivery[Trees]):
+class ByDkms(Delivery[InDkms]):
     """nv_peer_mem as a tree of DKMS."""
 
     name = "DKMS"
@@ -57,15 +57,15 @@ class ByDkms(Delivery[Trees]):
         return ["dkms"]
 
     @staticmethod
-    def observe(tree: Root, facts: Surveyed) -> Trees:
+    def observe(tree: Root, facts: Surveyed) -> InDkms:
         """Return what DKMS has of nv_peer_mem, and whose its sources are."""
         rows = facts["driver"]["dkms"]
-        found = Trees(rows, {}, [])
+        found = InDkms(rows, {}, [])
         for name in tree.names(dkms.SOURCES):
             if name.startswith(f"{_NAME}-"):
                 version = name[len(_NAME) + 1 :]
                 found.made_from[version] = sources.noted(tree.path(dkms.sources_of(_NAME, version)))
-        for which in _trees(found):
+        for which in _dkms_trees(found):
             path = _code_of(*which)
             if tree.exists(path) and stack_packages.owns(tree, path):
                 found.packaged.append(path)
@@ -87,9 +87,9 @@ class ByDkms(Delivery[Trees]):
         """{path: TextFile} of what it is told beside the sources' own settings."""
         if not self.order.tag:
             return {nv_peer_mem.CONF: text_files.of(None)}
-        trees = {row["name"] for row in self.there.rows if _is_waited_for(row, self.order.driver)}
+        awaited = {row["name"] for row in self.there.rows if _is_waited_for(row, self.order.driver)}
         patches = list(self.order.patches)
-        text = nv_peer_mem.conf(patches, sorted(trees), self.order.inputs)
+        text = nv_peer_mem.conf(patches, sorted(awaited), self.order.inputs)
         return {nv_peer_mem.CONF: text_files.of(text)}
 
     def has(self, release: str) -> bool:
@@ -147,7 +147,7 @@ class ByDkms(Delivery[Trees]):
     @property
     def _unwanted(self) -> list[tuple[str, str]]:
         """[(name, version)] of the trees of DKMS that are not to be there."""
-        return [which for which in _trees(self.there) if which != self._which]
+        return [which for which in _dkms_trees(self.there) if which != self._which]
 
     def _build_for(self, kernel: Kernel) -> str:
         """Build the module of one kernel, and return its path."""
@@ -160,7 +160,7 @@ class ByDkms(Delivery[Trees]):
         return path
 
 
-def _trees(there: Trees) -> list[tuple[str, str]]:
+def _dkms_trees(there: InDkms) -> list[tuple[str, str]]:
     """Return [(name, version)] of the trees of nv_peer_mem."""
     return sorted({(row["name"], row["version"]) for row in there.own})
 

@@ -172,20 +172,20 @@ def refuse_tag(tag: str, needs_client_ex: bool, folders: dict[str, bool]) -> Non
             )
 
 
-def conf(patches: list[str], trees: list[str], inputs: list[BuildInputs]) -> str:
+def conf(patches: list[str], awaited: list[str], inputs: list[BuildInputs]) -> str:
     """Return the text of CONF, which adds to the dkms.conf of the sources.
 
     For a kernel that comes later DKMS looks for driver and OFED where they usually are.
 
     :param patches: the names of the patches, in their order.
-    :param trees: the names of the trees of DKMS that it is to wait for, maybe none.
+    :param awaited: the names of the trees of DKMS that it is to wait for, maybe none.
     :param inputs: the BuildInputs of the kernels that are there.
     :raises Refusal: a path has a character that does not come through.
     """
     cases = [(row.release, make_variables(row)) for row in inputs]
     lines = [f'PATCH[{number}]="{name}"\n' for number, name in enumerate(patches)]
     # What the sources wait for themselves, mlnx-ofed-kernel, is in DKMS for one kind of OFED only.
-    lines += [f'BUILD_DEPENDS[{n}]="{name}"\n' for n, name in enumerate(trees or [""])]
+    lines += [f'BUILD_DEPENDS[{n}]="{name}"\n' for n, name in enumerate(awaited or [""])]
     lines.append('MAKE="make all KVER=$kernelver KDIR=$kernel_source_dir"\n')
     if any(variables for _release, variables in cases):
         lines.append('case "$kernelver" in\n')

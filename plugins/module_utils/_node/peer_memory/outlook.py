@@ -69,7 +69,7 @@ def to_be(
         modules = [] if reloads else modules
     if wanted["rdma_stack"]["kind"]:
         is_stale = openibd_restart.exchanges_loaded(
-            facts, basis.stack_comes or is_stale, [], has_tree=True
+            facts, basis.stack_comes or is_stale, [], is_in_dkms=True
         )
         restarts = (
             is_stale

@@ -21,7 +21,7 @@ PROFILE = "doca-ofed"
 CORE_TREES = ("mlnx-ofed-kernel", "mlnx-ofa_kernel")
 
 
-def has_tree(rows: Iterable[DkmsTree]) -> bool:
+def is_in_dkms(rows: Iterable[DkmsTree]) -> bool:
     """Say whether DKMS has the RDMA core, and builds it for any kernel.
 
     Other modules of the stack may be DKMS's where those of the core came built.
@@ -31,15 +31,15 @@ def has_tree(rows: Iterable[DkmsTree]) -> bool:
     return any(row["name"] in CORE_TREES for row in rows)
 
 
-def kernels(rows: list[Kernel], has_tree: bool) -> list[Kernel]:
+def kernels(rows: list[Kernel], is_in_dkms: bool) -> list[Kernel]:
     """Return the rows of the kernels that are to have modules of a vendor's stack.
 
     DKMS builds them for all; without it the installer brings them for the first one alone.
 
     :param rows: what kernels.served returned.
-    :param has_tree: whether DKMS has the stack's modules.
+    :param is_in_dkms: whether DKMS has the stack's modules.
     """
-    return rows if has_tree else first(rows)
+    return rows if is_in_dkms else first(rows)
 
 
 def first(rows: list[Kernel]) -> list[Kernel]:

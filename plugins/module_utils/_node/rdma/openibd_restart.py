@@ -57,7 +57,7 @@ def under_connection(facts: Surveyed) -> list[str]:
 
 
 def exchanges_loaded(
-    facts: Surveyed, others: bool, lacking: Iterable[Kernel], has_tree: bool
+    facts: Surveyed, others: bool, lacking: Iterable[Kernel], is_in_dkms: bool
 ) -> bool:
     """Say whether the modules that are loaded are others once the RDMA stack is as wanted.
 
@@ -66,7 +66,7 @@ def exchanges_loaded(
     :param facts: those of docs/facts.md.
     :param others: whether packages come, be it anew, or other modules lie on disk already.
     :param lacking: the rows of the kernels that get modules of the stack that is there.
-    :param has_tree: whether DKMS builds them for those alone; an installer brings all anew.
+    :param is_in_dkms: whether DKMS builds them for those alone; an installer brings all anew.
     """
-    builds = any(row["running"] or not has_tree for row in lacking)
+    builds = any(row["running"] or not is_in_dkms for row in lacking)
     return bool(facts["rdma_stack"]["loaded"] and (others or builds))

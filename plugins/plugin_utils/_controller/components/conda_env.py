@@ -17,7 +17,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import (
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda.wanted import (
     Environment,
-    Kept,
+    KeptBuild,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda_env import wanted
 from ansible_collections.gpunode.stack.plugins.module_utils._node.packages import package_manager
@@ -123,7 +123,7 @@ def refusals(state: wanted.State, facts: facts_shape.Facts) -> list[Refusal]:
     return found + disk.refusals(_room_needed(state, facts), facts["mounts"])
 
 
-def _unfit(env: Environment | Kept, facts: facts_shape.Facts) -> Iterator[Refusal]:
+def _unfit(env: Environment | KeptBuild, facts: facts_shape.Facts) -> Iterator[Refusal]:
     """Yield a Refusal for each thing that keeps one environment from this host."""
     what = f"environment {env['name']}"
     platform = environment.platform_of(facts["architecture"])

@@ -17,7 +17,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import (
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda.wanted import (
     Dist,
     Environment,
-    Kept,
+    KeptBuild,
     Named,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
@@ -62,7 +62,7 @@ def platform_of(architecture: str) -> str:
 
 def wanted(
     item: Mapping[str, Any], replaced: Mapping[str, str], folder: str, site: Site
-) -> Environment | Kept:
+) -> Environment | KeptBuild:
     """Return what is wanted of an environment that is to be in place.
 
     :param item: of conda_env_list.
@@ -82,7 +82,7 @@ def wanted(
     return _environment(item, replaced, folder, site)
 
 
-def _kept(item: Mapping[str, Any], folder: str) -> Kept:
+def _kept(item: Mapping[str, Any], folder: str) -> KeptBuild:
     """Return what is wanted of an environment of which a build on the host is named."""
     if not builds.ID.fullmatch(item["build"]):
         raise Refusal(

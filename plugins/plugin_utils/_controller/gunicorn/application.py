@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda.wanted import (
     Environment,
-    Kept,
+    KeptBuild,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import (
     candidate,
@@ -159,7 +159,7 @@ def _decided(item: Mapping[str, Any], site: Site) -> tuple[dict[str, str], list[
     return {"workers": str(number)}, [f"workers: {sizing.AUTO} is {number} here: {why}"]
 
 
-def _environment_of(name: str, what: str, site: Site) -> Environment | Kept:
+def _environment_of(name: str, what: str, site: Site) -> Environment | KeptBuild:
     """Return the wanted state of the environment that an application runs from."""
     state = site.wanted("conda_env")
     if name in [env["name"] for env in state["absent"]]:
@@ -218,7 +218,7 @@ def _release_folder(app: Identity, name: str) -> str:
 def _told(
     item: Mapping[str, Any],
     app: Described,
-    environment: Environment | Kept,
+    environment: Environment | KeptBuild,
     source: str | None,
 ) -> settings.Told:
     """Return what the server is told, once it is known to have what it is to serve.
@@ -243,7 +243,9 @@ def _told(
     return told
 
 
-def _demand_gunicorn(environment: Environment | Kept, names: set[str] | None, what: str) -> None:
+def _demand_gunicorn(
+    environment: Environment | KeptBuild, names: set[str] | None, what: str
+) -> None:
     """Refuse an environment whose description lacks gunicorn; a kept build is known to its host."""
     if names is not None and "gunicorn" not in names:
         raise Refusal(
@@ -253,7 +255,7 @@ def _demand_gunicorn(environment: Environment | Kept, names: set[str] | None, wh
         )
 
 
-def _names_in(environment: Environment | Kept) -> set[str] | None:
+def _names_in(environment: Environment | KeptBuild) -> set[str] | None:
     """Return the names of all that an environment holds; None for a build that is known by name."""
     if environment["lock"] is None:
         return None

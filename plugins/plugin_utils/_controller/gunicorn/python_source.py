@@ -18,11 +18,11 @@ def names_of(source: bytes) -> set[str] | None:
     through ``globals()`` and its like, and syntax of another Python than this one.
     """
     try:
-        tree = ast.parse(source)
+        syntax = ast.parse(source)
     except (SyntaxError, ValueError):
         return None
     names = set()
-    for node in _at_module_level(tree):
+    for node in _at_module_level(syntax):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             names.add(node.name)
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
@@ -30,9 +30,9 @@ def names_of(source: bytes) -> set[str] | None:
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.add(node.id)
     declared = {
-        name for node in ast.walk(tree) if isinstance(node, ast.Global) for name in node.names
+        name for node in ast.walk(syntax) if isinstance(node, ast.Global) for name in node.names
     }
-    uses = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    uses = {node.id for node in ast.walk(syntax) if isinstance(node, ast.Name)}
     return (
         None
         if {"*", "__getattr__"} & names or {"globals", "locals", "vars", "exec", "setattr"} & uses
@@ -46,11 +46,11 @@ def values_of(source: bytes) -> dict[str, object]:
     What only a branch of it assigns is UNKNOWN too. A module that cannot be read has none.
     """
     try:
-        tree = ast.parse(source)
+        syntax = ast.parse(source)
     except (SyntaxError, ValueError):
         return {}
     plain: dict[str, list[object]] = {}
-    for node in tree.body:
+    for node in syntax.body:
         if not isinstance(node, (ast.Assign, ast.AnnAssign)) or node.value is None:
             continue
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -59,7 +59,7 @@ def values_of(source: bytes) -> dict[str, object]:
                 plain.setdefault(target.id, []).append(_value(node.value))
     stored = [
         node.id
-        for node in _at_module_level(tree)
+        for node in _at_module_level(syntax)
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
     ]
     return {
@@ -75,9 +75,9 @@ def _value(node: ast.AST) -> object:
         return UNKNOWN
 
 
-def _at_module_level(tree: ast.AST) -> Iterator[ast.AST]:
+def _at_module_level(syntax: ast.AST) -> Iterator[ast.AST]:
     """Yield the nodes in a module's own scope: not what is inside functions and classes."""
-    todo = list(ast.iter_child_nodes(tree))
+    todo = list(ast.iter_child_nodes(syntax))
     while todo:
         node = todo.pop()
         yield node

@@ -84,11 +84,11 @@ def _imported(path: pathlib.Path) -> set[pathlib.Path]:
 def import_statements(text: str) -> list[ast.Import | ast.ImportFrom]:
     """Return a file's import statements, as nodes of ast."""
     try:
-        trees = [ast.parse(match[1]) for match in _IMPORT.finditer(text)]
+        parsed = [ast.parse(match[1]) for match in _IMPORT.finditer(text)]
     except SyntaxError:
         # Words of a text that look like a statement: only the whole file can tell.
-        trees = [ast.parse(text)]
-    nodes = [node for tree in trees for node in ast.walk(tree)]
+        parsed = [ast.parse(text)]
+    nodes = [node for syntax in parsed for node in ast.walk(syntax)]
     return [node for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom))]
 
 

@@ -71,7 +71,7 @@ def exchanges_rdma(case: Case) -> bool:
     """
     rules = (ofed_not_installed, ofed_other_version, ofed_other_loaded)
     return case.ofed is not None and openibd_restart.exchanges_loaded(
-        case.facts, any(any(rule(case)) for rule in rules), case.rdma.lacking, case.rdma.has_tree
+        case.facts, any(any(rule(case)) for rule in rules), case.rdma.lacking, case.rdma.is_in_dkms
     )
 
 

@@ -72,13 +72,13 @@ class Rdma:
     def lacking(self) -> list[facts_shape.Kernel]:
         """The kernels that modules of that stack can be built for, and that have none of it."""
         there = self._facts["rdma_stack"]["kernels"]
-        rows = ofed_release.kernels(self._host.kernels, self.has_tree) if self.is_there else []
+        rows = ofed_release.kernels(self._host.kernels, self.is_in_dkms) if self.is_there else []
         return [row for row in rows if row["headers"] and row["release"] not in there]
 
     @cached_property
-    def has_tree(self) -> bool:
+    def is_in_dkms(self) -> bool:
         """Whether DKMS has the RDMA stack's modules, and builds them for any kernel."""
-        return ofed_release.has_tree(self._facts["driver"]["dkms"])
+        return ofed_release.is_in_dkms(self._facts["driver"]["dkms"])
 
     @cached_property
     def restarts_openibd(self) -> bool:

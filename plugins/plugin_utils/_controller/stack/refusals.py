@@ -332,7 +332,7 @@ def file_needed(case: Case, due: Due) -> Iterator[Words]:
             case.known.driver(driver["version"], driver["flavour"]),
         )
     # Those that DKMS has are built, and those on disk loaded, without it.
-    keeping = {"other-loaded", *(["kernel-without-module"] if case.rdma.has_tree else [])}
+    keeping = {"other-loaded", *(["kernel-without-module"] if case.rdma.is_in_dkms else [])}
     if ofed and ofed["kind"] == "mlnx_ofed" and due["mlnx_ofed"].keys() - keeping:
         yield from _unchecked(
             f"MLNX_OFED {ofed['version']}",

@@ -68,7 +68,7 @@ def test_of_what_dkms_forgot_the_stacks_own_trees_are_added_again(tmp_path, monk
 def test_the_core_is_built_before_what_is_built_with_it():
     names = ("knem", "isert", "nvidia", "mlnx-ofed-kernel", "kernel-mft-dkms")
     rows = [{"name": name, "version": "1"} for name in names]
-    assert [name for name, _version in ofed_modules.trees(rows)] == [
+    assert [name for name, _version in ofed_modules.dkms_trees(rows)] == [
         *("mlnx-ofed-kernel", "isert", "knem", "kernel-mft-dkms")
     ]
 

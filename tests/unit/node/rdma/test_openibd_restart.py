@@ -52,7 +52,7 @@ def row(running):
 
 
 @pytest.mark.parametrize(
-    ("others", "lacking", "has_tree", "is_so"),
+    ("others", "lacking", "is_in_dkms", "is_so"),
     [
         (False, [], True, False),
         (True, [], True, True),
@@ -63,8 +63,8 @@ def row(running):
     ],
 )
 def test_modules_that_are_loaded_are_others_once_others_are_there_for_the_kernel_that_runs(
-    facts, others, lacking, has_tree, is_so
+    facts, others, lacking, is_in_dkms, is_so
 ):
-    assert openibd_restart.exchanges_loaded(facts, others, lacking, has_tree) is is_so
+    assert openibd_restart.exchanges_loaded(facts, others, lacking, is_in_dkms) is is_so
     facts["rdma_stack"]["loaded"] = False
-    assert not openibd_restart.exchanges_loaded(facts, others, lacking, has_tree)
+    assert not openibd_restart.exchanges_loaded(facts, others, lacking, is_in_dkms)
