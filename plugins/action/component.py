@@ -53,20 +53,27 @@ class ActionModule(ActionBase):
             site.refuse_unread(task_vars)
             arguments = site.arguments(component, asked["part"])
             if site.hangs_on_host() and asked["part"] != "absent":
-                seen = probe.node_info(self, {}, task_vars)
-                if seen.get("is_root") is False:
-                    raise accounts.not_root()
-                if "gpunode_facts" not in seen:
-                    return {"failed": True, **answers.passed_on(seen)}
-                try:
-                    site.look(answers.facts(seen))
-                except ValueError as error:
-                    raise AnsibleActionFail(urls.shown(str(error))) from None
+                failed = self._look(site, task_vars)
+                if failed:
+                    return failed
                 arguments = site.arguments(component, asked["part"])
             sendable = registry.COMPONENTS[component].sendable(arguments["wanted"])
             return sent_file.run_with(sendable, run, self._send)
         except Refusal as refusal:
             raise AnsibleActionFail(str(refusal)) from None
+
+    def _look(self, site, task_vars):
+        """Let a site know its host; return the task's result where the host could not be seen."""
+        seen = probe.node_info(self, {}, task_vars)
+        if seen.get("is_root") is False:
+            raise accounts.not_root()
+        if "gpunode_facts" not in seen:
+            return {"failed": True, **answers.passed_on(seen)}
+        try:
+            site.look(answers.facts(seen))
+        except ValueError as error:
+            raise AnsibleActionFail(urls.shown(str(error))) from None
+        return None
 
     def _send(self, path):
         """Copy a file to the host's temporary folder and return its path there."""

@@ -57,10 +57,12 @@ class ActionModule(ActionBase):
             )
         )
         expected = arguments["expect_converged"]
-        if expected is None:
-            expected = asked.expect_converged
-        if expected and not self._task.check_mode:
-            unfinished = host_plan.unfinished(answer, arguments["components"])
-            if unfinished:
-                raise AnsibleActionFail(urls.shown(unfinished))
+        if asked.expect_converged if expected is None else expected:
+            self._refuse_unfinished(answer, arguments["components"])
         return {"changed": False, **answer}
+
+    def _refuse_unfinished(self, answer, components):
+        """Fail where something is still due after a run, which check mode is none of."""
+        unfinished = host_plan.unfinished(answer, components)
+        if unfinished and not self._task.check_mode:
+            raise AnsibleActionFail(urls.shown(unfinished))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import re
 import subprocess
@@ -41,6 +42,8 @@ SILENCERS = {
     "yamllint disable": r"#\s*yamllint\s+disable",
     "changed_when false": r"\bchanged_when:\s*['\"]?(?:false|no)\b",
 }
+# Lines of a function, its docstring among them.
+_LONGEST_FUNCTION = 40
 _CODE = {".py", ".yml", ".yaml", ".j2", ".sh", ""}
 # A file of tests as comments and docstrings name it; what stands in quotes is for the code to find.
 _FILE_OF_TESTS = re.compile(r"(?<![\"\w./-])tests/[\w/-]+\.(?:py|yml)\b")
@@ -294,3 +297,16 @@ def test_a_module_that_fills_a_disk_says_which_one_is_full(module):
     if "bring.bring(" in text:
         text = (plugins / "module_utils/_node/component/bring.py").read_text(encoding="utf-8")
     assert "disk.watched(" in text
+
+
+@pytest.mark.parametrize(
+    "path", sorted(map(str, project.ROOT.glob("plugins/**/*.py"))), ids=lambda path: Path(path).name
+)
+def test_a_function_of_the_plugins_can_be_seen_at_once(path):
+    nodes = ast.walk(ast.parse(Path(path).read_text(encoding="utf-8")))
+    lines = [
+        (node.name, node.end_lineno - node.lineno + 1)
+        for node in nodes
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
+    assert [row for row in lines if row[1] > _LONGEST_FUNCTION] == []

@@ -99,6 +99,14 @@ def bring(
         is_noted = not result.needs and _leave_receipt(
             component.name, asked, result, module.check_mode
         )
+    _answer(module, result, is_noted)
+
+
+def _answer(module: AnsibleModule, result: Result, is_noted: bool) -> None:
+    """End the module with what came of the work.
+
+    :param is_noted: whether its receipt is news.
+    """
     for says in result.warnings:
         module.warn(urls.shown(says))
     module.exit_json(

@@ -49,25 +49,7 @@ def obstacles(wanted: Complete, seen: Seen) -> list[Refusal]:
             )
         )
     for env in wanted["environments"]:
-        what, here = f"environment {env['name']}", seen.environments[env["name"]]
-        if here.verdict == "foreign":
-            found.append(prefixes.foreign(what, env["prefix"], "conda_env_dir"))
-        if here.flaw and not seen.flaw:
-            found.append(
-                Refusal(
-                    f"{what}: {env['prefix']}",
-                    f"{here.flaw}, and may have changed what runs from there",
-                    f"Remove {env['prefix']}, for it to be built anew",
-                )
-            )
-        if here.is_blocked:
-            found.append(
-                Refusal(
-                    what,
-                    f"{env['link']} is not a link, and the link to the environment is to lie there",
-                    "Move it away or choose another name",
-                )
-            )
+        found += _obstacles_of(env, seen.environments[env["name"]], bool(seen.flaw))
     for name, leaving in seen.leaving.items():
         for path, who in sorted(leaving.users.items()):
             found.append(
@@ -77,6 +59,33 @@ def obstacles(wanted: Complete, seen: Seen) -> list[Refusal]:
                     "End it or let it use another environment, and run again",
                 )
             )
+    return found
+
+
+def _obstacles_of(env: Wanted, here: Environment, is_flawed: bool) -> list[Refusal]:
+    """Return a Refusal for each thing that keeps an environment from being made.
+
+    :param is_flawed: whether the folder of all environments is refused already.
+    """
+    what, found = f"environment {env['name']}", []
+    if here.verdict == "foreign":
+        found.append(prefixes.foreign(what, env["prefix"], "conda_env_dir"))
+    if here.flaw and not is_flawed:
+        found.append(
+            Refusal(
+                f"{what}: {env['prefix']}",
+                f"{here.flaw}, and may have changed what runs from there",
+                f"Remove {env['prefix']}, for it to be built anew",
+            )
+        )
+    if here.is_blocked:
+        found.append(
+            Refusal(
+                what,
+                f"{env['link']} is not a link, and the link to the environment is to lie there",
+                "Move it away or choose another name",
+            )
+        )
     return found
 
 

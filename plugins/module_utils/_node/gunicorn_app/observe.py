@@ -33,6 +33,23 @@ NEVER = 0
 _STATE = ("ActiveState", "UnitFileState", "NeedDaemonReload", "MainPID")
 
 
+class Releases(NamedTuple):
+    """What a host has of an application's releases.
+
+    :ivar state: "absent", "intact" or "changed": that of the one that is wanted.
+    :ivar link: what the link to the release in service names, None where there is none.
+    :ivar on_disk: paths in the folder of releases, see :func:`releases_on_disk`.
+    :ivar served: the releases that ever were in service, see :func:`served`.
+    :ivar in_use: earlier releases that something else than the application uses.
+    """
+
+    state: str
+    link: str | None
+    on_disk: list[str]
+    served: list[str]
+    in_use: list[str]
+
+
 class Seen(NamedTuple):
     """What a host has of an application.
 
@@ -40,7 +57,7 @@ class Seen(NamedTuple):
     :ivar has_group: whether there is a group of the user's name.
     :ivar is_private: whether root alone writes the folder of releases, and the one above it where
         we made that; and whether the user reads it.
-    :ivar release: "absent", "intact" or "changed".
+    :ivar releases: its releases.
     :ivar secrets: "as wanted", "differs", or "unwanted" where there are to be none.
     :ivar units: {unit that is wanted: text of its file, None for none of root's}.
     :ivar unwanted_units: names of units that are there, and the application has no more.
@@ -51,10 +68,6 @@ class Seen(NamedTuple):
     :ivar restart: why the running process is not the one that is wanted, "" where it is.
     :ivar repaired: whether its environment was changed after the process started.
     :ivar candidate_left: whether there is anything of a candidate.
-    :ivar link: what the link to the release in service names, None where there is none.
-    :ivar releases_on_disk: paths in the folder of releases, see :func:`releases_on_disk`.
-    :ivar served: the releases that ever were in service, see :func:`served`.
-    :ivar in_use: earlier releases that something else than the application uses.
     :ivar folders_lacking: folders that it writes to, see data.py, which are not there.
     :ivar drop_ins: what changes its units besides their files, see surroundings.py.
     :ivar before: what was in service, and the way back to it.
@@ -63,7 +76,7 @@ class Seen(NamedTuple):
     account: Account
     has_group: bool
     is_private: bool
-    release: str
+    releases: Releases
     secrets: str
     units: dict[str, str | None]
     unwanted_units: list[str]
@@ -74,10 +87,6 @@ class Seen(NamedTuple):
     restart: str
     repaired: bool
     candidate_left: bool
-    link: str | None
-    releases_on_disk: list[str]
-    served: list[str]
-    in_use: list[str]
     folders_lacking: list[str]
     drop_ins: surroundings.DropIns
     before: rollback.Before
@@ -100,26 +109,17 @@ def observe(
     account = accounts.survey([app["user"]], run)[app["user"]]
     states = systemd.show(service.own_units(app), _STATE, run)
     main = states.get(service.service_of(app), {}).get("MainPID", "0")
-    text = service.secrets_text(secrets, app["secrets_digest"])
-    link = _target_of(service.link_of(app))
-    on_disk = releases_on_disk(service.releases_of(app))
-    earlier = [path for path in on_disk if path != app["release"]]
     under, now = surroundings.noted(app), surroundings.found(app)
     changed = {unit: surroundings.difference(under[unit], now[unit]) for unit in now}
     reason = process.reasons_to_restart(app, process.process(main, app["release"]))
     return Seen(
         account=account,
         has_group=accounts.group_exists(app["user"]),
-        is_private=_is_private(service.releases_of(app), account)
-        and not folders.is_given_away(app["dir"]),
-        release=_release_state(app),
-        secrets=_secrets_state(app, text),
+        is_private=_is_private(app, account),
+        releases=_releases(app),
+        secrets=_secrets_state(app, service.secrets_text(secrets, app["secrets_digest"])),
         units={unit: _text_of(service.unit_path(unit), "0644") for unit in app["units"]},
-        unwanted_units=[
-            unit
-            for unit in service.own_units(app)
-            if unit not in app["units"] and os.path.lexists(service.unit_path(unit))
-        ],
+        unwanted_units=_unwanted_units(app),
         states=states,
         is_taken=_is_taken(app["listen"]),
         # What changes a socket does so once that is opened anew.
@@ -128,10 +128,6 @@ def observe(
         restart=reason or changed[service.service_of(app)],
         repaired=is_older_than_environment(app, main) or (check_mode and is_damaged(app["prefix"])),
         candidate_left=candidate.is_left(app["name"], run),
-        link=link,
-        releases_on_disk=on_disk,
-        served=_served(on_disk, link),
-        in_use=sorted(used_by_others(earlier, app["name"])),
         folders_lacking=data.lacking(app),
         drop_ins=now,
         before=rollback.Before(app, run),
@@ -197,12 +193,36 @@ def used_by_others(paths: list[str], name: str) -> dict[str, str]:
     return {**in_use.by_units(paths, besides=own), **in_use.by_processes(paths, besides=own)}
 
 
-def _is_private(folder: str, account: Account) -> bool:
-    """Say whether a folder belongs to root and can be read by the account's group alone."""
+def _releases(app: Application) -> Releases:
+    link = _target_of(service.link_of(app))
+    on_disk = releases_on_disk(service.releases_of(app))
+    earlier = [path for path in on_disk if path != app["release"]]
+    return Releases(
+        state=_release_state(app),
+        link=link,
+        on_disk=on_disk,
+        served=_served(on_disk, link),
+        in_use=sorted(used_by_others(earlier, app["name"])),
+    )
+
+
+def _unwanted_units(app: Application) -> list[str]:
+    """Return the names of units that are there, and the application has no more."""
+    return [
+        unit
+        for unit in service.own_units(app)
+        if unit not in app["units"] and os.path.lexists(service.unit_path(unit))
+    ]
+
+
+def _is_private(app: Application, account: Account) -> bool:
+    """Say whether releases lie where root alone writes and, beside it, the user's group reads."""
+    folder = service.releases_of(app)
     if not account["exists"] or os.path.islink(folder) or not os.path.isdir(folder):
         return False
     group = files.group_name(pwd.getpwuid(account["uid"]).pw_gid)
-    return files.ownership(folder) == ("root", group, "0750")
+    is_closed = files.ownership(folder) == ("root", group, "0750")
+    return is_closed and not folders.is_given_away(app["dir"])
 
 
 def _release_state(app: Application) -> str:

@@ -82,15 +82,15 @@ def obstacles(app: Application, seen: Seen) -> list[Refusal]:
 
 def _of_release(app: Application, seen: Seen) -> list[Refusal]:
     """Return a Refusal for a release that is named by its id and cannot be had from this host."""
-    if seen.release == "intact" or not release.is_id(app["digest"]):
+    if seen.releases.state == "intact" or not release.is_id(app["digest"]):
         return []
-    on_disk = map(os.path.basename, seen.releases_on_disk)
+    on_disk = map(os.path.basename, seen.releases.on_disk)
     names = [name for name in on_disk if release.is_id(name) and name != app["digest"]]
     return [
         Refusal(
             f"release {app['digest']} of application {app['name']}",
             f"{app['release']} is not on this host"
-            if seen.release == "absent"
+            if seen.releases.state == "absent"
             else f"{app['release']} was changed since it was placed",
             f"Kept there are {', '.join(names)}: name one of them, or none to place the source's"
             if names
@@ -101,7 +101,7 @@ def _of_release(app: Application, seen: Seen) -> list[Refusal]:
 
 def needs(app: Application, seen: Seen) -> list[str]:
     """Return the digest of the release that is to be placed, if any."""
-    return [] if seen.release == "intact" else [app["digest"]]
+    return [] if seen.releases.state == "intact" else [app["digest"]]
 
 
 def plan(app: Application, seen: Seen, keep: int, means: Means) -> Plan:
@@ -110,7 +110,7 @@ def plan(app: Application, seen: Seen, keep: int, means: Means) -> Plan:
     :param seen: what observe.observe() found.
     :param keep: how many earlier releases stay.
     """
-    is_mended = seen.release == "changed" and app["release"] in seen.served[:1]
+    is_mended = seen.releases.state == "changed" and app["release"] in seen.releases.served[:1]
     fallback = functools.partial(rollback.before_the_switch, seen.before, is_mended)
     trying = _trying(app, seen, means, fallback)
     units = dict(app["units"]) if _written(app, seen) else {}
@@ -143,8 +143,8 @@ def _preparing(app: Application, seen: Seen, means: Means) -> list[Step]:
     for path in seen.folders_lacking:
         says = f"make {path} for user {app['user']}"
         todo.append(Step(says, functools.partial(data.make, app, path)))
-    if seen.release != "intact":
-        verb = "unpack" if seen.release == "absent" else "replace the changed"
+    if seen.releases.state != "intact":
+        verb = "unpack" if seen.releases.state == "absent" else "replace the changed"
         place = functools.partial(actions.place_release, app, means.archives)
         todo.append(Step(f"{verb} release {app['release']}", place))
     return todo
@@ -202,7 +202,7 @@ def _starting(app: Application, seen: Seen, means: Means) -> list[Step]:
 
 def _cleaning(app: Application, seen: Seen, keep: int) -> list[Step]:
     todo = []
-    if seen.link != app["release"]:
+    if seen.releases.link != app["release"]:
         says = f"point {service.link_of(app)} at {app['release']}"
         todo.append(Step(says, functools.partial(actions.point_link, app)))
     if seen.socket_left:
@@ -229,10 +229,10 @@ def superfluous(app: Application, seen: Seen, keep: int) -> list[str]:
 
     :param seen: what observe.observe() found.
     """
-    on_disk = filter(_is_ours, seen.releases_on_disk)
+    on_disk = filter(_is_ours, seen.releases.on_disk)
     others = [path for path in on_disk if path != app["release"]]
-    kept = [path for path in seen.served if path in others][:keep]
-    return sorted(path for path in others if path not in (*kept, *seen.in_use))
+    kept = [path for path in seen.releases.served if path in others][:keep]
+    return sorted(path for path in others if path not in (*kept, *seen.releases.in_use))
 
 
 def _is_ours(path: str) -> bool:
@@ -248,7 +248,7 @@ def _changed(seen: Seen) -> str:
     """Return what a running service is to be switched over for, as one phrase; '' for nothing."""
     if seen.restart:
         return seen.restart
-    if seen.release != "intact":
+    if seen.releases.state != "intact":
         return "its release is replaced"
     return "its environment was repaired after it started" if seen.repaired else ""
 

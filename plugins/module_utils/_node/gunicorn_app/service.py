@@ -136,16 +136,7 @@ def obstacles(
     :param rows: what listening.survey() found.
     :param unit_files: what systemd.files_of() found of the application's own units.
     """
-    # A unit that was made by hand lies where ours does, and is taken over.
-    found = [
-        Refusal(
-            f"application {app['name']}",
-            f"{unit} is there already, from {unit_files[unit]}",
-            "Rename the application in gunicorn_app_list",
-        )
-        for unit in own_units(app)
-        if unit_files.get(unit, "") not in ("", unit_path(unit))
-    ]
+    found = _foreign_units(app, unit_files)
     if account["sudo"]:
         found.append(
             Refusal(
@@ -166,3 +157,21 @@ def obstacles(
             )
         )
     return found
+
+
+def _foreign_units(app: Application, unit_files: Mapping[str, str]) -> list[Refusal]:
+    """Return a Refusal for each unit by the name of one of an application's own, from elsewhere.
+
+    One that was made by hand lies where ours does, and is taken over.
+
+    :param unit_files: see :func:`obstacles`.
+    """
+    return [
+        Refusal(
+            f"application {app['name']}",
+            f"{unit} is there already, from {unit_files[unit]}",
+            "Rename the application in gunicorn_app_list",
+        )
+        for unit in own_units(app)
+        if unit_files.get(unit, "") not in ("", unit_path(unit))
+    ]

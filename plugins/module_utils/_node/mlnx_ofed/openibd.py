@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 
 from ..component.bring import Node
+from ..facts_shape import Surveyed
 from ..kernel import kernels, modprobe
 from ..rdma import openibd_restart, peer_route
 from ..refusal import Refusal
@@ -77,13 +78,7 @@ def restart(node: Node) -> list[str]:
     # The stack was exchanged since the host was looked at: devices and their interfaces, by which
     # the connection may run, are others now. What else keeps openibd from being the way stays.
     facts = node.survey()
-    over = openibd_restart.under_connection(facts)
-    if over:
-        raise Refusal(
-            what,
-            f"the connection to this host runs over {', '.join(over)}, which it takes down",
-            "Consent with gpunode_consent: [reboot] instead",
-        )
+    _refuse_under_connection(facts, what)
     _refuse_half_way(node.tree, what)
     clients = [name for name in peer_route.MODULES if name in facts["peer_memory"]["loaded"]]
     for name in clients:
@@ -103,6 +98,17 @@ def restart(node: Node) -> list[str]:
         for name, words in failures.items()
         if words
     ]
+
+
+def _refuse_under_connection(facts: Surveyed, what: str) -> None:
+    """Refuse where the connection to the host would be cut."""
+    over = openibd_restart.under_connection(facts)
+    if over:
+        raise Refusal(
+            what,
+            f"the connection to this host runs over {', '.join(over)}, which it takes down",
+            "Consent with gpunode_consent: [reboot] instead",
+        )
 
 
 def _refuse_half_way(tree: Root, what: str) -> None:

@@ -55,6 +55,13 @@ class _Connection(http.client.HTTPConnection):
             self.sock.settimeout(self.timeout)
             self.sock.connect(self._address)
 
+    def getresponse(self) -> http.client.HTTPResponse:
+        answer = super().getresponse()
+        if self.was_hung_up:
+            # Headers that were cut off pass for headers.
+            raise TimeoutError("timed out")
+        return answer
+
     def hang_up(self) -> None:
         """End the connection from here; whoever reads from it finds its end."""
         self.was_hung_up = True
@@ -113,9 +120,6 @@ def ask(
         connection.request("GET", path, headers=dict(headers or {}))
         _wait(connection.sock, deadline, look)
         answer = connection.getresponse()
-        if connection.was_hung_up:
-            # Headers that were cut off pass for headers.
-            raise TimeoutError("timed out")
     except (OSError, http.client.HTTPException) as error:
         late = "timed out" if connection.was_hung_up else ""
         return Answer(0, late or commands.said(error))

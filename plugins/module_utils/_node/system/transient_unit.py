@@ -90,6 +90,12 @@ def execute(
         done = _run_confined(name, argv, environment, timeout_s, run, warn)
     else:
         done = _run_in_unit(name, argv, environment, [], timeout_s, run)
+    _refuse_not_run(name, argv, done)
+    return done
+
+
+def _refuse_not_run(name: str, argv: Sequence[str], done: subprocess.CompletedProcess[str]) -> None:
+    """Refuse where it is systemd that failed, and not the command."""
     own = _OWN_ERROR.search(done.stderr) if done.returncode else None
     if own:
         raise commands.NotRun(
@@ -97,7 +103,6 @@ def execute(
             own.group().strip(),
             "Look at `systemctl status dbus` and the journal, and run again",
         )
-    return done
 
 
 def _run_confined(

@@ -115,10 +115,7 @@ def wanted(item: Mapping[str, Any], secrets: Mapping[str, str], site: Site) -> A
     options.check(item, what)
     decided, reasons = _decided(item, site)
     item = options.numbered({**item, **decided}, what)
-    options.check_listen(item, what)
-    options.check_headers(item["health_headers"], f"health_headers of {what}")
-    variables.check(item["environment_variables"], f"environment_variables of {what}")
-    variables.check(secrets, f"gunicorn_app_secrets of {what}")
+    _check(item, secrets, what)
     environment = _environment_of(item["environment"], what, site)
     sent = None if item.get("release") else _files_of(item, site)
     app: Described = {
@@ -145,6 +142,14 @@ def wanted(item: Mapping[str, Any], secrets: Mapping[str, str], site: Site) -> A
         "decided": decided,
         "notices": [*reasons, *exposed, *told.notices],
     }
+
+
+def _check(item: Mapping[str, Any], secrets: Mapping[str, str], what: str) -> None:
+    """Refuse what an application is to be asked and told that cannot be."""
+    options.check_listen(item, what)
+    options.check_headers(item["health_headers"], f"health_headers of {what}")
+    variables.check(item["environment_variables"], f"environment_variables of {what}")
+    variables.check(secrets, f"gunicorn_app_secrets of {what}")
 
 
 def _decided(item: Mapping[str, Any], site: Site) -> tuple[dict[str, str], list[str]]:

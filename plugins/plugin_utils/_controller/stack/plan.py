@@ -60,16 +60,12 @@ def plan(
         for rule, found in stack_notices.RULES.items()
         for says in found(case, due)
     ]
-    inapplicable = [name for name in stack_due.RULES if not stack_due.applies(name, case)]
-    if refusals:
-        return {"steps": [], "refusals": refusals, "notices": notices, "inapplicable": inapplicable}
-    due["reboot"].update(_reboots(case, due))
-    steps = [_step(component, reasons, case) for component, reasons in due.items() if reasons]
+    steps = [] if refusals else _steps(case, due)
     return {
         "steps": steps,
-        "refusals": [],
+        "refusals": refusals,
         "notices": notices + _missing_consents(steps),
-        "inapplicable": inapplicable,
+        "inapplicable": [name for name in stack_due.RULES if not stack_due.applies(name, case)],
     }
 
 
@@ -79,6 +75,12 @@ def _due(component: str, case: Case) -> dict[str, list[str]]:
         return {}
     found = {rule: list(says(case)) for rule, says in stack_due.RULES[component].items()}
     return {rule: says for rule, says in found.items() if says}
+
+
+def _steps(case: Case, due: Due) -> list[dict[str, Any]]:
+    """Return the steps that are due, of which others may make a reboot one."""
+    found = {**due, "reboot": {**due["reboot"], **_reboots(case, due)}}
+    return [_step(component, reasons, case) for component, reasons in found.items() if reasons]
 
 
 def _reboots(case: Case, due: Due) -> dict[str, list[str]]:

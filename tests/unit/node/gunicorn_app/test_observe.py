@@ -45,16 +45,16 @@ def seen(app, **options):
 
 
 def test_a_release_is_known_by_its_digest_and_a_named_one_by_as_much_as_its_id(app):
-    assert seen(app).release == "intact"
+    assert seen(app).releases.state == "intact"
     named = {**app, "digest": app_release.id_of(app["digest"])}
-    assert seen(named).release == "intact"
-    assert seen({**app, "digest": "0" * 12}).release == "changed"
-    assert seen({**app, "release": "/no/such"}).release == "absent"
+    assert seen(named).releases.state == "intact"
+    assert seen({**app, "digest": "0" * 12}).releases.state == "changed"
+    assert seen({**app, "release": "/no/such"}).releases.state == "absent"
 
 
 def test_a_release_in_which_a_file_is_anothers_is_a_changed_one(app):
     os.chmod(os.path.join(app["release"], "main.py"), 0o666)
-    assert seen(app).release == "changed"
+    assert seen(app).releases.state == "changed"
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_what_never_was_in_service_is_not_among_those_that_served(app):
     # What the link names is in service, whenever it came.
     os.symlink(os.path.join(folder, "c" * 12), service.link_of(app))
     assert [os.path.basename(path)[0] for path in observe.served(app)] == ["c", "b"]
-    assert seen(app).served == observe.served(app)
+    assert seen(app).releases.served == observe.served(app)
 
 
 def built(folder, lock):

@@ -12,14 +12,17 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app i
     plan,
     service,
 )
-from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app.observe import Seen
+from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app.observe import (
+    Releases,
+    Seen,
+)
 
 TRY = f"try release {RELEASE} as a candidate"
 CONVERGED = {
     "account": {"exists": True, "uid": 990, "home": "/srv/web", "shell": service.NOLOGIN},
     "has_group": False,
     "is_private": True,
-    "release": "intact",
+    "releases": Releases("intact", RELEASE, [RELEASE], [RELEASE], []),
     "secrets": "as wanted",
     "units": APP["units"],
     "states": {
@@ -33,10 +36,6 @@ CONVERGED = {
     "restart": "",
     "repaired": False,
     "candidate_left": False,
-    "link": RELEASE,
-    "releases_on_disk": [RELEASE],
-    "served": [RELEASE],
-    "in_use": [],
     "folders_lacking": [],
     "drop_ins": {},
     "before": None,
@@ -45,7 +44,7 @@ VIRGIN = {
     "account": {"exists": False, "uid": -1, "home": "", "shell": ""},
     "has_group": False,
     "is_private": False,
-    "release": "absent",
+    "releases": Releases("absent", None, [], [], []),
     "secrets": "as wanted",
     "units": {"web.socket": None, "web.service": None},
     "states": {"web.socket": {}, "web.service": {}},
@@ -56,14 +55,15 @@ VIRGIN = {
     "restart": "its main process is gone",
     "repaired": False,
     "candidate_left": False,
-    "link": None,
-    "releases_on_disk": [],
-    "served": [],
-    "in_use": [],
     "folders_lacking": [],
     "drop_ins": {},
     "before": None,
 }
+
+
+def releases(**differences):
+    """Return what is different on a converged host whose releases differ in something."""
+    return {"releases": CONVERGED["releases"]._replace(**differences)}
 
 
 def planned(app=None, keep=1, **seen):
@@ -120,7 +120,7 @@ def test_a_virgin_host_gets_everything_in_order():
 
 
 DAMAGE = {
-    "release": ({"release": "changed"}, [
+    "release": (releases(state="changed"), [
         f"replace the changed release {RELEASE}",
         TRY,
         "restart web.service: its release is replaced",
@@ -158,7 +158,7 @@ DAMAGE = {
     "left socket": ({"unwanted_units": ["web.socket"]}, [
         "remove /etc/systemd/system/web.socket", "reload systemd",
     ]),
-    "link": ({"link": "/tmp"}, [f"point /srv/web/current at {RELEASE}"]),
+    "link": (releases(link="/tmp"), [f"point /srv/web/current at {RELEASE}"]),
     "secrets": ({"secrets": "differs"}, ["write /etc/gpunode/web.env"]),
     "left secrets": ({"secrets": "unwanted"}, ["remove /etc/gpunode/web.env"]),
     "login": ({"account": {**CONVERGED["account"], "shell": "/bin/bash"}}, [
@@ -203,14 +203,14 @@ def test_plain_python_has_no_socket_and_no_candidate():
 def test_a_named_release_that_is_not_kept_as_it_was_is_refused_with_those_that_are(found, said):
     app = {**APP, "digest": "0123456789ab"}
     on_disk = [*EARLIER[:2], f"/srv/web/releases/{service.TEMPORARY}x"]
-    seen = Seen(**{**CONVERGED, "release": found, "releases_on_disk": on_disk})
+    seen = Seen(**{**CONVERGED, **releases(state=found, on_disk=on_disk)})
     (refusal,) = plan.obstacles(app, seen)
     assert said in refusal.because
     assert "aaaaaaaaaaaa, bbbbbbbbbbbb:" in refusal.remedy
 
 
 def test_a_release_from_its_source_or_one_that_is_kept_is_not_refused():
-    assert plan.obstacles(APP, Seen(**{**CONVERGED, "release": "absent"})) == []
+    assert plan.obstacles(APP, Seen(**{**CONVERGED, **releases(state="absent")})) == []
     assert plan.obstacles({**APP, "digest": "0123456789ab"}, Seen(**CONVERGED)) == []
 
 
@@ -238,9 +238,12 @@ def test_systemd_reads_the_units_that_are_about_to_be_put_in_place(seen, units):
 @pytest.mark.parametrize(
     ("seen", "said"),
     [
-        ({"release": "changed"}, "What had been changed in the release in service was put right"),
-        ({"release": "changed", "served": ["/other", RELEASE]}, "Nothing in service was touched"),
-        ({"release": "absent"}, "Nothing in service was touched"),
+        (
+            releases(state="changed"),
+            "What had been changed in the release in service was put right",
+        ),
+        (releases(state="changed", served=["/other", RELEASE]), "Nothing in service was touched"),
+        (releases(state="absent"), "Nothing in service was touched"),
     ],
 )
 def test_a_failure_before_the_switch_says_what_was_touched(seen, said):
@@ -251,7 +254,7 @@ def test_a_failure_before_the_switch_says_what_was_touched(seen, said):
 def test_a_release_that_is_not_as_it_was_is_needed():
     assert plan.needs(APP, Seen(**CONVERGED)) == []
     for found in ("absent", "changed"):
-        assert plan.needs(APP, Seen(**{**CONVERGED, "release": found})) == [APP["digest"]]
+        assert plan.needs(APP, Seen(**{**CONVERGED, **releases(state=found)})) == [APP["digest"]]
 
 
 # Earlier releases
@@ -274,7 +277,7 @@ def test_those_that_served_last_stay_and_those_in_use(keep, in_use, removed):
 
 
 def superfluous(on_disk, served, keep=1, in_use=()):
-    seen = {"releases_on_disk": on_disk, "served": served, "in_use": in_use}
+    seen = releases(on_disk=on_disk, served=served, in_use=in_use)
     return plan.superfluous(APP, Seen(**{**CONVERGED, **seen}), keep)
 
 
