@@ -7,19 +7,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-# As many slips as a name of that length may have and still be told: one in four letters.
-_LETTERS_PER_SLIP, _MOST_SLIPS, _SHORTEST = 4, 2, 3
+# How many edits away a name of that length may be and still be told: one in four letters.
+_LETTERS_PER_EDIT, _MOST_EDITS, _SHORTEST = 4, 2, 3
 
 
 def of(name: str, known: Iterable[str]) -> str:
     """Return the known name that another one is a near miss of, '' where it is of none."""
-    slips = {}
+    distances = {}
     # A plan asks for each variable of each host, with the names of all roles' options.
-    for each in [each for each in known if abs(len(name) - len(each)) <= _MOST_SLIPS]:
-        pair, bearable = (name.lower(), each.lower()), _bearable(name, each)
-        if _fewest_slips(*pair) <= bearable and _slips(*pair) <= bearable:
-            slips[each] = _slips(*pair)
-    return min(slips, key=lambda each: (slips[each], each), default="")
+    for each in [each for each in known if abs(len(name) - len(each)) <= _MOST_EDITS]:
+        pair, most = (name.lower(), each.lower()), _most(name, each)
+        if _least_distance(*pair) <= most and _distance(*pair) <= most:
+            distances[each] = _distance(*pair)
+    return min(distances, key=lambda each: (distances[each], each), default="")
 
 
 def remedy(name: str, known: Iterable[str], otherwise: str) -> str:
@@ -31,23 +31,24 @@ def remedy(name: str, known: Iterable[str], otherwise: str) -> str:
     return f"Did you mean {nearest}?" if nearest else otherwise
 
 
-def _bearable(one: str, other: str) -> int:
+def _most(one: str, other: str) -> int:
+    """Return how far apart two names may be and still be taken for one."""
     length = max(len(one), len(other))
     if length < _SHORTEST:
         return 0
-    return min(_MOST_SLIPS, max(1, length // _LETTERS_PER_SLIP))
+    return min(_MOST_EDITS, max(1, length // _LETTERS_PER_EDIT))
 
 
-def _fewest_slips(one: str, other: str) -> int:
-    """Return how many slips there are at least: so many letters of the longer the other lacks."""
+def _least_distance(one: str, other: str) -> int:
+    """Return what their distance is at least: so many letters of the longer the other lacks."""
     common = Counter(one) & Counter(other)
     return max(len(one), len(other)) - sum(common.values())
 
 
-def _slips(one: str, other: str) -> int:
-    """Return how many letters are wrong, lacking, too many, or changed places with the next one.
+def _distance(one: str, other: str) -> int:
+    """Return the optimal string alignment distance of two names.
 
-    Known as the optimal string alignment distance.
+    It is how many letters are wrong, lacking, too many, or changed places with the next one.
     """
     before: list[int] = []
     row = list(range(len(other) + 1))

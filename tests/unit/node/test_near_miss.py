@@ -39,9 +39,9 @@ def test_of_several_that_are_as_near_it_is_the_same_whatever_their_order():
         assert near_miss.of("app3", known) == "app1"
 
 
-def test_names_of_lengths_that_no_slips_make_good_are_not_compared(monkeypatch):
+def test_names_of_lengths_that_no_edits_make_good_are_not_compared(monkeypatch):
     compared = []
-    monkeypatch.setattr(near_miss, "_fewest_slips", lambda *pair: compared.append(pair) or 3)
+    monkeypatch.setattr(near_miss, "_least_distance", lambda *pair: compared.append(pair) or 3)
     near_miss.of("hostvars", ["r580", "hostcars", "conda_env_list"])
     assert compared == [("hostvars", "hostcars")]
 

@@ -41,15 +41,15 @@ def survey(
         if name not in users:
             continue
         number, above, is_permanent = users[name]
-        strangers = sorted(set(above).difference(MODULES))
+        foreign = sorted(set(above).difference(MODULES))
         is_short = number > len(above) and not _accounts_for(devices, name)
-        if is_permanent or strangers or is_short:
+        if is_permanent or foreign or is_short:
             shows = is_short and name == "nvidia_drm"
             rows.append(
                 {
                     "name": name,
                     "permanent": is_permanent,
-                    "above": strangers,
+                    "above": foreign,
                     "clients": _of_displays(tree, files) if shows else [],
                 }
             )

@@ -170,8 +170,8 @@ def add_packaged(tree: Root, is_asked: Callable[[str], object], execute: Execute
     """Have DKMS take trees again whose sources packages have brought.
 
     rpm runs the scripts of what gives way after those of what comes (rpm 4.18, docs/manual/
-    scriptlets): one that removes its tree takes that of its heir along, where both have one name
-    and version.
+    scriptlets): one that removes its tree takes that of its successor along, where both have one
+    name and version.
 
     :param is_asked: says of the name of a tree whether it is asked about.
     :raises Refusal: DKMS does not take one.

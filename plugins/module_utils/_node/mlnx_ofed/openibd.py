@@ -123,7 +123,7 @@ def _refuse_half_way(tree: Root, what: str) -> None:
         return
     users = kernels.module_users(tree)
     own = {*" ".join(told).split(), *_LAST, *peer_route.MODULES}
-    strangers = sorted(kernels.above(tree, _LAST) - own)
+    foreign = sorted(kernels.above(tree, _LAST) - own)
     permanent = [name for name in sorted(own & users.keys()) if users[name].is_permanent]
     down = "RDMA would be down, and the modules before still there"
     if permanent:
@@ -132,10 +132,9 @@ def _refuse_half_way(tree: Root, what: str) -> None:
             f"the kernel does not unload {', '.join(permanent)}: {down}",
             "What is installed stays. Reboot the host",
         )
-    if strangers:
+    if foreign:
         raise Refusal(
             what,
-            f"{', '.join(strangers)} stands on the RDMA modules, and it does not unload that: "
-            f"{down}",
+            f"{', '.join(foreign)} stands on the RDMA modules, and it does not unload that: {down}",
             "What is installed stays. Unload that and run again, or reboot the host",
         )

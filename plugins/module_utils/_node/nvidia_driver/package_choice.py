@@ -94,7 +94,7 @@ def of_other_branches(
     ]
 
 
-def heir(name: str, version: str, branch: str) -> str:
+def successor(name: str, version: str, branch: str) -> str:
     """Return what a package is called in a branch: itself, where its name does not carry its own.
 
     :param version: of the package: 'libnvidia-nscq-550' 550.90.07-1 is 'libnvidia-nscq-535' there.
@@ -112,10 +112,10 @@ def along(
 ) -> Choice:
     """Return a Choice with what is installed besides, in the same version where that is offered.
 
-    What is of another branch, and has no heir in this one, is to go.
+    What is of another branch, and has no successor in this one, is to go.
 
     :param there: {name: version} that are installed, see package_sets.installed.
-    :param offers: what is offered of those and of their heirs, the newest first.
+    :param offers: what is offered of those and of their successors, the newest first.
     :param others: packages that belong to modules of another kind alone, and are to go.
     """
     branch = versions.branch(choice.driver)
@@ -123,7 +123,7 @@ def along(
     packages = dict(choice.packages)
     for name in sorted(set(there) - superseded - set(packages)):
         if package_family.is_versioned(name, family):
-            now = heir(name, there[name], branch) if branch else name
+            now = successor(name, there[name], branch) if branch else name
             same = [offer for offer in offers.get(now, []) if _is_of(offer, choice.driver)]
             if same:
                 packages.setdefault(now, same[0])

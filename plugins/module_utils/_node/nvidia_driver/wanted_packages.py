@@ -113,8 +113,8 @@ class WantedPackages:
 
     def to_ask_for(self, there: dict[str, str]) -> list[str]:
         """Return the names whose offers decide what is installed."""
-        heirs = [package_choice.heir(*row, self.branch) for row in there.items()]
-        return sorted({*self.names, *self.fabric_manager, *there, *heirs})
+        successors = [package_choice.successor(*row, self.branch) for row in there.items()]
+        return sorted({*self.names, *self.fabric_manager, *there, *successors})
 
     def passed_over(self, offers: dict[str, list[str]], stopped: dict[str, list[str]]) -> str:
         """Return the newest version of the branch where the archive stopped it, '' otherwise.

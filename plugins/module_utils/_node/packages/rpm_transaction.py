@@ -22,7 +22,7 @@ def settle(
 ) -> None:
     """Leave one version of each package that a transaction which was cut left in two.
 
-    The other one goes whatever needs it: its heir is there, or comes.
+    The other one goes whatever needs it: its successor is there, or comes.
 
     :param wanted: {name: version} of what is to be there; of others the newest stays.
     :param is_asked: says of the name of a package whether it is asked about.

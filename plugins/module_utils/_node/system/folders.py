@@ -114,10 +114,10 @@ def remove(path: str) -> None:
         # It has a frame and a descriptor open for each folder on its way down.
         if isinstance(error, OSError) and error.errno != errno.EMFILE:
             raise
-        _dissolve(path)
+        _remove_deep(path)
 
 
-def _dissolve(path: str) -> None:
+def _remove_deep(path: str) -> None:
     """Remove a folder whose depth has no bound: what is in one of its folders is moved up first."""
     # Names that nobody can have taken before.
     prefix, moved = secrets.token_hex(8), 0

@@ -31,7 +31,7 @@ def by_processes(
     """
     return {
         folder: f"process {program} (pid {pid})" + (f" of {unit}" if unit else "")
-        for folder, pid, program, unit in _residents(folders, proc)
+        for folder, pid, program, unit in _processes_in(folders, proc)
         if unit not in besides
     }
 
@@ -59,7 +59,7 @@ def users(
     A name is that of a unit, or of a program that runs in no service: sessions come and go.
     """
     found: dict[str, set[str]] = {folder: set() for folder in folders}
-    for folder, _pid, program, unit in _residents(folders, proc):
+    for folder, _pid, program, unit in _processes_in(folders, proc):
         found[folder].add(unit if unit.endswith(".service") else program)
     for folder, path in _mentions(folders, unit_dir):
         # A drop-in lies in a folder that is called like its unit.
@@ -96,7 +96,7 @@ def user_by_units(user: str, unit_dir: str = UNIT_DIR, besides: Collection[str] 
     )
 
 
-def _residents(folders: Sequence[str], proc: str) -> Iterator[tuple[str, str, str, str]]:
+def _processes_in(folders: Sequence[str], proc: str) -> Iterator[tuple[str, str, str, str]]:
     """Yield (folder, process id, program, unit or "") for each process that lives in a folder."""
     # What the kernel tells of a process has no links in it.
     real_paths = {folder: os.path.realpath(folder) for folder in folders}

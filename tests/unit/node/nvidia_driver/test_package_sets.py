@@ -173,8 +173,8 @@ def test_a_package_whose_name_carries_the_branch_has_an_heir_in_another_one():
     choice = package_choice.along(chosen(), there, offers, CUDA)
     assert choice.packages["libnvidia-nscq-535"] == "535.309.01-1"
     assert choice.superseded == ["libnvidia-nscq-550"]
-    assert package_choice.heir("libcuda1", "550.90.07-1", "535") == "libcuda1"
-    assert package_choice.heir("nvidia-support", "20220217+3", "535") == "nvidia-support"
+    assert package_choice.successor("libcuda1", "550.90.07-1", "535") == "libcuda1"
+    assert package_choice.successor("nvidia-support", "20220217+3", "535") == "nvidia-support"
 
 
 def test_a_branch_that_is_kept_whole_is_a_choice(tmp_path):
