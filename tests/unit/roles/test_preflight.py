@@ -15,14 +15,28 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_s
 
 HOSTS = ["one", "two", "three"]
 
+# A play of somebody's own, who goes through a fleet in parts.
+IN_BATCHES = """\
+- name: Look at two hosts at a time
+  hosts: all
+  gather_facts: false
+  serial: 2
+  roles:
+    - role: gpunode.stack.preflight
+"""
+
 
 class Bare(recorded_fleet.Fleet):
     """Hosts with nothing on them."""
 
-    def run(self, callback="default", **variables):
+    def run(self, callback="default", own=None, **variables):
+        """Run site.yml or another playbook; see recorded_fleet.Fleet.
+
+        :param own: {host: variables of its own}.
+        """
         facts = facts_shape.empty(facts_shape.Facts)
         facts |= {"service_mgr": "systemd", "own_kernel": True}
-        hosts = {host: self.answer("bare", facts) for host in HOSTS}
+        hosts = {host: self.answer("bare", facts) | (own or {}).get(host, {}) for host in HOSTS}
         return super().run(hosts, callback=callback, **variables)
 
 
@@ -132,3 +146,23 @@ def test_what_an_option_of_the_fleet_cannot_be_is_refused_by_its_name(fleet, nam
     assert name in said
     assert why in said
     assert set(fleet.folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("refused_hosts", "told"), [("stop", ["one", "two"]), ("leave_out", ["one", "two", "three"])]
+)
+def test_a_play_in_batches_tells_of_each_host_once_and_goes_on_where_that_is_said(
+    fleet, refused_hosts, told
+):
+    playbook = fleet.folder / "batches.yml"
+    playbook.write_text(IN_BATCHES)
+    strange = {"two": {"conda_env_lsit": []}}
+    status, said = fleet.run(
+        own=strange, playbook=str(playbook), gpunode_refused_hosts=refused_hosts
+    )
+    assert status != 0
+    assert said.count("1 host (two): refused, nothing was touched") == 1
+    assert "not reached" not in said
+    for host in HOSTS:
+        lines = said.count(f"1 host ({host}): ")
+        assert lines == (1 if host in told else 0), (host, said)
