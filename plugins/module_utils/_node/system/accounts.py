@@ -9,8 +9,9 @@ import grp
 import os
 import pwd
 import re
+import stat
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from ..facts_shape import Account
 from ..refusal import Refusal
@@ -26,6 +27,13 @@ ROOT_GROUPS = (
     *("root", "sudo", "wheel", "admin"),
     *("docker", "lxd", "incus-admin", "libvirt", "libvirtd", "microk8s"),
     *("disk", "kmem", "shadow", "staff"),
+)
+# Where such daemons listen: what they start sees the host's disks, whatever the group is called
+# that may ask them (docs.docker.com, "Protect the Docker daemon socket"; the daemons' defaults).
+_SOCKETS = (
+    *("/run/docker.sock", "/run/containerd/containerd.sock", "/run/podman/podman.sock"),
+    *("/run/crio/crio.sock", "/var/snap/lxd/common/lxd/unix.socket", "/var/lib/lxd/unix.socket"),
+    "/var/lib/incus/unix.socket",
 )
 _DOAS = "/etc/doas.conf"
 # doas.conf(5): what a rule has behind the one whom it permits, and what may stand in quotes.
@@ -95,12 +103,14 @@ def _account(name: str, run: Run) -> Account:
 def _may_become_root(account: pwd.struct_passwd, run: Run) -> bool:
     """Say whether an account is root, is in a group that stands for it, or has any rule for it.
 
-    Be that one of sudo or of doas.
+    Be that one of sudo or of doas; or who may ask a daemon that starts containers.
     """
     if account.pw_uid == 0:
         return True
     groups = os.getgrouplist(account.pw_name, account.pw_gid)
     if any(files.group_name(gid) in ROOT_GROUPS for gid in groups):
+        return True
+    if any(_may_ask(path, account.pw_uid, groups) for path in _SOCKETS):
         return True
     names = {account.pw_name, str(account.pw_uid)}
     names |= {f":{name}" for gid in groups for name in (files.group_name(gid), str(gid))}
@@ -121,6 +131,19 @@ def _may_become_root(account: pwd.struct_passwd, run: Run) -> bool:
         # One that asks a directory which does not answer may allow anything.
         return True
     return "may run the following commands" in answer
+
+
+def _may_ask(path: str, uid: int, groups: Collection[int]) -> bool:
+    """Say whether a user may connect to a daemon's socket, which takes the right to write to it."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return False
+    return bool(
+        status.st_mode & stat.S_IWOTH
+        or (status.st_mode & stat.S_IWGRP and status.st_gid in groups)
+        or (status.st_mode & stat.S_IWUSR and status.st_uid == uid)
+    )
 
 
 def _permitted_by_doas() -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 
 import pytest
@@ -95,4 +96,30 @@ def test_a_rule_of_doas_counts_as_one_of_sudo(monkeypatch, tmp_path, rule, allow
     if rule is not None:
         path.write_text(rule)
     monkeypatch.setattr(accounts, "_DOAS", str(path))
+    assert accounts.survey(["nobody"], no_sudo)["nobody"]["sudo"] is allowed
+
+
+@pytest.mark.parametrize(
+    ("mode", "uid", "gid", "allowed"),
+    [
+        (0o660, 0, 998, True),
+        (0o666, 0, 0, True),
+        (0o600, 65534, 0, True),
+        (0o660, 0, 0, False),
+        (0o640, 0, 998, False),
+        (0o660, 0, 997, False),
+        (None, 0, 0, False),
+    ],
+)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_whoever_may_ask_a_daemon_that_starts_containers_counts_whatever_its_group_is_called(
+    monkeypatch, tmp_path, mode, uid, gid, allowed
+):
+    monkeypatch.setattr(accounts.os, "getgrouplist", lambda *_: [65534, 998])
+    place = tmp_path / "docker.sock"
+    if mode is not None:
+        place.touch()
+        place.chmod(mode)
+        os.chown(place, uid, gid)
+    monkeypatch.setattr(accounts, "_SOCKETS", (str(tmp_path / "none.sock"), str(place)))
     assert accounts.survey(["nobody"], no_sudo)["nobody"]["sudo"] is allowed
