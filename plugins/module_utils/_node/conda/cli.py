@@ -89,9 +89,8 @@ def version_without_settings(base: str, execute: Execute) -> str | None:
         return None
     what = f"import conda in {base}"
     refuse_unsafe(what, base)
-    result = commands.run_long(
-        what, [python, "-I", "-c", _SAY_VERSION], _ENVIRONMENT, execute, base
-    )
+    argv = confinement.confined([python, "-I", "-c", _SAY_VERSION], [])
+    result = commands.run_long(what, argv, _ENVIRONMENT, execute, base)
     return None if result.returncode else result.stdout.strip()
 
 

@@ -240,7 +240,8 @@ def uninstall(
             what, f"{installer} is gone", f"Install {version} from its .run again, then remove it"
         )
     options = ("--uninstall", "--silent", "--skip-module-unload", f"--log-file-name={log}")
-    done = commands.run_long(what, [installer, *options], {"LC_ALL": "C.UTF-8"}, execute, "/var")
+    argv = confinement.confined([installer, *options], [], installs=True)
+    done = commands.run_long(what, argv, {"LC_ALL": "C.UTF-8"}, execute, "/var")
     if done.returncode or installed_driver.runfile(tree):
         words = _errors(tree, log) or [commands.last_words(done, done.stderr or done.stdout)]
         raise Refusal(what, f"{' / '.join(words[:_QUOTED])} ({log})", "Mend that and run again")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import pathlib
+
 import pytest
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import confinement
@@ -83,3 +86,47 @@ def test_a_user_without_rights_is_one_without_namespaces_too():
     assert not [one for one in plain if one.startswith(("Dynamic", "Protect", "Private"))]
     assert len([one for one in plain if one.startswith("User=")]) == 1
     assert "User=nobody" not in confinement.confined(["conda"], []).without_namespaces()
+
+
+NODE = pathlib.Path(confinement.__file__).parents[1]
+PAGE = NODE.parents[2] / "docs" / "security.md"
+# Who runs long commands of which nothing, or not all, can be taken: what they are on the page.
+LESS = {
+    "packages/package_manager.py": "package managers",
+    "packages/repositories.py": "package managers",
+    "peer_memory/rpm_build.py": "package managers",
+    "mlnx_ofed/by_bundle.py": "installers of bundles",
+    "mlnx_ofed/removal.py": "uninstallers of bundles",
+    "mlnx_ofed/openibd.py": "openibd",
+    "kernel/initramfs.py": "initramfs",
+}
+
+
+def unconfined(text):
+    """Return the functions in a text that run a long command which nothing confines."""
+    return [
+        function.name
+        for function in ast.walk(ast.parse(text))
+        if isinstance(function, ast.FunctionDef)
+        and any(
+            isinstance(node, ast.Call)
+            and ast.unparse(node.func).endswith(("commands.run_long", "transient_unit.execute"))
+            for node in ast.walk(function)
+        )
+        and "confinement." not in ast.unparse(function)
+    ]
+
+
+def test_each_long_command_is_confined_or_stands_on_the_page_as_one_that_is_less():
+    paths = {str(path.relative_to(NODE)): path for path in sorted(NODE.rglob("*.py"))}
+    found = {name for name, path in paths.items() if unconfined(path.read_text(encoding="utf-8"))}
+    assert found == set(LESS)
+    section = PAGE.read_text(encoding="utf-8").partition("## What is confined less")[2]
+    for words in LESS.values():
+        assert words in section
+
+
+def test_a_long_command_that_nothing_confines_is_found():
+    text = "def f(argv, execute):\n    return commands.run_long('x', {}, {{}}, execute, '/')\n"
+    assert unconfined(text.format("argv")) == ["f"]
+    assert unconfined(text.format("confinement.confined(argv, [])")) == []

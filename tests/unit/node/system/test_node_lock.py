@@ -73,7 +73,7 @@ def test_the_lock_lies_where_only_root_makes_files():
     assert os.path.dirname(node_lock.LOCK_PATH) == "/run"
 
 
-def test_whoever_could_read_it_once_cannot_hold_it(tmp_path):
+def test_a_lock_that_others_could_open_is_closed_to_them_once_it_is_taken(tmp_path):
     path = tmp_path / "lock"
     path.touch(0o666)
     path.chmod(0o666)
