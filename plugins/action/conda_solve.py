@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pathlib
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
@@ -61,4 +60,4 @@ class ActionModule(ActionBase):
 
 
 def _read(path):
-    return pathlib.Path(path).read_text(encoding="utf-8") if os.path.exists(path) else ""
+    return files.read_text(path) if os.path.exists(path) else ""

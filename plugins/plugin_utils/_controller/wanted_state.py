@@ -215,7 +215,7 @@ class Site:
         """
         found = self.path(path)
         try:
-            return _decoded(pathlib.Path(found).read_bytes())
+            return _decoded(files.data(found))
         except (OSError, UnicodeDecodeError) as error:
             raise Refusal(
                 f"{option}: {path}",

@@ -3,6 +3,7 @@
 import copy
 import datetime
 import json
+import os
 import shutil
 
 import pytest
@@ -335,16 +336,21 @@ def test_a_whole_number_and_texts_are_texts(inventory):
         {"conda_env_dir": "/opt/\0"},
         {"conda_env_mirrors": {"https://a/": "https://b/\0"}},
         {"conda_env_system_packages": ["lib\0gl1"]},
+        # Half of a pair, which YAML takes for a letter.
+        {"conda_env_list": [{"name": "web", "lock": "a\ud800b"}]},
+        {"conda_env_dir": "/opt/\udfff"},
+        {"conda_env_mirrors": {"https://a/\ud83d": "https://b/"}},
     ],
 )
-def test_a_nul_is_refused_before_it_reaches_a_path(inventory, said):
+def test_what_no_path_can_have_is_refused_before_it_reaches_one(inventory, said):
     (option,) = said
-    with pytest.raises(Refusal, match=f"{option}: there is a NUL"):
+    with pytest.raises(Refusal, match=f"{option}: there is the character U") as refused:
         site(inventory, **said).options("conda_env")
+    assert str(refused.value).encode()
 
 
 def test_a_secret_with_a_nul_is_refused_and_not_told(inventory):
-    with pytest.raises(Refusal, match="NUL") as refused:
+    with pytest.raises(Refusal, match="U\\+0000") as refused:
         site(inventory, gunicorn_app_secrets={"web": {"A": "hunter\0two"}}).options("gunicorn_app")
     assert "hunter" not in str(refused.value)
 
@@ -370,6 +376,15 @@ def test_a_file_that_is_no_text_is_refused(tmp_path, data):
     (tmp_path / "web.txt").write_bytes(data)
     with pytest.raises(Refusal, match="cannot be read on the controller"):
         wanted_state.Site({}, tmp_path).read_text("web.txt", "requirements")
+
+
+def test_a_file_without_end_is_refused_and_not_waited_for(tmp_path):
+    with open(tmp_path / "long.txt", "wb") as handle:
+        handle.truncate(1 << 40)
+    os.mkfifo(tmp_path / "pipe")
+    for path, why in (("long.txt", "more than 16 MiB"), ("pipe", "no regular file")):
+        with pytest.raises(Refusal, match=f"cannot be read on the controller: .*{why}"):
+            wanted_state.Site({}, tmp_path).read_text(path, "requirements")
 
 
 def sized(processors):

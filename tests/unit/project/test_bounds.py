@@ -1,4 +1,4 @@
-"""What runs on a host reads regular files of a size, and runs commands that somebody bounds."""
+"""What we run reads regular files of a size, and runs commands that somebody bounds."""
 
 from __future__ import annotations
 
@@ -7,8 +7,15 @@ import pathlib
 
 import pytest
 
-NODE = pathlib.Path(__file__).parents[3] / "plugins" / "module_utils" / "_node"
+PLUGINS = pathlib.Path(__file__).parents[3] / "plugins"
+NODE = PLUGINS / "module_utils" / "_node"
 _FILES = sorted(NODE.rglob("*.py"))
+CONTROLLER = sorted([*(PLUGINS / "plugin_utils").rglob("*.py"), *(PLUGINS / "action").glob("*.py")])
+# On the controller: what reads this project's own files.
+_OWN_READERS = {
+    *("components/peer_memory.py", "inputs/catalog.py", "inputs/node_code.py"),
+    *("inputs/yaml_file.py", "plan/probe.py"),
+}
 # Where files are opened for all others; what the kernel makes up as it is read; what we wrote.
 _READERS = {
     *("system/files.py", "system/root.py", "system/processes.py", "system/proc_net.py"),
@@ -48,7 +55,7 @@ def unbounded(text, may_open=False, may_run=False, may_ask=False):
             or (name == "copyfileobj" and "files.opened(" not in text)
             or (name == "read" and sizes in ([], ["-1"], ["None"]) and owner)
             or (name in ("readlines", "read_bytes", "fdopen") and not may_open)
-            or (name == "read_text" and owner not in ("files", ""))
+            or (name == "read_text" and owner not in ("files", "site", ""))
             or (name == "load" and owner not in ("", "modprobe"))
             or (owner == "subprocess" and name in _RUNS and not may_run)
             or (owner in ("os", "pty") and name in ("system", "popen", "spawn"))
@@ -78,6 +85,12 @@ def test_nothing_is_read_or_run_without_a_bound(path):
     name = str(path.relative_to(NODE))
     text = path.read_text(encoding="utf-8")
     assert unbounded(text, name in _READERS, name in _RUNNERS, name in _ASKERS) == []
+
+
+@pytest.mark.parametrize("path", CONTROLLER, ids=lambda path: str(path.relative_to(PLUGINS)))
+def test_what_others_wrote_is_not_read_without_a_bound_on_the_controller(path):
+    if not any(str(path).endswith(f"_controller/{name}") for name in _OWN_READERS):
+        assert unbounded(path.read_text(encoding="utf-8")) == []
 
 
 @pytest.mark.parametrize(

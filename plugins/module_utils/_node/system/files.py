@@ -19,7 +19,7 @@ from typing import IO, Any, Callable
 
 _CHUNK = 1 << 20
 _TEMPORARY = ".gpunode-"
-#: What a small file of ours has at the most, in bytes.
+#: What a small file, such as each of ours, has at the most, in bytes.
 TEXT_LIMIT = 16 << 20
 
 
@@ -36,17 +36,25 @@ def opened(path: str | os.PathLike[str]) -> IO[bytes]:
 
 
 def read_text(path: str | os.PathLike[str], errors: str = "strict") -> str:
-    """Return the text of a small regular file of ours.
+    """Return the text of a small regular file.
 
     :param errors: what becomes of bytes that are not in UTF-8, as for bytes.decode.
-    :raises OSError: it cannot be read, or has more than TEXT_LIMIT.
+    :raises OSError: as :func:`data` does.
     :raises ValueError: it is not in UTF-8.
     """
+    return data(path).decode(errors=errors)
+
+
+def data(path: str | os.PathLike[str]) -> bytes:
+    """Return what is in a small regular file.
+
+    :raises OSError: it cannot be read, or has more than TEXT_LIMIT.
+    """
     with opened(path) as handle:
-        data = handle.read(TEXT_LIMIT + 1)
-    if len(data) > TEXT_LIMIT:
+        found = handle.read(TEXT_LIMIT + 1)
+    if len(found) > TEXT_LIMIT:
         raise OSError(errno.EFBIG, f"it has more than {TEXT_LIMIT >> 20} MiB", os.fspath(path))
-    return data.decode(errors=errors)
+    return found
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
@@ -116,23 +124,27 @@ def walk(
 ) -> Iterator[tuple[str, str]]:
     """Yield (path, path relative to root) of everything below ``root``, in one fixed order.
 
+    However deep that is, which os.walk of Python before 3.12 is not.
+
     :param ignore: patterns of base names to pass over, at any depth.
     :param leave_out: says of (path relative to root, whether it is a folder) whether it is passed
         over, with all that is in it.
+    :raises OSError: a folder cannot be read.
     """
-
-    def stays(folder: str, name: str) -> bool:
-        path = os.path.join(folder, name)
-        is_folder = os.path.isdir(path) and not os.path.islink(path)
-        return not _matches(name, ignore) and not (
-            leave_out and leave_out(os.path.relpath(path, root), is_folder)
-        )
-
-    for folder, names, files in os.walk(root):
-        names[:] = sorted(name for name in names if stays(folder, name))
-        for name in sorted(names + [name for name in files if stays(folder, name)]):
-            path = os.path.join(folder, name)
-            yield path, os.path.relpath(path, root)
+    ahead = [os.fspath(root)]
+    while ahead:
+        with os.scandir(ahead.pop()) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+        folders = []
+        for entry in entries:
+            relative = os.path.relpath(entry.path, root)
+            is_folder = entry.is_dir(follow_symlinks=False)
+            is_out = leave_out is not None and leave_out(relative, is_folder)
+            if is_out or _matches(entry.name, ignore):
+                continue
+            yield entry.path, relative
+            folders += [entry.path] if is_folder else []
+        ahead += reversed(folders)
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:

@@ -77,9 +77,8 @@ def _object_to_serve(where: Files, entry: str, what: str) -> None:
         _refuse_misspelt(where, module, what)
         return
     # What is compiled, or written in a Python of another kind, is not read.
-    texts = [path.read_bytes() for path in paths if path.suffix == ".py"]
-    defined = [python_source.names_of(text) for text in texts]
-    if len(texts) == len(paths) and all(
+    defined = [python_source.names_of(path) for path in paths if path.suffix == ".py"]
+    if len(defined) == len(paths) and all(
         names is not None and name not in names for names in defined
     ):
         raise Refusal(what, f"{paths[0]} defines no '{name}'", "Correct the entry or the source")

@@ -14,6 +14,8 @@ from typing import NamedTuple
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app.release import (
     LeaveOut,
 )
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files
 
 _FILE = ".gitignore"
 _CLASS = re.compile(r"\[:([^]]*):\]")
@@ -62,8 +64,7 @@ def of(folder: str, patterns: Iterable[str], by_git: bool) -> LeaveOut:
     def rules_in(place: str) -> list[_Rule]:
         if place not in read:
             path = pathlib.Path(folder, place, _FILE)
-            lines = path.read_text(errors="surrogateescape").splitlines() if path.is_file() else []
-            read[place] = _rules(lines)
+            read[place] = _rules(_lines(path)) if path.is_file() else []
         return read[place]
 
     def leave_out(path: str, is_folder: bool) -> bool:
@@ -75,6 +76,17 @@ def of(folder: str, patterns: Iterable[str], by_git: bool) -> LeaveOut:
         return _verdict(own, "/".join(parts), is_folder, verdict)
 
     return leave_out
+
+
+def _lines(path: pathlib.Path) -> list[str]:
+    """Return the lines of a file of patterns.
+
+    :raises Refusal: it cannot be read, or is larger than anybody would write one.
+    """
+    try:
+        return files.read_text(path, "surrogateescape").splitlines()
+    except OSError as error:
+        raise Refusal(str(path), f"it cannot be read: {error.strerror}", "Mend it") from error
 
 
 def _verdict(rules: Iterable[_Rule], path: str, is_folder: bool, before: bool) -> bool:

@@ -23,9 +23,8 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
 _DATA: tuple[Literal["readable"], Literal["writable"]] = ("readable", "writable")
 _OWN = (own_paths.STATE_DIR, own_paths.CACHE_DIR, own_paths.RUN_DIR, own_paths.ETC_DIR)
 
-# Of the file system hierarchy (hier(7)): what the kernel shows, what the system runs from, and what
-# many programs have a folder in.
-_KERNELS = ("/dev", "/proc", "/sys")
+# Of the file system hierarchy (hier(7)): what the system runs from, and what many programs have a
+# folder in.
 _SYSTEM = ("/bin", "/boot", "/etc", "/lib", "/lib64", "/root", "/run", "/sbin", "/usr")
 _SHARED = (
     *("/home", "/media", "/mnt", "/opt", "/srv", "/tmp", "/var"),
@@ -51,9 +50,6 @@ def refuse_nested(
             if _is_within(folder, place):
                 raise _refused(what, f"it lies where {owner} has its releases")
     for what, folder in asked:
-        # Below /proc there are other names of every folder.
-        if any(_is_within(folder, place) for place in _KERNELS):
-            raise _refused(what, "it is the kernel's, and keeps nothing")
         if any(_is_within(folder, place) for place in _OWN):
             raise _refused(what, "it lies in a folder of gpunode's own")
         if _is_within(folder, conda):
@@ -77,8 +73,6 @@ def refuse_data(apps: Sequence[Application], env_dir: str, conda: str) -> None:
         for option in _DATA:
             for path in app[option]:
                 what = f"{option} {path} of application {app['name']}"
-                if any(_is_within(path, place) for place in _KERNELS):
-                    raise _refused(what, "it is no folder of data")
                 if any(_is_within(path, place) for place in _OWN):
                     raise _refused(what, "it lies in a folder of gpunode's own")
         for path in app["writable"]:

@@ -5,21 +5,23 @@
 from __future__ import annotations
 
 import ast
+import pathlib
 from collections.abc import Iterator
+
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files
 
 # Stands for a value that only running the module would tell.
 UNKNOWN = object()
 
 
-def names_of(source: bytes) -> set[str] | None:
+def names_of(path: pathlib.Path) -> set[str] | None:
     """Return the names that a module defines, or None where reading its source does not tell.
 
     It does not for a star import, a module-level ``__getattr__``, names set
     through ``globals()`` and its like, and syntax of another Python than this one.
     """
-    try:
-        syntax = ast.parse(source)
-    except (SyntaxError, ValueError):
+    syntax = _syntax(path)
+    if syntax is None:
         return None
     names = set()
     for node in _at_module_level(syntax):
@@ -40,14 +42,13 @@ def names_of(source: bytes) -> set[str] | None:
     )
 
 
-def values_of(source: bytes) -> dict[str, object]:
+def values_of(path: pathlib.Path) -> dict[str, object]:
     """Return {name: value} of what a module assigns; UNKNOWN where that is no plain value.
 
     What only a branch of it assigns is UNKNOWN too. A module that cannot be read has none.
     """
-    try:
-        syntax = ast.parse(source)
-    except (SyntaxError, ValueError):
+    syntax = _syntax(path)
+    if syntax is None:
         return {}
     plain: dict[str, list[object]] = {}
     for node in syntax.body:
@@ -66,6 +67,14 @@ def values_of(source: bytes) -> dict[str, object]:
         name: plain[name][-1] if stored.count(name) == len(plain.get(name, [])) else UNKNOWN
         for name in dict.fromkeys(stored)
     }
+
+
+def _syntax(path: pathlib.Path) -> ast.Module | None:
+    """Return what a module is made of, None where it is none, or more than anybody would write."""
+    try:
+        return ast.parse(files.data(path))
+    except (OSError, SyntaxError, ValueError, MemoryError, RecursionError):
+        return None
 
 
 def _value(node: ast.AST) -> object:

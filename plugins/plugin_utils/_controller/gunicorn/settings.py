@@ -288,12 +288,11 @@ def _own(item: Mapping[str, Any], said: Mapping[str, Any], source: str | None, w
                 "Name a file of the source by its path there",
             )
         if path.is_file():
-            text = path.read_bytes()
-            found = python_source.values_of(text)
+            found = python_source.values_of(path)
             known = {name: value for name, value in found.items() if name in _rows()}
             values.update(known)
             places.update(dict.fromkeys(known, config))
-            unread = config if python_source.names_of(text) is None else ""
+            unread = config if python_source.names_of(path) is None else ""
     for name, value in arguments.items():
         values[name], places[name] = value, _ARGUMENTS
     return _Own(values, places, unread)

@@ -17,6 +17,8 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # systemd's env_value_is_valid() (src/basic/env-util.c): valid UTF-8, and of control characters
 # none but tabs and newlines.
 _STRANGE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+# execve(2), MAX_ARG_STRLEN, but for the NUL behind it.
+_LONGEST = (1 << 17) - 1
 # How variables with secrets are called.
 _SECRET = re.compile(
     r"(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|(?:API|ACCESS|SECRET|PRIVATE|ENCRYPTION)_?KEY)$"
@@ -44,6 +46,14 @@ def check(variables: object, what: str) -> None:
             )
         if not isinstance(value, str):
             raise Refusal(f"{key} in {what}", "its value is not a text", "Put the value in quotes")
+        length = len(f"{key}={value}".encode(errors="surrogatepass"))
+        if length > _LONGEST:
+            raise Refusal(
+                f"{key} in {what}",
+                f"it has {length} bytes with its name, and no program is started with more than "
+                f"{_LONGEST}",
+                "Put it into a file, and name that",
+            )
         strange = _STRANGE.search(value)
         if strange:
             raise Refusal(

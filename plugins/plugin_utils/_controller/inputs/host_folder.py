@@ -10,6 +10,8 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import
 
 # limits.h of Linux: a name has 255 bytes at the most; a path 4096, of which what we make in a
 # folder has its part.
+# What the kernel shows of itself, hier(7).
+_KERNELS = ("/dev", "/proc", "/sys")
 _NAME_MAX, _PATH_MAX = 255, 3000
 
 
@@ -17,11 +19,18 @@ def checked(option: str, path: str) -> str:
     """Return the path of a folder on a host, normalised.
 
     :param option: the option that names it.
-    :raises Refusal: it is relative, or too long.
+    :raises Refusal: it is relative or too long, or no host keeps anything there.
     """
     if not os.path.isabs(path):
         raise Refusal(f"{option} {path}", "it is not an absolute path", "Write it from the root")
     found = os.path.normpath(path)
+    if not found.isprintable():
+        raise Refusal(f"{option} {path}", "it has a character that does not print", "Rename it")
+    if any(f"{found}/".startswith(f"{place}/") for place in _KERNELS):
+        # Below /proc there are other names of every folder.
+        raise Refusal(
+            f"{option} {path}", "it is the kernel's, and keeps nothing", "Choose another folder"
+        )
     longest = max(found.split(os.sep), key=_length)
     if _length(longest) > _NAME_MAX:
         raise Refusal(

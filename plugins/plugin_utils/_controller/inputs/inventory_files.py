@@ -16,6 +16,7 @@ from ansible.inventory.manager import IGNORED
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.conda import lock_file
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files
 
 # Those of Ansible's own inventory plugins; a script that makes an inventory lies at the top.
 _INVENTORIES = ("", ".yml", ".yaml", ".json", ".toml")
@@ -79,7 +80,7 @@ def _is_stranger(path: str, source: str) -> bool:
     if _ANOTHER_NAME.fullmatch(os.path.basename(path)):
         return True
     try:
-        with open(path, "rb") as handle:
+        with files.opened(path) as handle:
             head = handle.read(_HEAD)
     except OSError:
         return False

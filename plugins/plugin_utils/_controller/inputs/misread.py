@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import datetime
 import functools
-import pathlib
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -19,6 +18,7 @@ from ansible._internal._datatag._tags import Origin
 from ansible.parsing.vault import is_encrypted
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files
 
 # What a message shows of a value.
 _SHOWN = 40
@@ -41,6 +41,8 @@ _LINE = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _NUMBER = re.compile(r"(?:[&!]\S*\s+)*([-+]?\d(?:\w|:(?=\w))*)")
 # Octal, and of base 60.
 _OTHER_BASE = re.compile(r"[-+]?(?:0[\d_]+|\d[\d_]*(?::\d+)+)")
+# A NUL, and half of a pair that stands for one letter, which cannot be written.
+_NOWHERE = re.compile("[\0\ud800-\udfff]")
 # Nobody counts further: it is what 64 bits hold.
 _COUNTABLE = 1 << 63
 
@@ -50,13 +52,18 @@ def refuse(spec: Mapping[str, Any], given: Mapping[str, Any]) -> None:
 
     :param spec: {option: specification} of a role.
     :param given: {option: value}.
-    :raises Refusal: a text was read as something else, or has a NUL, which no path, name or
-        variable can have.
+    :raises Refusal: a text was read as something else, or has what no path, name or variable can.
     """
     for option, value in given.items():
-        if any("\0" in text for text in _texts(value)):
+        strange = _NOWHERE.search("".join(_texts(value)))
+        if strange:
             # Not the value: it may be a secret.
-            raise Refusal(option, "there is a NUL (U+0000) in it", "Take it out")
+            code = f"U+{ord(strange.group()):04X}"
+            raise Refusal(
+                option,
+                f"there is the character {code} in it, which no path and no file can have",
+                "Take it out",
+            )
         _refuse_misread(option, spec[option], value)
 
 
@@ -99,7 +106,7 @@ def _written(value: object) -> str:
 def _lines(path: str) -> list[str]:
     """Return the lines of a file of an inventory; [] where it cannot be read, or is encrypted."""
     try:
-        text = pathlib.Path(path).read_text(encoding="utf-8-sig")
+        text = files.read_text(path).removeprefix("\ufeff")
     except (OSError, ValueError):
         return []
     return [] if is_encrypted(text.encode()) else _LINE.split(text)

@@ -120,7 +120,7 @@ def test_headers_of_the_health_check_are_known_to_every_proof(resolve):
 DATA = {
     "all": ("writable", "/", "a path is made of letters"),
     "all to be read": ("readable", "/", "a path is made of letters"),
-    "the kernel's": ("readable", "/proc/1", "no folder of data"),
+    "the kernel's": ("readable", "/proc/1", "the kernel's, and keeps nothing"),
     "secrets of gpunode": ("readable", "/etc/gpunode/web.env", "gpunode's own"),
     "the system's": ("writable", "/etc/web", "the system's"),
     "programs": ("writable", "/usr/local/bin", "the system's"),

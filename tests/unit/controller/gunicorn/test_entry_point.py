@@ -161,3 +161,14 @@ def test_without_the_files_only_the_form_is_looked_at(server, good, bad):
     entry_point.check(entry_point.Files(), good, server, "application web")
     with pytest.raises(Refusal, match="application web"):
         entry_point.check(entry_point.Files(), bad, server, "application web")
+
+
+@pytest.mark.parametrize("source", ["-" * 100_000 + "1", "a" + ".b" * 100_000, "(" * 500, "\0"])
+def test_what_python_cannot_hold_tells_nothing(tmp_path, source):
+    checked(tmp_path, source)
+
+
+def test_a_module_that_nobody_would_write_is_not_read(tmp_path):
+    with open(tmp_path / "main.py", "wb") as handle:
+        handle.truncate(1 << 40)
+    entry_point.check(entry_point.Files([tmp_path]), "main:app", "gunicorn", "application web")

@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.gunicorn import exclusion
 
@@ -135,3 +136,10 @@ def test_a_link_is_no_folder(tmp_path):
         "link",
         "there",
     ]
+
+
+def test_a_file_of_patterns_that_nobody_would_write_is_refused(tmp_path):
+    with open(tmp_path / ".gitignore", "wb") as handle:
+        handle.truncate(1 << 40)
+    with pytest.raises(Refusal, match="more than 16 MiB"):
+        kept(tmp_path)

@@ -417,12 +417,13 @@ def test_systemd_waits_a_little_longer_than_a_program_may_take(timeout_s, stop_s
         ("a = 1\na += 1", python_source.UNKNOWN),
     ],
 )
-def test_a_value_is_known_where_reading_tells_it(text, value):
-    assert python_source.values_of(text.encode())["a"] == value
+def test_a_value_is_known_where_reading_tells_it(tmp_path, text, value):
+    (tmp_path / "x.py").write_text(text)
+    assert python_source.values_of(tmp_path / "x.py")["a"] == value
 
 
 @pytest.mark.parametrize("text", ["def f():\n    a = 1", "a: int", "x.a = 1", "a = ("])
-def test_what_a_module_does_not_assign_has_no_value(text):
-    assert python_source.values_of(text.encode()).get("a", python_source.UNKNOWN) is (
-        python_source.UNKNOWN
-    )
+def test_what_a_module_does_not_assign_has_no_value(tmp_path, text):
+    (tmp_path / "x.py").write_text(text)
+    found = python_source.values_of(tmp_path / "x.py")
+    assert found.get("a", python_source.UNKNOWN) is python_source.UNKNOWN

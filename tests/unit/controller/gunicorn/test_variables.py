@@ -67,7 +67,9 @@ def test_a_variable_that_only_leads_to_a_secret_is_not_told(name, value):
     assert variables.exposed({name: value}) == []
 
 
-@pytest.mark.parametrize("value", ["a\tb\nc", "e\u0301\u00a0\U0001f600", "\u0085\u2028", ""])
+@pytest.mark.parametrize(
+    "value", ["x" * 131_000, "a\tb\nc", "e\u0301\u00a0\U0001f600", "\u0085\u2028", ""]
+)
 def test_every_other_value_of_a_variable_is_taken(value):
     variables.check({"A": value}, WHAT)
 
@@ -79,6 +81,7 @@ BAD = {
     "variable with a NUL": ({"A": "x\0"}, r"U\+0000"),
     "variable of Windows": ({"A": "x\r\ny"}, r"U\+000D"),
     "variable with colours": ({"A": "\x1b[1mx"}, r"U\+001B"),
+    "variable that no program can have": ({"A": "ä" * 65_540}, "131082 bytes"),
     "variable with a DEL": ({"A": "x\x7f"}, r"U\+007F"),
     "variable that is no UTF-8": ({"A": "\udce9"}, r"U\+DCE9"),
 }  # fmt: skip

@@ -18,6 +18,12 @@ def test_a_folder_is_taken_without_its_detours():
         ("/srv/" + "n" * 256, "has 256 bytes"),
         ("/srv/" + "ä" * 128, "has 256 bytes"),
         ("/srv" + "/n" * 2000, "it has 4004 bytes"),
+        ("/srv/a\nb", "it has a character that does not print"),
+        ("/srv/a\x1b[2J", "it has a character that does not print"),
+        ("/srv/a\u202eb", "it has a character that does not print"),
+        ("/proc/1/root/srv", "it is the kernel's"),
+        ("/srv/../sys", "it is the kernel's"),
+        ("/dev/shm/envs", "it is the kernel's"),
     ],
 )
 def test_what_no_host_can_have_is_refused(path, because):

@@ -9,7 +9,7 @@ import pytest
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import files
 
 
-@pytest.mark.parametrize("read", [files.opened, files.read_text, files.sha256_of_file])
+@pytest.mark.parametrize("read", [files.opened, files.data, files.sha256_of_file])
 def test_what_is_no_regular_file_is_not_read(read, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", "/dev/null"):
@@ -31,3 +31,34 @@ def test_a_file_that_nobody_else_is_to_read_is_what_comes_of_saying_nothing(tmp_
     finally:
         os.umask(before)
     assert (tmp_path / "note").stat().st_mode & 0o777 == 0o600
+
+
+def deep(folder, depth):
+    """Make a file so many folders down, with names of one letter."""
+    at = os.open(folder, os.O_RDONLY)
+    for _level in range(depth):
+        os.mkdir("d", dir_fd=at)
+        below = os.open("d", os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(os.open("file", os.O_WRONLY | os.O_CREAT, dir_fd=at))
+    os.close(at)
+
+
+def test_a_tree_is_read_however_deep_it_is_and_what_is_no_path_is_told(tmp_path):
+    (tmp_path / "a").mkdir()
+    deep(tmp_path / "a", 1500)
+    assert len(files.sha256_of_tree(tmp_path / "a")) == 64
+    (tmp_path / "b").mkdir()
+    deep(tmp_path / "b", 3000)
+    with pytest.raises(OSError, match="File name too long"):
+        files.sha256_of_tree(tmp_path / "b")
+
+
+def test_a_tree_is_walked_folder_by_folder_in_the_order_of_names(tmp_path):
+    for name in ("b/x/1", "b/2", "a/y", "c"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    (tmp_path / "d").symlink_to("b")
+    found = [relative for _path, relative in files.walk(tmp_path, ["y"])]
+    assert found == ["a", "b", "c", "d", "b/2", "b/x", "b/x/1"]
