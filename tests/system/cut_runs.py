@@ -49,8 +49,9 @@ def killed(node, reached, way, *arguments, playbook="site.yml"):
     :param arguments: of the playbook.
     """
     run = begun(*arguments, playbook=playbook)
-    watch = f"until {reached}; do sleep 0.05; done >/dev/null 2>&1; {WAYS[way]}"
-    within = f"timeout {_REACHED_WITHIN_S} bash -c {shlex.quote(watch)}; echo $?"
+    watch = f"until {reached}; do sleep 0.01; done >/dev/null 2>&1; {WAYS[way]}"
+    # Ahead of all others: some places are passed within milliseconds, by a busy machine too.
+    within = f"nice -n -20 timeout {_REACHED_WITHIN_S} bash -c {shlex.quote(watch)}; echo $?"
     done = node.tried(within, _REACHED_WITHIN_S + 20)
     os.killpg(run.pid, signal.SIGKILL)
     told = run.communicate(timeout=30)[0]
