@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from lab.paths import CHECKOUT
-from system import playbooks
+from system import crowded, playbooks
 
 pytestmark = [pytest.mark.lab, pytest.mark.executes("facts", "debian12")]
 
@@ -229,6 +229,18 @@ def test_a_node_without_gpus_has_none_and_is_no_error(host):
         "stale": False,
         "idle": [],
     }
+
+
+def test_a_crowd_and_a_share_that_does_not_answer_keep_no_look_waiting(host, lab):
+    with crowded.crowd(lab, NODE, processes=500, sockets=100, mounts=50):
+        # The shell of a session waits for whoever cannot be killed, too.
+        took_s, facts = crowded.look(lab, NODE)
+    heard = [row for row in facts["listening"] if row["unit"] == "crowd.service"]
+    mounts = [row["mount"] for row in facts["mounts"]]
+    assert (len(heard), len([name for name in mounts if "/crowd/" in name])) == (100, 50)
+    assert crowded.GONE not in mounts
+    # A second is what it may take on a node that is let alone.
+    assert took_s < 10
 
 
 def test_a_mounted_image_is_looked_at_in_place_of_the_host(host):

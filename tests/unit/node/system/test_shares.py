@@ -15,7 +15,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import shares
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import project
 
-SILENT = project.ROOT / "tests" / "standins" / "share" / "silent.py"
+SILENT = project.ROOT / "tests" / "standins" / "crowded" / "silent.py"
 _NODE = "ansible_collections.gpunode.stack.plugins.module_utils._node"
 
 
