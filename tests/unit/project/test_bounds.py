@@ -56,7 +56,7 @@ def unbounded(text, may_open=False, may_run=False, may_ask=False):
             or (name == "read" and sizes in ([], ["-1"], ["None"]) and owner)
             or (name in ("readlines", "read_bytes", "fdopen") and not may_open)
             or (name == "read_text" and owner not in ("files", "site", ""))
-            or (name == "load" and owner not in ("", "modprobe"))
+            or (name == "load" and owner not in ("", "modprobe", "yaml_file"))
             or (owner == "subprocess" and name in _RUNS and not may_run)
             or (owner in ("os", "pty") and name in ("system", "popen", "spawn"))
             or name in _STARTS

@@ -6,10 +6,13 @@ import os
 import pwd
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import clients
 from ansible_collections.gpunode.stack.plugins.module_utils._node.records import manifest
@@ -141,3 +144,24 @@ def test_wherever_a_process_is_named_its_name_is_one_line(tmp_path):
     assert heard["process"] == "a?1 host"
     (client,) = clients.who_opened(Root(str(tmp_path)), lambda _path: True)
     assert client["process"] == "a?1 host"
+
+
+# Linux, fs/proc/array.c: proc_task_name escapes these in status, and nothing in stat.
+_ESCAPED = {b"\\": b"\\\\", b"\n": b"\\n"}
+
+
+@given(st.binary(max_size=15).filter(lambda name: b"\0" not in name))
+def test_whatever_a_process_calls_itself_it_is_known_and_shown_on_one_line(name):
+    escaped = b"".join(_ESCAPED.get(bytes([byte]), bytes([byte])) for byte in name)
+    with tempfile.TemporaryDirectory() as proc:
+        process = Path(proc, "7")
+        process.mkdir()
+        (process / "stat").write_bytes(b"7 (" + name + b") S 42 7 7" + b" 0" * 48 + b"\n")
+        (process / "status").write_bytes(b"Name:\t" + escaped + b"\nUid:" + b"\t65534" * 4 + b"\n")
+        (process / "comm").write_bytes(name + b"\n")
+        assert processes.children(42, proc) == {7}
+        assert processes.user_of(7, proc) == pwd.getpwuid(65534).pw_name
+        assert in_use.user_by_processes(65534, proc)
+        assert not in_use.user_by_processes(0, proc)
+        with processes.opened(str(process / "comm")) as text:
+            assert processes.named(text.read()).isprintable()
