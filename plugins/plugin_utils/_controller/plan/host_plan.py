@@ -17,7 +17,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import
 
 from .. import wanted_state
 from ..components.registry import COMPONENTS, STANDS_ON, TELLING
-from ..conda import cuda_needs
+from ..conda import cuda_builds
 from ..inputs.wanted_stack import Stack
 from ..stack import plan as stack_plan
 from ..stack import selection, stack_catalog
@@ -156,7 +156,7 @@ def _stack_plan(asked: Wishes, facts: facts_shape.Facts, today: datetime.date) -
         asked.stack,
         facts,
         stack_catalog.of_project(),
-        cuda_needs.of(environments),
+        cuda_builds.of(environments),
         f"{today:%Y-%m}",
     )
     unsaid = [step for step in found["steps"] if _is_unsaid(step, asked.states)]

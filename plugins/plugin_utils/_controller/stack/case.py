@@ -49,7 +49,7 @@ class Case:
     :param wanted: the wanted stack.
     :param facts: of node_info.
     :param known: the StackCatalog.
-    :param cuda_needs: [{by, cuda, pytorch}]: what environments were built for, '' where not told.
+    :param cuda_builds: [{by, cuda, pytorch}]: what environments were built for, '' where not told.
     :param today: the date as 'YYYY-MM', against which ends of life are held.
     """
 
@@ -58,13 +58,13 @@ class Case:
         wanted: Stack,
         facts: Mapping[str, Any],
         known: StackCatalog,
-        cuda_needs: Sequence[Mapping[str, str]],
+        cuda_builds: Sequence[Mapping[str, str]],
         today: str,
     ) -> None:
         self.wanted = wanted
         self.facts = cast(facts_shape.Facts, completed(facts))
         self.known = known
-        self.cuda_needs = cuda_needs
+        self.cuda_builds = cuda_builds
         self.today = today
         self.host = Host(self.facts, known)
         # A host without a GPU needs no driver; an image is for hosts that will have one.

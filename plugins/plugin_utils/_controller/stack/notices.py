@@ -71,10 +71,10 @@ def unknown_kernel(case: Case, due: Due) -> Iterator[str]:
 
 
 def unknown_cuda(case: Case, due: Due) -> Iterator[str]:
-    for need in case.cuda_needs if case.driver_to_be.version else []:
-        if not case.known.cuda(need["cuda"]):
+    for build in case.cuda_builds if case.driver_to_be.version else []:
+        if not case.known.cuda(build["cuda"]):
             yield (
-                f"{need['by']}: CUDA {need['cuda']} is not in the catalog: which driver it needs "
+                f"{build['by']}: CUDA {build['cuda']} is not in the catalog: which driver it needs "
                 "is unknown"
             )
 

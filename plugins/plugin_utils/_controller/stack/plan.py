@@ -33,7 +33,7 @@ def plan(
     wanted: Stack,
     facts: Mapping[str, Any],
     known: StackCatalog,
-    cuda_needs: Sequence[Mapping[str, str]] = (),
+    cuda_builds: Sequence[Mapping[str, str]] = (),
     today: str = "",
 ) -> dict[str, Any]:
     """Return {steps, refusals, notices, inapplicable} of a host's GPU stack.
@@ -45,10 +45,10 @@ def plan(
 
     :param wanted: the wanted stack.
     :param known: the StackCatalog.
-    :param cuda_needs: [{by, cuda, pytorch}], see case.Case.
+    :param cuda_builds: [{by, cuda, pytorch}], see case.Case.
     :param today: the date as 'YYYY-MM'.
     """
-    case = stack_case.Case(wanted, facts, known, cuda_needs, today)
+    case = stack_case.Case(wanted, facts, known, cuda_builds, today)
     due = {component: _due(component, case) for component in stack_due.RULES}
     refusals = [
         Refusal(*words, rule=rule)

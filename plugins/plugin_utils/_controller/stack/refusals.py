@@ -255,15 +255,15 @@ def cuda_needs_newer_driver(case: Case, due: Due) -> Iterator[Words]:
     version = case.driver_to_be.version
     if not version:
         return
-    for need in case.cuda_needs:
-        row = case.known.cuda(need["cuda"])
+    for build in case.cuda_builds:
+        row = case.known.cuda(build["cuda"])
         # Of packages only the branch is known beforehand.
         limit = row and (
             row["driver_min"] if "." in version else versions.branch(row["driver_min"])
         )
         if row and limit and versions.is_below(version, limit):
             yield (
-                f"{need['by']}: CUDA {need['cuda']}",
+                f"{build['by']}: CUDA {build['cuda']}",
                 f"it needs driver {row['driver_min']} or later, and this host "
                 f"{'is to have' if case.driver else 'has'} {version}",
                 "Choose a later stack, or build the environment for an older CUDA",
@@ -271,13 +271,13 @@ def cuda_needs_newer_driver(case: Case, due: Due) -> Iterator[Words]:
 
 
 def build_lacks_architecture(case: Case, due: Due) -> Iterator[Words]:
-    for need in case.cuda_needs:
-        row = case.known.pytorch(need["pytorch"]) or {}
-        lacking = row.get("lacks", {}).get(need["cuda"], [])
+    for build in case.cuda_builds:
+        row = case.known.pytorch(build["pytorch"]) or {}
+        lacking = row.get("lacks", {}).get(build["cuda"], [])
         for name in [name for name in case.host.architectures if name in lacking]:
             others = [cuda for cuda in row["cuda"] if name not in row["lacks"].get(cuda, [])]
             yield (
-                f"{need['by']}: PyTorch {need['pytorch']} for CUDA {need['cuda']}",
+                f"{build['by']}: PyTorch {build['pytorch']} for CUDA {build['cuda']}",
                 f"this build has no code for {name.capitalize()}, which this host has",
                 f"Take the build for CUDA {others[0]}" if others else "Take an older PyTorch",
             )

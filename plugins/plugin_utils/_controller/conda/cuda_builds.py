@@ -34,7 +34,7 @@ def of(environments: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
         }
         for env in environments
     ]
-    return [need for need in found if need["cuda"]]
+    return [build for build in found if build["cuda"]]
 
 
 def _cuda(lock: Iterable[Mapping[str, Any]], dists: Iterable[Mapping[str, Any]]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.conda import cuda_needs
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.conda import cuda_builds
 
 
 def package(name, version, build="0"):
@@ -61,7 +61,7 @@ def environment(lock=(), dists=()):
     ],
 )
 def test_cuda_and_pytorch_are_read_from(lock, dists, cuda, pytorch):
-    assert cuda_needs.of([environment(lock, dists)]) == [
+    assert cuda_builds.of([environment(lock, dists)]) == [
         {"by": "environment web", "cuda": cuda, "pytorch": pytorch}
     ]
 
@@ -76,4 +76,4 @@ def test_cuda_and_pytorch_are_read_from(lock, dists, cuda, pytorch):
     ],
 )
 def test_an_environment_without_cuda_needs_nothing(env):
-    assert cuda_needs.of([env]) == []
+    assert cuda_builds.of([env]) == []
