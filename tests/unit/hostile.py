@@ -46,7 +46,8 @@ TEXTS = st.sampled_from(
         *("nvidia", "nvidia_peermem", "nv_peer_mem", "ib_core", "enabled", "N/A", "None", "\ud800"),
     ]
 ) | st.text(max_size=20)
-NUMBERS = st.sampled_from([-1, 0, 1, 2, 2**31, 2**63, -(2**63), 10**30]) | st.integers()
+_MOST = 2**64 - 1
+NUMBERS = st.sampled_from([-1, 0, 1, 2, 2**31, 2**63, -(2**63), _MOST]) | st.integers(-_MOST, _MOST)
 
 
 def mangled(value, draw):
@@ -85,7 +86,7 @@ def answers_of(wanted):
 
 
 ANY = st.recursive(
-    st.none() | st.booleans() | NUMBERS | st.floats() | TEXTS,
+    st.none() | st.booleans() | NUMBERS | st.sampled_from([10**30, 10**400]) | st.floats() | TEXTS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
     max_leaves=10,
 )

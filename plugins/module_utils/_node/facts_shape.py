@@ -560,6 +560,8 @@ class Facts(General, GpuHost):
 # The parts of the page, in its order.
 PARTS = (General, Devices, Kernels, TheDriver, Rdma)
 # Where nothing is not "", [], 0 or false.
+# What a number that is counted or measured has at the most; a larger one is no float either.
+_BITS = 64
 _NOTHING = {RdmaStack: {"kind": "inbox"}}
 
 
@@ -599,6 +601,8 @@ def misfits(value: Any, shape: Any, where: str = "") -> list[str]:
     # In Python a truth value is a number, too.
     if not isinstance(value, outer) or isinstance(value, bool) != (outer is bool):
         return [f"{where} is {value!r}, no {outer.__name__}"]
+    if outer is int and abs(value) >> _BITS:
+        return [f"{where} is a number of more than {_BITS} bits"]
     inner = typing.get_args(shape)[-1:]
     parts = value.items() if outer is dict else enumerate(value) if outer is list else ()
     return [

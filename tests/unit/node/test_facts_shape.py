@@ -50,6 +50,15 @@ def test_a_truth_value_is_no_number():
     assert facts_shape.misfits(rows, list[facts_shape.GpuFault]) == ["[0].xid is True, no int"]
 
 
+@pytest.mark.parametrize("number", [1 << 64, -(1 << 64), 10**400])
+def test_a_number_that_nobody_counts_to_is_none(number):
+    rows = [{"address": "", "xid": number, "says": ""}]
+    told = facts_shape.misfits(rows, list[facts_shape.GpuFault])
+    assert told == ["[0].xid is a number of more than 64 bits"]
+    rows[0]["xid"] = (1 << 64) - 1
+    assert facts_shape.misfits(rows, list[facts_shape.GpuFault]) == []
+
+
 def test_names_of_the_hosts_own_may_be_any_and_their_values_may_not():
     one = {"exists": True, "uid": 0, "home": "", "shell": "", "sudo": False}
     users = {"root": one, "ob": {**one, "uid": "0"}}
