@@ -16,7 +16,8 @@ _OBEYED = re.compile(
 
 def without_orders(text: str) -> str:
     """Return a text without the characters that a terminal obeys, which are spelled out."""
-    return _OBEYED.sub(_spelled, text)
+    # As nearly all are, and none of those characters is.
+    return text if text.isprintable() else _OBEYED.sub(_spelled, text)
 
 
 def one_line(text: str) -> str:

@@ -11,6 +11,12 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import
 
 # What is never taken for one of ours: Ansible's, what only a role itself sets, and people's own.
 _NEVER_OURS = ("_", "ansible_", "my_")
+# What each host has beside those, docs.ansible.com, "Special Variables".
+_OF_ANSIBLE = {
+    *("environment", "group_names", "groups", "hostvars", "inventory_dir", "inventory_file"),
+    *("inventory_hostname", "inventory_hostname_short", "omit", "play_hosts", "playbook_dir"),
+    *("role_name", "role_names", "role_path", "role_uuid", "vars"),
+}
 
 
 def unknown(
@@ -28,7 +34,7 @@ def unknown(
     """
     ours = [f"{prefix}_" for prefix in prefixes]
     refusals = []
-    for name in sorted(set(names).difference(known, own)):
+    for name in sorted(set(names).difference(known, own, _OF_ANSIBLE)):
         if name.startswith(_NEVER_OURS):
             continue
         prefix = next((prefix for prefix in ours if name.startswith(prefix)), "")

@@ -1,6 +1,9 @@
 """Misspelt variables are named, other people's variables are left alone."""
 
 import pytest
+from ansible.inventory.manager import InventoryManager
+from ansible.parsing.dataloader import DataLoader
+from ansible.vars.manager import VariableManager
 
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import variables
 
@@ -63,3 +66,14 @@ def test_what_is_said_to_be_ones_own_passes_and_nothing_else_does():
 def test_known_names_and_other_peoples_names_pass():
     theirs = ("mirror", "ansible_user", "http_port", "__internal", "conda", "conda_list")
     assert refused(*KNOWN, *theirs, "my_conda_env_list", "my_gpunode_stack", "gunicorn_port") == {}
+
+
+def test_what_ansible_itself_has_of_a_host_is_compared_with_no_option(monkeypatch):
+    loader = DataLoader()
+    inventory = InventoryManager(loader, sources="one,")
+    has = VariableManager(loader, inventory).get_vars(host=inventory.get_host("one"))
+    compared = []
+    monkeypatch.setattr(variables, "_nearest", lambda name, *_known: compared.append(name) or "")
+    assert {"groups", "inventory_hostname"} <= set(has)
+    assert refused(*has, "own") == {}
+    assert compared == ["own"]
