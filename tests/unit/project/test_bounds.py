@@ -20,11 +20,12 @@ _OWN_READERS = {
 _READERS = {
     *("system/files.py", "system/root.py", "system/processes.py", "system/proc_net.py"),
     *("system/systemd.py", "system/node_lock.py", "system/shares.py", "facts/general.py"),
+    "system/unfinished_file.py",
 }
 _RUNNERS = {"system/commands.py"}
 _HOWS = ("l", "le", "lp", "lpe", "v", "ve", "vp", "vpe")
 # What asks others over a network.
-_ASKERS = {"system/download.py", "system/http_probe.py", "nccl/rank_process.py"}
+_ASKERS = {"system/arrival.py", "system/http_probe.py", "nccl/rank_process.py"}
 _RUNS = {"run", "Popen", "call", "check_call", "check_output", "getoutput", "getstatusoutput"}
 _STARTS = {"run_command", *(f"{verb}{how}" for verb in ("exec", "spawn") for how in _HOWS)}
 _ASKS = {"urlopen", "open_url", "build_opener", "create_connection"}

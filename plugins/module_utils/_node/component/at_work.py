@@ -15,7 +15,7 @@ from ansible.module_utils.basic import AnsibleModule
 from .. import urls
 from ..gpu import gridd
 from ..refusal import Refusal
-from ..system import files, node_lock, own_paths, systemd
+from ..system import files, node_lock, own_paths, systemd, unfinished_file
 
 # Where a run that was killed may have left what it had not put in place.
 _FOLDERS = (
@@ -42,6 +42,9 @@ def at_work(module: AnsibleModule, purpose: str) -> Iterator[None]:
                 kept = glob.glob(f"{own_paths.STATE_DIR}/*/")
                 for folder in (*_FOLDERS, *kept):
                     files.discard_temporary(folder)
+                # What has come of a download is gone on with, by whoever still wants it.
+                for folder in glob.glob(f"{own_paths.CACHE_DIR}/*/"):
+                    files.discard_temporary(folder, unfinished_file.ABANDONED_S)
             yield
     except Refusal as refusal:
         module.fail_json(msg=str(refusal))

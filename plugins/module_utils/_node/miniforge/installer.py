@@ -12,7 +12,14 @@ from collections.abc import Iterator
 
 from ..conda import cli
 from ..refusal import Refusal
-from ..system import commands, confinement, download, text_files, unfinished_folder
+from ..system import (
+    commands,
+    confinement,
+    download,
+    text_files,
+    unfinished_file,
+    unfinished_folder,
+)
 from ..system.commands import Execute
 from .wanted import Present
 
@@ -86,18 +93,21 @@ class Installer:
     def _fetched(self) -> Iterator[str]:
         """Give the path of the installer, its sha256 proven, and remove it after use.
 
-        One that a killed run left is used where it is whole.
+        What a killed run has of it is gone on with, as is what could not be had whole for now.
         """
         wanted, asked = self._wanted, self._wanted["installer"]
         if wanted["ca_text"]:
             text_files.put_all(self._certificates)
         path = os.path.join(self._work_dir, f"{asked['sha256']}.sh")
         trusted = wanted["ca_bundle"] or None
-        try:
-            download.fetch(asked["url"], path, asked["sha256"], wanted["proxies"], trusted)
+        with contextlib.ExitStack() as after:
+            after.callback(shutil.rmtree, self._work_dir, ignore_errors=True)
+            try:
+                download.fetch(asked["url"], path, asked["sha256"], wanted["proxies"], trusted)
+            except unfinished_file.ToBeContinued:
+                after.pop_all()
+                raise
             yield path
-        finally:
-            shutil.rmtree(self._work_dir, ignore_errors=True)
 
     def _run(self, installer: str, mode: str) -> None:
         prefix = self._wanted["prefix"]

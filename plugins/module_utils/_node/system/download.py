@@ -1,52 +1,43 @@
 # Copyright: gpunode contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Files from the network: whole, and with the digest they are known by, or not at all."""
+"""Files from the network: whole, and with the digest they are known by, or not at all.
+
+A fault that may pass is given a few tries; each goes on where the last one broke off, if the server
+can do that. What has come is proven by the digest of the whole alone, be it of many parts, so that
+a server need not say which version of a file it has a part of.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import gzip
 import hashlib
 import http.client
-import netrc
+import io
 import os
-import queue
-import socket
-import threading
+import random
+import re
 import time
-import urllib.error
-import zlib
 from collections.abc import Iterator, Mapping
-from typing import IO
-
-from ansible.module_utils.urls import ConnectionError as UrlsError
-from ansible.module_utils.urls import open_url
+from typing import IO, Callable
 
 from .. import urls
 from ..refusal import Refusal
-from . import commands, disk, files
+from . import arrival, disk, files, unfinished_file
+from .arrival import CHUNK, Arrival, Clock, Fault
 
-_CHUNK = 1 << 20
-_SILENCE_S = 60
-# With redirections and a proxy that has to fetch it first.
-_ANSWER_S = 5 * 60
-# The largest files here, bundles of an RDMA stack, have less than a tenth of it.
-_LONGEST_S = 2 * 60 * 60
-_LARGEST = 64 << 30
-# Of chunks that have come and are not written yet.
-_AHEAD = 4
-_NETRC_LIMIT = 256 << 10
-# What a server does not have, or sends so that nobody can read it: packed by gzip, which open_url
-# takes apart, or a redirection that leads to no address.
-_BROKEN = (
-    urllib.error.URLError,
-    http.client.HTTPException,
-    UrlsError,
-    ConnectionError,
-    socket.timeout,
-    *(gzip.BadGzipFile, zlib.error, EOFError, ValueError),
-)
+_TRIES = 5
+# A try that brings it as much further than any before does not count: the way is bad, not gone.
+_FURTHER = 16 << 20
+# Before the second try; doubled before each that follows, and shortened by up to a half, so that
+# hosts that were cut off together do not come back together.
+_PAUSE_S = 1.0
+# How long a server that asks for it is left alone.
+_LONGEST_PAUSE_S = 120
+_DISTRUST = "Do not trust the file; correct the sha256 only after you know why it differs"
+_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
+# What goes back to the server as it came: RFC 9110, 8.8.3, of strong tags alone (13.1.5).
+_TAG = re.compile(r'"[!#-~]{0,200}"')
+_DATE = re.compile(r"[A-Za-z0-9 ,:]{1,40}")
 
 
 def fetch(
@@ -58,7 +49,8 @@ def fetch(
 ) -> None:
     """Put a file from a URL at ``path``, which appears only when it is whole and has the digest.
 
-    A file that is already there with that digest is used as it is.
+    A file that is already there with that digest is used as it is, and what a killed run has of it
+    is gone on with.
 
     :param url: http, https or file.
     :param path: where it is to lie; the folder is made.
@@ -66,16 +58,23 @@ def fetch(
     :param proxies: {"http": URL, "https": URL}; without it the environment's apply.
     :param ca_bundle: path of the certificates to trust instead of the host's.
     :raises Refusal: it cannot be had, is another file, or there is no room for it.
+    :raises ToBeContinued: it could not be had for now, and what has come stays for the next run.
     """
-    if os.path.isfile(path) and files.sha256_of_file(path) == sha256:
+    if _is_there(path, sha256):
         return
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    clock = Clock()
     with (
         disk.watched(f"download {urls.shown(url)}", path),
         _proxies(proxies or {}),
-        files.replacing(path, owner=None, group=None, mode=0o600) as handle,
+        unfinished_file.held(path, sha256, clock.left_s) as (handle, temporary),
     ):
-        _stream(url, handle, sha256, ca_bundle)
+        # Another run may have brought it, while we waited for that.
+        if not _is_there(path, sha256):
+            part = _Part(handle, is_file=True)
+            if part.sha256 != sha256:
+                _persist(url, part, clock, lambda: _take_whole(part, url, sha256, ca_bundle, clock))
+            files.put_in_place(handle, temporary, path, owner=None, group=None, mode=0o600)
 
 
 def read(url: str, ca_bundle: str | None = None) -> bytes:
@@ -83,158 +82,202 @@ def read(url: str, ca_bundle: str | None = None) -> bytes:
 
     :raises Refusal: it cannot be had.
     """
-    with _arriving(url, ca_bundle) as chunks:
-        data = b""
-        for chunk in chunks:
-            data += chunk
-            if len(data) >= _CHUNK:
-                break
-        return data[:_CHUNK]
+    handle, clock = io.BytesIO(), Clock()
+    part = _Part(handle)
+    _persist(url, part, clock, lambda: _take(part, url, ca_bundle, clock, CHUNK))
+    return handle.getvalue()[:CHUNK]
 
 
-def _stream(url: str, handle: IO[bytes], sha256: str, ca_bundle: str | None) -> None:
-    digest = hashlib.sha256()
-    with _arriving(url, ca_bundle) as chunks:
-        for chunk in chunks:
-            digest.update(chunk)
-            handle.write(chunk)
-    if digest.hexdigest() != sha256:
-        raise Refusal(
-            f"download {urls.shown(url)}",
-            f"its sha256 is {digest.hexdigest()}, wanted is {sha256}; nothing was installed",
-            "Do not trust the file; correct the sha256 only after you know why it differs",
-        )
+def _is_there(path: str, sha256: str) -> bool:
+    return os.path.isfile(path) and files.sha256_of_file(path) == sha256
 
 
-def _chunks(url: str, arrived: queue.Queue[bytes | Exception]) -> Iterator[bytes]:
-    """Yield what a server sends, as it comes.
+class _Part:
+    """What has come of a file so far, its digest computed as it comes.
 
-    :param arrived: what :func:`_read_all` puts there.
-    :raises Refusal: it takes too long, or has no end.
+    :param handle: the file, with what is there of it from before.
+    :param is_file: whether it lies where the next run finds it.
+    :ivar size: in bytes.
+    :ivar total: what the whole file has, None where nobody said.
+    :ivar is_kept: whether the next run may go on with it: there it is, and the server sends parts.
+    :ivar is_doubtful: whether it was put together from several answers, or may have broken off.
+    :ivar was_distrusted: whether all that had come was thrown away for its digest.
     """
-    began, size = time.monotonic(), 0
-    while True:
-        chunk: bytes | Exception | None = None
-        with contextlib.suppress(queue.Empty):
-            chunk = arrived.get(timeout=max(0, began + _LONGEST_S - time.monotonic()))
-        if isinstance(chunk, Exception):
-            raise chunk
-        if chunk == b"":
-            return
-        size += len(chunk or b"")
-        took_s = time.monotonic() - began
-        if chunk is None or took_s > _LONGEST_S or size > _LARGEST:
-            limit = f"{_LONGEST_S // 60} minutes" if size <= _LARGEST else f"{_LARGEST >> 30} GiB"
-            raise Refusal(
-                f"download {urls.shown(url)}",
-                f"it was not at its end after {limit}: {size >> 10} KiB in {took_s:.0f} s",
-                "Look at the server and the way to it, or name a mirror that is nearer",
-            )
-        yield chunk
+
+    def __init__(self, handle: IO[bytes], is_file: bool = False) -> None:
+        self._handle = handle
+        self._is_file = is_file
+        self.total: int | None
+        self.is_doubtful = self.was_distrusted = False
+        self._reset()
+        for chunk in iter(lambda: handle.read(CHUNK), b""):
+            self._count(chunk)
+        self.is_kept = is_file
+
+    @property
+    def sha256(self) -> str:
+        """The hex digest of what has come."""
+        return self._digest.hexdigest()
+
+    def begin_anew(self) -> None:
+        """Throw away what has come."""
+        self._handle.seek(0)
+        self._handle.truncate()
+        self._reset()
+
+    def add(self, chunk: bytes) -> None:
+        """Append what came."""
+        self._handle.write(chunk)
+        self._count(chunk)
+
+    def wish(self) -> dict[str, str]:
+        """Return the headers that ask for what is lacking, as long as the file is the same."""
+        if self._is_unpacked:
+            self.begin_anew()
+        if not self.size:
+            return {}
+        condition = {"If-Range": self._version} if self._version else {}
+        return {"Range": f"bytes={self.size}-", **condition}
+
+    def prepare(self, answer: Arrival) -> None:
+        """Make ready for the answer to :meth:`wish`, which has what is lacking, or all.
+
+        :raises Fault: it has neither.
+        """
+        is_rest = self.size > 0 and self._is_rest(answer)
+        if self.size and not is_rest:
+            self.begin_anew()
+            if answer.status == http.client.PARTIAL_CONTENT:
+                raise Fault("the server sent another part of it than was asked for")
+        if not is_rest:
+            self._version, self.total = _version(answer), answer.size
+        self._is_unpacked = "content-encoding" in answer.headers
+        self.is_doubtful = is_rest or not answer.tells_its_end
+        takes_ranges = is_rest or answer.headers.get("accept-ranges", "").lower() == "bytes"
+        self.is_kept = self._is_file and takes_ranges and not self._is_unpacked
+
+    def _is_rest(self, answer: Arrival) -> bool:
+        """Say whether an answer goes on where this ends, with the same file."""
+        match = _RANGE.fullmatch(answer.headers.get("content-range", ""))
+        is_part = answer.status == http.client.PARTIAL_CONTENT
+        if not (match and is_part) or "content-encoding" in answer.headers:
+            return False
+        total = None if match.group(2) == "*" else int(match.group(2))
+        version = _version(answer)
+        is_other = _differ(total, self.total) or _differ(version, self._version)
+        if int(match.group(1)) != self.size or is_other:
+            return False
+        self.total, self._version = self.total or total, self._version or version
+        return True
+
+    def _reset(self) -> None:
+        self.size, self._digest = 0, hashlib.sha256()
+        self.total = None
+        self._version = ""
+        self._is_unpacked = self.is_kept = False
+
+    def _count(self, chunk: bytes) -> None:
+        self.size += len(chunk)
+        self._digest.update(chunk)
 
 
-def _read_all(
-    answer: IO[bytes], arrived: queue.Queue[bytes | Exception], is_over: threading.Event
+def _version(answer: Arrival) -> str:
+    """Return by what a server tells a version of a file from others, '' where by nothing exact."""
+    tag = answer.headers.get("etag", "")
+    if tag:
+        return tag if _TAG.fullmatch(tag) else ""
+    date = answer.headers.get("last-modified", "")
+    return date if _DATE.fullmatch(date) else ""
+
+
+def _differ(one: object, other: object) -> bool:
+    """Say whether two are known, and not the same."""
+    return bool(one and other and one != other)
+
+
+def _take(
+    part: _Part, url: str, ca_bundle: str | None, clock: Clock, most: int | None = None
 ) -> None:
-    """Put what a server sends where it is waited for, up to its empty end or an error.
+    """Ask for what is lacking of a file, once.
 
-    A single reading may last for ever, as that of one empty part of a packed body after the other.
-
-    :param is_over: set once nobody waits any more.
+    :param most: as much of it as is needed; all where that is None.
+    :raises Fault: it did not come.
     """
-    # One that waits for a whole chunk waits for as long as the server likes.
-    read = getattr(answer, "read1", answer.read)
-    with contextlib.closing(answer):
-        try:
-            for chunk in iter(lambda: read(_CHUNK), b""):
-                arrived.put(chunk)
-                if is_over.is_set():
+    wish = part.wish()
+    try:
+        with arrival.begun(url, ca_bundle, wish, clock) as answer:
+            part.prepare(answer)
+            for chunk in answer.chunks(part.size):
+                part.add(chunk)
+                if most and part.size >= most:
                     return
-            arrived.put(b"")
-        # Whatever it is, it is raised where it is waited for.
-        except Exception as error:
-            arrived.put(error)
+    except Fault as fault:
+        if wish and fault.status == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+            # It is shorter by now than what came of it.
+            part.begin_anew()
+            fault.passes = "now"
+        raise
+    if part.total and part.size < part.total:
+        # It may send less of a part than was asked for: RFC 9110, 14.2.
+        raise Fault(f"it broke off after {part.size} of {part.total} bytes")
 
 
-def _refuse_odd_netrc() -> None:
-    """Refuse a file of passwords that would keep us waiting, or that nobody could read.
+def _take_whole(part: _Part, url: str, sha256: str, ca_bundle: str | None, clock: Clock) -> None:
+    """Do the same, and hold the whole to its digest.
 
-    open_url reads it whenever an address has no user, whatever lies there.
+    What others may have put together, or that may have broken off, is fetched from its beginning
+    once more; no other file becomes the right one by that.
 
-    :raises Refusal: it is no regular file, larger than it could be for a reason, or cannot be read.
+    :raises Fault: it did not come, or is another file.
     """
-    path = os.environ.get("NETRC") or os.path.expanduser("~/.netrc")
-    if path == os.devnull:
-        return
-    try:
-        if len(files.read_text(path)) > _NETRC_LIMIT:
-            raise OSError(errno.EFBIG, f"it has more than {_NETRC_LIMIT >> 10} KiB")
-        netrc.netrc(os.environ.get("NETRC"))
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        # To open_url there is none then.
-        return
-    except (OSError, ValueError, netrc.NetrcParseError) as error:
-        # The error of a parser may quote the line, and a password with it.
-        reason = (
-            getattr(error, "strerror", None) or "it cannot be understood, or others may read it"
-        )
-        raise Refusal(f"passwords in {path}", reason, "Mend it or move it away") from None
+    _take(part, url, ca_bundle, clock)
+    if part.sha256 != sha256:
+        said = f"its sha256 is {part.sha256}, wanted is {sha256}; nothing was installed"
+        may_be_ours = part.is_doubtful and not part.was_distrusted
+        part.begin_anew()
+        part.was_distrusted = True
+        raise Fault(said, _DISTRUST, "now" if may_be_ours else "never")
 
 
-@contextlib.contextmanager
-def _arriving(url: str, ca_bundle: str | None) -> Iterator[Iterator[bytes]]:
-    """Yield what :func:`_chunks` yields of what is at a URL."""
-    _refuse_odd_netrc()
-    arrived: queue.Queue[bytes | Exception] = queue.Queue(_AHEAD)
-    is_over = threading.Event()
-    try:
-        answer = _answer(url, ca_bundle)
-        threading.Thread(
-            target=_read_all, args=(answer, arrived, is_over), name="arriving", daemon=True
-        ).start()
-        yield _chunks(url, arrived)
-    except _BROKEN as error:
-        raise Refusal(
-            f"download {urls.shown(url)}",
-            f"the server cannot be reached or does not have it: {commands.said(error)}",
-            "Correct the address, or the proxy and CA bundle on the way to it, and run again",
-        ) from error
-    finally:
-        is_over.set()
-        # Who has no room for what has come goes on, and ends.
-        with contextlib.suppress(queue.Empty):
-            arrived.get_nowait()
+def _persist(url: str, part: _Part, clock: Clock, take: Callable[[], None]) -> None:
+    """Take what comes of a file until it is there.
 
-
-def _answer(url: str, ca_bundle: str | None) -> IO[bytes]:
-    """Return the answer of a server once it has begun.
-
-    Each wait is bounded by itself, but a server may have us wait again and again: by headers that
-    come letter by letter, or by "100 Continue" for ever. Who is left waiting then ends with us.
-
-    :raises Refusal: it had not begun after a while.
+    :raises Refusal: it does not come, with the bound that was met; ToBeContinued where the next run
+        may go on from what has come.
     """
-    found: list[IO[bytes] | Exception] = []
-
-    def ask() -> None:
+    tries, furthest = 0, part.size
+    while True:
         try:
-            found.append(open_url(url, timeout=_SILENCE_S, ca_path=ca_bundle))
-        # Whatever it is, it is raised where it is waited for.
-        except Exception as error:
-            found.append(error)
+            take()
+            return
+        except Fault as fault:
+            if part.size >= furthest + _FURTHER:
+                tries, furthest = 0, part.size
+            tries += 1
+            pause_s = max(fault.rest_s, _PAUSE_S * 2 ** (tries - 1) * random.uniform(0.5, 1))
+            limit = _met(tries, fault.rest_s, pause_s, clock)
+            if fault.passes == "now" and not limit:
+                time.sleep(pause_s)
+                continue
+            what = f"download {urls.shown(url)}"
+            because = fault.because + (f"; {limit}" if fault.passes == "now" else "")
+            if fault.passes == "never" or not (part.is_kept and part.size):
+                raise Refusal(what, because, fault.remedy) from fault
+            stays = f"what has come of it, {part.size >> 10} KiB, stays for the next run"
+            raise unfinished_file.ToBeContinued(
+                what, f"{because}; {stays}", fault.remedy
+            ) from fault
 
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
-    asking.join(_ANSWER_S)
-    if not found:
-        raise Refusal(
-            f"download {urls.shown(url)}",
-            f"it had not begun to answer after {_ANSWER_S} s",
-            "Look at the server and the way to it, or name a mirror that is nearer",
-        )
-    if isinstance(found[0], Exception):
-        raise found[0]
-    return found[0]
+
+def _met(tries: int, rest_s: float, pause_s: float, clock: Clock) -> str:
+    """Return which bound keeps us from another try, '' for none."""
+    if tries >= _TRIES:
+        return f"it was tried {tries} times, and is no more"
+    if rest_s > _LONGEST_PAUSE_S:
+        return f"it asks to be left alone for {rest_s:.0f} s, and is for {_LONGEST_PAUSE_S} at most"
+    if pause_s > clock.left_s:
+        return f"the {arrival.LONGEST_S // 60} minutes that it may take in all are over"
+    return ""
 
 
 @contextlib.contextmanager

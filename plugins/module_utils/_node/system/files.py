@@ -14,11 +14,13 @@ import os
 import pwd
 import stat
 import tempfile
+import time
 from collections.abc import Collection, Iterable, Iterator
 from typing import IO, Any, Callable
 
 _CHUNK = 1 << 20
-_TEMPORARY = ".gpunode-"
+#: How the name begins of what is not in its place yet.
+TEMPORARY = ".gpunode-"
 #: What a small file, such as each of ours, has at the most, in bytes.
 TEXT_LIMIT = 16 << 20
 
@@ -197,17 +199,11 @@ def replacing(
     kill leaves the old one. An owner or group of None is that of the process. What others are to
     read is given another mode.
     """
-    descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=_TEMPORARY)
+    descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=TEMPORARY)
     try:
         with open(descriptor, "wb") as handle:
             yield handle
-            handle.flush()
-            uid = -1 if owner is None else pwd.getpwnam(owner).pw_uid
-            gid = -1 if group is None else grp.getgrnam(group).gr_gid
-            os.fchown(handle.fileno(), uid, gid)
-            os.fchmod(handle.fileno(), mode)
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
+            put_in_place(handle, temporary, path, owner, group, mode)
     except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
@@ -217,15 +213,36 @@ def replacing(
         raise
 
 
-def discard_temporary(folder: str) -> None:
-    """Remove the temporary files that :func:`replacing` left in a folder when it was killed.
+def put_in_place(
+    handle: IO[bytes], temporary: str, path: str, owner: str | None, group: str | None, mode: int
+) -> None:
+    """Have a file that was written aside take its place, once all of it is on the disk.
+
+    :param handle: the file, open for writing.
+    :param temporary: where it lies, in the folder of ``path``.
+    """
+    handle.flush()
+    uid = -1 if owner is None else pwd.getpwnam(owner).pw_uid
+    gid = -1 if group is None else grp.getgrnam(group).gr_gid
+    os.fchown(handle.fileno(), uid, gid)
+    os.fchmod(handle.fileno(), mode)
+    os.fsync(handle.fileno())
+    os.replace(temporary, path)
+
+
+def discard_temporary(folder: str, age_s: float = 0) -> None:
+    """Remove what was not in its place yet in a folder when a run was killed.
 
     Nobody else may be writing there. What cannot be removed does no harm but to lie there.
+
+    :param age_s: only what nobody wrote to for as long.
     """
     with contextlib.suppress(OSError):
         for entry in os.scandir(folder):
-            if entry.name.startswith(_TEMPORARY) and entry.is_file(follow_symlinks=False):
-                os.unlink(entry.path)
+            if entry.name.startswith(TEMPORARY) and entry.is_file(follow_symlinks=False):
+                written = entry.stat(follow_symlinks=False).st_mtime
+                if not age_s or written < time.time() - age_s:
+                    os.unlink(entry.path)
 
 
 def write_text(

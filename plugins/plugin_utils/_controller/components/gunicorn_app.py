@@ -79,13 +79,29 @@ def _each(
         [item for item in options["list"] if item["state"] == state]
         for state in ("present", "absent")
     )
+    unheard = app_source.fetch_missing(_wish(item) for item in staying if not item.get("release"))
     asked = [
-        collected.ask(application.wanted, item, options["secrets"].get(item["name"]) or {}, site)
-        for item in staying
+        collected.ask(_application, item, options["secrets"], unheard, site) for item in staying
     ]
     leave = [collected.ask(application.identity, item) for item in going]
     collected.refuse()
     return [app for app in asked if app], [app for app in leave if app]
+
+
+def _wish(item: Mapping[str, Any]) -> app_source.Wish:
+    return item.get("source") or "", item.get("sha256")
+
+
+def _application(
+    item: Mapping[str, Any],
+    secrets: Mapping[str, Mapping[str, str]],
+    unheard: Mapping[app_source.Wish, Refusal],
+    site: Site,
+) -> wanted.Application:
+    """Return what is wanted of an application, unless what it is made of could not be fetched."""
+    if _wish(item) in unheard and not item.get("release"):
+        raise unheard[_wish(item)]
+    return application.wanted(item, secrets.get(item["name"]) or {}, site)
 
 
 def _refuse_together(

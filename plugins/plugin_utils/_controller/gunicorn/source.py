@@ -8,12 +8,13 @@ fleet's hosts share one download and one archive.
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import os
 import pathlib
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node import urls
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app import release
@@ -22,9 +23,15 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.system import 
     disk,
     download,
     files,
+    unfinished_file,
 )
 
 from ..inputs.site import Site
+
+# Archives that come at once: enough to fill a line on which one server is slow.
+_AT_ONCE = 4
+#: (source, sha256) of an application, as for :func:`folder_of`.
+Wish = tuple[str, str | None]
 
 
 def cache() -> pathlib.Path:
@@ -92,6 +99,27 @@ def folder_of(source: str, sha256: str | None, site: Site) -> str:
     return _unpacked(path, digest)
 
 
+def fetch_missing(wishes: Iterable[Wish]) -> dict[Wish, Refusal]:
+    """Fetch the archives at addresses that the cache lacks, a few at once.
+
+    :return: why those that cannot be had cannot. What else is wrong with one, :func:`folder_of`
+        says.
+    """
+    refused: dict[Wish, Refusal] = {}
+    with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
+        coming = {
+            (url, sha256): pool.submit(_fetched, url, sha256)
+            for url, sha256 in dict.fromkeys(wishes)
+            if "://" in url and sha256 and not _place_of(sha256).exists()
+        }
+        for wish, one in coming.items():
+            try:
+                one.result()
+            except Refusal as refusal:
+                refused[wish] = refusal
+    return refused
+
+
 def archive_of(digest: str) -> pathlib.Path:
     """Return where the archive of a release lies on the controller, once it was packed."""
     return cache() / "releases" / f"{digest}.tar.gz"
@@ -133,8 +161,14 @@ def _demanded(source: str, sha256: str | None) -> str:
     return sha256
 
 
+def _place_of(sha256: str) -> pathlib.Path:
+    return cache() / "archives" / sha256
+
+
 def _fetched(url: str, sha256: str) -> pathlib.Path:
-    path = _own_cache() / "archives" / sha256
+    _own_cache()
+    path = _place_of(sha256)
+    files.discard_temporary(str(path.parent), unfinished_file.ABANDONED_S)
     download.fetch(url, str(path), sha256)
     return path
 

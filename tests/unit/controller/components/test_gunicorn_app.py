@@ -293,6 +293,20 @@ def test_every_bad_application_is_named_and_not_the_first_alone(resolve):
         assert any(name in text for text in told)
 
 
+def test_every_archive_that_cannot_be_had_is_named_beside_what_else_is_bad(resolve, tmp_path):
+    """And of each only that, in the order of the list."""
+    bad = [
+        {"name": "one", "source": f"file://{tmp_path}/one.tar", "sha256": "1" * 64},
+        {"name": "two", "source": "gone"},
+        {"name": "three", "source": f"file://{tmp_path}/three.tar", "sha256": "3" * 64},
+    ]
+    with pytest.raises(Refusal) as refused:
+        resolve(*bad)
+    told = [str(refusal) for refusal in refused.value.each()]
+    for name, text in zip(("one.tar", "gone", "three.tar"), told, strict=True):
+        assert name in text
+
+
 def test_a_misspelt_option_is_refused(resolve):
     with pytest.raises(Refusal, match="wokers"):
         resolve({"wokers": 2})

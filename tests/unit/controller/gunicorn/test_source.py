@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import http.server
 import os
 import pathlib
 import shutil
 import tarfile
+import threading
+import time
 
 import pytest
 
@@ -197,3 +200,81 @@ def test_a_cache_without_room_is_named(site, tmp_path, archive, monkeypatch, num
     monkeypatch.setattr(release, step, full)
     with pytest.raises(Refusal, match=f"the file system of {tmp_path}/cache/x is full"):
         app_source.pack(folder, "0" * 64, keep_all)
+
+
+class Together(http.server.BaseHTTPRequestHandler):
+    """Begins to answer, and goes on once as many wait for it as are to; sends its own path."""
+
+    def do_GET(self):
+        server = self.server
+        with server.lock:
+            server.asked.append(self.path)
+        if "gone" in self.path:
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.path)))
+        self.end_headers()
+        self.wfile.flush()
+        with server.lock:
+            server.now += 1
+            server.most = max(server.most, server.now)
+        deadline = time.monotonic() + 60
+        while server.most < server.together and time.monotonic() < deadline:
+            time.sleep(0.01)
+        # Whoever comes too many has the time to come.
+        time.sleep(0.2)
+        with server.lock:
+            server.now -= 1
+        self.wfile.write(self.path.encode())
+
+    def log_message(self, *_arguments):
+        pass
+
+
+@pytest.fixture
+def together():
+    """A server of archives; ``most`` is how many were asked for at once."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Together) as server:
+        server.asked, server.lock = [], threading.Lock()
+        server.now = server.most = 0
+        server.together = 4
+        server.url = f"http://127.0.0.1:{server.server_port}"
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def wishes(server, *names):
+    return [
+        (f"{server.url}/{name}", hashlib.sha256(f"/{name}".encode()).hexdigest()) for name in names
+    ]
+
+
+def test_archives_that_are_lacking_come_a_few_at_once_and_each_that_does_not_is_told(
+    site, together
+):
+    names = ["a", "b", "gone1", "c", "d", "gone2", "e", "f"]
+    asked = wishes(together, *names)
+    refused = app_source.fetch_missing(
+        [*asked, asked[0], ("web", None), (f"{together.url}/x", None)]
+    )
+    assert list(refused) == [asked[2], asked[5]]
+    assert all("404" in str(refusal) for refusal in refused.values())
+    assert together.most == 4
+    assert sorted(together.asked) == sorted(f"/{name}" for name in names)
+    together.asked.clear()
+    assert list(app_source.fetch_missing(asked[:2])) == []
+    assert together.asked == []
+
+
+def test_what_a_killed_run_left_of_an_archive_goes_once_nobody_came_back_for_it(site, together):
+    together.together = 1
+    (wish,) = wishes(together, "a")
+    folder = app_source.cache() / "archives"
+    folder.mkdir(parents=True, mode=0o700)
+    for name, age_s in ((".gpunode-old", 2 * 24 * 3600), (".gpunode-new", 3600), ("kept", 1e7)):
+        (folder / name).write_text("")
+        os.utime(folder / name, (time.time() - age_s,) * 2)
+    app_source.fetch_missing([wish])
+    assert {path.name for path in folder.iterdir()} == {".gpunode-new", "kept", wish[1]}

@@ -16,6 +16,7 @@ import yaml
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.miniforge import (
     converge,
+    installer,
 )
 from ansible_collections.gpunode.stack.plugins.module_utils._node.miniforge import (
     removal as miniforge_removal,
@@ -24,6 +25,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
     disk,
     own_paths,
+    unfinished_file,
     unfinished_folder,
 )
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
@@ -517,6 +519,21 @@ def test_an_installer_that_fails_leaves_nothing(host):
         host.converge(host.wanted(fail='mkdir "$PREFIX"; echo sorry; exit 1'))
     assert not host.prefix.exists()
     assert not os.path.exists(host.places["work_dir"])
+
+
+@as_root
+def test_what_has_come_of_an_installer_stays_only_where_it_is_gone_on_with(host, monkeypatch):
+    def come_to_a_part(_url, path, *_more):
+        os.makedirs(os.path.dirname(path))
+        raise error("download", "it broke off", "Run again")
+
+    monkeypatch.setattr(installer.download, "fetch", come_to_a_part)
+    for error, stays in ((unfinished_file.ToBeContinued, True), (Refusal, False)):
+        shutil.rmtree(host.places["work_dir"], ignore_errors=True)
+        with pytest.raises(error):
+            host.converge(host.wanted())
+        assert os.path.exists(host.places["work_dir"]) == stays
+        assert not host.prefix.exists()
 
 
 @as_root

@@ -14,7 +14,10 @@ import time
 import pytest
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import download
+from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
+    arrival,
+    download,
+)
 
 CONTENT = b"#!/bin/sh\n" * 5000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -102,6 +105,12 @@ def server():
         server.shutdown()
 
 
+@pytest.fixture(autouse=True)
+def without_rest(monkeypatch):
+    """No pause is longer than a moment, whatever is said of how long it is."""
+    monkeypatch.setattr(download, "_PAUSE_S", 0.001)
+
+
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "cache" / "installer.sh"
@@ -122,7 +131,7 @@ def test_what_is_there_already_is_not_fetched_again(server, path):
     ("name", "sha256", "words"),
     [
         ("ok", "0" * 64, f"its sha256 is {SHA256}, wanted is 000000"),
-        ("cut", SHA256, "its sha256 is"),
+        ("cut", SHA256, "it broke off after 25000 of 50000 bytes; it was tried 5 times"),
         ("missing", SHA256, "404"),
     ],
 )
@@ -174,18 +183,18 @@ def given_up(url, path, words):
 def test_a_server_that_does_not_come_to_its_answer_is_waited_for_no_longer(
     server, path, monkeypatch, way
 ):
-    monkeypatch.setattr(download, "_ANSWER_S", 0.5)
+    monkeypatch.setattr(arrival, "_ANSWER_S", 0.5)
     given_up(f"{server.url}/{way}", path, "it had not begun to answer after")
 
 
 @pytest.mark.parametrize(
     ("limit", "value", "words"),
-    [("_LONGEST_S", 1, "after 0 minutes"), ("_LARGEST", 10, "after 0 GiB")],
+    [("LONGEST_S", 1, "after 0 minutes"), ("_LARGEST", 10, "after 0 GiB")],
 )
 def test_what_does_not_end_names_the_limit_and_leaves_nothing(
     server, path, monkeypatch, limit, value, words
 ):
-    monkeypatch.setattr(download, limit, value)
+    monkeypatch.setattr(arrival, limit, value)
     with pytest.raises(Refusal, match=f"not at its end {words}"):
         download.fetch(f"{server.url}/drip", str(path), SHA256)
     assert os.listdir(path.parent) == []
@@ -197,7 +206,7 @@ def test_what_does_not_end_names_the_limit_and_leaves_nothing(
 def test_a_body_that_goes_on_without_a_byte_of_it_is_waited_for_no_longer(
     server, path, monkeypatch, way
 ):
-    monkeypatch.setattr(download, "_LONGEST_S", 0.5)
+    monkeypatch.setattr(arrival, "LONGEST_S", 0.5)
     given_up(f"{server.url}/{way}", path, "not at its end after")
 
 
@@ -205,6 +214,9 @@ def test_what_fails_on_the_disk_keeps_no_server_waiting(server, path, monkeypatc
     class Full:
         def update(self, _chunk):
             raise OSError(errno.ENOSPC, "full")
+
+        def hexdigest(self):
+            return "of nothing yet"
 
     # Those of servers that other tests gave up end with their servers.
     before = set(threading.enumerate())
