@@ -19,7 +19,7 @@ def read(text: str) -> dict[str, list[str]]:
     """
     try:
         said = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"it is no YAML: {' '.join(str(error).split())}") from error
     if not isinstance(said, dict) or not said.get("dependencies"):
         raise ValueError("it is no environment.yml: it has no dependencies")

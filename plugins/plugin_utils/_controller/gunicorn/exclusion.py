@@ -8,7 +8,7 @@ import os
 import pathlib
 import re
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node.gunicorn_app.release import (
@@ -129,27 +129,47 @@ def _expression(pattern: str) -> str:
 
     :raises LookupError: it has an end that is missing, or a class that there is not.
     """
-    found, at = "", 0
+    # What stands between two "**/"; the last of it so far; and in its last part, between two stars.
+    groups: list[str] = []
+    group, between, at = "", [""], 0
     while at < len(pattern):
-        rest = pattern[at:]
+        rest, length = pattern[at:], 1
         starts_part = at == 0 or pattern[at - 1] == "/"
         if starts_part and rest.startswith("**/"):
-            found, at = f"{found}(?:.*/)?", at + 3
+            groups, group, length = [*groups, group], "", 3
         elif starts_part and rest == "**":
-            found, at = f"{found}.+", at + 2
+            between, length = [".+"], 2
         elif rest[0] == "*":
-            stars = len(rest) - len(rest.lstrip("*"))
-            found, at = f"{found}[^/]*", at + stars
-        elif rest[0] == "?":
-            found, at = f"{found}[^/]", at + 1
+            between, length = [*between, ""], len(rest) - len(rest.lstrip("*"))
+        elif rest[0] == "/":
+            group, between = f"{group}{_apart(between, '[^/]*', '[^/]*?')}/", [""]
         elif rest[0] == "[":
             letters, length = _letters(rest)
-            found, at = found + letters, at + length
+            between[-1] += letters
         elif rest[0] == "\\":
-            found, at = found + re.escape(rest[1]), at + 2
+            between[-1] += re.escape(rest[1])
+            length = 2
         else:
-            found, at = found + re.escape(rest[0]), at + 1
-    return found
+            between[-1] += "[^/]" if rest[0] == "?" else re.escape(rest[0])
+        at += length
+    last = group + _apart(between, "[^/]*", "[^/]*?")
+    return _apart([*groups, last], "(?:.*/)?", "(?:[^/]*/)*?")
+
+
+def _apart(parts: Sequence[str], gap: str, least: str) -> str:
+    """Return the regular expression of parts with gaps between them.
+
+    Each but the last one matches where it first can, for good: the gap behind it takes as much as
+    there is, and nobody who wrote a pattern has us try all ways to divide a path.
+
+    :param gap: the expression of a gap.
+    :param least: the same, of one that takes as little as it can.
+    """
+    first, *others = parts
+    if not others:
+        return first
+    *inner, last = others
+    return first + "".join(f"(?>{least}{part})" for part in inner) + gap + last
 
 
 def _letters(pattern: str) -> tuple[str, int]:

@@ -38,6 +38,7 @@ def test_what_it_asks_for_is_read(text, found):
         ("name: web\n", "no dependencies"),
         ("- python\n", "no dependencies"),
         ("dependencies: [\n", "it is no YAML"),
+        ("[" * 3000, "it is no YAML"),
         ("dependencies: {python: 3}\n", "dependencies are no list"),
         (f"channels: conda-forge\n{BEGIN}", "channels are no list"),
         (f"variables: {{A: b}}\n{BEGIN}", "environment_variables of the application"),

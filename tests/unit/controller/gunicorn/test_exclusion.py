@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 
 import pytest
 
@@ -34,6 +35,8 @@ CASES = {
     "a folder of two stars taken back": {"": "doc/**\n!doc/b/\n"},
     "two stars between": {"": "doc/**/a.txt\n"},
     "more stars": {"": "do**c\ndoc/b**\n"},
+    "stars that divide a name": {"": "*a*e*\nd*/*/*.t*t\na*b*b\n*[.]*g*\n"},
+    "stars that divide a path": {"": "**/b/**/a.t?t\nd*/**/b/**/*\n**/**/x*/**/*.o\n"},
     "taken back": {"": "*.log\n!keep.log\n"},
     "taken back in a folder that is gone": {"": "logs/\n!logs/keep.log\n"},
     "taken back within": {"": "logs/*\n!logs/keep.log\n"},
@@ -105,6 +108,22 @@ def test_patterns_that_are_said_mean_the_same(tmp_path, case):
     (tmp_path / ".gitignore").unlink()
     patterns = CASES[case][""].split("\n")
     assert kept(tmp_path, patterns, by_git=False) == expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path"),
+    [
+        ("*a" * 40 + "b", "a" * 255),
+        ("**/*a/" * 40 + "b", "a/" * 100 + "a"),
+        ("**/" * 40 + "b", "a/" * 100 + "a"),
+        ("*a*/" * 40 + "**/b", "a/" * 100 + "a"),
+        ("[a]*?" * 40 + "b", "a" * 255),
+    ],
+)
+def test_no_pattern_has_a_path_divided_in_all_ways(pattern, path):
+    begin = time.process_time()
+    assert exclusion.of("/", [pattern], False)(path, False) is False
+    assert time.process_time() - begin < 1
 
 
 def test_what_is_said_goes_before_what_files_say(tmp_path):
