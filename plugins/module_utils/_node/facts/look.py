@@ -12,10 +12,14 @@ from ..conda import path_state
 from ..facts_shape import Facts
 from ..records import receipts
 from ..system import accounts, commands, listening, own_paths, shares, systemd
+from ..system import root as root_folder
 from ..system.open_files import OpenFiles
 from ..system.root import Root
 from . import general as host
 from . import gpu_host, guards
+
+# What is looked at of each host beside programs, and may lie on a share.
+_PLACES = ("/boot", "/lib/modules", "/usr/local/lib", "/usr/src", "/var/lib/dkms")
 
 
 def facts(
@@ -29,11 +33,13 @@ def facts(
     :param root: the folder that stands for / in what is said of GPUs, driver, kernels and RDMA; no
         program of another one than / is run.
     :raises Refusal: this does not run as root, and / is looked at; or a share does not answer on
-        which paths lie that are asked for or that receipts name.
+        which lies what is asked for, what receipts name, or what is looked at of each host.
     """
     if root == "/" and not accounts.is_root():
         raise accounts.not_root()
-    shares.refuse_silent(itertools.chain(paths, receipts.paths()))
+    shares.refuse_silent(
+        itertools.chain(paths, root_folder.PATH.split(":"), _PLACES, receipts.paths())
+    )
     general = host.general(Root())
     own_kernel = host.own_kernel()
     running = general["kernel"] if own_kernel else ""

@@ -19,6 +19,8 @@ from . import commands
 from .commands import Run
 
 PATIENCE_S = 10
+#: Where programs are. sudo and cron may leave out where a driver's lie.
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # No file that is read whole is larger; a log or a stray binary may be.
 _TEXT_LIMIT = 64 << 20
 # As many as the kernel follows, path_resolution(7).
@@ -137,7 +139,7 @@ class Root:
 
     def has_program(self, name: str) -> bool:
         """Say whether there is a program of a name."""
-        return any(self.exists(f"{folder}/{name}") for folder in _PATH.split(":"))
+        return any(self.exists(f"{folder}/{name}") for folder in PATH.split(":"))
 
     def ended(self, *argv: str, patience_s: float = PATIENCE_S) -> Ended:
         """Run a program and return how it Ended, after ``patience_s`` seconds at the most.
@@ -169,7 +171,7 @@ class Root:
                 capture_output=True,
                 stdin=subprocess.DEVNULL,
                 timeout=patience_s,
-                env={**os.environ, "LC_ALL": "C", "PATH": _PATH},
+                env={**os.environ, "LC_ALL": "C", "PATH": PATH},
             )
         except subprocess.TimeoutExpired:
             return _late(patience_s)
@@ -183,7 +185,3 @@ class Root:
 
 def _late(patience_s: float) -> Ended:
     return Ended(None, "", f"no answer within {patience_s} s", is_late=True)
-
-
-# sudo and cron may leave out where a driver's programs lie.
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

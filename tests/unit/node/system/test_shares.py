@@ -171,3 +171,25 @@ def test_a_whole_look_beside_a_silent_share_ends(beside_a_silent_share):
         "answer = [gone in [row['mount'] for row in found['mounts']], sorted(found['paths'])]"
     )
     assert answer == [False, ["/opt"]]
+
+
+@pytest.mark.parametrize("place", ["programs", "sources"])
+def test_where_programs_or_modules_lie_on_a_silent_share_the_look_says_so(
+    place, beside_a_silent_share
+):
+    moved = {
+        "programs": "root.PATH = f'{gone}/bin:{root.PATH}'",
+        "sources": "look._PLACES = (gone + '/src',)",
+    }
+    answer = beside_a_silent_share(
+        f"from {_NODE}.facts import look\n"
+        f"from {_NODE}.refusal import Refusal\n"
+        f"from {_NODE}.system import root, shares\n"
+        "shares._WANTED_S = 0.5\n"
+        f"{moved[place]}\n"
+        "try:\n"
+        "    answer = look.facts()\n"
+        "except Refusal as refusal:\n"
+        "    answer = str(refusal)"
+    )
+    assert "which has not answered within 0.5 s" in answer
