@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import tempfile
 from pathlib import Path
 
+from lab import rpms as lab_rpms
 from lab import textfile
 from standins import doca, mlnx_ofed, rpms
 
@@ -15,7 +15,7 @@ FAULTS = frozenset(row["name"] for row in _TABLE["faults"])
 #: Where the repository is for the node.
 PATH = "/srv/doca"
 _BUILT = "/srv/built-doca"
-_DAMAGED = "mlnx-tools"
+_DAMAGED, _BROKEN = "mlnx-tools", "mlnx-ofa_kernel"
 _SOURCES, _CONF = "/usr/src/mlnx-ofa_kernel-{series}", "dkms.conf"
 
 
@@ -29,13 +29,18 @@ def versions(release):
     return known
 
 
-class Repository(rpms.Repositories):
+class Repository:
     """The repository of one release of DOCA, for a node that has rpmbuild.
 
     :param shell: a lab.shell.Shell of the node.
     :param tree: its root folder on this machine.
-    :param distribution: what packages/el.yml calls it, "el9".
+    :param distribution: what the node is shaped as, "el9".
     """
+
+    def __init__(self, shell, tree, distribution):
+        self._shell = shell
+        self._tree = tree
+        self._distribution = distribution
 
     def hold(self, release, faults=()):
         """Make it hold a release and nothing else.
@@ -45,7 +50,7 @@ class Repository(rpms.Repositories):
         built = self._built_of(release, frozenset(faults) - {"damaged"})
         shell = self._shell
         shell.says(f"rm -rf {PATH}; mkdir -p {PATH}; ln {built}/*.rpm {PATH}")
-        shell.says(f"cp {rpms.PATH}/{rpms.KEY} {PATH}; createrepo_c -q {PATH}")
+        shell.says(f"cp {lab_rpms.KEY} {PATH}/{rpms.KEY}; createrepo_c -q {PATH}")
         if "damaged" in faults:
             # Another inode: what is built stays whole.
             name = f"{PATH}/{_DAMAGED}-*.rpm"
@@ -58,41 +63,43 @@ class Repository(rpms.Repositories):
         folder = f"{_BUILT}/{release}-{name}"
         if not textfile.inside(self._tree, folder).exists():
             known = versions(release) | {"faults": faults, "dist": self._distribution}
-            told = {"mlnx-ofa_kernel": "broken-pre"} if "broken-pre" in faults else {}
-            self._shell.says(f"mkdir -p {folder}.new")
-            self._build(_rows(known, faults), f"{folder}.new", known, told)
+            with tempfile.TemporaryDirectory() as temporary:
+                sources = Path(temporary, "sources")
+                _put_sources(sources, known)
+                rows = _rows(known, faults, sources)
+                lab_rpms.Builder(self._shell, self._tree).build(rows, f"{folder}.new", known)
             self._shell.says(f"mv {folder}.new {folder}")
         return folder
 
-    def _place(self, tree, row, known, fault):
-        super()._place(tree, row, known, fault)
-        if "tree" in row:
-            with tempfile.TemporaryDirectory() as temporary:
-                source = Path(temporary, "source")
-                version = mlnx_ofed.source_tree(source, known, known["faults"])
-                conf = source / _CONF
-                text = conf.read_text(encoding="utf-8").replace(
-                    "mlnx-ofed-kernel", "mlnx-ofa_kernel"
-                )
-                text = text.replace(f'"{version}"', f'"{known["series"]}"')
-                # On Enterprise Linux DKMS puts all below extra, whatever it is told.
-                conf.write_text(text.replace('"/kernel/', '"/extra/'), encoding="utf-8")
-                place = textfile.inside(tree, _SOURCES.format(**known))
-                shutil.copytree(source, place, dirs_exist_ok=True)
+
+def _put_sources(folder, known):
+    """Put the sources of the modules into a folder, as they are packaged for DKMS."""
+    version = mlnx_ofed.source_tree(folder, known, known["faults"])
+    conf = folder / _CONF
+    text = conf.read_text(encoding="utf-8").replace("mlnx-ofed-kernel", "mlnx-ofa_kernel")
+    text = text.replace(f'"{version}"', f'"{known["series"]}"')
+    # On Enterprise Linux DKMS puts all below extra, whatever it is told.
+    conf.write_text(text.replace('"/kernel/', '"/extra/'), encoding="utf-8")
 
 
-def _rows(known, faults):
-    """Return the rows of rpms of a release."""
+def _rows(known, faults, sources):
+    """Return the rows of rpms of a release.
+
+    :param sources: the folder with the sources of the modules.
+    """
     whole = {"version": known["doca"], "release": known["build"]}
-    rows = [_row(row, known, faults) for row in (*_TABLE["packages"], _TABLE["updater"])]
+    packages = (*_TABLE["packages"], _TABLE["updater"])
+    rows = [_row(row, known, faults, sources) for row in packages]
     return [*rows, *({**whole, **row} for row in _TABLE["profiles"])]
 
 
-def _row(row, known, faults):
+def _row(row, known, faults, sources):
     files = {
         path: mlnx_ofed.program(name, faults).replace("@INTERNAL@", known["internal"])
         for path, name in row.get("files", {}).items()
     }
     conf = f"{_SOURCES}/{_CONF}"
     listed = {"source": [_SOURCES, f"%exclude {conf}"], "conf": [conf]}
-    return {**row, "files": files, "listed": listed.get(row.get("tree"), [])}
+    more = {"folders": {_SOURCES: sources}, "listed": listed[row["tree"]]} if "tree" in row else {}
+    fault = "broken-pre" if row["name"] == _BROKEN and "broken-pre" in faults else ""
+    return rpms.faulty({**row, "files": files, **more}, fault)

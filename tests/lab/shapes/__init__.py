@@ -1,8 +1,8 @@
 """Lab nodes by kind: nodes of Debian that have what hosts of another distribution have.
 
 A shape is data, each with its source, and what makes a fresh node so: what the host says of
-itself, its kernels, and the settings of its package manager, which is the real one. What is
-installed on it comes from stand-in packages, see tests/standins/packages.
+itself, its kernels, the settings of its package manager, which is the real one, and of Enterprise
+Linux the packages that its distribution has. Packages of vendors come with what a test installs.
 """
 
 from __future__ import annotations

@@ -6,19 +6,19 @@ from pathlib import Path
 
 import yaml
 
-from lab import kernel, textfile
-from lab.paths import CHECKOUT
+from lab import kernel, rpms, textfile
 from lab.shell import Shell
-from standins import rpms
 
 _FACTS = yaml.safe_load(Path(__file__).with_suffix(".yml").read_text(encoding="utf-8"))
+_PACKAGES = Path(__file__).with_name("el_packages.yml")
+_TABLE = yaml.safe_load(_PACKAGES.read_text(encoding="utf-8"))
 _TIMEOUT_S = 300
 _BASE = "/srv/base"
 _REPO = """\
 [baseos]
 name=Base
 baseurl=file://{path}
-gpgkey=file://{path}/{key}
+gpgkey=file://{key}
 """
 # Debian's plugin `local` breaks dnf there, and versionlock comes as a package.
 _PLUGINS = """
@@ -83,12 +83,11 @@ class EnterpriseLinux:
     @property
     def key(self):
         """A text that changes with all that is done to a node."""
-        standins = CHECKOUT / "tests" / "standins"
         texts = [
-            (standins / path).read_text(encoding="utf-8") for path in ("rpms.py", "packages/el.yml")
+            path.read_text(encoding="utf-8")
+            for path in (Path(__file__), Path(rpms.__file__), _PACKAGES)
         ]
-        told = [repr(self._row), repr(_FACTS["packages"]), *texts]
-        return "\n".join([Path(__file__).read_text(encoding="utf-8"), *told])
+        return "\n".join([*texts, repr(self._row), repr(_FACTS["packages"])])
 
     def prepare(self, lab, node):
         """Give a fresh node the shape."""
@@ -97,9 +96,7 @@ class EnterpriseLinux:
         shell.says(_PLUGINS)
         for release in (self.kernel, self.next_kernel):
             shell.says(_HEADERS.format(debian=debian, release=release))
-        repositories = rpms.Repositories(shell, tree, self.name)
-        repositories.sign_with_own_key()
-        repositories.base(_BASE, self._row["kernels"])
+        self._make_repository(shell, tree)
         told = "".join(f'{name}="{value}"\n' for name, value in self._row["os_release"].items())
         for path, text in {
             "/usr/lib/os-release": told,
@@ -113,10 +110,37 @@ class EnterpriseLinux:
         words = {"debian": debian, "release": self.kernel, "installed": installed, "kernel": first}
         shell.says(_SHAPE.format(image=self.kernel_packages[0], **words), _TIMEOUT_S)
 
+    def packages(self, group):
+        """Return the rows of el_packages.yml that the distribution has of a group."""
+        found = []
+        for row in _TABLE[group]:
+            if self.name in row.get("of", row.get("versions", [self.name])):
+                own = row.get("versions", {}).get(self.name)
+                found.append({**row, **(_numbers(own) if own else {})})
+        return found
+
+    def _make_repository(self, shell, tree):
+        """Make the repository of the distribution, and the key that packages are signed with."""
+        builder = rpms.Builder(shell, tree)
+        builder.make_key()
+        builder.build(self.packages("base"), _BASE, {})
+        for kernel_release in self._row["kernels"]:
+            version, _dash, release = kernel_release.partition("-")
+            known = {"release": kernel_release, "kernel_version": version}
+            builder.build(self.packages("kernel"), _BASE, known | {"kernel_release": release})
+        shell.says(f"createrepo_c -q {_BASE}")
+
     def _dnf_conf(self):
         platform = {"module_platform_id": self._row["os_release"]["PLATFORM_ID"]}
         settings = {**self._row["dnf_conf"], **platform}
         return "".join(["[main]\n", *(f"{name}={value}\n" for name, value in settings.items())])
+
+
+def _numbers(own):
+    """Return what a row has of a version and its release: "4.3.0-20.el9"."""
+    version, _dash, release = own.partition("-")
+    said = {"own": own, "major": version.partition(".")[0]}
+    return {"version": version, "release": release, "own": said}
 
 
 #: {name: EnterpriseLinux}.

@@ -66,7 +66,8 @@ class EnterpriseLinuxHost(shell.Shell):
         super().__init__(lab, node)
         self.shape = shapes.SHAPES[shape]
         self.release = shapes.fresh(lab, node, shape)
-        self._repositories = rpms.Repositories(self, lab.tree(node), shape)
+        self._repository = rpms.Repository(self, lab.tree(node), shape)
+        self._repository.begin()
         self.says(f"cd {rpms.PATH}; cp {rpms.KEY} {_KEY_OF_10}")
         self.serve()
 
@@ -95,7 +96,7 @@ class EnterpriseLinuxHost(shell.Shell):
         :param faults: {name of a package: one of rpms.FAULTS}.
         :param trees: {name of a package: what its modules are called in DKMS}.
         """
-        self._repositories.publish(versions, faults, self.shape.has_streams, trees)
+        self._repository.publish(versions, faults, self.shape.has_streams, trees)
         # As its timer does in time.
         self.says("dnf -q clean expire-cache")
 

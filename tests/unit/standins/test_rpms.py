@@ -1,4 +1,4 @@
-"""The table of stand-in RPMs says where each row is from, and is whole."""
+"""The tables of stand-in RPMs say where each row is from, and are whole."""
 
 from __future__ import annotations
 
@@ -7,36 +7,41 @@ import re
 import pytest
 import yaml
 
+from lab import rpms as lab_rpms
 from lab.shapes import el
 from standins import rpms
 
-GROUPS = ("base", "kernel", "cuda")
-ROWS = [row for group in GROUPS for row in rpms._TABLE[group]]
-KNOWN = {
-    **{"version": "580.95.05", "evr": "3:580.95.05", "branch": "580"},
-    **{"release": "5.14.0-1.el9", "kernel_version": "5.14.0", "kernel_release": "1.el9"},
+OF_NVIDIA = rpms._TABLE["cuda"]
+OF_DISTRIBUTIONS = [*el._TABLE["base"], *el._TABLE["kernel"]]
+WORDS = {
+    *("name", "source", "version", "release", "epoch", "arch", "files", "links", "copies"),
+    *("post", "posttrans", "preun", *lab_rpms.TAGS),
 }
+KNOWN = {"version": "580.95.05", "evr": "3:580.95.05", "branch": "580"}
 
 
-def rows_of(distribution, *groups):
-    """Return the rows that a distribution has of some groups."""
-    repositories = rpms.Repositories(None, None, distribution)
-    return [row for group in groups for row in repositories._rows(group)]
+def rows_of(distribution):
+    """Return the rows that a distribution has, with those of NVIDIA's repository."""
+    shape = el.SHAPES[distribution]
+    return [*shape.packages("base"), *shape.packages("kernel"), *OF_NVIDIA]
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row["name"])
-def test_a_package_names_its_source_and_has_no_word_that_nothing_reads(row):
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        *((row, {"of", "versions", "triggers"}) for row in OF_DISTRIBUTIONS),
+        *((row, {"dkms", "unit"}) for row in OF_NVIDIA),
+    ],
+    ids=lambda value: value.get("name") if isinstance(value, dict) else "",
+)
+def test_a_package_names_its_source_and_has_no_word_that_nothing_reads(row, words):
     assert row["source"]
-    assert set(row) <= {
-        *("name", "source", "of", "versions", "version", "release", "epoch", "arch"),
-        *("files", "links", "copies"),
-        *("dkms", "unit", "post", "posttrans", "preun", "triggers", *rpms._TAGS),
-    }
+    assert set(row) <= WORDS | words
 
 
 @pytest.mark.parametrize("distribution", el.SHAPES)
 def test_what_a_package_of_nvidias_stands_on_is_there(distribution):
-    there = rows_of(distribution, *GROUPS)
+    there = rows_of(distribution)
     provided = {relation.split()[0] for row in there for relation in row.get("provides", ())}
     provided |= {row["name"] for row in there}
     asked = {
@@ -50,20 +55,27 @@ def test_what_a_package_of_nvidias_stands_on_is_there(distribution):
 
 @pytest.mark.parametrize("distribution", el.SHAPES)
 def test_each_distribution_has_a_package_once_and_what_its_nodes_are_delivered_with(distribution):
-    names = [row["name"] for row in rows_of(distribution, *GROUPS)]
+    names = [row["name"] for row in rows_of(distribution)]
     assert len(names) == len(set(names))
     assert set(el._FACTS["shapes"][distribution]["installed"]) <= set(names)
     assert set(el.SHAPES[distribution].kernel_packages) <= set(names)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row["name"])
+@pytest.mark.parametrize("row", OF_DISTRIBUTIONS, ids=lambda row: row["name"])
 def test_a_package_is_of_distributions_that_a_node_can_be_shaped_as(row):
     assert {*row.get("of", ()), *row.get("versions", ())} <= set(el.SHAPES)
 
 
-def test_a_spec_says_what_the_table_says():
-    (row,) = (row for row in rows_of("el9", "cuda") if row["name"] == "kmod-nvidia-open-dkms")
-    text = rpms._package({"version": "580.95.05", "release": "1.el9", "epoch": 3, **row}, KNOWN, "")
+def spec_of(name, folder, fault=""):
+    """Return what the spec of a package of NVIDIA's says for Enterprise Linux 9."""
+    (row,) = (row for row in OF_NVIDIA if row["name"] == name)
+    ours = {"version": "580.95.05", "release": "1.el9", "epoch": 3}
+    made = rpms._row(row, "580.95.05", {name: fault}, {}, folder / "sources")
+    return lab_rpms.package({**ours, **made}, KNOWN)
+
+
+def test_a_spec_says_what_the_table_says(tmp_path):
+    text = spec_of("kmod-nvidia-open-dkms", tmp_path)
     for words in (
         "%package -n kmod-nvidia-open-dkms",
         "Epoch: 3",
@@ -74,10 +86,32 @@ def test_a_spec_says_what_the_table_says():
         "%post -n kmod-nvidia-open-dkms\ndkms add -m nvidia-open -v 580.95.05",
     ):
         assert words in text
+    assert 'PACKAGE_NAME="nvidia-open"' in (tmp_path / "sources" / "dkms.conf").read_text()
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("broken-pre", "%pre -n nvidia-persistenced\necho"),
+        ("needs-nobody", "Requires: nobody-has-it"),
+        ("interrupted", "%post -n nvidia-persistenced\n[ ! -e /run/interrupt ]"),
+    ],
+)
+def test_a_fault_comes_beside_what_the_table_says(fault, words, tmp_path):
+    whole, text = (spec_of("nvidia-persistenced", tmp_path, told) for told in ("", fault))
+    assert words in text
+    assert words not in whole
+    assert set(whole.splitlines()) <= set(text.splitlines())
+
+
+@pytest.mark.parametrize("fault", ["", "broken-module"])
+def test_only_modules_that_are_to_be_broken_do_not_compile(fault, tmp_path):
+    spec_of("kmod-nvidia-latest-dkms", tmp_path, fault)
+    assert ("#error" in (tmp_path / "sources" / "nvidia.c").read_text()) is bool(fault)
 
 
 def test_a_stream_has_one_kind_of_modules_and_the_desktop_by_default():
-    text = rpms._modules(["580.95.05", "595.58.03"], rows_of("el9", "cuda"), "el9")
+    text = rpms._modules(["580.95.05", "595.58.03"], OF_NVIDIA, "el9")
     documents = list(yaml.safe_load_all(text))
     streams = {found["data"]["stream"]: found["data"] for found in documents[:-1]}
     assert set(streams) == {
