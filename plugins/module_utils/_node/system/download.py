@@ -167,7 +167,8 @@ class _Part:
         is_other = _differ(total, self.total) or _differ(version, self._version)
         if int(match.group(1)) != self.size or is_other:
             return False
-        self.total, self._version = self.total or total, self._version or version
+        ends = None if answer.size is None else self.size + answer.size
+        self.total, self._version = self.total or total or ends, self._version or version
         return True
 
     def _reset(self) -> None:
@@ -218,7 +219,7 @@ def _take(
             fault.passes = "now"
         raise
     if part.total and part.size < part.total:
-        # It may send less of a part than was asked for: RFC 9110, 14.2.
+        # The connection ended, or less was sent of a part than was asked for: RFC 9110, 14.2.
         raise Fault(f"it broke off after {part.size} of {part.total} bytes")
 
 

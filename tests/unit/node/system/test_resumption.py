@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import email.utils
 import errno
+import fcntl
 import gzip
 import hashlib
 import http.server
@@ -221,6 +222,12 @@ ROWS = {
     "no-ranges-twice": ([cut(1000), cut(1200), rest()], [None, FROM, "bytes=1200-"], ""),
     "rest-of-elsewhere": ([cut(1000), rest(shift=1), whole()], [None, FROM, None], ""),
     "rest-of-the-begin": ([cut(1000), rest(shift=-1000), whole()], [None, FROM, None], ""),
+    # It is told by where the part begins: the digest of the whole would give it but one more try.
+    "rest-of-the-begin-again": (
+        [*[cut(1000), rest(shift=-1000)] * 2, whole()],
+        [None, FROM, None, FROM, None],
+        "",
+    ),
     "rest-of-no-place": (
         [cut(1000), rest(lacks=["Content-Range"]), whole()],
         [None, FROM, None],
@@ -242,6 +249,11 @@ ROWS = {
     "changed": ([cut(1000, OTHER), whole(ETag='"v2"')], [None, FROM], ""),
     "changed-in-size": ([cut(1000, OTHER + b"x"), rest(), whole()], [None, FROM, None], ""),
     "changed-by-its-tag": ([cut(1000, OTHER), rest(ETag='"v2"'), whole()], [None, FROM, None], ""),
+    "changed-by-its-tag-again": (
+        [*[cut(1000, OTHER), rest(ETag='"v2"')] * 2, whole()],
+        [None, FROM, None, FROM, None],
+        "",
+    ),
     "changed-unseen": ([cut(1000, OTHER), rest(), whole()], [None, FROM, None], ""),
     # Another file is another file, however often it is fetched.
     "another": ([whole(OTHER)], [None], "its sha256 is"),
@@ -448,8 +460,18 @@ def test_a_bad_way_on_which_it_comes_further_is_not_given_up(path, monkeypatch):
     assert server.asked[-1] == "bytes=9000-"
 
 
+def test_a_way_that_breaks_at_one_place_again_and_again_is(path, monkeypatch):
+    monkeypatch.setattr(download, "_FURTHER", 1000)
+    with (
+        serving(cut(1000, headers={})) as server,
+        pytest.raises(Refusal, match="tried 5 times"),
+    ):
+        download.fetch(server.url, str(path), SHA256)
+    assert len(server.asked) == 5
+
+
 def test_a_size_has_a_bound_over_all_parts(path, monkeypatch):
-    monkeypatch.setattr(arrival, "_LARGEST", 1500)
+    monkeypatch.setattr(arrival, "_LARGEST", SIZE - 1)
     with serving(cut(1000), rest()) as server, pytest.raises(Refusal, match="after 0 GiB"):
         download.fetch(server.url, str(path), SHA256)
     assert server.asked == [None, FROM]
@@ -677,6 +699,33 @@ def test_two_runs_that_want_the_same_fetch_it_once(path):
     assert server.asked == [None]
     assert path.read_bytes() == CONTENT
     assert names(path) == [path.name]
+
+
+def test_whoever_waited_for_a_run_that_failed_fetches_it_itself(path):
+    with serving(whole()) as server:
+        waiting = threading.Thread(target=download.fetch, args=(server.url, str(path), SHA256))
+        with unfinished_file.held(str(path), SHA256, 1) as (handle, _temporary):
+            handle.write(OTHER)
+            waiting.start()
+            time.sleep(0.5)
+        waiting.join(30)
+    assert path.read_bytes() == CONTENT
+    assert names(path) == [path.name]
+
+
+def test_a_file_that_another_run_removes_before_it_is_locked_is_made_anew(path, monkeypatch):
+    lock, place = fcntl.flock, path.parent / f".gpunode-{SHA256}"
+    removals = [place.unlink]
+
+    def lock_late(handle, how):
+        if removals:
+            removals.pop()()
+        lock(handle, how)
+
+    monkeypatch.setattr(unfinished_file.fcntl, "flock", lock_late)
+    with serving(whole()) as server:
+        download.fetch(server.url, str(path), SHA256)
+    assert path.read_bytes() == CONTENT
 
 
 def test_a_run_that_has_it_for_too_long_is_named(path):
