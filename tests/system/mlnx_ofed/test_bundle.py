@@ -7,6 +7,7 @@ import pytest
 from ansible_collections.gpunode.stack.plugins.module_utils._node.kernel import module_file
 from lab import kernel
 from system import cut_runs
+from system.mlnx_ofed import doca_image
 from system.mlnx_ofed.rdma_image import FIRST, KEPT, NEXT_KERNEL, PINS, SECOND, SYMBOLS, Rdma
 from system.nvidia_driver import driver_runs
 
@@ -281,3 +282,20 @@ def test_a_first_installation_that_fails_is_followed_by_the_distributions_own(no
     assert node.packages() == packages
     assert node.cores() == {}
     assert node.says("dpkg --audit") == ""
+
+
+@pytest.mark.executes("doca", "debian12")
+def test_doca_comes_from_its_repository_as_foretold_and_rests(node, lab, tmp_path):
+    doca = doca_image.Doca(lab, NODE, tmp_path)
+    doca.publish(doca_image.NEW)
+    before = doca.packages()
+    predicted = doca.converge("--check")
+    assert predicted.status == 0, predicted.messages()
+    assert doca.packages() == before
+    changes = doca.converged()
+    doca.archive.close()
+    assert predicted.changes(NODE) == changes
+    assert doca.version() == doca_image.INFO[doca_image.NEW]
+    assert set(doca.cores()) == set(node.says("ls /lib/modules").split())
+    assert doca.says("systemctl is-enabled openibd") == "enabled"
+    assert doca.rests()

@@ -165,3 +165,16 @@ def test_a_driver_that_lies_elsewhere_and_packed_does_as_well(node):
         **demanded, "ib_register_peer_memory_client": exported["ib_register_peer_memory_client"],
     }  # fmt: skip
     assert node.rests(**said)
+
+
+def test_by_rpm_a_package_brings_it_for_the_kernel_as_foretold_and_rests(node):
+    said = node.said(SECOND, peer_memory_delivery="rpm")
+    changes = node.converged_as_foretold(**said)
+    assert f"install nv_peer_mem 1.3-0 for kernel {node.release}" in changes
+    path = node.module_of("rpm")
+    assert node.says("find /lib/modules -name 'nv_peer_mem*'") == path
+    packaged = node.says(f"rpm --query --file {path}")
+    assert packaged.startswith("nvidia_peer_memory-1.3-0.")
+    assert node.demanded(path)["ib_register_peer_memory_client"] == 0x12345678
+    assert node.says(f"modinfo -k {node.release} -F filename nv_peer_mem") == path
+    assert node.rests(**said)
