@@ -48,7 +48,10 @@ def figures(rows):
     further = more - fewer
     cpu_s, memory_mib = (more_s - fewer_s) / further, (more_mib - fewer_mib) / further
     return [
-        *(Figure(f"{count} hosts, seconds", wall_s, MOST_S[count]) for count, wall_s, *_ in rows),
+        *(
+            Figure(f"{count} hosts, seconds", wall_s, MOST_S[count])
+            for count, wall_s, _cpu_s, _mib in rows
+        ),
         Figure("CPU for each further host, s", cpu_s, FURTHER_MOST_S),
         Figure("memory for each further host, MiB", memory_mib, FURTHER_MOST_MIB),
     ]

@@ -53,15 +53,14 @@ def held(path: str, name: str, patience_s: float) -> Iterator[tuple[IO[bytes], s
         _remove(handle, temporary)
 
 
-@contextlib.contextmanager
-def _taken(temporary: str, patience_s: float) -> Iterator[IO[bytes]]:
-    """Give a file once it is locked; the kernel lets it go with whoever has it."""
+def _taken(temporary: str, patience_s: float) -> IO[bytes]:
+    """Return a file once it is locked; the kernel lets it go with whoever has it."""
     deadline = time.monotonic() + patience_s
     while True:
-        with open(_opened(temporary), "r+b") as handle:
-            if _is_locked(handle, temporary):
-                yield handle
-                return
+        handle = os.fdopen(_opened(temporary), "r+b")
+        if _is_locked(handle, temporary):
+            return handle
+        handle.close()
         if time.monotonic() >= deadline:
             raise Refusal(
                 temporary,

@@ -71,8 +71,9 @@ def whole(content=CONTENT, **more):
     return act
 
 
-def cut(count, content=CONTENT, headers=RANGES):
+def cut(count, content=CONTENT, headers=None):
     """All is promised, and so much comes."""
+    headers = RANGES if headers is None else headers
 
     def act(handler):
         handler.begin(200, {"Content-Length": len(content), **headers})
