@@ -56,11 +56,32 @@ class Account(TypedDict):
     sudo: bool
 
 
+#: Of which kind something is that is not as a component left it: the state of a unit, whether it
+#: starts at boot, whether systemd has read its file, its process, the user of that, what changes it
+#: besides; what was removed and is back (absence); the receipt itself.
+DRIFT_KINDS = (
+    *("unit-state", "unit-boot", "unit-reload", "unit-process", "unit-account", "drop-in"),
+    *("user", "package", "file", "directory", "tree", "link", "environment", "absence", "receipt"),
+)
+
+
+class Drift(TypedDict):
+    """A way in which a host differs from what a component left there.
+
+    :ivar kind: one of DRIFT_KINDS.
+    :ivar of: the path, unit, package or user.
+    """
+
+    kind: str
+    of: str
+    says: str
+
+
 class Receipt(TypedDict):
     """What a component left behind once it was proven, and whether that is still so."""
 
     digest: str
-    drift: list[str]
+    drift: list[Drift]
     names: list[str]
     notes: list[str]
     asked: dict[str, str]
@@ -403,8 +424,9 @@ class General(Basics):
     ]
     receipts: Annotated[
         dict[str, Receipt],
-        "by component; drift has a sentence for each thing that is not as it was left, names are "
-        "those of the things ever placed and not removed since; notes tell what is not ours, was "
+        "by component; drift has a row for each thing that is not as it was left: kind is "
+        f"{', '.join(DRIFT_KINDS)}, of the path, unit, package or user; names are those of the "
+        "things ever placed and not removed since; notes tell what is not ours, was "
         "there at the proof, and matters; asked has a short digest of each part of what was asked "
         "for",
     ]
@@ -506,6 +528,11 @@ class TheDriver(TypedDict):
         "for what has no number: a GPU that fell off the bus, that the driver could not initialize "
         'or does not support, a row each; says is the driver\'s line; address is "" where none is '
         "named",
+    ]
+    faults_unknown: Annotated[
+        bool,
+        "whether there may be faults that nobody could read of: there is a device of NVIDIA's or "
+        "its driver, and no log of the kernel's",
     ]
     switch_faults: Annotated[
         list[SwitchFault],

@@ -53,24 +53,26 @@ class Faults(TypedDict):
     """What the driver complained of, as docs/facts.md has it."""
 
     gpu_faults: list[GpuFault]
+    faults_unknown: bool
     switch_faults: list[SwitchFault]
 
 
 def survey(tree: Root) -> Faults:
-    """Return {gpu_faults, switch_faults}; see docs/facts.md.
+    """Return {gpu_faults, faults_unknown, switch_faults}; see docs/facts.md.
 
     Nothing is asked where there is neither a device of NVIDIA's nor the driver.
     """
     has_devices = pci.gpus(tree) or pci.nvswitches(tree)
     is_asked = has_devices or "nvidia" in kernels.loaded_modules(tree)
-    told = kernel_log.lines(tree, _WORDS) if is_asked else []
-    lines = [line for line in told if _OF_DRIVER.match(line)]
+    told = kernel_log.told(tree, _WORDS) if is_asked else kernel_log.Told([], True)
+    lines = [line for line in told.lines if _OF_DRIVER.match(line)]
     of_gpus, of_switches = dict(_of_gpus(lines)), dict(_of_switches(lines))
     return {
         "gpu_faults": [
             {"address": at, "xid": xid, "says": says}
             for (at, xid, _what), says in sorted(of_gpus.items())
         ],
+        "faults_unknown": not told.known,
         "switch_faults": [
             {"address": at, "sxid": sxid, "fatal": is_fatal, "says": says}
             for (at, sxid), (is_fatal, says) in sorted(of_switches.items())

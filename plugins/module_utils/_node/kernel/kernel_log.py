@@ -10,14 +10,26 @@ device can fill a disk. Where it has none of them, or there is no journal, dmesg
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from ..system.root import Root
 
 _LINES = 2000
 
 
-def lines(tree: Root, words: str) -> list[str]:
-    """Return the lines that have some words in them, the oldest first.
+class Told(NamedTuple):
+    """What the log has of some words.
+
+    :ivar lines: the lines that have them, the oldest first.
+    :ivar known: whether there is a log to be read; without one, no lines mean nothing.
+    """
+
+    lines: list[str]
+    known: bool
+
+
+def told(tree: Root, words: str) -> Told:
+    """Return what the log has of some words.
 
     :param words: a regular expression that Python and PCRE read alike.
     """
@@ -25,7 +37,15 @@ def lines(tree: Root, words: str) -> list[str]:
     answer = tree.answer(*asked, "--output=cat", "--no-pager", "--quiet").splitlines()
     # With --grep and --lines, journalctl begins with the newest.
     found = _with(words, answer[::-1])
-    return found or _with(words, tree.answer("dmesg", "--notime").splitlines())
+    if found:
+        return Told(found, True)
+    ring = tree.answer("dmesg", "--notime").splitlines()
+    return Told(_with(words, ring), bool(ring))
+
+
+def lines(tree: Root, words: str) -> list[str]:
+    """Return the lines of :func:`told`."""
+    return told(tree, words).lines
 
 
 def _with(words: str, told: list[str]) -> list[str]:

@@ -4,7 +4,7 @@
 
 A manifest is a list of plain dicts, each with a ``kind``. The functions named
 after a kind make an entry by looking at the host; :func:`drift` compares a
-manifest with the host and says in sentences what differs.
+manifest with the host and says what differs, and of which kind that is.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..conda import prefixes
+from ..facts_shape import Drift
 from ..packages import database, stack_packages
 from ..system import accounts, commands, files, processes, safe_paths, systemd
 from ..system import drop_ins as system_drop_ins
@@ -186,62 +187,83 @@ def notes(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def drift(entries: Sequence[Mapping[str, Any]], run: Run = commands.run) -> list[str]:
-    """Return a sentence for each way the host differs from a manifest; [] when it matches.
+def drifted(kind: str, of: str, sentences: Iterable[str]) -> list[Drift]:
+    """Return what differs from a manifest as rows of one kind; facts_shape.Drift has the kinds.
+
+    :param of: the path, unit, package or user that it is about.
+    """
+    return [{"kind": kind, "of": of, "says": says} for says in sentences]
+
+
+def drift(entries: Sequence[Mapping[str, Any]], run: Run = commands.run) -> list[Drift]:
+    """Return a row for each way the host differs from a manifest; [] when it matches.
 
     :param entries: the manifest.
     :param run: what runs ``systemctl`` and the package database, as commands.run does.
     """
     packages = [entry["name"] for entry in entries if entry["kind"] == "package"]
-    sentences, lacking = [], []
+    found: list[Drift] = []
+    lacking: Collection[str] = []
     try:
         lacking = database.missing(packages, run)
     except commands.NotRun as refusal:
         # Whoever is to see to it asks again, and ends there.
-        sentences.append(str(refusal))
+        found += drifted("package", "", [str(refusal)])
     names = [entry["name"] for entry in entries if entry["kind"] in _OF_UNITS]
     units = systemd.show(
         names, ("ActiveState", "UnitFileState", "NeedDaemonReload", "MainPID"), run
     )
     for entry in entries:
-        if entry["kind"] == "unit":
-            sentences += _unit_drift(entry, units.get(entry["name"], {}))
-        elif entry["kind"] == "fresh":
-            sentences += _fresh_drift(entry, units.get(entry["name"], {}))
-        elif entry["kind"] == "drop_ins":
-            sentences += _drop_ins_drift(entry)
-        elif entry["kind"] == "account":
-            sentences += _account_drift(entry, units.get(entry["name"], {}))
-        elif entry["kind"] == "user":
-            sentences += _user_drift(entry)
-        elif entry["kind"] == "packages":
-            sentences += _packages_drift(entry, stack_packages.installed(Root(run=run)))
-        elif entry["kind"] == "package":
-            sentences += [f"package {entry['name']} is gone"] if entry["name"] in lacking else []
-        elif entry["kind"] == "presence":
-            there = os.path.lexists(entry["path"])
-            sentences += [] if there else [f"file {entry['path']} is gone"]
-        elif entry["kind"] == "absence":
-            sentences += [f"{entry['path']} is back"] if os.path.lexists(entry["path"]) else []
+        kind, of = entry["kind"], entry.get("name") or entry.get("path", "")
+        if kind in _OF_UNITS:
+            found += _unit_drift(entry, units.get(of, {}))
+        elif kind == "drop_ins":
+            found += drifted("drop-in", of, _drop_ins_drift(entry))
+        elif kind == "user":
+            found += drifted(kind, of, _user_drift(entry))
+        elif kind == "packages":
+            found += _packages_drift(entry, stack_packages.installed(Root(run=run)))
+        elif kind == "package":
+            found += drifted(kind, of, [f"package {of} is gone"] if of in lacking else [])
+        elif kind == "presence":
+            there = os.path.lexists(of)
+            found += drifted("file", of, [] if there else [f"file {of} is gone"])
+        elif kind == "absence":
+            found += drifted(kind, of, [f"{of} is back"] if os.path.lexists(of) else [])
         else:
-            sentences += _path_drift(entry)
-    return sentences
+            found += drifted(kind, of, _path_drift(entry))
+    return found
 
 
-def _unit_drift(entry: Mapping[str, Any], state: Mapping[str, str]) -> list[str]:
-    sentences = []
-    for key, name in (("active", "ActiveState"), ("enabled", "UnitFileState")):
-        found = state.get(name) or "unknown"
+def _unit_drift(entry: Mapping[str, Any], state: Mapping[str, str]) -> list[Drift]:
+    """Return how a unit differs from an entry of one of _OF_UNITS."""
+    if entry["kind"] == "fresh":
+        return drifted("unit-process", entry["name"], _fresh_drift(entry, state))
+    if entry["kind"] == "account":
+        return drifted("unit-account", entry["name"], _account_drift(entry, state))
+    return _state_drift(entry, state)
+
+
+def _state_drift(entry: Mapping[str, Any], state: Mapping[str, str]) -> list[Drift]:
+    found: list[Drift] = []
+    name = entry["name"]
+    for key, told, kind in (
+        ("active", "ActiveState", "unit-state"),
+        ("enabled", "UnitFileState", "unit-boot"),
+    ):
+        is_now = state.get(told) or "unknown"
         is_as_good = (key, entry[key]) == ("enabled", "enabled") and systemd.starts_at_boot(state)
-        if entry[key] not in (None, found) and not is_as_good:
-            sentences.append(f"unit {entry['name']} is {found}, should be {entry[key]}")
+        if entry[key] not in (None, is_now) and not is_as_good:
+            found += drifted(kind, name, [f"unit {name} is {is_now}, should be {entry[key]}"])
     if state.get("NeedDaemonReload") == "yes":
-        sentences.append(f"unit {entry['name']} was changed on disk and not reloaded")
+        says = f"unit {name} was changed on disk and not reloaded"
+        found += drifted("unit-reload", name, [says])
     if entry["mark"] and state.get("ActiveState") == "active":
         started = systemd.environment_of(state.get("MainPID")) or {}
         if started.get(systemd.UNIT_MARK) != entry["mark"]:
-            sentences.append(f"unit {entry['name']} runs what another text of it started")
-    return sentences
+            says = f"unit {name} runs what another text of it started"
+            found += drifted("unit-process", name, [says])
+    return found
 
 
 def _fresh_drift(entry: Mapping[str, Any], state: Mapping[str, str]) -> list[str]:
@@ -278,14 +300,15 @@ def _user_drift(entry: Mapping[str, Any]) -> list[str]:
     return _differences(f"user {entry['name']}", entry, found, ("home", "shell"))
 
 
-def _packages_drift(entry: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
-    sentences = []
+def _packages_drift(entry: Mapping[str, Any], found: Mapping[str, Any]) -> list[Drift]:
+    rows: list[Drift] = []
     for name, version in entry["versions"].items():
         if name not in found:
-            sentences.append(f"package {name} is gone")
+            rows += drifted("package", name, [f"package {name} is gone"])
         elif found[name] != version:
-            sentences.append(f"package {name} is {found[name]}, should be {version}")
-    return sentences
+            says = f"package {name} is {found[name]}, should be {version}"
+            rows += drifted("package", name, [says])
+    return rows
 
 
 def _path_drift(entry: Mapping[str, Any]) -> list[str]:

@@ -124,7 +124,9 @@ def survey(state_dir: str = own_paths.STATE_DIR, run: Run = commands.run) -> dic
         receipt = read(component, state_dir)
         # Other notes that lie there say so.
         if receipt is None and not _is_note(path_of(component, state_dir)):
-            drift = [f"{path_of(component, state_dir)} is no receipt that can be read"]
+            path = path_of(component, state_dir)
+            says = f"{path} is no receipt that can be read"
+            drift = manifest.drifted("receipt", path, [says])
             found[component] = {"digest": "", "drift": drift, "names": [], "notes": [], "asked": {}}
         elif receipt is not None:
             found[component] = {

@@ -71,7 +71,7 @@ def _why(
     """Return why a component is due; what the host shows says more than a lacking receipt."""
     if not step:
         return why_due(digest, receipt, parts)
-    return step["why"] + (receipt["drift"] if receipt else [])
+    return step["why"] + (_drift(receipt) if receipt else [])
 
 
 def why_due(digest: str, receipt: Mapping[str, Any] | None, parts: Mapping[str, str]) -> list[str]:
@@ -86,7 +86,11 @@ def why_due(digest: str, receipt: Mapping[str, Any] | None, parts: Mapping[str, 
         return asked.differences(receipt["asked"], parts) or [
             "something else is wanted than what the receipt names"
         ]
-    return receipt["drift"]
+    return _drift(receipt)
+
+
+def _drift(receipt: Mapping[str, Any]) -> list[str]:
+    return [row["says"] for row in receipt["drift"]]
 
 
 def unwanted(

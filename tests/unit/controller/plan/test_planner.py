@@ -10,7 +10,8 @@ NAMES = st.lists(st.sampled_from(["miniforge", "conda_env", "gunicorn_app"]), un
 
 
 def receipt(digest="d", drift=(), names=()):
-    return {"digest": digest, "drift": list(drift), "names": list(names), "asked": {}}
+    rows = [{"kind": "file", "of": "/x", "says": says} for says in drift]
+    return {"digest": digest, "drift": rows, "names": list(names), "asked": {}}
 
 
 def test_a_component_without_a_receipt_is_due():

@@ -256,3 +256,21 @@ def test_a_program_that_is_called_like_a_fault_and_crashes_is_none(line):
 def test_a_fault_is_told_from_behind_the_thread_that_some_kernels_name():
     ((_address, xid, _says),) = faults(f"[  T4242] NVRM: {LOST}")
     assert xid == 79
+
+
+@pytest.mark.parametrize(
+    ("logs", "known"),
+    [
+        ({"journalctl": f"NVRM: {MMU}\n"}, True),
+        ({"dmesg": "usb 1-1: new device\n"}, True),
+        ({"journalctl": "", "dmesg": ""}, False),
+        ({}, False),
+    ],
+)
+def test_a_log_that_cannot_be_read_is_no_log_without_faults(logs, known):
+    assert survey(**logs)["faults_unknown"] is not known
+
+
+def test_a_host_without_a_device_of_nvidias_is_not_asked_and_has_no_faults(tmp_path):
+    found = gpu_faults.survey(Root(str(tmp_path)))
+    assert (found["faults_unknown"], found["gpu_faults"]) == (False, [])

@@ -1,5 +1,6 @@
 """Manifests and receipts: every kind of thing is seen when it was broken by hand."""
 
+import functools
 import getpass
 import json
 import os
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
 from ansible_collections.gpunode.stack.plugins.module_utils._node.records import manifest, receipts
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import (
     commands,
@@ -43,8 +45,17 @@ def prefix(tmp_path):
     return prefix
 
 
+def systemctl(answer):
+    return lambda argv, **_: subprocess.CompletedProcess(argv, 0, answer, "")
+
+
+def sentences(*arguments):
+    """Return the sentences about what differs from a manifest."""
+    return [row["says"] for row in manifest.drift(*arguments)]
+
+
 def drift(entry):
-    return manifest.drift([entry])
+    return sentences([entry])
 
 
 def test_an_untouched_file_has_no_drift(tmp_path):
@@ -149,9 +160,9 @@ def test_a_package_of_the_distribution_that_was_removed_is_drift(monkeypatch):
         database, "missing", lambda names, _run: [name for name in names if name not in there]
     )
     entries = [manifest.package("libc6"), manifest.package("libgl1")]
-    assert manifest.drift(entries) == ["package libgl1 is gone"]
+    assert sentences(entries) == ["package libgl1 is gone"]
     there.append("libgl1")
-    assert manifest.drift(entries) == []
+    assert sentences(entries) == []
 
 
 def test_packages_of_which_nobody_can_tell_are_drift_with_the_reason(monkeypatch):
@@ -160,7 +171,7 @@ def test_packages_of_which_nobody_can_tell_are_drift_with_the_reason(monkeypatch
 
     monkeypatch.setattr(manifest.database, "missing", cannot_tell)
     entries = [manifest.package("libc6"), manifest.package("libgl1")]
-    assert manifest.drift(entries) == ["packages: rpmdb open failed. Mend it"]
+    assert sentences(entries) == ["packages: rpmdb open failed. Mend it"]
 
 
 def test_packages_that_were_replaced_or_removed_are_drift(monkeypatch):
@@ -188,12 +199,12 @@ def test_packages_that_were_replaced_or_removed_are_drift(monkeypatch):
 def test_an_environment_that_was_given_away_is_drift(prefix, change, words):
     os.chmod(prefix, 0o755)
     entry = manifest.environment(str(prefix))
-    assert manifest.drift([entry]) == []
+    assert sentences([entry]) == []
     change(prefix)
-    assert manifest.drift([entry]) == [f"environment {prefix} {words}"]
+    assert sentences([entry]) == [f"environment {prefix} {words}"]
     # As an earlier version of this project noted it.
     old = {key: entry[key] for key in ("kind", "path", "conda", "dists")}
-    assert manifest.drift([old]) == []
+    assert sentences([old]) == []
 
 
 def test_a_package_taken_out_of_an_environment_is_drift(prefix):
@@ -209,10 +220,6 @@ def test_a_distribution_put_into_an_environment_is_drift(prefix):
     assert drift(entry) == [f"environment {prefix} has unasked requests==2.0"]
 
 
-def systemctl(answer):
-    return lambda argv, **_: subprocess.CompletedProcess(argv, 0, answer, "")
-
-
 def test_a_stopped_unit_is_drift_and_other_units_are_not():
     entries = [
         manifest.unit("a.socket", "active", "enabled"),
@@ -222,16 +229,14 @@ def test_a_stopped_unit_is_drift_and_other_units_are_not():
         "Id=a.socket\nActiveState=active\nUnitFileState=enabled\nNeedDaemonReload=no\n\n"
         "Id=b.service\nActiveState=inactive\nUnitFileState=enabled\nNeedDaemonReload=no\n"
     )
-    assert manifest.drift(entries, systemctl(answer)) == [
-        "unit b.service is inactive, should be active"
-    ]
+    assert sentences(entries, systemctl(answer)) == ["unit b.service is inactive, should be active"]
 
 
 def test_whether_a_unit_runs_may_be_nobodys_business():
     answer = "Id=a.service\nActiveState=inactive\nUnitFileState=enabled\n"
-    assert manifest.drift([manifest.unit("a.service", None, "enabled")], systemctl(answer)) == []
+    assert sentences([manifest.unit("a.service", None, "enabled")], systemctl(answer)) == []
     answer = "Id=a.service\nActiveState=inactive\nUnitFileState=disabled\n"
-    (says,) = manifest.drift([manifest.unit("a.service", None, "enabled")], systemctl(answer))
+    (says,) = sentences([manifest.unit("a.service", None, "enabled")], systemctl(answer))
     assert says == "unit a.service is disabled, should be enabled"
 
 
@@ -244,7 +249,7 @@ def test_whether_a_unit_runs_may_be_nobodys_business():
 )
 def test_what_is_wanted_of_a_unit_depends_on_whether_its_kind_can_be_enabled(state, is_fine):
     answer = f"ActiveState=active\nUnitFileState={state}\nNeedDaemonReload=no\n"
-    found = manifest.drift([manifest.unit("a.service", "active", "enabled")], systemctl(answer))
+    found = sentences([manifest.unit("a.service", "active", "enabled")], systemctl(answer))
     assert found == (
         [] if is_fine else [f"unit a.service is {state or 'unknown'}, should be enabled"]
     )
@@ -252,7 +257,7 @@ def test_what_is_wanted_of_a_unit_depends_on_whether_its_kind_can_be_enabled(sta
 
 def test_a_unit_changed_on_disk_and_not_reloaded_is_drift():
     answer = "Id=a.service\nActiveState=active\nUnitFileState=enabled\nNeedDaemonReload=yes\n"
-    found = manifest.drift([manifest.unit("a.service", "active", "enabled")], systemctl(answer))
+    found = sentences([manifest.unit("a.service", "active", "enabled")], systemctl(answer))
     assert found == ["unit a.service was changed on disk and not reloaded"]
 
 
@@ -265,9 +270,7 @@ def test_a_running_process_that_another_text_of_the_unit_started_is_drift():
             time.sleep(0.01)
         answer = f"ActiveState=active\nUnitFileState=enabled\nMainPID={process.pid}\n"
         old, new = (
-            manifest.drift(
-                [manifest.unit("a.service", "active", "enabled", mark)], systemctl(answer)
-            )
+            sentences([manifest.unit("a.service", "active", "enabled", mark)], systemctl(answer))
             for mark in ("old", "new")
         )
     finally:
@@ -332,7 +335,7 @@ def test_what_changed_a_unit_at_its_proof_is_no_drift_and_noted_as_long_as_it_is
 def test_a_service_that_runs_as_somebody_else_is_drift(user, pid, said):
     answer = subprocess.CompletedProcess([], 0, f"MainPID={pid}\n", "")
     entry = manifest.account("web.service", user)
-    assert manifest.drift([entry], lambda argv, **_options: answer) == said
+    assert sentences([entry], lambda argv, **_options: answer) == said
 
 
 def test_a_service_that_runs_as_another_name_of_its_user_is_none(monkeypatch):
@@ -340,12 +343,39 @@ def test_a_service_that_runs_as_another_name_of_its_user_is_none(monkeypatch):
     monkeypatch.setattr(pwd, "getpwnam", {"web": found, found.pw_name: found}.__getitem__)
     answer = subprocess.CompletedProcess([], 0, f"MainPID={os.getpid()}\n", "")
     entry = manifest.account("web.service", "web")
-    assert manifest.drift([entry], lambda argv, **_options: answer) == []
+    assert sentences([entry], lambda argv, **_options: answer) == []
 
 
 def test_a_user_that_is_gone_is_drift():
     entry = {"kind": "user", "name": "no-such-user-here", "home": "/", "shell": "/bin/sh"}
     assert drift(entry) == ["user no-such-user-here is gone"]
+
+
+UNIT = functools.partial(manifest.unit, "a.service")
+
+
+@pytest.mark.parametrize(
+    ("entry", "answer", "kind", "of"),
+    [
+        (manifest.presence("/no/such"), "", "file", "/no/such"),
+        ({"kind": "link", "path": "/no/such", "target": "x"}, "", "link", "/no/such"),
+        (manifest.absence("/etc"), "", "absence", "/etc"),
+        ({"kind": "user", "name": "no-such", "home": "", "shell": ""}, "", "user", "no-such"),
+        (UNIT("active", None), "ActiveState=failed", "unit-state", "a.service"),
+        (UNIT(None, "enabled"), "UnitFileState=disabled", "unit-boot", "a.service"),
+        (UNIT(None, None), "NeedDaemonReload=yes", "unit-reload", "a.service"),
+        (UNIT("active", None, "m"), "ActiveState=active", "unit-process", "a.service"),
+        (
+            manifest.account("a.service", "no-such"),
+            f"MainPID={os.getpid()}",
+            "unit-account",
+            "a.service",
+        ),
+    ],
+)
+def test_what_differs_says_of_which_kind_it_is_and_what_it_is_about(entry, answer, kind, of):
+    (row,) = manifest.drift([entry], systemctl(f"{answer}\n"))
+    assert (row["kind"], row["of"]) == (kind, of)
 
 
 def test_this_user_is_as_it_is():
@@ -389,7 +419,8 @@ def test_a_receipt_tells_the_parts_of_what_was_asked_for(tmp_path, noted, told):
 def unread(folder):
     """Say whether the receipt counts as none, and is told."""
     path = folder / "conda_env.json"
-    told = [f"{path} is no receipt that can be read"]
+    says = f"{path} is no receipt that can be read"
+    told = [{"kind": "receipt", "of": str(path), "says": says}]
     unread = {"digest": "", "drift": told, "names": [], "notes": [], "asked": {}}
     return receipts.survey(str(folder)) == {"conda_env": unread}
 
@@ -495,7 +526,8 @@ def test_whatever_a_receipt_holds_it_is_compared_or_counts_as_none(entries):
         return subprocess.CompletedProcess(argv, 1, "", "")
 
     if manifest.is_sound(entries):
-        assert all(isinstance(sentence, str) for sentence in manifest.drift(entries, run))
+        rows = manifest.drift(entries, run)
+        assert facts_shape.misfits(rows, list[facts_shape.Drift]) == []
 
 
 @given(st.binary(max_size=200) | ANY.map(lambda value: json.dumps(value).encode()))

@@ -86,7 +86,8 @@ def test_a_unit_that_runs_since_before_a_file_was_written_has_drifted(family, tm
 
     def drift(pid):
         answer = subprocess.CompletedProcess([], 0, f"MainPID={pid}\n", "")
-        return manifest.drift([entry], lambda argv, **_options: answer)
+        rows = manifest.drift([entry], lambda argv, **_options: answer)
+        return [row["says"] for row in rows]
 
     os.utime(path, (1, 1))
     assert drift(main) == []
