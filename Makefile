@@ -59,8 +59,10 @@ releases: .venv/complete ## what each host keeps and runs, and how to go back
 nccl: .venv/complete ## whether hosts with PyTorch meet and compute together
 	$(PLAYBOOK) playbooks/nccl.yml $(ARGS)
 
-verify: plan ## the proofs, on the hosts of INVENTORY
-	$(BIN)/pytest --junit-xml=tests/output/verify.xml tests/fleet --hosts=ansible://all --ansible-inventory=$(INVENTORY)
+verify: .venv/complete ## check the hosts of INVENTORY, then prove them from outside; tests/output/verify.json
+	$(PLAYBOOK) playbooks/verify.yml --extra-vars=verification_json=$(CURDIR)/tests/output/verify.json \
+		--extra-vars=verification_junit=$(CURDIR)/tests/output/verify.xml $(ARGS)
+	$(BIN)/pytest --junit-xml=tests/output/proofs.xml tests/fleet --hosts=ansible://all --ansible-inventory=$(INVENTORY)
 
 test: .venv/complete ## every test but the slow ones
 	@$(TESTRUN).parts EXTENT=$(EXTENT) sanity second-pair unit lint lab-test

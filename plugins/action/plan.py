@@ -7,10 +7,13 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node import urls
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
-from ansible_collections.gpunode.stack.plugins.module_utils._node.system import accounts
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
-from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import answers
-from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.plan import host_plan, probe
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.plan import (
+    host_plan,
+    look,
+    probe,
+)
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.verify import quick
 
 # This file is read before the run divides among those who work for a host each.
 wanted_state.prepare()
@@ -33,29 +36,22 @@ class ActionModule(ActionBase):
         address = str(self._templar.template(task_vars.get("ansible_host", "")))
         try:
             site = wanted_state.site_of(task_vars, self._templar)
+            asked, facts = look.at(self, site, task_vars)
         except Refusal as refusal:
             return {"changed": False, **host_plan.refused(refusal, address)}
-        asked = host_plan.wishes(site, task_vars)
-        seen = probe.node_info(self, asked.probe(), task_vars)
-        if seen.get("is_root") is False:
-            return {"changed": False, **host_plan.refused(accounts.not_root(), address)}
-        if "gpunode_facts" not in seen:
-            return {"failed": True, **answers.passed_on(seen)}
-        try:
-            facts = answers.facts(seen)
-        except ValueError as error:
-            raise AnsibleActionFail(urls.shown(str(error))) from None
-        if site.hangs_on_host():
-            site.look(facts)
-            asked = host_plan.wishes(site, task_vars)
-        answer = urls.shown_in(
-            host_plan.plan(
-                asked,
-                facts,
-                address,
-                is_controller=self._connection.transport == "local",
-            )
+        except look.NoFacts as nothing:
+            return {**nothing.answer, "failed": True}
+        answer = host_plan.plan(
+            asked,
+            facts,
+            address,
+            is_controller=self._connection.transport == "local",
         )
+        # In check mode nothing was applied, and what is due is told by the plan.
+        if asked.checks and not self._task.check_mode:
+            waivers = site.waivers()
+            answer["plan"]["checks"] = quick.of_components(asked, facts, answer["plan"], waivers)
+        answer = urls.shown_in(answer)
         expected = arguments["expect_converged"]
         if asked.expect_converged if expected is None else expected:
             self._refuse_unfinished(answer, arguments["components"])

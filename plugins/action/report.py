@@ -10,6 +10,22 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.gpunode.stack.plugins.module_utils._node import urls
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import wanted_state
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.plan import report
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.verify import (
+    report as verify_report,
+)
+
+
+def _text(plans, unreachable):
+    """Return the plans for people, and how the checks ended of what a run has changed."""
+    checked = {
+        host: {"address": plan["address"], "checks": plan["checks"], "plan": None}
+        for host, plan in plans.items()
+        if plan.get("checks")
+    }
+    text = report.as_text(plans, unreachable)
+    if not checked:
+        return text
+    return f"{text}\n{verify_report.as_text(checked, 'checks of what was changed: ')}"
 
 
 class ActionModule(ActionBase):
@@ -52,7 +68,7 @@ class ActionModule(ActionBase):
         return {
             "changed": False,
             **{key: True for key, holds in follows.items() if holds},
-            "msg": urls.shown(report.as_text(plans, unreachable)),
+            "msg": urls.shown(_text(plans, unreachable)),
             # As ansible.builtin.debug does: the message is what the task is for.
             "_ansible_verbose_always": True,
         }

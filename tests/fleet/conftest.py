@@ -1,4 +1,4 @@
-"""The proofs read what is wanted of each host from the plan that `make verify` has just made."""
+"""The proofs go on from the checks that `make verify` has just made, and the plan beside them."""
 
 from __future__ import annotations
 
@@ -7,24 +7,29 @@ from pathlib import Path
 
 import pytest
 
-PLAN = Path(__file__).resolve().parents[1] / "output" / "plan.json"
+CHECKED = Path(__file__).resolve().parents[1] / "output" / "verify.json"
 
 
 @pytest.fixture(scope="session")
-def plan():
-    """The fleet's plan."""
-    assert PLAN.exists(), f"{PLAN} is missing: run `make verify`, which makes the plan first"
-    return json.loads(PLAN.read_text())
+def checked():
+    """How the checks of the fleet ended: docs/verify.schema.json."""
+    assert CHECKED.exists(), f"{CHECKED} is missing: run `make verify`, which makes it first"
+    return json.loads(CHECKED.read_text())
 
 
 @pytest.fixture
-def host_plan(plan, host):
-    """The plan of the host under test."""
+def host_checked(checked, host):
+    """How those of the host under test ended, with its plan."""
     name = host.backend.get_hostname()
-    assert name in plan["hosts"], (
-        f"{name} is not in the plan; did it answer when the plan was made?"
-    )
-    return plan["hosts"][name]
+    assert name in checked["hosts"], f"{name} was not checked; was it named then?"
+    return checked["hosts"][name]
+
+
+@pytest.fixture
+def host_plan(host_checked):
+    """The plan of the host under test."""
+    assert host_checked["plan"], host_checked["checks"]
+    return host_checked["plan"]
 
 
 @pytest.fixture

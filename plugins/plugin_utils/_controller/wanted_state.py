@@ -85,6 +85,13 @@ class Site:
             self._stack = stack
         return self._stack
 
+    def waivers(self) -> list[dict[str, Any]]:
+        """Return the checks that may fail on the host, as gpunode_waivers has them.
+
+        :raises Refusal: an option of the fleet is unknown or of the wrong type.
+        """
+        return self._validated("preflight", FLEET_PREFIX).get("waivers") or []
+
     def unread(self, names: Iterable[str], roles: Collection[str] = ()) -> list[Refusal]:
         """Return a Refusal for each variable of a host that looks like an option and is none.
 

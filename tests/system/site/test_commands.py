@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import xml.etree.ElementTree as ET
@@ -50,7 +51,13 @@ def test_make_site_says_what_runs_where(site, lab):
 def test_make_verify_proves_each_host_and_leaves_junit(site, lab):
     done = make("verify")
     assert done.returncode == 0, done.stdout + done.stderr
-    suite = ET.parse(PROJECT / "tests" / "output" / "verify.xml").getroot().find("testsuite")
+    checked = json.loads((PROJECT / "tests" / "output" / "verify.json").read_text())
+    assert {name: host["verdict"] for name, host in checked["hosts"].items()} == {
+        node.name: "passed" for node in lab.nodes
+    }
+    suites = ET.parse(PROJECT / "tests" / "output" / "verify.xml").getroot()
+    assert [suite.get("name") for suite in suites] == [node.name for node in lab.nodes]
+    suite = ET.parse(PROJECT / "tests" / "output" / "proofs.xml").getroot().find("testsuite")
     assert int(suite.get("tests")) % len(lab.nodes) == 0
     assert int(suite.get("tests")) > 0
     # The hosts of the lab are to have no GPU stack; all else is proven, and nothing looks away.

@@ -151,7 +151,7 @@ def test_each_playbook_works_where_the_collection_is_installed(run, home):
     command = f"ansible-playbook --inventory {home}/hosts.yml gpunode.stack.lock"
     assert command in refused.messages()
     assert json.loads((home / "plans" / "plan.json").read_text())["status"] == "refused"
-    for playbook in ("lock", "site", "site", "releases"):
+    for playbook in ("lock", "site", "site", "verify", "releases"):
         done = run(f"gpunode.stack.{playbook}", *said)
         assert done.status == 0, done.messages()
     assert (home / "files" / "solved.lock").is_file()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -56,6 +57,16 @@ def converged(second):
 
 def test_the_first_run_ends_well(first):
     assert first[1].status == 0, first[1].messages()
+
+
+def test_a_run_that_changed_something_ends_with_the_checks_of_that(first, converged, lab):
+    said = first[1].messages()
+    assert re.search(
+        rf"^{len(lab.nodes)} hosts .*: checks of what was changed: \d+ passed$", said, re.M
+    )
+    # Nothing was applied, or changed.
+    for run in (first[0], converged):
+        assert "checks of what was changed" not in run.messages()
 
 
 def test_check_mode_on_a_virgin_host_ends_well(first):
@@ -329,6 +340,84 @@ def test_a_host_that_answers_whatever_it_likes_stops_nobody(converged, lab, tmp_
     assert run.changes("node1")
     assert "\x1b" not in run.text
     assert not mark.exists()
+
+
+DROP_IN = "/etc/systemd/system/ob_cuda.service.d/loose.conf"
+# Which checks fail for what is broken, by its name in DAMAGE, and for what only loosens a unit.
+FAILING = {
+    "stopped service": {"application.running"},
+    "stopped socket": {"application.running"},
+    "disabled socket": {"application.boot"},
+    "changed unit": {"application.unit_files", "application.loaded_unit"},
+    "changed release": {"application.release"},
+    "turned release link": {"application.release"},
+    "turned environment link": {"environment.link"},
+    "package taken out by conda": {"environment.packages"},
+    "package put in by pip": {"environment.packages"},
+    "package taken out by pip": {"environment.packages"},
+    "changed conda configuration": {"miniforge.files"},
+    "wrong owner": {"application.unit_files"},
+    "changed account": {"application.files"},
+    "loosening drop-in": {"application.drop_ins"},
+}
+LOOSENED = (
+    f"sh -c 'mkdir -p {Path(DROP_IN).parent}; echo [Service] > {DROP_IN};"
+    f" echo ProtectSystem=no >> {DROP_IN}; systemctl daemon-reload'"
+)
+
+
+def checked(folder):
+    """Check all nodes; return (the Run, {node: names of the checks that failed there})."""
+    written = folder / "verify.json"
+    done = playbooks.run(
+        "playbooks/verify.yml", "-e", f"verification_json={written}", log=folder / "ssh"
+    )
+    hosts = json.loads(written.read_text())["hosts"]
+    return done, {
+        name: {row["check"] for row in host["checks"] if row["outcome"] == "failed"}
+        for name, host in hosts.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("stopped socket", "package put in by pip"),
+        *(
+            pytest.param(*pair, marks=pytest.mark.slow)
+            for pair in (
+                ("changed unit", "loosening drop-in"),
+                ("turned environment link", "changed release"),
+                ("package taken out by conda", "disabled socket"),
+                ("changed conda configuration", "turned release link"),
+                ("changed account", "stopped service"),
+                ("wrong owner", "package taken out by pip"),
+            )
+        ),
+    ],
+)
+def test_what_is_broken_on_each_host_fails_its_check_there_alone_until_it_is_repaired(
+    converged, lab, tmp_path, one, other
+):
+    commands = {**{name: row[0] for name, row in DAMAGE.items()}, "loosening drop-in": LOOSENED}
+    damages = {"node1": one, "node2": other}
+    try:
+        for name, damage in damages.items():
+            broken = lab.ssh(name, f"sudo {commands[damage]}", timeout_s=120)
+            assert broken.returncode == 0, broken.stderr
+        done, failed = checked(tmp_path)
+        assert failed == {name: FAILING[damage] for name, damage in damages.items()}
+        assert done.status == 2
+        assert sorted(done.round_trips) == sorted(node.address for node in lab.nodes)
+        repair = playbooks.site(log=tmp_path / "ssh")
+        assert repair.status == 0, repair.messages()
+        done, failed = checked(tmp_path)
+        assert failed == {"node1": set(), "node2": set()}, done.messages()
+        assert done.status == 0
+    finally:
+        # It is not ours, and no run removes it.
+        lab.ssh("node2", f"sudo sh -c 'rm -f {DROP_IN}; systemctl daemon-reload'")
+        playbooks.site(log=tmp_path / "ssh")
 
 
 def test_tags_apply_the_named_component_and_no_other(converged, lab, tmp_path):

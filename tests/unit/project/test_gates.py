@@ -176,10 +176,17 @@ def test_mypy_passes_over_nothing_of_ours():
 @pytest.mark.parametrize(
     "path",
     [
-        *("galaxy.yml", "README.md", "docs/facts.md", "tests/support.yml"),
+        *("galaxy.yml", "README.md", "docs/facts.md", "docs/checks.md", "tests/support.yml"),
         *("roles/miniforge/README.md", "roles/miniforge/meta/argument_specs.yml"),
         "plugins/module_utils/_node/facts_shape.py",
-        *("tools/docs", "tools/facts.py", "tools/support.py", "tools/support.yml"),
+        "plugins/plugin_utils/_controller/verify/driver.py",
+        *(
+            "tools/docs",
+            "tools/facts.py",
+            "tools/checks.py",
+            "tools/support.py",
+            "tools/support.yml",
+        ),
         "tools/role-readme.md.j2",
     ],
 )

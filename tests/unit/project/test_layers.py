@@ -38,6 +38,7 @@ LAYERS = {
         ("components/registry",),
         ("wanted_state",),
         ("plan",),
+        ("verify",),
     ),
 }
 NODE, CONTROLLER = LAYERS
@@ -62,7 +63,7 @@ OF_THEIR_OWN = {"project", "roles", "fixtures"}
 # What tests on nodes, and their runs, are imported by.
 ON_NODES = {"system", "fleet", "testrun"}
 # What looks at several components at once.
-ABOVE_COMPONENTS = ("releases", "components/registry", "wanted_state", "plan")
+ABOVE_COMPONENTS = ("releases", "components/registry", "wanted_state", "plan", "verify")
 
 
 def below(side):

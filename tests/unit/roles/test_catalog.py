@@ -16,6 +16,7 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.gpu import (
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller import project
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.inputs import catalog
 from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.stack import kernel_limits
+from ansible_collections.gpunode.stack.plugins.plugin_utils._controller.verify import check
 
 # What Debian has of the driver, see there.
 _NAMES = project.ROOT / "tests" / "standins" / "packages" / "debian.yml"
@@ -82,11 +83,11 @@ SHAPES = {
     ),
     "xid_actions": Shape(
         {"action", "is_fault"},
-        {"remedy"},
+        {"remedy", "does"},
         ("action",),
         # No action is newer than another: they stand in the order of their names.
         lambda row: [-ord(letter) for letter in row["action"]],
-        values={"is_fault": {True, False}},
+        values={"is_fault": {True, False}, "does": set(check.ACTIONS)},
     ),
     "driver_branches": Shape(
         {"branch", "module_types", "peer_memory"},
@@ -654,7 +655,7 @@ def test_a_row_apart_from_its_distribution_is_found():
 
 def test_for_each_fault_there_is_a_remedy_and_for_nothing_else():
     for row in catalog.rows("xid_actions"):
-        assert row["is_fault"] == ("remedy" in row), row
+        assert row["is_fault"] == ("remedy" in row) == ("does" in row), row
 
 
 def test_a_digest_that_two_files_share_is_found():

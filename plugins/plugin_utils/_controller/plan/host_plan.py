@@ -21,6 +21,7 @@ from ..conda import cuda_builds
 from ..inputs.wanted_stack import Stack
 from ..stack import plan as stack_plan
 from ..stack import selection, stack_catalog
+from ..stack.case import Case
 from . import planner
 
 _CONTROLLER = "this is the machine that gpunode runs on: it is left to you to reboot it"
@@ -36,6 +37,7 @@ class Wishes:
     :ivar stack: the GPU stack, as Site.stack returns it.
     :ivar refusals: what cannot be understood, and is not wanted either.
     :ivar expect_converged: whether that was to be brought about already.
+    :ivar checks: the components that a run has changed, whose checks the same look makes.
     """
 
     states: dict[str, dict[str, Any]]
@@ -44,6 +46,7 @@ class Wishes:
     stack: Stack
     refusals: list[Refusal]
     expect_converged: bool
+    checks: list[str]
 
     def probe(self) -> dict[str, list[str]]:
         """Return the arguments of node_info: what the plan must know, each thing once."""
@@ -71,13 +74,15 @@ def wishes(site: wanted_state.Site, names: Iterable[str]) -> Wishes:
         state = collected.ask(resolver.is_wanted, site) and collected.ask(site.wanted, component)
         if state:
             states[component] = state
-    fleet = collected.ask(site.options, "preflight") or {"expect_converged": False}
+    fleet = collected.ask(site.options, "preflight") or {"expect_converged": False, "checks": []}
     stack = collected.ask(site.stack) or selection.NOTHING
     unread = [*(collected.ask(site.unread, names) or []), *site.not_inventory()]
     digests = {component: site.digest(component) for component in states}
     parts = {component: site.asked(component) for component in states}
     refusals = [*collected.refusals, *unread]
-    return Wishes(states, digests, parts, stack, refusals, fleet["expect_converged"])
+    return Wishes(
+        states, digests, parts, stack, refusals, fleet["expect_converged"], fleet["checks"]
+    )
 
 
 def plan(
@@ -151,14 +156,7 @@ def unfinished(answer: Mapping[str, Any], components: Collection[str] = ()) -> s
 
 def _stack_plan(asked: Wishes, facts: facts_shape.Facts, today: datetime.date) -> dict[str, Any]:
     """Return the plan of the GPU stack; where none is wanted, environments may need a driver."""
-    environments = asked.states.get("conda_env", {}).get("environments", [])
-    found = stack_plan.plan(
-        asked.stack,
-        facts,
-        stack_catalog.of_project(),
-        cuda_builds.of(environments),
-        f"{today:%Y-%m}",
-    )
+    found = stack_plan.of_case(case_of(asked, facts, today))
     unsaid = [step for step in found["steps"] if _is_unsaid(step, asked.states)]
     return {
         **found,
@@ -171,6 +169,13 @@ def _stack_plan(asked: Wishes, facts: facts_shape.Facts, today: datetime.date) -
             *_noted(asked.states, facts),
         ],
     }
+
+
+def case_of(asked: Wishes, facts: facts_shape.Facts, today: datetime.date) -> Case:
+    """Return the GPU stack that a host is to have, held against its facts."""
+    environments = asked.states.get("conda_env", {}).get("environments", [])
+    known, needs = stack_catalog.of_project(), cuda_builds.of(environments)
+    return Case(asked.stack, facts, known, needs, f"{today:%Y-%m}")
 
 
 def _is_unsaid(step: Mapping[str, Any], states: Mapping[str, Mapping[str, Any]]) -> bool:

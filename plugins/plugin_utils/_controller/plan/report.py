@@ -41,7 +41,12 @@ def as_document(
 
 
 def write(path: pathlib.Path, document: Mapping[str, Any]) -> None:
-    """Write what :func:`as_document` returned. It tells much of a fleet: a new file is one's own.
+    """Write what :func:`as_document` returned, as :func:`write_text` does."""
+    write_text(path, json.dumps(document, indent=1, sort_keys=True) + "\n")
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Write a text that tells much of a fleet: a new file is one's own.
 
     :raises OSError: it cannot be written.
     """
@@ -50,7 +55,7 @@ def write(path: pathlib.Path, document: Mapping[str, Any]) -> None:
     with open(
         path, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)
     ) as file:
-        file.write(json.dumps(document, indent=1, sort_keys=True) + "\n")
+        file.write(text)
 
 
 def as_text(plans: Mapping[str, Mapping[str, Any]], unreachable: Collection[str]) -> str:
@@ -60,7 +65,7 @@ def as_text(plans: Mapping[str, Mapping[str, Any]], unreachable: Collection[str]
     :param unreachable: hosts that did not answer.
     """
     same = {
-        host: {key: value for key, value in plan.items() if key != "address"}
+        host: {key: value for key, value in plan.items() if key not in ("address", "checks")}
         for host, plan in plans.items()
     }
     paragraphs = [_paragraph(hosts, plans) for hosts in alike(same)]

@@ -48,8 +48,12 @@ def plan(
     :param cuda_builds: [{by, cuda, pytorch}], see case.Case.
     :param today: the date as 'YYYY-MM'.
     """
-    case = stack_case.Case(wanted, facts, known, cuda_builds, today)
-    due = {component: _due(component, case) for component in stack_due.RULES}
+    return of_case(stack_case.Case(wanted, facts, known, cuda_builds, today))
+
+
+def of_case(case: Case) -> dict[str, Any]:
+    """Return the same as :func:`plan` of a case."""
+    due = what_is_due(case)
     refusals = [
         Refusal(*words, rule=rule)
         for rule, found in stack_refusals.RULES.items()
@@ -67,6 +71,11 @@ def plan(
         "notices": notices + _missing_consents(steps),
         "inapplicable": [name for name in stack_due.RULES if not stack_due.applies(name, case)],
     }
+
+
+def what_is_due(case: Case) -> Due:
+    """Return what is due on a host as it stands, whatever is refused or waits there."""
+    return {component: _due(component, case) for component in stack_due.RULES}
 
 
 def _due(component: str, case: Case) -> dict[str, list[str]]:
