@@ -14,47 +14,53 @@ from benchmarks.table import Figure, Table
 from lab import commands
 from system import playbooks
 
-NEW, OPEN, PROBE, PEER = (
-    *("site.yml", "site.yml, connections open", "node_info alone, connections open"),
-    "pyinfra",
-)
+NEW, OPEN, PROBE = "site.yml", "site.yml, connections open", "node_info alone, connections open"
+PEER = "pyinfra"
 #: What is promised: of the time of the peer, of node_info alone, and of a fleet a third as large.
 PEER_MOST, PROBE_MOST, GROWTH_MOST, GROWTH = 0.3, 2, 2.2, (10, 30)
 #: Seconds of CPU on the controller for each further host.
 FURTHER_MOST = 0.12
 _PARTS = ("wall_s", "controller_s", "nodes_s")
+_NOTES = (
+    f"Medians of runs that take turns. {PEER} and the first row make each connection anew.",
+    f"{PEER} ensures what the receipts on the nodes name, and found it so each time.",
+)
 
 
 def measure(lab, options):
-    """Yield a Table of runs that have nothing to do, and one of what came before them."""
-    resting = Table(
-        "Runs that have nothing to do",
-        ("hosts", "run", "wall, s", "CPU of the controller, s", "CPU of all nodes, s"),
-        notes=[
-            "Medians; the runs take turns. Controller and nodes share the machine.",
-            "Each run of pyinfra, and each of the first row, makes its connections anew.",
-            "pyinfra ensures what the receipts on the nodes name, and found it so each time.",
-        ],
-    )
-    before = Table("Before that", ("hosts", "of these new", "first run, s", "round trips per host"))
-    walls = {}
+    """Yield a Table for each size of fleet, and one of how what it costs grows with that."""
+    medians, had = {}, 0
     with tempfile.TemporaryDirectory() as name:
-        folder, had = Path(name), 0
+        folder = Path(name)
         for count in options.nodes:
             commands.up(lab, count, fresh=not had)
             run = functools.partial(site_runs.run, "site.yml", folder)
             first_s, _run = site_runs.timed(run)
-            before.rows.append([count, count - had, first_s, len(run().round_trips) / count])
-            had = count
+            trips = len(run().round_trips) / count
             subjects = _subjects(lab, count, folder)
             site_runs.take_turns(subjects, options.runs)
-            for subject in subjects:
-                series = [subject.series(part) for part in _PARTS]
-                resting.rows.append([count, subject.name, *series])
-                walls[count, subject.name] = [one.median for one in series]
-    resting.figures = figures(walls)
-    yield before
-    yield resting
+            costs = {one.name: [one.series(part) for part in _PARTS] for one in subjects}
+            medians[count] = {
+                name: [series.median for series in found] for name, found in costs.items()
+            }
+            yield Table(
+                f"{_hosts(count)}, nothing to do",
+                ("run", "wall, s", "CPU of the controller, s", "CPU of all nodes, s"),
+                [[name, *found] for name, found in costs.items()],
+                beside(count, medians[count]),
+                [
+                    f"The first run took {first_s:.1f} s, {count - had} of them being new; "
+                    f"round trips to each: {trips:g}.",
+                    *_NOTES,
+                ],
+            )
+            had = count
+    yield Table(
+        "Growth",
+        ("hosts", f"{NEW}, s", f"{PEER}, s"),
+        [[count, found[NEW][0], found[PEER][0]] for count, found in medians.items()],
+        growth(medians),
+    )
 
 
 def _subjects(lab, count, folder):
@@ -76,32 +82,37 @@ def _subjects(lab, count, folder):
     ]
 
 
-def figures(medians):
-    """Return the Figures that follow from medians.
+def beside(count, medians):
+    """Return the Figures of a fleet's runs beside each other.
 
-    :param medians: {(hosts, run): [seconds, of the controller's CPU, of the nodes' CPU]}.
+    :param medians: {run: [seconds, of the controller's CPU, of the nodes' CPU]}.
     """
-    sizes = list(dict.fromkeys(count for count, _run in medians))
+    walls = {run: found[0] for run, found in medians.items()}
+    most = PEER_MOST if count >= GROWTH[0] else None
+    return [
+        Figure(f"{NEW} / {PEER}", walls[NEW] / walls[PEER], most),
+        Figure(f"{OPEN} / {PEER}", walls[OPEN] / walls[PEER], most),
+        Figure(f"{OPEN} / {PROBE}", walls[OPEN] / walls[PROBE], PROBE_MOST),
+    ]
+
+
+def growth(medians):
+    """Return the Figures of fleets of several sizes.
+
+    :param medians: {hosts: what :func:`beside` takes}.
+    """
     found = []
-    for count in sizes:
-        (new_s, *_cpu), (open_s, *_cpu), (probe_s, *_cpu), (peer_s, *_cpu) = (
-            medians[count, run] for run in (NEW, OPEN, PROBE, PEER)
-        )
-        most = PEER_MOST if count >= GROWTH[0] else None
-        found += [
-            Figure(f"{NEW} / pyinfra on {count} hosts", new_s / peer_s, most),
-            Figure(f"{OPEN} / pyinfra on {count} hosts", open_s / peer_s, most),
-            Figure(f"{OPEN} / node_info alone on {count} hosts", open_s / probe_s, PROBE_MOST),
-        ]
-    for fewer, more in itertools.combinations(sizes, 2):
-        most = GROWTH_MOST if (fewer, more) == GROWTH else None
-        for run in (NEW, PEER):
-            ratio = medians[more, run][0] / medians[fewer, run][0]
-            found.append(
-                Figure(f"{run} on {more} hosts / on {fewer}", ratio, most if run == NEW else None)
-            )
-    for fewer, more in itertools.pairwise(sizes):
-        further_s = (medians[more, NEW][1] - medians[fewer, NEW][1]) / (more - fewer)
-        says = f"{NEW}, seconds of the controller's CPU for each host from {fewer} to {more}"
+    for fewer, more in itertools.combinations(medians, 2):
+        for run, most in ((NEW, GROWTH_MOST), (PEER, None)):
+            ratio = medians[more][run][0] / medians[fewer][run][0]
+            promised = most if (fewer, more) == GROWTH else None
+            found.append(Figure(f"{run}, {_hosts(more)} / {_hosts(fewer)}", ratio, promised))
+    for fewer, more in itertools.pairwise(medians):
+        further_s = (medians[more][NEW][1] - medians[fewer][NEW][1]) / (more - fewer)
+        says = f"{NEW}, CPU of the controller for each host from {fewer} to {more}, s"
         found.append(Figure(says, further_s, FURTHER_MOST))
     return found
+
+
+def _hosts(count):
+    return "1 host" if count == 1 else f"{count} hosts"
