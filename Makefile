@@ -39,7 +39,7 @@ help:
 	tools/environment .venv $(PYTHON)
 
 .venv-pyinfra/complete: benchmarks/pyinfra/requirements.txt tools/environment
-	cd benchmarks/pyinfra && ../../tools/environment ../../.venv-pyinfra $(PYTHON)
+	cd benchmarks/pyinfra && ../../tools/environment "$(CURDIR)/.venv-pyinfra" $(PYTHON)
 
 site: .venv/complete ## converge every host; with the default inventory, boot the lab first
 ifeq ($(INVENTORY:%/=%),inventory/lab)

@@ -77,7 +77,7 @@ def _parser():
         type=int,
         default=[1, 10, 30],
         metavar="N",
-        help="sizes of the fleets, the smallest first",
+        help="sizes of the fleets",
     )
     parser.add_argument("--runs", type=int, default=5, metavar="N", help="of which medians are")
     return parser

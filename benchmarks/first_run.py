@@ -26,7 +26,7 @@ _ABSENT = {
 # systemd, src/systemd/sd-messages.h: SD_MESSAGE_UNIT_STARTED; _UNIT_SUCCESS, _UNIT_FAILURE_RESULT.
 _STARTED = "39f53479d3a045ac8e11786248231fbf"
 _ENDED = ("7ad2d189f7e94e70a38c781354912448", "d9b373ed55a64feb8242e02dbe79a49c")
-_SHOWN_S = 0.05
+_SHOWN_S = 0.2
 
 
 def measure(lab, _options):
@@ -79,14 +79,14 @@ def profile(title, whole, tasks, tools, most):
     :param most: which part of the run may be gpunode's own, None where nothing is promised.
     """
     table = Table(title, ("task", "wall, s", "of it tools, s", "gpunode's own, s"))
-    rest_s = whole[1] - whole[0]
+    whole_s = rest_s = whole[1] - whole[0]
+    tools_s = rest_tools_s = within(tools, *whole)
     for name, began, ended in tasks:
-        tools_s = within(tools, began, ended)
-        rest_s -= ended - began
-        if ended - began >= _SHOWN_S:
-            table.rows.append([name, ended - began, tools_s, ended - began - tools_s])
-    table.rows.append(["start, end and between tasks", rest_s, 0.0, rest_s])
-    whole_s, tools_s = whole[1] - whole[0], within(tools, *whole)
+        took_s, of_tools_s = ended - began, within(tools, began, ended)
+        if took_s >= _SHOWN_S:
+            rest_s, rest_tools_s = rest_s - took_s, rest_tools_s - of_tools_s
+            table.rows.append([name, took_s, of_tools_s, took_s - of_tools_s])
+    table.rows.append(["shorter tasks, start and end", rest_s, rest_tools_s, rest_s - rest_tools_s])
     table.rows.append(["the whole run", whole_s, tools_s, whole_s - tools_s])
     table.figures = [Figure("gpunode's own part", 1 - tools_s / whole_s, most)]
     table.notes = [

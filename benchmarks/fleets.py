@@ -32,7 +32,7 @@ def measure(lab, options):
     medians, had = {}, 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for count in options.nodes:
+        for count in sorted(options.nodes):
             commands.up(lab, count, fresh=not had)
             run = functools.partial(site_runs.run, "site.yml", folder)
             first_s, _run = site_runs.timed(run)

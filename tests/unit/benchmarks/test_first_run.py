@@ -51,7 +51,7 @@ def test_a_profile_sums_to_the_run_and_holds_the_own_part_to_its_goal():
     assert rows == {
         "look": [1.0, 0.0, 1.0],
         "build": [6.0, 4.0, 2.0],
-        "start, end and between tasks": [2.99, 0.0, 2.99],
+        "shorter tasks, start and end": [3.0, 0.0, 3.0],
         "the whole run": [10.0, 4.0, 6.0],
     }
     (own,) = table.figures

@@ -102,4 +102,6 @@ def test_make_hands_arguments_on_and_makes_the_environment_of_the_peer():
         env={**os.environ, "MAKEFLAGS": ""},
     ).stdout
     assert "python -m benchmarks fleets --nodes 10\n" in told
-    assert "cd benchmarks/pyinfra && ../../tools/environment ../../.venv-pyinfra" in told
+    assert (
+        f'cd benchmarks/pyinfra && ../../tools/environment "{project.ROOT}/.venv-pyinfra"' in told
+    )
