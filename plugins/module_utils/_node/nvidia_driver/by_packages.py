@@ -16,7 +16,16 @@ from ..records import manifest
 from ..refusal import Refusal
 from ..steps import Step
 from ..system import text_files
-from . import kernel_modules, method, package_sets, pins, runfile, served_kernels
+from . import (
+    kernel_modules,
+    method,
+    package_archives,
+    package_family,
+    package_sets,
+    pins,
+    runfile,
+    served_kernels,
+)
 from .package_exchange import PackageExchange
 from .target import Target
 from .wanted_packages import WantedPackages
@@ -27,6 +36,7 @@ class Seen(NamedTuple):
 
     :ivar installed: {name: version} of those that are there.
     :ivar unfinished: the same of those that dpkg did not end with.
+    :ivar lost: the same of those that came with the driver that stays, and were taken away since.
     :ivar left: names of removed packages whose settings are there.
     :ivar headers: {release: package} of the headers that kernels lack and can have.
     :ivar lacking: the kernels that lack the modules of what is installed, where that stays.
@@ -40,6 +50,7 @@ class Seen(NamedTuple):
 
     installed: dict[str, str]
     unfinished: dict[str, str]
+    lost: dict[str, str]
     left: list[str]
     headers: dict[str, str]
     lacking: list[str]
@@ -75,10 +86,13 @@ def observe(target: Target, node: Node, packages: WantedPackages) -> Seen:
     others = packages.of_other_branches(installed) if may_ask else []
     offers = packages.manager.offered(tree, [*asked, *others])
     version = packages.version_of(installed) or packages.branch
-    held_by = pins.wanted_files(facts["pkg_mgr"], installed, version, packages.family)
+    lost = {} if exchanges else _lost(packages, version, installed)
+    there = {**installed, **lost}
+    held_by = pins.wanted_files(facts["pkg_mgr"], there, version, packages.family)
     return Seen(
         installed=installed,
         unfinished=unfinished,
+        lost=lost,
         left=stack_packages.residual(tree, lambda _name: True),
         headers=headers,
         lacking=[] if exchanges else _lacking(target, node, packages, version, headers),
@@ -114,6 +128,20 @@ def _exchanges(
 ) -> bool:
     is_whole = packages.are_in_place(installed) and not unfinished
     return bool(target.facts["driver"]["runfile"]) or not is_whole
+
+
+def _lost(packages: WantedPackages, version: str, installed: dict[str, str]) -> dict[str, str]:
+    """Return {name: version} of what came with the driver that is there, and was taken away since.
+
+    What is kept of it tells. Neither manager looks for what somebody took from below a package.
+    Modules that the distribution has built go with their kernel.
+    """
+    kept = package_archives.kept_versions(version, packages.manager)
+    return {
+        name: kept[name]
+        for name in kept
+        if name not in installed and not package_family.brings_modules(name, packages.family)
+    }
 
 
 def _lacking(
@@ -234,6 +262,10 @@ class ByPackages(method.Method):
     def finishing(self) -> list[Step]:
         """Return what is done once the driver is in place."""
         steps, seen = [], self._seen
+        if seen.lost:
+            words = f"install {', '.join(sorted(seen.lost))} of {self.version} again"
+            restore = functools.partial(self._exchange.restore, seen.lost)
+            steps.append(Step(words, restore))
         if seen.lacking:
             if self._packages.prebuilt:
                 self._packages.prebuilt.refuse_without(seen.lacking, self.version)

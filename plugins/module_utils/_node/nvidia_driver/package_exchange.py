@@ -155,6 +155,19 @@ class PackageExchange:
         package_sets.install(choice, self._family, tree, execute, manager, archives)
         self.install_modules()
 
+    def restore(self, lost: dict[str, str]) -> None:
+        """Install packages again that came with the driver that is there, from what is kept.
+
+        :param lost: {name: version}.
+        :raises Refusal: it would do harm, or it failed.
+        """
+        manager = self._packages.manager
+        there = {**self.installed(), **lost}
+        choice = package_choice.Choice(self.version(), there, [])
+        archives = package_archives.kept(choice.driver, lost, manager)
+        tree, execute = self._node.tree, self._node.execute
+        package_sets.install(choice, self._family, tree, execute, manager, archives)
+
     def install_modules(self) -> None:
         """Put the modules in place that the packages brought.
 

@@ -106,6 +106,36 @@ def test_the_proprietary_modules_have_a_package_of_their_own(tmp_path, dnf):
     assert "install kmod-nvidia-latest-dkms" in sentences(found.exchanging())[0]
 
 
+@pytest.mark.parametrize(
+    ("taken", "again"),
+    [
+        (["nvidia-modprobe"], ["install nvidia-modprobe of 580.95.05 again"]),
+        (
+            ["nvidia-modprobe", "libnvidia-ml"],
+            ["install libnvidia-ml, nvidia-modprobe of 580.95.05 again"],
+        ),
+        ([], []),
+    ],
+)
+def test_what_was_taken_from_below_packages_comes_again_and_stays_held(
+    tmp_path, dnf, monkeypatch, taken, again
+):
+    there = ["kmod-nvidia-open-dkms", "nvidia-driver-cuda", "nvidia-persistenced"]
+    version = "3:580.95.05-1.el9"
+    kept = dict.fromkeys([*there, *taken], version)
+    monkeypatch.setattr(
+        by_packages.package_archives,
+        "kept_versions",
+        lambda driver, _manager: kept if driver == "580.95.05" else {},
+    )
+    rows = "".join(f"{name}\t{version}\n" for name in there)
+    found = method(tmp_path, ENTERPRISE, {"/var/lib/rpm/rpmdb.sqlite": ""}, {"rpm": rows})
+    steps = [words for words in sentences(found.finishing()) if "again" in words]
+    assert steps == again
+    (pins,) = found._seen.pins.values()
+    assert all(f"{name}-3:580.95.05-1.el9" in pins.text for name in taken)
+
+
 def test_the_other_kind_of_modules_gives_way(tmp_path, dnf):
     rows = "".join(
         f"{name}\t3:580.95.05-1.el9\n" for name in ("kmod-nvidia-latest-dkms", "nvidia-driver-cuda")
