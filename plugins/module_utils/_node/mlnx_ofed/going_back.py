@@ -31,12 +31,22 @@ def go_back(method: Method, error: Refusal | OSError) -> NoReturn:
         # From where what is not kept is offered still.
         put_sources_back(method)
         words = _reinstall(method)
-        _put_back(method, package_sets.PATHS)
+        _put_pins_back(method)
     except (Refusal, OSError) as refusal:
         words = f"The stack before could not be brought back: {refusal}"
     if isinstance(error, Refusal):
         raise Refusal(error.what, error.because, f"{words}. {error.remedy}") from error
     raise error
+
+
+def _put_pins_back(method: Method) -> None:
+    """Have the packages held that were held when the work began, and no others.
+
+    The list of dnf's versions may have come since with dnf's plugin, which fails without one.
+    """
+    package_sets.free(method.facts["pkg_mgr"])
+    there = [path for path in package_sets.PATHS if method.seen.files[path].text is not None]
+    _put_back(method, there)
 
 
 def _put_back(method: Method, paths: list[str] | tuple[str, ...]) -> None:

@@ -784,6 +784,25 @@ def test_an_exchange_that_fails_goes_back_to_the_exact_versions_before(el):
     assert sources() == [False] * 4
 
 
+@pytest.mark.parametrize("before", [None, "", "theirs-0:1.0-1.*\n"])
+def test_the_list_of_versions_that_dnf_fails_without_stays_after_an_exchange_that_fails(el, before):
+    path = Path(pins.VERSIONLOCK)
+    if before is not None:
+        path.write_text(before)
+    fail_exchange(el)
+    failing = el.execute
+
+    def execute(argv, environment):
+        # As the package of dnf's plugin, which comes before the exchange, brings it.
+        path.touch()
+        return failing(argv, environment)
+
+    el.execute = execute
+    with pytest.raises(Refusal):
+        el.converge(gpunode_ofed_version="25.10-2.4.1")
+    assert path.read_text() == (before or "")
+
+
 @pytest.mark.parametrize("lacks", [[], ["rdma-core"]])
 def test_a_repository_that_is_away_is_passed_over_where_all_that_comes_back_is_kept(
     el, monkeypatch, lacks
