@@ -33,7 +33,7 @@ PACKAGES = (
     "kmod",
 )
 _CERTIFICATES = Path("/usr/local/share/ca-certificates")
-_HOOKS = (
+HOOKS = (
     f'chroot "$1" useradd --uid 1000 --create-home --shell /bin/bash --password "*" {USER}',
     f'chroot "$1" install -d -o {USER} -g {USER} -m 0700 /home/{USER}/.ssh',
     f'echo "{USER} ALL=(ALL:ALL) NOPASSWD: ALL" >"$1/etc/sudoers.d/{USER}"',
@@ -56,14 +56,24 @@ _BUILD_TIMEOUT_S = 900
 
 
 def recipe(release):
-    """Return the mmdebstrap command of a release's tree, without its sources and target."""
+    """Return the command of a release's tree; see :func:`mmdebstrap`."""
+    return mmdebstrap(release, PACKAGES, HOOKS)
+
+
+def mmdebstrap(release, packages, hooks, more=()):
+    """Return an mmdebstrap command, without its sources and target.
+
+    :param hooks: scripts that take the tree's folder, for when all packages are there.
+    :param more: further options.
+    """
     return [
         "mmdebstrap",
         "--mode=root",
         "--variant=minbase",
         "--format=directory",
-        f"--include={','.join(PACKAGES)}",
-        *(f"--customize-hook={hook}" for hook in _HOOKS),
+        f"--include={','.join(packages)}",
+        *more,
+        *(f"--customize-hook={hook}" for hook in hooks),
         release,
     ]
 
@@ -92,26 +102,37 @@ def ensure(release, say):
     :param say: called with a sentence when there is something to wait for.
     :raises LabError: the machine's mirror did not give what is needed.
     """
-    place = tree(release)
+    what = f"the base tree of Debian {release}, about a minute"
+    return built(tree(release), recipe(release), what, say)
+
+
+def built(place, command, what, say):
+    """Build a tree unless it is there; return its folder.
+
+    :param place: that folder, its name ending in a digest of what it is made from.
+    :param command: see :func:`mmdebstrap`.
+    :param what: what it is, and how long that takes, for ``say``.
+    :raises LabError: as :func:`ensure`.
+    """
     if place.is_dir():
         return place
-    with lock.held(BASES / f"{release}.lock"):
+    name = place.name.rpartition("-")[0]
+    with lock.held(place.with_name(f"{name}.lock")):
         if not place.is_dir():
-            say(f"Building the base tree of Debian {release}, about a minute")
-            _build(release, place)
+            say(f"Building {what}")
+            _build(name, command, place)
     return place
 
 
-def _build(release, place):
+def _build(name, command, place):
     """Build beside ``place`` and rename: a killed build leaves nothing that counts."""
-    for leftover in BASES.glob(f".building-{release}-*"):
+    for leftover in BASES.glob(f".building-{name}-*"):
         mounts.remove_tree(leftover)
-    building = Path(tempfile.mkdtemp(dir=BASES, prefix=f".building-{release}-"))
-    sources, configuration = inherit.apt_texts(release)
+    building = Path(tempfile.mkdtemp(dir=BASES, prefix=f".building-{name}-"))
+    sources, configuration = inherit.apt_texts(command[-1])
     textfile.put(building / "machine.sources", sources)
     textfile.put(building / "apt.conf", configuration)
     target = building / "tree"
-    command = recipe(release)
     # The signal ends mmdebstrap with this process, however that ends.
     run(
         [
