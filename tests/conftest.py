@@ -27,7 +27,7 @@ def pytest_runtest_setup(item):
 
 @pytest.fixture(scope="session")
 def lab():
-    """The lab of this checkout, up with two nodes of Debian; it stays up for the next run."""
+    """The lab of this checkout, up with two nodes of Debian alone; it stays up for the next run."""
     shared = Lab(CHECKOUT)
-    commands.up(shared, DEFAULT_COUNT, names=())
+    commands.up(shared, DEFAULT_COUNT, names=(), kernel_hosts=0)
     return shared

@@ -8,6 +8,7 @@ import sys
 
 from lab import commands, host, process, shapes
 from lab.errors import LabError
+from lab.kernel_host import guest
 from lab.node import DEFAULT_COUNT, Lab
 from lab.paths import CHECKOUT
 
@@ -28,7 +29,8 @@ def main(arguments=None):
     lab = Lab(CHECKOUT, say=lambda sentence: print(sentence, flush=True))
     try:
         if options.command == "up":
-            print(commands.up(lab, options.nodes, options.fresh, options.shapes))
+            asked = (options.nodes, options.fresh, options.shapes, options.kernel, options.boot)
+            print(commands.up(lab, *asked))
         elif options.command == "down":
             commands.down(lab)
         elif options.command == "borrow":
@@ -64,6 +66,15 @@ def _parser():
         nargs="*",
         metavar="SHAPE",
         help=f"what the first nodes are to be, of {known}; others are Debian. Default: as they are",
+    )
+    up.add_argument(
+        "--kernel",
+        type=int,
+        metavar="N",
+        help="how many hosts with a kernel of their own; default: as many as run",
+    )
+    up.add_argument(
+        "--boot", default="", help=f"what these boot by: {', '.join(guest.BOOT_LOADERS)}"
     )
     verbs.add_parser("down", help="leave nothing of the lab running")
     verbs.add_parser("status", help="show the nodes")

@@ -20,20 +20,21 @@ def hierarchy():
     return None
 
 
-def remove(name):
+def remove(name, timeout_s=_KILL_TIMEOUT_S):
     """Kill every process in the group ``name`` and below it, and remove the group.
 
     :param name: path below the hierarchy's root.
-    :raises LabError: processes were still in it some seconds after they were killed.
+    :param timeout_s: seconds that they may take to end.
+    :raises LabError: processes were still in it so long after they were killed.
     """
     group = hierarchy() / name
     if not group.is_dir():
         return
     (group / "cgroup.kill").write_text("1", encoding="ascii")
-    deadline = time.monotonic() + _KILL_TIMEOUT_S
+    deadline = time.monotonic() + timeout_s
     while "populated 1" in (group / "cgroup.events").read_text(encoding="ascii"):
         if time.monotonic() >= deadline:
-            raise LabError(f"{group} still has processes {_KILL_TIMEOUT_S} s after SIGKILL")
+            raise LabError(f"{group} still has processes {timeout_s} s after SIGKILL")
         time.sleep(_POLL_S)
     for folder in sorted(group.rglob("*/"), reverse=True):
         _remove_empty(folder, deadline)

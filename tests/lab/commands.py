@@ -13,11 +13,14 @@ _SOURCES = {
 }
 
 
-def up(lab, count=None, fresh=False, names=None):
+def up(lab, count=None, fresh=False, names=None, kernel_hosts=None, boot_loader=""):
     """Bring the lab up with all that belongs to it: nodes, conda channel, inventory.
 
     :param names: what the first nodes are to be, shapes.DEBIAN or one of shapes.SHAPES each, and
         all others Debian; as they are by default. A node that is something else is made new.
+    :param kernel_hosts: how many of these are to run as well, see lab.kernel_host; as many as do
+        by default.
+    :param boot_loader: what they boot by, see :meth:`lab.node.Lab.up_kernel_hosts`.
     :returns: a sentence that says where the nodes' conda packages come from.
     :raises LabError: as lab.up; a name is not known; there are more names than nodes.
     """
@@ -30,6 +33,8 @@ def up(lab, count=None, fresh=False, names=None):
     for node, name in itertools.zip_longest(lab.nodes, wanted[: len(lab.nodes)], fillvalue=""):
         if node.shape != name:
             shapes.fresh(lab, node.name, name)
+    if kernel_hosts is not None:
+        lab.up_kernel_hosts(kernel_hosts, boot_loader, fresh)
     offered = channel.ensure(lab.paths, lab.network.address)
     inventory.write(lab, offered)
     return _SOURCES[offered["lab_channel"]]
@@ -71,10 +76,12 @@ def give_back(lab, borrower):
 
 
 def status(lab):
-    """Return one line per node: name, what it is, address, on or off."""
+    """Return one line per node and kernel host: name, what it is, address, on or off."""
+    kinds = [(node, _kind(node)) for node in lab.nodes]
+    kinds += [(host, f"kernel of its own, by {host.boot_loader}") for host in lab.kernel_hosts]
     return [
-        f"{node.name:8} {_kind(node):30} {node.address:15} {'on' if node.is_running() else 'off'}"
-        for node in lab.nodes
+        f"{one.name:8} {kind:30} {one.address:15} {'on' if one.is_running() else 'off'}"
+        for one, kind in kinds
     ]
 
 

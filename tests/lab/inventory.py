@@ -12,10 +12,10 @@ _HEADER = "# Written by `make lab-up`; what is changed here is lost.\n"
 def render(nodes, lab_paths, extra):
     """Return the text of hosts.yml.
 
-    :param nodes: the lab's nodes.
+    :param nodes: the lab's nodes, and kernel hosts.
     :param extra: further variables of all hosts.
     """
-    hosts = {node.name: {"ansible_host": node.address} for node in nodes}
+    hosts = {node.name: {"ansible_host": node.address, **node.variables} for node in nodes}
     variables = {
         "ansible_user": ssh.USER,
         "ansible_become": True,
@@ -29,5 +29,6 @@ def render(nodes, lab_paths, extra):
 
 
 def write(lab, extra):
-    """Write the inventory of a lab that is up."""
-    textfile.put(lab.paths.inventory, render(lab.nodes, lab.paths, extra))
+    """Write the inventory of a lab that is up, with the kernel hosts that are switched on."""
+    hosts = [*lab.nodes, *(host for host in lab.kernel_hosts if host.is_running())]
+    textfile.put(lab.paths.inventory, render(hosts, lab.paths, extra))

@@ -15,6 +15,9 @@ SPACE = ipaddress.ip_network("10.213.0.0/16")
 _PREFIX_LENGTH = 24
 _FIRST_NODE_HOST = 10
 MAX_NODES = 200
+#: After the nodes and the guest.
+_FIRST_KERNEL_HOST = 220
+MAX_KERNEL_HOSTS = 9
 _IPTABLES = ["iptables", "--wait", "10"]
 _ANSWERS = ["-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED"]
 
@@ -35,6 +38,10 @@ class Network:
     def node_address(self, number):
         """Return the address of node ``number``, counted from 1."""
         return str(self.subnet[_FIRST_NODE_HOST + number])
+
+    def kernel_host_address(self, number):
+        """Return the address of kernel host ``number``, counted from 1."""
+        return str(self.subnet[_FIRST_KERNEL_HOST + number])
 
 
 def candidates(lab_id):
@@ -153,6 +160,13 @@ def free(label):
     _delete_rules(_confined(label))
 
 
+def add_tap(name, bridge):
+    """Make an interface that a process of this machine is at the other end of, on a bridge."""
+    remove_interface(name)
+    run(["ip", "tuntap", "add", "dev", name, "mode", "tap"])
+    run(["ip", "link", "set", name, "master", bridge, "up"])
+
+
 def remove_interface(name):
     """Remove a network interface if it is there."""
     if exists(name):
@@ -176,15 +190,18 @@ def _delete_rules(label):
             run([*_IPTABLES, "-t", table, *arguments])
 
 
-def host0_file(address, gateway, prefix_length):
-    """Return the systemd-networkd file that gives a node its address."""
+def address_file(match, address, network):
+    """Return the systemd-networkd file that gives a host its address.
+
+    :param match: which of its interfaces is meant, such as "Name=host0".
+    """
     return f"""\
 [Match]
-Name=host0
+{match}
 
 [Network]
-Address={address}/{prefix_length}
-Gateway={gateway}
+Address={address}/{network.subnet.prefixlen}
+Gateway={network.address}
 LinkLocalAddressing=no
 IPv6AcceptRA=no
 """

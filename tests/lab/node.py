@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_network
 from pathlib import Path
+from typing import ClassVar
 
 from lab import (
     base,
     cgroup,
+    furnishing,
     host,
     images,
     inherit,
@@ -22,11 +23,13 @@ from lab import (
     network,
     paths,
     process,
+    readiness,
     ssh,
     textfile,
 )
 from lab.command import run
 from lab.errors import LabError
+from lab.kernel_host import host as kernel_host
 
 DEFAULT_COUNT = 2
 #: The number of the guest, a node beside the lab's own.
@@ -37,13 +40,16 @@ ANSWER_TIMEOUT_S = 20
 POWER_OFF_TIMEOUT_S = 20
 SSH_TIMEOUT_S = 60
 _POLL_S = 0.1
-_CONSOLE_LINES = 20
 _TESTS = Path(__file__).resolve().parent.parent
-_USER_ID = 1000
 
 
 class Node:
-    """One host of a lab: its files, its process and its answers."""
+    """One host of a lab: its files, its process and its answers.
+
+    :ivar variables: those that Ansible needs beside its address.
+    """
+
+    variables: ClassVar[dict] = {}
 
     def __init__(self, lab_paths, net, number):
         self.name = f"node{number}"
@@ -83,7 +89,7 @@ class Node:
 
     def host_key(self):
         """Return the public host key, made now unless it is there."""
-        return keys.ensure(self._paths.keys / f"{self.name}_host", f"root@{self.name}")
+        return keys.ensure(self._paths.host_key(self.name), f"root@{self.name}")
 
     @property
     def base_tree(self):
@@ -158,33 +164,13 @@ class Node:
         run(["mount", "-t", "overlay", self._paths.label, "-o", shown, self.tree])
 
     def _furnish(self, inherited):
-        """Put the node's own files and those that it inherits into its tree."""
-        net = self._network
-        host_key = self._paths.keys / f"{self.name}_host"
-        user_key = keys.ensure(self._paths.user_key, ssh.USER)
-        files = {
-            "/etc/hostname": (f"{self.name}\n", 0o644),
-            "/etc/hosts": (f"127.0.0.1 localhost\n127.0.1.1 {self.name}\n", 0o644),
-            "/etc/resolv.conf": (inherit.machine_resolver_text(net.address), 0o644),
-            "/etc/systemd/network/10-host0.network": (
-                network.host0_file(self.address, net.address, net.subnet.prefixlen),
-                0o644,
-            ),
-            "/etc/ssh/ssh_host_ed25519_key": (host_key.read_bytes(), 0o600),
-            "/etc/ssh/ssh_host_ed25519_key.pub": (f"{self.host_key()}\n", 0o644),
-            **inherited.files,
-        }
+        net, files = self._network, inherited.files
         if self.shape:
             # It has sources and settings of its own, or no apt at all.
             files = {path: file for path, file in files.items() if not path.startswith(inherit.APT)}
-        for path, (content, mode) in files.items():
-            textfile.put(textfile.inside(self.tree, path), content, mode)
-        textfile.put(
-            textfile.inside(self.tree, f"/home/{ssh.USER}/.ssh/authorized_keys"),
-            f"{user_key}\n",
-            0o600,
-            _USER_ID,
-        )
+        text = network.address_file("Name=host0", self.address, net)
+        network_file = ("/etc/systemd/network/10-host0.network", text)
+        furnishing.put(self.tree, self, self._paths, net, network_file, files)
 
     def _launch(self, folders):
         self.console.unlink(missing_ok=True)
@@ -235,43 +221,7 @@ class Node:
         )
 
     def _wait_ready(self, timeout_s):
-        """Wait until the node has booted and answers; a new one must have no failed unit."""
-        deadline = time.monotonic() + timeout_s
-        while True:
-            answer = self._state(max(deadline - time.monotonic(), 1))
-            if answer in ("running", "degraded"):
-                break
-            if not self.is_running():
-                raise LabError(f"{self.name} went off while it booted. {self._console_end()}")
-            if time.monotonic() >= deadline:
-                raise LabError(
-                    f"{self.name} ({self.address}) does not answer as {ssh.USER} with "
-                    f"sudo after {timeout_s} s, but: {answer}. {self._console_end()}"
-                )
-            time.sleep(_POLL_S)
-        if self._proven.exists():
-            return
-        if answer == "degraded":
-            failed = self.ssh("systemctl list-units --failed --plain --no-legend").stdout.strip()
-            raise LabError(
-                f"{self.name} is new, and units failed in it:\n{failed}\n{self._console_end()}"
-            )
-        textfile.put(self._proven, "")
-
-    def _state(self, timeout_s):
-        """Return what systemd in the node says of itself, or what stands between us and it."""
-        try:
-            done = self.ssh("sudo -n true && systemctl is-system-running --wait", timeout_s)
-        except LabError as error:
-            return str(error)
-        return done.stdout.strip() or done.stderr.strip()
-
-    def _console_end(self):
-        lines = []
-        if self.console.exists():
-            text = self.console.read_text(encoding="utf-8", errors="replace")
-            lines = [line for line in text.splitlines() if line.strip()][-_CONSOLE_LINES:]
-        return "\n".join([f"The end of {self.console}:", *lines])
+        readiness.wait(self, timeout_s, self._proven, _POLL_S)
 
 
 def _text(path):
@@ -305,17 +255,33 @@ class Lab:
         subnet = ip_network(settings["subnet"])
         return network.Network(self.paths.bridge, subnet, self.paths.label)
 
+    @property
+    def kernel_hosts(self):
+        """The lab's kernel hosts, in order, see lab.kernel_host; none before any were asked for."""
+        return kernel_host.all_of(self.paths, self.network) if self._settings() else []
+
+    def host(self, name):
+        """Return the node, or the kernel host, of that name.
+
+        :raises LabError: the lab has no such host.
+        """
+        lent = [self._node(GUEST)] if self.paths.borrower.exists() else []
+        hosts = [*self.nodes, *self.kernel_hosts]
+        for one in [*hosts, *lent]:
+            if one.name == name:
+                return one
+        known = ", ".join(one.name for one in hosts) or "none"
+        raise LabError(f"the lab has no node {name!r}; it has {known}")
+
     def node(self, name):
         """Return the node of that name.
 
         :raises LabError: the lab has no such node.
         """
-        lent = [self._node(GUEST)] if self.paths.borrower.exists() else []
-        for node in [*self.nodes, *lent]:
-            if node.name == name:
-                return node
-        known = ", ".join(node.name for node in self.nodes) or "none"
-        raise LabError(f"the lab has no node {name!r}; it has {known}")
+        found = self.host(name)
+        if not isinstance(found, Node):
+            raise LabError(f"{name} has a kernel of its own, and is no node")
+        return found
 
     def up(self, count=None, fresh=False):
         """Make the lab consist of ``count`` nodes that answer, whatever state it is in.
@@ -334,8 +300,30 @@ class Lab:
             self._each(self._beyond(count), Node.stop)
             if fresh:
                 self._each(nodes, Node.discard)
-            self._write_keys(nodes)
+            self._write_keys()
             self._ensure(nodes)
+
+    def up_kernel_hosts(self, count, boot_loader="", fresh=False):
+        """Make ``count`` kernel hosts run and answer, beside nodes that may be off.
+
+        :param count: those beyond it are switched off and keep their disks.
+        :param boot_loader: the name of what all of them boot by; "" for what each has, or GRUB.
+        :param fresh: forget all that was ever written to their disks.
+        :raises LabError: they do not get there.
+        """
+        most = network.MAX_KERNEL_HOSTS
+        if not 0 <= count <= most:
+            raise LabError(f"a lab of {count} kernel hosts is not possible: 0 to {most} are")
+        host.prepare()
+        with lock.held(self.paths.lock):
+            self._settle_network(self._settings().get("count", DEFAULT_COUNT))
+            self._each(self.kernel_hosts[count:], kernel_host.KernelHost.stop)
+            numbers = range(1, count + 1)
+            hosts = [kernel_host.KernelHost(self.paths, self.network, number) for number in numbers]
+            if fresh:
+                self._each(hosts, kernel_host.KernelHost.discard)
+            self._write_keys(hosts)
+            self._each(hosts, lambda one: one.ensure(boot_loader, self._say))
 
     def down(self):
         """Leave nothing of the lab running: no process, mount, interface, rule or cgroup.
@@ -344,9 +332,11 @@ class Lab:
         """
         with lock.held(self.paths.lock):
             self._each(self._beyond(0), Node.stop)
+            self._each(self.kernel_hosts, kernel_host.KernelHost.stop)
             cgroup.remove(self.paths.label)
             network.remove(self.paths.bridge, self.paths.label)
-            mounts.release(self.paths.nodes)
+            for folder in (self.paths.nodes, self.paths.kernel_hosts):
+                mounts.release(folder)
 
     def remove(self):
         """Take the lab down and forget its nodes, keys and subnet."""
@@ -387,8 +377,8 @@ class Lab:
             self._ensure([self.node(name)])
 
     def ssh(self, name, command, timeout_s=SSH_TIMEOUT_S):
-        """Run a shell command on a node as its ordinary user; see :func:`lab.ssh.execute`."""
-        return self.node(name).ssh(command, timeout_s)
+        """Run a shell command on a host as its ordinary user; see :func:`lab.ssh.execute`."""
+        return self.host(name).ssh(command, timeout_s)
 
     def tree(self, name):
         """Return the path of a node's root folder on this machine."""
@@ -406,10 +396,10 @@ class Lab:
         with lock.held(self.paths.lock):
             self._require_not_lent(borrower)
             process.note(borrower, self.paths.borrower)
-            nodes = self._settle_network(self._settings().get("count", DEFAULT_COUNT))
+            self._settle_network(self._settings().get("count", DEFAULT_COUNT))
             guest = self._node(GUEST)
             guest.discard()
-            self._write_keys([*nodes, guest])
+            self._write_keys([guest])
             self._ensure([guest])
         return guest
 
@@ -443,10 +433,15 @@ class Lab:
         finally:
             network.free(self.paths.label)
 
-    def _write_keys(self, nodes):
+    def _write_keys(self, more=()):
+        """Make the operator's key and the hosts' own, and write how these are known.
+
+        :param more: hosts beside the nodes and the kernel hosts that the lab has so far.
+        """
         keys.ensure(self.paths.user_key, ssh.USER)
-        host_keys = self._each(nodes, Node.host_key)
-        addresses = [node.address for node in nodes]
+        hosts = {one.name: one for one in [*self.nodes, *self.kernel_hosts, *more]}.values()
+        host_keys = self._each(hosts, lambda one: one.host_key())
+        addresses = [one.address for one in hosts]
         keys.write_known_hosts(self.paths.known_hosts, dict(zip(addresses, host_keys, strict=True)))
 
     def _ensure(self, nodes):

@@ -62,6 +62,11 @@ class LabPaths:
         """The folder with one folder per node."""
         return self.state / "nodes"
 
+    @property
+    def kernel_hosts(self):
+        """The folder with one folder per kernel host."""
+        return self.state / "kernel-hosts"
+
     def images(self, name):
         """Return the folder of the images that are for the node called ``name`` alone."""
         return self.state / "images" / name
@@ -70,6 +75,10 @@ class LabPaths:
     def keys(self):
         """The folder with the operator's key and the nodes' host keys."""
         return self.state / "keys"
+
+    def host_key(self, name):
+        """Return the private key by which the host called ``name`` is known."""
+        return self.keys / f"{name}_host"
 
     @property
     def user_key(self):
@@ -107,3 +116,12 @@ class LabPaths:
     def host_interface(self, number):
         """Return the machine's end of node ``number``'s cable, as systemd-nspawn names it."""
         return f"vb-{self.machine_name(number)}"
+
+    def kernel_host_interfaces(self, number):
+        """Return this machine's ends of the two cables of kernel host ``number``."""
+        return [f"vk-{self.id[:_SHORT_ID_CHARACTERS]}-{number}{end}" for end in "ab"]
+
+    def kernel_host_macs(self, number):
+        """Return the addresses of the two cards of kernel host ``number``; local to the machine."""
+        middle = ":".join(self.id[at : at + 2] for at in (0, 2, 4))
+        return [f"52:{middle}:{number:02x}:{card:02x}" for card in (1, 2)]

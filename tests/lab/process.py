@@ -79,9 +79,9 @@ def stop(record, timeout_s):
     pid = live_pid(record)
     if pid is not None:
         _signal(pid, signal.SIGTERM)
-        if not _ended_within(record, timeout_s):
+        if not ended_within(record, timeout_s):
             _signal(pid, signal.SIGKILL)
-            _ended_within(record, _KILL_TIMEOUT_S)
+            ended_within(record, _KILL_TIMEOUT_S)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
     Path(record).unlink(missing_ok=True)
@@ -116,7 +116,8 @@ def _status(pid):
     return before.partition("(")[2], after.split()
 
 
-def _ended_within(record, timeout_s):
+def ended_within(record, timeout_s):
+    """Wait until the process that ``record`` names has ended; return whether it has."""
     deadline = time.monotonic() + timeout_s
     while is_alive(record):
         if time.monotonic() >= deadline:

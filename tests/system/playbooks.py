@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
-_BIN = Path(sys.executable).parent
+BIN = Path(sys.executable).parent
 _COUNTING_SSH = Path(__file__).with_name("counting_ssh.sh")
 
 
@@ -79,7 +79,7 @@ def command(playbook, *arguments):
     :param playbook: its path in the checkout, or its name in an installed collection.
     """
     path = PROJECT / playbook if playbook.endswith(".yml") else playbook
-    return [str(_BIN / "ansible-playbook"), str(path), *map(str, arguments)]
+    return [str(BIN / "ansible-playbook"), str(path), *map(str, arguments)]
 
 
 def site(*arguments, log, environment=None):

@@ -78,11 +78,17 @@ def test_known_hosts_names_each_address_with_its_key():
 
 
 def test_the_inventory_has_hosts_connection_and_further_variables():
-    nodes = [SimpleNamespace(name="node1", address="10.213.7.11")]
+    nodes = [
+        SimpleNamespace(name="node1", address="10.213.7.11", variables={}),
+        SimpleNamespace(name="kernel1", address="10.213.7.231", variables={"ansible_timeout": 60}),
+    ]
     text = inventory.render(nodes, LabPaths.of("/a"), {"lab_channel": "local"})
     everything = yaml.safe_load(text)["all"]
-    assert everything["hosts"] == {"node1": {"ansible_host": "10.213.7.11"}}
-    assert everything["children"]["serving"]["hosts"] == {"node1": {}}
+    assert everything["hosts"] == {
+        "node1": {"ansible_host": "10.213.7.11"},
+        "kernel1": {"ansible_host": "10.213.7.231", "ansible_timeout": 60},
+    }
+    assert everything["children"]["serving"]["hosts"] == {"node1": {}, "kernel1": {}}
     assert everything["vars"]["lab_channel"] == "local"
     assert everything["vars"]["ansible_user"] == "ops"
     assert "-o StrictHostKeyChecking=yes" in everything["vars"]["ansible_ssh_common_args"]

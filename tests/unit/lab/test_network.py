@@ -108,7 +108,16 @@ def test_a_confined_node_is_left_one_port_and_the_answers_to_who_calls_it():
 def test_the_nodes_network_file_has_its_address_and_way_out():
     parser = configparser.ConfigParser()
     parser.optionxform = str
-    parser.read_string(network.host0_file("10.213.7.11", "10.213.7.1", 24))
+    parser.read_string(network.address_file("Name=host0", "10.213.7.11", NET))
     assert parser["Match"]["Name"] == "host0"
     assert parser["Network"]["Address"] == "10.213.7.11/24"
     assert parser["Network"]["Gateway"] == "10.213.7.1"
+
+
+def test_kernel_hosts_have_addresses_that_no_node_has():
+    numbers = range(1, network.MAX_KERNEL_HOSTS + 1)
+    own = {NET.kernel_host_address(number) for number in numbers}
+    # The guest comes after the last node.
+    nodes = {NET.node_address(number) for number in range(1, network.MAX_NODES + 2)}
+    assert len(own) == network.MAX_KERNEL_HOSTS
+    assert not own & {*nodes, NET.address, str(NET.subnet.broadcast_address)}

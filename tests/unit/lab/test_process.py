@@ -100,3 +100,9 @@ def test_no_record_or_half_of_one_is_no_process(tmp_path, text):
     assert not process.is_alive(record)
     process.stop(record, timeout_s=1)
     assert not record.exists()
+
+
+def test_whoever_waits_for_an_end_is_told_whether_it_came(files):
+    process.start(["sleep", "0.2"], *files)
+    assert not process.ended_within(files[1], 0)
+    assert process.ended_within(files[1], 10)
