@@ -6,6 +6,9 @@ INVENTORY ?= inventory/lab
 NODES ?=
 # What the first of them are to be, such as SHAPES="ubuntu24.04 el9"; the others are of Debian.
 SHAPES ?=
+# Number of hosts with a kernel of their own under emulation, and what they boot by.
+KERNEL ?=
+BOOT ?=
 # More arguments for ansible-playbook, pytest or the benchmarks, such as ARGS="--limit node1".
 ARGS ?=
 
@@ -25,12 +28,14 @@ EXTENT = quick
 SPEED_quick = -m "not slow" --hypothesis-profile=quick
 SPEED_full = --hypothesis-profile=full
 SPEED = $(SPEED_$(EXTENT))
+# Of the tests on a host with a kernel of its own all are slow.
+KERNEL_TEST_full = kernel-test
 
 # ansible-lint and testinfra call Ansible's commands by their names.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .NOTPARALLEL:
-.PHONY: help site plan lock releases nccl verify test test-full lint unit second-pair sanity lab-test durations molecule fuzz bench lab-up lab-down docs support requirements clean
+.PHONY: help site plan lock releases nccl verify test test-full lint unit second-pair sanity lab-test kernel-test durations molecule fuzz bench lab-up lab-down docs support requirements clean
 
 help:
 	@sed --quiet 's/^\([a-z-]*\):.* ## /\1\t/p' Makefile | expand --tabs=16
@@ -65,7 +70,7 @@ verify: .venv/complete ## check the hosts of INVENTORY, then prove them from out
 	$(BIN)/pytest --junit-xml=tests/output/proofs.xml tests/fleet --hosts=ansible://all --ansible-inventory=$(INVENTORY)
 
 test: .venv/complete ## every test but the slow ones
-	@$(TESTRUN).parts EXTENT=$(EXTENT) sanity second-pair unit lint lab-test
+	@$(TESTRUN).parts EXTENT=$(EXTENT) sanity second-pair unit lint lab-test $(KERNEL_TEST_$(EXTENT))
 
 test-full: EXTENT = full
 test-full: test ## every test
@@ -96,6 +101,9 @@ else
 	$(PYTEST) $(SPEED) $(LAB_TESTS)
 endif
 
+kernel-test: .venv/complete ## the tests on a host with a kernel of its own, under emulation
+	$(PYTEST) tests/kernel
+
 durations: .venv/complete ## note how long the tests on lab nodes take, which side by side are begun in that order
 	$(TESTRUN).side_by_side --note=$(EXTENT) $(SPEED)
 
@@ -108,8 +116,9 @@ fuzz: .venv/complete ## the tests that make up their own input, with 20,000 exam
 bench: .venv/complete .venv-pyinfra/complete ## what runs cost, beside pyinfra's; makes the lab's nodes new; parts by ARGS
 	PYTHONPATH=tests:tests/unit:collections $(BIN)/python -m benchmarks $(ARGS)
 
-lab-up: .venv/complete ## boot the lab; NODES=n says how many nodes, SHAPES="el9 ..." what they are
-	$(LAB) up $(if $(NODES),--nodes $(NODES)) $(if $(SHAPES),--shapes $(SHAPES))
+lab-up: .venv/complete ## boot the lab; NODES=n nodes, SHAPES="el9 ..." what they are, KERNEL=n hosts with a kernel
+	$(LAB) up $(if $(NODES),--nodes $(NODES)) $(if $(SHAPES),--shapes $(SHAPES)) \
+		$(if $(KERNEL),--kernel $(KERNEL)) $(if $(BOOT),--boot $(BOOT))
 
 lab-down: .venv/complete ## remove the lab, leaving nothing behind
 	$(LAB) down

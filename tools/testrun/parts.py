@@ -2,8 +2,9 @@
 
     python -m testrun.parts [NAME=VALUE ...] PART ...
 
-Parts that need no lab go two at a time. What a part says is shown when it has ended. The first
-that fails ends the run once those beside it have ended.
+Parts that need no lab go two at a time, those that do one after the other, in their order. What a
+part says is shown when it has ended. The first that fails ends the run once those beside it have
+ended.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 OUTPUT = Path("tests", "output")
-#: The part that takes the whole machine, and shows what it says at once.
-ALONE = "lab-test"
+#: The parts that take the whole machine, and show what they say at once.
+ALONE = ("lab-test", "kernel-test")
 _BESIDE = 2
 _SLOWEST = 10
 
@@ -33,7 +34,7 @@ def run(parts, make, say=print):
         if failed:
             return
         began = time.monotonic()
-        output = {} if part == ALONE else {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        output = {} if part in ALONE else {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         done = subprocess.run(
             [*make, part], stdin=subprocess.DEVNULL, text=True, check=False, **output
         )
@@ -43,9 +44,10 @@ def run(parts, make, say=print):
         say(f"{done.stdout or ''}{part} {'FAILED' if done.returncode else 'passed'}")
 
     with ThreadPoolExecutor(_BESIDE) as pool:
-        list(pool.map(one, [part for part in parts if part != ALONE]))
-    if ALONE in parts:
-        one(ALONE)
+        list(pool.map(one, [part for part in parts if part not in ALONE]))
+    for part in parts:
+        if part in ALONE:
+            one(part)
     return took, failed
 
 

@@ -14,6 +14,8 @@ lint:
 \t@echo of lint; test "$(EXTENT)" = full
 lab-test:
 \t@echo of lab
+kernel-test:
+\t@echo of kernel
 """
 REPORT = """<testsuites><testsuite>
 <testcase classname="tests.a" name="test_short" time="0.4"/>
@@ -56,3 +58,11 @@ def test_where_one_fails_no_further_one_is_begun_and_the_run_has_failed(tmp_path
     assert "lint, FAILED" in done.stdout
     assert "not run  lab-test" in done.stdout
     assert "of lab" not in done.stdout
+
+
+def test_what_takes_the_whole_machine_comes_last_and_one_after_the_other(tmp_path):
+    done = parts(tmp_path, "EXTENT=full", "lab-test", "kernel-test", "unit", "lint")
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = [line for line in done.stdout.splitlines() if line.startswith("of ")]
+    assert said[2:] == ["of lab", "of kernel"]
+    assert set(said[:2]) == {"of unit", "of lint"}

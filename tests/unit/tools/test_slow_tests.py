@@ -51,7 +51,7 @@ def collected():
     """What _COLLECT tells of each test; the name is FILE::TEST, without parameters."""
     argv = [sys.executable, "-c", _COLLECT, "--collect-only", "--quiet", "tests/unit"]
     told = subprocess.run(
-        [*argv, *side_by_side.FOLDERS],
+        [*argv, *side_by_side.FOLDERS, "tests/kernel"],
         cwd=ROOT,
         capture_output=True,
         text=True,
