@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -13,6 +14,22 @@ TABLE = mlnx_ofed.table("doca")
 VERSIONS = tuple(row["doca"] for row in TABLE["versions"])
 FAULTS = frozenset(row["name"] for row in TABLE["faults"])
 _DAMAGED = "mlnx-tools"
+_MAKE = "./ofed_scripts/pre_build.sh $kernelver $kernel_source_dir"
+# As dh_dkms has it.
+_SCRIPTS = {
+    "postinst": """\
+#!/bin/sh
+set -e
+[ "$1" != configure ] || /usr/lib/dkms/common.postinst {name} {dkms} "" "" "$2"
+""",
+    "prerm": """\
+#!/bin/sh
+set -e
+if [ "$(dkms status -m {name} -v {dkms})" ]; then
+    dkms remove -m {name} -v {dkms} --all
+fi
+""",
+}
 
 
 def versions(doca):
@@ -31,6 +48,36 @@ def publish(archive, doca, faults=(), suite=repository.FLAT):
     if "damaged" in faults:
         for path in archive.root.rglob(f"{_DAMAGED}_*.deb"):
             repository.damage(path)
+
+
+def archive_package(pool, ofed, faults=()):
+    """Build what the archive of Ubuntu 26.04 has of a series; see `archive` of doca.yml.
+
+    :param pool: the folder that the package is put into.
+    :param ofed: a version that the table has.
+    :param faults: "broken-module" or none.
+    """
+    row = next(row for row in TABLE["archive"] if row["ofed"] == ofed)
+    name, dkms = row["package"], row["version"].partition("-")[0]
+    with tempfile.TemporaryDirectory() as temporary:
+        tree = Path(temporary)
+        source = tree / "usr" / "src" / f"{name}-{dkms}"
+        known = mlnx_ofed.versions(ofed)
+        before = mlnx_ofed.source_tree(source, known, faults)
+        shutil.rmtree(source / "ofed_scripts")
+        conf = (source / "dkms.conf").read_text(encoding="utf-8")
+        for old, new in (
+            ('"mlnx-ofed-kernel"', f'"{name}"'),
+            (f'VERSION="{before}"', f'VERSION="{dkms}"'),
+            (_MAKE, f"make -C $kernel_source_dir M=$dkms_tree/{name}/{dkms}/build modules"),
+        ):
+            assert old in conf, old
+            conf = conf.replace(old, new)
+        textfile.put(source / "dkms.conf", conf)
+        for script, text in _SCRIPTS.items():
+            filled = text.format(name=name, dkms=dkms)
+            textfile.put(tree / "DEBIAN" / script, filled, 0o755)
+        _pack(tree, pool, {"Package": name, "Version": row["version"], "Depends": "dkms"})
 
 
 def host(folder, doca, distribution="debian125", faults=()):

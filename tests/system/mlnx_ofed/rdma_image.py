@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 
 from standins import mlnx_ofed
-from system.nvidia_driver import driver_image
+from system.nvidia_driver import driver_image, ubuntu_host
 
 #: Versions whose modules export the same symbols.
 FIRST, SECOND = "24.10-1.1.4.0", "24.10-2.1.8.0"
@@ -44,6 +45,21 @@ def said(version, bundle):
         "gpunode_ofed_version": version,
         "gpunode_ofed_file": bundle,
     }
+
+
+@contextlib.contextmanager
+def ubuntu(lab, node, shape):
+    """Let a node be shaped as Ubuntu, with its own RDMA stack, for a ``with`` block.
+
+    Yields the ubuntu_host.UbuntuHost.
+    """
+    with ubuntu_host.shaped(lab, node, shape) as host:
+        host.publish(families=["ubuntu-rdma"])
+        host.says(
+            "DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends"
+            " rdma-core ibverbs-providers"
+        )
+        yield host
 
 
 class Rdma(driver_image.Image):

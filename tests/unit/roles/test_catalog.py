@@ -154,7 +154,10 @@ SHAPES = {
         },
     ),
     "doca_repositories": Shape(
-        {"name", "address", "distributions"}, set(), ("name",), lambda row: 0
+        {"name", "distributions"},
+        {"address", "suites", "components", "series"},
+        ("name",),
+        lambda row: 0,
     ),
     "nv_peer_mem": Shape(
         {"tag", "commit", "needs_client_ex", "url"},
@@ -181,7 +184,8 @@ SHAPES = {
 # The keys of what is nested, required and optional.
 NESTED = {
     "files": ({"url", "sha256"}, set()),
-    "distributions": ({"distribution", "directory", "key"}, {"fingerprint", "components"}),
+    "distributions": ({"distribution"}, {"directory", "key", "fingerprint", "components"}),
+    "series": ({"ofed", "package"}, set()),
     "driver": ({"branch", "flavour", "method"}, {"version"}),
     "ofed": ({"kind", "version"}, set()),
     "peer_memory": ({"route"}, {"tag"}),
@@ -567,10 +571,32 @@ def test_a_release_of_doca_is_of_the_series_that_its_row_names():
 
 
 def test_what_signs_doca_for_apt_is_known_by_its_fingerprint():
-    (row,) = catalog.rows("doca_repositories")
+    row, archive = catalog.rows("doca_repositories")
+    assert "address" not in archive
     for part in row["distributions"]:
         is_apt = not part["distribution"].startswith("RedHat")
         assert bool(re.fullmatch("[0-9A-F]{40}", part.get("fingerprint", ""))) == is_apt
+
+
+@pytest.mark.parametrize(
+    "row",
+    [*catalog.rows("repositories"), *catalog.rows("doca_repositories")],
+    ids=lambda row: row["name"],
+)
+def test_a_repository_has_an_address_and_a_key_or_is_a_part_of_an_archive(row):
+    parts = row.get("distributions", [])
+    if "address" in row:
+        assert all({"directory", "key"} <= part.keys() for part in parts)
+    else:
+        assert row["suites"]
+        assert row["components"]
+        assert all(part.keys() == {"distribution"} for part in parts)
+
+
+def test_the_archive_has_series_that_the_catalog_knows():
+    known = {row["version"] for row in catalog.rows("ofed") if row["kind"] == "doca"}
+    archive = catalog.rows("doca_repositories")[1]
+    assert {part["ofed"] for part in archive["series"]} <= known
 
 
 @pytest.mark.parametrize("row", MINIFORGE, ids=lambda row: row["version"])

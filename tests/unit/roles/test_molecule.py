@@ -31,6 +31,7 @@ LEFT = {
     "mlnx_ofed": {
         "mlnx_ofed_firmware_update": "needs a bundle: mlnx_ofed/test_bundle.py",
         "mlnx_ofed_options": "needs a bundle: mlnx_ofed/test_bundle.py",
+        "mlnx_ofed_repository": "needs the archive of Ubuntu 26.04: mlnx_ofed/test_doca_archive.py",
         "mlnx_ofed_repository_key": "needs a mirror: mlnx_ofed/test_doca_el.py",
         "mlnx_ofed_repository_url": "needs a mirror: mlnx_ofed/test_doca.py",
         "mlnx_ofed_tmpdir": "needs a bundle: mlnx_ofed/test_bundle.py",

@@ -41,7 +41,7 @@ def _exchange(method: Method, found: Plan) -> None:
     node = method.node
     if not found.exchanging:
         if method.is_vendors:
-            note.end(node.tree, method.seen.packages.brought)
+            note.end(node.tree, method.own(method.seen.packages.brought))
         return
     # What installs by dpkg itself does not wait for whoever holds its lock.
     package_manager.wait_for_others(found.exchanging[0].sentence, node.execute)

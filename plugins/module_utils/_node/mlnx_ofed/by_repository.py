@@ -66,7 +66,7 @@ class ByRepository(Method):
         :param found: which one it is.
         :param packages: {name: version}.
         """
-        profile = packages.get(ofed_release.PROFILE, "")
+        profile = ofed_release.profile(packages)
         return found["kind"] == "doca" and bool(profile) and self._is_it(found["version"], profile)
 
     def _is_it(self, told: str, profile: str) -> bool:
@@ -78,7 +78,8 @@ class ByRepository(Method):
     def _replaces_other(self) -> bool:
         """Whether a vendor's stack is there that no packages of DOCA's have brought."""
         return self.found["kind"] != "inbox" and not any(
-            name.startswith("doca-") for name in self.seen.packages.of_vendor
+            name.startswith("doca-") and not package_sets.is_canonicals(name)
+            for name in self.seen.packages.of_vendor
         )
 
     def preparing(self) -> list[Step]:
@@ -97,7 +98,8 @@ class ByRepository(Method):
 
     def pins(self, packages: Packages) -> dict[str, TextFile]:
         """Return {path: TextFile} of what keeps packages of the distribution out."""
-        return package_sets.held(self.facts["pkg_mgr"], packages.brought, packages.locked)
+        held = self.own(packages.brought)
+        return package_sets.held(self.facts["pkg_mgr"], held, packages.locked)
 
     def clearing(self) -> list[Step]:
         """Return the steps that remove what tells of a repository: it is gone by."""
@@ -211,7 +213,7 @@ class ByRepository(Method):
 
     def brought(self) -> dict[str, str]:
         """Return {name: version} of the installed packages that are of the stack."""
-        return package_sets.installed(self.node.tree)
+        return self.own(package_sets.installed(self.node.tree))
 
     def finished(self) -> None:
         """Keep the packages that are installed now."""

@@ -13,6 +13,7 @@ from ..records import manifest
 from ..refusal import Refusal
 from ..steps import Result
 from . import apply, note, openibd, package_sets
+from .by_archive import ByArchive
 from .by_bundle import ByBundle
 from .by_distribution import ByDistribution
 from .by_repository import ByRepository
@@ -28,6 +29,12 @@ _METHODS: dict[str, type[Method]] = {
 }
 
 
+def _method_of(wanted: Present) -> type[Method]:
+    """Return the way to a wanted stack; DOCA-OFED may be of the distribution's archive."""
+    is_archives = wanted["kind"] == "doca" and "address" not in wanted["repository"]
+    return ByArchive if is_archives else _METHODS[wanted["kind"]]
+
+
 def converge(node: Node, asked: dict[str, Any], check_mode: bool) -> Result:
     """Bring the RDMA stack to the wanted state.
 
@@ -38,7 +45,7 @@ def converge(node: Node, asked: dict[str, Any], check_mode: bool) -> Result:
     wanted: Present = asked["wanted"]
     consent = asked["consent"]
     seen = observe(wanted, node, node.found)
-    method = _METHODS[wanted["kind"]](wanted, seen, node)
+    method = _method_of(wanted)(wanted, seen, node)
     method.refuse(consent)
     needs = [] if check_mode else method.needs()
     if needs:

@@ -12,9 +12,8 @@ from ..kernel import dkms, dkms_status, initramfs, kernels, modinfo
 from ..rdma import ofed_release
 from ..system.root import Root
 
-# The trees, that of the RDMA core first: the others are built with its symbols.
-_DKMS_TREES = (
-    *ofed_release.CORE_TREES,
+# The trees beside that of the RDMA core, which is built first: they are built with its symbols.
+_OTHERS = (
     *("mlnx-nfsrdma", "mlnx-nvme", "iser", "isert", "srp", "virtiofs"),
     *("knem", "xpmem", "kernel-mft-dkms"),
 )
@@ -28,8 +27,8 @@ def dkms_trees(rows: list[DkmsTree]) -> list[tuple[str, str]]:
 
     :param rows: of all trees of DKMS, see dkms_status.survey.
     """
-    found = {(row["name"], row["version"]) for row in rows if row["name"] in _DKMS_TREES}
-    return sorted(found, key=lambda row: _DKMS_TREES.index(row[0]))
+    found = {(row["name"], row["version"]) for row in rows if _is_ours(row["name"])}
+    return sorted(found, key=lambda row: _OTHERS.index(row[0]) if row[0] in _OTHERS else -1)
 
 
 def dkms_trees_now(tree: Root) -> list[tuple[str, str]]:
@@ -44,7 +43,7 @@ def remove_orphans(node: Node) -> None:
     :raises Refusal: one cannot be removed.
     """
     for name, version in dkms_status.orphans(node.tree):
-        if name in _DKMS_TREES:
+        if _is_ours(name):
             dkms.remove(node.tree, name, version, node.execute)
 
 
@@ -78,7 +77,7 @@ def add_forgotten(node: Node) -> None:
     :param node: the bring.Node.
     :raises Refusal: DKMS does not take one.
     """
-    dkms.add_packaged(node.tree, _DKMS_TREES.__contains__, node.execute)
+    dkms.add_packaged(node.tree, _is_ours, node.execute)
 
 
 def complete_all(node: Node, rows: list[Kernel], outdated: Builds = NO_BUILDS) -> None:
@@ -134,6 +133,10 @@ def _builds(tree: Root, which: tuple[str, str], release: str) -> Builds:
     found = dkms.built_files(tree, *which, release).values()
     stats = [(path, os.stat(tree.path(path))) for path in found]
     return frozenset((path, stat.st_ino, stat.st_mtime_ns) for path, stat in stats)
+
+
+def _is_ours(name: str) -> bool:
+    return name in _OTHERS or ofed_release.has_core(name)
 
 
 def _stem(path: str) -> str:

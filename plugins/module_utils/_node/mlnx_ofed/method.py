@@ -64,6 +64,13 @@ class Method(abc.ABC):
         :param packages: those that are there by then.
         """
 
+    def own(self, packages: dict[str, str]) -> dict[str, str]:
+        """Return {name: version} of those packages of RDMA that are held and kept: all.
+
+        :param packages: {name: version}.
+        """
+        return packages
+
     def refuse(self, consent: list[str]) -> None:
         """Refuse what would not come to its end.
 
@@ -107,6 +114,11 @@ class Method(abc.ABC):
     def is_vendors(self) -> bool:
         """Whether a vendor's stack is wanted, which has openibd and modules of its own."""
         return bool(self.wanted["kind"] != "inbox")
+
+    @property
+    def has_openibd(self) -> bool:
+        """Whether the wanted stack has openibd, by which its modules come into memory."""
+        return self.is_vendors
 
     @cached_property
     def kernels(self) -> list[Kernel]:

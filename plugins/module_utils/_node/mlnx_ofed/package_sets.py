@@ -21,8 +21,16 @@ PREFERENCES = "/etc/apt/preferences.d/gpunode-rdma"
 PATHS = (PREFERENCES, pins.VERSIONLOCK)
 _COMPONENT = "RDMA stack"
 # What no distribution has under that name.
+# What Canonical packages of DOCA-OFED: its modules to build, those that are built already, and by
+# its archive of packages to come (PPA) what brings these along for a flavour of the kernel; Ubuntu
+# Server documentation, "Install and maintain DOCA-OFED".
+_CANONICALS = re.compile(
+    r"doca-ofed-[0-9]+\.[0-9]+-dkms|linux-(?:main-)?modules-doca-ofed-.+"
+    r"|doca-ofed-userspace-[0-9].*|doca-ofed-(?:aws|azure|gcp|generic|oracle)(?:-.+)?"
+)
 _VENDORS = re.compile(
     r"(?:kmod-)?(?:mlnx|mlx)[-_].+|mlnxofed-.+|doca-.+|ofed-scripts|mft(?:-.+)?|kernel-mft.*"
+    rf"|{_CANONICALS.pattern}"
     r"|(?:iser|isert|srp|knem|xpmem|virtiofs)-(?:dkms|modules)"
     r"|kmod-(?:iser|isert|srp|knem|xpmem)(?:-.+)?"
 )
@@ -63,6 +71,11 @@ def unfinished_of_vendor(tree: Root) -> list[str]:
 def is_vendors(name: str, version: str) -> bool:
     """Say whether a package is of MLNX_OFED or DOCA-OFED."""
     return bool(_VENDORS.fullmatch(name) or _VENDORS_VERSION.fullmatch(version))
+
+
+def is_canonicals(name: str) -> bool:
+    """Say whether a package is of the DOCA-OFED that Ubuntu's archive has."""
+    return bool(_CANONICALS.fullmatch(name))
 
 
 def refuse_dependants(what: str, names: list[str], execute: Execute) -> None:

@@ -87,14 +87,15 @@ def _at_boot(method: Method) -> list[Step]:
 
 def _restarting(method: Method, consent: list[str]) -> list[Step]:
     """Return the step by which modules on disk come into memory; with consent where some are."""
-    if not method.exchanges and method.is_vendors and openibd_restart.starts(method.facts):
+    if not method.exchanges and method.has_openibd and openibd_restart.starts(method.facts):
         return [Step("start openibd", functools.partial(openibd.start, method.node))]
     others = method.exchanges or method.found["stale"]
     changes = openibd_restart.exchanges_loaded(
         method.facts, others, method.lacking_core, method.is_in_dkms
     )
     is_the_way = openibd_restart.is_the_way(method.wanted["kind"], method.facts, consent)
-    if not (changes and is_the_way and openibd_restart.CONSENT in consent):
+    restarts = method.has_openibd and is_the_way
+    if not (changes and restarts and openibd_restart.CONSENT in consent):
         return []
     return [Step("restart openibd", functools.partial(_restart, method))]
 

@@ -17,11 +17,14 @@ class DocaPackages(TypedDict):
     """What DOCA-OFED comes from; empty for the others.
 
     :ivar doca: the series of DOCA that has it, '3.2'; '' where that is not known.
-    :ivar repository: the catalog's row of where it is.
+    :ivar profile: the package that brings it.
+    :ivar repository: the catalog's row of where it is; without an address it is the distribution's
+        archive.
     :ivar repository_url: where that is instead; '' for where the row says.
     """
 
     doca: str
+    profile: str
     repository: dict[str, Any]
     repository_url: str
 

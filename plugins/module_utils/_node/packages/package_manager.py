@@ -81,9 +81,10 @@ class Apt:
 
     installed = staticmethod(database.by_dpkg)
 
-    # Ubuntu's linux-modules-nvidia-* bring modules of the driver for kernels that are there.
+    # Ubuntu's linux-modules-nvidia-* bring modules of the driver for kernels that are there, and
+    # linux-modules-doca-ofed-* those of DOCA-OFED.
     kernel = re.compile(
-        r"(?:linux-(?:signed-)?image|linux-modules(?!-nvidia-)|(?:pve|proxmox)-kernel)(?:-.+)?"
+        r"(?:linux-(?:signed-)?image|linux-modules(?!-(?:nvidia|doca-ofed)-)|(?:pve|proxmox)-kernel)(?:-.+)?"
     )
     locked = re.compile(r"Could not get lock .*|.* lock was locked by another process.*")
     _configuring = ("dpkg", "--force-confdef", "--force-confold", "--configure")

@@ -18,7 +18,7 @@ from . import deb_version, rpm_version
 
 #: MLNX_OFED, DOCA and the distribution's own RDMA stack.
 RDMA = re.compile(
-    r"(?:kmod-)?(?:mlnx|mlx)[-_].+|mlnxofed-.+|(?:linux-modules-)?doca-.+|ofed-scripts|mft(?:-.+)?"
+    r"(?:kmod-)?(?:mlnx|mlx)[-_].+|mlnxofed-.+|(?:linux-(?:main-)?modules-)?doca-.+|ofed-scripts|mft(?:-.+)?"
     r"|kernel-mft.*|(?:kmod-)?(?:iser|isert|srp|knem|xpmem|virtiofs)(?:-.+)?"
     r"|srp_daemon|ibacm|iwpmd|libxpmem(?:-.+)?|python3-pyverbs"
     r"|rdma-core(?:-.+)?|(?:lib)?ibverbs.*|librdmacm.*|rdmacm-utils|libib(?:umad|mad|netdisc).*"

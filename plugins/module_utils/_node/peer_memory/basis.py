@@ -179,14 +179,15 @@ def _is_stack_there(said: RdmaStack, facts: Surveyed) -> bool:
     if said["kind"] == "inbox":
         return bool(facts["rdma_stack"]["kind"] == "inbox")
     is_it = ofed_release.is_there(said, said["release"], facts)
-    return is_it and bool(facts["peer_memory"]["headers"])
+    return is_it and bool(said["of_archive"] or facts["peer_memory"]["headers"])
 
 
 def _stack_waits(said: RdmaStack, facts: Surveyed, consent: list[str]) -> bool:
     """Say whether the RDMA stack is not exchanged before somebody consents to it."""
     exchanges = openibd_restart.exchanges_loaded(facts, True, [], is_in_dkms=True)
     is_the_way = openibd_restart.is_the_way(said["kind"], facts, consent)
-    return exchanges and is_the_way and openibd_restart.CONSENT not in consent
+    restarts = is_the_way and not said["of_archive"]
+    return exchanges and restarts and openibd_restart.CONSENT not in consent
 
 
 def _stack_to_be(said: RdmaStack) -> _Stack:

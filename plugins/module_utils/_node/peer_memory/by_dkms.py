@@ -172,7 +172,7 @@ def _code_of(name: str, version: str) -> str:
 def _is_waited_for(row: DkmsTree, driver: str) -> bool:
     """Say whether a tree of DKMS has to be built first: of the RDMA stack, and the driver."""
     is_driver = row["name"].startswith("nvidia") and row["version"] == driver
-    return row["name"] in ofed_release.CORE_TREES or is_driver
+    return ofed_release.has_core(row["name"]) or is_driver
 
 
 @contextlib.contextmanager

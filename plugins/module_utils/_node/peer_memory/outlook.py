@@ -75,6 +75,7 @@ def to_be(
             is_stale
             and openibd_restart.CONSENT in consent
             and openibd_restart.is_the_way(basis.stack, facts, consent)
+            and not wanted["rdma_stack"]["of_archive"]
         )
         modules, is_stale = ([], False) if restarts else (modules, is_stale)
     return Outlook(modules, driver_runs, is_stale)

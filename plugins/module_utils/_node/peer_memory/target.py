@@ -63,6 +63,7 @@ def target(
     can = peer_route.abilities(
         facts,
         found.stack,
+        coming["of_archive"],
         found.driver,
         [row["release"] for row in kernels.in_service(facts["kernels"])],
         wanted["branches"],

@@ -61,12 +61,15 @@ class RdmaStack(TypedDict):
     :ivar version: as much of it as is said.
     :ivar release: the series of DOCA that has it, '3.2'; '' where that is not known.
     :ivar client_ex: whether it has struct peer_memory_client_ex, None where that is not known.
+    :ivar of_archive: whether it is the DOCA-OFED of the distribution's archive, which has neither
+        openibd nor symbols.
     """
 
     kind: str
     version: str
     release: str
     client_ex: bool | None
+    of_archive: bool
 
 
 class Unsaid(TypedDict):

@@ -7,6 +7,7 @@ The bundle of MLNX_OFED, the kernels that have modules, and whether DOCA-OFED is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,11 +15,29 @@ from ..facts_shape import Distribution, DkmsTree, GpuHost, Kernel, RdmaStackKind
 from ..packages import versions
 from ..system import distribution
 
-#: The package that brings all of DOCA-OFED.
+#: The package that brings all of DOCA-OFED from NVIDIA's repository.
 PROFILE = "doca-ofed"
-#: The trees of DKMS with the RDMA core: on Debian's family, and on Enterprise Linux (the .rpm files
-#: of DOCA 3.2.1, mlnx-ofa_kernel-dkms: a log of `dkms status`, and what others there wait for).
-CORE_TREES = ("mlnx-ofed-kernel", "mlnx-ofa_kernel")
+# What Ubuntu's own archive has in its place, named after the series: packages.ubuntu.com, sources
+# doca-ofed-26.01-dkms and doca-ofed-3.4-dkms of resolute. The tree of DKMS has the same name:
+# Azure/azhpc-images, components/install_doca.sh, finds it in /usr/src.
+_BY_CANONICAL = re.compile(r"doca-ofed-[0-9]+\.[0-9]+-dkms")
+# The trees of DKMS with the RDMA core: on Debian's family, and on Enterprise Linux (the .rpm files
+# of DOCA 3.2.1, mlnx-ofa_kernel-dkms: a log of `dkms status`, and what others there wait for).
+_CORE_TREES = ("mlnx-ofed-kernel", "mlnx-ofa_kernel")
+
+
+def has_core(name: str) -> bool:
+    """Say whether a tree of DKMS has the RDMA core, by its name."""
+    return name in _CORE_TREES or bool(_BY_CANONICAL.fullmatch(name))
+
+
+def profile(packages: Mapping[str, str]) -> str:
+    """Return the version of the package that brings DOCA-OFED, '' where there is none.
+
+    :param packages: {name: version}.
+    """
+    names = [name for name in packages if name == PROFILE or _BY_CANONICAL.fullmatch(name)]
+    return packages[names[0]] if names else ""
 
 
 def is_in_dkms(rows: Iterable[DkmsTree]) -> bool:
@@ -28,7 +47,7 @@ def is_in_dkms(rows: Iterable[DkmsTree]) -> bool:
 
     :param rows: of all trees of DKMS, see dkms_status.survey.
     """
-    return any(row["name"] in CORE_TREES for row in rows)
+    return any(has_core(row["name"]) for row in rows)
 
 
 def kernels(rows: list[Kernel], is_in_dkms: bool) -> list[Kernel]:
@@ -64,7 +83,7 @@ def is_there(wanted: RdmaStackKind, release: str, facts: GpuHost) -> bool:
     if wanted["kind"] == "mlnx_ofed":
         return bool(found["version"] == wanted["version"])
     packages = {row["name"]: row["version"] for row in facts["packages"]}
-    return is_doca(wanted["version"], release, found["version"], packages.get(PROFILE, ""))
+    return is_doca(wanted["version"], release, found["version"], profile(packages))
 
 
 def is_doca(version: str, release: str, told: str, profile: str) -> bool:
@@ -73,7 +92,7 @@ def is_doca(version: str, release: str, told: str, profile: str) -> bool:
     :param version: what is wanted: a series ('25.10') or a build of one ('25.10-1.7.1').
     :param release: the series of DOCA that has it ('3.2'), '' where that is not known.
     :param told: as ofed_info or the package of the modules has it, '' where neither tells.
-    :param profile: the version of PROFILE, '' for none; it tells no build.
+    :param profile: what :func:`profile` returned; it tells no build.
     """
     if told:
         return version in (told, versions.ofed_series(told))

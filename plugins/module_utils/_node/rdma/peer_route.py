@@ -68,6 +68,7 @@ class Abilities(NamedTuple):
 def abilities(
     facts: GpuHost,
     stack: str,
+    of_archive: bool,
     driver: Driver,
     kernels: list[str],
     branches: dict[str, list[str]],
@@ -77,13 +78,16 @@ def abilities(
 
     :param facts: of gpu_host.survey.
     :param stack: the kind of the RDMA stack that will be there.
+    :param of_archive: whether that is the DOCA-OFED of the distribution's archive, which leaves no
+        symbols to build a client with, unless somebody has laid them there.
     :param driver: the Driver that will be there.
     :param kernels: the releases of the kernels in service, see kernels.in_service.
     :param branches: {branch: its routes} of the catalog, newest first.
     :param rows: {name: {open_modules}} of the catalog's architectures.
     """
-    is_own = facts["rdma_stack"]["kind"] == "inbox"
-    has_api = stack != "inbox" or (is_own and facts["peer_memory"]["headers"])
+    is_own = facts["rdma_stack"]["kind"] == "inbox" or of_archive
+    is_vendors = stack != "inbox" and not of_archive
+    has_api = is_vendors or (is_own and facts["peer_memory"]["headers"])
     never = module_types.that(architectures.among(pci.own(facts["gpus"])), rows, "never")
     return Abilities(has_api, driver, branches, kernels, never)
 
@@ -124,8 +128,8 @@ def why_not(route: str, can: Abilities) -> list[str]:
     lacks = []
     if route in MODULES and not can.has_api:
         lacks.append(
-            "the distribution's own RDMA stack (inbox) takes no peer memory clients; MLNX_OFED "
-            "and DOCA-OFED do"
+            "the distribution's own RDMA stack (inbox, and DOCA-OFED of its archive) takes no peer "
+            "memory clients; MLNX_OFED and DOCA-OFED of NVIDIA's do"
         )
     branch = can.driver.branch
     if branch in can.branches and route in ROUTES and route not in can.branches[branch]:

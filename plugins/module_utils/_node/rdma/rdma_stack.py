@@ -56,7 +56,7 @@ CALLED = {"mlnx_ofed": "MLNX_OFED", "doca": "DOCA-OFED", "inbox": "the distribut
 # repository, is none of them. Of what Canonical has in the archive of Ubuntu 26.04 modules may be
 # there alone (packages.ubuntu.com, linux-modules-doca-ofed-3.4-generic), and drive the devices.
 _DOCA_PROFILE = re.compile(
-    r"doca-(?:all|networking|ofed|roce|host-basic).*|linux-modules-doca-ofed-.+"
+    r"doca-(?:all|networking|ofed|roce|host-basic).*|linux-(?:main-)?modules-doca-ofed-.+"
 )
 
 # The package of its modules or of their sources, on Debian's family and on Enterprise Linux. Its

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible_collections.gpunode.stack.plugins.module_utils._node import facts_shape
@@ -12,13 +12,16 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.mlnx_ofed impo
     installer,
     wanted,
 )
-from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import rdma_stack
+from ansible_collections.gpunode.stack.plugins.module_utils._node.rdma import (
+    ofed_release,
+    rdma_stack,
+)
 from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import Refusal
 from ansible_collections.gpunode.stack.plugins.module_utils._node.system import distribution
 
 from ..inputs import addresses, catalog, host_folder, repository_keys, sent_file
 from ..inputs.site import Site
-from ..inputs.wanted_stack import Ofed
+from ..inputs.wanted_stack import Ofed, Stack
 from ..stack import stack_catalog
 
 NAME = "RDMA stack"
@@ -63,29 +66,80 @@ def _packages(
     """
     address = addresses.checked("mlnx_ofed_repository_url", options.get("repository_url"))
     if ofed["kind"] != "doca":
-        return {"doca": "", "repository": {}, "repository_url": ""}
+        return {"doca": "", "profile": "", "repository": {}, "repository_url": ""}
     if options["options"]:
         raise Refusal(
             f"mlnx_ofed_options {' '.join(options['options'])}",
             "DOCA-OFED comes by packages, without an installer that could be told",
             "Leave it out, or say gpunode_ofed_kind: mlnx_ofed",
         )
+    where = _repository(options)
+    if ofed["of_archive"]:
+        profile = _package_of_archive(options, ofed, where)
+        doca = row.get("doca", "")
+        return {
+            "doca": doca,
+            "profile": profile,
+            "repository": dict(where),
+            "repository_url": address,
+        }
     if not address and "release" not in row:
         raise Refusal(
             f"gpunode_ofed_version: {ofed['version']}",
             "the catalog has no repository of that DOCA-OFED",
             "Say mlnx_ofed_repository_url, or another gpunode_ofed_version",
         )
-    (row_of_all,) = catalog.rows("doca_repositories")
     found = repository_keys.held_to(
-        "mlnx_ofed_repository_key", options.get("repository_key"), row_of_all
+        "mlnx_ofed_repository_key", options.get("repository_key"), where
     )
     place = found["address"].replace("{release}", row.get("release", ""))
     return {
         "doca": row.get("doca", ""),
+        "profile": ofed_release.PROFILE,
         "repository": {**found, "address": place},
         "repository_url": address,
     }
+
+
+def _repository(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the catalog's row of the repository that options name."""
+    rows = {row["name"]: row for row in catalog.rows("doca_repositories")}
+    return rows[options["repository"]]
+
+
+def in_stack(stack: Stack, options: Callable[[], dict[str, Any]]) -> Stack:
+    """Return the wanted GPU stack with what this role's options say of its RDMA stack.
+
+    :param stack: what is wanted besides.
+    :param options: returns those of this component, which are asked for where they matter.
+    """
+    ofed = stack["ofed"]
+    if not ofed or ofed["kind"] != "doca":
+        return stack
+    of_archive = "address" not in _repository(options())
+    return {**stack, "ofed": {**ofed, "of_archive": of_archive}}
+
+
+def _package_of_archive(options: Mapping[str, Any], ofed: Ofed, where: Mapping[str, Any]) -> str:
+    """Return the package that brings a series of DOCA-OFED in the distribution's archive.
+
+    :param where: the catalog's row of the archive.
+    :raises Refusal: it has none.
+    """
+    if options["firmware_update"]:
+        raise Refusal(
+            "mlnx_ofed_firmware_update",
+            "the archive has no package that updates the firmware of adapters",
+            f"Leave it out, or say mlnx_ofed_repository: {ofed['kind']}",
+        )
+    packages = {part["ofed"]: part["package"] for part in where["series"]}
+    if ofed["version"] not in packages:
+        raise Refusal(
+            f"gpunode_ofed_version: {ofed['version']}",
+            f"the archive has {' and '.join(packages)}, whichever build of these it is",
+            "Say one of these, or mlnx_ofed_repository: doca",
+        )
+    return str(packages[ofed["version"]])
 
 
 def present(state: wanted.State) -> list[str]:

@@ -58,6 +58,7 @@ def resolve(options: Mapping[str, Any], site: Site) -> wanted.State:
             "version": ofed["version"] if ofed else "",
             "release": known.doca(ofed["version"]).get("doca", "") if ofed else "",
             "client_ex": row["peer_client_ex"] if row else None,
+            "of_archive": bool(ofed and ofed.get("of_archive")),
         },
     }
 

@@ -38,7 +38,7 @@ STANDS_ON = {
 OF_ITEMS = {"conda_env": "environment", "gunicorn_app": "application"}
 
 # Those whose own options say more of the GPU stack, by their function ``in_stack``.
-IN_STACK = ["nvidia_driver", "peer_memory"]
+IN_STACK = ["mlnx_ofed", "nvidia_driver", "peer_memory"]
 
 # Those that tell people of a host what is neither a refusal nor due, by their function ``notices``.
 TELLING = ["miniforge", "gunicorn_app"]

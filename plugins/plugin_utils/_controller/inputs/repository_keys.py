@@ -20,7 +20,7 @@ def held_to(option: str, said: str | None, repository: Mapping[str, Any]) -> dic
     :param repository: the row; one that is the distribution's own has no key of ours.
     :raises Refusal: it is no fingerprint.
     """
-    if not said or "distributions" not in repository:
+    if not said or "address" not in repository:
         return dict(repository)
     fingerprint = re.sub(r"\s", "", str(said)).upper()
     if not _FINGERPRINT.fullmatch(fingerprint):

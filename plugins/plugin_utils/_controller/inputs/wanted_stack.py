@@ -35,7 +35,16 @@ class Driver(NamedDriver, DriverOfRole):
     """The NVIDIA driver."""
 
 
-class Ofed(File):
+class OfedOfRole(TypedDict, total=False):
+    """What the options of mlnx_ofed say of it besides; it is not there before.
+
+    :ivar of_archive: whether it is the DOCA-OFED of the distribution's archive, see by_archive.py.
+    """
+
+    of_archive: bool
+
+
+class Ofed(File, OfedOfRole):
     """The RDMA stack.
 
     :ivar kind: 'mlnx_ofed', 'doca' or 'inbox'.

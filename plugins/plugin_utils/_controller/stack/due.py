@@ -53,7 +53,8 @@ def ofed_other_loaded(case: Case) -> Iterator[str]:
 
 
 def ofed_not_loaded(case: Case) -> Iterator[str]:
-    if case.rdma.is_there and openibd_restart.starts(case.facts):
+    is_there = case.rdma.is_there and not case.rdma.of_archive
+    if is_there and openibd_restart.starts(case.facts):
         down = ", ".join(case.facts["rdma_stack"]["idle"])
         yield f"no driver has the adapter at {down}, and the RDMA modules are not loaded"
 

@@ -51,6 +51,7 @@ class Peers:
         return peer_route.abilities(
             self._host.facts,
             self._rdma.kind,
+            self._rdma.of_archive,
             peer_route.Driver(driver.branch, driver.version, driver.module_type == "open"),
             [row["release"] for row in self._host.targets],
             self._known.routes,

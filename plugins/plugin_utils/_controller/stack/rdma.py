@@ -60,6 +60,11 @@ class Rdma:
         """Whether a vendor's RDMA stack is wanted, whose modules are built on the host."""
         return bool(self._ofed and self._ofed["kind"] != "inbox")
 
+    @property
+    def of_archive(self) -> bool:
+        """Whether DOCA-OFED of the distribution's archive is wanted, without openibd or symbols."""
+        return bool(self._ofed and self._ofed.get("of_archive"))
+
     @cached_property
     def is_there(self) -> bool:
         """Whether a vendor's RDMA stack is wanted, and there in the version that is wanted."""
@@ -87,7 +92,8 @@ class Rdma:
         Consent to it may be lacking still: the node does it with that alone, and refuses where a
         module that it sees by then stands in the way.
         """
-        return openibd_restart.is_the_way(self.kind, self._facts, self._consent)
+        is_the_way = openibd_restart.is_the_way(self.kind, self._facts, self._consent)
+        return is_the_way and not self.of_archive
 
     @cached_property
     def under_connection(self) -> list[str]:

@@ -13,6 +13,7 @@ FILE = f"files/MLNX.tgz#sha256={'0' * 64}"
 SAID = {"gpunode_ofed_kind": "mlnx_ofed", "gpunode_ofed_version": "24.10-1.1.4.0"}
 
 DOCA = {"gpunode_ofed_kind": "doca", "gpunode_ofed_version": "25.10"}
+ARCHIVE = {**DOCA, "gpunode_ofed_version": "26.01", "mlnx_ofed_repository": "ubuntu"}
 
 
 def site(**said):
@@ -61,6 +62,11 @@ def test_by_default_firmware_stays():
             "mlnx_ofed_repository_url m/d: ",
         ),
         ({**DOCA, "gpunode_ofed_version": "27.01"}, "Say mlnx_ofed_repository_url"),
+        ({**DOCA, "mlnx_ofed_repository": "debian"}, "mlnx_ofed_repository"),
+        ({**ARCHIVE, "gpunode_ofed_version": "25.10"}, "the archive has 26.04 and 26.01"),
+        # Its packages tell no build.
+        ({**ARCHIVE, "gpunode_ofed_version": "26.01-1.0.0"}, "26.01-1.0.0: the archive has"),
+        ({**ARCHIVE, "mlnx_ofed_firmware_update": True}, "mlnx_ofed_firmware_update: "),
         *(
             ({**DOCA, "mlnx_ofed_repository_key": key}, f"mlnx_ofed_repository_key: {key}")
             for key in ("D42D0685", "9CD0A493D42D0685", "0" * 39, "0" * 41, "0" * 39 + "G")
@@ -80,6 +86,18 @@ def test_the_repository_of_a_series_is_that_of_its_release():
     assert state()["repository"] == {}
 
 
+@pytest.mark.parametrize(
+    ("series", "doca", "profile"),
+    [("26.01", "3.3", "doca-ofed-26.01-dkms"), ("26.04", "3.4", "doca-ofed-3.4-dkms")],
+)
+def test_the_archive_has_a_package_of_each_series_and_a_key_of_its_own(series, doca, profile):
+    said = {**ARCHIVE, "gpunode_ofed_version": series, "mlnx_ofed_repository_key": "0" * 40}
+    found = state(**said)
+    assert (found["doca"], found["profile"]) == (doca, profile)
+    assert found["repository"]["components"] == ["main", "universe"]
+    assert "0" * 40 not in str(found)
+
+
 def test_a_mirror_may_be_signed_with_a_key_of_its_own():
     said = {"mlnx_ofed_repository_key": "610C 7B14 E068 A878 070D  A4E9 9CD0 A493 d42d 0685"}
     parts = state(**DOCA, **said)["repository"]["distributions"]
@@ -91,10 +109,22 @@ def test_a_series_that_the_catalog_does_not_know_may_be_in_a_mirror():
     assert (state(**said)["repository_url"], state(**said)["doca"]) == ("https://m/d", "")
 
 
-@pytest.mark.parametrize(("version", "count"), [("12", 0), ("9", 1)])
-def test_a_distribution_that_doca_has_no_packages_for_is_refused_in_the_plan(version, count):
-    facts = {"distribution": "Debian", "distribution_major_version": version}
-    assert len(mlnx_ofed.refusals(state(**DOCA), facts)) == count
+@pytest.mark.parametrize(
+    ("said", "name", "version", "count"),
+    [
+        (DOCA, "Debian", "12", 0),
+        (DOCA, "Debian", "9", 1),
+        (ARCHIVE, "Ubuntu", "26.04", 0),
+        (ARCHIVE, "Ubuntu", "24.04", 1),
+        (ARCHIVE, "Debian", "12", 1),
+    ],
+)
+def test_a_distribution_that_doca_has_no_packages_for_is_refused_in_the_plan(
+    said, name, version, count
+):
+    facts = {"distribution": name, "distribution_major_version": version.partition(".")[0]}
+    facts["distribution_version"] = version
+    assert len(mlnx_ofed.refusals(state(**said), facts)) == count
 
 
 def test_a_file_that_is_not_on_the_controller_is_refused_unless_it_is_not_needed():

@@ -24,8 +24,10 @@ def case(base, options, **changes):
     return Case(wanted, facts_of(base, **changes), gpu_hosts.KNOWN, [], "2026-11")
 
 
-def plan(base, options, **changes):
+def plan(base, options, of_archive=False, **changes):
     wanted = selection.resolve(options, gpu_hosts.KNOWN)
+    if of_archive:
+        wanted["ofed"] = {**wanted["ofed"], "of_archive": True}
     return stack_plan.plan(wanted, facts_of(base, **changes), gpu_hosts.KNOWN, [], "2026-11")
 
 
@@ -167,6 +169,15 @@ REBOOT = {"reboot": (["reboot-pending"], ["reboot"])}
 def test_stale_rdma_modules_are_exchanged_by_what_was_consented_to(consent, steps):
     options = {**DOCA, "consent": consent}
     assert told("debian12-h100-doca", options, rdma_stack={"stale": True}) == steps
+
+
+def test_without_openibd_a_reboot_exchanges_rdma_modules_whatever_was_consented_to():
+    options = {**DOCA, "consent": ["restart_openibd"]}
+    changes = {"rdma_stack": {"stale": True}, "of_archive": True}
+    assert told("debian12-h100-doca", options, **changes) == REBOOT
+    idle = {"rdma_stack": {"loaded": False, "idle": ["0000:01:00.0"]}}
+    assert told("debian12-h100-doca", options, **idle)["mlnx_ofed"] == (["not-loaded"], [])
+    assert told("debian12-h100-doca", options, **idle, of_archive=True) == {}
 
 
 def test_the_rdma_modules_of_a_host_whose_rdma_stack_is_not_ours_may_be_stale():

@@ -30,10 +30,33 @@ from ansible_collections.gpunode.stack.plugins.module_utils._node.refusal import
         ("mft-mlx5", "4.34.1-10"),
         ("virtiofs-dkms", "25.10-OFED.25.10.1.7.1.1.el10"),
         ("mlnxofed-docs", "25.10-1.7.1.0"),
+        # Canonical's.
+        ("doca-ofed-26.01-dkms", "26.01.1.0.0.0.609.1-0ubuntu2"),
+        ("linux-modules-doca-ofed-3.4-generic", "7.0.0-31.31+2"),
+        ("linux-main-modules-doca-ofed-26.01-7.0.0-29-generic", "7.0.0-29.29"),
     ],
 )
 def test_a_package_is_a_vendors_by_its_name_or_its_version(name, version):
     assert package_sets.is_vendors(name, version)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_so"),
+    [
+        ("doca-ofed-26.01-dkms", True),
+        ("doca-ofed-3.4-dkms", True),
+        ("linux-modules-doca-ofed-26.01-unsigned-generic-hwe-26.04", True),
+        ("linux-main-modules-doca-ofed-26.01-7.0.0-1004-azure-fde", True),
+        ("doca-ofed-azure-fde", True),
+        ("doca-ofed-userspace-3.4", True),
+        ("doca-ofed", False),
+        ("doca-ofed-userspace", False),
+        ("doca-roce", False),
+        ("linux-modules-extra-7.0.0-31-generic", False),
+    ],
+)
+def test_what_canonical_packages_of_doca_is_told_from_what_nvidia_does(name, is_so):
+    assert package_sets.is_canonicals(name) is is_so
 
 
 @pytest.mark.parametrize(

@@ -294,6 +294,8 @@ def test_a_package_that_is_not_there_afterwards_is_said():
         (Apt, "linux-image-6.1.0-52-amd64", True),
         (Apt, "linux-image-amd64", True),
         (Apt, "linux-modules-6.8.0-60-generic", True),
+        (Apt, "linux-modules-doca-ofed-26.01-generic", False),
+        (Apt, "linux-main-modules-doca-ofed-26.01-7.0.0-29-generic", False),
         (Apt, "linux-headers-6.1.0-52-amd64", False),
         (Apt, "linux-libc-dev", False),
         (Dnf, "kernel", True),

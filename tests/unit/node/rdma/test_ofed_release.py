@@ -32,8 +32,44 @@ def test_a_release_without_a_bundle_has_no_address(row):
 
 
 @pytest.mark.parametrize(
+    ("packages", "version"),
+    [
+        ({"libibverbs1": "50.0-2", "doca-ofed": "3.2.1-044000"}, "3.2.1-044000"),
+        (
+            {"doca-ofed-3.4-dkms": "3.4.0+0.8.5.0-0ubuntu1~26.04.1"},
+            "3.4.0+0.8.5.0-0ubuntu1~26.04.1",
+        ),
+        ({"doca-ofed-26.01-dkms": "26.01.1.0.0.0.609.1-0ubuntu2"}, "26.01.1.0.0.0.609.1-0ubuntu2"),
+        ({"doca-ofed-userspace": "3.2.1-044000", "doca-host": "3.2.1"}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_profile_is_nvidias_or_what_ubuntus_archive_has_in_its_place(packages, version):
+    assert ofed_release.profile(packages) == version
+
+
+@pytest.mark.parametrize(
+    ("name", "is_so"),
+    [
+        ("mlnx-ofed-kernel", True),
+        ("mlnx-ofa_kernel", True),
+        ("doca-ofed-26.01-dkms", True),
+        ("doca-ofed-3.4-dkms", True),
+        ("mlnx-nvme", False),
+        ("nvidia", False),
+    ],
+)
+def test_a_tree_with_the_rdma_core_is_told_by_its_name(name, is_so):
+    assert ofed_release.has_core(name) is is_so
+
+
+@pytest.mark.parametrize(
     ("version", "release", "told", "profile", "is_it"),
     [
+        # As Ubuntu's archive has it.
+        ("26.01", "3.3", "26.01", "26.01.1.0.0.0.609.1-0ubuntu2", True),
+        ("26.04", "3.4", "", "3.4.0+0.8.5.0-0ubuntu1~26.04.1", True),
+        ("26.07", "3.5", "", "3.4.0+0.8.5.0-0ubuntu1~26.04.1", False),
         ("25.10", "3.2", "25.10-1.7.1", "3.2.1-044000", True),
         ("25.10-1.7.1", "3.2", "25.10-1.7.1", "3.2.1-044000", True),
         ("25.10-2.4.1", "3.2", "25.10-1.7.1", "3.2.1-044000", False),

@@ -18,13 +18,15 @@ def gpu(architecture, driver="nvidia"):
     return {"architecture": architecture, "driver": driver}
 
 
-def can(driver=OPEN, stack="doca", there="doca", kernel="6.1.0-9", headers=False, gpus=()):
+def can(
+    driver=OPEN, stack="doca", there="doca", kernel="6.1.0-9", headers=False, gpus=(), archive=False
+):
     facts = {
         "rdma_stack": {"kind": there},
         "peer_memory": {"headers": headers},
         "gpus": [gpu("hopper"), *gpus],
     }
-    return peer_route.abilities(facts, stack, driver, [kernel], BRANCHES, ROWS)
+    return peer_route.abilities(facts, stack, archive, driver, [kernel], BRANCHES, ROWS)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +43,11 @@ def can(driver=OPEN, stack="doca", there="doca", kernel="6.1.0-9", headers=False
         (can(driver=OLD, stack="inbox", there="inbox"), "none"),
         # Some kernels of Ubuntu take clients themselves.
         (can(driver=OLD, stack="inbox", there="inbox", headers=True), "nv_peer_mem"),
+        # Ubuntu's archive has DOCA-OFED without symbols, which somebody may have laid there.
+        (can(archive=True), "dmabuf"),
+        (can(archive=True, kernel="5.4.0"), "none"),
+        (can(archive=True, kernel="5.4.0", headers=True), "nvidia_peermem"),
+        (can(driver=OPEN._replace(is_open=False), archive=True), "none"),
         # Those of a stack that goes are no more.
         (can(driver=OLD, stack="inbox", there="mlnx_ofed", headers=True), "none"),
     ],
