@@ -88,9 +88,19 @@ def test_a_kernel_that_arrives_has_the_driver_and_keeps_it(converge, host):
     host.says(f"dnf -y -q install {coming}", timeout_s=300)
     both = dict.fromkeys([host.release, host.shape.next_kernel], (OLD, OPEN))
     assert host.modules() == both
-    done = converge()
-    assert done.status == 0, done.messages()
+    driver_runs.as_predicted(converge, NODE)
     assert host.modules() == both
+
+
+def test_modules_that_cannot_be_built_leave_the_driver_of_both_kernels(converge, host):
+    host.publish(OLD, NEXT, faults={"kmod-nvidia-open-dkms": "broken-module"})
+    before = host.versions(), host.modules()
+    assert len(host.modules()) == 2
+    done = converge(gpunode_stack="r595")
+    assert done.status != 0
+    assert "this kernel is not supported" in done.messages()
+    assert "no module was replaced" in done.messages()
+    assert (host.versions(), host.modules()) == before
 
 
 def test_a_package_that_fails_halfway_gives_way_to_what_is_kept(converge, host):
@@ -113,8 +123,7 @@ def test_a_transaction_that_was_cut_is_brought_to_its_end(converge, host):
     at_work += f" | grep -q {NEXT}"
     said = {"gpunode_stack": "r595", **host.said}
     cut_runs.killed(host, at_work, "host", "--limit", NODE, *driver_runs.said(**said))
-    done = converge(gpunode_stack="r595")
-    assert done.status == 0, done.messages()
+    driver_runs.as_predicted(converge, NODE, gpunode_stack="r595")
     assert set(host.versions().values()) == {NEXT}
     assert host.says("dnf -q repoquery --duplicates; rpm -qa '*nvidia*' | wc -l") == "9"
     assert set(host.modules().values()) == {(NEXT, OPEN)}
