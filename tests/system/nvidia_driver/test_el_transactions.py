@@ -154,3 +154,21 @@ def test_what_is_foretold_of_an_exchange_is_what_is_done(converge, host, said):
     assert done.status == 0, done.messages()
     assert predicted.changes(NODE) == done.changes(NODE)
     assert driver_runs.is_settled(converge(**said), NODE)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "rpm -e --nodeps nvidia-modprobe",
+        "rm /lib/modules/*/extra/nvidia*.ko*",
+        f"sed -i /nvidia/d {el_host.PINS}",
+        f"rm {el_host.REPOSITORY}",
+    ],
+    ids=["a package", "the modules", "the pins", "the repository"],
+)
+def test_what_is_broken_by_hand_is_reported_and_repaired(converge, host, damage):
+    before = host.traces(), host.modules()
+    host.says(damage)
+    assert driver_runs.as_predicted(converge, NODE)
+    assert (host.traces(), host.modules()) == before
+    assert driver_runs.is_settled(converge(), NODE)

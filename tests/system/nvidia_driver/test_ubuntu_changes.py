@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lab.shapes import ubuntu
+from system import cut_runs
 from system.nvidia_driver import driver_runs, ubuntu_host
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
@@ -119,6 +120,37 @@ def test_another_branch_comes_and_goes_again(converge, host):
         assert rests(host, converge, gpunode_stack=stack)
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "apt-get -q -y purge nvidia-utils-580-server",
+        "rm /lib/modules/*/updates/dkms/nvidia*.ko*",
+        f"rm {PINS}",
+    ],
+    ids=["a package", "the modules", "the pins"],
+)
+def test_what_is_broken_by_hand_is_reported_and_repaired(converge, host, damage):
+    before = host.versions(), host.says(f"cat {PINS}")
+    host.says(damage)
+    assert driver_runs.as_predicted(converge, host.node)
+    assert (host.versions(), host.says(f"cat {PINS}")) == before
+    is_whole(host, FIRST)
+    assert rests(host, converge)
+
+
+def test_a_run_that_was_killed_is_brought_to_its_end(converge, host):
+    # What a dpkg at work has not written into its table yet.
+    at_work = "ls /var/lib/dpkg/updates/[0-9]*"
+    said = driver_runs.said(gpunode_stack="r595")
+    cut_runs.killed(host, at_work, "host", "--limit", host.node, *said)
+    done = converge(gpunode_stack="r595")
+    assert done.status == 0, done.messages()
+    is_whole(host, OTHER_BRANCH)
+    done = converge()
+    assert done.status == 0, done.messages()
+    is_whole(host, FIRST)
+
+
 def test_a_lock_that_another_one_holds_is_waited_for(converge, host):
     host.says("apt-get -q -y purge nvidia-utils-580-server")
     host.says(driver_runs.hold_lock(LOCK_S))
@@ -148,6 +180,15 @@ def test_a_package_that_fails_halfway_gives_way_to_the_driver_before(converge, h
     assert f"Driver {FIRST} is back" in done.messages()
     assert host.versions() == before
     is_whole(host, FIRST)
+
+
+def test_a_removal_that_others_would_go_with_is_refused_by_their_names(converge, host):
+    host.says(driver_runs.package_of_others("nvidia-utils-580-server"))
+    done = converge(nvidia_driver_state="absent")
+    assert done.status != 0
+    assert "remove what others may need: render-farm" in done.messages()
+    is_whole(host, FIRST)
+    host.says("dpkg --purge render-farm")
 
 
 def test_removal_leaves_nothing(converge, host):
