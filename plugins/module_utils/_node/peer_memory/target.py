@@ -60,18 +60,11 @@ def target(
     peers, coming = facts["peer_memory"], wanted["rdma_stack"]
     found = basis.to_be(wanted, facts, consent) if check_mode else basis.of_host(facts)
     rows = _rows(wanted, facts, drivers, found.brings_driver)
-    can = peer_route.abilities(
-        facts,
-        found.stack,
-        coming["of_archive"],
-        found.driver,
-        [row["release"] for row in kernels.in_service(facts["kernels"])],
-        wanted["branches"],
-        wanted["architectures"],
-    )
     told = coming["client_ex"] if found.stack_comes else None
     return Target(
-        peer_route.chosen(wanted["route"], bool(facts["rdma_devices"]), can),
+        peer_route.chosen(
+            wanted["route"], bool(facts["rdma_devices"]), _abilities(wanted, facts, found)
+        ),
         rows,
         found,
         peer_route.fitting(
@@ -82,6 +75,19 @@ def target(
             for row in rows
             if check_mode and (found.comes or not drivers[row["release"]])
         ],
+    )
+
+
+def _abilities(wanted: Said, facts: Surveyed, found: basis.Basis) -> peer_route.Abilities:
+    """Return the Abilities of a host with the driver and the stack that it is to have by then."""
+    return peer_route.abilities(
+        facts,
+        found.stack,
+        wanted["rdma_stack"]["of_archive"],
+        found.driver,
+        [row["release"] for row in kernels.in_service(facts["kernels"])],
+        wanted["branches"],
+        wanted["architectures"],
     )
 
 

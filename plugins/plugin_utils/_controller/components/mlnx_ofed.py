@@ -83,6 +83,22 @@ def _packages(
             "repository": dict(where),
             "repository_url": address,
         }
+    return _of_vendor(options, ofed, row, where, address)
+
+
+def _of_vendor(
+    options: Mapping[str, Any],
+    ofed: Ofed,
+    row: Mapping[str, Any],
+    where: Mapping[str, Any],
+    address: str,
+) -> wanted.DocaPackages:
+    """Return what the vendor's DOCA-OFED comes from.
+
+    :param where: the catalog's row of the repository.
+    :param address: of a mirror, '' for none.
+    :raises Refusal: nobody says where it is.
+    """
     if not address and "release" not in row:
         raise Refusal(
             f"gpunode_ofed_version: {ofed['version']}",
