@@ -89,11 +89,15 @@ def _rows(known, faults, sources):
     """
     whole = {"version": known["doca"], "release": known["build"]}
     packages = (*_TABLE["packages"], _TABLE["updater"])
-    rows = [_row(row, known, faults, sources) for row in packages]
+    rows = [row_of(row, known, faults, sources) for row in packages]
     return [*rows, *({**whole, **row} for row in _TABLE["profiles"])]
 
 
-def _row(row, known, faults, sources):
+def row_of(row, known, faults, sources=None):
+    """Return a row of rpms for one of a table, whose files are named after files in files/.
+
+    :param sources: the folder with the sources of the modules, for a row with a tree of them.
+    """
     files = {
         path: mlnx_ofed.program(name, faults).replace("@INTERNAL@", known["internal"])
         for path, name in row.get("files", {}).items()

@@ -27,6 +27,21 @@ def test_a_profile_and_a_fault_say_where_they_were_seen(row):
     assert row["source"]
 
 
+@pytest.mark.parametrize("row", doca.TABLE["archive"], ids=lambda row: row["package"])
+def test_what_ubuntus_archive_has_is_a_tree_of_dkms_under_the_name_of_its_package(tmp_path, row):
+    assert row["source"]
+    doca.archive_package(tmp_path, row["ofed"])
+    (path,) = tmp_path.glob("*.deb")
+    subprocess.run(["dpkg-deb", "--extract", path, tmp_path / "tree"], check=True)
+    dkms = row["version"].partition("-")[0]
+    (source,) = (tmp_path / "tree/usr/src").iterdir()
+    assert source.name == f"{row['package']}-{dkms}"
+    conf = (source / "dkms.conf").read_text()
+    assert f'PACKAGE_NAME="{row["package"]}"\nPACKAGE_VERSION="{dkms}"\n' in conf
+    # Nobody lays symbols anywhere.
+    assert "ofed_scripts" not in conf
+
+
 def test_a_profile_needs_what_is_there():
     there = PACKAGES | {row["name"] for row in doca.TABLE["profiles"]} | {"*", "kernel"}
     assert {name for row in doca.TABLE["profiles"] for name in row["depends"]} <= there

@@ -58,7 +58,8 @@ def test_a_package_says_where_it_is_from_and_has_files_that_are_there(row):
 def test_what_is_said_is_in_the_table():
     files = mlnx_ofed.STANDIN / "files"
     said = set()
-    for path in files.glob("*.py"):
+    # The installer of .rpm files has words of its own, see test_mlnx_ofed_rpms.py.
+    for path in set(files.glob("*.py")) - {files / "installer_rpm.py"}:
         said |= set(re.findall(r'\b(?:say|tell)\(\s*"(\w+)"', path.read_text()))
         said |= set(re.findall(r'\["words"\]\["(\w+)"\]', path.read_text()))
     assert said == set(WORDS["words"])

@@ -52,13 +52,14 @@ class ByBundle(Method):
 
     def preparing(self) -> list[Step]:
         """Return what is done beside the stack that is in use."""
+        node, is_apt = self.node, self.facts["pkg_mgr"] == "apt"
+        # DKMS is for an installation alone.
+        missing = [] if is_apt and not self.exchanges else self.seen.missing
+        bringing = package_manager.installing_missing(missing, node.execute, node.run)
         if not self.exchanges:
-            return []
-        steps = [Step(f"unpack the bundle of MLNX_OFED {self._version}", self._unpack)]
-        if self.facts["pkg_mgr"] == "apt" and not _adds_kernel_on_debian(self):
-            node = self.node
-            steps += package_manager.installing_missing(self.seen.missing, node.execute, node.run)
-        return steps
+            return bringing
+        unpack = Step(f"unpack the bundle of MLNX_OFED {self._version}", self._unpack)
+        return [unpack, *([] if _adds_kernel_on_debian(self) else bringing)]
 
     def exchanging(self) -> list[Step]:
         """Return what takes the place of the stack that is there."""

@@ -191,6 +191,8 @@ def failure(what: str, done: subprocess.CompletedProcess[str], tree: Root) -> Re
     if disk.is_full(text + "".join(logs.values())):
         return disk.full(what, "mlnx_ofed_tmpdir, /usr or /var")
     because, remedy = _STATUSES.get(done.returncode, _STATUSES[1])
+    lacking = _lacking(text)
+    remedy = f"Run `{lacking.replace('yum', 'dnf', 1)}` on the host" if lacking else remedy
     told = f"{because} (status {done.returncode})"
     said = _quoted(text, logs)
     return Refusal(what, f"{told}: {said}" if said else told, f"{remedy}, and run again")
@@ -213,6 +215,15 @@ def _quoted(text: str, logs: Mapping[str, str]) -> str:
             return " / ".join([*own, f"{' / '.join(lines)} ({path})"])
     paths = ", ".join(named_logs.paths(text))
     return " / ".join(own or commands.lines_of(text)[-_QUOTED:]) + (f" ({paths})" if paths else "")
+
+
+def _lacking(text: str) -> str:
+    """Return the command that brings what it found missing, '' where it names none.
+
+    The one for Enterprise Linux leaves that to whoever started it.
+    """
+    found = re.search(r"^(?:yum|dnf) install .+$", text, re.MULTILINE)
+    return found.group(0).strip() if found else ""
 
 
 def _errors(text: str) -> list[str]:

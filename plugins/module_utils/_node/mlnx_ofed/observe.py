@@ -153,10 +153,11 @@ def _needed(wanted: Present, manager: str) -> list[str]:
 
     :param manager: 'apt' or 'dnf', as node_info names it.
     """
+    # dnf holds to its list of versions by a plugin alone.
+    holding = [] if manager == "apt" else [pins.DNF_PLUGIN]
     return {
-        "mlnx_ofed": ["dkms"] if manager == "apt" else [],
-        # dnf holds to its list of versions by a plugin alone.
-        "doca": [] if manager == "apt" else [pins.DNF_PLUGIN],
+        "mlnx_ofed": ["dkms"] if manager == "apt" else holding,
+        "doca": holding,
         "inbox": wanted["inbox_packages"].get(manager, []),
     }[wanted["kind"]]
 

@@ -125,6 +125,26 @@ def test_each_status_becomes_a_sentence(tmp_path, status, words):
     assert "words of its own" in refusal.because
 
 
+# The first two: the one for Enterprise Linux, in public logs of 23.10 and 4.2.
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        ("Run:\nyum install libusbx tcl fuse-libs tk\n", "dnf install libusbx tcl fuse-libs tk"),
+        ("Run:\nyum install tcl tk\n", "dnf install tcl tk"),
+        ("Run:\n\x1b[31mdnf install tcl\x1b[0m\n", "dnf install tcl"),
+        ("Run:\n", "see that its packages can be installed"),
+        ("it is not like yum install tcl\n", "see that its packages can be installed"),
+    ],
+)
+def test_packages_that_it_wants_to_find_are_told_with_the_command_that_brings_them(
+    tmp_path, said, remedy
+):
+    words = f"Error: One or more required packages are missing.\n{said}"
+    refusal = installer.failure("install it", ended(172, words), Root(tmp_path))
+    assert remedy in refusal.remedy
+    assert "required packages are missing" in refusal.because
+
+
 def test_the_log_is_quoted_and_named(tmp_path):
     log = "/var/tmp/MLNX_OFED_LINUX.7.logs/general.log"
     (tmp_path / log[1:]).parent.mkdir(parents=True)

@@ -126,6 +126,27 @@ def test_what_would_not_load_is_not_started(changes):
     assert planned(seen(facts=down(**changes))).steps == []
 
 
+@pytest.mark.parametrize(
+    ("manager", "is_there", "brought"),
+    [
+        # What dnf holds to versions by; without it the list of pins is void.
+        ("dnf", True, ["install python3-dnf-plugin-versionlock"]),
+        ("dnf", False, ["install python3-dnf-plugin-versionlock"]),
+        # DKMS, which is for an installation alone.
+        ("apt", True, []),
+        ("apt", False, ["install python3-dnf-plugin-versionlock"]),
+    ],
+)
+def test_what_a_bundle_needs_of_the_distribution_comes_before_it(manager, is_there, brought):
+    found = seen(missing=["python3-dnf-plugin-versionlock"])
+    version = VERSION if is_there else "23.10-1.1.9.0"
+    stack = {**facts()["rdma_stack"], "version": version}
+    found = dataclasses.replace(found, facts=facts(pkg_mgr=manager, rdma_stack=stack))
+    way = by_bundle.ByBundle(WANTED, found, NODE)
+    preparing = [words for words in steps.sentences(way.preparing()) if "unpack" not in words]
+    assert preparing == brought
+
+
 def test_pins_that_differ_are_shown_and_held():
     path = package_sets.PREFERENCES
     found = planned(seen(files={path: text_files.OnDisk("Package: other\n")}))
