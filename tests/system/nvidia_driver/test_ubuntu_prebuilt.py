@@ -1,4 +1,4 @@
-"""Modules that Canonical has built and signed, on a node that is shaped as Ubuntu 24.04."""
+"""Modules that Canonical has built and signed, on nodes shaped as each release of Ubuntu."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import functools
 
 import pytest
 
+from lab.shapes import ubuntu
 from system.nvidia_driver import driver_runs, ubuntu_host
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
 NODE = "node1"
 FIRST, SECOND, OTHER_BRANCH = "580.95.05", "580.126.20", "595.58.03"
-NEXT_KERNEL = "6.8.0-47-generic"
 BY_HAND = (
     "DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends linux-generic "
     "nvidia-headless-no-dkms-580-server nvidia-utils-580-server "
@@ -21,10 +21,17 @@ BY_HAND = (
 as_predicted = functools.partial(driver_runs.as_predicted, node=NODE)
 
 
-@pytest.fixture(scope="module")
-def host(lab):
-    with ubuntu_host.shaped(lab, NODE, "ubuntu24.04") as made:
+@pytest.fixture(scope="module", params=ubuntu.SHAPES)
+def host(lab, request):
+    with ubuntu_host.shaped(lab, NODE, request.param) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def next_kernel(host):
+    """The release of a kernel that arrives: that of the host's, of a later build."""
+    number, build, flavour = host.release.split("-")
+    return f"{number}-{int(build) + 2}-{flavour}"
 
 
 @pytest.fixture
@@ -81,10 +88,10 @@ def test_the_kind_is_changed_with_the_modules(converge, host):
     assert built(host) == {host.release: (FIRST, "NVIDIA")}
 
 
-def test_a_kernel_that_arrives_brings_its_modules_by_the_metapackage(converge, host):
-    kernels = [host.release, NEXT_KERNEL]
-    host.add_kernel(NEXT_KERNEL)
-    host.says(f"touch /boot/vmlinuz-{NEXT_KERNEL}")
+def test_a_kernel_that_arrives_brings_its_modules_by_the_metapackage(converge, host, next_kernel):
+    kernels = [host.release, next_kernel]
+    host.add_kernel(next_kernel)
+    host.says(f"touch /boot/vmlinuz-{next_kernel}")
     host.publish(FIRST, kernels=kernels, built=[(FIRST, name, "proprietary") for name in kernels])
     # unattended-upgrades does the same: dist-upgrade within apt's candidates.
     host.says("DEBIAN_FRONTEND=noninteractive apt-get -q -y dist-upgrade", timeout_s=300)
@@ -93,17 +100,19 @@ def test_a_kernel_that_arrives_brings_its_modules_by_the_metapackage(converge, h
     assert driver_runs.is_settled(converge(), NODE)
 
 
-def test_a_kernel_without_its_modules_gets_them_and_nothing_else_is_touched(converge, host):
+def test_a_kernel_without_its_modules_gets_them_and_nothing_else_is_touched(
+    converge, host, next_kernel
+):
     before = host.versions()
-    name = f"linux-modules-nvidia-580-server-{NEXT_KERNEL}"
+    name = f"linux-modules-nvidia-580-server-{next_kernel}"
     host.says(f"dpkg --force-depends --purge {name} {name.replace('modules', 'objects', 1)}")
     told = as_predicted(converge)
-    assert told == [f"install the modules of {FIRST} for kernel {NEXT_KERNEL}"]
+    assert told == [f"install the modules of {FIRST} for kernel {next_kernel}"]
     assert host.versions() == before
 
 
-def test_a_change_of_branch_is_not_refused_as_touching_the_kernel(converge, host):
-    kernels = [host.release, NEXT_KERNEL]
+def test_a_change_of_branch_is_not_refused_as_touching_the_kernel(converge, host, next_kernel):
+    kernels = [host.release, next_kernel]
     drivers = (FIRST, OTHER_BRANCH)
     host.publish(
         *drivers,
