@@ -10,7 +10,7 @@ import pytest
 
 from system.nvidia_driver import driver_runs, el_host
 
-NODE, SHAPE = "node1", "el9"
+NODE = "node1"
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
 VERSION = "580.95.05"
@@ -18,9 +18,9 @@ TREES = {"kmod-nvidia-open-dkms": "nvidia"}
 OPEN, PROPRIETARY = "Dual MIT/GPL", "NVIDIA"
 
 
-@pytest.fixture(scope="module")
-def host(lab):
-    with el_host.shaped(lab, NODE, SHAPE) as made:
+@pytest.fixture(scope="module", params=["el9", "amzn2023"])
+def host(lab, request):
+    with el_host.shaped(lab, NODE, request.param) as made:
         made.publish(VERSION, trees=TREES)
         yield made
 
