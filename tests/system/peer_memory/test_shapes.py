@@ -12,7 +12,7 @@ from lab import shapes
 from standins import peer_sources
 from system.nvidia_driver import driver_runs
 from system.peer_memory import peer_image
-from system.peer_memory.peer_image import FIRST, LOAD
+from system.peer_memory.peer_image import FIRST, LOAD, SECOND
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
@@ -55,6 +55,18 @@ def test_a_fresh_host_has_a_module_that_fits_its_driver(node):
     is_in_place(node, FIRST)
 
 
+@pytest.mark.parametrize(
+    ("broken", "says"),
+    [("rm {module}", "install nv_peer_mem 1.1-0"), (f"rm {LOAD}", f"write {LOAD}")],
+    ids=["the module", "what loads it"],
+)
+def test_what_is_broken_by_hand_is_reported_and_repaired(node, broken, says):
+    node.says(broken.format(module=node.module_path))
+    changes = as_predicted(node, FIRST)
+    assert any(change.startswith(says) for change in changes), changes
+    is_in_place(node, FIRST)
+
+
 def test_what_cannot_be_built_leaves_what_is_there(node):
     before = node.says(f"sha256sum {node.module_path}")
     with node.unbuildable():
@@ -65,10 +77,14 @@ def test_what_cannot_be_built_leaves_what_is_there(node):
     is_in_place(node, FIRST)
 
 
+def test_another_driver_has_it_built_again_in_the_same_run(node):
+    node.has_it_built_again_for(SECOND)
+
+
 def test_without_a_route_nothing_of_it_is_left(node):
-    as_predicted(node, FIRST, gpunode_peer_memory_route="none")
+    as_predicted(node, SECOND, gpunode_peer_memory_route="none")
     left = "find /etc /usr/src /lib/modules /var/lib/dkms -name '*peer[-_]mem*' -not -path '*ofa*'"
     assert node.says(left) == ""
     # Ubuntu has no rpm.
     assert node.says("rpm -qa 'nvidia_peer*' || true") == ""
-    assert node.rests(**node.said(FIRST, gpunode_peer_memory_route="none"))
+    assert node.rests(**node.said(SECOND, gpunode_peer_memory_route="none"))
