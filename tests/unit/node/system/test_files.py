@@ -33,26 +33,10 @@ def test_a_file_that_nobody_else_is_to_read_is_what_comes_of_saying_nothing(tmp_
     assert (tmp_path / "note").stat().st_mode & 0o777 == 0o600
 
 
-def deep(folder, depth):
-    """Make a file so many folders down, with names of one letter."""
-    at = os.open(folder, os.O_RDONLY)
-    for _level in range(depth):
-        os.mkdir("d", dir_fd=at)
-        below = os.open("d", os.O_RDONLY, dir_fd=at)
-        os.close(at)
-        at = below
-    os.close(os.open("file", os.O_WRONLY | os.O_CREAT, dir_fd=at))
-    os.close(at)
-
-
-def test_a_tree_is_read_however_deep_it_is_and_what_is_no_path_is_told(tmp_path):
-    (tmp_path / "a").mkdir()
-    deep(tmp_path / "a", 1500)
-    assert len(files.sha256_of_tree(tmp_path / "a")) == 64
-    (tmp_path / "b").mkdir()
-    deep(tmp_path / "b", 3000)
+def test_a_tree_is_read_however_deep_it_is_and_what_is_no_path_is_told(tmp_path, deepened):
+    assert len(files.sha256_of_tree(deepened(tmp_path / "a", 1500))) == 64
     with pytest.raises(OSError, match="File name too long"):
-        files.sha256_of_tree(tmp_path / "b")
+        files.sha256_of_tree(deepened(tmp_path / "b", 3000))
 
 
 def test_a_tree_is_walked_folder_by_folder_in_the_order_of_names(tmp_path):
